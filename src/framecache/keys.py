@@ -1,0 +1,121 @@
+"""Names of the blobs of a timeline. Pure: no I/O.
+
+Every function validates the ids it is given, so a key that comes from here cannot lead
+outside its timeline.
+"""
+
+import re
+from typing import Final
+
+from framecache.errors import InvalidId
+
+ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ROOT: Final = "cache/timelines/"
+
+_FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
+_OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
+_DESCRIPTION_NAME: Final = re.compile(r"([0-9]{8})\.json")
+_SHOWN_CHARACTERS: Final = 40
+
+
+def check_id(value: str, *, what: str) -> str:
+    """Return ``value`` unchanged if it may be part of a key.
+
+    Raises:
+        InvalidId: it does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or holds ``..``.
+    """
+    if isinstance(value, str) and ID_PATTERN.fullmatch(value) and ".." not in value:
+        return value
+    shown = repr(value[:_SHOWN_CHARACTERS] + "…" if _is_long(value) else value)
+    raise InvalidId(
+        f"{what} {shown} cannot be used: an id has 1 to 128 letters, digits, '.', '_' or '-', "
+        f"begins with a letter or digit, and holds no '..'"
+    )
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, str) and len(value) > _SHOWN_CHARACTERS
+
+
+def timeline_prefix(timeline_id: str) -> str:
+    """Everything of a timeline lies under this prefix, which ends in ``/``."""
+    return f"{ROOT}{check_id(timeline_id, what='timeline_id')}/"
+
+
+def frames_prefix(timeline_id: str) -> str:
+    """Where layout ``objects`` keeps its frames."""
+    return f"{timeline_prefix(timeline_id)}frames/"
+
+
+def frame(timeline_id: str, sequence: int) -> str:
+    """The JPEG of one frame in layout ``objects``: plain decimal, no padding."""
+    return f"{frames_prefix(timeline_id)}{sequence}.jpg"
+
+
+def parse_frame(key: str) -> int | None:
+    """The sequence a frame's key names, or None for a key that is not a frame's."""
+    match = _FRAME_NAME.fullmatch(key.rpartition("/")[2])
+    return int(match[1]) if match else None
+
+
+def descriptions_prefix(timeline_id: str) -> str:
+    """Where the versions of a timeline's description lie."""
+    return f"{timeline_prefix(timeline_id)}timeline/"
+
+
+def description(timeline_id: str, version: int) -> str:
+    """Version ``version`` of a timeline's description; padded, so names sort by version."""
+    return f"{descriptions_prefix(timeline_id)}{version:08d}.json"
+
+
+def parse_description(key: str) -> int | None:
+    """The version a description's key names, or None for any other key."""
+    match = _DESCRIPTION_NAME.fullmatch(key.rpartition("/")[2])
+    return int(match[1]) if match else None
+
+
+def indexes_prefix(timeline_id: str) -> str:
+    """Where the index parts of all epochs lie."""
+    return f"{timeline_prefix(timeline_id)}index/"
+
+
+def chunk_part(chunk_id: int) -> str:
+    """The name of the index part that commits a chunk."""
+    return f"{chunk_id:06d}"
+
+
+def written_part(number: int) -> str:
+    """The name of the index part that commits the ``number``-th batch of written frames."""
+    return f"w{number:06d}"
+
+
+def index_part(timeline_id: str, *, epoch: str, part: str, generation: int = 0) -> str:
+    """An index part; its existence is what commits the frames it names."""
+    return f"{indexes_prefix(timeline_id)}{epoch}/{part}-{generation}.parquet"
+
+
+def compacted_index(timeline_id: str, *, epoch: str, number: int) -> str:
+    """All committed parts of an epoch in one file."""
+    return f"{indexes_prefix(timeline_id)}{epoch}/timeline-{number}.parquet"
+
+
+def overlays_prefix(timeline_id: str, job_id: str | None = None, stage: str | None = None) -> str:
+    """Where the overlays of a timeline, of one of its jobs, or of a stage of that job lie."""
+    prefix = f"{timeline_prefix(timeline_id)}overlays/"
+    if job_id is not None:
+        prefix += f"{check_id(job_id, what='job_id')}/"
+        if stage is not None:
+            prefix += f"{check_id(stage, what='stage')}/"
+    return prefix
+
+
+def overlay(timeline_id: str, job_id: str, stage: str, sequence: int, name: str) -> str:
+    """The PNG of one overlay of one frame."""
+    folder = overlays_prefix(timeline_id, job_id, stage)
+    return f"{folder}{sequence}_{check_id(name, what='overlay name')}.png"
+
+
+def parse_overlay(key: str) -> tuple[int, str] | None:
+    """The sequence and name an overlay's key holds, or None for any other key."""
+    match = _OVERLAY_NAME.fullmatch(key.rpartition("/")[2])
+    return (int(match[1]), match[2]) if match else None

@@ -1,0 +1,108 @@
+"""The values that pass between the rooms: frozen, typed, free of I/O."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache.errors import InvalidValue
+
+Image = npt.NDArray[np.uint8]
+"""Pixels, uint8: ``(height, width, 3)`` RGB, or ``(height, width)`` gray."""
+
+Color = Literal["rgb", "gray"]
+Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
+Status = Literal["ok", "undecodable"]
+
+QUALITIES = range(1, 101)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A picture at an instant of a timeline."""
+
+    sequence: int
+    """Number on the timeline, from 0, in time order."""
+    chunk_id: int
+    """Ordinal of the chunk it came from, from 0."""
+    timestamp: float
+    """Seconds from the start of the timeline: the picture's own time, not ``index / fps``."""
+    image: Image
+    """``(height, width, 3)`` uint8 RGB; ``(height, width)`` when read with ``color="gray"``."""
+    perceptual_hash: str = ""
+    """64-bit pHash of the luma, 16 hex digits; empty when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One video of a timeline, as a caller names it."""
+
+    url: str
+    """A local path, or the URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
+    start_seconds: float | None = None
+    """Where it starts on the timeline; None: where the chunk before it ends."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded picture as the codec stored it: 4:2:0 planes and what their numbers mean."""
+
+    y: Image
+    """Luma, ``(height, width)``."""
+    u: Image
+    """Cb, ``(⌈height / 2⌉, ⌈width / 2⌉)``."""
+    v: Image
+    """Cr, the shape of ``u``."""
+    matrix: Matrix
+    """The coefficients between RGB and these planes."""
+    full_range: bool
+    """Whether luma spans 0–255 (JPEG) rather than 16–235 (broadcast)."""
+    quarter_turns: int
+    """Clockwise quarter turns, 0 to 3, that show the picture upright."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long operation has come."""
+
+    frames_done: int
+    frames_total: int
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractReport:
+    """What an extraction did."""
+
+    timeline_id: str
+    chunks_extracted: int
+    """Chunks this call decoded and committed."""
+    chunks_cached: int
+    """Chunks that were committed already."""
+    frames_extracted: int
+    """Frames this call stored."""
+    frames_undecodable: int
+    """Frames of the extracted chunks that the decoder could not produce."""
+    frame_count: int
+    """Frames on the whole timeline, undecodable ones included."""
+    bytes_stored: int
+    """Bytes of JPEG this call stored."""
+    seconds: float
+    """Wall time of the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegSettings:
+    """How frames are encoded. Chroma is always stored at 4:2:0."""
+
+    quality: int = 85
+    """1 (smallest) to 100 (best), on libjpeg's scale."""
+
+    def __post_init__(self) -> None:
+        """Refuse a quality no encoder has."""
+        if type(self.quality) is not int or self.quality not in QUALITIES:
+            raise InvalidValue(f"quality is a whole number from 1 to 100, not {self.quality!r}")
