@@ -1,3 +1,49 @@
 """Extract the frames of a video timeline once, keep them in your own storage, read anywhere."""
 
-__version__ = "0.1.0"
+from framecache._version import __version__
+from framecache.cache import FrameCache
+from framecache.errors import (
+    BadChunk,
+    ChunkChanged,
+    Cleared,
+    CorruptFrame,
+    FrameCacheError,
+    InvalidId,
+    InvalidValue,
+    NotCached,
+    SettingsConflict,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+    UndecodableFrame,
+)
+from framecache.index import Index
+from framecache.model import Chunk, ExtractReport, Frame, Progress
+from framecache.overlays import Overlays
+from framecache.timeline import Timeline, TimelineInfo
+
+__all__ = [
+    "BadChunk",
+    "Chunk",
+    "ChunkChanged",
+    "Cleared",
+    "CorruptFrame",
+    "ExtractReport",
+    "Frame",
+    "FrameCache",
+    "FrameCacheError",
+    "Index",
+    "InvalidId",
+    "InvalidValue",
+    "NotCached",
+    "Overlays",
+    "Progress",
+    "SettingsConflict",
+    "StoreDenied",
+    "StoreFull",
+    "StoreUnavailable",
+    "Timeline",
+    "TimelineInfo",
+    "UndecodableFrame",
+    "__version__",
+]

@@ -18,23 +18,19 @@ _DESCRIPTION_NAME: Final = re.compile(r"([0-9]{8})\.json")
 _SHOWN_CHARACTERS: Final = 40
 
 
-def check_id(value: str, *, what: str) -> str:
+def check_id(value: object, *, what: str) -> str:
     """Return ``value`` unchanged if it may be part of a key.
 
     Raises:
-        InvalidId: it does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or holds ``..``.
+        InvalidId: it is not a string, does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or
+            holds ``..``.
     """
     if isinstance(value, str) and ID_PATTERN.fullmatch(value) and ".." not in value:
         return value
-    shown = repr(value[:_SHOWN_CHARACTERS] + "…" if _is_long(value) else value)
     raise InvalidId(
-        f"{what} {shown} cannot be used: an id has 1 to 128 letters, digits, '.', '_' or '-', "
-        f"begins with a letter or digit, and holds no '..'"
+        f"{what} {_shown(value)} cannot be used: an id has 1 to 128 "
+        f"letters, digits, '.', '_' or '-', begins with a letter or digit, and holds no '..'"
     )
-
-
-def _is_long(value: object) -> bool:
-    return isinstance(value, str) and len(value) > _SHOWN_CHARACTERS
 
 
 def timeline_prefix(timeline_id: str) -> str:
@@ -79,6 +75,11 @@ def indexes_prefix(timeline_id: str) -> str:
     return f"{timeline_prefix(timeline_id)}index/"
 
 
+def epoch_prefix(timeline_id: str, epoch: str) -> str:
+    """Where the index parts of one epoch lie."""
+    return f"{indexes_prefix(timeline_id)}{epoch}/"
+
+
 def chunk_part(chunk_id: int) -> str:
     """The name of the index part that commits a chunk."""
     return f"{chunk_id:06d}"
@@ -91,12 +92,12 @@ def written_part(number: int) -> str:
 
 def index_part(timeline_id: str, *, epoch: str, part: str, generation: int = 0) -> str:
     """An index part; its existence is what commits the frames it names."""
-    return f"{indexes_prefix(timeline_id)}{epoch}/{part}-{generation}.parquet"
+    return f"{epoch_prefix(timeline_id, epoch)}{part}-{generation}.parquet"
 
 
 def compacted_index(timeline_id: str, *, epoch: str, number: int) -> str:
     """All committed parts of an epoch in one file."""
-    return f"{indexes_prefix(timeline_id)}{epoch}/timeline-{number}.parquet"
+    return f"{epoch_prefix(timeline_id, epoch)}timeline-{number}.parquet"
 
 
 def overlays_prefix(timeline_id: str, job_id: str | None = None, stage: str | None = None) -> str:
@@ -119,3 +120,8 @@ def parse_overlay(key: str) -> tuple[int, str] | None:
     """The sequence and name an overlay's key holds, or None for any other key."""
     match = _OVERLAY_NAME.fullmatch(key.rpartition("/")[2])
     return (int(match[1]), match[2]) if match else None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -1,0 +1,113 @@
+"""The cache as plain functions, for pipelines that already call them.
+
+They work on ``$FRAMECACHE_URL``, else on the bucket ``$S3_BUCKET`` (default ``mpr``).
+"""
+
+import base64
+import os
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, TypedDict
+
+from framecache import jpeg
+from framecache.cache import FrameCache
+from framecache.model import Frame, JpegSettings
+from framecache.timeline import Timeline
+
+_DEFAULT_BUCKET: Final = "mpr"
+
+
+class EncodedFrame(TypedDict):
+    """A frame as JSON carries it."""
+
+    seq: int
+    timestamp: float
+    """Seconds."""
+    jpeg_b64: str
+
+
+def cache_exists(timeline_id: str) -> bool:
+    """Whether the timeline's frames are cached, all of them."""
+    return _timeline(timeline_id).complete
+
+
+def cache_frames(timeline_id: str, frames: Iterable[Frame], quality: int = 85) -> int:
+    """Cache frames; returns how many. They become visible together."""
+    return _timeline(timeline_id).write(frames, quality=quality)
+
+
+def load_cached_frames(timeline_id: str) -> list[Frame]:
+    """All cached frames with a picture, sorted by sequence; ``[]`` when there is none."""
+    return list(_timeline(timeline_id).frames())
+
+
+def load_cached_frames_b64(timeline_id: str) -> list[EncodedFrame]:
+    """All cached frames with a picture, sorted, as the stored bytes, never re-encoded."""
+    timeline = _timeline(timeline_id)
+    index = timeline.index
+    sequences = index.sequence[index.is_ok].tolist()
+    timestamps = index.timestamp[index.is_ok].tolist()
+    stored = timeline.jpegs(sequences)
+    return [
+        _encoded_frame(sequence, timestamp, data)
+        for sequence, timestamp, data in zip(sequences, timestamps, stored, strict=True)
+    ]
+
+
+def save_overlays(
+    timeline_id: str, job_id: str, stage: str, seq: int, overlays: Mapping[str, str]
+) -> None:
+    """Store the overlays of one frame: ``{name: base64 PNG}``."""
+    _timeline(timeline_id).overlays(job_id=job_id, stage=stage).save(seq, overlays)
+
+
+def load_overlays(timeline_id: str, job_id: str, stage: str, seq: int) -> dict[str, str] | None:
+    """The overlays of one frame, ``{name: base64 PNG}``, byte-identical; None when it has none."""
+    found = _timeline(timeline_id).overlays(job_id=job_id, stage=stage).load(seq)
+    return {name: _base64(data) for name, data in found.items()} or None
+
+
+def list_overlay_frames(timeline_id: str, job_id: str, stage: str) -> list[int]:
+    """The sequences that have overlays of a stage, sorted."""
+    return _timeline(timeline_id).overlays(job_id=job_id, stage=stage).frames()
+
+
+def clear_cache(timeline_id: str) -> None:
+    """Delete the frame cache of a timeline; its overlays stay."""
+    _timeline(timeline_id).clear()
+
+
+def frames_to_b64(frames: Iterable[Frame], quality: int = 75) -> list[EncodedFrame]:
+    """Frames in memory as the dicts of :func:`load_cached_frames_b64`, in the order given."""
+    settings = JpegSettings(quality)
+    return [
+        _encoded_frame(
+            frame.sequence,
+            frame.timestamp,
+            jpeg.encode_rgb(frame.image, quality=settings.quality),
+        )
+        for frame in frames
+    ]
+
+
+def _timeline(timeline_id: str) -> Timeline:
+    url = os.environ.get("FRAMECACHE_URL") or f"s3://{os.environ.get('S3_BUCKET', _DEFAULT_BUCKET)}"
+    settings = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
+    return _cache(url, settings, os.getpid()).timeline(timeline_id)
+
+
+@lru_cache(maxsize=8)
+def _cache(url: str, _settings: tuple[tuple[str, str], ...], _process: int) -> FrameCache:
+    """One client, with its connections, for all calls under the same environment.
+
+    Not shared across a fork: the store's client does not survive one.
+    """
+    return FrameCache(url)
+
+
+def _encoded_frame(sequence: int, timestamp: float, data: bytes) -> EncodedFrame:
+    return {"seq": sequence, "timestamp": timestamp, "jpeg_b64": _base64(data)}
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

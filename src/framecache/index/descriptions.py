@@ -1,0 +1,79 @@
+"""The description of a timeline in a store: find the current version, add the next."""
+
+from collections.abc import Callable
+from typing import Final
+
+from framecache import keys, manifest
+from framecache.errors import Cleared, StoreUnavailable
+from framecache.index.create import create_once
+from framecache.manifest import Description
+from framecache.store import BlobMissing, Store
+
+_ATTEMPTS: Final = 100
+
+
+def current_description(store: Store, timeline_id: str) -> Description | None:
+    """The highest version of a timeline's description, or None when it has none.
+
+    One LIST and one GET.
+    """
+    versions = [
+        version
+        for blob in store.list(keys.descriptions_prefix(timeline_id))
+        if (version := keys.parse_description(blob.key)) is not None
+    ]
+    if not versions:
+        return None
+    key = keys.description(timeline_id, max(versions))
+    try:
+        return manifest.decode(store.get(key), key=key)
+    except BlobMissing:
+        return None  # deleted since it was listed
+
+
+def advance(
+    store: Store, timeline_id: str, change: Callable[[Description | None], Description]
+) -> Description:
+    """Store the version that ``change`` makes of the current one, and return it.
+
+    ``change`` is called again with the newer version whenever another program was first. When
+    it returns its argument unchanged, nothing is stored.
+    """
+    for _ in range(_ATTEMPTS):
+        current = current_description(store, timeline_id)
+        following = change(current)
+        if following is current:
+            return following
+        body = following.encode()
+        if create_once(store, keys.description(timeline_id, following.version), body) == body:
+            return following
+    raise StoreUnavailable(
+        f"other programs changed timeline {timeline_id} in {store.url} {_ATTEMPTS} times while "
+        f"this one tried to: try again when they are done"
+    )
+
+
+def ensure_current(store: Store, description: Description) -> None:
+    """Check, with one HEAD in the ordinary case, that an epoch has not ended.
+
+    Raises:
+        Cleared: the timeline was cleared, rebuilt or deleted since ``description`` was read.
+    """
+    following = keys.description(description.timeline_id, description.version + 1)
+    current_key = keys.description(description.timeline_id, description.version)
+    if not _exists(store, following) and _exists(store, current_key):
+        return
+    latest = current_description(store, description.timeline_id)
+    if latest is None or latest.epoch != description.epoch:
+        raise Cleared(
+            f"timeline {description.timeline_id} in {store.url} was cleared, rebuilt or deleted "
+            f"by another program in the meantime: start again"
+        )
+
+
+def _exists(store: Store, key: str) -> bool:
+    try:
+        store.head(key)
+    except BlobMissing:
+        return False
+    return True

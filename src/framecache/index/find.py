@@ -1,0 +1,91 @@
+"""Opening a timeline: its description, and the rows of every part that is committed."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from framecache import keys
+from framecache.index.descriptions import current_description
+from framecache.index.table import Index
+from framecache.manifest import Description
+from framecache.store import BlobMissing, Store
+
+_CONCURRENT_REQUESTS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What a timeline was at one moment."""
+
+    description: Description | None
+    """None when no framecache described it: nothing is there, or another program's frames."""
+    index: Index
+    """The committed frames."""
+    missing_parts: tuple[str, ...]
+    """Described parts that are not committed yet."""
+
+    @property
+    def exists(self) -> bool:
+        """Whether any frame is committed."""
+        return len(self.index) > 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether something is cached and nothing that was described is missing."""
+        return self.exists and not self.missing_parts
+
+
+def find(store: Store, timeline_id: str) -> Snapshot:
+    """Look a timeline up: LIST, description, index; three requests when it is compacted."""
+    description = current_description(store, timeline_id)
+    if description is None:
+        return Snapshot(None, _listed_index(store, timeline_id), ())
+    return load(store, description)
+
+
+def load(store: Store, description: Description) -> Snapshot:
+    """The committed rows of a described timeline."""
+    compacted = _compacted_index(store, description)
+    covered = description.compaction.parts if description.compaction and compacted else ()
+    others = [part for part in description.parts if part not in set(covered)]
+    found = _load_parts(store, description, others)
+    parts = ([compacted] if compacted else []) + [index for index in found if index is not None]
+    missing = tuple(part for part, index in zip(others, found, strict=True) if index is None)
+    return Snapshot(description, Index.merged(parts), missing)
+
+
+def _compacted_index(store: Store, description: Description) -> Index | None:
+    if description.compaction is None:
+        return None
+    key = keys.compacted_index(
+        description.timeline_id,
+        epoch=description.epoch,
+        number=description.compaction.number,
+    )
+    try:
+        return Index.decode(store.get(key), key=key)
+    except BlobMissing:
+        return None  # the parts it was made from still tell everything
+
+
+def _load_parts(store: Store, description: Description, parts: Sequence[str]) -> list[Index | None]:
+    def load_part(part: str) -> Index | None:
+        key = keys.index_part(description.timeline_id, epoch=description.epoch, part=part)
+        try:
+            return Index.decode(store.get(key), key=key)
+        except BlobMissing:
+            return None
+
+    if len(parts) < 2:  # noqa: PLR2004 -- a pool for one request costs more than the request
+        return [load_part(part) for part in parts]
+    with ThreadPoolExecutor(min(_CONCURRENT_REQUESTS, len(parts))) as pool:
+        return list(pool.map(load_part, parts))
+
+
+def _listed_index(store: Store, timeline_id: str) -> Index:
+    return Index.listed(
+        (sequence, blob.key, blob.size_bytes)
+        for blob in store.list(keys.frames_prefix(timeline_id))
+        if (sequence := keys.parse_frame(blob.key)) is not None
+    )

@@ -1,0 +1,22 @@
+"""Filling a timeline: from video chunks, or with frames a program already holds.
+
+FFmpeg and OpenCV take a third of a second to load, which programs that only read need not pay:
+the functions here load on first use.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from framecache.ingest.extract import append, extract, rebuild
+    from framecache.ingest.write import write
+
+__all__ = ["append", "extract", "rebuild", "write"]
+
+_HOMES = {"append": "extract", "extract": "extract", "rebuild": "extract", "write": "write"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,47 @@
+"""One frame on its way into the store: encode, hash, put, describe as an index row."""
+
+from dataclasses import dataclass
+
+import google_crc32c
+
+from framecache import colour, jpeg, perceptual
+from framecache.model import Frame, JpegSettings, Picture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedFrame:
+    """A frame's JPEG and what the index says of it."""
+
+    data: bytes
+    width: int
+    height: int
+    crc32c: int
+    perceptual_hash: str
+
+
+def encode_picture(picture: Picture, settings: JpegSettings) -> EncodedFrame:
+    """Encode a decoded picture, from its planes, with no RGB in between."""
+    shown = colour.to_jfif(picture)
+    data = jpeg.encode_picture(shown, quality=settings.quality)
+    return _encoded(data, shown.y.shape, perceptual.perceptual_hash(shown.y))
+
+
+def encode_frame(frame: Frame, settings: JpegSettings) -> EncodedFrame:
+    """Encode a frame a program holds; its own perceptual hash is kept.
+
+    Raises:
+        InvalidValue: the image is not ``(height, width, 3)`` uint8.
+    """
+    data = jpeg.encode_rgb(frame.image, quality=settings.quality)
+    name = frame.perceptual_hash or perceptual.hash_from_rgb(frame.image)
+    return _encoded(data, frame.image.shape, name)
+
+
+def _encoded(data: bytes, shape: tuple[int, ...], perceptual_hash: str) -> EncodedFrame:
+    return EncodedFrame(
+        data=data,
+        width=shape[1],
+        height=shape[0],
+        crc32c=google_crc32c.value(data),
+        perceptual_hash=perceptual_hash,
+    )

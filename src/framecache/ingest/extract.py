@@ -1,0 +1,264 @@
+"""Extraction: decode every chunk once, store its frames, commit its index part."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import Any, Final
+
+from framecache import jpeg, keys, video
+from framecache._version import __version__
+from framecache.index import (
+    FrameRow,
+    PartBuilder,
+    commit_part,
+    compact,
+    ensure_current,
+    is_committed,
+    load,
+)
+from framecache.ingest.describe import (
+    describe_append,
+    describe_extraction,
+    describe_rebuild,
+    identify,
+)
+from framecache.ingest.encode import EncodedFrame, encode_picture
+from framecache.ingest.frame_writer import FrameWriter, Slot
+from framecache.ingest.plan import ChunkPlan, plan
+from framecache.manifest import ChunkEntry, Description, Settings
+from framecache.model import Chunk, ExtractReport, JpegSettings, Progress, ProgressCallback
+from framecache.store import BlobFile, Store, open_blob_file
+from framecache.sweep import sweep_after_rebuild
+
+_FRAMES_BETWEEN_EPOCH_CHECKS: Final = 256
+
+
+def extract(
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[Chunk],
+    *,
+    settings: Settings,
+    workers: int,
+    progress: ProgressCallback | None = None,
+) -> ExtractReport:
+    """Cache the frames of ``chunks`` as the timeline; what is committed already is left alone."""
+    began = time.monotonic()
+    identified = identify(chunks)
+    description = describe_extraction(store, timeline_id, identified, settings)
+    entries = description.chunks[: len(identified)]
+    run = _Run(store, description, workers, _ProgressCounter(entries, progress))
+    return run.fill(entries, began)
+
+
+def append(
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[Chunk],
+    *,
+    settings: Settings,
+    workers: int,
+    progress: ProgressCallback | None = None,
+) -> ExtractReport:
+    """Cache ``chunks`` at the end of the timeline, with its settings; those it has are left alone.
+
+    ``settings`` count only where the timeline does not exist yet.
+    """
+    began = time.monotonic()
+    identified = identify(chunks)
+    description = describe_append(store, timeline_id, identified, settings)
+    entries = [
+        entry
+        for entry in description.chunks
+        if any(chunk.is_video_of(entry) for chunk in identified)
+    ]
+    run = _Run(store, description, workers, _ProgressCounter(entries, progress))
+    return run.fill(entries, began)
+
+
+def rebuild(
+    store: Store,
+    timeline_id: str,
+    *,
+    alter: Callable[[Settings], Settings],
+    workers: int,
+    progress: ProgressCallback | None = None,
+) -> ExtractReport:
+    """Extract the described chunks anew, as a new epoch, with altered settings."""
+    began = time.monotonic()
+    description = describe_rebuild(store, timeline_id, alter)
+    run = _Run(store, description, workers, _ProgressCounter(description.chunks, progress))
+    report = run.fill(description.chunks, began)
+    sweep_after_rebuild(store, description)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkResult:
+    """What became of one chunk."""
+
+    was_committed: bool
+    frames: int = 0
+    undecodable: int = 0
+    bytes_stored: int = 0
+
+
+class _ProgressCounter:
+    """Adds up the frames of all chunks, and tells a callback that need not be thread-safe."""
+
+    def __init__(self, entries: Sequence[ChunkEntry], callback: ProgressCallback | None) -> None:
+        self._total = sum(entry.frame_count for entry in entries)
+        self._done = 0
+        self._callback = callback
+        self._lock = Lock()
+
+    def add(self, frames: int) -> None:
+        with self._lock:
+            self._done += frames
+            if self._callback is not None:
+                self._callback(Progress(self._done, self._total))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One call's work on one described timeline."""
+
+    store: Store
+    description: Description
+    workers: int
+    progress: _ProgressCounter
+
+    def fill(self, entries: Sequence[ChunkEntry], began: float) -> ExtractReport:
+        """Extract what is missing of ``entries``, several chunks at once, and report."""
+        results = self._extract_all(entries) if entries else []
+        self._compact_when_complete()
+        return ExtractReport(
+            timeline_id=self.description.timeline_id,
+            chunks_extracted=sum(not result.was_committed for result in results),
+            chunks_cached=sum(result.was_committed for result in results),
+            frames_extracted=sum(result.frames for result in results),
+            frames_undecodable=sum(result.undecodable for result in results),
+            frame_count=self.description.frame_count,
+            bytes_stored=sum(result.bytes_stored for result in results),
+            seconds=time.monotonic() - began,
+        )
+
+    def _extract_all(self, entries: Sequence[ChunkEntry]) -> list[_ChunkResult]:
+        decoders = min(len(entries), self.workers)
+        threads = max(1, self.workers // decoders)
+        with (
+            FrameWriter(self.store, workers=self.workers) as writer,
+            ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
+        ):
+            futures = [
+                pool.submit(self._extract_chunk, entry, writer, threads) for entry in entries
+            ]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+                return [future.result() for future in futures if future.done()]
+            except BaseException as error:
+                writer.stop(error)
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+    def _extract_chunk(self, entry: ChunkEntry, writer: FrameWriter, threads: int) -> _ChunkResult:
+        if is_committed(self.store, self.description, entry.part):
+            self.progress.add(entry.frame_count)
+            return _ChunkResult(was_committed=True)
+        with open_blob_file(
+            entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
+        ) as file:
+            part = self._store_frames(file, entry, writer, threads)
+        ensure_current(self.store, self.description)
+        commit_part(self.store, self.description, entry.part, part.build(), about=_about(entry))
+        sizes = [row.size for row in part.rows if row.status == "ok"]
+        return _ChunkResult(
+            was_committed=False,
+            frames=len(sizes),
+            undecodable=len(part) - len(sizes),
+            bytes_stored=sum(sizes),
+        )
+
+    def _store_frames(
+        self, file: BlobFile, entry: ChunkEntry, writer: FrameWriter, threads: int
+    ) -> PartBuilder:
+        """Decode a chunk and store its frames; returns when all of them are acknowledged."""
+        scan = video.scan(file, name=entry.url)
+        planned = plan(entry, scan, self.description.settings.sampling)
+        part = PartBuilder()
+        stored: list[Future[FrameRow]] = []
+        items = video.decode(file, scan, planned.pts, name=entry.url, threads=threads)
+        slots = self._slots(entry, planned)
+        for position, (slot, item) in enumerate(zip(slots, items, strict=True)):
+            if position % _FRAMES_BETWEEN_EPOCH_CHECKS == 0:
+                ensure_current(self.store, self.description)
+            if isinstance(item, video.Undecodable):
+                part.add(_undecodable_row(slot, entry, item.reason))
+                self.progress.add(1)
+            else:
+                encode = partial(_encode, item, self.description.settings.jpeg)
+                future = writer.submit(slot, encode)
+                future.add_done_callback(lambda _: self.progress.add(1))
+                stored.append(future)
+        for future in stored:
+            part.add(future.result())
+        return part
+
+    def _slots(self, entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
+        timeline_id = self.description.timeline_id
+        for sequence, pts, timestamp, duration in zip(
+            planned.sequences.tolist(),
+            planned.pts.tolist(),
+            planned.timestamps,
+            planned.durations,
+            strict=True,
+        ):
+            key = keys.frame(timeline_id, sequence)
+            yield Slot(sequence, entry.chunk_id, pts, timestamp, duration, key)
+
+    def _compact_when_complete(self) -> None:
+        compaction = self.description.compaction
+        covered = compaction.parts if compaction else ()
+        files = len(set(self.description.parts) - set(covered)) + bool(covered)
+        if files <= 1:
+            return
+        snapshot = load(self.store, self.description)
+        if snapshot.is_complete:
+            compact(self.store, self.description, snapshot.index)
+
+
+def _encode(item: video.Decoded, settings: JpegSettings) -> EncodedFrame:
+    return encode_picture(item.picture(), settings)
+
+
+def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str) -> FrameRow:
+    return FrameRow(
+        sequence=slot.sequence,
+        chunk_id=slot.chunk_id,
+        pts=slot.pts,
+        timestamp=slot.timestamp,
+        duration=slot.duration,
+        width=entry.width,
+        height=entry.height,
+        key="",
+        offset=0,
+        size=0,
+        crc32c=0,
+        perceptual_hash="",
+        status="undecodable",
+        reason=reason,
+    )
+
+
+def _about(entry: ChunkEntry) -> dict[str, Any]:
+    return {
+        "chunk_url": entry.url,
+        "chunk_etag": entry.etag,
+        "chunk_size_bytes": entry.size_bytes,
+        "framecache": __version__,
+        "ffmpeg": video.ffmpeg_version(),
+        "jpeg_encoder": jpeg.encoder_version(),
+    }

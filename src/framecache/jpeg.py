@@ -1,0 +1,165 @@
+"""JPEG in and out, by libjpeg-turbo. The only user of simplejpeg.
+
+Every function is safe to call from several threads at once and releases the GIL while it works.
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+
+from framecache.errors import InvalidValue
+from framecache.model import QUALITIES, Color, Image, Picture
+
+SCALES: Final = (1.0, 0.5, 0.25, 0.125)
+"""Scales that ``decode`` offers: those at which a JPEG's 8×8 blocks stay whole."""
+
+MAX_SIDE: Final = 65500
+"""Pixels a side that libjpeg can hold; the format itself ends at 65535."""
+
+MAX_PIXELS: Final = 2**28
+"""Pixels of a picture. A few hostile bytes may announce 4 billion, and memory is taken first."""
+
+_CHANNELS: Final = 3
+
+
+class BadJpeg(ValueError):
+    """Bytes that are not one whole, sound JPEG."""
+
+
+def encode_picture(picture: Picture, *, quality: int) -> bytes:
+    """Encode planes that ``colour.to_jfif`` has prepared, as they are: 4:2:0, no RGB in between.
+
+    Args:
+        picture: full-range BT.601 planes, upright. Rows may lie apart in memory.
+        quality: 1 (smallest) to 100 (best), on libjpeg's scale.
+
+    Raises:
+        InvalidValue: the quality is out of range, or a side is 0 or above 65500 pixels.
+        ValueError: the planes mean something else than JFIF's (T.871) do.
+    """
+    _check_quality(quality)
+    _check_size(picture.y)
+    if picture.matrix != "bt601" or not picture.full_range or picture.quarter_turns:
+        raise ValueError(
+            f"a JPEG holds upright full-range bt601 planes, not {picture.matrix}, full_range="
+            f"{picture.full_range}, quarter_turns={picture.quarter_turns}: call colour.to_jfif"
+        )
+    data: bytes = simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality)
+    return data
+
+
+def encode_rgb(image: Image, *, quality: int) -> bytes:
+    """Encode an RGB image with 4:2:0 chroma.
+
+    Args:
+        image: ``(height, width, 3)`` uint8 RGB; a view with any strides will do.
+        quality: 1 (smallest) to 100 (best), on libjpeg's scale.
+
+    Raises:
+        InvalidValue: the quality is out of range, the image has another type or shape, or a
+            side is 0 or above 65500 pixels.
+    """
+    _check_quality(quality)
+    _check_rgb(image)
+    _check_size(image)
+    rows = image if _has_packed_rows(image) else np.ascontiguousarray(image)
+    data: bytes = simplejpeg.encode_jpeg(rows, quality, colorsubsampling="420")
+    return data
+
+
+def decode(
+    data: bytes | bytearray | memoryview,
+    *,
+    color: Color = "rgb",
+    scale: float = 1.0,
+    out: Image | None = None,
+) -> Image:
+    """Decode a JPEG.
+
+    Args:
+        data: one whole JPEG.
+        color: ``"rgb"``, or ``"gray"`` for the luma alone, which is faster.
+        scale: 1, 1/2, 1/4 or 1/8; a smaller picture costs less than a whole one.
+        out: where to put the pixels: a C-contiguous uint8 array of exactly the result's shape.
+
+    Returns:
+        ``(⌈height · scale⌉, ⌈width · scale⌉, 3)`` uint8 RGB, or without the last axis for gray.
+
+    Raises:
+        BadJpeg: the data is not one whole, sound JPEG.
+        InvalidValue: the scale or color is not offered, or ``out`` does not fit.
+    """
+    if scale not in SCALES:
+        raise InvalidValue(f"scale is 1, 0.5, 0.25 or 0.125, not {scale!r}")
+    if color not in ("rgb", "gray"):
+        raise InvalidValue(f"color is 'rgb' or 'gray', not {color!r}")
+    height, width = (-int(-side * scale // 1) for side in size(data))
+    if out is not None:
+        _check_out(out, (height, width) if color == "gray" else (height, width, _CHANNELS))
+    try:
+        image: Image = simplejpeg.decode_jpeg(
+            data, color, min_height=height, min_width=width, buffer=out
+        )
+    except ValueError as error:
+        raise BadJpeg(str(error)) from error
+    return image[:, :, 0] if color == "gray" else image
+
+
+def size(data: bytes | bytearray | memoryview) -> tuple[int, int]:
+    """The ``(height, width)`` that a JPEG's header announces, in pixels.
+
+    Raises:
+        BadJpeg: there is no such header, or it announces more pixels than ``MAX_PIXELS``.
+    """
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise BadJpeg(str(error)) from error
+    if height * width > MAX_PIXELS:
+        raise BadJpeg(f"the header announces {width}x{height} pixels, more than {MAX_PIXELS}")
+    return int(height), int(width)
+
+
+def encoder_version() -> str:
+    """The encoder by name and version: others may make other bytes of the same picture."""
+    return f"simplejpeg {simplejpeg.__version__}"
+
+
+def _check_quality(quality: int) -> None:
+    if type(quality) is not int or quality not in QUALITIES:
+        raise InvalidValue(f"quality is a whole number from 1 to 100, not {quality!r}")
+
+
+def _check_rgb(image: object) -> None:
+    if not isinstance(image, np.ndarray):
+        raise InvalidValue(
+            f"an image is a numpy array of (height, width, 3) uint8 RGB, not {type(image).__name__}"
+        )
+    if image.dtype != np.uint8 or image.ndim != _CHANNELS or image.shape[2] != _CHANNELS:
+        raise InvalidValue(
+            f"an image is (height, width, 3) uint8 RGB, not {image.shape} {image.dtype}"
+        )
+
+
+def _check_size(image: Image) -> None:
+    height, width = image.shape[:2]
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS):
+        raise InvalidValue(
+            f"an image has 1 to {MAX_SIDE} pixels a side and at most {MAX_PIXELS} in all; "
+            f"this one is {width}x{height}"
+        )
+
+
+def _check_out(out: npt.NDArray[np.generic], shape: tuple[int, ...]) -> None:
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.carray:
+        raise InvalidValue(
+            f"out must be a writable C-contiguous uint8 array of shape {shape}, "
+            f"not {out.dtype} of {out.shape}"
+        )
+
+
+def _has_packed_rows(image: Image) -> bool:
+    row, column, channel = image.strides
+    return channel == 1 and column == _CHANNELS and row >= _CHANNELS * image.shape[1]

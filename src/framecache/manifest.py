@@ -1,0 +1,221 @@
+"""The description of a timeline: what its chunks, settings and epoch are. Pure: no I/O.
+
+Descriptions are numbered and never changed: the highest version is current. The next version
+is made by the functions here and stored by :mod:`framecache.index`.
+"""
+
+import json
+import secrets
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Final, Literal, Self
+
+from framecache import keys, sampling
+from framecache._version import __version__
+from framecache.errors import CorruptFrame, SettingsConflict
+from framecache.model import JpegSettings
+from framecache.sampling import EveryFrame, Sampling
+
+FORMAT: Final = 1
+Layout = Literal["objects"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEntry:
+    """One chunk of a described timeline, with the numbers it was given before any decoding."""
+
+    chunk_id: int
+    url: str
+    etag: str
+    size_bytes: int
+    start: Fraction
+    """Seconds of its first displayed frame on the timeline."""
+    end: Fraction
+    """Seconds at which its last frame leaves the screen."""
+    start_is_given: bool
+    """Whether the caller placed it, rather than the end of the chunk before it."""
+    first_sequence: int
+    frame_count: int
+    """Sampled frames; its sequences are ``first_sequence … first_sequence + frame_count - 1``."""
+    first_source_frame: int
+    source_frame_count: int
+    """Displayed frames of the video, sampled or not."""
+    width: int
+    height: int
+    codec: str
+
+    @property
+    def part(self) -> str:
+        """The name of the index part that commits this chunk."""
+        return keys.chunk_part(self.chunk_id)
+
+    @property
+    def stop_sequence(self) -> int:
+        """One past its last sequence."""
+        return self.first_sequence + self.frame_count
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """One index file that holds the rows of several committed parts."""
+
+    number: int
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides the frames of a timeline, beside its chunks."""
+
+    sampling: Sampling = field(default_factory=EveryFrame)
+    jpeg: JpegSettings = field(default_factory=JpegSettings)
+    layout: Layout = "objects"
+
+    def __str__(self) -> str:
+        return f"{self.sampling}, JPEG quality {self.jpeg.quality}, layout {self.layout}"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One version of what a timeline is."""
+
+    timeline_id: str
+    version: int
+    write_id: str
+    """Random: tells a writer whose answer was lost that the stored version is its own."""
+    epoch: str
+    settings: Settings
+    chunks: tuple[ChunkEntry, ...] = ()
+    written_parts: tuple[str, ...] = ()
+    """Index parts of frames that programs wrote, oldest first."""
+    compaction: Compaction | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Every index part that belongs to the timeline, committed yet or not."""
+        return (*(chunk.part for chunk in self.chunks), *self.written_parts)
+
+    @property
+    def frame_count(self) -> int:
+        """Sampled frames of all chunks; frames that programs wrote are not counted."""
+        return self.chunks[-1].stop_sequence if self.chunks else 0
+
+    def next_version(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
+        """The following version, with ``changes``, ready to be stored."""
+        return replace(self, version=self.version + 1, write_id=new_write_id(), **changes)
+
+    def next_epoch(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
+        """The following version as the start of a new epoch, in which nothing is committed."""
+        return self.next_version(
+            **{"epoch": _epoch_after(self.epoch), "written_parts": (), "compaction": None} | changes
+        )
+
+    def encode(self) -> bytes:
+        """The JSON that is stored."""
+        chunks = [_chunk_to_json(chunk) for chunk in self.chunks]
+        compaction = self.compaction and {
+            "number": self.compaction.number,
+            "parts": list(self.compaction.parts),
+        }
+        document = {
+            "format": FORMAT,
+            "framecache_version": __version__,
+            "timeline_id": self.timeline_id,
+            "version": self.version,
+            "write_id": self.write_id,
+            "epoch": self.epoch,
+            "layout": self.settings.layout,
+            "sampling": sampling.to_json(self.settings.sampling),
+            "jpeg": {"quality": self.settings.jpeg.quality, "subsampling": "4:2:0"},
+            "chunks": chunks,
+            "written_parts": list(self.written_parts),
+            "compaction": compaction,
+        }
+        return json.dumps(document, indent=1).encode()
+
+
+def first_description(
+    timeline_id: str,
+    settings: Settings,
+    *,
+    chunks: tuple[ChunkEntry, ...] = (),
+    written_parts: tuple[str, ...] = (),
+) -> Description:
+    """Version 1 of a timeline, and its first epoch."""
+    return Description(
+        timeline_id=timeline_id,
+        version=1,
+        write_id=new_write_id(),
+        epoch=_epoch_after(None),
+        settings=settings,
+        chunks=chunks,
+        written_parts=written_parts,
+    )
+
+
+def decode(body: bytes, *, key: str) -> Description:
+    """Read a stored description.
+
+    Raises:
+        SettingsConflict: a newer framecache wrote it.
+        CorruptFrame: it is damaged.
+    """
+    try:
+        document = json.loads(body)
+        stored_format = int(document["format"])
+        if stored_format > FORMAT:
+            raise SettingsConflict(
+                f"{key} is in format {stored_format}, newer than this framecache reads "
+                f"({FORMAT}): upgrade framecache"
+            )
+        return _from_document(document)
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise CorruptFrame(
+            f"the description {key} is damaged ({type(error).__name__}): "
+            f"delete the timeline and extract it again"
+        ) from error
+
+
+def new_write_id() -> str:
+    """A random name for one attempt to write one blob."""
+    return secrets.token_hex(16)
+
+
+def _epoch_after(epoch: str | None) -> str:
+    """A new epoch; its random tail keeps a timeline that was deleted and made anew apart."""
+    ordinal = int(epoch.partition("-")[0]) + 1 if epoch else 0
+    return f"{ordinal:06d}-{secrets.token_hex(4)}"
+
+
+def _from_document(document: dict[str, Any]) -> Description:
+    compaction = document["compaction"]
+    return Description(
+        timeline_id=str(document["timeline_id"]),
+        version=int(document["version"]),
+        write_id=str(document["write_id"]),
+        epoch=str(document["epoch"]),
+        settings=Settings(
+            sampling=sampling.from_json(document["sampling"]),
+            jpeg=JpegSettings(quality=document["jpeg"]["quality"]),
+            layout=document["layout"],
+        ),
+        chunks=tuple(_chunk_from_json(chunk) for chunk in document["chunks"]),
+        written_parts=tuple(document["written_parts"]),
+        compaction=compaction
+        and Compaction(number=int(compaction["number"]), parts=tuple(compaction["parts"])),
+    )
+
+
+def _chunk_to_json(chunk: ChunkEntry) -> dict[str, Any]:
+    return {name: _plain(getattr(chunk, name)) for name in ChunkEntry.__slots__}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
+    values = {name: document[name] for name in ChunkEntry.__slots__}
+    return ChunkEntry(
+        **values | {"start": Fraction(values["start"]), "end": Fraction(values["end"])}
+    )

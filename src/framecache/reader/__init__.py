@@ -1,0 +1,6 @@
+"""Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
+
+from framecache.reader.fetch import FrameSource
+from framecache.reader.read import Decoding, read_batch, read_frame, read_frames, read_jpegs
+
+__all__ = ["Decoding", "FrameSource", "read_batch", "read_frame", "read_frames", "read_jpegs"]

@@ -1,0 +1,17 @@
+"""Where blobs live. The only room that knows obstore."""
+
+from framecache.store.base import BlobExists, BlobInfo, BlobMissing, Store
+from framecache.store.blobfile import BlobFile, BlobIdentity, identify_blob, open_blob_file
+from framecache.store.objects import open_store
+
+__all__ = [
+    "BlobExists",
+    "BlobFile",
+    "BlobIdentity",
+    "BlobInfo",
+    "BlobMissing",
+    "Store",
+    "identify_blob",
+    "open_blob_file",
+    "open_store",
+]

@@ -1,0 +1,507 @@
+"""One timeline of a cache: fill it, read it, clear it."""
+
+import math
+import operator
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache import ingest, keys, overlays, sampling, sweep
+from framecache.errors import InvalidValue, NotCached, UndecodableFrame
+from framecache.index import FrameRow, Index, Snapshot, find
+from framecache.manifest import ChunkEntry, Settings
+from framecache.model import (
+    Chunk,
+    Color,
+    ExtractReport,
+    Frame,
+    Image,
+    JpegSettings,
+    ProgressCallback,
+)
+from framecache.overlays import Overlays
+from framecache.reader import (
+    Decoding,
+    FrameSource,
+    read_batch,
+    read_frame,
+    read_frames,
+    read_jpegs,
+)
+from framecache.store import Store
+from framecache.sweep import Removal
+
+ChunkLike = str | os.PathLike[str] | Chunk
+"""A local path, the URL of an object in a store, or a `Chunk` with its place in time."""
+
+Rate = float | str | Fraction
+"""Instants a second: 5, 0.5, ``"30000/1001"``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineInfo:
+    """What is known of a timeline without reading a frame."""
+
+    timeline_id: str
+    url: str
+    """The store it lies in."""
+    exists: bool
+    """Whether any frame is cached."""
+    complete: bool
+    """Whether every described chunk is."""
+    epoch: str | None
+    """None when nothing is described: there is nothing, or another program's frames."""
+    version: int | None
+    settings: Settings | None
+    chunks: tuple[ChunkEntry, ...]
+    chunks_cached: int
+    frame_count: int
+    """Cached frames, undecodable ones included."""
+    frames_undecodable: int
+    frames_described: int
+    """Frames that the described chunks give once all are cached; 0 for written frames."""
+    size_bytes: int
+    """Of the cached JPEGs."""
+    duration_seconds: float
+    """From 0.0 to the end of the last cached frame, or of the last described chunk."""
+    width: int
+    """Of the first frame, pixels; 0 when unknown."""
+    height: int
+
+
+class Timeline:
+    """One timeline of a cache: fill it, read it, clear it. Safe to share between threads.
+
+    Frames are read from a snapshot of the index, taken at the first read and again when a frame
+    is not in it; :attr:`exists`, :attr:`complete` and :meth:`info` always look at the store.
+    """
+
+    def __init__(self, store: Store, timeline_id: str) -> None:
+        self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
+        self._store = store
+        self._known: FrameSource | None = None
+
+    def __repr__(self) -> str:
+        return f"<Timeline {self.timeline_id} in {self._store.url}>"
+
+    def extract(
+        self,
+        chunks: ChunkLike | Iterable[ChunkLike],
+        *,
+        fps: Rate | None = None,
+        every: int | None = None,
+        keyframes: bool = False,
+        quality: int = 85,
+        workers: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> ExtractReport:
+        """Cache the frames of a timeline's chunks; what is cached already is left alone.
+
+        Args:
+            chunks: the timeline's videos, in time order.
+            fps: take the frame on screen at each k / fps seconds.
+            every: take every n-th frame.
+            keyframes: take keyframes only.
+            quality: JPEG quality, 1 to 100.
+            workers: threads that decode and encode; None: one a core. The frames are the same.
+            progress: told after each frame, by one thread at a time.
+
+        Raises:
+            SettingsConflict: the timeline is cached with other settings or chunks.
+            BadChunk: a chunk is missing or no video; ChunkChanged: not the one described.
+            StoreDenied, StoreUnavailable: the store's, or a chunk's.
+            Cleared: another program cleared the timeline meanwhile.
+        """
+        by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
+        wanted = _as_chunks(chunks)
+        if not wanted:
+            raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
+        self._known = None
+        return ingest.extract(
+            self._store,
+            self.timeline_id,
+            wanted,
+            settings=Settings(by, JpegSettings(quality)),
+            workers=_as_workers(workers),
+            progress=progress,
+        )
+
+    def append(
+        self,
+        chunks: ChunkLike | Iterable[ChunkLike],
+        *,
+        workers: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> ExtractReport:
+        """Cache more chunks at the end of the timeline, with its own settings.
+
+        A chunk the timeline has already is left alone, so an append can be repeated after a
+        failure. Appending to a timeline that does not exist extracts every frame of the chunks.
+
+        Raises what :meth:`extract` raises.
+        """
+        self._known = None
+        return ingest.append(
+            self._store,
+            self.timeline_id,
+            _as_chunks(chunks),
+            settings=Settings(),
+            workers=_as_workers(workers),
+            progress=progress,
+        )
+
+    def write(
+        self, frames: Iterable[Frame], *, quality: int = 85, workers: int | None = None
+    ) -> int:
+        """Cache frames that this program holds; they become visible together. Returns how many.
+
+        Frames keep their sequence, chunk_id, timestamp and perceptual hash (computed when empty).
+        A frame that is cached already with the same picture is left alone.
+
+        Raises:
+            InvalidValue: an image that is not ``(H, W, 3)`` uint8, or numbers no frame can have.
+            SettingsConflict: another quality, or another picture under a cached sequence.
+        """
+        self._known = None
+        settings = Settings(jpeg=JpegSettings(quality))
+        return ingest.write(
+            self._store,
+            self.timeline_id,
+            frames,
+            settings=settings,
+            workers=_as_workers(workers),
+        )
+
+    def rebuild(
+        self,
+        *,
+        fps: Rate | None = None,
+        every: int | None = None,
+        keyframes: bool = False,
+        quality: int | None = None,
+        workers: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> ExtractReport:
+        """Extract the described chunks anew; what is given here replaces the cached settings.
+
+        Every chunk is looked at before anything changes, so a missing one costs nothing.
+
+        Raises:
+            NotCached: no chunks are described.
+            BadChunk: a chunk is missing or no video any more.
+        """
+        sampling_is_given = fps is not None or every is not None or keyframes
+        by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
+        jpeg = JpegSettings(quality) if quality is not None else None
+
+        def alter(cached: Settings) -> Settings:
+            return Settings(by if sampling_is_given else cached.sampling, jpeg or cached.jpeg)
+
+        self._known = None
+        return ingest.rebuild(
+            self._store,
+            self.timeline_id,
+            alter=alter,
+            workers=_as_workers(workers),
+            progress=progress,
+        )
+
+    def clear(self) -> Removal:
+        """Remove all cached frames; chunks, settings and overlays stay, for :meth:`rebuild`."""
+        self._known = None
+        return sweep.clear(self._store, self.timeline_id)
+
+    def delete(self) -> Removal:
+        """Remove everything of the timeline, overlays included. Chunks are never touched."""
+        self._known = None
+        return sweep.delete(self._store, self.timeline_id)
+
+    @property
+    def exists(self) -> bool:
+        """Whether any frame is cached now."""
+        return self._look_up().exists
+
+    @property
+    def complete(self) -> bool:
+        """Whether something is cached, and every described chunk is."""
+        return self._look_up().is_complete
+
+    @property
+    def index(self) -> Index:
+        """The cached frames, as columns; empty when there is none."""
+        return self._source().snapshot.index
+
+    def __len__(self) -> int:
+        """Cached frames, undecodable ones included."""
+        return len(self.index)
+
+    def __bool__(self) -> bool:
+        """Always true: a timeline that has no frames is a timeline too."""
+        return True
+
+    def info(self) -> TimelineInfo:
+        """What is known of the timeline without reading a frame."""
+        return _info(self.timeline_id, self._store.url, self._look_up())
+
+    def frame(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
+        """The frame of a sequence; one request once the index is known.
+
+        Raises:
+            NotCached: the timeline has no such frame; UndecodableFrame: it has no picture.
+            Cleared: the timeline was cleared since its index was read.
+            CorruptFrame: what is stored is not what was committed.
+        """
+        decoding = Decoding(color, scale)
+        source, row = self._find(sequence)
+        return read_frame(source, row, decoding)
+
+    def frame_at(self, seconds: float, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
+        """The frame on screen at a time: of those cached, the last that begins at or before it.
+
+        Raises what :meth:`frame` raises; NotCached also where the timeline shows nothing.
+        """
+        decoding = Decoding(color, scale)
+        source, row = self._find_at(seconds)
+        return read_frame(source, row, decoding)
+
+    def frames(
+        self,
+        start: int | None = None,
+        stop: int | None = None,
+        step: int = 1,
+        *,
+        start_seconds: float | None = None,
+        stop_seconds: float | None = None,
+        scale: float = 1.0,
+        color: Color = "rgb",
+    ) -> Iterator[Frame]:
+        """Frames in order, prefetched on threads, in bounded memory; gaps are passed over.
+
+        Args:
+            start: first sequence; None: the first there is.
+            stop: one past the last sequence; None: to the end.
+            step: take sequences ``start, start + step, …``.
+            start_seconds: instead of ``start``: frames that begin at or after this time.
+            stop_seconds: instead of ``stop``: frames that begin before this time.
+            scale: 1, 0.5, 0.25 or 0.125 of the size, done by the JPEG decoder.
+            color: ``"rgb"`` or ``"gray"``.
+
+        Raises:
+            InvalidValue: a range given twice, or out of its range; before the first frame.
+            Cleared, CorruptFrame: while iterating.
+        """
+        decoding = Decoding(color, scale)
+        source = self._source_to_iterate()
+        positions = _range(source.snapshot.index, start, stop, step, start_seconds, stop_seconds)
+        return read_frames(source, positions, decoding)
+
+    def batch(self, sequences: Iterable[int], *, scale: float = 1.0, color: Color = "rgb") -> Image:
+        """The images of these sequences, in the order given: ``(N, H, W, 3)`` or ``(N, H, W)``.
+
+        Raises what :meth:`frame` raises; InvalidValue when they differ in size.
+        """
+        decoding = Decoding(color, scale)
+        source, positions = self._find_all(sequences)
+        return read_batch(source, positions, decoding)
+
+    def jpeg(self, sequence: int) -> bytes:
+        """The stored bytes of a frame. Raises what :meth:`frame` raises."""
+        source, row = self._find(sequence)
+        return source.jpeg(row)
+
+    def jpegs(self, sequences: Iterable[int]) -> Iterator[bytes]:
+        """The stored bytes of these sequences, in the order given, prefetched.
+
+        Raises what :meth:`frame` raises: NotCached before the first, the others while iterating.
+        """
+        source, positions = self._find_all(sequences)
+        return read_jpegs(source, positions)
+
+    def overlays(self, *, job_id: str, stage: str) -> Overlays:
+        """The debug overlays of one stage of one job; makes no request."""
+        return Overlays(self._store, self.timeline_id, job_id=job_id, stage=stage)
+
+    def jobs(self) -> dict[str, dict[str, int]]:
+        """How many overlays each stage of each job has: ``{job_id: {stage: count}}``."""
+        return overlays.count_jobs(self._store, self.timeline_id)
+
+    def _look_up(self) -> Snapshot:
+        self._known = FrameSource(self._store, find(self._store, self.timeline_id))
+        return self._known.snapshot
+
+    def _source(self) -> FrameSource:
+        known = self._known
+        if known is None:
+            self._known = known = FrameSource(self._store, find(self._store, self.timeline_id))
+        return known
+
+    def _source_to_iterate(self) -> FrameSource:
+        """A snapshot that was complete, or else one of now: it may still be filling."""
+        known = self._known
+        if known is not None and not known.snapshot.is_complete:
+            self._known = None
+        return self._source()
+
+    def _find(self, sequence: int) -> tuple[FrameSource, FrameRow]:
+        source, positions = self._find_all([sequence])
+        return source, source.snapshot.index.row(int(positions[0]))
+
+    def _find_all(self, sequences: Iterable[int]) -> tuple[FrameSource, npt.NDArray[np.int64]]:
+        """The rows of sequences that have a picture; looks again once when one is unknown."""
+        wanted = [_as_sequence(sequence) for sequence in sequences]
+        was_known = self._known is not None
+        source = self._source()
+        positions = [source.snapshot.index.position(sequence) for sequence in wanted]
+        if None in positions and was_known:
+            self._known = None
+            source = self._source()
+            positions = [source.snapshot.index.position(sequence) for sequence in wanted]
+        found = [position for position in positions if position is not None]
+        if len(found) < len(wanted):
+            missing = wanted[positions.index(None)]
+            raise NotCached(
+                f"timeline {self.timeline_id} in {self._store.url} has no frame {missing}: "
+                f"{_extent(source.snapshot)}"
+            )
+        for position in found:
+            self._require_picture(source.snapshot.index, position)
+        return source, np.asarray(found, dtype=np.int64)
+
+    def _find_at(self, seconds: float) -> tuple[FrameSource, FrameRow]:
+        source = self._source()
+        index = source.snapshot.index
+        position = _position_on_screen(source.snapshot, _as_seconds(seconds))
+        if position is None:
+            raise NotCached(
+                f"timeline {self.timeline_id} in {self._store.url} shows no cached frame at "
+                f"{seconds} s: {_extent(source.snapshot)}"
+            )
+        self._require_picture(index, position)
+        return source, index.row(position)
+
+    def _require_picture(self, index: Index, position: int) -> None:
+        if not index.is_ok[position]:
+            raise UndecodableFrame(
+                f"frame {index.sequence[position]} of timeline {self.timeline_id} has no picture "
+                f"({index.reason[position]}): skip it, or repair the video and rebuild"
+            )
+
+
+def _extent(snapshot: Snapshot) -> str:
+    index = snapshot.index
+    if not len(index):
+        return "nothing of it is cached; extract it first"
+    end = float(index.timestamp[-1] + index.duration[-1])
+    return (
+        f"it has {len(index)} frames, {index.sequence[0]} to {index.sequence[-1]}, "
+        f"{index.timestamp[0]:.3f} s to {end:.3f} s"
+    )
+
+
+def _range(
+    index: Index,
+    start: int | None,
+    stop: int | None,
+    step: int,
+    start_seconds: float | None,
+    stop_seconds: float | None,
+) -> npt.NDArray[np.int64]:
+    """The rows with a picture that a range names."""
+    if start is not None and start_seconds is not None:
+        raise InvalidValue("a range starts at a sequence or at a time: both were given")
+    if stop is not None and stop_seconds is not None:
+        raise InvalidValue("a range stops at a sequence or at a time: both were given")
+    if type(step) is not int or step < 1:
+        raise InvalidValue(f"step is a whole number from 1, not {step!r}")
+    chosen = np.ones(len(index), dtype=np.bool_)
+    if start is not None:
+        chosen &= index.sequence >= _as_sequence(start)
+    if stop is not None:
+        chosen &= index.sequence < _as_sequence(stop)
+    if start_seconds is not None:
+        chosen &= index.timestamp >= _as_seconds(start_seconds)
+    if stop_seconds is not None:
+        chosen &= index.timestamp < _as_seconds(stop_seconds)
+    positions = np.flatnonzero(chosen)
+    if step > 1 and len(positions):
+        first = index.sequence[positions[0]] if start is None else start
+        positions = positions[(index.sequence[positions] - first) % step == 0]
+    return positions[index.is_ok[positions]]
+
+
+def _position_on_screen(snapshot: Snapshot, seconds: float) -> int | None:
+    """The row of the frame on screen at a time; None where the timeline shows nothing."""
+    index, description = snapshot.index, snapshot.description
+    if description is None or not index.is_in_time_order:
+        return None
+    position = index.position_at(seconds)
+    if position is None:
+        return None
+    if description.chunks:
+        time = Fraction(seconds)
+        is_shown = any(chunk.start <= time < chunk.end for chunk in description.chunks)
+    else:
+        is_last = position == len(index) - 1
+        is_shown = not is_last or seconds <= index.timestamp[-1] + index.duration[-1]
+    return position if is_shown else None
+
+
+def _info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInfo:
+    index, description = snapshot.index, snapshot.description
+    chunks = description.chunks if description else ()
+    ends = [float(chunks[-1].end)] if chunks else []
+    if len(index):
+        ends.append(float(index.timestamp[-1] + index.duration[-1]))
+    missing = set(snapshot.missing_parts)
+    return TimelineInfo(
+        timeline_id=timeline_id,
+        url=url,
+        exists=snapshot.exists,
+        complete=snapshot.is_complete,
+        epoch=description.epoch if description else None,
+        version=description.version if description else None,
+        settings=description.settings if description else None,
+        chunks=chunks,
+        chunks_cached=sum(chunk.part not in missing for chunk in chunks),
+        frame_count=len(index),
+        frames_undecodable=int((~index.is_ok).sum()),
+        frames_described=description.frame_count if description else 0,
+        size_bytes=int(index.size.sum()),
+        duration_seconds=max(ends, default=0.0),
+        width=int(index.width[0]) if len(index) else 0,
+        height=int(index.height[0]) if len(index) else 0,
+    )
+
+
+def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
+    if isinstance(chunks, str | os.PathLike | Chunk):
+        chunks = [chunks]
+    return [chunk if isinstance(chunk, Chunk) else Chunk(os.fspath(chunk)) for chunk in chunks]
+
+
+def _as_workers(workers: int | None) -> int:
+    if workers is None:
+        return len(os.sched_getaffinity(0))
+    if type(workers) is not int or workers < 1:
+        raise InvalidValue(f"workers is a whole number from 1, not {workers!r}")
+    return workers
+
+
+def _as_sequence(sequence: int) -> int:
+    try:
+        number = int(operator.index(sequence))
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise InvalidValue(f"a sequence is a whole number from 0, not {sequence!r}")
+    return number
+
+
+def _as_seconds(seconds: float) -> float:
+    if not math.isfinite(seconds):
+        raise InvalidValue(f"a time on the timeline is a number of seconds, not {seconds!r}")
+    return seconds
