@@ -30,7 +30,7 @@ class PilImage(Protocol):
         """The same picture in another mode."""
 
 
-Overlay = bytes | str | npt.NDArray[np.uint8] | PilImage
+Overlay = bytes | str | npt.NDArray[Any] | PilImage
 """PNG bytes, base64 of PNG bytes, a gray, RGB or RGBA array, or a Pillow image."""
 
 
@@ -141,7 +141,7 @@ def _from_base64(text: str, name: str) -> bytes:
         raise InvalidValue(f"overlay {name!r} is a string that is not base64 of a PNG") from error
 
 
-def _from_array(image: npt.NDArray[np.uint8], name: str) -> bytes:
+def _from_array(image: npt.NDArray[Any], name: str) -> bytes:
     import cv2  # noqa: PLC0415 -- a tenth of a second that programs without overlays need not pay
 
     to_bgr = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}

@@ -1,0 +1,98 @@
+# Set-up, checks and the demo. Everything it makes stays in this folder and is in .gitignore.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The locks are made for the oldest Python supported, so that one is tried first. Running it
+# tells a real interpreter from a version manager's placeholder of the same name.
+PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13 python3,$(shell \
+	$(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
+UV ?= .venv/bin/uv
+PYTEST_ARGS ?=
+CLIPS := .cache/clips
+
+.PHONY: help
+help: ## Show this list
+	@echo "framecache: make TARGET"
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
+
+.PHONY: demo
+demo: .venv/runtime clips ## Extract real video, read it back, save overlays; sets itself up
+	@.venv/bin/python examples/demo.py $(CLIPS) demo
+
+.PHONY: test
+test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS="-k name")
+	@scripts/install-test-tools.sh
+	@$(MAKE) lint clips
+	@echo "==> pytest"
+	@.venv/bin/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+# import-linter's cache keeps what it once took an import for, even when a module of that name
+# has come since; without it the check takes a third of a second.
+.PHONY: lint
+lint: .venv/dev ## Run ruff, mypy and import-linter
+	@echo "==> ruff, mypy, import-linter"
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --check --quiet || { .venv/bin/ruff format --diff; exit 1; }
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo --no-cache
+
+.PHONY: format
+format: .venv/dev ## Format the code and repair what ruff can repair
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+.PHONY: hooks
+hooks: .venv/dev ## Have git run the quick checks before each commit
+	@.venv/bin/pre-commit install
+
+.PHONY: bench
+bench: .venv/dev clips ## Measure speed and memory, as ratios within one run
+	@.venv/bin/python -m benchmarks $(CLIPS)
+
+.PHONY: lock
+lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newer releases)
+	@set -- pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(LOCK_ARGS); \
+	"$(UV)" "$$@" pyproject.toml --extra dev --output-file requirements-dev.lock; \
+	"$(UV)" "$$@" pyproject.toml --constraint requirements-dev.lock \
+	  --no-annotate --output-file requirements.lock; \
+	sed -n 's/^requires = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '"' | tr , '\n' \
+	  | "$(UV)" "$$@" - --constraint requirements-dev.lock \
+	  --no-annotate --output-file requirements-build.lock
+
+.PHONY: clean
+clean: ## Remove the environment, caches, downloads and the demo's output
+	@rm -rf .venv .cache demo build dist .coverage .hypothesis .import_linter_cache \
+	  .mypy_cache .pytest_cache .ruff_cache
+	@find src tests scripts examples benchmarks -name __pycache__ -prune -exec rm -rf {} + \
+	  2>/dev/null || true
+
+.PHONY: clips
+clips: .venv/runtime
+	@.venv/bin/python scripts/fetch_clips.py $(CLIPS)
+
+# Each stamp is newer than what it was made from, so a second run has nothing to do.
+
+.venv/runtime: .venv/bin/python requirements.lock requirements-build.lock pyproject.toml
+	@echo "==> installing framecache and what it needs into .venv"
+	@$(PIP) install --require-hashes -r requirements-build.lock -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/dev: .venv/runtime requirements-dev.lock
+	@echo "==> installing the development tools into .venv"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Debian ships Python without what makes an environment's pip; the pip outside can put it there.
+.venv/bin/python:
+	@[[ -n "$(PYTHON)" ]] || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it" >&2; exit 1; }
+	@echo "==> making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv >/dev/null 2>&1 \
+	  || { $(PYTHON) -m venv --clear --without-pip .venv; \
+	       $(PYTHON) -m pip -qq --python .venv/bin/python install pip; }

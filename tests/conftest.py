@@ -1,0 +1,118 @@
+"""Stores to test against, each empty and with the environment its URL needs."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import boto3
+import pytest
+from hypothesis import settings
+
+# How long an example takes says nothing on a shared machine.
+settings.register_profile("framecache", deadline=None)
+settings.load_profile("framecache")
+
+_CEPH_SCRIPT = str(Path(__file__).parents[1] / "scripts" / "ceph-rgw.sh")
+_ACCESS_KEY = "test"
+_SECRET_KEY = "testsecret"
+_REGION = "us-east-1"
+
+
+@pytest.fixture(
+    params=["memory", "local", "s3", pytest.param("ceph", marks=pytest.mark.ceph)],
+)
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store; the test runs once for every kind of store."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    assert isinstance(url, str)
+    return url
+
+
+@pytest.fixture
+def memory_url() -> str:
+    return f"memory://{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def local_url(tmp_path: Path) -> str:
+    """A folder that does not exist yet, as a plain path."""
+    return str(tmp_path / "store")
+
+
+@pytest.fixture
+def s3_url(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket of the in-process S3 server. It does not check credentials."""
+    return _new_bucket(moto_endpoint, monkeypatch)
+
+
+@pytest.fixture
+def ceph_url(ceph_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket of a real S3 server. Mark a test that uses it with ``ceph``."""
+    return _new_bucket(ceph_endpoint, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def moto_endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow to import, seldom needed
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ceph_endpoint() -> Iterator[str]:
+    if shutil.which("radosgw") is None:
+        message = "radosgw is not installed; scripts/ceph-rgw.sh names the packages it needs"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    port, monitor_port = _free_ports(2)
+    with tempfile.TemporaryDirectory(prefix="framecache-ceph-") as folder:
+        start = [_CEPH_SCRIPT, "start", folder, str(port), str(monitor_port)]
+        subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            subprocess.run([_CEPH_SCRIPT, "stop", folder], check=True)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def _new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    _use_endpoint(endpoint, monkeypatch)
+    bucket = f"framecache-{uuid.uuid4().hex}"
+    with closing(boto3.client("s3", endpoint_url=endpoint)) as client:
+        client.create_bucket(Bucket=bucket)
+    return f"s3://{bucket}"
+
+
+def _use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", _ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _SECRET_KEY)
+    monkeypatch.setenv("AWS_REGION", _REGION)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", _REGION)
+    # A profile of whoever runs the tests must not take part in them.
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

@@ -1,0 +1,102 @@
+"""Ids are validated before any key is made, and keys are the public format."""
+
+import string
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framecache import keys
+from framecache.errors import InvalidId
+
+FIRST = string.ascii_letters + string.digits
+GOOD = st.builds(
+    str.__add__,
+    st.sampled_from(FIRST),
+    st.text(alphabet=FIRST + "._-", max_size=127).filter(lambda tail: ".." not in tail),
+).filter(lambda text: ".." not in text)
+HOSTILE = [
+    "",
+    ".",
+    "..",
+    "a..b",
+    "a/b",
+    "/a",
+    "a\\b",
+    "-a",
+    "_a",
+    ".a",
+    "a b",
+    "a\n",
+    "a\x00",
+    "ä",
+    "a%2fb",
+    "x" * 129,
+    "x" * 10_000,
+    "a?",
+    "a#1",
+]
+
+
+@given(GOOD)
+def test_a_good_id_is_returned_unchanged(text: str) -> None:
+    assert keys.check_id(text, what="timeline_id") == text
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_id_is_refused_in_every_place(text: str) -> None:
+    makers: list[Callable[[], str]] = [
+        lambda: keys.frame(text, 0),
+        lambda: keys.description(text, 1),
+        lambda: keys.overlays_prefix("t", text),
+        lambda: keys.overlays_prefix("t", "j", text),
+        lambda: keys.overlay("t", "j", "s", 0, text),
+    ]
+    for make in makers:
+        with pytest.raises(InvalidId) as caught:
+            make()
+        assert len(str(caught.value)) < 300
+        assert str(caught.value).isprintable()
+
+
+@given(st.text())
+def test_any_text_is_a_good_id_or_refused(text: str) -> None:
+    try:
+        key = keys.frame(text, 1)
+    except InvalidId:
+        return
+    assert key == f"cache/timelines/{text}/frames/1.jpg"
+    assert keys.ID_PATTERN.fullmatch(text)
+
+
+@pytest.mark.parametrize("value", [None, 3, b"a", ["a"]])
+def test_an_id_that_is_no_string_is_refused(value: object) -> None:
+    with pytest.raises(InvalidId):
+        keys.check_id(value, what="job_id")
+
+
+def test_frames_and_overlays_have_their_public_names() -> None:
+    assert keys.frame("match-42", 120) == "cache/timelines/match-42/frames/120.jpg"
+    assert (
+        keys.overlay("match-42", "run-7", "edges", 120, "edge_overlay")
+        == "cache/timelines/match-42/overlays/run-7/edges/120_edge_overlay.png"
+    )
+    assert keys.index_part("t", epoch="e", part=keys.chunk_part(3)) == (
+        "cache/timelines/t/index/e/000003-0.parquet"
+    )
+
+
+@given(st.integers(0, 10**15))
+def test_a_frames_sequence_is_read_back(sequence: int) -> None:
+    assert keys.parse_frame(keys.frame("t", sequence)) == sequence
+
+
+@pytest.mark.parametrize("name", ["01.jpg", "-1.jpg", "a.jpg", "1.jpeg", "1.jpg.tmp", "", "1"])
+def test_other_blobs_among_the_frames_are_not_frames(name: str) -> None:
+    assert keys.parse_frame(f"cache/timelines/t/frames/{name}") is None
+
+
+@given(st.integers(0, 10**15), GOOD)
+def test_an_overlays_sequence_and_name_are_read_back(sequence: int, name: str) -> None:
+    assert keys.parse_overlay(keys.overlay("t", "j", "s", sequence, name)) == (sequence, name)

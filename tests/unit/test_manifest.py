@@ -1,0 +1,79 @@
+"""Descriptions survive being stored, and damaged ones are refused."""
+
+import json
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framecache import manifest
+from framecache.errors import CorruptFrame, SettingsConflict
+from framecache.manifest import ChunkEntry, Compaction, Settings
+from framecache.model import JpegSettings
+from framecache.sampling import AtRate
+
+CHUNK = ChunkEntry(
+    chunk_id=0,
+    url="file:///videos/c0.mp4",
+    etag="abc",
+    size_bytes=1234,
+    start=Fraction(1001, 30000),
+    end=Fraction(5),
+    start_is_given=False,
+    first_sequence=0,
+    frame_count=10,
+    first_source_frame=0,
+    source_frame_count=100,
+    width=640,
+    height=272,
+    codec="h264",
+)
+SETTINGS = Settings(AtRate(Fraction(5)), JpegSettings(90))
+DESCRIPTION = manifest.first_description("t", SETTINGS, chunks=(CHUNK,)).next_version(
+    compaction=Compaction(2, ("000000",))
+)
+
+
+def test_a_description_is_read_as_it_was_stored() -> None:
+    assert manifest.decode(DESCRIPTION.encode(), key="k") == DESCRIPTION
+
+
+def test_a_new_epoch_forgets_what_was_committed_and_keeps_the_rest() -> None:
+    following = DESCRIPTION.next_epoch()
+    assert following.version == DESCRIPTION.version + 1
+    assert following.epoch != DESCRIPTION.epoch
+    assert following.compaction is None
+    assert (following.chunks, following.settings) == (DESCRIPTION.chunks, DESCRIPTION.settings)
+
+
+def test_a_timeline_made_anew_never_has_an_epoch_it_had() -> None:
+    epochs = {manifest.first_description("t", SETTINGS).epoch for _ in range(100)}
+    assert len(epochs) == 100
+
+
+@given(st.data())
+def test_a_damaged_description_is_refused(data: st.DataObject) -> None:
+    body = DESCRIPTION.encode()
+    position = data.draw(st.integers(0, len(body) - 1))
+    damaged = data.draw(
+        st.sampled_from([body[:position], body[:position] + b"\x00" + body[position + 1 :]])
+    )
+    try:
+        read = manifest.decode(damaged, key="k")
+    except CorruptFrame as error:
+        assert "k is damaged" in str(error)  # noqa: PT017 -- either outcome is checked
+    else:
+        assert read == DESCRIPTION
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b"\xff", b'{"format": "x"}'])
+def test_what_is_no_description_is_refused(body: bytes) -> None:
+    with pytest.raises(CorruptFrame, match="extract it again"):
+        manifest.decode(body, key="k")
+
+
+def test_a_newer_format_asks_for_an_upgrade() -> None:
+    document = json.loads(DESCRIPTION.encode()) | {"format": 99}
+    with pytest.raises(SettingsConflict, match="upgrade framecache"):
+        manifest.decode(json.dumps(document).encode(), key="k")

@@ -1,0 +1,112 @@
+"""Sampling against a second, slower implementation: one instant at a time, in fractions."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framecache import sampling
+from framecache.errors import InvalidValue
+from framecache.sampling import AtRate, EveryFrame, EveryNth, Keyframes, Sampling
+
+TIME_BASES = st.sampled_from([Fraction(1, 12800), Fraction(1, 90000), Fraction(1001, 30000)])
+GAPS = st.lists(st.integers(1, 3000), min_size=1, max_size=40)
+STARTS = st.fractions(0, 20, max_denominator=30000)
+RATES = st.sampled_from(
+    [Fraction(1), Fraction(5), Fraction(1, 2), Fraction(30000, 1001), Fraction(240), Fraction(7, 3)]
+)
+
+
+def select(
+    by: Sampling, gaps: list[int], time_base: Fraction, start: Fraction, first: int = 0
+) -> list[int]:
+    elapsed = np.cumsum([0, *gaps[:-1]]).astype(np.int64)
+    chosen = sampling.select(
+        by,
+        elapsed=elapsed,
+        is_key=elapsed % 3 == 0,
+        duration=sum(gaps),
+        time_base=time_base,
+        start=start,
+        first_source_frame=first,
+    )
+    return [int(position) for position in chosen]
+
+
+def on_screen_at_instants(
+    gaps: list[int], time_base: Fraction, start: Fraction, rate: Fraction
+) -> list[int]:
+    times = [start + sum(gaps[:i]) * time_base for i in range(len(gaps) + 1)]
+    instant, chosen = Fraction(-(-start * rate // 1)) / rate, list[int]()
+    while instant < times[-1]:
+        shown = max(i for i, time in enumerate(times[:-1]) if time <= instant)
+        if shown not in chosen:
+            chosen.append(shown)
+        instant += 1 / rate
+    return chosen
+
+
+@given(GAPS, TIME_BASES, STARTS, RATES)
+def test_a_rate_keeps_the_frame_on_screen_at_each_instant_once(
+    gaps: list[int], time_base: Fraction, start: Fraction, rate: Fraction
+) -> None:
+    expected = on_screen_at_instants(gaps, time_base, start, rate)
+    assert select(AtRate(rate), gaps, time_base, start) == expected
+
+
+@given(GAPS, TIME_BASES, st.integers(0, 60), RATES)
+def test_cutting_a_video_anywhere_never_changes_which_frames_a_rate_keeps_twice(
+    gaps: list[int], time_base: Fraction, cut: int, rate: Fraction
+) -> None:
+    cut = min(cut, len(gaps) - 1)
+    whole = select(AtRate(rate), gaps, time_base, Fraction(0))
+    first = select(AtRate(rate), gaps[:cut], time_base, Fraction(0)) if cut else []
+    join = sum(gaps[:cut]) * time_base
+    second = select(AtRate(rate), gaps[cut:], time_base, join)
+    # An instant belongs to the frame on screen, on whichever side of the join that is.
+    assert first + [cut + position for position in second] == whole
+
+
+@given(GAPS, TIME_BASES, st.integers(1, 9), st.integers(0, 60))
+def test_every_nth_counts_across_chunks(
+    gaps: list[int], time_base: Fraction, n: int, cut: int
+) -> None:
+    cut = min(cut, len(gaps) - 1)
+    whole = select(EveryNth(n), gaps, time_base, Fraction(0))
+    first = select(EveryNth(n), gaps[:cut], time_base, Fraction(0)) if cut else []
+    second = select(EveryNth(n), gaps[cut:], time_base, Fraction(0), first=cut)
+    assert first + [cut + position for position in second] == whole == list(range(0, len(gaps), n))
+
+
+def test_every_frame_and_keyframes() -> None:
+    assert select(EveryFrame(), [1] * 7, Fraction(1, 25), Fraction(0)) == [0, 1, 2, 3, 4, 5, 6]
+    assert select(Keyframes(), [1] * 7, Fraction(1, 25), Fraction(0)) == [0, 3, 6]
+
+
+@pytest.mark.parametrize("by", [EveryFrame(), EveryNth(7), AtRate(Fraction("29.97")), Keyframes()])
+def test_json_round_trip(by: Sampling) -> None:
+    assert sampling.from_json(sampling.to_json(by)) == by
+
+
+def test_a_float_rate_means_the_decimal_it_prints_as() -> None:
+    assert sampling.choose(fps=29.97) == AtRate(Fraction(2997, 100))
+    assert sampling.choose(fps="30000/1001") == AtRate(Fraction(30000, 1001))
+
+
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "x", "1/0", True, 1e9])
+def test_a_rate_that_is_none_is_refused(fps: float | str) -> None:
+    with pytest.raises(InvalidValue, match="fps is a rate above 0"):
+        sampling.choose(fps=fps)
+
+
+@pytest.mark.parametrize("every", [0, -1, 1.5, True])
+def test_a_stride_that_is_none_is_refused(every: int) -> None:
+    with pytest.raises(InvalidValue, match="every is a whole number from 1"):
+        sampling.choose(every=every)
+
+
+def test_two_samplings_at_once_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="fps and keyframes were given together"):
+        sampling.choose(fps=5, keyframes=True)
