@@ -445,8 +445,8 @@ def _position_on_screen(snapshot: Snapshot, seconds: float) -> int | None:
         time = Fraction(seconds)
         is_shown = any(chunk.start <= time < chunk.end for chunk in description.chunks)
     else:
-        is_last = position == len(index) - 1
-        is_shown = not is_last or seconds <= index.timestamp[-1] + index.duration[-1]
+        end = index.timestamp[-1] + index.duration[-1]
+        is_shown = seconds < end or seconds == index.timestamp[-1]
     return position if is_shown else None
 
 

@@ -8,12 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framecache.ingest.extract import append, extract, rebuild
-    from framecache.ingest.write import write
+    from framecache.ingest.extraction import append, extract, rebuild
+    from framecache.ingest.writing import write
 
 __all__ = ["append", "extract", "rebuild", "write"]
 
-_HOMES = {"append": "extract", "extract": "extract", "rebuild": "extract", "write": "write"}
+_HOMES = {
+    "append": "extraction",
+    "extract": "extraction",
+    "rebuild": "extraction",
+    "write": "writing",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
