@@ -10,7 +10,7 @@
 #
 # Needs, on Debian and Ubuntu (about 60 MB):
 #   apt-get install -y --no-install-recommends ceph-mon ceph-osd ceph-mgr radosgw ceph-common
-set -euo pipefail
+set -eEuo pipefail
 
 usage() { sed -n '5,6s/^# *//p' "$0" >&2; exit 2; }
 
@@ -30,10 +30,14 @@ main() {
 }
 
 start() {
+  if answers; then
+    echo "port $port is taken: name another" >&2
+    exit 1
+  fi
   prepare_folder
   write_config
   # A half-started cluster must not outlive a failed start.
-  trap 'stop_daemons' ERR INT TERM
+  trap 'give_up "$BASH_COMMAND"' ERR INT TERM
   start_monitor
   start_osd
   start_gateway
@@ -41,6 +45,16 @@ start() {
     --access-key=test --secret-key=testsecret >/dev/null
   trap - ERR INT TERM
   echo "S3 gateway on http://127.0.0.1:$port, user test, secret testsecret"
+}
+
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
+
+give_up() {
+  trap - ERR INT TERM
+  stop_daemons
+  echo "Ceph did not start; this failed: $1" >&2
+  tail -n 5 "$dir"/log/*.log >&2
+  exit 1
 }
 
 prepare_folder() {
@@ -60,6 +74,7 @@ write_config() {
 fsid = $(new_uuid)
 mon_host = v1:127.0.0.1:$monitor_port
 public_addr = 127.0.0.1
+cluster_addr = 127.0.0.1
 # One protocol, no authentication and no replicas: all of it serves a single machine.
 ms_bind_msgr2 = false
 auth_cluster_required = none
@@ -72,6 +87,10 @@ osd_pool_default_pg_num = 8
 osd_crush_chooseleaf_type = 0
 osd_objectstore = memstore
 memstore_device_bytes = 4294967296
+# An OSD that puts itself on the map may speak before it has learnt which cluster it is in, and
+# is then refused ("wrong fsid"). start_osd puts it there instead.
+osd_class_update_on_start = false
+osd_crush_update_on_start = false
 # Ceph refuses to run on a rather full disk, on which it keeps only its logs here.
 mon_data_avail_warn = 2
 mon_data_avail_crit = 1
@@ -83,12 +102,7 @@ log_file = $dir/log/\$name.log
 pid_file = $dir/\$name.pid
 # A socket's path has at most 107 bytes, fewer than a test's folder may need.
 admin_socket =
-[osd]
-# A daemon that starts from an address alone may speak before it has learnt which cluster that
-# is, and is then refused ("wrong fsid").
-monmap = $dir/monmap
 [client.rgw]
-monmap = $dir/monmap
 rgw_data = $dir
 # Without tcp_nodelay each GET waits 40 ms for a delayed acknowledgement.
 rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
@@ -107,6 +121,7 @@ start_osd() {
   local uuid
   uuid=$(new_uuid)
   timeout 60 ceph --conf "$conf" osd new "$uuid" 0 >/dev/null
+  timeout 60 ceph --conf "$conf" osd crush add osd.0 1 root=default >/dev/null 2>&1
   ceph-osd --conf "$conf" --id 0 --mkfs --osd-uuid "$uuid" >/dev/null 2>&1
   timeout 60 ceph-osd --conf "$conf" --id 0 >/dev/null 2>&1
 }
@@ -114,10 +129,9 @@ start_osd() {
 start_gateway() {
   timeout 60 radosgw --conf "$conf" --name client.rgw >/dev/null
   for _ in $(seq 120); do
-    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
+    if answers; then return; fi
     sleep 0.25
   done
-  echo "the S3 gateway did not answer on port $port; its log is in $dir/log" >&2
   return 1
 }
 

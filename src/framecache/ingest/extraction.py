@@ -150,7 +150,9 @@ class _Run:
         decoders = min(len(entries), self.workers)
         threads = max(1, self.workers // decoders)
         with (
-            FrameWriter(self.store, workers=self.workers) as writer,
+            FrameWriter(
+                self.store, workers=self.workers, on_stored=partial(self.progress.add, 1)
+            ) as writer,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
             futures = [
@@ -200,9 +202,7 @@ class _Run:
                 self.progress.add(1)
             else:
                 encode = partial(_encode, item, self.description.settings.jpeg)
-                future = writer.submit(slot, encode)
-                future.add_done_callback(lambda _: self.progress.add(1))
-                stored.append(future)
+                stored.append(writer.submit(slot, encode))
         for future in stored:
             part.add(future.result())
         return part

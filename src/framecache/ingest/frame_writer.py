@@ -35,11 +35,15 @@ class Slot:
 class FrameWriter:
     """Encodes and stores frames; a context manager that waits for what was submitted.
 
-    Not for use by several consumers of failures: the first failure stops everything.
+    The first failure stops everything. ``on_stored`` is called for each stored frame, on any
+    thread; what it raises is such a failure.
     """
 
-    def __init__(self, store: Store, *, workers: int) -> None:
+    def __init__(
+        self, store: Store, *, workers: int, on_stored: Callable[[], None] = lambda: None
+    ) -> None:
         self._store = store
+        self._on_stored = on_stored
         self._encoders = ThreadPoolExecutor(workers, thread_name_prefix="framecache-encode")
         self._uploaders = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="framecache-put")
         self._pictures = Semaphore(_PICTURES_A_WORKER * workers)
@@ -92,6 +96,7 @@ class FrameWriter:
     def _upload(self, slot: Slot, encoded: EncodedFrame, stored: "Future[FrameRow]") -> None:
         try:
             self._store.put(slot.key, encoded.data)
+            self._on_stored()
             stored.set_result(_row(slot, encoded))
         except BaseException as error:  # noqa: BLE001 -- it is raised where the future is read
             self._fail(stored, error)

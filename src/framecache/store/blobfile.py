@@ -84,8 +84,9 @@ def open_blob_file(
 class BlobFile(io.RawIOBase):
     """A chunk that is open for reading, as long as it stays the chunk that was opened.
 
-    An error that a read raises is kept in ``error`` too, for callers whose reads pass through a
-    library that reports them as the end of the file.
+    The first read that fails raises its error, and keeps it in ``error``. After that the file is
+    at its end wherever it is read: FFmpeg asks again after an error, and PyAV, which raises the
+    first one, prints the traceback of every further one.
     """
 
     def __init__(self, identity: BlobIdentity) -> None:
@@ -151,7 +152,7 @@ class BlobFile(io.RawIOBase):
         self._check_open()
         view = memoryview(buffer).cast("B")
         wanted = min(len(view), self.size_bytes - self._position)
-        if wanted <= 0:
+        if wanted <= 0 or self.error is not None:
             return 0
         try:
             data = self._read_at(self._position, wanted)
@@ -237,7 +238,6 @@ class _RemoteFile(BlobFile):
         if fetched is None:
             fetched = Future()
             fetched.set_result(self._fetch(number))
-        # A failed one is not kept: the next read asks again.
         data = fetched.result()
         self._keep(number, fetched)
         return data

@@ -12,7 +12,7 @@ from framecache.errors import InvalidValue
 Scheme = Literal["s3", "gs", "az", "memory", "file"]
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,221}")
 _ACCEPTED: Final = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, memory://name, "
 _SHOWN_CHARACTERS: Final = 80
 
@@ -62,7 +62,7 @@ def parse(url: str) -> Location:
     bucket, _, path = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise InvalidValue(
-            f"{_shown(url)} names no bucket: after {scheme}:// comes a name of 2 to 222 letters, "
+            f"{_shown(url)} names no bucket: after {scheme}:// comes a name of 1 to 222 letters, "
             f"digits, '.', '_' or '-'"
         )
     return Location(cast("Scheme", scheme), bucket, path.strip("/"))

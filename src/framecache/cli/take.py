@@ -1,0 +1,210 @@
+"""``framecache get`` and ``framecache export``: stored JPEGs as files, bytes untouched."""
+
+import csv
+import io
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+import numpy as np
+
+from framecache.cli.files import write_whole
+from framecache.cli.options import Choice, cache_options, json_option, timeline_argument
+from framecache.cli.progress import frames_progress
+from framecache.cli.show import clock, count, elapsed, print_json, printable, size
+from framecache.errors import NotCached
+from framecache.index import Index
+from framecache.model import Progress
+from framecache.timeline import Timeline
+
+_STDOUT: Final = "-"
+_TABLE: Final = "frames.csv"
+_COLUMNS: Final = ("sequence", "chunk_id", "timestamp", "perceptual_hash")
+# The sequence is all that is asked for, so the least that can be decoded will do.
+_SMALLEST_SCALE: Final = 0.125
+
+
+@click.command()
+@timeline_argument
+@click.argument("sequence", metavar="[SEQ]", type=int, required=False)
+@click.option("--at", type=float, metavar="SECONDS", help="The frame on screen then, not SEQ.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    type=click.Path(),
+    help="Where to; - is stdout.  [default: TIMELINE-SEQ.jpg]",
+)
+@click.option("--force", "-f", is_flag=True, help="Replace FILE if it exists.")
+@cache_options
+@click.pass_context
+def get(
+    context: click.Context,
+    *,
+    choice: Choice,
+    timeline_id: str,
+    sequence: int | None,
+    at: float | None,
+    output: str | None,
+    force: bool,
+) -> None:
+    """Save one frame: the stored JPEG, bytes untouched.
+
+    Name it by its number SEQ, from 0, or by a time with --at.
+    """
+    if (sequence is None) == (at is None):
+        raise click.UsageError("Name the frame by SEQ or by --at, one of them.", context)
+    timeline = choice.cache.timeline(timeline_id)
+    if output == _STDOUT and sys.stdout.isatty():
+        raise click.UsageError("A JPEG is no text for a terminal: give -o FILE.", context)
+    if at is not None:
+        sequence = timeline.frame_at(at, scale=_SMALLEST_SCALE).sequence
+    assert sequence is not None
+    data = timeline.jpeg(sequence)
+    if output == _STDOUT:
+        sys.stdout.buffer.write(data)
+        return
+    path = _target(output, default=f"{timeline_id}-{sequence}.jpg")
+    if path.is_file() and not force:
+        raise click.UsageError(f"{path} exists: give --force to replace it, or -o.", context)
+    write_whole(path, data)
+    position = timeline.index.position(sequence)
+    assert position is not None
+    when = clock(float(timeline.index.timestamp[position]))
+    click.echo(f"{printable(str(path))}: frame {sequence} at {when}, {size(len(data))}")
+
+
+@click.command()
+@timeline_argument
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--start", type=click.IntRange(min=0), metavar="SEQ", help="First frame.")
+@click.option("--stop", type=click.IntRange(min=0), metavar="SEQ", help="One past the last frame.")
+@click.option("--step", type=click.IntRange(min=1), default=1, metavar="N", help="Every N-th.")
+@click.option("--start-seconds", type=float, metavar="S", help="Frames that begin at S or later.")
+@click.option("--stop-seconds", type=float, metavar="S", help="Frames that begin before S.")
+@click.option("--force", "-f", is_flag=True, help="Write into a folder that is not empty.")
+@json_option
+@cache_options
+@click.pass_context
+def export(
+    context: click.Context,
+    *,
+    choice: Choice,
+    timeline_id: str,
+    folder: Path,
+    start: int | None,
+    stop: int | None,
+    step: int,
+    start_seconds: float | None,
+    stop_seconds: float | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Save frames into a folder: SEQ.jpg each, and frames.csv.
+
+    The JPEGs are the stored bytes, untouched. frames.csv has a line for each: sequence,
+    chunk_id, timestamp and perceptual_hash. Frames that could not be decoded are passed over.
+    """
+    if start is not None and start_seconds is not None:
+        raise click.UsageError("Give --start or --start-seconds, one of them.", context)
+    if stop is not None and stop_seconds is not None:
+        raise click.UsageError("Give --stop or --stop-seconds, one of them.", context)
+    timeline = choice.cache.timeline(timeline_id)
+    index = _index_of(choice, timeline)
+    in_range = _select(index, start, stop, step, start_seconds, stop_seconds)
+    positions = in_range[index.is_ok[in_range]]
+    if not len(positions):
+        raise NotCached(
+            f"timeline {timeline_id} in {choice.cache.url} has no picture in that range: its "
+            f"frames are {index.sequence[0]} to {index.sequence[-1]}, from "
+            f"{index.timestamp[0]:.3f} s on"
+        )
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        raise click.UsageError(f"{folder} is not empty: give --force, or another folder.", context)
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    size_bytes = _write_frames(timeline, index.sequence[positions].tolist(), folder)
+    write_whole(folder / _TABLE, _table(index, positions))
+    seconds = time.monotonic() - began
+    passed_over = len(in_range) - len(positions)
+    if as_json:
+        document = {
+            "timeline_id": timeline_id,
+            "url": choice.cache.url,
+            "folder": str(folder),
+            "table": str(folder / _TABLE),
+            "frames_exported": len(positions),
+            "frames_undecodable": passed_over,
+            "bytes_exported": size_bytes,
+            "seconds": seconds,
+        }
+        print_json(document)
+        return
+    beside = f", {passed_over:,} undecodable passed over" if passed_over else ""
+    click.echo(
+        f"{printable(str(folder))}: {count(len(positions), 'frame')} and {_TABLE}, "
+        f"{size(size_bytes)} in {elapsed(seconds)}{beside}"
+    )
+
+
+def _target(output: str | None, *, default: str) -> Path:
+    path = Path(output if output is not None else default)
+    return path / default if path.is_dir() else path
+
+
+def _index_of(choice: Choice, timeline: Timeline) -> Index:
+    index = timeline.index
+    if not len(index):
+        raise NotCached(
+            f"timeline {timeline.timeline_id} in {choice.cache.url} has no cached frames: extract "
+            f"it first"
+        )
+    return index
+
+
+def _select(
+    index: Index,
+    start: int | None,
+    stop: int | None,
+    step: int,
+    start_seconds: float | None,
+    stop_seconds: float | None,
+) -> np.ndarray:
+    """The rows that a range names, as `Timeline.frames` understands it."""
+    chosen = np.ones(len(index), dtype=np.bool_)
+    for limit, column in ((start, index.sequence), (start_seconds, index.timestamp)):
+        if limit is not None:
+            chosen &= column >= limit
+    for limit, column in ((stop, index.sequence), (stop_seconds, index.timestamp)):
+        if limit is not None:
+            chosen &= column < limit
+    positions = np.flatnonzero(chosen)
+    if step > 1 and len(positions):
+        first = index.sequence[positions[0]] if start is None else start
+        positions = positions[(index.sequence[positions] - first) % step == 0]
+    return positions
+
+
+def _write_frames(timeline: Timeline, sequences: Sequence[int], folder: Path) -> int:
+    """Write the JPEGs of these sequences; returns how many bytes they have."""
+    size_bytes = 0
+    with frames_progress("exporting") as progress:
+        jpegs = zip(sequences, timeline.jpegs(sequences), strict=True)
+        for done, (sequence, data) in enumerate(jpegs, start=1):
+            write_whole(folder / f"{sequence}.jpg", data)
+            size_bytes += len(data)
+            if progress is not None:
+                progress(Progress(done, len(sequences)))
+    return size_bytes
+
+
+def _table(index: Index, positions: np.ndarray) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    columns = [getattr(index, name)[positions].tolist() for name in _COLUMNS]
+    writer.writerows(zip(*columns, strict=True))
+    return text.getvalue().encode()

@@ -1,0 +1,151 @@
+"""From the numbers a codec stores to those a JPEG stores, plane by plane, with no RGB in between.
+
+JFIF (ITU-T T.871) means full-range BT.601: luma and chroma span 0 to 255, with the luma weights
+of ITU-R BT.601. A BT.709, BT.2020 or limited-range picture is converted, not relabelled.
+Transfer curves are left alone: an HDR picture (PQ, HLG) gets its matrix and range changed, and
+no tone mapping.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from framecache.model import Image, Matrix, Picture
+
+_LUMA_WEIGHTS: Final[dict[Matrix, tuple[float, float]]] = {
+    "bt601": (0.299, 0.114),  # ITU-R BT.601-7, 2.5.1
+    "bt709": (0.2126, 0.0722),  # ITU-R BT.709-6, 3.2
+    "bt2020": (0.2627, 0.0593),  # ITU-R BT.2020-2, table 4, non-constant luminance
+    "fcc": (0.30, 0.11),  # US FCC Title 47, 73.682 (a) (20)
+    "smpte240m": (0.212, 0.087),  # SMPTE 240M
+}
+"""K_R and K_B of each standard, the weights of red and blue in luma; K_G is the rest."""
+
+_NEUTRAL: Final = 128.0
+_PEAK: Final = 255.0
+_BLACK: Final = 16.0
+_LUMA_SPAN: Final = 219.0
+_CHROMA_SPAN: Final = 224.0
+
+_TURNS: Final = {
+    1: cv2.ROTATE_90_CLOCKWISE,
+    2: cv2.ROTATE_180,
+    3: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+_REVERSED_AXES: Final = {1: (1,), 2: (0, 1), 3: (0,)}
+"""Axes of the turned picture along which pixels run against their order in the source."""
+
+
+def to_jfif(picture: Picture) -> Picture:
+    """Convert a picture to full-range BT.601 (JFIF) and turn it upright.
+
+    Planes that need no change are passed on, not copied. Releases the GIL while it works.
+
+    Returns:
+        A picture with ``matrix="bt601"``, ``full_range=True`` and ``quarter_turns=0``. Odd
+        sides stay odd, with ``⌈side / 2⌉`` chroma samples along them.
+    """
+    y, u, v = picture.y, picture.u, picture.v
+    if picture.matrix != "bt601":
+        y, u, v = _change_matrix(y, u, v, _conversion(picture.matrix, picture.full_range))
+    elif not picture.full_range:
+        y = _stretch(y, _PEAK / _LUMA_SPAN, _BLACK, 0.0)
+        u = _stretch(u, _PEAK / _CHROMA_SPAN, _NEUTRAL, _NEUTRAL)
+        v = _stretch(v, _PEAK / _CHROMA_SPAN, _NEUTRAL, _NEUTRAL)
+    if picture.quarter_turns:
+        y, u, v = _turn(y, u, v, picture.quarter_turns)
+    return Picture(y, u, v, "bt601", full_range=True, quarter_turns=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """Factors between stored numbers, from one matrix and range to JFIF.
+
+    Gray is the same in every standard, so luma never changes chroma, and chroma changes luma
+    by ``luma_u · u + luma_v · v``.
+    """
+
+    luma: float
+    black: float
+    luma_u: float
+    luma_v: float
+    uu: float
+    uv: float
+    vu: float
+    vv: float
+
+
+@cache
+def _conversion(matrix: Matrix, full_range: bool) -> _Conversion:  # noqa: FBT001 - a cache key
+    between = _from_rgb("bt601") @ np.linalg.inv(_from_rgb(matrix))
+    luma = 1.0 if full_range else _PEAK / _LUMA_SPAN
+    chroma = 1.0 if full_range else _PEAK / _CHROMA_SPAN
+    (_, luma_u, luma_v), (_, uu, uv), (_, vu, vv) = between.tolist()
+    return _Conversion(
+        luma=luma,
+        black=0.0 if full_range else _BLACK,
+        luma_u=chroma * luma_u,
+        luma_v=chroma * luma_v,
+        uu=chroma * uu,
+        uv=chroma * uv,
+        vu=chroma * vu,
+        vv=chroma * vv,
+    )
+
+
+def _from_rgb(matrix: Matrix) -> npt.NDArray[np.float64]:
+    """The 3×3 matrix from R'G'B' in 0…1 to Y' in 0…1 and Cb, Cr in -½…½ (BT.601-7, 2.5)."""
+    red, blue = _LUMA_WEIGHTS[matrix]
+    luma = np.array([red, 1 - red - blue, blue])
+    cb = (np.array([0, 0, 1]) - luma) / (2 * (1 - blue))
+    cr = (np.array([1, 0, 0]) - luma) / (2 * (1 - red))
+    return np.stack([luma, cb, cr])
+
+
+def _change_matrix(y: Image, u: Image, v: Image, to: _Conversion) -> tuple[Image, Image, Image]:
+    # The change of luma is computed where chroma is sampled and enlarged afterwards. It is
+    # magnified to fill the 8 bits it passes through, which keeps its rounding error small.
+    magnified = (_NEUTRAL - 1) / (_NEUTRAL * (abs(to.luma_u) + abs(to.luma_v)))
+    change = _mix(u, magnified * to.luma_u, v, magnified * to.luma_v)
+    double = (2 * u.shape[1], 2 * u.shape[0])
+    change = _plane(cv2.resize(change, double, interpolation=cv2.INTER_LINEAR))
+    change = change[: y.shape[0], : y.shape[1]]
+    offset = -to.luma * to.black - _NEUTRAL / magnified
+    new_y = cv2.addWeighted(y, to.luma, change, 1 / magnified, offset)
+    return _plane(new_y), _mix(u, to.uu, v, to.uv), _mix(u, to.vu, v, to.vv)
+
+
+def _mix(u: Image, u_factor: float, v: Image, v_factor: float) -> Image:
+    """``u`` and ``v`` weighted, each around the neutral 128."""
+    offset = _NEUTRAL * (1 - u_factor - v_factor)
+    return _plane(cv2.addWeighted(u, u_factor, v, v_factor, offset))
+
+
+def _stretch(plane: Image, factor: float, origin: float, new_origin: float) -> Image:
+    return _plane(cv2.addWeighted(plane, factor, plane, 0.0, new_origin - factor * origin))
+
+
+def _turn(y: Image, u: Image, v: Image, quarter_turns: int) -> tuple[Image, Image, Image]:
+    y, u, v = (_plane(cv2.rotate(plane, _TURNS[quarter_turns])) for plane in (y, u, v))
+    for axis in _REVERSED_AXES[quarter_turns]:
+        # With an odd side the lone last pixel has come first, so that each pair of pixels now
+        # straddles two of the source's chroma samples.
+        if y.shape[axis] % 2 and u.shape[axis] > 1:
+            u, v = _between_neighbours(u, axis), _between_neighbours(v, axis)
+    return y, u, v
+
+
+def _between_neighbours(plane: Image, axis: int) -> Image:
+    if axis == 0:
+        after = np.concatenate([plane[1:], plane[-1:]])
+    else:
+        after = np.concatenate([plane[:, 1:], plane[:, -1:]], axis=1)
+    return _plane(cv2.addWeighted(plane, 0.5, after, 0.5, 0.0))
+
+
+def _plane(array: npt.ArrayLike) -> Image:
+    return np.asarray(array, dtype=np.uint8)

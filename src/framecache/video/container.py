@@ -1,0 +1,276 @@
+"""A video file, opened safely: its video stream, that stream's packets and its decoder."""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeAlias
+
+import av
+import av.container
+import av.error
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from framecache.errors import BadChunk
+
+MAX_PIXELS: Final = 2**27
+"""Pixels of a picture, enough for 16K. A few hostile bytes may announce far more."""
+
+FORMATS: Final = ("mov", "matroska", "mpegts", "avi", "ogg")
+"""FFmpeg's names for the containers that are read. None of them names other files to open,
+as playlists (HLS, DASH, concat) and session descriptions (SDP) do.
+"""
+
+if TYPE_CHECKING:
+    VideoPacket: TypeAlias = Packet[VideoStream]
+else:
+    VideoPacket = Packet  # generic in PyAV's stubs only
+
+_READABLE: Final = "give an MP4, MOV, Matroska, WebM, MPEG-TS, AVI or Ogg video"
+_BUFFER_BYTES: Final = 128 * 1024
+_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
+
+
+class DecoderError(Exception):
+    """The decoder refused a packet. The message is FFmpeg's."""
+
+
+class Container:
+    """An opened video file, of which one video stream is used.
+
+    The file is only ever read through its ``read`` and ``seek``. What they raise surfaces
+    unchanged from the call at hand; FFmpeg, which would take it for the end of the file, only
+    sees one.
+    """
+
+    def __init__(self, file: BinaryIO, *, name: str) -> None:
+        """Open ``file``; ``name`` is what messages call it.
+
+        Raises:
+            BadChunk: it is empty, not a video in a container that is read, or damaged where
+                nothing can be read without.
+        """
+        self._name = name
+        self._file = _File(file)
+        if self._file.size_bytes == 0:
+            raise BadChunk(f"{name} is empty (0 bytes): {_READABLE}")
+        self._av = self._open()
+        try:
+            self._check_format()
+            self._stream = self._best_stream()
+        except BaseException:
+            self._av.close()
+            raise
+        self._packets = self._demux()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._av.close()
+
+    @property
+    def stream(self) -> VideoStream:
+        """The video stream in use."""
+        return self._stream
+
+    @property
+    def format(self) -> str:
+        """FFmpeg's name of the container, one of ``FORMATS``."""
+        return self._av.format.name.partition(",")[0]
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, not of its decoder."""
+        return self._stream.codec_context.codec.canonical_name
+
+    @property
+    def frame_duration(self) -> Fraction | None:
+        """The average time a frame is shown, in units of PTS, as far as the container tells."""
+        rate, time_base = self._stream.average_rate, self._stream.time_base
+        return 1 / (rate * time_base) if rate and time_base else None
+
+    def set_up_decoder(self, *, threads: int, options: Mapping[str, str]) -> None:
+        """Choose how to decode, before the first packet is decoded."""
+        context = self._stream.codec_context
+        context.thread_count = threads
+        context.thread_type = "AUTO"
+        context.options = {"max_pixels": str(MAX_PIXELS), **options}
+
+    def packets(self) -> Iterator[VideoPacket]:
+        """The packets of the stream that were not given out yet, in decoding order.
+
+        Ends where the container is damaged beyond reading on, as ffprobe does.
+        """
+        yield from self._packets
+
+    def shows(self, packet: VideoPacket) -> bool:
+        """Whether the picture of a packet is meant to be shown, as far as the packet tells.
+
+        Edit lists leave pictures out, and some of VP8 and VP9 only serve later ones.
+        """
+        return not packet.is_discard and not _is_hidden(packet, self.codec)
+
+    def seek(self, pts: int) -> None:
+        """Go to a keyframe before ``pts``, or far from it: packets tell where one has landed."""
+        try:
+            self._av.seek(pts, stream=self._stream)
+        except av.error.FFmpegError:
+            self._file.check()
+        self._packets = self._demux()
+
+    def decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
+        """Decode a packet into the pictures that are now complete; None brings the last ones.
+
+        Raises:
+            DecoderError: the decoder refused the packet.
+        """
+        try:
+            return self._stream.codec_context.decode(packet)
+        except av.error.EOFError:
+            return []
+        except av.error.FFmpegError as error:
+            raise DecoderError(error.strerror or "unknown error") from error
+
+    def reset_decoder(self) -> None:
+        """Make the decoder forget all packets, and let it begin anew after its last pictures."""
+        self._stream.codec_context.flush_buffers()
+
+    def _open(self) -> av.container.InputContainer:
+        try:
+            container = av.open(
+                self._file,
+                mode="r",
+                options={"max_pixels": str(MAX_PIXELS)},
+                container_options={
+                    "format_whitelist": ",".join(FORMATS),
+                    # There is no such protocol: nothing else can be opened by FFmpeg itself.
+                    "protocol_whitelist": "none",
+                    # PyAV asks FFmpeg to invent missing PTS; they are not those ffprobe shows.
+                    "fflags": "-genpts",
+                },
+                metadata_errors="replace",
+                buffer_size=_BUFFER_BYTES,
+            )
+        except av.error.FFmpegError as error:
+            self._file.check()
+            raise BadChunk(self._why_unreadable(error)) from error
+        return container
+
+    def _why_unreadable(self, error: av.error.FFmpegError) -> str:
+        if error.errno == errno.EINVAL:  # not on the whitelist
+            return f"{self._name} is in a format that is not read here: {_READABLE}"
+        self._file.seek(0)
+        if self._file.read(8)[4:] in _MP4_BOXES:
+            return (
+                f"{self._name} is an MP4 without its index (moov), so it was cut short or never "
+                f"finished: copy it again, or repair it"
+            )
+        return f"{self._name} is not a video, or is damaged at its start: {_READABLE}"
+
+    def _check_format(self) -> None:
+        self._file.check()
+        if self.format not in FORMATS:
+            raise BadChunk(f"{self._name} is {self.format}, which is not read here: {_READABLE}")
+
+    def _best_stream(self) -> VideoStream:
+        moving = [
+            stream
+            for stream in self._av.streams.video
+            if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
+        ]
+        if not moving:
+            kinds = sorted({str(stream.type) for stream in self._av.streams}) or ["nothing"]
+            raise BadChunk(
+                f"{self._name} holds no video, only {' and '.join(kinds)}: {_READABLE}"
+                if not self._av.streams.video
+                else f"{self._name} holds no video, only cover art: {_READABLE}"
+            )
+        # A stream of an unknown codec has no codec context, whatever its type says.
+        known = [stream for stream in moving if bool(stream.codec_context)]
+        if not known:
+            raise BadChunk(f"{self._name} holds video of an unknown codec: {_READABLE}")
+        return max(known, key=_rank)
+
+    def _demux(self) -> Iterator[VideoPacket]:
+        packets = self._av.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError:
+                packet = None
+            self._file.check()
+            if packet is None:
+                return
+            # An empty packet would tell the decoder that the stream has ended.
+            if packet.size:
+                yield packet
+
+
+class _File:
+    """A file for FFmpeg, which sees its end where the file raises, and keeps what it raised."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: BaseException | None = None
+        self.size_bytes = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        if self._error is not None:
+            return b""
+        try:
+            return bytes(self._file.read(size))
+        except BaseException as error:  # noqa: BLE001 - raised again by check()
+            self._error = error
+            return b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        if self._error is not None:
+            return -1
+        try:
+            if whence == os.SEEK_END:
+                return self._file.seek(max(self.size_bytes + offset, 0))
+            return self._file.seek(offset, whence)
+        except BaseException as error:  # noqa: BLE001 - raised again by check()
+            self._error = error
+            return -1
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def check(self) -> None:
+        """Raise what the file raised, if it did."""
+        if self._error is not None:
+            raise self._error
+
+
+def ffmpeg_version() -> str:
+    """The version of the FFmpeg in use: another may decode a damaged frame differently."""
+    return av.ffmpeg_version_info
+
+
+def _rank(stream: VideoStream) -> tuple[bool, int, int]:
+    default = bool(stream.disposition & Disposition.default)
+    return default, stream.width * stream.height, -stream.index
+
+
+def _is_hidden(packet: VideoPacket, codec: str) -> bool:
+    if codec not in ("vp8", "vp9"):
+        return False
+    head = memoryview(packet)[0]
+    if codec == "vp8":
+        return not head & 0x10  # RFC 6386, 9.1: show_frame
+    # VP9 bitstream 6.2: marker (2 bits), profile (2, and one more when both are set),
+    # show_existing_frame, frame_type, show_frame.
+    extra = 1 if head & 0x30 == 0x30 else 0  # noqa: PLR2004 - a bit mask
+    return not head & (0x08 >> extra) and not head & (0x02 >> extra)

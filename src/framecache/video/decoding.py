@@ -1,0 +1,201 @@
+"""The wanted frames of a video, decoded."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+
+from framecache.video.container import Container, DecoderError, VideoPacket
+from framecache.video.ledger import Ledger
+from framecache.video.pictures import Decoded, Undecodable
+from framecache.video.scanning import VideoScan
+from framecache.video.timing import Clock
+
+_WORTH_SKIPPING: Final = 32
+"""Frames between two wanted ones that cost more to decode than to begin anew behind them."""
+
+_SEEKS_EXACTLY: Final = frozenset({"mov", "matroska"})
+"""Containers with an index of their keyframes. Packets of the others are read and dropped."""
+
+_HASTE: Final = {"err_detect": "explode"}
+_PATIENCE: Final[dict[str, dict[str, str]]] = {
+    # Its decoder says nothing of damage, and leaves in the gaps whatever memory held before.
+    "mjpeg": {"err_detect": "explode"},
+}
+"""Options of decoders, by codec, where there is damage."""
+
+_CUT_SHORT: Final = "the file ends before it"
+_DAMAGED_PACKET: Final = "damaged: the file is cut short or corrupt inside it"
+
+
+def decode(
+    file: BinaryIO,
+    scan: VideoScan,
+    wanted: Sequence[int] | npt.NDArray[np.int64],
+    *,
+    name: str,
+    threads: int,
+) -> Iterator[Decoded | Undecodable]:
+    """Decode the wanted frames of a video, in the order of time.
+
+    A frame is undecodable when the decoder produces none, when it says that parts of it are
+    missing, or when a picture it is built on is damaged. Frames are good again from the next
+    keyframe on.
+
+    The result does not depend on ``threads``. With several, FFmpeg notices damage at different
+    moments, or not at all; so they work only where there is none. The decoder is told to stop
+    at the first irregularity, and a frame is given out once all that were decoded before it are
+    known to be good. What remains is decoded patiently, by one thread.
+
+    Args:
+        file: the video that ``scan`` describes; what it raises surfaces unchanged.
+        scan: what ``scan`` found.
+        wanted: PTS out of ``scan.pts``, in any order.
+        name: what messages call the video.
+        threads: of the decoder, at least 1.
+
+    Yields:
+        One item for each wanted PTS, ascending, without duplicates.
+    """
+    remaining = deque(np.unique(np.asarray(wanted, np.int64)).tolist())
+    if remaining and scan.packets_have_pts:
+        with Container(file, name=name) as container:
+            container.set_up_decoder(threads=threads, options=_HASTE)
+            with suppress(_Irregular):
+                yield from _Decoding(container, scan, remaining, patient=False).items()
+    if remaining:
+        with Container(file, name=name) as container:
+            container.set_up_decoder(threads=1, options=_PATIENCE.get(scan.codec, {}))
+            yield from _Decoding(container, scan, remaining, patient=True).items()
+    yield from (Undecodable(pts, _CUT_SHORT) for pts in remaining)
+
+
+class _Irregular(Exception):
+    """Something is not as in a sound video."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Wanted frames that are decoded in one go."""
+
+    start: int | None
+    """PTS of the keyframe to begin at; None: begin where the video does."""
+    wanted: list[int]
+
+
+class _Decoding:
+    def __init__(
+        self, container: Container, scan: VideoScan, remaining: deque[int], *, patient: bool
+    ) -> None:
+        self._container = container
+        self._scan = scan
+        self._displayed = frozenset(scan.pts.tolist())
+        self._remaining = remaining
+        self._patient = patient
+        self._clock = Clock(container.frame_duration)
+
+    def items(self) -> Iterator[Decoded | Undecodable]:
+        """Give out the items of the remaining frames and take these off the list.
+
+        Raises:
+            _Irregular: unless patient, at the first irregularity.
+        """
+        runs = _runs(self._scan, list(self._remaining))
+        if self._patient:
+            runs = [_Run(runs[0].start, list(self._remaining))]
+        for run in runs:
+            ledger = Ledger(self._displayed, floor=_first(run))
+            for _ in self._steps(run, ledger):
+                if not (self._patient or ledger.is_clean):
+                    raise _Irregular
+                yield from self._take(ledger)
+
+    def _take(self, ledger: Ledger) -> Iterator[Decoded | Undecodable]:
+        for item in ledger.settled():
+            while self._remaining and self._remaining[0] < item.pts:
+                yield Undecodable(self._remaining.popleft(), _CUT_SHORT)
+            if self._remaining and self._remaining[0] == item.pts:
+                self._remaining.popleft()
+                yield item
+
+    def _steps(self, run: _Run, ledger: Ledger) -> Iterator[None]:
+        """Feed the ledger, and yield when there may be news in it."""
+        unsent = set(run.wanted)
+        for packet in self._packets(run.start):
+            self._send(packet, ledger)
+            yield
+            unsent.discard(packet.pts if packet.pts is not None else _NO_PTS)
+            if not (unsent if self._scan.packets_have_pts else self._remaining):
+                break
+        self._send(None, ledger)
+        ledger.finish()
+        yield
+
+    def _packets(self, start: int | None) -> Iterator[VideoPacket]:
+        packets = self._container.packets()
+        if start is None:
+            return packets
+        if self._container.format in _SEEKS_EXACTLY and not self._patient:
+            self._container.seek(start)
+            packets = self._container.packets()
+        else:
+            self._container.reset_decoder()
+        for packet in packets:
+            if packet.is_keyframe and packet.pts is not None and packet.pts >= start:
+                if packet.pts > start and not self._patient:
+                    raise _Irregular
+                return chain([packet], packets)
+        return iter(())
+
+    def _send(self, packet: VideoPacket | None, ledger: Ledger) -> None:
+        pts = None if packet is None else packet.pts
+        if packet is not None and self._scan.packets_have_pts:
+            ledger.sent(pts, key=packet.is_keyframe, shown=self._container.shows(packet))
+        try:
+            frames = self._container.decode(packet)
+        except DecoderError as error:
+            ledger.failed(pts, f"decoder: {error}")
+            frames = []
+        if packet is not None and packet.is_corrupt:
+            ledger.failed(pts, _DAMAGED_PACKET)
+        for frame in frames:
+            self._receive(frame, ledger)
+
+    def _receive(self, frame: VideoFrame, ledger: Ledger) -> None:
+        if self._scan.packets_have_pts:
+            if frame.pts is not None:
+                ledger.came(frame.pts, frame)
+            return
+        # The order of decoding is unknown: take it for the order of showing.
+        pts = self._clock.tell(frame)
+        ledger.sent(pts, key=frame.key_frame)
+        ledger.came(pts, frame)
+
+
+_NO_PTS: Final = -(2**63)
+
+
+def _first(run: _Run) -> int:
+    return _NO_PTS if run.start is None else run.start
+
+
+def _runs(scan: VideoScan, wanted: list[int]) -> list[_Run]:
+    """Split ascending ``wanted`` where beginning anew saves decoding."""
+    positions = np.searchsorted(scan.pts, wanted)
+    entries = np.flatnonzero(scan.is_entry)
+    # The last entry not after each wanted frame; -1 where there is none.
+    entry = np.concatenate([entries, [-1]])[np.searchsorted(entries, positions, "right") - 1]
+    before = np.concatenate([[0], positions[:-1]])
+    skips = entry - before >= _WORTH_SKIPPING
+    runs = [_Run(None, [])]
+    for pts, begin, skip in zip(wanted, entry.tolist(), skips.tolist(), strict=True):
+        if skip:
+            runs.append(_Run(int(scan.pts[begin]), []))
+        runs[-1].wanted.append(pts)
+    return [run for run in runs if run.wanted]

@@ -1,0 +1,130 @@
+"""Which decoded pictures can be believed, when others beside them are damaged. No I/O."""
+
+import sys
+from collections import deque
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from av.video.frame import VideoFrame
+
+from framecache.video.pictures import Decoded, Undecodable
+
+_NO_PICTURE: Final = "decoder: no picture came of it"
+_INCOMPLETE: Final = "damaged: parts of the picture are missing"
+_BUILT_ON_DAMAGE: Final = "damaged: a picture that it is built on is damaged or missing"
+
+_EVER: Final = -sys.maxsize
+_NEVER: Final = sys.maxsize
+
+
+class Ledger:
+    """Holds pictures back until all that were decoded before them are known to be good.
+
+    A decoder conceals what is missing from a damaged picture, says so only when it gives that
+    picture out, and builds others on it without a word. It gives pictures out in the order of
+    showing, which may be long after it has given out those built on them.
+
+    Pictures are built on pictures decoded earlier, back to the last keyframe that is not shown
+    after them; and never on leading pictures, those shown before a keyframe but decoded after
+    it (H.264 and HEVC open groups), unless they lead the same keyframe.
+    """
+
+    def __init__(self, displayed: AbstractSet[int], *, floor: int = _EVER) -> None:
+        """``displayed``: PTS of frames that are shown; only those from ``floor`` on can come."""
+        self._displayed = displayed
+        self._floor = floor
+        self._order = 0
+        self._reach = _EVER
+        self._keys: deque[tuple[int, int]] = deque([(0, _EVER)], maxlen=16)
+        self._awaited: dict[int, _Place] = {}
+        self._held: deque[_Held] = deque()
+        self._latest = _EVER
+        self._bad: list[tuple[int, int]] = []
+        self._reasons: dict[int, str] = {}
+        self.is_clean = True
+        """Whether nothing failed or was lost so far."""
+
+    def sent(self, pts: int | None, *, key: bool, shown: bool = True) -> None:
+        """Note a packet that goes to the decoder; ``shown``: whether a picture will come of it."""
+        self._order += 1
+        if pts is None:
+            return
+        if key:
+            self._keys.append((self._order, pts))
+        if shown:
+            self._reach = max(self._reach, pts)
+            since, since_pts = next((key for key in reversed(self._keys) if key[1] <= pts), _START)
+            self._awaited[pts] = _Place(self._order, since, since_pts, self._reach)
+
+    def failed(self, pts: int | None, reason: str) -> None:
+        """Note that the packet sent last is damaged."""
+        self._note(self._order, _NEVER if pts is None else pts, reason)
+
+    def came(self, pts: int, frame: VideoFrame) -> None:
+        """Take in a picture from the decoder. Those that should have come before it are lost."""
+        place = self._awaited.pop(pts, None)
+        self._lose(before=pts)
+        self._latest = max(self._latest, pts)
+        if place is not None:
+            if frame.is_corrupt:
+                self._note(place.order, pts, _INCOMPLETE)
+            self._held.append(_Held(pts, place, frame))
+
+    def finish(self) -> None:
+        """Note that the decoder has given out all it had."""
+        self._lose(before=_NEVER)
+        self._latest = _NEVER
+
+    def settled(self) -> Iterator[Decoded | Undecodable]:
+        """Give out the displayed frames about which nothing more can become known, in order."""
+        while self._held and self._held[0].place.reach <= self._latest:
+            held = self._held.popleft()
+            reason = self._reasons.pop(held.pts, None) or self._inherited(held.place)
+            if reason is not None or held.frame is None:
+                yield Undecodable(held.pts, reason or _NO_PICTURE)
+            else:
+                yield Decoded(held.pts, held.frame)
+
+    def _note(self, order: int, pts: int, reason: str) -> None:
+        self._bad.append((order, pts))
+        self._reasons.setdefault(pts, reason)
+        self.is_clean = False
+
+    def _lose(self, *, before: int) -> None:
+        for pts in sorted(pts for pts in self._awaited if pts < before):
+            place = self._awaited.pop(pts)
+            if pts >= self._floor and pts in self._displayed:
+                self._note(place.order, pts, _NO_PICTURE)
+                self._held.append(_Held(pts, place, None))
+
+    def _inherited(self, place: "_Place") -> str | None:
+        if not self._bad:
+            return None
+        # Frames are given out in order, so that no later one reaches back further.
+        self._bad = [bad for bad in self._bad if bad[0] >= place.since]
+        hurt = any(order < place.order and pts >= place.since_pts for order, pts in self._bad)
+        return _BUILT_ON_DAMAGE if hurt else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a picture stands in the order of decoding."""
+
+    order: int
+    since: int
+    """The order of the keyframe that it is built on, at most."""
+    since_pts: int
+    reach: int
+    """The last PTS among the pictures decoded up to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    pts: int
+    place: _Place
+    frame: VideoFrame | None
+
+
+_START: Final = (0, _EVER)

@@ -1,0 +1,248 @@
+"""Which frames a video shows, and when."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from typing import BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from framecache.errors import BadChunk
+from framecache.video.container import Container, DecoderError, VideoPacket
+from framecache.video.pictures import Decoded
+from framecache.video.timing import Clock
+
+_ONE_PICTURE_A_PACKET: Final = frozenset(
+    {"av1", "ffv1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"}
+)
+"""Codecs whose packets tell which pictures are shown. Others may repeat, drop or pack some."""
+
+_DROPS_LEADING_PICTURES: Final = frozenset({"hevc", "vvc"})
+"""Codecs whose decoders begin at any keyframe cleanly, dropping what needs earlier pictures."""
+
+_PROGRESSIVE: Final = (0, 1)
+"""AVFieldOrder unknown and progressive; with others, a packet may hold half a picture."""
+
+_NEVER: Final = np.iinfo(np.int64).max
+_UNKNOWN: Final = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoScan:
+    """The frames a video shows."""
+
+    time_base: Fraction
+    """Seconds of one unit of PTS."""
+    pts: npt.NDArray[np.int64]
+    """Presentation times of the displayed frames, ascending, without duplicates."""
+    is_key: npt.NDArray[np.bool_]
+    """Whether the video marks each of them as a keyframe."""
+    end_pts: int
+    """When the last frame has been on screen for its duration."""
+    width: int
+    """Pixels of the first frame as seen, its rotation applied."""
+    height: int
+    """Pixels of the first frame as seen, its rotation applied."""
+    codec: str
+    """FFmpeg's name of it, such as ``h264``."""
+    container: str
+    """FFmpeg's name of it: ``mov``, ``matroska``, ``mpegts``, ``avi`` or ``ogg``."""
+    is_entry: npt.NDArray[np.bool_]
+    """Whether decoding can begin at each of them with the same result as from the beginning."""
+    packets_have_pts: bool
+    """Whether the packet of each displayed frame carries the PTS of that frame."""
+
+
+def scan(file: BinaryIO, *, name: str) -> VideoScan:
+    """List the frames that a video shows.
+
+    Reads all packets and decodes the first picture only. Where packets leave a doubt, it
+    decodes as much as it takes to be certain: the beginning of a video cut out of a longer one;
+    all of one that is cut short, interlaced, without PTS, or of a codec whose packets do not
+    tell. A frame that the decoder cannot produce is listed when its packet names its time.
+
+    Args:
+        file: the video; what its ``read`` and ``seek`` raise surfaces unchanged.
+        name: what messages call the video.
+
+    Raises:
+        BadChunk: it is empty, not a video in a container that is read here, has no video
+            stream, or not one picture of it can be decoded.
+    """
+    survey = _survey(file, name)
+    until = survey.doubtful_until()
+    displayed = survey.displayed(since=until)
+    if until > _UNKNOWN:
+        displayed |= _decoded(file, name, survey, until=until)
+    packets_have_pts = survey.names(displayed)
+    pts = np.array(sorted(displayed), np.int64)
+    keys = survey.keys() if packets_have_pts else [p for p, one in displayed.items() if one.key]
+    height, width = Decoded(0, survey.first).size()
+    return VideoScan(
+        time_base=survey.time_base,
+        pts=pts,
+        is_key=np.isin(pts, keys),
+        end_pts=_end(pts, displayed, survey.frame_duration),
+        width=width,
+        height=height,
+        codec=survey.codec,
+        container=survey.container,
+        is_entry=np.isin(pts, survey.entries()) & packets_have_pts,
+        packets_have_pts=packets_have_pts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Displayed:
+    duration: int
+    key: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Survey:
+    """What the packets of a video say, in the order of decoding."""
+
+    first: VideoFrame
+    """The first picture the decoder gave."""
+    pts: npt.NDArray[np.int64]
+    duration: npt.NDArray[np.int64]
+    key: npt.NDArray[np.bool_]
+    shown: npt.NDArray[np.bool_]
+    """Whether a packet's picture is meant to be shown: not when an edit list leaves it out."""
+    is_damaged: bool
+    is_progressive: bool
+    codec: str
+    container: str
+    time_base: Fraction
+    frame_duration: Fraction | None
+
+    def displayed(self, *, since: int) -> dict[int, _Displayed]:
+        """By PTS, the frames that packets of that PTS or later tell of."""
+        wanted = self.shown & (self.pts >= since) & (self.pts > _UNKNOWN)
+        columns = (self.pts[wanted], self.duration[wanted], self.key[wanted])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return {pts: _Displayed(duration, key) for pts, duration, key in rows}
+
+    def doubtful_until(self) -> int:
+        """The PTS before which packets do not tell which pictures the decoder shows."""
+        known = self.codec in _ONE_PICTURE_A_PACKET and self.is_progressive
+        times = self.pts[self.shown]
+        if not known or self.is_damaged or len(np.unique(times)) < len(times):
+            return _NEVER
+        first, *others = [*np.flatnonzero(self.key).tolist(), *[len(self.pts)] * 2][:3]
+        # Pictures before the first keyframe, or shown before it though they come after it,
+        # need pictures that are not there. Some decoders show them all the same.
+        orphan = self.shown & (self.pts < self.pts[min(first, len(self.pts) - 1)])
+        orphan[:first] |= self.shown[:first]
+        if not orphan.any():
+            return _UNKNOWN
+        second = others[0]
+        if second == len(self.pts) or (self.pts[second:] == _UNKNOWN).any():
+            return _NEVER
+        return int(self.pts[second])
+
+    def names(self, displayed: dict[int, _Displayed]) -> bool:
+        """Whether each displayed frame is the picture of exactly one packet, by its PTS."""
+        times, counts = np.unique(self.pts[self.shown], return_counts=True)
+        return bool(np.isin(list(displayed), times[counts == 1]).all())
+
+    def keys(self) -> npt.NDArray[np.int64]:
+        return self.pts[self.key]
+
+    def entries(self) -> npt.NDArray[np.int64]:
+        """Keyframes that split the video: what is decoded before is shown before, and so on."""
+        before = np.maximum.accumulate(np.concatenate([[_UNKNOWN], self.pts[:-1]]))
+        entry = self.key & (before < self.pts)
+        if self.codec not in _DROPS_LEADING_PICTURES:
+            later = np.where(self.pts > _UNKNOWN, self.pts, _NEVER)[1:]
+            after = np.minimum.accumulate(np.concatenate([later, [_NEVER]])[::-1])[::-1]
+            entry &= self.pts < after
+        return self.pts[entry]
+
+
+def _survey(file: BinaryIO, name: str) -> _Survey:
+    rows: list[tuple[int, int, bool, bool]] = []
+    damaged = False
+    first: VideoFrame | None = None
+    with Container(file, name=name) as container:
+        container.set_up_decoder(threads=1, options={})
+        for packet in container.packets():
+            pts = _UNKNOWN if packet.pts is None else packet.pts
+            shown = container.shows(packet)
+            rows.append((pts, packet.duration or 0, packet.is_keyframe, shown))
+            damaged |= packet.is_corrupt
+            first = first or _picture(container, packet)
+        stream = container.stream
+        first = first or _picture(container, None)
+        if first is None or stream.time_base is None:
+            raise BadChunk(
+                f"{name} holds no picture that can be decoded, so it is damaged or cut short: "
+                f"give another video"
+            )
+        times, durations, keys, shows = zip(*rows, strict=True)
+        return _Survey(
+            first=first,
+            pts=np.array(times, np.int64),
+            duration=np.array(durations, np.int64),
+            key=np.array(keys, np.bool_),
+            shown=np.array(shows, np.bool_),
+            is_damaged=damaged,
+            is_progressive=_is_progressive(stream, first),
+            codec=container.codec,
+            container=container.format,
+            time_base=stream.time_base,
+            frame_duration=container.frame_duration,
+        )
+
+
+def _picture(container: Container, packet: VideoPacket | None) -> VideoFrame | None:
+    try:
+        return next(iter(container.decode(packet)), None)
+    except DecoderError:
+        return None
+
+
+def _is_progressive(stream: VideoStream, first: VideoFrame) -> bool:
+    return stream.codec_context.field_order in _PROGRESSIVE and not first.interlaced_frame
+
+
+def _decoded(file: BinaryIO, name: str, survey: _Survey, *, until: int) -> dict[int, _Displayed]:
+    """By PTS, the frames shown before ``until``, as a decoder shows them."""
+    displayed: dict[int, _Displayed] = {}
+    with Container(file, name=name) as container:
+        # One thread, because several lose pictures where a video ends in damage. Without the
+        # loop filter pictures are coarser and times the same.
+        container.set_up_decoder(threads=1, options={"skip_loop_filter": "all"})
+        clock = Clock(survey.frame_duration)
+        for frame in _frames(container):
+            pts = clock.tell(frame)
+            if pts >= until:
+                break
+            displayed[pts] = _Displayed(frame.duration, frame.key_frame)
+    return displayed
+
+
+def _frames(container: Container) -> Iterator[VideoFrame]:
+    packets: Iterator[VideoPacket | None] = container.packets()
+    for packet in chain(packets, [None]):
+        try:
+            yield from container.decode(packet)
+        except DecoderError:
+            continue
+
+
+def _end(
+    pts: npt.NDArray[np.int64],
+    displayed: dict[int, _Displayed],
+    frame_duration: Fraction | None,
+) -> int:
+    last = int(pts[-1])
+    if displayed[last].duration > 0:
+        return last + displayed[last].duration
+    if len(pts) > 1:
+        return last + int(pts[-1] - pts[-2])
+    return last + max(round(frame_duration or 1), 1)

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+from command_line import clip, other_clip, run
+
+from framecache import Chunk, FrameCache
+from media import made, make_clip
+
+FULL_RANGE = ("-pix_fmt", "yuvj420p")
+
+
+def test_extract_caches_every_frame_and_says_what_was_done(local_url: str) -> None:
+    outcome = run("extract", "walk", clip(), "--cache", local_url).succeeded()
+
+    assert "50 frames extracted" in outcome.text
+    assert "160×120" in outcome.text
+    assert local_url in outcome.text
+    assert f"framecache get walk 0 --cache {local_url}" in outcome.text
+    assert len(FrameCache(local_url).timeline("walk")) == 50
+
+
+def test_a_second_extract_has_nothing_to_do(local_url: str) -> None:
+    run("extract", "walk", clip(), "--cache", local_url)
+    outcome = run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    assert "already cached, nothing to do" in outcome.text
+
+
+def test_extract_reports_as_json(local_url: str) -> None:
+    chunks = [clip(), other_clip()]
+    outcome = run("extract", "walk", *chunks, "--json", "--cache", local_url).succeeded()
+
+    document = outcome.document
+    assert document.pop("seconds") > 0
+    assert document.pop("bytes_stored") > 0
+    assert document == {
+        "timeline_id": "walk",
+        "chunks_extracted": 2,
+        "chunks_cached": 0,
+        "frames_extracted": 75,
+        "frames_undecodable": 0,
+        "frame_count": 75,
+        "url": f"file://{local_url}",
+        "undecodable": [],
+    }
+
+
+def test_extract_samples_as_asked(local_url: str) -> None:
+    ways = {
+        ("--fps", "5"): 10,
+        ("--fps", "1/2"): 1,
+        ("--every", "10"): 5,
+        ("--keyframes",): 2,
+        ("--workers", "1", "--quality", "30"): 50,
+    }
+    for number, (options, frames) in enumerate(ways.items()):
+        outcome = run("extract", f"t{number}", clip(), *options, "--json", "--cache", local_url)
+        assert outcome.succeeded().document["frame_count"] == frames, options
+    settings = FrameCache(local_url).timeline("t4").info().settings
+    assert settings is not None
+    assert settings.jpeg.quality == 30
+
+
+def test_extract_takes_its_chunks_in_the_order_given(local_url: str) -> None:
+    run("extract", "walk", other_clip(), clip(), "--cache", local_url).succeeded()
+    chunks = FrameCache(local_url).timeline("walk").info().chunks
+    assert [chunk.frame_count for chunk in chunks] == [25, 50]
+
+
+def test_append_adds_chunks_with_the_settings_the_timeline_has(local_url: str) -> None:
+    run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
+    run("extract", "walk", other_clip(), "--append", "--cache", local_url).succeeded()
+    assert len(FrameCache(local_url).timeline("walk")) == 15
+
+
+def test_append_refuses_other_settings(local_url: str) -> None:
+    outcome = run("extract", "walk", clip(), "--append", "--fps", "5", "--cache", local_url)
+    assert "leave out --fps" in outcome.failed(2)
+
+
+def test_rebuild_takes_the_same_chunks_with_new_settings(local_url: str) -> None:
+    run("extract", "walk", clip(), "--quality", "40", "--cache", local_url).succeeded()
+    options = ("--every", "5", "--yes", "--json", "--cache", local_url)
+    outcome = run("rebuild", "walk", *options).succeeded()
+
+    assert outcome.document["frame_count"] == 10
+    info = FrameCache(local_url).timeline("walk").info()
+    assert str(info.settings) == "every 5 frames, JPEG quality 40, layout objects"
+
+
+def test_rebuild_asks_before_it_discards_frames(local_url: str) -> None:
+    run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    line = run("rebuild", "walk", "--fps", "5", "--cache", local_url).failed(2)
+    assert "discard 50 cached frames" in line
+    assert "with 5 fps" in line
+    assert "instead of every frame" in line
+    assert len(FrameCache(local_url).timeline("walk")) == 50
+
+
+def test_rebuild_of_a_cleared_timeline_discards_nothing_and_does_not_ask(local_url: str) -> None:
+    run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    run("clear", "walk", "--yes", "--cache", local_url).succeeded()
+    run("rebuild", "walk", "--cache", local_url).succeeded()
+    assert len(FrameCache(local_url).timeline("walk")) == 50
+
+
+def test_undecodable_frames_are_a_warning(local_url: str, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.avi"
+    damaged.write_bytes(damaged_clip())
+    outcome = run("extract", "walk", damaged, "--json", "--cache", local_url)
+
+    assert outcome.code == 0
+    document = outcome.document
+    assert 0 < document["frames_undecodable"] < document["frame_count"]
+    assert document["frames_undecodable"] == sum(one["frames"] for one in document["undecodable"])
+    assert outcome.errors.startswith(f"framecache: warning: {document['frames_undecodable']} of ")
+    assert outcome.errors.count("\n") == 1
+
+
+def test_a_timeline_placed_by_a_program_is_left_as_it_is(local_url: str) -> None:
+    timeline = FrameCache(local_url).timeline("walk")
+    timeline.extract([Chunk(str(clip()), start_seconds=3.0)])
+    run("rebuild", "walk", "--yes", "--cache", local_url).succeeded()
+    assert timeline.info().chunks[0].start == 3
+
+
+def damaged_clip() -> bytes:
+    """A video whose last third is garbage."""
+    path = made("cli-mjpeg.avi", lambda path: make_clip(path, codec="mjpeg", extra=FULL_RANGE))
+    data = bytearray(path.read_bytes())
+    index = data.rindex(b"idx1")
+    start = index * 2 // 3
+    data[start:index] = bytes(index - start)
+    return bytes(data)

@@ -1,0 +1,130 @@
+"""The help texts are snapshots; to make them anew: UPDATE_SNAPSHOTS=1 pytest tests/cli"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from command_line import run, spawn
+
+from framecache import FrameCache, __version__
+from framecache.cli.app import app
+
+SNAPSHOTS = Path(__file__).parent / "help"
+NAMES = ["", *app.commands]
+
+
+@pytest.fixture(autouse=True)
+def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_is_as_its_snapshot(name: str) -> None:
+    text = run(*name.split(), "--help").succeeded().text
+    snapshot = SNAPSHOTS / f"{name or 'framecache'}.txt"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        snapshot.write_text(text)
+    assert text == snapshot.read_text()
+
+
+def test_there_is_no_snapshot_of_a_command_that_is_gone() -> None:
+    assert {path.stem for path in SNAPSHOTS.iterdir()} == {name or "framecache" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_short_and_long_help_are_the_same(name: str) -> None:
+    assert run(*name.split(), "-h").text == run(*name.split(), "--help").text
+
+
+def test_help_fits_eighty_columns() -> None:
+    for name in NAMES:
+        lines = run(*name.split(), "--help").text.splitlines()
+        assert max(len(line) for line in lines) <= 80, name
+
+
+def test_every_command_that_a_program_reads_writes_json() -> None:
+    with_json = {
+        name
+        for name, command in app.commands.items()
+        if any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert with_json == set(app.commands) - {"get", "completion"}
+
+
+def test_version() -> None:
+    assert run("--version").succeeded().text == f"framecache {__version__}\n"
+
+
+def test_help_waits_for_no_codec_and_no_table() -> None:
+    program = """
+import json, sys
+from framecache.cli import main
+main(["--help"])
+print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(finished.stderr)}
+    assert not loaded & {"av", "boto3", "cv2", "pyarrow", "rich"}
+
+
+def test_the_module_and_the_program_are_the_same() -> None:
+    program = Path(sys.executable).with_name("framecache")
+    shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout == spawn("--version").text
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(shell: str) -> None:
+    assert "_FRAMECACHE_COMPLETE" in run("completion", shell).succeeded().text
+
+
+def test_completion_knows_the_shell_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/usr/bin/fish")
+    assert run("completion").text == run("completion", "fish").text
+    monkeypatch.setenv("SHELL", "/usr/bin/nu")
+    assert "bash, zsh, fish" in run("completion").failed(2)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("framecache in", {"info"}),
+        ("framecache info wal", {"walk", "wall"}),
+        ("framecache info --js", {"--json"}),
+    ],
+)
+def test_bash_completes_commands_timelines_and_options(
+    words: str, expected: set[str], local_url: str
+) -> None:
+    store = FrameCache(local_url).store
+    for name in ("walk", "wall", "run"):
+        store.put(f"cache/timelines/{name}/frames/0.jpg", b"")
+    variables = {
+        "_FRAMECACHE_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+        "FRAMECACHE_URL": local_url,
+    }
+    lines = spawn(env=variables).succeeded().text.splitlines()
+    assert {line.partition(",")[2] for line in lines} == expected
+
+
+def test_completion_is_silent_when_the_store_cannot_be_used() -> None:
+    variables = {
+        "_FRAMECACHE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "framecache info wal",
+        "COMP_CWORD": "2",
+        "FRAMECACHE_URL": "ftp://host",
+    }
+    outcome = spawn(env=variables).succeeded()
+    assert outcome.text.strip() == ""
+
+
+def test_the_command_runs_under_clicks_own_runner() -> None:
+    assert CliRunner().invoke(app, ["--version"]).exit_code == 0

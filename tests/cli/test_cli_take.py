@@ -1,0 +1,185 @@
+import csv
+from pathlib import Path
+
+import pytest
+from command_line import Terminal, clip, run
+
+from framecache import FrameCache, Timeline
+
+
+@pytest.fixture
+def walk(local_url: str) -> Timeline:
+    timeline = FrameCache(local_url).timeline("walk")
+    timeline.extract(clip())
+    return timeline
+
+
+def test_get_saves_the_stored_bytes(
+    walk: Timeline, local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = run("get", "walk", "7", "--cache", local_url).succeeded().text
+    assert text.startswith("walk-7.jpg: frame 7 at 0:00.280, ")
+    assert Path("walk-7.jpg").read_bytes() == walk.jpeg(7)
+
+
+def test_get_finds_a_frame_by_time(walk: Timeline, local_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "frame.jpg"
+    run("get", "walk", "--at", "1.99", "-o", file, "--cache", local_url).succeeded()
+    assert file.read_bytes() == walk.jpeg(49)
+
+
+def test_get_writes_nothing_but_the_jpeg_to_stdout(walk: Timeline, local_url: str) -> None:
+    outcome = run("get", "walk", "0", "-o", "-", "--cache", local_url).succeeded()
+    assert outcome.output == walk.jpeg(0)
+
+
+def test_get_writes_no_jpeg_to_a_terminal(walk: Timeline, local_url: str) -> None:
+    with Terminal(["get", walk.timeline_id, "0", "-o", "-", "--cache", local_url]) as terminal:
+        code, shown = terminal.end()
+    assert code == 2
+    assert "framecache: A JPEG is no text for a terminal" in shown
+
+
+def test_get_into_a_folder_names_the_file(walk: Timeline, local_url: str, tmp_path: Path) -> None:
+    run("get", "walk", "0", "-o", tmp_path, "--cache", local_url).succeeded()
+    assert (tmp_path / "walk-0.jpg").read_bytes() == walk.jpeg(0)
+
+
+@pytest.mark.usefixtures("walk")
+def test_get_replaces_a_file_only_when_forced(local_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "precious.jpg"
+    file.write_bytes(b"precious")
+    words = ("get", "walk", "0", "-o", file, "--cache", local_url)
+    assert "--force" in run(*words).failed(2)
+    assert file.read_bytes() == b"precious"
+    run(*words, "--force").succeeded()
+    assert file.read_bytes() != b"precious"
+
+
+@pytest.mark.usefixtures("walk")
+@pytest.mark.parametrize("which", [(), ("0", "--at", "0")], ids=["none", "both"])
+def test_get_takes_one_name_of_the_frame(local_url: str, which: tuple[str, ...]) -> None:
+    line = run("get", "walk", *which, "-o", "-", "--cache", local_url).failed(2)
+    assert "SEQ or by --at" in line
+
+
+@pytest.mark.usefixtures("walk")
+@pytest.mark.parametrize("which", [("50",), ("--at", "2.0")])
+def test_get_of_a_frame_that_is_not_there_is_not_cached(
+    local_url: str, which: tuple[str, ...]
+) -> None:
+    line = run("get", "walk", *which, "-o", "-", "--cache", local_url).failed(3)
+    assert "it has 50 frames, 0 to 49" in line
+
+
+@pytest.mark.usefixtures("walk")
+@pytest.mark.parametrize("which", [("-1",), ("--at", "nan")])
+def test_get_refuses_what_no_frame_can_be(local_url: str, which: tuple[str, ...]) -> None:
+    run("get", *which, "walk", "-o", "-", "--cache", local_url).failed(2)
+
+
+@pytest.mark.usefixtures("walk")
+def test_get_leaves_nothing_where_it_cannot_write(local_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "frame.jpg"
+    line = run("get", "walk", "0", "-o", target, "--cache", local_url).failed(1)
+    assert line == f"{target}: Not a directory"
+
+
+def test_get_writes_into_a_device_and_does_not_replace_it(walk: Timeline, local_url: str) -> None:
+    run("get", walk.timeline_id, "0", "-o", "/dev/null", "--cache", local_url).succeeded()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_export_writes_each_frame_and_a_table(
+    walk: Timeline, local_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "new" / "frames"
+    text = run("export", "walk", folder, "--cache", local_url).succeeded().text
+
+    assert text.startswith(f"{folder}: 50 frames and frames.csv, ")
+    names = {f"{sequence}.jpg" for sequence in range(50)} | {"frames.csv"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "49.jpg").read_bytes() == walk.jpeg(49)
+    rows = list(csv.DictReader((folder / "frames.csv").read_text().splitlines()))
+    assert [int(row["sequence"]) for row in rows] == list(range(50))
+    assert [float(row["timestamp"]) for row in rows] == walk.index.timestamp.tolist()
+    assert [row["perceptual_hash"] for row in rows] == walk.index.perceptual_hash.tolist()
+    assert {row["chunk_id"] for row in rows} == {"0"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--start 10 --stop 20",
+        "--start 7 --step 10",
+        "--step 7 --stop-seconds 1",
+        "--start-seconds 0.5 --stop-seconds 1.5 --step 3",
+        "--start-seconds 1.9",
+    ],
+)
+def test_export_takes_the_range_that_the_library_reads(
+    walk: Timeline, local_url: str, tmp_path: Path, words: str
+) -> None:
+    options = words.split()
+    run("export", "walk", tmp_path / "out", *options, "--cache", local_url).succeeded()
+    numbers = {
+        name.removeprefix("--").replace("-", "_"): float(value) if "seconds" in name else int(value)
+        for name, value in zip(options[::2], options[1::2], strict=True)
+    }
+    expected = [frame.sequence for frame in walk.frames(**numbers)]  # type: ignore[arg-type]
+    found = sorted(int(path.stem) for path in (tmp_path / "out").glob("*.jpg"))
+    assert found == expected
+
+
+@pytest.mark.usefixtures("walk")
+def test_export_reports_as_json(local_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    words = ("export", "walk", folder, "--stop", "3", "--json", "--cache", local_url)
+    document = run(*words).succeeded().document
+    sizes = [path.stat().st_size for path in folder.glob("*.jpg")]
+    assert document["frames_exported"] == 3
+    assert document["bytes_exported"] == sum(sizes)
+    assert document["table"] == str(folder / "frames.csv")
+
+
+@pytest.mark.usefixtures("walk")
+def test_export_writes_into_a_filled_folder_only_when_forced(
+    local_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "note.txt").touch()
+    words = ("export", "walk", tmp_path / "out", "--stop", "2", "--cache", local_url)
+    assert "is not empty" in run(*words).failed(2)
+    run(*words, "--force").succeeded()
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+@pytest.mark.usefixtures("walk")
+def test_export_of_an_empty_range_makes_no_folder(local_url: str, tmp_path: Path) -> None:
+    words = ("export", "walk", tmp_path / "out", "--start", "50", "--cache", local_url)
+    assert "its frames are 0 to 49" in run(*words).failed(3)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("walk")
+def test_export_takes_one_kind_of_limit(local_url: str, tmp_path: Path) -> None:
+    for end in ("start", "stop"):
+        both = (f"--{end}", "1", f"--{end}-seconds", "1")
+        run("export", "walk", tmp_path / "out", *both, "--cache", local_url).failed(2)
+
+
+def test_export_of_nothing_cached(local_url: str, tmp_path: Path) -> None:
+    run("export", "walk", tmp_path / "out", "--cache", local_url).failed(3)
+
+
+def test_a_failed_export_leaves_no_half_written_file(
+    walk: Timeline, local_url: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "store" / "cache" / "timelines" / "walk" / "frames"
+    (store / "20.jpg").write_bytes(walk.jpeg(20)[:-100])
+    line = run("export", "walk", tmp_path / "out", "--cache", local_url).failed(8)
+    assert "frame 20" in line
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {f"{sequence}.jpg" for sequence in range(20)}

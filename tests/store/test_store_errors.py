@@ -1,0 +1,288 @@
+"""What a store that answers badly, or not at all, is reported as."""
+
+import importlib.util
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from framecache.errors import (
+    FrameCacheError,
+    InvalidValue,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+)
+from framecache.store import BlobExists, Store, open_store
+
+
+def _requests(store: Store) -> dict[str, Callable[[], object]]:
+    return {
+        "get": lambda: store.get("a"),
+        "get_range": lambda: store.get_range("a", start=0, length=1),
+        "head": lambda: store.head("a"),
+        "put": lambda: store.put("a", b"x"),
+        "create": lambda: store.create("a", b"x"),
+        "list": lambda: list(store.list("")),
+        "list_folders": lambda: store.list_folders(""),
+        "delete": lambda: store.delete(["a"]),
+    }
+
+
+_REQUESTS = ["get", "get_range", "head", "put", "create", "list", "list_folders", "delete"]
+
+
+def _assert_discreet(error: FrameCacheError) -> None:
+    """One line, and nothing of the server's address or answer."""
+    message = str(error)
+    for leak in ("127.0.0.1", "<", "RetryError", "obstore", "HTTP error", "testsecret", "\n"):
+        assert leak not in message
+    assert error.__cause__ is not None
+
+
+@pytest.mark.parametrize("request_name", _REQUESTS)
+@pytest.mark.parametrize("server", ["s3", pytest.param("ceph", marks=pytest.mark.ceph)])
+def test_a_missing_bucket_is_named(
+    server: str, request_name: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(f"{server}_url")
+    store = open_store("s3://no-such-bucket")
+    with pytest.raises(StoreUnavailable, match="'no-such-bucket' does not exist") as met:
+        _requests(store)[request_name]()
+    _assert_discreet(met.value)
+
+
+@pytest.mark.ceph
+@pytest.mark.parametrize("request_name", _REQUESTS)
+@pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_wrong_credentials_are_denied(
+    variable: str, request_name: str, ceph_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "wrong")
+    with pytest.raises(StoreDenied, match=variable) as met:
+        _requests(open_store(ceph_url))[request_name]()
+    _assert_discreet(met.value)
+
+
+@pytest.mark.usefixtures("s3_url")
+@pytest.mark.parametrize("request_name", ["get", "create", "list"])
+def test_a_refused_connection_is_unavailable(
+    request_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unheard.getsockname()[1]}")
+        with pytest.raises(StoreUnavailable, match="cannot be reached") as met:
+            _requests(open_store("s3://media"))[request_name]()
+    _assert_discreet(met.value)
+
+
+@dataclass
+class CannedServer:
+    """Gives every request the same answer, and notes what it was asked."""
+
+    status: int = 200
+    body: str = ""
+    headers_met: list[dict[str, str]] = field(default_factory=list)
+
+    def answer(self, status: int, code: str) -> None:
+        self.status = status
+        self.body = f"<Error><Code>{code}</Code><Message>secret words</Message></Error>"
+
+
+@pytest.fixture
+def canned(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CannedServer]:  # noqa: ARG001
+    canned = CannedServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            canned.headers_met.append(dict(self.headers))
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            body = b"" if self.command == "HEAD" else canned.body.encode()
+            self.send_response(canned.status)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        yield canned
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "words"),
+    [
+        (403, "AccessDenied", StoreDenied, "s3:PutObject"),
+        (400, "ExpiredToken", StoreDenied, "expired"),
+        (403, "RequestTimeTooSkewed", StoreDenied, "clock"),
+        (403, "QuotaExceeded", StoreFull, "quota"),
+        (507, "XMinioStorageFull", StoreFull, "used up"),
+        (301, "PermanentRedirect", StoreUnavailable, "AWS_REGION"),
+        (400, "AuthorizationHeaderMalformed", StoreUnavailable, "AWS_REGION"),
+        (400, "EntityTooLarge", StoreUnavailable, "400 EntityTooLarge"),
+        (503, "SlowDown", StoreUnavailable, "503 SlowDown"),
+    ],
+)
+def test_an_answer_is_told_by_what_to_do(
+    canned: CannedServer, status: int, code: str, error: type[FrameCacheError], words: str
+) -> None:
+    canned.answer(status, code)
+    with pytest.raises(error, match=words) as met:
+        open_store("s3://media").put("a", b"x")
+    _assert_discreet(met.value)
+    assert "secret words" not in str(met.value)
+
+
+@pytest.mark.parametrize("request_name", _REQUESTS)
+def test_a_refusal_is_never_a_missing_blob(canned: CannedServer, request_name: str) -> None:
+    canned.answer(403, "AccessDenied")
+    with pytest.raises(StoreDenied) as met:
+        _requests(open_store("s3://media"))[request_name]()
+    _assert_discreet(met.value)
+
+
+@pytest.mark.parametrize("request_name", ["get", "get_range", "head"])
+def test_a_404_that_is_not_of_an_s3_server_is_no_missing_blob(
+    canned: CannedServer, request_name: str
+) -> None:
+    canned.status, canned.body = 404, "<html>not here</html>"
+    with pytest.raises(StoreUnavailable, match="not one of an S3 server"):
+        _requests(open_store("s3://media"))[request_name]()
+
+
+def test_a_refusal_inside_a_bulk_delete_is_seen(canned: CannedServer) -> None:
+    canned.body = (
+        "<DeleteResult><Deleted><Key>a</Key></Deleted>"
+        "<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+    )
+    with pytest.raises(StoreDenied, match="s3:DeleteObject"):
+        open_store("s3://media").delete(["a", "b"])
+
+
+def test_a_lost_race_is_an_existing_blob(canned: CannedServer) -> None:
+    canned.answer(412, "PreconditionFailed")
+    with pytest.raises(BlobExists):
+        open_store("s3://media").create("a", b"x")
+
+
+def test_region_and_session_token_come_from_the_environment(
+    canned: CannedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a-session-token")
+    assert open_store("s3://media").get("a") == b""
+    headers = {name.lower(): value for name, value in canned.headers_met[0].items()}
+    assert "/eu-north-1/s3/" in headers["authorization"]
+    assert headers["x-amz-security-token"] == "a-session-token"
+
+
+def test_the_endpoint_of_s3_itself_comes_first(
+    s3_url: str, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"{moto_endpoint}/")
+    store = open_store(s3_url)
+    store.put("a", b"x")
+    assert store.get("a") == b"x"
+
+
+def test_plain_http_is_not_spoken_to_an_endpoint_named_with_https(
+    s3_url: str, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto_endpoint.replace("http:", "https:"))
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    with pytest.raises(StoreUnavailable):
+        open_store(s3_url).get("a")
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "gopher:x", "http://", "ftp://host"])
+def test_an_endpoint_that_is_no_address_is_refused(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(InvalidValue, match="AWS_ENDPOINT_URL is not an address"):
+        open_store("s3://media")
+
+
+@pytest.fixture
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+
+
+def test_missing_credentials_are_said(
+    s3_url: str,
+    no_keys: None,  # noqa: ARG001
+) -> None:
+    with pytest.raises(StoreDenied, match="no credentials were found") as met:
+        open_store(s3_url).get("a")
+    _assert_discreet(met.value)
+    assert "AWS_ACCESS_KEY_ID" in str(met.value)
+
+
+@pytest.fixture
+def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    file = tmp_path / "credentials"
+    file.write_text(
+        "[studio]\naws_access_key_id = test\naws_secret_access_key = testsecret\n"
+        "region = us-east-1\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "studio")
+    return "studio"
+
+
+@pytest.mark.ceph
+def test_a_profile_gives_credentials(
+    ceph_url: str,
+    no_keys: None,
+    profile: str,  # noqa: ARG001
+) -> None:
+    store = open_store(ceph_url)
+    store.put("a", b"x")
+    assert store.get("a") == b"x"
+
+
+def test_a_profile_that_is_not_there_is_said(
+    s3_url: str,
+    no_keys: None,
+    profile: str,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: ARG001
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "misspelt")
+    with pytest.raises(StoreDenied, match="'misspelt' cannot be used"):
+        open_store(s3_url)
+
+
+def test_a_profile_without_boto3_names_the_extra(
+    s3_url: str,
+    no_keys: None,
+    profile: str,
+    monkeypatch: pytest.MonkeyPatch,  # noqa: ARG001
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(StoreDenied, match=r"framecache\[aws\]"):
+        open_store(s3_url)
+
+
+def test_azure_without_an_account_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(StoreDenied, match="AZURE_STORAGE_ACCOUNT_NAME"):
+        open_store("az://container/prefix")

@@ -1,0 +1,159 @@
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from framecache.errors import StoreDenied, StoreFull, StoreUnavailable
+from framecache.store import BlobMissing, open_store
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs", folder]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def read_only_folder(small_disk: Path) -> Path:
+    """A folder not even root can write to."""
+    (small_disk / "a").write_bytes(b"kept")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    return small_disk
+
+
+def test_reading_creates_nothing(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    with pytest.raises(BlobMissing):
+        store.get("a")
+    with pytest.raises(BlobMissing):
+        store.head("a")
+    assert list(store.list("")) == []
+    assert store.list_folders("") == []
+    assert store.delete(["a"]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("method", ["put", "create"])
+def test_the_first_write_creates_the_folder(tmp_path: Path, method: str) -> None:
+    store = open_store(str(tmp_path / "deep" / "store"))
+    getattr(store, method)("a", b"x")
+    assert (tmp_path / "deep" / "store" / "a").read_bytes() == b"x"
+
+
+def test_a_store_opened_before_its_folder_sees_it(tmp_path: Path) -> None:
+    reader = open_store(str(tmp_path / "store"))
+    assert list(reader.list("")) == []
+    open_store(str(tmp_path / "store")).put("a", b"x")
+    assert reader.get("a") == b"x"
+
+
+def test_a_folder_that_was_removed_is_empty_and_comes_back(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.put("a", b"x")
+    (tmp_path / "store" / "a").unlink()
+    (tmp_path / "store").rmdir()
+    with pytest.raises(BlobMissing):
+        store.get("a")
+    assert list(store.list("")) == []
+    store.put("a", b"y")
+    assert store.get("a") == b"y"
+
+
+def test_folders_without_blobs_are_not_listed(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put("full/a", b"x")
+    (tmp_path / "empty" / "deeper").mkdir(parents=True)
+    (tmp_path / "staged").mkdir()
+    (tmp_path / "staged" / "a#1").write_bytes(b"left by a writer that was killed")
+    assert store.list_folders("") == ["full"]
+
+
+def test_writes_survive_deletes_that_empty_their_folder(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            store.put(f"a/b/{number}", b"x")
+            store.delete([f"a/b/{number}"])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize("method", ["put", "create"])
+def test_a_full_disk_is_said_and_leaves_nothing(small_disk: Path, method: str) -> None:
+    store = open_store(str(small_disk))
+    store.put("small", b"x")
+    with pytest.raises(StoreFull, match="no space is left") as met:
+        getattr(store, method)("frames/large", bytes(2 << 20))
+    assert "frames/large" in str(met.value)
+    assert [info.key for info in store.list("")] == ["small"]
+    files = [path for path in small_disk.rglob("*") if path.is_file()]
+    assert files == [small_disk / "small"]
+
+
+def test_a_blob_stays_when_its_successor_does_not_fit(small_disk: Path) -> None:
+    store = open_store(str(small_disk))
+    store.put("a", b"first")
+    with pytest.raises(StoreFull):
+        store.put("a", bytes(2 << 20))
+    assert store.get("a") == b"first"
+
+
+def test_a_read_only_folder_is_read_but_not_written(read_only_folder: Path) -> None:
+    store = open_store(str(read_only_folder))
+    assert store.get("a") == b"kept"
+    for write in (store.put, store.create):
+        for key in ("b", "deep/b"):
+            with pytest.raises(StoreDenied, match="read-only"):
+                write(key, b"x")
+    with pytest.raises(StoreDenied, match="read-only"):
+        store.delete(["a"])
+    with pytest.raises(StoreDenied, match="read-only"):
+        open_store(str(read_only_folder / "store")).put("a", b"x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_a_folder_without_permission_is_denied(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    open_store(str(folder)).put("a", b"x")
+    folder.chmod(0)
+    try:
+        with pytest.raises(StoreDenied):
+            open_store(str(folder)).get("a")
+        with pytest.raises(StoreDenied):
+            open_store(str(folder)).put("b", b"x")
+    finally:
+        folder.chmod(0o700)
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    store = open_store(str(tmp_path / "file"))
+    for request in (lambda: store.get("a"), lambda: list(store.list("")), lambda: store.head("a")):
+        with pytest.raises(StoreUnavailable, match="a file"):
+            request()
+    for write in (store.put, store.create):
+        with pytest.raises(StoreUnavailable, match="a file"):
+            write("a", b"x")
+    with pytest.raises(StoreUnavailable, match="a file"):
+        open_store(str(tmp_path / "file" / "below")).put("a", b"x")
+
+
+def test_a_blob_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put("a", b"x")
+    with pytest.raises(StoreUnavailable, match="a file stands where a folder is needed"):
+        store.put("a/b", b"x")
+    assert store.delete(["a/b"]) == 1
+    assert store.get("a") == b"x"

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from framecache.errors import InvalidValue
+from framecache.store import open_store
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://example.org/store",
+        "https://example.org/store",
+        "hls://example.org/a",
+        "ftp://example.org/a",
+        "s3a://bucket",
+        "s3://",
+        "s3:///key",
+        "s3://two words/key",
+        "memory://",
+        "file://elsewhere/folder",
+        "file://",
+        "a\0b",
+        "~no-such-user-here/store",
+        "x" * 100 + "://a",
+    ],
+)
+def test_a_url_of_no_store_is_refused(url: str) -> None:
+    with pytest.raises(InvalidValue) as met:
+        open_store(url)
+    assert len(str(met.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("memory://name", "memory://name"),
+        ("memory://name/a/b/", "memory://name/a/b"),
+        ("MEMORY://name", "memory://name"),
+        ("s3://media", "s3://media"),
+        ("s3://media/", "s3://media"),
+        ("s3://media/a b/c%20d", "s3://media/a b/c%20d"),
+        ("/a/b/../c", "file:///a/c"),
+        ("/a b/ü?#%", "file:///a%20b/%C3%BC%3F%23%25"),
+        ("file:///a%20b", "file:///a%20b"),
+        ("file://localhost/a", "file:///a"),
+    ],
+)
+def test_urls_are_normalised(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    assert open_store(url).url == expected
+
+
+def test_a_plain_path_is_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    open_store("store").put("a/b", b"x")
+    assert (tmp_path / "store" / "a" / "b").read_bytes() == b"x"
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    open_store("~/store").put("a", b"x")
+    assert (tmp_path / "store" / "a").read_bytes() == b"x"
+
+
+def test_a_file_url_is_decoded(tmp_path: Path) -> None:
+    open_store(f"file://{tmp_path}/a%20b").put("c", b"x")
+    assert (tmp_path / "a b" / "c").read_bytes() == b"x"
+
+
+def test_a_memory_store_is_shared_by_name(memory_url: str) -> None:
+    open_store(memory_url).put("a/b", b"x")
+    assert open_store(f"{memory_url}/a").get("b") == b"x"
+    assert list(open_store(f"{memory_url}-other").list("")) == []
