@@ -141,12 +141,16 @@ stop_daemons() {
   for file in "$dir"/*.pid; do
     if [[ -s $file ]]; then
       pid=$(<"$file")
-      kill -KILL "$pid" 2>/dev/null || true
-      while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
+      if is_ours "$pid"; then kill -KILL "$pid"; fi
+      while is_ours "$pid"; do sleep 0.05; done
     fi
   done
   rm -f "$dir"/*.pid
 }
+
+# A number may have passed to another process; and one that has ended may stay a zombie, which
+# has no command line.
+is_ours() { grep -qsF "$conf" "/proc/$1/cmdline"; }
 
 new_uuid() { cat /proc/sys/kernel/random/uuid; }
 

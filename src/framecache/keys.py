@@ -5,7 +5,7 @@ outside its timeline.
 """
 
 import re
-from typing import Final
+from typing import Final, TypeGuard
 
 from framecache.errors import InvalidId
 
@@ -25,12 +25,17 @@ def check_id(value: object, *, what: str) -> str:
         InvalidId: it is not a string, does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or
             holds ``..``.
     """
-    if isinstance(value, str) and ID_PATTERN.fullmatch(value) and ".." not in value:
+    if is_id(value):
         return value
     raise InvalidId(
         f"{what} {_shown(value)} cannot be used: an id has 1 to 128 "
         f"letters, digits, '.', '_' or '-', begins with a letter or digit, and holds no '..'"
     )
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether a value may be part of a key."""
+    return isinstance(value, str) and bool(ID_PATTERN.fullmatch(value)) and ".." not in value
 
 
 def timeline_prefix(timeline_id: str) -> str:

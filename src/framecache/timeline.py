@@ -268,6 +268,24 @@ class Timeline:
         source, row = self._find_at(seconds)
         return read_frame(source, row, decoding)
 
+    def sequence_at(self, seconds: float) -> int:
+        """The sequence of the frame on screen at a time: see :meth:`frame_at`."""
+        return self._find_at(seconds)[1].sequence
+
+    def sequences(
+        self,
+        start: int | None = None,
+        stop: int | None = None,
+        step: int = 1,
+        *,
+        start_seconds: float | None = None,
+        stop_seconds: float | None = None,
+    ) -> list[int]:
+        """The sequences whose frames :meth:`frames` would give for this range."""
+        index = self._source_to_iterate().snapshot.index
+        chosen = _range(index, start, stop, step, start_seconds, stop_seconds)
+        return [int(sequence) for sequence in index.sequence[chosen]]
+
     def frames(
         self,
         start: int | None = None,

@@ -3,7 +3,7 @@
 import gc
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Event
@@ -38,6 +38,7 @@ from framecache import (
     Timeline,
 )
 from framecache.functional import load_cached_frames, load_cached_frames_b64
+from framecache.model import Color
 
 PREFIX = "cache/timelines/t/"
 
@@ -74,7 +75,7 @@ def by_pillow(jpeg: bytes, *, color: str, scale: float) -> npt.NDArray[np.uint8]
     """A JPEG decoded by Pillow, at a scale that its decoder does itself."""
     with Pillow.open(io.BytesIO(jpeg)) as image:
         mode = "RGB" if color == "rgb" else "L"
-        image.draft(mode, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+        image.draft(mode, (max(1, int(image.width * scale)), max(1, int(image.height * scale))))
         assert image.mode == mode
         return np.asarray(image)
 
@@ -259,7 +260,7 @@ def test_of_an_empty_timeline_there_are_no_frames(store_url: str) -> None:
 @pytest.mark.parametrize("scale", [1, 0.5, 0.25, 0.125])
 @pytest.mark.parametrize(("width", "height"), [(160, 120), (33, 17), (1, 1)])
 def test_scale_and_color_are_done_as_libjpeg_does_them(
-    local_url: str, width: int, height: int, scale: float, color: Any
+    local_url: str, width: int, height: int, scale: float, color: Color
 ) -> None:
     timeline(local_url).write([frame(1, width=width, height=height)], quality=95)
     stored = frames_of(outside(local_url), "t")["1.jpg"]
@@ -357,7 +358,7 @@ def test_a_batch_has_the_images_in_the_order_given(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("sequences", [(0, 5), range(3), iter([1, 2]), np.array([5, 6]), {1}])
-def test_a_batch_takes_any_iterable_of_sequences(url: str, sequences: Any) -> None:
+def test_a_batch_takes_any_iterable_of_sequences(url: str, sequences: Iterable[int]) -> None:
     assert timeline(url).batch(sequences).shape[1:] == (32, 48, 3)
 
 
@@ -707,6 +708,22 @@ def test_every_way_of_reading_notices_a_clear(
         read(t)
 
 
+def test_frames_that_are_just_being_stored_are_not_taken_for_another_programs(
+    local_url: str,
+) -> None:
+    def produce() -> Iterator[Frame]:
+        yield from (frame(n) for n in range(20))
+        raise ZeroDivisionError
+
+    def store_frames(action: str, key: str) -> None:
+        if (action, key) == ("list", f"{PREFIX}frames/"):
+            with pytest.raises(ZeroDivisionError):
+                timeline(local_url).write(produce())
+
+    t = Timeline(HookedStore(FrameCache(local_url).store, before=store_frames), "t")
+    assert (t.exists, t.complete, len(t), numbers(t.frames())) == (False, False, 0, [])
+
+
 def test_a_handle_that_met_a_clear_reads_what_was_written_since(url: str) -> None:
     t = timeline(url)
     t.frame(0)
@@ -768,20 +785,19 @@ def test_a_handle_from_before_the_frames_reads_them(
     "read",
     [
         lambda t: t.frame(40).sequence,
-        lambda t: t.frame_at(5.0).sequence,
+        lambda t: t.frame_at(6.0).sequence,
         lambda t: numbers(t.frames(30, 50))[0],
-        lambda t: numbers(t.frames())[-1],
         lambda t: 39 + len(t.batch([40])),
         lambda t: 39 + len(list(t.jpegs([40]))),
     ],
-    ids=["frame", "frame_at", "frames of a range", "frames", "batch", "jpegs"],
+    ids=["frame", "frame_at", "frames", "batch", "jpegs"],
 )
 def test_a_handle_reads_frames_that_were_added_since(
     url: str, read: Callable[[Timeline], int]
 ) -> None:
     t = timeline(url)
     assert numbers(t.frames())[-1] == 21
-    timeline(url).write([frame(40, timestamp=5.0)])
+    timeline(url).write([frame(40, timestamp=6.0)])
     assert read(t) == 40
 
 

@@ -341,6 +341,16 @@ def test_programs_that_write_the_same_frames_at_once_all_succeed(store_url: str)
     assert sequences(store_url) == list(range(5))
 
 
+def test_a_write_that_another_program_was_faster_with_succeeds(url: str) -> None:
+    def be_faster(action: str, key: str) -> None:
+        if (action, key) == ("list", "cache/timelines/t/frames/"):
+            timeline(url).write([frame(0)])
+
+    store = HookedStore(FrameCache(url).store, before=be_faster)
+    assert Timeline(store, "t").write([frame(1)]) == 1
+    assert sequences(url) == [0, 1]
+
+
 def test_one_handle_may_write_from_several_threads(url: str) -> None:
     shared = timeline(url)
     with ThreadPoolExecutor(4) as pool:

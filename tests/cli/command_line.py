@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -145,6 +146,8 @@ class Terminal:
         return self._process.wait(DEADLINE_SECONDS), self._seen.decode(errors="replace")
 
     def _read(self) -> bytes:
+        ready, _, _ = select.select([self._own], [], [], DEADLINE_SECONDS)
+        assert ready, f"nothing came after {self._seen.decode(errors='replace')!r}"
         block = b""
         # Linux answers EIO when the last process that had the terminal is gone.
         with suppress(OSError):
@@ -167,6 +170,6 @@ def long_clip() -> Path:
     """Enough work to be interrupted in."""
 
     def make(path: Path) -> None:
-        make_clip(path, codec="mpeg4", size=(640, 480), frames=3000, extra=["-q:v", "8"])
+        make_clip(path, codec="mpeg4", size=(640, 480), frames=1500, extra=["-q:v", "8"])
 
     return made("cli-long.mp4", make)

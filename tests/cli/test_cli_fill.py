@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from command_line import clip, other_clip, run
@@ -90,8 +91,8 @@ def test_rebuild_asks_before_it_discards_frames(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     line = run("rebuild", "walk", "--fps", "5", "--cache", local_url).failed(2)
     assert "discard 50 cached frames" in line
-    assert "with 5 fps" in line
-    assert "instead of every frame" in line
+    assert "now every frame, " in line
+    assert "then 5 fps, " in line
     assert len(FrameCache(local_url).timeline("walk")) == 50
 
 
@@ -103,30 +104,41 @@ def test_rebuild_of_a_cleared_timeline_discards_nothing_and_does_not_ask(local_u
 
 
 def test_undecodable_frames_are_a_warning(local_url: str, tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.avi"
-    damaged.write_bytes(damaged_clip())
+    damaged = tmp_path / "damaged.mov"
+    damaged.write_bytes(damaged_clip(range(30, 50)))
     outcome = run("extract", "walk", damaged, "--json", "--cache", local_url)
 
     assert outcome.code == 0
     document = outcome.document
-    assert 0 < document["frames_undecodable"] < document["frame_count"]
-    assert document["frames_undecodable"] == sum(one["frames"] for one in document["undecodable"])
-    assert outcome.errors.startswith(f"framecache: warning: {document['frames_undecodable']} of ")
+    assert (document["frames_undecodable"], document["frame_count"]) == (20, 50)
+    assert sum(one["frames"] for one in document["undecodable"]) == 20
+    assert outcome.errors.startswith("framecache: warning: 20 of 50 frames could not be decoded")
     assert outcome.errors.count("\n") == 1
 
 
-def test_a_timeline_placed_by_a_program_is_left_as_it_is(local_url: str) -> None:
+def test_rebuild_leaves_a_chunk_where_a_program_placed_it(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("walk")
     timeline.extract([Chunk(str(clip()), start_seconds=3.0)])
     run("rebuild", "walk", "--yes", "--cache", local_url).succeeded()
     assert timeline.info().chunks[0].start == 3
 
 
-def damaged_clip() -> bytes:
-    """A video whose last third is garbage."""
-    path = made("cli-mjpeg.avi", lambda path: make_clip(path, codec="mjpeg", extra=FULL_RANGE))
-    data = bytearray(path.read_bytes())
-    index = data.rindex(b"idx1")
-    start = index * 2 // 3
-    data[start:index] = bytes(index - start)
-    return bytes(data)
+def test_an_extraction_without_any_picture_has_failed(local_url: str, tmp_path: Path) -> None:
+    chunk = tmp_path / "damaged.mov"
+    chunk.write_bytes(damaged_clip(range(20)))
+    words = ("extract", "walk", chunk, "--fps", "0.5", "--cache", local_url)
+    for _ in range(2):
+        line = run(*words).failed(5)
+        assert "none of its 1 frame could be decoded" in line
+        assert f"framecache rm walk --cache {local_url}" in line
+
+
+def damaged_clip(zeros: range) -> bytes:
+    """50 pictures in a sound container, some of which are zeros."""
+    path = made("cli-mjpeg.mov", lambda path: make_clip(path, codec="mjpeg", extra=FULL_RANGE))
+    video = path.read_bytes()
+    begins = [match.start() for match in re.finditer(rb"\xff\xd8\xff", video)]
+    begins.append(video.rindex(b"moov") - 4)
+    assert len(begins) == 51
+    start, stop = begins[zeros.start], begins[zeros.stop]
+    return video[:start] + bytes(stop - start) + video[stop:]

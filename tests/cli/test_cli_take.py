@@ -38,7 +38,7 @@ def test_get_writes_no_jpeg_to_a_terminal(walk: Timeline, local_url: str) -> Non
     with Terminal(["get", walk.timeline_id, "0", "-o", "-", "--cache", local_url]) as terminal:
         code, shown = terminal.end()
     assert code == 2
-    assert "framecache: A JPEG is no text for a terminal" in shown
+    assert "framecache: a JPEG is no text for a terminal" in shown
 
 
 def test_get_into_a_folder_names_the_file(walk: Timeline, local_url: str, tmp_path: Path) -> None:
@@ -154,6 +154,13 @@ def test_export_writes_into_a_filled_folder_only_when_forced(
     assert "is not empty" in run(*words).failed(2)
     run(*words, "--force").succeeded()
     assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+@pytest.mark.usefixtures("walk")
+def test_export_needs_a_folder(local_url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = run("export", "walk", tmp_path / "file", "--cache", local_url).failed(2)
+    assert "is a file, not a folder" in line
 
 
 @pytest.mark.usefixtures("walk")

@@ -13,9 +13,9 @@ def test_extract_draws_a_bar_on_a_terminal(local_url: str) -> None:
         terminal.wait_for("frames/s")
         code, shown = terminal.end()
     assert code == 0
-    assert "of 3,000 frames" in shown
+    assert "of 1,500 frames" in shown
     assert "left" in shown
-    assert "3,000 frames extracted" in shown
+    assert "1,500 frames extracted" in shown
 
 
 def test_the_bar_stays_off_stdout(local_url: str) -> None:

@@ -221,62 +221,52 @@ def test_an_endpoint_that_is_no_address_is_refused(
         open_store("s3://media")
 
 
-@pytest.fixture
-def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def _forget_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
 
-def test_missing_credentials_are_said(
-    s3_url: str,
-    no_keys: None,  # noqa: ARG001
-) -> None:
+def _use_profile(name: str, *, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / "credentials"
+    file.write_text(
+        "[studio]\naws_access_key_id = test\naws_secret_access_key = testsecret\n"
+        "region = us-east-1\n"
+    )
+    _forget_keys(monkeypatch)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", name)
+
+
+def test_missing_credentials_are_said(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _forget_keys(monkeypatch)
     with pytest.raises(StoreDenied, match="no credentials were found") as met:
         open_store(s3_url).get("a")
     _assert_discreet(met.value)
     assert "AWS_ACCESS_KEY_ID" in str(met.value)
 
 
-@pytest.fixture
-def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    file = tmp_path / "credentials"
-    file.write_text(
-        "[studio]\naws_access_key_id = test\naws_secret_access_key = testsecret\n"
-        "region = us-east-1\n"
-    )
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    monkeypatch.setenv("AWS_PROFILE", "studio")
-    return "studio"
-
-
 @pytest.mark.ceph
 def test_a_profile_gives_credentials(
-    ceph_url: str,
-    no_keys: None,
-    profile: str,  # noqa: ARG001
+    ceph_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _use_profile("studio", folder=tmp_path, monkeypatch=monkeypatch)
     store = open_store(ceph_url)
     store.put("a", b"x")
     assert store.get("a") == b"x"
 
 
 def test_a_profile_that_is_not_there_is_said(
-    s3_url: str,
-    no_keys: None,
-    profile: str,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: ARG001
+    s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AWS_PROFILE", "misspelt")
+    _use_profile("misspelt", folder=tmp_path, monkeypatch=monkeypatch)
     with pytest.raises(StoreDenied, match="'misspelt' cannot be used"):
         open_store(s3_url)
 
 
 def test_a_profile_without_boto3_names_the_extra(
-    s3_url: str,
-    no_keys: None,
-    profile: str,
-    monkeypatch: pytest.MonkeyPatch,  # noqa: ARG001
+    s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _use_profile("studio", folder=tmp_path, monkeypatch=monkeypatch)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(StoreDenied, match=r"framecache\[aws\]"):
         open_store(s3_url)

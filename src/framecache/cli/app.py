@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 import click
@@ -77,9 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; None: those of this process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal of another encoding must not turn a path into a failure.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     if instruction := os.environ.get(VARIABLE):
         return shell_complete(app, {}, _NAME, VARIABLE, instruction)
     try:
@@ -91,3 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- nobody sees a traceback
         return failure.report(error, arguments=given)
     return 0
+
+
+def _prepare_streams() -> None:
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        # Python has None for what the parent process closed.
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 -- until the process ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal of another encoding must not turn a path into a failure.
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -33,7 +33,7 @@ def doctor(context: click.Context, *, choice: Choice, as_json: bool) -> None:
         print_facts([("cache", f"{choice.cache.url} (from {choice.origin})"), *versions.items()])
         click.echo()
         rows = [("ok" if check.ok else "FAILED", check.name, check.detail) for check in checks]
-        print_table(("", "check", "what was met, and what to do"), rows)
+        print_table(("result", "check", "what was met, and what to do"), rows)
         click.echo()
         click.echo(f"{count(failed, 'check')} failed" if failed else "everything works")
     if failed:

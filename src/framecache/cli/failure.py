@@ -36,6 +36,10 @@ class Declined(Exception):
     """The user was asked, and said no."""
 
 
+class Refused(Exception):
+    """The command line is well-formed, and doing what it says could do harm."""
+
+
 def report(error: BaseException, *, arguments: Sequence[str]) -> int:
     """Say on stderr what went wrong; returns the exit code."""
     is_debugging = _is_debugging(arguments)
@@ -66,6 +70,8 @@ def _explain(error: BaseException, *, is_debugging: bool) -> tuple[str, int]:
             return _usage(error), _USAGE
         case click.ClickException():
             return error.format_message(), error.exit_code
+        case Refused():
+            return str(error), _USAGE
         case KeyboardInterrupt() | click.Abort():
             return str(error) or "interrupted", _INTERRUPTED
     return _explain_other(error, is_debugging=is_debugging), _OTHER

@@ -154,11 +154,11 @@ def _refuse_settings(context: click.Context) -> None:
 
 
 def _rebuild_question(info: TimelineInfo, old: Settings, new: Settings) -> str:
-    how = f"as before ({old})" if new == old else f"with {new} instead of {old}"
+    how = f"as before: {old}" if new == old else f"now {old}; then {new}"
     return (
         f"discard {count(info.frame_count, 'cached frame')} ({size(info.size_bytes)}) of timeline "
         f"{info.timeline_id} in {info.url} and extract its {count(len(info.chunks), 'chunk')} "
-        f"again, {how}"
+        f"again ({how})"
     )
 
 

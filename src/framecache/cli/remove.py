@@ -1,5 +1,6 @@
 """``framecache clear`` and ``framecache rm``: taking things away, after asking."""
 
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import click
 
 from framecache import keys
-from framecache.cli.failure import Declined
+from framecache.cli.failure import Declined, Refused
 from framecache.cli.options import (
     Choice,
     cache_options,
@@ -92,15 +93,19 @@ def ask(what: str, *, action: str, yes: bool) -> None:
         yes: whether the user agreed already.
 
     Raises:
-        UsageError: nobody is there to ask.
+        Refused: nobody is there to ask.
         Declined: the user said no.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{action} would {what}. To confirm, give --yes.")
+        raise Refused(f"{action} would {what}: give --yes to confirm")
     # click.confirm writes to stdout, where only the JSON document belongs.
-    click.echo(f"This will {printable(what)}.\nGo on? [y/N] ", nl=False, err=True)
+    click.echo(
+        click.wrap_text(f"This will {printable(what)}.", shutil.get_terminal_size().columns),
+        err=True,
+    )
+    click.echo("Go on? [y/N] ", nl=False, err=True)
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         click.echo(err=True)
@@ -128,14 +133,11 @@ class _Contents:
         return cls(frames, overlays, number, size_bytes)
 
     def in_words(self) -> str:
-        """``250 frames, 12 overlays and 3 other blobs, 7.9 MB``."""
+        """``250 frames, 12 overlays and 3 other blobs (7.9 MB)``."""
         rest = self.blobs - self.frames - self.overlays
-        parts = [count(self.frames, "frame")]
-        if self.overlays:
-            parts.append(count(self.overlays, "overlay"))
-        if rest:
-            parts.append(count(rest, "index blob"))
-        listed = ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else parts[0]
+        numbers = {"frame": self.frames, "overlay": self.overlays, "other blob": rest}
+        parts = [count(number, noun) for noun, number in numbers.items() if number]
+        listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
         return f"{listed} ({size(self.size_bytes)})"
 
 

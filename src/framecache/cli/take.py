@@ -11,6 +11,7 @@ from typing import Final
 import click
 import numpy as np
 
+from framecache.cli.failure import Refused
 from framecache.cli.files import write_whole
 from framecache.cli.options import Choice, cache_options, json_option, timeline_argument
 from framecache.cli.progress import frames_progress
@@ -23,8 +24,6 @@ from framecache.timeline import Timeline
 _STDOUT: Final = "-"
 _TABLE: Final = "frames.csv"
 _COLUMNS: Final = ("sequence", "chunk_id", "timestamp", "perceptual_hash")
-# The sequence is all that is asked for, so the least that can be decoded will do.
-_SMALLEST_SCALE: Final = 0.125
 
 
 @click.command()
@@ -59,9 +58,9 @@ def get(
         raise click.UsageError("Name the frame by SEQ or by --at, one of them.", context)
     timeline = choice.cache.timeline(timeline_id)
     if output == _STDOUT and sys.stdout.isatty():
-        raise click.UsageError("A JPEG is no text for a terminal: give -o FILE.", context)
+        raise Refused("a JPEG is no text for a terminal: give -o FILE, or a pipe")
     if at is not None:
-        sequence = timeline.frame_at(at, scale=_SMALLEST_SCALE).sequence
+        sequence = timeline.sequence_at(at)
     assert sequence is not None
     data = timeline.jpeg(sequence)
     if output == _STDOUT:
@@ -69,7 +68,7 @@ def get(
         return
     path = _target(output, default=f"{timeline_id}-{sequence}.jpg")
     if path.is_file() and not force:
-        raise click.UsageError(f"{path} exists: give --force to replace it, or -o.", context)
+        raise Refused(f"{path} exists: give --force to replace it, or another -o FILE")
     write_whole(path, data)
     position = timeline.index.position(sequence)
     assert position is not None
@@ -114,39 +113,39 @@ def export(
         raise click.UsageError("Give --stop or --stop-seconds, one of them.", context)
     timeline = choice.cache.timeline(timeline_id)
     index = _index_of(choice, timeline)
-    in_range = _select(index, start, stop, step, start_seconds, stop_seconds)
-    positions = in_range[index.is_ok[in_range]]
-    if not len(positions):
+    sequences = timeline.sequences(
+        start, stop, step, start_seconds=start_seconds, stop_seconds=stop_seconds
+    )
+    if not sequences:
         raise NotCached(
             f"timeline {timeline_id} in {choice.cache.url} has no picture in that range: its "
             f"frames are {index.sequence[0]} to {index.sequence[-1]}, from "
             f"{index.timestamp[0]:.3f} s on"
         )
+    if folder.exists() and not folder.is_dir():
+        raise Refused(f"{folder} is a file, not a folder: give another one")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise click.UsageError(f"{folder} is not empty: give --force, or another folder.", context)
+        raise Refused(f"{folder} is not empty: give --force to write into it, or another folder")
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    size_bytes = _write_frames(timeline, index.sequence[positions].tolist(), folder)
-    write_whole(folder / _TABLE, _table(index, positions))
+    size_bytes = _write_frames(timeline, sequences, folder)
+    write_whole(folder / _TABLE, _table(index, np.searchsorted(index.sequence, sequences)))
     seconds = time.monotonic() - began
-    passed_over = len(in_range) - len(positions)
     if as_json:
         document = {
             "timeline_id": timeline_id,
             "url": choice.cache.url,
             "folder": str(folder),
             "table": str(folder / _TABLE),
-            "frames_exported": len(positions),
-            "frames_undecodable": passed_over,
+            "frames_exported": len(sequences),
             "bytes_exported": size_bytes,
             "seconds": seconds,
         }
         print_json(document)
         return
-    beside = f", {passed_over:,} undecodable passed over" if passed_over else ""
     click.echo(
-        f"{printable(str(folder))}: {count(len(positions), 'frame')} and {_TABLE}, "
-        f"{size(size_bytes)} in {elapsed(seconds)}{beside}"
+        f"{printable(str(folder))}: {count(len(sequences), 'frame')} and {_TABLE}, "
+        f"{size(size_bytes)} in {elapsed(seconds)}"
     )
 
 
@@ -163,29 +162,6 @@ def _index_of(choice: Choice, timeline: Timeline) -> Index:
             f"it first"
         )
     return index
-
-
-def _select(
-    index: Index,
-    start: int | None,
-    stop: int | None,
-    step: int,
-    start_seconds: float | None,
-    stop_seconds: float | None,
-) -> np.ndarray:
-    """The rows that a range names, as `Timeline.frames` understands it."""
-    chosen = np.ones(len(index), dtype=np.bool_)
-    for limit, column in ((start, index.sequence), (start_seconds, index.timestamp)):
-        if limit is not None:
-            chosen &= column >= limit
-    for limit, column in ((stop, index.sequence), (stop_seconds, index.timestamp)):
-        if limit is not None:
-            chosen &= column < limit
-    positions = np.flatnonzero(chosen)
-    if step > 1 and len(positions):
-        first = index.sequence[positions[0]] if start is None else start
-        positions = positions[(index.sequence[positions] - first) % step == 0]
-    return positions
 
 
 def _write_frames(timeline: Timeline, sequences: Sequence[int], folder: Path) -> int:

@@ -27,7 +27,7 @@ from framecache.ingest.describe import (
 )
 from framecache.ingest.encode import EncodedFrame, encode_picture
 from framecache.ingest.frame_writer import FrameWriter, Slot
-from framecache.ingest.plan import ChunkPlan, plan
+from framecache.ingest.plan import ChunkPlan, plan, raise_failed_read
 from framecache.manifest import ChunkEntry, Description, Settings
 from framecache.model import Chunk, ExtractReport, JpegSettings, Progress, ProgressCallback
 from framecache.store import BlobFile, Store, open_blob_file
@@ -174,6 +174,7 @@ class _Run:
             entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
         ) as file:
             part = self._store_frames(file, entry, writer, threads)
+            raise_failed_read(file)
         ensure_current(self.store, self.description)
         commit_part(self.store, self.description, entry.part, part.build(), about=_about(entry))
         sizes = [row.size for row in part.rows if row.status == "ok"]

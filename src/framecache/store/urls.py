@@ -23,7 +23,7 @@ class Location:
 
     scheme: Scheme
     bucket: str
-    """Bucket, container, or name of a memory store; empty for ``file``."""
+    """Bucket, container, or name of a memory store, which may be empty; empty for ``file``."""
     path: str
     """Key or prefix in the bucket, without slashes at its ends; absolute for ``file``."""
 
@@ -60,7 +60,7 @@ def parse(url: str) -> Location:
             f"give {_ACCEPTED}or a local path"
         )
     bucket, _, path = rest.partition("/")
-    if not _BUCKET.fullmatch(bucket):
+    if not _BUCKET.fullmatch(bucket) and not (scheme == "memory" and not bucket):
         raise InvalidValue(
             f"{_shown(url)} names no bucket: after {scheme}:// comes a name of 1 to 222 letters, "
             f"digits, '.', '_' or '-'"

@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from fractions import Fraction
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeAlias
 
@@ -94,10 +93,10 @@ class Container:
         return self._stream.codec_context.codec.canonical_name
 
     @property
-    def frame_duration(self) -> Fraction | None:
-        """The average time a frame is shown, in units of PTS, as far as the container tells."""
+    def average_step(self) -> int:
+        """The PTS between two frames, on average, as far as the container tells; at least 1."""
         rate, time_base = self._stream.average_rate, self._stream.time_base
-        return 1 / (rate * time_base) if rate and time_base else None
+        return max(round(1 / (rate * time_base)), 1) if rate and time_base else 1
 
     def set_up_decoder(self, *, threads: int, options: Mapping[str, str]) -> None:
         """Choose how to decode, before the first packet is decoded."""
@@ -111,7 +110,7 @@ class Container:
 
         Ends where the container is damaged beyond reading on, as ffprobe does.
         """
-        yield from self._packets
+        return self._packets
 
     def shows(self, packet: VideoPacket) -> bool:
         """Whether the picture of a packet is meant to be shown, as far as the packet tells.
@@ -206,7 +205,8 @@ class Container:
         while True:
             try:
                 packet = next(packets, None)
-            except av.error.FFmpegError:
+            except (av.error.FFmpegError, IndexError):
+                # PyAV trips over a stream that appeared on the way, once all packets are read.
                 packet = None
             self._file.check()
             if packet is None:

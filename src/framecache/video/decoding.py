@@ -98,7 +98,7 @@ class _Decoding:
         self._displayed = frozenset(scan.pts.tolist())
         self._remaining = remaining
         self._patient = patient
-        self._clock = Clock(container.frame_duration)
+        self._clock = Clock(container.average_step, start=int(scan.pts[0]))
 
     def items(self) -> Iterator[Decoded | Undecodable]:
         """Give out the items of the remaining frames and take these off the list.

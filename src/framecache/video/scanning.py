@@ -86,7 +86,7 @@ def scan(file: BinaryIO, *, name: str) -> VideoScan:
         time_base=survey.time_base,
         pts=pts,
         is_key=np.isin(pts, keys),
-        end_pts=_end(pts, displayed, survey.frame_duration),
+        end_pts=_end(pts, displayed, survey.average_step, believe=packets_have_pts),
         width=width,
         height=height,
         codec=survey.codec,
@@ -118,7 +118,7 @@ class _Survey:
     codec: str
     container: str
     time_base: Fraction
-    frame_duration: Fraction | None
+    average_step: int
 
     def displayed(self, *, since: int) -> dict[int, _Displayed]:
         """By PTS, the frames that packets of that PTS or later tell of."""
@@ -195,7 +195,7 @@ def _survey(file: BinaryIO, name: str) -> _Survey:
             codec=container.codec,
             container=container.format,
             time_base=stream.time_base,
-            frame_duration=container.frame_duration,
+            average_step=container.average_step,
         )
 
 
@@ -213,17 +213,25 @@ def _is_progressive(stream: VideoStream, first: VideoFrame) -> bool:
 def _decoded(file: BinaryIO, name: str, survey: _Survey, *, until: int) -> dict[int, _Displayed]:
     """By PTS, the frames shown before ``until``, as a decoder shows them."""
     displayed: dict[int, _Displayed] = {}
+    timeless: list[_Displayed] = []
     with Container(file, name=name) as container:
         # One thread, because several lose pictures where a video ends in damage. Without the
         # loop filter pictures are coarser and times the same.
         container.set_up_decoder(threads=1, options={"skip_loop_filter": "all"})
-        clock = Clock(survey.frame_duration)
+        clock = Clock(survey.average_step)
         for frame in _frames(container):
+            one = _Displayed(frame.duration, frame.key_frame)
+            if not (displayed or clock.knows(frame)):
+                timeless.append(one)
+                continue
             pts = clock.tell(frame)
             if pts >= until:
                 break
-            displayed[pts] = _Displayed(frame.duration, frame.key_frame)
-    return displayed
+            displayed[pts] = one
+    # Matroska cannot name times below zero: such frames come first, at an even pace.
+    start = min(displayed, default=0) - len(timeless) * survey.average_step
+    paced = {start + n * survey.average_step: one for n, one in enumerate(timeless)}
+    return paced | displayed
 
 
 def _frames(container: Container) -> Iterator[VideoFrame]:
@@ -238,11 +246,12 @@ def _frames(container: Container) -> Iterator[VideoFrame]:
 def _end(
     pts: npt.NDArray[np.int64],
     displayed: dict[int, _Displayed],
-    frame_duration: Fraction | None,
+    average_step: int,
+    *,
+    believe: bool,
 ) -> int:
     last = int(pts[-1])
-    if displayed[last].duration > 0:
+    # AVI, which names no PTS, may count durations in other units than times.
+    if believe and displayed[last].duration > 0:
         return last + displayed[last].duration
-    if len(pts) > 1:
-        return last + int(pts[-1] - pts[-2])
-    return last + max(round(frame_duration or 1), 1)
+    return last + (int(pts[-1] - pts[-2]) if len(pts) > 1 else average_step)

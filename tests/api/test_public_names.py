@@ -1,0 +1,240 @@
+"""The names that users rely on. A name that goes, or comes unasked, fails here."""
+
+import dataclasses
+import inspect
+
+import pytest
+
+import framecache
+from framecache import (
+    Chunk,
+    ExtractReport,
+    Frame,
+    FrameCache,
+    FrameCacheError,
+    Index,
+    Overlays,
+    Progress,
+    Timeline,
+)
+
+
+def members(of: type) -> set[str]:
+    return {name for name in dir(of) if not name.startswith("_")}
+
+
+def parameters(function: object) -> str:
+    """A signature without annotations."""
+    assert callable(function)
+    met = inspect.signature(function)
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in met.parameters.values()
+    ]
+    return str(inspect.Signature(bare))
+
+
+def test_the_package_exports_these_names() -> None:
+    assert set(framecache.__all__) == {
+        "BadChunk",
+        "Chunk",
+        "ChunkChanged",
+        "Cleared",
+        "CorruptFrame",
+        "ExtractReport",
+        "Frame",
+        "FrameCache",
+        "FrameCacheError",
+        "Index",
+        "InvalidId",
+        "InvalidValue",
+        "NotCached",
+        "Overlays",
+        "Progress",
+        "SettingsConflict",
+        "StoreDenied",
+        "StoreFull",
+        "StoreUnavailable",
+        "Timeline",
+        "TimelineInfo",
+        "UndecodableFrame",
+        "__version__",
+    }
+    assert all(hasattr(framecache, name) for name in framecache.__all__)
+
+
+def test_a_cache_has_these_members() -> None:
+    assert members(FrameCache) == {"store", "timeline", "timelines", "url"}
+
+
+def test_a_timeline_has_these_members() -> None:
+    assert members(Timeline) == {
+        "append",
+        "batch",
+        "clear",
+        "complete",
+        "delete",
+        "exists",
+        "extract",
+        "frame",
+        "frame_at",
+        "frames",
+        "index",
+        "info",
+        "jobs",
+        "jpeg",
+        "jpegs",
+        "overlays",
+        "rebuild",
+        "write",
+    }
+    assert {"__len__", "__bool__"} <= set(vars(Timeline))
+
+
+def test_overlays_have_these_members() -> None:
+    assert members(Overlays) == {"clear", "frames", "load", "save"}
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (FrameCache, "(url=None)"),
+        (FrameCache.timeline, "(self, timeline_id)"),
+        (FrameCache.timelines, "(self)"),
+        (
+            Timeline.extract,
+            "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, workers=None, "
+            "progress=None)",
+        ),
+        (Timeline.append, "(self, chunks, *, workers=None, progress=None)"),
+        (Timeline.write, "(self, frames, *, quality=85, workers=None)"),
+        (
+            Timeline.rebuild,
+            "(self, *, fps=None, every=None, keyframes=False, quality=None, workers=None, "
+            "progress=None)",
+        ),
+        (Timeline.frame, "(self, sequence, *, scale=1.0, color='rgb')"),
+        (Timeline.frame_at, "(self, seconds, *, scale=1.0, color='rgb')"),
+        (
+            Timeline.frames,
+            "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
+            "scale=1.0, color='rgb')",
+        ),
+        (Timeline.batch, "(self, sequences, *, scale=1.0, color='rgb')"),
+        (Timeline.jpeg, "(self, sequence)"),
+        (Timeline.jpegs, "(self, sequences)"),
+        (Timeline.overlays, "(self, *, job_id, stage)"),
+        (Timeline.jobs, "(self)"),
+        (Timeline.info, "(self)"),
+        (Timeline.clear, "(self)"),
+        (Timeline.delete, "(self)"),
+        (Overlays.save, "(self, sequence, overlays)"),
+        (Overlays.load, "(self, sequence)"),
+        (Overlays.frames, "(self)"),
+        (Overlays.clear, "(self)"),
+        (Chunk, "(url, start_seconds=None)"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else value.__qualname__,
+)
+def test_a_function_has_this_signature(function: object, expected: str) -> None:
+    assert parameters(function) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [
+        (Frame, ["sequence", "chunk_id", "timestamp", "image", "perceptual_hash"]),
+        (Chunk, ["url", "start_seconds"]),
+        (Progress, ["frames_done", "frames_total"]),
+        (
+            ExtractReport,
+            [
+                "timeline_id",
+                "chunks_extracted",
+                "chunks_cached",
+                "frames_extracted",
+                "frames_undecodable",
+                "frame_count",
+                "bytes_stored",
+                "seconds",
+            ],
+        ),
+        (
+            framecache.TimelineInfo,
+            [
+                "timeline_id",
+                "url",
+                "exists",
+                "complete",
+                "epoch",
+                "version",
+                "settings",
+                "chunks",
+                "chunks_cached",
+                "frame_count",
+                "frames_undecodable",
+                "frames_described",
+                "size_bytes",
+                "duration_seconds",
+                "width",
+                "height",
+            ],
+        ),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_a_value_has_these_fields_and_cannot_be_changed(value: type, fields: list[str]) -> None:
+    assert dataclasses.is_dataclass(value)
+    assert [field.name for field in dataclasses.fields(value)] == fields
+    assert vars(value)["__dataclass_params__"].frozen
+    assert "__slots__" in vars(value)
+
+
+def test_the_index_has_these_members() -> None:
+    assert members(Index) >= {
+        "chunk_id",
+        "crc32c",
+        "duration",
+        "height",
+        "key",
+        "offset",
+        "perceptual_hash",
+        "pts",
+        "reason",
+        "sequence",
+        "size",
+        "status",
+        "timestamp",
+        "to_arrow",
+        "width",
+    }
+
+
+def test_every_error_is_a_child_of_the_base_and_says_what_to_do() -> None:
+    errors = [
+        value
+        for value in vars(framecache).values()
+        if isinstance(value, type) and issubclass(value, Exception)
+    ]
+    assert all(issubclass(error, FrameCacheError) for error in errors)
+    assert all(error.__doc__ for error in errors)
+    families = {
+        "InvalidId": ValueError,
+        "InvalidValue": ValueError,
+        "NotCached": LookupError,
+        "UndecodableFrame": framecache.NotCached,
+        "ChunkChanged": framecache.BadChunk,
+        "StoreFull": framecache.StoreUnavailable,
+    }
+    for name, parent in families.items():
+        assert issubclass(getattr(framecache, name), parent)
+
+
+def test_what_is_public_is_documented() -> None:
+    undocumented = [
+        f"{of.__name__}.{name}"
+        for of in (FrameCache, Timeline, Overlays, Index)
+        for name in members(of)
+        if not inspect.getdoc(getattr(of, name))
+    ]
+    assert undocumented == []

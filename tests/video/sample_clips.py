@@ -1,0 +1,149 @@
+"""One small clip for each way in which videos differ, by file name."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from media import ffmpeg, made, make_clip
+
+Maker = Callable[[Path], object]
+
+TS_PACKET_BYTES: Final = 188
+
+
+def clip(name: str) -> Path:
+    """The clip of that name, made on first use."""
+    return made(name, _MAKERS[name])
+
+
+def _encoded(codec: str, *extra: str, **settings: object) -> Maker:
+    return lambda path: make_clip(path, codec=codec, extra=extra, **settings)  # type: ignore[arg-type]
+
+
+def _copied(source: str, *extra: str, before: tuple[str, ...] = ()) -> Maker:
+    """Another clip's packets in another container, or cut, shifted or tagged."""
+    return lambda path: ffmpeg(*before, "-i", str(clip(source)), "-c", "copy", *extra, str(path))
+
+
+def _bytes_of(source: str, change: Callable[[bytes], bytes]) -> Maker:
+    return lambda path: path.write_bytes(change(clip(source).read_bytes()))
+
+
+def _first(share: float) -> Callable[[bytes], bytes]:
+    return lambda data: data[: int(len(data) * share)]
+
+
+def _garbage_after(share: float) -> Callable[[bytes], bytes]:
+    def change(data: bytes) -> bytes:
+        sound = data[: int(len(data) * share)]
+        return sound + random.Random(7).randbytes(len(data) - len(sound))
+
+    return change
+
+
+def _flipped_bits(count: int) -> Callable[[bytes], bytes]:
+    """Spoil all but the first quarter, which holds the headers and a first group of pictures."""
+
+    def change(data: bytes) -> bytes:
+        spoilt, dice = bytearray(data), random.Random(11)
+        for _ in range(count):
+            spoilt[dice.randrange(len(data) // 4, len(data))] ^= 1 << dice.randrange(8)
+        return bytes(spoilt)
+
+    return change
+
+
+def _from_the_middle(data: bytes) -> bytes:
+    packets = len(data) // TS_PACKET_BYTES
+    return data[packets // 4 * TS_PACKET_BYTES :]
+
+
+_B_FRAMES = ("-bf", "3", "-g", "20", "-movflags", "+faststart")
+_OPEN_GROUPS = ("-bf", "3", "-x264-params", "open-gop=1:keyint=20:min-keyint=20:scenecut=0")
+_HEVC = (
+    *("-pix_fmt", "yuv420p10le", "-movflags", "+faststart"),
+    *("-x265-params", "bframes=3:keyint=20:min-keyint=20:open-gop=1:log-level=none"),
+)
+_UNEVEN = "settb=1/90000,setpts='(N+0.3*mod(N,3)+floor(N/10))/25/TB'"
+_ANY_TIME = ("-fps_mode", "passthrough", "-enc_time_base", "1:90000")
+_INTERLACED = ("-flags", "+ildct+ilme", "-bf", "2", "-g", "20")
+
+_MAKERS: Final[dict[str, Maker]] = {
+    "h264.mp4": _encoded("libx264", *_B_FRAMES),
+    "h264.mkv": _copied("h264.mp4"),
+    "h264.ts": _copied("h264.mp4"),
+    "h264.avi": _copied("h264.mp4"),
+    "h264-open.ts": _encoded("libx264", *_OPEN_GROUPS),
+    "h264-open-cut.mp4": _copied("h264-open.ts", before=("-ss", "0.9")),
+    "h264-open-cut.mkv": _copied("h264-open.ts", before=("-ss", "0.9")),
+    "h264-interlaced.ts": _encoded("libx264", *_INTERLACED),
+    "h264-long.mp4": _encoded("libx264", "-bf", "3", "-g", "40", frames=300),
+    "h264-long.ts": _copied("h264-long.mp4"),
+    "h264-long-open.ts": _encoded("libx264", *_OPEN_GROUPS, frames=150),
+    "h264-long-open-cut.ts": _bytes_of("h264-long-open.ts", _from_the_middle),
+    "hevc.mp4": _encoded("libx265", *_HEVC),
+    "hevc.ts": _copied("hevc.mp4"),
+    "hevc-cut.mp4": _copied("hevc.ts", before=("-ss", "0.9")),
+    "hevc-cut.ts": _copied("hevc.ts", before=("-ss", "0.9")),
+    "hevc-long.mp4": _encoded("libx265", *_HEVC, frames=200),
+    "vp8.webm": _encoded("libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-g", "30"),
+    "vp9.webm": _encoded("libvpx-vp9", "-cpu-used", "8", "-g", "20"),
+    "vp9.mp4": _copied("vp9.webm", "-movflags", "+faststart"),
+    "av1.mkv": _encoded("libaom-av1", "-cpu-used", "8", "-g", "12", frames=24),
+    "av1.mp4": _copied("av1.mkv", "-movflags", "+faststart"),
+    "mjpeg.avi": _encoded("mjpeg", "-q:v", "3", "-pix_fmt", "yuvj420p", frames=20),
+    "mjpeg.mp4": _copied("mjpeg.avi", "-movflags", "+faststart"),
+    "mpeg2-interlaced.ts": _encoded("mpeg2video", *_INTERLACED),
+    "theora.ogg": _encoded("libtheora", "-q:v", "5", frames=30),
+    "mpeg4.avi": _encoded("mpeg4", "-bf", "2", frames=30),
+    "vfr.mp4": _encoded("libx264", *_ANY_TIME, "-bf", "2", filters=_UNEVEN),
+    "vfr.mkv": _copied("vfr.mp4"),
+    "edit-list.mp4": _copied("h264.mp4", before=("-ss", "0.5")),
+    "no-edit-list.mp4": _copied("h264.mp4", "-use_editlist", "0"),
+    "late.mp4": _copied("h264.mp4", "-output_ts_offset", "5"),
+    "late.mkv": _copied("h264.mp4", "-output_ts_offset", "5"),
+    # 33-bit times that run over are read as negative ones.
+    "negative.ts": _copied("h264.mp4", "-muxdelay", "0", "-output_ts_offset", "95442.8"),
+    "negative.mkv": _copied(
+        "h264.mp4", "-output_ts_offset", "-0.4", "-avoid_negative_ts", "disabled"
+    ),
+    "turned-90.mp4": _copied("h264.mp4", "-metadata:s:v:0", "rotate=90"),
+    "turned-180.mp4": _copied("h264.mp4", "-metadata:s:v:0", "rotate=180"),
+    "turned-270.mp4": _copied("h264.mp4", "-metadata:s:v:0", "rotate=270"),
+    "mirrored.mp4": _copied(
+        "h264.mp4", "-bsf:v", "h264_metadata=display_orientation=insert:flip=horizontal"
+    ),
+    "odd.webm": _encoded(
+        "libvpx-vp9", "-cpu-used", "8", source="testsrc=size=161x121:rate=25", frames=12
+    ),
+    "odd-turned-90.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=90"),
+    "odd-turned-180.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=180"),
+    "odd-turned-270.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=270"),
+    "one-frame.mp4": _encoded("libx264", frames=1),
+    "one-frame.ts": _copied("one-frame.mp4"),
+    "cut-short.mp4": _bytes_of("h264.mp4", _first(0.6)),
+    "cut-short.mkv": _bytes_of("h264.mkv", _first(0.71)),
+    "cut-short.ts": _bytes_of("h264.ts", _first(0.71)),
+    "cut-short-hevc.mp4": _bytes_of("hevc.mp4", _first(0.71)),
+    "cut-short-av1.mp4": _bytes_of("av1.mp4", _first(0.6)),
+    "cut-short-vp9.mp4": _bytes_of("vp9.mp4", _first(0.71)),
+    "cut-short-mjpeg.mp4": _bytes_of("mjpeg.mp4", _first(0.71)),
+    "cut-short-mjpeg.avi": _bytes_of("mjpeg.avi", _first(0.83)),
+    "from-the-middle.ts": _bytes_of("h264.ts", _from_the_middle),
+    "garbage.mp4": _bytes_of("h264.mp4", _garbage_after(0.6)),
+    "garbage.ts": _bytes_of("h264.ts", _garbage_after(0.6)),
+    "garbage-hevc.mp4": _bytes_of("hevc.mp4", _garbage_after(0.6)),
+    "garbage-vp9.mp4": _bytes_of("vp9.mp4", _garbage_after(0.6)),
+    "garbage-av1.mp4": _bytes_of("av1.mp4", _garbage_after(0.6)),
+    "garbage-mjpeg.mp4": _bytes_of("mjpeg.mp4", _garbage_after(0.6)),
+    "spoilt.mp4": _bytes_of("h264.mp4", _flipped_bits(6)),
+    "spoilt.mkv": _bytes_of("h264.mkv", _flipped_bits(6)),
+    "spoilt.ts": _bytes_of("h264.ts", _flipped_bits(6)),
+    "spoilt-open.ts": _bytes_of("h264-open.ts", _flipped_bits(6)),
+    "spoilt-hevc.mp4": _bytes_of("hevc.mp4", _flipped_bits(30)),
+    "spoilt-vp9.mp4": _bytes_of("vp9.mp4", _flipped_bits(30)),
+    "spoilt-av1.mp4": _bytes_of("av1.mp4", _flipped_bits(6)),
+    "spoilt-mjpeg.mp4": _bytes_of("mjpeg.mp4", _flipped_bits(30)),
+    "spoilt-mpeg4.avi": _bytes_of("mpeg4.avi", _flipped_bits(6)),
+}

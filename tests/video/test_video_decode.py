@@ -1,0 +1,245 @@
+"""Any wanted frames of a video are decoded, the same ones whatever the circumstances."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import ffmpeg, real_clip
+from sample_clips import clip
+
+from framecache import video
+
+SOUND = [
+    "h264.mp4",
+    "h264.ts",
+    "h264.avi",
+    "h264-open.ts",
+    "h264-open-cut.mp4",
+    "h264-interlaced.ts",
+    "hevc.mp4",
+    "hevc-cut.ts",
+    "vp8.webm",
+    "vp9.webm",
+    "av1.mp4",
+    "mjpeg.avi",
+    "mpeg4.avi",
+    "mpeg2-interlaced.ts",
+    "theora.ogg",
+    "vfr.mp4",
+    "edit-list.mp4",
+    "negative.ts",
+    "negative.mkv",
+    "odd.webm",
+    "one-frame.mp4",
+    "from-the-middle.ts",
+]
+DAMAGED = [
+    "cut-short.mp4",
+    "cut-short.ts",
+    "cut-short-hevc.mp4",
+    "cut-short-vp9.mp4",
+    "cut-short-mjpeg.mp4",
+    "garbage.mp4",
+    "garbage.ts",
+    "garbage-hevc.mp4",
+    "garbage-vp9.mp4",
+    "garbage-av1.mp4",
+    "garbage-mjpeg.mp4",
+    "spoilt.mp4",
+    "spoilt.mkv",
+    "spoilt.ts",
+    "spoilt-open.ts",
+    "spoilt-vp9.mp4",
+    "spoilt-av1.mp4",
+    "spoilt-mjpeg.mp4",
+    "spoilt-mpeg4.avi",
+]
+SAMPLED = ["h264-long.mp4", "h264-long.ts", "hevc-long.mp4", "mjpeg.mp4", "spoilt.mp4"]
+
+Result = dict[int, str]
+
+
+def scan(path: Path) -> video.VideoScan:
+    with path.open("rb") as file:
+        return video.scan(file, name=path.name)
+
+
+def decode(path: Path, wanted: Sequence[int] | None = None, *, threads: int = 1) -> Result:
+    """By PTS: a digest of the planes, or the reason why there are none."""
+    found = scan(path)
+    pts = found.pts if wanted is None else np.array(wanted, np.int64)
+    with path.open("rb") as file:
+        items = list(video.decode(file, found, pts, name=path.name, threads=threads))
+    assert [item.pts for item in items] == sorted(set(pts.tolist()))
+    return {item.pts: digest(item) for item in items}
+
+
+def digest(item: video.Decoded | video.Undecodable) -> str:
+    if isinstance(item, video.Undecodable):
+        return item.reason
+    picture = item.picture()
+    return digest_of(picture.y.tobytes() + picture.u.tobytes() + picture.v.tobytes())
+
+
+def digest_of(planes: bytes) -> str:
+    return hashlib.sha256(planes).hexdigest()
+
+
+def is_reason(text: str) -> bool:
+    return text.partition(":")[0] in {"decoder", "damaged"} or text.startswith("the file ends")
+
+
+def undecodable(results: Result) -> list[int]:
+    return [pts for pts, text in results.items() if is_reason(text)]
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_every_frame_of_a_sound_video_is_decoded(name: str) -> None:
+    assert undecodable(decode(clip(name), threads=3)) == []
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "vp9.webm", "mjpeg.mp4", "edit-list.mp4", "h264.ts"])
+def test_planes_are_the_ones_ffmpeg_decodes(name: str) -> None:
+    raw = ffmpeg("-i", str(clip(name)), "-fps_mode", "passthrough", "-f", "rawvideo", "-")
+    size = 160 * 120 * 3 // 2
+    expected = [digest_of(raw[at : at + size]) for at in range(0, len(raw), size)]
+    assert list(decode(clip(name)).values()) == expected
+
+
+@pytest.mark.parametrize("name", [*SOUND, *DAMAGED])
+def test_one_thread_and_eight_give_the_same(name: str) -> None:
+    assert decode(clip(name), threads=1) == decode(clip(name), threads=8)
+
+
+@pytest.mark.parametrize("step", [1, 7, 45, 1000])
+@pytest.mark.parametrize("name", SAMPLED)
+def test_frames_do_not_depend_on_which_others_are_wanted(name: str, step: int) -> None:
+    everything = decode(clip(name))
+    wanted = list(everything)[3::step]
+    assert decode(clip(name), wanted, threads=2) == {pts: everything[pts] for pts in wanted}
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_keyframes_alone_are_those_of_the_whole(name: str) -> None:
+    found, everything = scan(clip(name)), decode(clip(name))
+    keys = found.pts[found.is_key].tolist()
+    assert decode(clip(name), keys, threads=2) == {pts: everything[pts] for pts in keys}
+
+
+@pytest.mark.parametrize("name", ["h264-long.mp4", "h264-long.ts", "hevc-long.mp4"])
+def test_far_frames_cost_only_what_they_are_built_on(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from framecache.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
+
+    sent: list[VideoPacket | None] = []
+    decode_one = Container.decode
+
+    def counted(self: Container, packet: VideoPacket | None) -> object:
+        sent.append(packet)
+        return decode_one(self, packet)
+
+    found = scan(clip(name))
+    keys = found.pts[found.is_entry][::2]
+    monkeypatch.setattr(Container, "decode", counted)
+    with clip(name).open("rb") as file:
+        items = list(video.decode(file, found, keys, name=name, threads=1))
+    assert all(isinstance(item, video.Decoded) for item in items)
+    assert len(sent) <= 2 * len(keys)
+
+
+def test_decoding_stops_after_the_last_wanted_frame() -> None:
+    path = clip("h264-long.mp4")
+    found = scan(path)
+    with path.open("rb") as file:
+        list(video.decode(file, found, found.pts[:5], name="clip", threads=1))
+        # FFmpeg reads ahead by as much as its buffer holds.
+        assert file.tell() < path.stat().st_size
+
+
+def test_wanted_frames_may_come_in_any_order_and_twice() -> None:
+    path = clip("h264.mp4")
+    times = scan(path).pts.tolist()
+    assert list(decode(path, [times[9], times[2], times[9]])) == [times[2], times[9]]
+
+
+def test_nothing_wanted_gives_nothing() -> None:
+    assert decode(clip("h264.mp4"), []) == {}
+
+
+def test_a_time_that_is_not_in_the_file_is_undecodable() -> None:
+    result = decode(clip("h264.mp4"), [scan(clip("h264.mp4")).end_pts + 5])
+    assert list(result.values()) == ["the file ends before it"]
+
+
+@pytest.mark.parametrize(
+    "name", ["garbage.mp4", "garbage-hevc.mp4", "garbage-vp9.mp4", "garbage-av1.mp4"]
+)
+def test_frames_before_garbage_are_kept_and_the_rest_is_undecodable(name: str) -> None:
+    source = {"garbage.mp4": "h264.mp4"}.get(name, name.removeprefix("garbage-"))
+    sound = decode(clip({"hevc.mp4": "hevc.mp4"}.get(source, source)))
+    spoilt = decode(clip(name))
+    good = [pts for pts, text in spoilt.items() if not is_reason(text)]
+    bad = undecodable(spoilt)
+    assert len(good) >= len(sound) * 0.4
+    assert len(bad) >= len(sound) * 0.2
+    assert max(good) < max(bad)
+    assert all(spoilt[pts] == sound[pts] for pts in good)
+
+
+@pytest.mark.parametrize("name", ["spoilt.mp4", "spoilt.ts", "spoilt-open.ts"])
+def test_no_picture_built_on_damage_is_given_out(name: str) -> None:
+    sources = {"spoilt.mp4": "h264.mp4", "spoilt.ts": "h264.ts", "spoilt-open.ts": "h264-open.ts"}
+    sound, spoilt = decode(clip(sources[name])), decode(clip(name))
+    assert undecodable(spoilt)
+    good = [pts for pts, text in spoilt.items() if not is_reason(text)]
+    assert good
+    assert [pts for pts in good if spoilt[pts] != sound[pts]] == []
+
+
+def test_frames_are_good_again_from_the_next_keyframe_on() -> None:
+    path = clip("h264.mp4")
+    data = bytearray(path.read_bytes())
+    found, sound = scan(path), decode(path)
+    keys = found.pts[found.is_key].tolist()
+    spoil_packet(path, data, pts=int(found.pts[24]))
+    damaged = path.with_name("one-bad-packet.mp4")
+    damaged.write_bytes(data)
+    spoilt = decode(damaged, threads=4)
+    lost = undecodable(spoilt)
+    assert lost
+    assert all(keys[1] < pts < keys[2] for pts in lost)
+    assert all(spoilt[pts] == sound[pts] for pts in spoilt if pts not in lost)
+
+
+def spoil_packet(path: Path, data: bytearray, *, pts: int) -> None:
+    import av  # noqa: PLC0415 - to find the bytes of a packet
+
+    with av.open(str(path)) as container:
+        packet = next(p for p in container.demux(video=0) if p.pts == pts)
+        assert packet.pos is not None
+        middle = packet.pos + packet.size // 2
+        data[middle : packet.pos + packet.size] = bytes(packet.size - packet.size // 2)
+
+
+def test_memory_stays_bounded_while_nobody_asks() -> None:
+    path = real_clip("bikes.mp4")
+    found = scan(path)
+    with path.open("rb") as file:
+        items = video.decode(file, found, found.pts, name="bikes", threads=2)
+        first = list(itertools.islice(items, 3))
+        assert file.tell() < path.stat().st_size / 2
+        assert [item.pts for item in first] == found.pts[:3].tolist()
+
+
+@pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
+def test_every_frame_of_a_real_clip_is_decoded(name: str) -> None:
+    path = real_clip(name)
+    assert undecodable(decode(path, decimated(scan(path).pts.tolist()), threads=2)) == []
+
+
+def decimated(times: Iterable[int]) -> list[int]:
+    return list(times)[::10]

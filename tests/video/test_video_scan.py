@@ -1,0 +1,170 @@
+"""The frames of a video are those that ffprobe displays, at the times it gives."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import ffprobe, ffprobe_frames, real_clip
+from sample_clips import clip
+
+from framecache import video
+
+SOUND = [
+    "h264.mp4",
+    "h264.mkv",
+    "h264.ts",
+    "h264-open.ts",
+    "h264-open-cut.mp4",
+    "h264-open-cut.mkv",
+    "h264-interlaced.ts",
+    "hevc.mp4",
+    "hevc.ts",
+    "hevc-cut.mp4",
+    "hevc-cut.ts",
+    "vp8.webm",
+    "vp9.webm",
+    "vp9.mp4",
+    "av1.mp4",
+    "av1.mkv",
+    "mjpeg.avi",
+    "mjpeg.mp4",
+    "mpeg2-interlaced.ts",
+    "theora.ogg",
+    "vfr.mp4",
+    "vfr.mkv",
+    "edit-list.mp4",
+    "no-edit-list.mp4",
+    "late.mp4",
+    "late.mkv",
+    "negative.ts",
+    "turned-90.mp4",
+    "odd.webm",
+    "one-frame.mp4",
+    "one-frame.ts",
+    "from-the-middle.ts",
+]
+CUT_SHORT = [
+    "cut-short.mp4",
+    "cut-short.mkv",
+    "cut-short.ts",
+    "cut-short-hevc.mp4",
+    "cut-short-av1.mp4",
+    "cut-short-vp9.mp4",
+    "cut-short-mjpeg.mp4",
+    "cut-short-mjpeg.avi",
+]
+WITHOUT_PTS = ["h264.avi", "mpeg4.avi", "negative.mkv"]
+
+
+def scan(path: Path) -> video.VideoScan:
+    with path.open("rb") as file:
+        return video.scan(file, name=path.name)
+
+
+def check_against_ffprobe(path: Path) -> None:
+    found = scan(path)
+    truth = ffprobe_frames(path)
+    assert found.pts.tolist() == [frame.pts for frame in truth]
+    timestamps = [pts * found.time_base for pts in found.pts.tolist()]
+    assert timestamps == [frame.timestamp for frame in truth]
+    assert found.is_key.tolist() == [frame.key for frame in truth]
+    if truth[-1].duration:
+        assert found.end_pts == truth[-1].pts + truth[-1].duration
+
+
+@pytest.mark.parametrize("name", [*SOUND, *CUT_SHORT])
+def test_frames_times_and_keyframes_are_those_ffprobe_displays(name: str) -> None:
+    check_against_ffprobe(clip(name))
+
+
+@pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
+def test_frames_of_real_clips_are_those_ffprobe_displays(name: str) -> None:
+    check_against_ffprobe(real_clip(name))
+
+
+@pytest.mark.parametrize("name", WITHOUT_PTS)
+def test_frames_without_a_time_go_on_at_the_pace_of_the_others(name: str) -> None:
+    path = clip(name)
+    found, timed = scan(path), ffprobe_frames(path)
+    assert len(found.pts) == len(ffprobe(path, "-show_frames")["frames"]) > len(timed)
+    assert {frame.pts for frame in timed} < set(found.pts.tolist())
+    assert len(set(np.diff(found.pts).tolist())) == 1
+    assert found.end_pts == found.pts[-1] + found.pts[-1] - found.pts[-2]
+
+
+def test_clips_are_what_their_names_say() -> None:
+    assert scan(clip("negative.ts")).pts[0] < 0
+    assert scan(clip("late.mp4")).pts[0] > 0
+    assert len(set(np.diff(scan(clip("vfr.mp4")).pts).tolist())) > 2
+    assert len(scan(clip("edit-list.mp4")).pts) < len(scan(clip("h264.mp4")).pts)
+    assert len(scan(clip("one-frame.mp4")).pts) == 1
+    assert any(frame["interlaced_frame"] for frame in frames_of("h264-interlaced.ts"))
+    assert any(frame["pict_type"] == "B" for frame in frames_of("h264.mp4"))
+    assert {frame["pix_fmt"] for frame in frames_of("hevc.mp4")} == {"yuv420p10le"}
+    # More packets than frames: pictures that lead the first keyframe cannot be decoded.
+    packets = ffprobe(clip("hevc-cut.ts"), "-show_packets")["packets"]
+    assert len(packets) > len(scan(clip("hevc-cut.ts")).pts)
+
+
+def frames_of(name: str) -> list[dict[str, object]]:
+    frames: list[dict[str, object]] = ffprobe(clip(name), "-show_frames")["frames"]
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "height"),
+    [
+        ("h264.mp4", 160, 120),
+        ("turned-90.mp4", 120, 160),
+        ("turned-180.mp4", 160, 120),
+        ("turned-270.mp4", 120, 160),
+        ("odd.webm", 161, 121),
+        ("odd-turned-90.mp4", 121, 161),
+    ],
+)
+def test_size_is_that_of_the_picture_as_seen(name: str, width: int, height: int) -> None:
+    found = scan(clip(name))
+    assert (found.width, found.height) == (width, height)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container"),
+    [
+        ("h264.mp4", "h264", "mov"),
+        ("av1.mkv", "av1", "matroska"),
+        ("hevc.ts", "hevc", "mpegts"),
+        ("mjpeg.avi", "mjpeg", "avi"),
+        ("theora.ogg", "theora", "ogg"),
+    ],
+)
+def test_codec_and_container_are_named(name: str, codec: str, container: str) -> None:
+    found = scan(clip(name))
+    assert (found.codec, found.container) == (codec, container)
+
+
+def test_where_packets_tell_only_one_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = count_decoded_packets(monkeypatch)
+    scan(clip("h264-long.mp4"))
+    assert len(sent) < 20
+
+
+def test_a_doubtful_beginning_is_decoded_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = count_decoded_packets(monkeypatch)
+    path = clip("h264-long-open-cut.ts")
+    found = scan(path)
+    assert found.pts.tolist() == [frame.pts for frame in ffprobe_frames(path)]
+    assert len(sent) < len(found.pts) / 2
+
+
+def count_decoded_packets(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    from framecache.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
+
+    sent: list[None] = []
+    decode = Container.decode
+
+    def counted(self: Container, packet: VideoPacket | None) -> object:
+        sent.append(None)
+        return decode(self, packet)
+
+    monkeypatch.setattr(Container, "decode", counted)
+    return sent
