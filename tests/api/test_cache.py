@@ -63,6 +63,12 @@ def test_caches_of_one_memory_url_share_their_blobs(memory_url: str) -> None:
     assert not FrameCache(f"{memory_url}x").timeline("t").exists
 
 
+def test_a_memory_store_needs_no_name() -> None:
+    FrameCache("memory://").timeline("t").write([frame(0)])
+    assert FrameCache("memory://").timeline("t").exists
+    FrameCache("memory://").timeline("t").delete()
+
+
 def test_timelines_are_named_in_order(store_url: str) -> None:
     cache = FrameCache(store_url)
     assert cache.timelines() == []

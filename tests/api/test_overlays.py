@@ -62,7 +62,7 @@ def test_bytes_are_kept_as_they_are(local_url: str, given: Callable[[bytes], byt
 def test_arrays_and_images_become_pngs_of_the_same_pixels(
     local_url: str, mode: str, kind: str
 ) -> None:
-    image = Pillow.fromarray(picture(3)).convert(mode)
+    image: Any = Pillow.fromarray(picture(3)).convert(mode)
     given = np.asarray(image)
     if mode == "RGBA":
         given = np.where(np.arange(4) == 3, np.uint8(77), given).astype(np.uint8)
@@ -74,7 +74,7 @@ def test_arrays_and_images_become_pngs_of_the_same_pixels(
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA"])
 def test_images_of_other_modes_look_the_same(local_url: str, mode: str) -> None:
-    image = Pillow.fromarray(picture(3)).convert(mode)
+    image: Any = Pillow.fromarray(picture(3)).convert(mode)
     overlays(local_url).save(0, {"o": image})
     [png] = overlays(local_url).load(0).values()
     with Pillow.open(io.BytesIO(png)) as read:

@@ -86,6 +86,8 @@ def test_a_timeline_has_these_members() -> None:
         "jpegs",
         "overlays",
         "rebuild",
+        "sequence_at",
+        "sequences",
         "write",
     }
     assert {"__len__", "__bool__"} <= set(vars(Timeline))
@@ -103,23 +105,34 @@ def test_overlays_have_these_members() -> None:
         (FrameCache.timelines, "(self)"),
         (
             Timeline.extract,
-            "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, workers=None, "
-            "progress=None)",
+            (
+                "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
+                "workers=None, progress=None)"
+            ),
         ),
         (Timeline.append, "(self, chunks, *, workers=None, progress=None)"),
         (Timeline.write, "(self, frames, *, quality=85, workers=None)"),
         (
             Timeline.rebuild,
-            "(self, *, fps=None, every=None, keyframes=False, quality=None, workers=None, "
-            "progress=None)",
+            (
+                "(self, *, fps=None, every=None, keyframes=False, quality=None, workers=None, "
+                "progress=None)"
+            ),
         ),
         (Timeline.frame, "(self, sequence, *, scale=1.0, color='rgb')"),
         (Timeline.frame_at, "(self, seconds, *, scale=1.0, color='rgb')"),
         (
             Timeline.frames,
-            "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
-            "scale=1.0, color='rgb')",
+            (
+                "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
+                "scale=1.0, color='rgb')"
+            ),
         ),
+        (
+            Timeline.sequences,
+            "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None)",
+        ),
+        (Timeline.sequence_at, "(self, seconds)"),
         (Timeline.batch, "(self, sequences, *, scale=1.0, color='rgb')"),
         (Timeline.jpeg, "(self, sequence)"),
         (Timeline.jpegs, "(self, sequences)"),

@@ -156,6 +156,7 @@ def test_an_image_is_the_readers_own(url: str) -> None:
 )
 def test_the_frame_at_a_time_is_the_one_on_screen(url: str, seconds: float, sequence: int) -> None:
     assert timeline(url).frame_at(seconds).sequence == sequence
+    assert timeline(url).sequence_at(seconds) == sequence
 
 
 @pytest.mark.parametrize("seconds", [-0.001, -5.0, 5.6, 1e9])
@@ -182,6 +183,7 @@ def test_a_range_of_sequences_is_pythons(
     wanted = range(start or 0, 22 if stop is None else stop, step)
     expected = [n for n in wanted if n in SECONDS]
     assert numbers(timeline(url).frames(start, stop, step)) == expected
+    assert timeline(url).sequences(start, stop, step) == expected
 
 
 def test_a_range_without_start_counts_from_the_first_frame(local_url: str) -> None:
@@ -199,8 +201,11 @@ def test_a_range_of_times_takes_the_frames_that_begin_in_it(
     low = -math.inf if start_seconds is None else start_seconds
     high = math.inf if stop_seconds is None else stop_seconds
     expected = [n for n, seconds in SECONDS.items() if low <= seconds < high]
-    read = timeline(url).frames(start_seconds=start_seconds, stop_seconds=stop_seconds)
+    t = timeline(url)
+    read = t.frames(start_seconds=start_seconds, stop_seconds=stop_seconds)
     assert numbers(read) == expected
+    named = t.sequences(start_seconds=start_seconds, stop_seconds=stop_seconds)
+    assert named == expected
 
 
 def test_a_range_may_begin_at_a_time_and_end_at_a_sequence(url: str) -> None:

@@ -18,7 +18,6 @@ from framecache.store import open_store
         "s3://",
         "s3:///key",
         "s3://two words/key",
-        "memory://",
         "file://elsewhere/folder",
         "file://",
         "a\0b",

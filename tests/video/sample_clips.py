@@ -75,6 +75,7 @@ _MAKERS: Final[dict[str, Maker]] = {
     "h264.ts": _copied("h264.mp4"),
     "h264.avi": _copied("h264.mp4"),
     "h264-open.ts": _encoded("libx264", *_OPEN_GROUPS),
+    "h264-open.mp4": _copied("h264-open.ts"),
     "h264-open-cut.mp4": _copied("h264-open.ts", before=("-ss", "0.9")),
     "h264-open-cut.mkv": _copied("h264-open.ts", before=("-ss", "0.9")),
     "h264-interlaced.ts": _encoded("libx264", *_INTERLACED),

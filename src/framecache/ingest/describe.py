@@ -4,7 +4,7 @@ A description is agreed on before anything is decoded. What is cached is never r
 other settings or chunks than the cached ones are a conflict, and the way out is a rebuild.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +17,7 @@ from framecache.ingest.plan import ScannedChunk, place, scan_chunks, start_of
 from framecache.manifest import ChunkEntry, Description, Settings, first_description
 from framecache.model import Chunk
 from framecache.store import Store, identify_blob
+from framecache.video import VideoScan
 
 _CONCURRENT_REQUESTS: Final = 16
 
@@ -40,6 +41,15 @@ class IdentifiedChunk:
         return self.start == (entry.start if entry.start_is_given else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What was agreed on, and what was read of the videos on the way."""
+
+    description: Description
+    scans: Mapping[str, VideoScan]
+    """By URL: the chunks that had to be scanned."""
+
+
 def identify(chunks: Sequence[Chunk]) -> list[IdentifiedChunk]:
     """Ask each chunk's store for its ETag and size; one request a chunk.
 
@@ -54,48 +64,51 @@ def identify(chunks: Sequence[Chunk]) -> list[IdentifiedChunk]:
 
 def describe_extraction(
     store: Store, timeline_id: str, chunks: Sequence[IdentifiedChunk], settings: Settings
-) -> Description:
+) -> Described:
     """The description under which exactly ``chunks`` (or a timeline they begin) are cached."""
-    scan = _scan_once(chunks)
+    scans = _Scans([chunk.chunk for chunk in chunks])
 
     def change(current: Description | None) -> Description:
         if current is None:
-            return _first(store, timeline_id, settings, scan(0))
+            return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
         conflict = _conflict(current, chunks, settings)
         if conflict is None:
-            return _extended(current, scan(len(current.chunks)))
+            return _extended(current, scans.of(range(len(current.chunks), len(chunks))))
         if current.chunks and load(store, current).exists:
             raise conflict
-        entries = place(scan(0), after=(), by=settings.sampling)
+        entries = place(scans.of(range(len(chunks))), after=(), by=settings.sampling)
         return current.next_epoch(settings=settings, chunks=entries)
 
-    return advance(store, timeline_id, change)
+    return Described(advance(store, timeline_id, change), scans.by_url)
 
 
 def describe_append(
     store: Store, timeline_id: str, chunks: Sequence[IdentifiedChunk], settings: Settings
-) -> Description:
+) -> Described:
     """The description of a timeline with ``chunks`` at its end, unless it has them already.
 
     ``settings`` count only where nothing is described yet.
     """
-    scan = _scan_once(chunks)
+    scans = _Scans([chunk.chunk for chunk in chunks])
 
     def change(current: Description | None) -> Description:
         if current is None:
-            return _first(store, timeline_id, settings, scan(0))
+            return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
-        known = [any(chunk.is_video_of(entry) for entry in current.chunks) for chunk in chunks]
-        new = [scanned for scanned, is_known in zip(scan(0), known, strict=True) if not is_known]
-        return _extended(current, new)
+        new = [
+            position
+            for position, chunk in enumerate(chunks)
+            if not any(chunk.is_video_of(entry) for entry in current.chunks)
+        ]
+        return _extended(current, scans.of(new))
 
-    return advance(store, timeline_id, change)
+    return Described(advance(store, timeline_id, change), scans.by_url)
 
 
 def describe_rebuild(
     store: Store, timeline_id: str, alter: Callable[[Settings], Settings]
-) -> Description:
+) -> Described:
     """A new epoch of the described chunks, read anew, with altered settings.
 
     Every chunk is scanned before anything changes, so that a missing one costs nothing.
@@ -103,6 +116,7 @@ def describe_rebuild(
     Raises:
         NotCached: nothing is described, or only frames that a program wrote.
     """
+    scans: dict[str, VideoScan] = {}
 
     def change(current: Description | None) -> Description:
         if current is None or not current.chunks:
@@ -112,10 +126,11 @@ def describe_rebuild(
             )
         settings = alter(current.settings)
         scanned = scan_chunks([_as_given(entry) for entry in current.chunks])
+        scans.update({chunk.url: chunk.scan for chunk in scanned})
         entries = place(scanned, after=(), by=settings.sampling)
         return current.next_epoch(settings=settings, chunks=entries)
 
-    return advance(store, timeline_id, change)
+    return Described(advance(store, timeline_id, change), scans)
 
 
 def _identify_one(chunk: Chunk) -> IdentifiedChunk:
@@ -124,18 +139,24 @@ def _identify_one(chunk: Chunk) -> IdentifiedChunk:
     return IdentifiedChunk(chunk, blob.url, blob.etag, blob.size_bytes, start)
 
 
-def _scan_once(chunks: Sequence[IdentifiedChunk]) -> Callable[[int], list[ScannedChunk]]:
-    """Scans the chunks from a position on; each at most once, however often it is called."""
-    known: dict[int, ScannedChunk] = {}
+class _Scans:
+    """Scans chunks when they are first asked for, and once."""
 
-    def scan(first: int) -> list[ScannedChunk]:
-        wanted = range(first, len(chunks))
-        new = [position for position in wanted if position not in known]
-        scanned = scan_chunks([chunks[position].chunk for position in new])
-        known.update(zip(new, scanned, strict=True))
-        return [known[position] for position in wanted]
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self._chunks = chunks
+        self._known: dict[int, ScannedChunk] = {}
 
-    return scan
+    @property
+    def by_url(self) -> dict[str, VideoScan]:
+        return {scanned.url: scanned.scan for scanned in self._known.values()}
+
+    def of(self, positions: Iterable[int]) -> list[ScannedChunk]:
+        """The scans of the chunks at these positions."""
+        wanted = list(positions)
+        new = [position for position in wanted if position not in self._known]
+        scanned = scan_chunks([self._chunks[position] for position in new])
+        self._known.update(zip(new, scanned, strict=True))
+        return [self._known[position] for position in wanted]
 
 
 def _first(

@@ -20,6 +20,7 @@ from framecache.index import (
     load,
 )
 from framecache.ingest.describe import (
+    Described,
     describe_append,
     describe_extraction,
     describe_rebuild,
@@ -48,9 +49,9 @@ def extract(
     """Cache the frames of ``chunks`` as the timeline; what is committed already is left alone."""
     began = time.monotonic()
     identified = identify(chunks)
-    description = describe_extraction(store, timeline_id, identified, settings)
-    entries = description.chunks[: len(identified)]
-    run = _Run(store, description, workers, _ProgressCounter(entries, progress))
+    described = describe_extraction(store, timeline_id, identified, settings)
+    entries = described.description.chunks[: len(identified)]
+    run = _Run(store, described, workers, _ProgressCounter(entries, progress))
     return run.fill(entries, began)
 
 
@@ -69,13 +70,13 @@ def append(
     """
     began = time.monotonic()
     identified = identify(chunks)
-    description = describe_append(store, timeline_id, identified, settings)
+    described = describe_append(store, timeline_id, identified, settings)
     entries = [
         entry
-        for entry in description.chunks
+        for entry in described.description.chunks
         if any(chunk.is_video_of(entry) for chunk in identified)
     ]
-    run = _Run(store, description, workers, _ProgressCounter(entries, progress))
+    run = _Run(store, described, workers, _ProgressCounter(entries, progress))
     return run.fill(entries, began)
 
 
@@ -89,10 +90,11 @@ def rebuild(
 ) -> ExtractReport:
     """Extract the described chunks anew, as a new epoch, with altered settings."""
     began = time.monotonic()
-    description = describe_rebuild(store, timeline_id, alter)
-    run = _Run(store, description, workers, _ProgressCounter(description.chunks, progress))
-    report = run.fill(description.chunks, began)
-    sweep_after_rebuild(store, description)
+    described = describe_rebuild(store, timeline_id, alter)
+    entries = described.description.chunks
+    run = _Run(store, described, workers, _ProgressCounter(entries, progress))
+    report = run.fill(entries, began)
+    sweep_after_rebuild(store, described.description)
     return report
 
 
@@ -127,9 +129,14 @@ class _Run:
     """One call's work on one described timeline."""
 
     store: Store
-    description: Description
+    described: Described
     workers: int
     progress: _ProgressCounter
+
+    @property
+    def description(self) -> Description:
+        """The timeline as it was agreed on."""
+        return self.described.description
 
     def fill(self, entries: Sequence[ChunkEntry], began: float) -> ExtractReport:
         """Extract what is missing of ``entries``, several chunks at once, and report."""
@@ -189,7 +196,7 @@ class _Run:
         self, file: BlobFile, entry: ChunkEntry, writer: FrameWriter, threads: int
     ) -> PartBuilder:
         """Decode a chunk and store its frames; returns when all of them are acknowledged."""
-        scan = video.scan(file, name=entry.url)
+        scan = self.described.scans.get(entry.url) or video.scan(file, name=entry.url)
         planned = plan(entry, scan, self.description.settings.sampling)
         part = PartBuilder()
         stored: list[Future[FrameRow]] = []
