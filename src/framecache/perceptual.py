@@ -35,7 +35,8 @@ def perceptual_hash(luma: Image) -> str:
     small = _reduce(luma)
     height, width = small.shape
     vertical, horizontal = _low_frequencies(height), _low_frequencies(width)
-    transformed = vertical @ small.astype(np.float32) @ horizontal.T
+    rows = _product(vertical, small.astype(np.float32))
+    transformed = _product(rows, horizontal.T)
     bits = transformed > np.median(transformed)
     return np.packbits(bits).tobytes().hex()
 
@@ -55,6 +56,11 @@ def _reduce(luma: Image) -> Image:
         small = cv2.resize(luma, (width, height), interpolation=cv2.INTER_AREA)
         luma = np.asarray(small, dtype=np.uint8)
     return luma
+
+
+def _product(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Not by BLAS, whose threads spin for longer than such small matrices take."""
+    return np.asarray(cv2.gemm(left, right, 1.0, None, 0.0), dtype=np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -189,7 +189,7 @@ def test_what_names_no_chunk_is_refused(local_url: str, chunks: Any) -> None:  #
 
 
 def test_no_chunks_are_refused(local_url: str) -> None:
-    with pytest.raises(InvalidValue, match=r"no chunk .*timeline t"):
+    with pytest.raises(InvalidValue, match=r"no chunk .*timeline t$"):
         timeline(local_url).extract([])
     assert outside(local_url).list() == []
 

@@ -476,6 +476,12 @@ def test_chunks_are_refused_beside_another_programs_frames(url: str, call: str) 
     assert everything(outside(url)) == before
 
 
+def test_chunks_are_fine_beside_what_is_no_frame(url: str) -> None:
+    outside(url).put(f"{PREFIX}frames/notes.txt", b"labels by hand")
+    assert timeline(url).extract(clips.chunks()[1]).frame_count == 10
+    assert outside(url).read(f"{PREFIX}frames/notes.txt") == b"labels by hand"
+
+
 def test_written_frames_that_were_cleared_make_place_for_chunks(url: str) -> None:
     timeline(url).write([frame(n) for n in range(99)])
     timeline(url).clear()

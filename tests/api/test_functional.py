@@ -345,6 +345,21 @@ def test_only_what_is_no_frame_is_no_cache(folder: Outside) -> None:
     assert load_cached_frames("foreign") == []
 
 
+def test_clear_leaves_what_is_no_frame_where_it_is(folder: Outside) -> None:
+    prefix = "cache/timelines/foreign/frames"
+    folder.put(f"{prefix}/1.jpg", jpeg_by_pillow(1))
+    folder.put(f"{prefix}/notes.txt", b"labels by hand")
+    clear_cache("foreign")
+    assert everything(folder) == {f"{prefix}/notes.txt": b"labels by hand"}
+
+
+def test_what_is_no_frame_does_not_keep_frames_from_being_cached(folder: Outside) -> None:
+    folder.put("cache/timelines/t/frames/notes.txt", b"labels by hand")
+    assert cache_frames("t", [frame(0)]) == 1
+    assert cache_exists("t") is True
+    assert set(frames_of(folder, "t")) == {"0.jpg", "notes.txt"}
+
+
 def test_a_gray_jpeg_of_another_program_loads_as_rgb(folder: Outside) -> None:
     buffer = io.BytesIO()
     Pillow.fromarray(picture(3)).convert("L").save(buffer, "JPEG")

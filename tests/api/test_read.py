@@ -174,16 +174,15 @@ def test_a_time_that_is_no_number_is_refused(url: str, seconds: float) -> None:
 # Ranges
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 5])
-@pytest.mark.parametrize("stop", [None, 0, 1, 6, 7, 20, 21, 22, 1000])
 @pytest.mark.parametrize("start", [None, 0, 1, 3, 5, 21, 22])
-def test_a_range_of_sequences_is_pythons(
-    url: str, start: int | None, stop: int | None, step: int
-) -> None:
-    wanted = range(start or 0, 22 if stop is None else stop, step)
-    expected = [n for n in wanted if n in SECONDS]
-    assert numbers(timeline(url).frames(start, stop, step)) == expected
-    assert timeline(url).sequences(start, stop, step) == expected
+def test_a_range_of_sequences_is_pythons(url: str, start: int | None) -> None:
+    t = timeline(url)
+    for stop in (None, 0, 1, 6, 7, 20, 21, 22, 1000):
+        for step in (1, 2, 3, 5):
+            wanted = range(start or 0, 22 if stop is None else stop, step)
+            expected = [n for n in wanted if n in SECONDS]
+            assert numbers(t.frames(start, stop, step)) == expected
+            assert t.sequences(start, stop, step) == expected
 
 
 def test_a_range_without_start_counts_from_the_first_frame(local_url: str) -> None:

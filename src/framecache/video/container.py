@@ -65,6 +65,7 @@ class Container:
             self._av.close()
             raise
         self._packets = self._demux()
+        self._reorder_depth = 0
 
     def __enter__(self) -> Self:
         return self
@@ -98,12 +99,19 @@ class Container:
         rate, time_base = self._stream.average_rate, self._stream.time_base
         return max(round(1 / (rate * time_base)), 1) if rate and time_base else 1
 
-    def set_up_decoder(self, *, threads: int, options: Mapping[str, str]) -> None:
-        """Choose how to decode, before the first packet is decoded."""
+    def set_up_decoder(
+        self, *, threads: int, options: Mapping[str, str], reorder_depth: int = 0
+    ) -> None:
+        """Choose how to decode, before the first packet is decoded.
+
+        ``reorder_depth``: pictures that H.264 holds back at least, to order them by time.
+        """
         context = self._stream.codec_context
         context.thread_count = threads
         context.thread_type = "AUTO"
         context.options = {"max_pixels": str(MAX_PIXELS), **options}
+        self._reorder_depth = max(reorder_depth, context.reorder_depth)
+        context.reorder_depth = self._reorder_depth
 
     def packets(self) -> Iterator[VideoPacket]:
         """The packets of the stream that were not given out yet, in decoding order.
@@ -126,6 +134,7 @@ class Container:
         except av.error.FFmpegError:
             self._file.check()
         self._packets = self._demux()
+        self.reset_decoder()
 
     def decode(self, packet: VideoPacket | None) -> list[VideoFrame]:
         """Decode a packet into the pictures that are now complete; None brings the last ones.
@@ -142,7 +151,9 @@ class Container:
 
     def reset_decoder(self) -> None:
         """Make the decoder forget all packets, and let it begin anew after its last pictures."""
-        self._stream.codec_context.flush_buffers()
+        context = self._stream.codec_context
+        context.flush_buffers()
+        context.reorder_depth = self._reorder_depth
 
     def _open(self) -> av.container.InputContainer:
         try:

@@ -20,6 +20,18 @@ from framecache.video.timing import Clock
 _WORTH_SKIPPING: Final = 32
 """Frames between two wanted ones that cost more to decode than to begin anew behind them."""
 
+_THREADED: Final = frozenset({"av1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"})
+"""Codecs whose decoders notice the same damage with several threads as with one."""
+
+_MOST_THREADS: Final = 8
+_REORDER_DEPTH: Final = 16
+"""Pictures that H.264 holds back, the most it can.
+
+Its threads note what is missing from a picture when they are done with it, and copy the note
+with the picture when it is given out. A picture that waits for more others than there are
+threads is given out after its thread is done.
+"""
+
 _SEEKS_EXACTLY: Final = frozenset({"mov", "matroska"})
 """Containers with an index of their keyframes. Packets of the others are read and dropped."""
 
@@ -48,17 +60,17 @@ def decode(
     missing, or when a picture it is built on is damaged. Frames are good again from the next
     keyframe on.
 
-    The result does not depend on ``threads``. With several, FFmpeg notices damage at different
-    moments, or not at all; so they work only where there is none. The decoder is told to stop
-    at the first irregularity, and a frame is given out once all that were decoded before it are
-    known to be good. What remains is decoded patiently, by one thread.
+    The result does not depend on ``threads``. What FFmpeg makes of damage does, so that several
+    work only where there is none: the decoder is told to stop at the first irregularity, and a
+    frame is given out once all that were decoded before it are known to be good. What remains
+    is decoded patiently, by one thread.
 
     Args:
         file: the video that ``scan`` describes; what it raises surfaces unchanged.
         scan: what ``scan`` found.
         wanted: PTS out of ``scan.pts``, in any order.
         name: what messages call the video.
-        threads: of the decoder, at least 1.
+        threads: of the decoder, at least 1; more than 8 are of no use.
 
     Yields:
         One item for each wanted PTS, ascending, without duplicates.
@@ -66,13 +78,22 @@ def decode(
     remaining = deque(np.unique(np.asarray(wanted, np.int64)).tolist())
     if remaining and scan.packets_have_pts:
         with Container(file, name=name) as container:
-            container.set_up_decoder(threads=threads, options=_HASTE)
+            runs = _runs(scan, list(remaining))
+            container.set_up_decoder(
+                threads=min(threads, _most_threads(scan, runs)),
+                options=_HASTE,
+                reorder_depth=_REORDER_DEPTH,
+            )
             with suppress(_Irregular):
-                yield from _Decoding(container, scan, remaining, patient=False).items()
+                yield from _Decoding(container, scan, remaining, patient=False).items(runs)
     if remaining:
         with Container(file, name=name) as container:
-            container.set_up_decoder(threads=1, options=_PATIENCE.get(scan.codec, {}))
-            yield from _Decoding(container, scan, remaining, patient=True).items()
+            # Times of frames without PTS follow from how many pictures are held back.
+            depth = _REORDER_DEPTH if scan.packets_have_pts else 0
+            options = _PATIENCE.get(scan.codec, {})
+            container.set_up_decoder(threads=1, options=options, reorder_depth=depth)
+            run = _Run(_runs(scan, list(remaining))[0].start, list(remaining))
+            yield from _Decoding(container, scan, remaining, patient=True).items([run])
     yield from (Undecodable(pts, _CUT_SHORT) for pts in remaining)
 
 
@@ -100,15 +121,12 @@ class _Decoding:
         self._patient = patient
         self._clock = Clock(container.average_step, start=int(scan.pts[0]))
 
-    def items(self) -> Iterator[Decoded | Undecodable]:
-        """Give out the items of the remaining frames and take these off the list.
+    def items(self, runs: list[_Run]) -> Iterator[Decoded | Undecodable]:
+        """Give out the items of the remaining frames, and take these off their list.
 
         Raises:
             _Irregular: unless patient, at the first irregularity.
         """
-        runs = _runs(self._scan, list(self._remaining))
-        if self._patient:
-            runs = [_Run(runs[0].start, list(self._remaining))]
         for run in runs:
             ledger = Ledger(self._displayed, floor=_first(run))
             for _ in self._steps(run, ledger):
@@ -183,6 +201,16 @@ _NO_PTS: Final = -(2**63)
 
 def _first(run: _Run) -> int:
     return _NO_PTS if run.start is None else run.start
+
+
+def _most_threads(scan: VideoScan, runs: list[_Run]) -> int:
+    # At the end of a run the decoder gives out all it holds, which must be more pictures than
+    # have a thread at work on them.
+    first = [_first(run) for run in runs]
+    last = [run.wanted[-1] for run in runs]
+    lengths = np.searchsorted(scan.pts, last) - np.searchsorted(scan.pts, first)
+    is_long = bool((lengths >= 2 * _REORDER_DEPTH).all())
+    return _MOST_THREADS if is_long and scan.codec in _THREADED else 1
 
 
 def _runs(scan: VideoScan, wanted: list[int]) -> list[_Run]:

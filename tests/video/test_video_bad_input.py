@@ -1,0 +1,242 @@
+"""What is no video is refused in one clear line, and a video's bytes never lead elsewhere."""
+
+import io
+import re
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from sample_clips import clip
+
+from framecache import video
+from framecache.errors import BadChunk, ChunkChanged, StoreUnavailable
+from media import ffmpeg, made
+
+HEADERS = {
+    "hls": b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n%s\n#EXT-X-ENDLIST\n",
+    "concat": b"ffconcat version 1.0\nfile '%s'\n",
+    "sdp": (
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+        b"m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\na=control:%s\n"
+    ),
+    "dash": (
+        b'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">'
+        b"<Period><AdaptationSet><Representation><BaseURL>%s</BaseURL></Representation>"
+        b"</AdaptationSet></Period></MPD>"
+    ),
+}
+
+
+def scan(data: bytes) -> video.VideoScan:
+    return video.scan(io.BytesIO(data), name="chunk.mp4")
+
+
+def audio(path: Path) -> None:
+    ffmpeg("-f", "lavfi", "-i", "sine=duration=1", str(path))
+
+
+def cover_art(path: Path) -> None:
+    """Sound with a picture of its album, which players show and FFmpeg calls a video stream."""
+    picture = made("cover.png", lambda one: ffmpeg("-i", str(clip("h264.mp4")), *_ONE, str(one)))
+    sound = made("sound.m4a", audio)
+    art = ("-map", "0", "-map", "1", "-disposition:v:0", "attached_pic")
+    ffmpeg("-i", str(sound), "-i", str(picture), *art, "-c", "copy", str(path))
+
+
+def film_with_cover_art(path: Path) -> None:
+    """A small video beside a large picture."""
+    picture = made(
+        "large-cover.png",
+        lambda one: ffmpeg("-i", str(clip("h264.mp4")), *_ONE, "-vf", "scale=640:480", str(one)),
+    )
+    art = ("-map", "1", "-map", "0", "-disposition:v:0", "attached_pic")
+    ffmpeg("-i", str(clip("h264.mp4")), "-i", str(picture), *art, "-c", "copy", str(path))
+
+
+_ONE = ("-frames:v", "1")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"\0" * 5000, "is not a video"),
+        (b"This is a letter, not a video.\n" * 200, "not"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 200, "not"),
+    ],
+)
+def test_what_is_no_video_is_refused_in_one_line(data: bytes, said: str) -> None:
+    with pytest.raises(BadChunk, match=rf"^chunk\.mp4 [^\n]*{said}[^\n]*$"):
+        scan(data)
+
+
+def test_an_mp4_without_its_index_is_said_to_be_cut_short() -> None:
+    data = clip("no-edit-list.mp4").read_bytes()
+    assert data.index(b"moov") > data.index(b"mdat")
+    with pytest.raises(BadChunk, match=r"cut short.*copy it again"):
+        scan(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(("name", "make"), [("sound.m4a", audio), ("cover-art.m4a", cover_art)])
+def test_sound_without_video_is_refused(name: str, make: Callable[[Path], None]) -> None:
+    with pytest.raises(BadChunk, match="holds no video"):
+        scan(made(name, make).read_bytes())
+
+
+def test_cover_art_is_not_taken_for_the_video() -> None:
+    found = scan(made("film-with-cover.mp4", film_with_cover_art).read_bytes())
+    assert (found.width, found.height, len(found.pts)) == (160, 120, 50)
+
+
+def test_a_video_of_which_nothing_can_be_decoded_is_refused() -> None:
+    data = bytearray(clip("h264.mp4").read_bytes())
+    begin = data.index(b"mdat") + 4
+    data[begin:] = bytes(len(data) - begin)
+    with pytest.raises(BadChunk, match="no picture that can be decoded"):
+        scan(bytes(data))
+
+
+@pytest.mark.parametrize("container", ["flv", "nut", "mpeg", "y4m", "gif"])
+def test_other_containers_are_refused(container: str) -> None:
+    path = made(f"other.{container}", lambda one: ffmpeg("-i", str(clip("h264.mp4")), str(one)))
+    with pytest.raises(BadChunk, match=r"not read here.*MP4"):
+        scan(path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_a_list_of_addresses_is_refused_and_none_is_asked(kind: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.ts"
+    secret.write_bytes(clip("h264.ts").read_bytes())
+    with Listener() as listener:
+        for target in (listener.url, str(secret), f"file:{secret}"):
+            with pytest.raises(BadChunk, match=r"^chunk\.mp4 "):
+                scan(HEADERS[kind] % target.encode())
+    assert listener.callers == 0
+
+
+def test_an_mp4_that_refers_to_another_file_does_not_open_it(tmp_path: Path) -> None:
+    # QuickTime may keep the media data in another file, named in an 'alis' or 'url ' entry.
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(clip("h264.mp4").read_bytes())
+    data = clip("h264.mp4").read_bytes()
+    entry = b"\0\0\0\x0curl \0\0\0\x01"
+    assert entry in data
+    found = scan(data.replace(entry, b"\0\0\0\x0curl \0\0\0\0"))
+    assert len(found.pts) == 50
+
+
+class Listener:
+    """Counts who connects to it."""
+
+    def __init__(self) -> None:
+        self.callers = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(0.05)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._listen)
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/x.ts"
+
+    def __enter__(self) -> "Listener":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _listen(self) -> None:
+        while not self._closing.is_set():
+            try:
+                caller, _ = self._socket.accept()
+            except TimeoutError:
+                continue
+            self.callers += 1
+            caller.close()
+
+
+class Failing(io.BytesIO):
+    """A file that raises once a share of it was read."""
+
+    def __init__(self, data: bytes, *, share: float, error: BaseException) -> None:
+        super().__init__(data)
+        self._limit = int(len(data) * share)
+        self._error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() + (size or 0) > self._limit:
+            raise self._error
+        return super().read(size)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "error",
+    [StoreUnavailable("no network"), ChunkChanged("other bytes"), KeyboardInterrupt(), OSError()],
+)
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "h264.ts", "mjpeg.avi"])
+def test_errors_of_the_file_surface_unchanged(
+    name: str, error: BaseException, share: float
+) -> None:
+    data = clip(name).read_bytes() * (1 if name.endswith("mp4") else 4)
+    with pytest.raises(type(error)) as raised:
+        video.scan(Failing(data, share=share, error=error), name=name)
+    assert raised.value is error
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_errors_of_the_file_surface_while_decoding(threads: int) -> None:
+    data = clip("h264-long.mp4").read_bytes()
+    found = scan(data)
+    error = StoreUnavailable("no network")
+    file = Failing(data, share=0.7, error=error)
+    items = video.decode(file, found, found.pts, name="chunk", threads=threads)
+    with pytest.raises(StoreUnavailable) as raised:
+        list(items)
+    assert raised.value is error
+
+
+def test_an_error_does_not_linger_for_the_next_video() -> None:
+    data = clip("h264.mp4").read_bytes()
+    with pytest.raises(OSError, match="gone"):
+        video.scan(Failing(data, share=0.0, error=OSError("gone")), name="bad")
+    assert len(scan(data).pts) == 50
+
+
+class Bare:
+    """A file with nothing but what reading needs, giving out little at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(min(size, 1000))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def test_read_seek_and_tell_are_all_a_file_needs() -> None:
+    with clip("h264.mp4").open("rb") as file:
+        found = video.scan(Bare(file), name="bare")  # type: ignore[arg-type]
+    assert len(found.pts) == 50
+
+
+@pytest.mark.parametrize("name", ["garbage.mp4", "spoilt.ts", "cut-short.mp4"])
+def test_ffmpeg_writes_nothing_to_the_terminal(
+    name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = clip(name).read_bytes()
+    found = scan(data)
+    list(video.decode(io.BytesIO(data), found, found.pts, name=name, threads=2))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_versions_are_named() -> None:
+    assert re.match(r"\d+\.\d+", video.ffmpeg_version())
