@@ -18,9 +18,10 @@ from framecache.errors import (
     UndecodableFrame,
 )
 from framecache.index import Index
+from framecache.info import TimelineInfo
 from framecache.model import Chunk, ExtractReport, Frame, Progress
 from framecache.overlays import Overlays
-from framecache.timeline import Timeline, TimelineInfo
+from framecache.timeline import Timeline
 
 __all__ = [
     "BadChunk",

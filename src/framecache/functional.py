@@ -91,9 +91,13 @@ def frames_to_b64(frames: Iterable[Frame], quality: int = 75) -> list[EncodedFra
 
 
 def _timeline(timeline_id: str) -> Timeline:
-    url = os.environ.get("FRAMECACHE_URL") or f"s3://{os.environ.get('S3_BUCKET', _DEFAULT_BUCKET)}"
+    url = os.environ.get("FRAMECACHE_URL") or _bucket_url()
     settings = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
     return _cache(url, settings, os.getpid()).timeline(timeline_id)
+
+
+def _bucket_url() -> str:
+    return f"s3://{os.environ.get('S3_BUCKET') or _DEFAULT_BUCKET}"
 
 
 @lru_cache(maxsize=8)

@@ -4,13 +4,15 @@ Every function validates the ids it is given, so a key that comes from here cann
 outside its timeline.
 """
 
+import operator
 import re
-from typing import Final, TypeGuard
+from typing import Final, SupportsIndex, TypeGuard, cast
 
-from framecache.errors import InvalidId
+from framecache.errors import InvalidId, InvalidValue
 
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ROOT: Final = "cache/timelines/"
+_MOST_SEQUENCES: Final = 10**15
 
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
 _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
@@ -33,6 +35,23 @@ def check_id(value: object, *, what: str) -> str:
     )
 
 
+def check_sequence(value: object) -> int:
+    """Return ``value`` as the int it is, if it may number a frame.
+
+    Raises:
+        InvalidValue: it is no whole number from 0, or 10**15 or more.
+    """
+    try:
+        sequence = -1 if isinstance(value, bool) else operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        sequence = -1
+    if not 0 <= sequence < _MOST_SEQUENCES:
+        raise InvalidValue(
+            f"a sequence is a whole number from 0, below 10**15, not {_shown(value)}"
+        )
+    return sequence
+
+
 def is_id(value: object) -> TypeGuard[str]:
     """Whether a value may be part of a key."""
     return isinstance(value, str) and bool(ID_PATTERN.fullmatch(value)) and ".." not in value
@@ -49,13 +68,18 @@ def frames_prefix(timeline_id: str) -> str:
 
 
 def frame(timeline_id: str, sequence: int) -> str:
-    """The JPEG of one frame in layout ``objects``: plain decimal, no padding."""
-    return f"{frames_prefix(timeline_id)}{sequence}.jpg"
+    """The JPEG of one frame in layout ``objects``: plain decimal, no padding.
+
+    Raises:
+        InvalidValue: a sequence beyond what keys hold.
+    """
+    return f"{frames_prefix(timeline_id)}{check_sequence(sequence)}.jpg"
 
 
-def parse_frame(key: str) -> int | None:
-    """The sequence a frame's key names, or None for a key that is not a frame's."""
-    match = _FRAME_NAME.fullmatch(key.rpartition("/")[2])
+def parse_frame(timeline_id: str, key: str) -> int | None:
+    """The sequence the key of a timeline's frame names, or None for any other key."""
+    prefix = frames_prefix(timeline_id)
+    match = _FRAME_NAME.fullmatch(key.removeprefix(prefix)) if key.startswith(prefix) else None
     return int(match[1]) if match else None
 
 
@@ -118,7 +142,7 @@ def overlays_prefix(timeline_id: str, job_id: str | None = None, stage: str | No
 def overlay(timeline_id: str, job_id: str, stage: str, sequence: int, name: str) -> str:
     """The PNG of one overlay of one frame."""
     folder = overlays_prefix(timeline_id, job_id, stage)
-    return f"{folder}{sequence}_{check_id(name, what='overlay name')}.png"
+    return f"{folder}{check_sequence(sequence)}_{check_id(name, what='overlay name')}.png"
 
 
 def parse_overlay(key: str) -> tuple[int, str] | None:

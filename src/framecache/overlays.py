@@ -15,7 +15,6 @@ from framecache.store import BlobMissing, Store
 
 _PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _CONCURRENT_REQUESTS: Final = 16
-_MOST_SEQUENCE: Final = 10**15
 
 Result = TypeVar("Result")
 
@@ -24,7 +23,10 @@ Result = TypeVar("Result")
 class PilImage(Protocol):
     """The part of Pillow's ``Image`` that overlays need."""
 
-    mode: str
+    @property
+    def mode(self) -> str:
+        """Pillow's name of the kind of pixels."""
+        ...
 
     def convert(self, mode: str) -> Any:  # noqa: ANN401 -- Pillow's own type; Pillow is not needed
         """The same picture in another mode."""
@@ -64,7 +66,7 @@ class Overlays:
 
     def load(self, sequence: int) -> dict[str, bytes]:
         """The overlays of one frame as PNG bytes, by name; empty when it has none."""
-        wanted = _check_sequence(sequence)
+        wanted = keys.check_sequence(sequence)
         found = {name: key for key, number, name in self._list() if number == wanted}
         bodies = _at_once(self._get, list(found.values()))
         pairs = zip(found, bodies, strict=True)
@@ -80,7 +82,7 @@ class Overlays:
 
     def _key(self, sequence: int, name: str) -> str:
         return keys.overlay(
-            self.timeline_id, self.job_id, self.stage, _check_sequence(sequence), name
+            self.timeline_id, self.job_id, self.stage, keys.check_sequence(sequence), name
         )
 
     def _get(self, key: str) -> bytes | None:
@@ -157,12 +159,6 @@ def _from_array(image: npt.NDArray[Any], name: str) -> bytes:
     if not encoded:
         raise InvalidValue(f"overlay {name!r} of shape {image.shape} cannot be encoded as PNG")
     return bytes(data)
-
-
-def _check_sequence(sequence: int) -> int:
-    if isinstance(sequence, bool) or not 0 <= int(sequence) < _MOST_SEQUENCE:
-        raise InvalidValue(f"a sequence is a whole number from 0, not {sequence!r}")
-    return int(sequence)
 
 
 def _at_once(work: Callable[[str], Result], names: Sequence[str]) -> list[Result]:

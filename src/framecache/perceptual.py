@@ -15,7 +15,7 @@ _SIDE: Final = 32
 _FREQUENCIES: Final = 8
 _LOBES: Final = 3
 """Of the Lanczos window that Pillow, and so ImageHash, makes the small picture with."""
-_ENOUGH: Final = 4 * _SIDE
+_ENOUGH: Final = 2 * _SIDE
 """Pixels a side that are left for the Lanczos window after the quick reduction."""
 
 
@@ -58,9 +58,12 @@ def _reduce(luma: Image) -> Image:
     return luma
 
 
-def _product(left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _product(
+    left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
     """Not by BLAS, whose threads spin for longer than such small matrices take."""
-    return np.asarray(cv2.gemm(left, right, 1.0, None, 0.0), dtype=np.float32)
+    nothing = np.empty((0, 0), np.float32)
+    return np.asarray(cv2.gemm(left, right, 1.0, nothing, 0.0), dtype=np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -4,7 +4,7 @@ Order matters: index parts go before the frames they name, so that nothing that 
 committed names a blob that is gone. Every step can be interrupted and repeated.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,10 +31,11 @@ class Removal:
 def clear(store: Store, timeline_id: str) -> Removal:
     """Start a new epoch in which nothing is cached, then remove the frames of the old one.
 
-    Chunks, settings and overlays stay. A timeline that has nothing is left as it is.
+    Chunks, settings, overlays and whatever else someone put beside the frames stay. A timeline
+    that has nothing is left as it is.
     """
     index = _end_epoch(store, timeline_id)
-    return index + _remove(store, store.list(keys.frames_prefix(timeline_id)))
+    return index + _remove(store, _frames(store, timeline_id, first=0))
 
 
 def delete(store: Store, timeline_id: str) -> Removal:
@@ -52,16 +53,19 @@ def delete(store: Store, timeline_id: str) -> Removal:
     return removed
 
 
-def sweep_after_rebuild(store: Store, description: Description) -> Removal:
+def sweep_older(store: Store, description: Description) -> Removal:
     """Remove the index parts of older epochs, and the frames beyond the new last one."""
     index = _remove_older_index(store, description)
-    beyond = (
-        blob
-        for blob in store.list(keys.frames_prefix(description.timeline_id))
-        if (sequence := keys.parse_frame(blob.key)) is not None
-        and sequence >= description.frame_count
-    )
+    beyond = _frames(store, description.timeline_id, first=description.frame_count)
     return index + _remove(store, beyond)
+
+
+def _frames(store: Store, timeline_id: str, *, first: int) -> Iterator[BlobInfo]:
+    """The frames from a sequence on."""
+    for blob in store.list(keys.frames_prefix(timeline_id)):
+        sequence = keys.parse_frame(timeline_id, blob.key)
+        if sequence is not None and sequence >= first:
+            yield blob
 
 
 def _end_epoch(store: Store, timeline_id: str) -> Removal:

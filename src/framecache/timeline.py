@@ -1,19 +1,19 @@
 """One timeline of a cache: fill it, read it, clear it."""
 
-import math
-import operator
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from framecache import ingest, keys, overlays, sampling, sweep
-from framecache.errors import InvalidValue, NotCached, UndecodableFrame
-from framecache.index import FrameRow, Index, Snapshot, find
-from framecache.manifest import ChunkEntry, Settings
+from framecache.errors import Cleared, InvalidValue, NotCached, UndecodableFrame
+from framecache.index import FrameRow, Index, Snapshot, find, is_latest
+from framecache.info import TimelineInfo, extent, timeline_info
+from framecache.manifest import Settings
 from framecache.model import (
     Chunk,
     Color,
@@ -27,6 +27,9 @@ from framecache.overlays import Overlays
 from framecache.reader import (
     Decoding,
     FrameSource,
+    check_seconds,
+    position_on_screen,
+    positions_in_range,
     read_batch,
     read_frame,
     read_frames,
@@ -35,6 +38,8 @@ from framecache.reader import (
 from framecache.store import Store
 from framecache.sweep import Removal
 
+Item = TypeVar("Item")
+
 ChunkLike = str | os.PathLike[str] | Chunk
 """A local path, the URL of an object in a store, or a `Chunk` with its place in time."""
 
@@ -42,42 +47,12 @@ Rate = float | str | Fraction
 """Instants a second: 5, 0.5, ``"30000/1001"``."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineInfo:
-    """What is known of a timeline without reading a frame."""
-
-    timeline_id: str
-    url: str
-    """The store it lies in."""
-    exists: bool
-    """Whether any frame is cached."""
-    complete: bool
-    """Whether every described chunk is."""
-    epoch: str | None
-    """None when nothing is described: there is nothing, or another program's frames."""
-    version: int | None
-    settings: Settings | None
-    chunks: tuple[ChunkEntry, ...]
-    chunks_cached: int
-    frame_count: int
-    """Cached frames, undecodable ones included."""
-    frames_undecodable: int
-    frames_described: int
-    """Frames that the described chunks give once all are cached; 0 for written frames."""
-    size_bytes: int
-    """Of the cached JPEGs."""
-    duration_seconds: float
-    """From 0.0 to the end of the last cached frame, or of the last described chunk."""
-    width: int
-    """Of the first frame, pixels; 0 when unknown."""
-    height: int
-
-
 class Timeline:
     """One timeline of a cache: fill it, read it, clear it. Safe to share between threads.
 
     Frames are read from a snapshot of the index, taken at the first read and again when a frame
-    is not in it; :attr:`exists`, :attr:`complete` and :meth:`info` always look at the store.
+    or time is not in it. :attr:`exists`, :attr:`complete` and :meth:`info` always look at the
+    store; :meth:`frames` and :meth:`sequences` make sure that nothing was added since.
     """
 
     def __init__(self, store: Store, timeline_id: str) -> None:
@@ -144,11 +119,14 @@ class Timeline:
 
         Raises what :meth:`extract` raises.
         """
+        wanted = _as_chunks(chunks)
+        if not wanted:
+            raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
         self._known = None
         return ingest.append(
             self._store,
             self.timeline_id,
-            _as_chunks(chunks),
+            wanted,
             settings=Settings(),
             workers=_as_workers(workers),
             progress=progress,
@@ -245,7 +223,7 @@ class Timeline:
 
     def info(self) -> TimelineInfo:
         """What is known of the timeline without reading a frame."""
-        return _info(self.timeline_id, self._store.url, self._look_up())
+        return timeline_info(self.timeline_id, self._store.url, self._look_up())
 
     def frame(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
         """The frame of a sequence; one request once the index is known.
@@ -257,7 +235,8 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
         source, row = self._find(sequence)
-        return read_frame(source, row, decoding)
+        with self._forgetting_when_cleared():
+            return read_frame(source, row, decoding)
 
     def frame_at(self, seconds: float, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
         """The frame on screen at a time: of those cached, the last that begins at or before it.
@@ -266,7 +245,8 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
         source, row = self._find_at(seconds)
-        return read_frame(source, row, decoding)
+        with self._forgetting_when_cleared():
+            return read_frame(source, row, decoding)
 
     def sequence_at(self, seconds: float) -> int:
         """The sequence of the frame on screen at a time: see :meth:`frame_at`."""
@@ -283,7 +263,7 @@ class Timeline:
     ) -> list[int]:
         """The sequences whose frames :meth:`frames` would give for this range."""
         index = self._source_to_iterate().snapshot.index
-        chosen = _range(index, start, stop, step, start_seconds, stop_seconds)
+        chosen = positions_in_range(index, start, stop, step, start_seconds, stop_seconds)
         return [int(sequence) for sequence in index.sequence[chosen]]
 
     def frames(
@@ -314,8 +294,10 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
         source = self._source_to_iterate()
-        positions = _range(source.snapshot.index, start, stop, step, start_seconds, stop_seconds)
-        return read_frames(source, positions, decoding)
+        positions = positions_in_range(
+            source.snapshot.index, start, stop, step, start_seconds, stop_seconds
+        )
+        return self._each(read_frames(source, positions, decoding))
 
     def batch(self, sequences: Iterable[int], *, scale: float = 1.0, color: Color = "rgb") -> Image:
         """The images of these sequences, in the order given: ``(N, H, W, 3)`` or ``(N, H, W)``.
@@ -324,12 +306,14 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
         source, positions = self._find_all(sequences)
-        return read_batch(source, positions, decoding)
+        with self._forgetting_when_cleared():
+            return read_batch(source, positions, decoding)
 
     def jpeg(self, sequence: int) -> bytes:
         """The stored bytes of a frame. Raises what :meth:`frame` raises."""
         source, row = self._find(sequence)
-        return source.jpeg(row)
+        with self._forgetting_when_cleared():
+            return source.jpeg(row)
 
     def jpegs(self, sequences: Iterable[int]) -> Iterator[bytes]:
         """The stored bytes of these sequences, in the order given, prefetched.
@@ -337,7 +321,7 @@ class Timeline:
         Raises what :meth:`frame` raises: NotCached before the first, the others while iterating.
         """
         source, positions = self._find_all(sequences)
-        return read_jpegs(source, positions)
+        return self._each(read_jpegs(source, positions))
 
     def overlays(self, *, job_id: str, stage: str) -> Overlays:
         """The debug overlays of one stage of one job; makes no request."""
@@ -348,21 +332,38 @@ class Timeline:
         return overlays.count_jobs(self._store, self.timeline_id)
 
     def _look_up(self) -> Snapshot:
-        self._known = FrameSource(self._store, find(self._store, self.timeline_id))
-        return self._known.snapshot
+        return self._source_looked_up().snapshot
+
+    def _source_looked_up(self) -> FrameSource:
+        source = FrameSource(self._store, find(self._store, self.timeline_id))
+        self._known = source
+        return source
 
     def _source(self) -> FrameSource:
-        known = self._known
-        if known is None:
-            self._known = known = FrameSource(self._store, find(self._store, self.timeline_id))
-        return known
+        return self._known or self._source_looked_up()
 
     def _source_to_iterate(self) -> FrameSource:
-        """A snapshot that was complete, or else one of now: it may still be filling."""
+        """What is known if it is complete and still the latest, which takes one HEAD to see."""
         known = self._known
-        if known is not None and not known.snapshot.is_complete:
+        if known is None or not known.snapshot.is_complete:
+            return self._source_looked_up()
+        description = known.snapshot.description
+        if description is None or not is_latest(self._store, description):
+            return self._source_looked_up()
+        return known
+
+    @contextmanager
+    def _forgetting_when_cleared(self) -> Iterator[None]:
+        """Look again next time when the timeline turns out to be no longer the known one."""
+        try:
+            yield
+        except Cleared:
             self._known = None
-        return self._source()
+            raise
+
+    def _each(self, results: Iterator[Item]) -> Iterator[Item]:
+        with self._forgetting_when_cleared():
+            yield from results
 
     def _find(self, sequence: int) -> tuple[FrameSource, FrameRow]:
         source, positions = self._find_all([sequence])
@@ -370,33 +371,37 @@ class Timeline:
 
     def _find_all(self, sequences: Iterable[int]) -> tuple[FrameSource, npt.NDArray[np.int64]]:
         """The rows of sequences that have a picture; looks again once when one is unknown."""
-        wanted = [_as_sequence(sequence) for sequence in sequences]
+        wanted = [keys.check_sequence(sequence) for sequence in sequences]
         was_known = self._known is not None
         source = self._source()
         positions = [source.snapshot.index.position(sequence) for sequence in wanted]
         if None in positions and was_known:
-            self._known = None
-            source = self._source()
+            source = self._source_looked_up()
             positions = [source.snapshot.index.position(sequence) for sequence in wanted]
         found = [position for position in positions if position is not None]
         if len(found) < len(wanted):
             missing = wanted[positions.index(None)]
             raise NotCached(
                 f"timeline {self.timeline_id} in {self._store.url} has no frame {missing}: "
-                f"{_extent(source.snapshot)}"
+                f"{extent(source.snapshot)}"
             )
         for position in found:
             self._require_picture(source.snapshot.index, position)
         return source, np.asarray(found, dtype=np.int64)
 
     def _find_at(self, seconds: float) -> tuple[FrameSource, FrameRow]:
+        time = check_seconds(seconds)
+        was_known = self._known is not None
         source = self._source()
+        position = position_on_screen(source.snapshot, time)
+        if position is None and was_known:
+            source = self._source_looked_up()
+            position = position_on_screen(source.snapshot, time)
         index = source.snapshot.index
-        position = _position_on_screen(source.snapshot, _as_seconds(seconds))
         if position is None:
             raise NotCached(
                 f"timeline {self.timeline_id} in {self._store.url} shows no cached frame at "
-                f"{seconds} s: {_extent(source.snapshot)}"
+                f"{seconds} s: {extent(source.snapshot)}"
             )
         self._require_picture(index, position)
         return source, index.row(position)
@@ -407,92 +412,6 @@ class Timeline:
                 f"frame {index.sequence[position]} of timeline {self.timeline_id} has no picture "
                 f"({index.reason[position]}): skip it, or repair the video and rebuild"
             )
-
-
-def _extent(snapshot: Snapshot) -> str:
-    index = snapshot.index
-    if not len(index):
-        return "nothing of it is cached; extract it first"
-    end = float(index.timestamp[-1] + index.duration[-1])
-    return (
-        f"it has {len(index)} frames, {index.sequence[0]} to {index.sequence[-1]}, "
-        f"{index.timestamp[0]:.3f} s to {end:.3f} s"
-    )
-
-
-def _range(
-    index: Index,
-    start: int | None,
-    stop: int | None,
-    step: int,
-    start_seconds: float | None,
-    stop_seconds: float | None,
-) -> npt.NDArray[np.int64]:
-    """The rows with a picture that a range names."""
-    if start is not None and start_seconds is not None:
-        raise InvalidValue("a range starts at a sequence or at a time: both were given")
-    if stop is not None and stop_seconds is not None:
-        raise InvalidValue("a range stops at a sequence or at a time: both were given")
-    if type(step) is not int or step < 1:
-        raise InvalidValue(f"step is a whole number from 1, not {step!r}")
-    chosen = np.ones(len(index), dtype=np.bool_)
-    if start is not None:
-        chosen &= index.sequence >= _as_sequence(start)
-    if stop is not None:
-        chosen &= index.sequence < _as_sequence(stop)
-    if start_seconds is not None:
-        chosen &= index.timestamp >= _as_seconds(start_seconds)
-    if stop_seconds is not None:
-        chosen &= index.timestamp < _as_seconds(stop_seconds)
-    positions = np.flatnonzero(chosen)
-    if step > 1 and len(positions):
-        first = index.sequence[positions[0]] if start is None else start
-        positions = positions[(index.sequence[positions] - first) % step == 0]
-    return positions[index.is_ok[positions]]
-
-
-def _position_on_screen(snapshot: Snapshot, seconds: float) -> int | None:
-    """The row of the frame on screen at a time; None where the timeline shows nothing."""
-    index, description = snapshot.index, snapshot.description
-    if description is None or not index.is_in_time_order:
-        return None
-    position = index.position_at(seconds)
-    if position is None:
-        return None
-    if description.chunks:
-        time = Fraction(seconds)
-        is_shown = any(chunk.start <= time < chunk.end for chunk in description.chunks)
-    else:
-        end = index.timestamp[-1] + index.duration[-1]
-        is_shown = seconds < end or seconds == index.timestamp[-1]
-    return position if is_shown else None
-
-
-def _info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInfo:
-    index, description = snapshot.index, snapshot.description
-    chunks = description.chunks if description else ()
-    ends = [float(chunks[-1].end)] if chunks else []
-    if len(index):
-        ends.append(float(index.timestamp[-1] + index.duration[-1]))
-    missing = set(snapshot.missing_parts)
-    return TimelineInfo(
-        timeline_id=timeline_id,
-        url=url,
-        exists=snapshot.exists,
-        complete=snapshot.is_complete,
-        epoch=description.epoch if description else None,
-        version=description.version if description else None,
-        settings=description.settings if description else None,
-        chunks=chunks,
-        chunks_cached=sum(chunk.part not in missing for chunk in chunks),
-        frame_count=len(index),
-        frames_undecodable=int((~index.is_ok).sum()),
-        frames_described=description.frame_count if description else 0,
-        size_bytes=int(index.size.sum()),
-        duration_seconds=max(ends, default=0.0),
-        width=int(index.width[0]) if len(index) else 0,
-        height=int(index.height[0]) if len(index) else 0,
-    )
 
 
 def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
@@ -507,19 +426,3 @@ def _as_workers(workers: int | None) -> int:
     if type(workers) is not int or workers < 1:
         raise InvalidValue(f"workers is a whole number from 1, not {workers!r}")
     return workers
-
-
-def _as_sequence(sequence: int) -> int:
-    try:
-        number = int(operator.index(sequence))
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise InvalidValue(f"a sequence is a whole number from 0, not {sequence!r}")
-    return number
-
-
-def _as_seconds(seconds: float) -> float:
-    if not math.isfinite(seconds):
-        raise InvalidValue(f"a time on the timeline is a number of seconds, not {seconds!r}")
-    return seconds

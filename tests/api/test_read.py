@@ -98,13 +98,13 @@ def test_a_sequence_may_be_a_numpy_integer(url: str) -> None:
     assert [t.frame(n).sequence for n in t.index.sequence] == list(SECONDS)
 
 
-@pytest.mark.parametrize("sequence", [3, 4, 8, 19, 22, 10**6, 2**63, 10**30])
+@pytest.mark.parametrize("sequence", [3, 4, 8, 19, 22, 10**6, 10**15 - 1])
 def test_a_sequence_that_is_not_there_is_not_cached(url: str, sequence: int) -> None:
     with pytest.raises(NotCached, match=rf"timeline t .* {sequence}.* 8 frames, 0 to 21"):
         timeline(url).frame(sequence)
 
 
-@pytest.mark.parametrize("sequence", [-1, 1.0, "1", None, float("nan")])
+@pytest.mark.parametrize("sequence", [-1, 1.0, "1", None, float("nan"), 2**63, 10**30])
 def test_a_sequence_that_is_no_number_is_refused(url: str, sequence: int) -> None:
     with pytest.raises(InvalidValue, match="sequence"):
         timeline(url).frame(sequence)
@@ -480,9 +480,11 @@ def test_an_open_timeline_is_read_without_listing_and_with_one_request_a_frame(u
     t.batch([0, 1])
     list(t.jpegs([0, 1, 2]))
     requests = store.requests[opened:]
-    assert {action for action, _ in requests} == {"get"}
-    assert len(requests) == 1 + 1 + 8 + 2 + 3
-    assert all(key.startswith(f"{PREFIX}frames/") for _, key in requests)
+    looks = [key for action, key in requests if action == "head"]
+    assert looks == [f"{PREFIX}timeline/00000003.json"]  # frames() sees whether there is more
+    gets = [key for action, key in requests if action == "get"]
+    assert len(gets) == len(requests) - 1 == 1 + 1 + 8 + 2 + 3
+    assert all(key.startswith(f"{PREFIX}frames/") for key in gets)
 
 
 def test_making_a_handle_makes_no_request(url: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from framecache import sampling
 from framecache.cli.show import count
 from framecache.index import Index
+from framecache.info import TimelineInfo
 from framecache.manifest import ChunkEntry
-from framecache.timeline import TimelineInfo
 
 State = Literal["complete", "filling", "cleared", "frames_only", "empty"]
 """``frames_only``: another program stored them; ``empty``: no frames, at most overlays."""

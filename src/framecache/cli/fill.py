@@ -30,10 +30,11 @@ from framecache.cli.show import (
     size,
 )
 from framecache.errors import BadChunk
+from framecache.info import TimelineInfo
 from framecache.keys import timeline_prefix
 from framecache.manifest import Settings
 from framecache.model import ExtractReport, JpegSettings, ProgressCallback
-from framecache.timeline import Timeline, TimelineInfo
+from framecache.timeline import Timeline
 
 _DEFAULT_QUALITY: Final = JpegSettings().quality
 _REASONS_SHOWN: Final = 3

@@ -21,8 +21,8 @@ from framecache.cli.show import (
 )
 from framecache.errors import FrameCacheError, NotCached, StoreDenied, StoreUnavailable
 from framecache.index import Index
+from framecache.info import TimelineInfo
 from framecache.manifest import ChunkEntry
-from framecache.timeline import TimelineInfo
 
 _CONCURRENT_LOOK_UPS: Final = 32
 

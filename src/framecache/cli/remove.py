@@ -35,10 +35,11 @@ def clear(*, choice: Choice, timeline_id: str, yes: bool, as_json: bool) -> None
     timeline = choice.cache.timeline(timeline_id)
     store = choice.cache.store
     met = _Contents.of(
+        timeline_id,
         [
             *store.list(keys.frames_prefix(timeline_id)),
             *store.list(keys.indexes_prefix(timeline_id)),
-        ]
+        ],
     )
     removal = Removal(0, 0)
     if met.blobs:
@@ -72,7 +73,7 @@ def rm(*, choice: Choice, timeline_id: str, yes: bool, as_json: bool) -> None:
     """
     timeline = choice.cache.timeline(timeline_id)
     store = choice.cache.store
-    met = _Contents.of(store.list(keys.timeline_prefix(timeline_id)))
+    met = _Contents.of(timeline_id, store.list(keys.timeline_prefix(timeline_id)))
     if not met.blobs:
         raise _no_timeline(choice, timeline_id)
     question = f"remove timeline {timeline_id} from {store.url}: {met.in_words()}"
@@ -123,12 +124,12 @@ class _Contents:
     size_bytes: int = 0
 
     @classmethod
-    def of(cls, blobs: Iterable[BlobInfo]) -> "_Contents":
+    def of(cls, timeline_id: str, blobs: Iterable[BlobInfo]) -> "_Contents":
         frames = overlays = number = size_bytes = 0
         for blob in blobs:
             number += 1
             size_bytes += blob.size_bytes
-            frames += keys.parse_frame(blob.key) is not None
+            frames += keys.parse_frame(timeline_id, blob.key) is not None
             overlays += keys.parse_overlay(blob.key) is not None
         return cls(frames, overlays, number, size_bytes)
 

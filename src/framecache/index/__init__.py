@@ -1,7 +1,12 @@
 """The table of a timeline's frames: how it is committed, found, merged and queried."""
 
-from framecache.index.descriptions import advance, current_description, ensure_current
-from framecache.index.find import Snapshot, find, load
+from framecache.index.descriptions import (
+    advance,
+    current_description,
+    ensure_current,
+    is_latest,
+)
+from framecache.index.find import Snapshot, find, load, load_parts
 from framecache.index.publish import commit_part, compact, is_committed
 from framecache.index.table import FrameRow, Index, PartBuilder
 
@@ -17,5 +22,7 @@ __all__ = [
     "ensure_current",
     "find",
     "is_committed",
+    "is_latest",
     "load",
+    "load_parts",
 ]

@@ -53,15 +53,25 @@ def advance(
     )
 
 
+def is_latest(store: Store, description: Description) -> bool:
+    """Whether no version follows a description; one HEAD."""
+    try:
+        store.head(keys.description(description.timeline_id, description.version + 1))
+    except BlobMissing:
+        return True
+    return False
+
+
 def ensure_current(store: Store, description: Description) -> None:
-    """Check, with one HEAD in the ordinary case, that an epoch has not ended.
+    """Check, with a HEAD and a GET in the ordinary case, that an epoch has not ended.
+
+    The version itself is read, too: a timeline that was deleted and made anew may have come as
+    far as this version, as another.
 
     Raises:
         Cleared: the timeline was cleared, rebuilt or deleted since ``description`` was read.
     """
-    following = keys.description(description.timeline_id, description.version + 1)
-    current_key = keys.description(description.timeline_id, description.version)
-    if not _exists(store, following) and _exists(store, current_key):
+    if is_latest(store, description) and _is_stored(store, description):
         return
     latest = current_description(store, description.timeline_id)
     if latest is None or latest.epoch != description.epoch:
@@ -71,9 +81,9 @@ def ensure_current(store: Store, description: Description) -> None:
         )
 
 
-def _exists(store: Store, key: str) -> bool:
+def _is_stored(store: Store, description: Description) -> bool:
+    key = keys.description(description.timeline_id, description.version)
     try:
-        store.head(key)
+        return store.get(key) == description.encode()
     except BlobMissing:
         return False
-    return True

@@ -39,9 +39,13 @@ class Snapshot:
 def find(store: Store, timeline_id: str) -> Snapshot:
     """Look a timeline up: LIST, description, index; three requests when it is compacted."""
     description = current_description(store, timeline_id)
-    if description is None:
-        return Snapshot(None, _listed_index(store, timeline_id), ())
-    return load(store, description)
+    if description is not None:
+        return load(store, description)
+    listed = _listed_index(store, timeline_id)
+    # Frames may have come since: then a description came before them.
+    if listed and (description := current_description(store, timeline_id)) is not None:
+        return load(store, description)
+    return Snapshot(None, listed, ())
 
 
 def load(store: Store, description: Description) -> Snapshot:
@@ -49,7 +53,7 @@ def load(store: Store, description: Description) -> Snapshot:
     compacted = _compacted_index(store, description)
     covered = description.compaction.parts if description.compaction and compacted else ()
     others = [part for part in description.parts if part not in set(covered)]
-    found = _load_parts(store, description, others)
+    found = load_parts(store, description, others)
     parts = ([compacted] if compacted else []) + [index for index in found if index is not None]
     missing = tuple(part for part, index in zip(others, found, strict=True) if index is None)
     return Snapshot(description, Index.merged(parts), missing)
@@ -69,7 +73,9 @@ def _compacted_index(store: Store, description: Description) -> Index | None:
         return None  # the parts it was made from still tell everything
 
 
-def _load_parts(store: Store, description: Description, parts: Sequence[str]) -> list[Index | None]:
+def load_parts(store: Store, description: Description, parts: Sequence[str]) -> list[Index | None]:
+    """The rows of some parts of an epoch, in the order given; None for one not committed."""
+
     def load_part(part: str) -> Index | None:
         key = keys.index_part(description.timeline_id, epoch=description.epoch, part=part)
         try:
@@ -87,5 +93,5 @@ def _listed_index(store: Store, timeline_id: str) -> Index:
     return Index.listed(
         (sequence, blob.key, blob.size_bytes)
         for blob in store.list(keys.frames_prefix(timeline_id))
-        if (sequence := keys.parse_frame(blob.key)) is not None
+        if (sequence := keys.parse_frame(timeline_id, blob.key)) is not None
     )

@@ -31,7 +31,7 @@ _COLUMNS: Final = {
     "status": "string",
     "reason": "string",
 }
-Number = TypeVar("Number", np.int32, np.int64, np.float64)
+Number = TypeVar("Number", np.uint32, np.int32, np.int64, np.float64)
 
 _METADATA_KEY: Final = b"framecache"
 _LISTED: Final = b"framecache.listed"
@@ -122,6 +122,21 @@ class Index:
     def height(self) -> npt.NDArray[np.int32]:
         """Pixels."""
         return self._numbers("height", np.int32)
+
+    @cached_property
+    def key(self) -> npt.NDArray[np.object_]:
+        """Where each JPEG lies in the store; empty when undecodable."""
+        return self._texts("key")
+
+    @cached_property
+    def offset(self) -> npt.NDArray[np.int64]:
+        """Where in its blob each JPEG begins, bytes."""
+        return self._numbers("offset", np.int64)
+
+    @cached_property
+    def crc32c(self) -> npt.NDArray[np.uint32]:
+        """CRC-32C of each JPEG; 0 when undecodable or unknown."""
+        return self._numbers("crc32c", np.uint32)
 
     @cached_property
     def size(self) -> npt.NDArray[np.int64]:

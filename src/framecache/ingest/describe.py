@@ -11,12 +11,12 @@ from fractions import Fraction
 from typing import Final
 
 from framecache import keys
-from framecache.errors import ChunkChanged, FrameCacheError, NotCached, SettingsConflict
-from framecache.index import advance, load
+from framecache.errors import BadChunk, ChunkChanged, FrameCacheError, NotCached, SettingsConflict
+from framecache.index import advance, current_description, load
 from framecache.ingest.plan import ScannedChunk, place, scan_chunks, start_of
 from framecache.manifest import ChunkEntry, Description, Settings, first_description
 from framecache.model import Chunk
-from framecache.store import Store, identify_blob
+from framecache.store import Store, identify_blob, normalised_url
 from framecache.video import VideoScan
 
 _CONCURRENT_REQUESTS: Final = 16
@@ -28,13 +28,22 @@ class IdentifiedChunk:
 
     chunk: Chunk
     url: str
-    etag: str
+    etag: str | None
+    """None when there is no such file or object."""
     size_bytes: int
     start: Fraction | None
 
     def is_video_of(self, entry: ChunkEntry) -> bool:
-        """Whether a described chunk is this video, wherever it lies."""
-        return (self.etag, self.size_bytes) == (entry.etag, entry.size_bytes)
+        """Whether a described chunk is this video.
+
+        An object may have been copied; a local file's ETag is only its time and size, which
+        another file may share. Of a video that is gone nothing is known but where it was: what
+        is cached of it stays valid, and extracting the rest says that it is gone.
+        """
+        if self.url == entry.url and self.etag is None:
+            return True
+        same_place = self.url == entry.url or not self.url.startswith("file:")
+        return same_place and (self.etag, self.size_bytes) == (entry.etag, entry.size_bytes)
 
     def is_placed_as(self, entry: ChunkEntry) -> bool:
         """Whether a described chunk was given this place."""
@@ -48,14 +57,12 @@ class Described:
     description: Description
     scans: Mapping[str, VideoScan]
     """By URL: the chunks that had to be scanned."""
+    replaces_leftovers: bool = False
+    """Whether frames of an older epoch may lie about that nothing names."""
 
 
 def identify(chunks: Sequence[Chunk]) -> list[IdentifiedChunk]:
-    """Ask each chunk's store for its ETag and size; one request a chunk.
-
-    Raises:
-        BadChunk: one is not there.
-    """
+    """Ask each chunk's store for its ETag and size; one request a chunk."""
     if not chunks:
         return []
     with ThreadPoolExecutor(min(_CONCURRENT_REQUESTS, len(chunks))) as pool:
@@ -68,19 +75,25 @@ def describe_extraction(
     """The description under which exactly ``chunks`` (or a timeline they begin) are cached."""
     scans = _Scans([chunk.chunk for chunk in chunks])
 
+    replaced: list[Description] = []
+
     def change(current: Description | None) -> Description:
         if current is None:
             return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
         conflict = _conflict(current, chunks, settings)
+        if not current.chunks:
+            replaced.append(current)
         if conflict is None:
             return _extended(current, scans.of(range(len(current.chunks), len(chunks))))
         if current.chunks and load(store, current).exists:
             raise conflict
         entries = place(scans.of(range(len(chunks))), after=(), by=settings.sampling)
+        replaced.append(current)
         return current.next_epoch(settings=settings, chunks=entries)
 
-    return Described(advance(store, timeline_id, change), scans.by_url)
+    description = advance(store, timeline_id, change)
+    return Described(description, scans.by_url, replaces_leftovers=bool(replaced))
 
 
 def describe_append(
@@ -96,6 +109,7 @@ def describe_append(
         if current is None:
             return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
+        _refuse_changed(current, chunks)
         new = [
             position
             for position, chunk in enumerate(chunks)
@@ -130,12 +144,16 @@ def describe_rebuild(
         entries = place(scanned, after=(), by=settings.sampling)
         return current.next_epoch(settings=settings, chunks=entries)
 
-    return Described(advance(store, timeline_id, change), scans)
+    description = advance(store, timeline_id, change)
+    return Described(description, scans, replaces_leftovers=True)
 
 
 def _identify_one(chunk: Chunk) -> IdentifiedChunk:
     start = start_of(chunk)
-    blob = identify_blob(chunk.url)
+    try:
+        blob = identify_blob(chunk.url)
+    except BadChunk:
+        return IdentifiedChunk(chunk, normalised_url(chunk.url), None, 0, start)
     return IdentifiedChunk(chunk, blob.url, blob.etag, blob.size_bytes, start)
 
 
@@ -162,7 +180,11 @@ class _Scans:
 def _first(
     store: Store, timeline_id: str, settings: Settings, scanned: Sequence[ScannedChunk]
 ) -> Description:
-    if any(True for _ in store.list(keys.frames_prefix(timeline_id))):
+    names = (blob.key for blob in store.list(keys.frames_prefix(timeline_id)))
+    is_filled = any(keys.parse_frame(timeline_id, name) is not None for name in names)
+    # A description comes before its frames: with one by now, they are not another program's,
+    # and storing this description will find that out.
+    if is_filled and current_description(store, timeline_id) is None:
         raise SettingsConflict(
             f"timeline {timeline_id} in {store.url} holds frames that another program stored: "
             f"clear it first, or use another timeline_id"
@@ -184,6 +206,13 @@ def _refuse_written(current: Description) -> None:
             f"timeline {current.timeline_id} holds frames that a program wrote, which cannot be "
             f"mixed with chunks: clear it first, or use another timeline_id"
         )
+
+
+def _refuse_changed(current: Description, chunks: Sequence[IdentifiedChunk]) -> None:
+    for entry in current.chunks:
+        for chunk in chunks:
+            if chunk.url == entry.url and not chunk.is_video_of(entry):
+                raise _other_video(current, chunk, entry)
 
 
 def _conflict(

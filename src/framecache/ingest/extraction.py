@@ -28,11 +28,11 @@ from framecache.ingest.describe import (
 )
 from framecache.ingest.encode import EncodedFrame, encode_picture
 from framecache.ingest.frame_writer import FrameWriter, Slot
-from framecache.ingest.plan import ChunkPlan, plan, raise_failed_read
+from framecache.ingest.plan import ChunkPlan, plan
 from framecache.manifest import ChunkEntry, Description, Settings
 from framecache.model import Chunk, ExtractReport, JpegSettings, Progress, ProgressCallback
 from framecache.store import BlobFile, Store, open_blob_file
-from framecache.sweep import sweep_after_rebuild
+from framecache.sweep import sweep_older
 
 _FRAMES_BETWEEN_EPOCH_CHECKS: Final = 256
 
@@ -93,9 +93,7 @@ def rebuild(
     described = describe_rebuild(store, timeline_id, alter)
     entries = described.description.chunks
     run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    report = run.fill(entries, began)
-    sweep_after_rebuild(store, described.description)
-    return report
+    return run.fill(entries, began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +140,8 @@ class _Run:
         """Extract what is missing of ``entries``, several chunks at once, and report."""
         results = self._extract_all(entries) if entries else []
         self._compact_when_complete()
+        if self.described.replaces_leftovers:
+            sweep_older(self.store, self.description)
         return ExtractReport(
             timeline_id=self.description.timeline_id,
             chunks_extracted=sum(not result.was_committed for result in results),
@@ -157,9 +157,7 @@ class _Run:
         decoders = min(len(entries), self.workers)
         threads = max(1, self.workers // decoders)
         with (
-            FrameWriter(
-                self.store, workers=self.workers, on_stored=partial(self.progress.add, 1)
-            ) as writer,
+            FrameWriter(self._store_frame, workers=self.workers) as writer,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
             futures = [
@@ -181,7 +179,6 @@ class _Run:
             entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
         ) as file:
             part = self._store_frames(file, entry, writer, threads)
-            raise_failed_read(file)
         ensure_current(self.store, self.description)
         commit_part(self.store, self.description, entry.part, part.build(), about=_about(entry))
         sizes = [row.size for row in part.rows if row.status == "ok"]
@@ -191,6 +188,10 @@ class _Run:
             undecodable=len(part) - len(sizes),
             bytes_stored=sum(sizes),
         )
+
+    def _store_frame(self, slot: Slot, encoded: EncodedFrame) -> None:
+        self.store.put(slot.key, encoded.data)
+        self.progress.add(1)
 
     def _store_frames(
         self, file: BlobFile, entry: ChunkEntry, writer: FrameWriter, threads: int

@@ -13,7 +13,6 @@ from typing import Final, Self
 
 from framecache.index import FrameRow
 from framecache.ingest.encode import EncodedFrame
-from framecache.store import Store
 
 _UPLOADERS: Final = 16
 _MOST_UPLOADS: Final = 2 * _UPLOADERS
@@ -35,15 +34,12 @@ class Slot:
 class FrameWriter:
     """Encodes and stores frames; a context manager that waits for what was submitted.
 
-    The first failure stops everything. ``on_stored`` is called for each stored frame, on any
-    thread; what it raises is such a failure.
+    ``store_frame`` stores one encoded frame; it is called on several threads. The first failure
+    of an encoder or of ``store_frame`` stops everything.
     """
 
-    def __init__(
-        self, store: Store, *, workers: int, on_stored: Callable[[], None] = lambda: None
-    ) -> None:
-        self._store = store
-        self._on_stored = on_stored
+    def __init__(self, store_frame: Callable[[Slot, EncodedFrame], None], *, workers: int) -> None:
+        self._store_frame = store_frame
         self._encoders = ThreadPoolExecutor(workers, thread_name_prefix="framecache-encode")
         self._uploaders = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="framecache-put")
         self._pictures = Semaphore(_PICTURES_A_WORKER * workers)
@@ -95,8 +91,7 @@ class FrameWriter:
 
     def _upload(self, slot: Slot, encoded: EncodedFrame, stored: "Future[FrameRow]") -> None:
         try:
-            self._store.put(slot.key, encoded.data)
-            self._on_stored()
+            self._store_frame(slot, encoded)
             stored.set_result(_row(slot, encoded))
         except BaseException as error:  # noqa: BLE001 -- it is raised where the future is read
             self._fail(stored, error)

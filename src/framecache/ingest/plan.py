@@ -14,7 +14,7 @@ from framecache.errors import ChunkChanged, InvalidValue
 from framecache.manifest import ChunkEntry
 from framecache.model import Chunk
 from framecache.sampling import Sampling
-from framecache.store import BlobFile, open_blob_file
+from framecache.store import open_blob_file
 from framecache.video import VideoScan
 
 _CONCURRENT_SCANS: Final = 8
@@ -96,12 +96,6 @@ def plan(entry: ChunkEntry, scan: VideoScan, by: Sampling) -> ChunkPlan:
     )
 
 
-def raise_failed_read(file: BlobFile) -> None:
-    """Raise what made a read fail, lest FFmpeg took it for the end of the file."""
-    if file.error is not None:
-        raise file.error
-
-
 def start_of(chunk: Chunk) -> Fraction | None:
     """Where the caller places a chunk, exactly: a float means the decimal it prints as.
 
@@ -125,7 +119,6 @@ def _scan_chunk(chunk: Chunk) -> ScannedChunk:
     start = start_of(chunk)
     with open_blob_file(chunk.url) as file:
         scan = video.scan(file, name=file.url)
-        raise_failed_read(file)
         return ScannedChunk(file.url, file.etag, file.size_bytes, start, scan)
 
 

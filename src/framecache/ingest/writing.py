@@ -1,6 +1,8 @@
 """Caching frames that a program already holds."""
 
 import math
+import operator
+import re
 from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import replace
@@ -18,19 +20,22 @@ from framecache.index import (
     advance,
     commit_part,
     compact,
+    current_description,
     ensure_current,
     find,
     load,
+    load_parts,
 )
-from framecache.ingest.encode import encode_frame
+from framecache.ingest.encode import EncodedFrame, encode_frame
 from framecache.ingest.frame_writer import FrameWriter, Slot
 from framecache.manifest import Description, Settings, first_description
-from framecache.model import Frame
-from framecache.store import Store
+from framecache.model import Frame, JpegSettings
+from framecache.store import BlobExists, BlobMissing, Store
 
 _MOST_INDEX_FILES: Final = 16
 _ATTEMPTS: Final = 100
-_MOST_SEQUENCE: Final = 10**15
+_MOST_CHUNKS: Final = 2**31
+_HASH: Final = re.compile("([0-9a-f]{16})?")
 
 
 def write(
@@ -52,11 +57,19 @@ def write(
             f"clear it first, or use another timeline_id"
         )
     description = _describe(store, timeline_id, settings)
-    part = _store_frames(store, description, frames, cached.index, workers=workers)
-    if part.rows:
-        ensure_current(store, description)
-        description = _commit(store, description, part.build())
-        _compact_now_and_then(store, description)
+    placing = _Placing(store, description)
+    try:
+        part = _store_frames(placing, frames, cached.index, workers=workers)
+        if part.rows:
+            ensure_current(store, description)
+            description = _commit(store, description, part.build())
+            _compact_now_and_then(store, description)
+    except Cleared:
+        placing.withdraw_if_deleted()
+        raise
+    except SettingsConflict:
+        placing.give_back()
+        raise
     return part.given
 
 
@@ -88,19 +101,65 @@ def _describe(store: Store, timeline_id: str, settings: Settings) -> Description
     return advance(store, timeline_id, change)
 
 
+class _Placing:
+    """Stores frames under their fixed names so that no other program's committed frame is lost.
+
+    A frame is created, not put. Where one lies already and no index names it, it is a leftover,
+    or another program is writing it at this moment: it is replaced, and kept in case that program
+    commits first.
+    """
+
+    def __init__(self, store: Store, description: Description) -> None:
+        self._store = store
+        self.description = description
+        self._created: list[str] = []
+        self._replaced: dict[str, bytes] = {}
+
+    def __call__(self, slot: Slot, encoded: EncodedFrame) -> None:
+        try:
+            self._store.create(slot.key, encoded.data)
+            self._created.append(slot.key)
+        except BlobExists:
+            self._meet_another(slot, encoded)
+
+    def give_back(self) -> None:
+        """Put back what was replaced: another program committed it first."""
+        for key, data in self._replaced.items():
+            self._store.put(key, data)
+
+    def withdraw_if_deleted(self) -> None:
+        """Remove what was stored if the timeline is gone, lest it seem another program's."""
+        if current_description(self._store, self.description.timeline_id) is None:
+            self._store.delete([*self._created, *self._replaced])
+
+    def _meet_another(self, slot: Slot, encoded: EncodedFrame) -> None:
+        try:
+            found = self._store.get(slot.key)
+        except BlobMissing:
+            found = b""  # removed since
+        if found == encoded.data:
+            return
+        latest = load(self._store, self.description).index
+        if latest.position(slot.sequence) is not None:
+            raise _other_picture(slot.sequence, self.description)
+        if found:
+            self._replaced[slot.key] = found
+        self._store.put(slot.key, encoded.data)
+
+
 def _store_frames(
-    store: Store, description: Description, frames: Iterable[Frame], cached: Index, *, workers: int
+    placing: _Placing, frames: Iterable[Frame], cached: Index, *, workers: int
 ) -> _Part:
-    part, given = _Part(), set[int]()
+    part, given, description = _Part(), set[int](), placing.description
     stored: list[Future[FrameRow]] = []
-    with FrameWriter(store, workers=workers) as writer:
-        for frame in frames:
-            _check(frame, given)
+    with FrameWriter(placing, workers=workers) as writer:
+        for unchecked in frames:
+            frame = _checked(unchecked, given)
             given.add(frame.sequence)
             position = cached.position(frame.sequence)
             if position is None:
                 slot = _slot(description, frame)
-                encode = partial(encode_frame, frame, description.settings.jpeg)
+                encode = partial(_encode, frame, description.settings.jpeg)
                 stored.append(writer.submit(slot, encode))
             else:
                 _require_same(frame, cached.row(position), description)
@@ -111,20 +170,64 @@ def _store_frames(
     return part
 
 
-def _check(frame: Frame, given: set[int]) -> None:
-    sequence = frame.sequence
-    if type(sequence) is not int or not 0 <= sequence < _MOST_SEQUENCE:
-        raise InvalidValue(f"a frame's sequence is a whole number from 0, not {sequence!r}")
+def _checked(frame: Frame, given: set[int]) -> Frame:
+    """The frame with plain numbers, if a frame can have them."""
+    if not isinstance(frame, Frame):
+        raise InvalidValue(f"write takes Frame objects, not {type(frame).__name__}")
+    sequence = keys.check_sequence(frame.sequence)
     if sequence in given:
         raise InvalidValue(f"sequence {sequence} was given twice in one call: number frames apart")
-    if not math.isfinite(frame.timestamp):
+    return replace(
+        frame,
+        sequence=sequence,
+        chunk_id=_chunk_id(frame),
+        timestamp=_timestamp(frame),
+        perceptual_hash=_hash(frame),
+    )
+
+
+def _chunk_id(frame: Frame) -> int:
+    try:
+        chunk_id = operator.index(frame.chunk_id)
+    except TypeError:
+        chunk_id = -1
+    if isinstance(frame.chunk_id, bool) or not 0 <= chunk_id < _MOST_CHUNKS:
         raise InvalidValue(
-            f"frame {sequence} has the timestamp {frame.timestamp!r}: it is a number of seconds"
+            f"frame {frame.sequence} has the chunk_id {frame.chunk_id!r}: it is a whole number "
+            f"from 0"
         )
-    if type(frame.chunk_id) is not int or not 0 <= frame.chunk_id < 2**31:
+    return chunk_id
+
+
+def _timestamp(frame: Frame) -> float:
+    given: object = frame.timestamp
+    try:
+        # A text that reads as a number is a mistake elsewhere.
+        timestamp = math.nan if isinstance(given, str | bytes) else float(frame.timestamp)
+    except (TypeError, ValueError):
+        timestamp = math.nan
+    if not math.isfinite(timestamp):
         raise InvalidValue(
-            f"frame {sequence} has the chunk_id {frame.chunk_id!r}: it is a whole number from 0"
+            f"frame {frame.sequence} has the timestamp {given!r}: it is a number of seconds"
         )
+    return timestamp
+
+
+def _hash(frame: Frame) -> str:
+    name: object = frame.perceptual_hash
+    if not isinstance(name, str) or not _HASH.fullmatch(name):
+        raise InvalidValue(
+            f"frame {frame.sequence} has the perceptual_hash {name!r}: it is 16 hex digits, or "
+            f"empty to have it computed"
+        )
+    return name
+
+
+def _encode(frame: Frame, settings: JpegSettings) -> EncodedFrame:
+    try:
+        return encode_frame(frame, settings)
+    except InvalidValue as error:
+        raise InvalidValue(f"frame {frame.sequence}: {error}") from error
 
 
 def _slot(description: Description, frame: Frame) -> Slot:
@@ -133,12 +236,16 @@ def _slot(description: Description, frame: Frame) -> Slot:
 
 
 def _require_same(frame: Frame, row: FrameRow, description: Description) -> None:
-    encoded = encode_frame(frame, description.settings.jpeg)
+    encoded = _encode(frame, description.settings.jpeg)
     if (len(encoded.data), encoded.crc32c) != (row.size, row.crc32c):
-        raise SettingsConflict(
-            f"frame {frame.sequence} of timeline {description.timeline_id} is cached with another "
-            f"picture: clear the timeline first, or use another sequence"
-        )
+        raise _other_picture(frame.sequence, description)
+
+
+def _other_picture(sequence: int, description: Description) -> SettingsConflict:
+    return SettingsConflict(
+        f"frame {sequence} of timeline {description.timeline_id} is cached with another picture: "
+        f"clear the timeline first, or use another sequence"
+    )
 
 
 def _with_durations(rows: list[FrameRow]) -> list[FrameRow]:
@@ -159,23 +266,40 @@ def _commit(store: Store, description: Description, index: Index) -> Description
     for number in range(first, first + _ATTEMPTS):
         part = keys.written_part(number)
         if commit_part(store, description, part, index, about=about) is index:
-            return _describe_part(store, description, part)
+            return _describe_part(store, description, part, index)
     raise StoreUnavailable(
         f"other programs wrote to timeline {description.timeline_id} in {store.url} {_ATTEMPTS} "
         f"times while this one tried to: try again when they are done"
     )
 
 
-def _describe_part(store: Store, description: Description, part: str) -> Description:
+def _describe_part(store: Store, description: Description, part: str, index: Index) -> Description:
+    """Name a part in the next description, unless another program's frames came before its own."""
+    known = set(description.written_parts)
+
     def change(current: Description | None) -> Description:
         if current is None or current.epoch != description.epoch:
             raise Cleared(
                 f"timeline {description.timeline_id} in {store.url} was cleared by another "
                 f"program while frames were written: write them again"
             )
+        new = [name for name in current.written_parts if name not in known]
+        if new:
+            _require_no_overlap(index, load_parts(store, current, new), current)
+            known.update(new)
         return current.next_version(written_parts=(*current.written_parts, part))
 
     return advance(store, description.timeline_id, change)
+
+
+def _require_no_overlap(
+    index: Index, others: Iterable[Index | None], description: Description
+) -> None:
+    pictures = dict(zip(index.sequence.tolist(), index.crc32c.tolist(), strict=True))
+    for other in filter(None, others):
+        for sequence, crc32c in zip(other.sequence.tolist(), other.crc32c.tolist(), strict=True):
+            if pictures.get(sequence, crc32c) != crc32c:
+                raise _other_picture(sequence, description)
 
 
 def _compact_now_and_then(store: Store, description: Description) -> None:

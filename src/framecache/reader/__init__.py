@@ -1,6 +1,17 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
 from framecache.reader.fetch import FrameSource
+from framecache.reader.plan import check_seconds, position_on_screen, positions_in_range
 from framecache.reader.read import Decoding, read_batch, read_frame, read_frames, read_jpegs
 
-__all__ = ["Decoding", "FrameSource", "read_batch", "read_frame", "read_frames", "read_jpegs"]
+__all__ = [
+    "Decoding",
+    "FrameSource",
+    "check_seconds",
+    "position_on_screen",
+    "positions_in_range",
+    "read_batch",
+    "read_frame",
+    "read_frames",
+    "read_jpegs",
+]

@@ -1,7 +1,13 @@
 """Where blobs live. The only room that knows obstore."""
 
 from framecache.store.base import BlobExists, BlobInfo, BlobMissing, Store
-from framecache.store.blobfile import BlobFile, BlobIdentity, identify_blob, open_blob_file
+from framecache.store.blobfile import (
+    BlobFile,
+    BlobIdentity,
+    identify_blob,
+    normalised_url,
+    open_blob_file,
+)
 from framecache.store.objects import open_store
 
 __all__ = [
@@ -12,6 +18,7 @@ __all__ = [
     "BlobMissing",
     "Store",
     "identify_blob",
+    "normalised_url",
     "open_blob_file",
     "open_store",
 ]

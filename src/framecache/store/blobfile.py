@@ -54,6 +54,15 @@ def identify_blob(url: str) -> BlobIdentity:
     return _identify_object(store, key, location)
 
 
+def normalised_url(url: str) -> str:
+    """The URL that ``identify_blob`` would give, without a request.
+
+    Raises:
+        InvalidValue: the URL cannot be used.
+    """
+    return parse(url).url
+
+
 def open_blob_file(
     url: str, *, expected_etag: str | None = None, expected_size: int | None = None
 ) -> "BlobFile":

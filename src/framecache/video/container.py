@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias
 
 import av
 import av.container
@@ -34,6 +34,22 @@ _BUFFER_BYTES: Final = 128 * 1024
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 
 
+class VideoFile(Protocol):
+    """The part of a binary file that is used of a video."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """At most ``size`` bytes; none at the end."""
+        ...
+
+    def seek(self, offset: int, whence: int = ..., /) -> int:
+        """Go to a byte, and return its number."""
+        ...
+
+    def tell(self) -> int:
+        """The number of the byte that is read next."""
+        ...
+
+
 class DecoderError(Exception):
     """The decoder refused a packet. The message is FFmpeg's."""
 
@@ -46,7 +62,7 @@ class Container:
     sees one.
     """
 
-    def __init__(self, file: BinaryIO, *, name: str) -> None:
+    def __init__(self, file: VideoFile, *, name: str) -> None:
         """Open ``file``; ``name`` is what messages call it.
 
         Raises:
@@ -230,7 +246,7 @@ class Container:
 class _File:
     """A file for FFmpeg, which sees its end where the file raises, and keeps what it raised."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: VideoFile) -> None:
         self._file = file
         self._error: BaseException | None = None
         self.size_bytes = file.seek(0, os.SEEK_END)
@@ -240,7 +256,7 @@ class _File:
         if self._error is not None:
             return b""
         try:
-            return bytes(self._file.read(size))
+            return bytes(self._file.read(size) or b"")
         except BaseException as error:  # noqa: BLE001 - raised again by check()
             self._error = error
             return b""

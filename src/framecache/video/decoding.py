@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from framecache.video.container import Container, DecoderError, VideoPacket
+from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
 from framecache.video.ledger import Ledger
 from framecache.video.pictures import Decoded, Undecodable
 from framecache.video.scanning import VideoScan
@@ -47,7 +47,7 @@ _DAMAGED_PACKET: Final = "damaged: the file is cut short or corrupt inside it"
 
 
 def decode(
-    file: BinaryIO,
+    file: VideoFile,
     scan: VideoScan,
     wanted: Sequence[int] | npt.NDArray[np.int64],
     *,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
-from framecache.video.container import Container, DecoderError, VideoPacket
+from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
 from framecache.video.pictures import Decoded
 from framecache.video.timing import Clock
 
@@ -57,7 +57,7 @@ class VideoScan:
     """Whether the packet of each displayed frame carries the PTS of that frame."""
 
 
-def scan(file: BinaryIO, *, name: str) -> VideoScan:
+def scan(file: VideoFile, *, name: str) -> VideoScan:
     """List the frames that a video shows.
 
     Reads all packets and decodes the first picture only. Where packets leave a doubt, it
@@ -164,7 +164,7 @@ class _Survey:
         return self.pts[entry]
 
 
-def _survey(file: BinaryIO, name: str) -> _Survey:
+def _survey(file: VideoFile, name: str) -> _Survey:
     rows: list[tuple[int, int, bool, bool]] = []
     damaged = False
     first: VideoFrame | None = None
@@ -210,7 +210,7 @@ def _is_progressive(stream: VideoStream, first: VideoFrame) -> bool:
     return stream.codec_context.field_order in _PROGRESSIVE and not first.interlaced_frame
 
 
-def _decoded(file: BinaryIO, name: str, survey: _Survey, *, until: int) -> dict[int, _Displayed]:
+def _decoded(file: VideoFile, name: str, survey: _Survey, *, until: int) -> dict[int, _Displayed]:
     """By PTS, the frames shown before ``until``, as a decoder shows them."""
     displayed: dict[int, _Displayed] = {}
     timeless: list[_Displayed] = []

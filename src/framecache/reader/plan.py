@@ -1,0 +1,79 @@
+"""Which rows of an index a sequence, a time or a range means."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache import keys
+from framecache.errors import InvalidValue
+from framecache.index import Index, Snapshot
+
+
+def positions_in_range(
+    index: Index,
+    start: int | None,
+    stop: int | None,
+    step: int,
+    start_seconds: float | None,
+    stop_seconds: float | None,
+) -> npt.NDArray[np.int64]:
+    """The rows with a picture that a half-open range names, by sequences or by seconds.
+
+    Raises:
+        InvalidValue: an end is given twice, or out of its range.
+    """
+    if start is not None and start_seconds is not None:
+        raise InvalidValue("a range starts at a sequence or at a time: both were given")
+    if stop is not None and stop_seconds is not None:
+        raise InvalidValue("a range stops at a sequence or at a time: both were given")
+    if type(step) is not int or step < 1:
+        raise InvalidValue(f"step is a whole number from 1, not {step!r}")
+    chosen = np.ones(len(index), dtype=np.bool_)
+    if start is not None:
+        chosen &= index.sequence >= keys.check_sequence(start)
+    if stop is not None:
+        chosen &= index.sequence < keys.check_sequence(stop)
+    if start_seconds is not None:
+        chosen &= index.timestamp >= check_seconds(start_seconds)
+    if stop_seconds is not None:
+        chosen &= index.timestamp < check_seconds(stop_seconds)
+    positions = np.flatnonzero(chosen)
+    if step > 1 and len(positions):
+        first = index.sequence[positions[0]] if start is None else start
+        positions = positions[(index.sequence[positions] - first) % step == 0]
+    return positions[index.is_ok[positions]]
+
+
+def position_on_screen(snapshot: Snapshot, seconds: float) -> int | None:
+    """The row of the frame on screen at a time; None where the timeline shows nothing."""
+    index, description = snapshot.index, snapshot.description
+    if description is None or not index.is_in_time_order:
+        return None
+    position = index.position_at(seconds)
+    if position is None:
+        return None
+    if not description.chunks:
+        end = index.timestamp[-1] + index.duration[-1]
+        return position if seconds < end or seconds == index.timestamp[-1] else None
+    shown = [
+        chunk for chunk in description.chunks if float(chunk.start) <= seconds < float(chunk.end)
+    ]
+    since = int(index.chunk_id[position])
+    # A sampled frame may stay on screen into later chunks, but what they show must be known.
+    known = shown and all(
+        chunk.part not in snapshot.missing_parts
+        for chunk in description.chunks[since : shown[-1].chunk_id + 1]
+    )
+    return position if known else None
+
+
+def check_seconds(seconds: float) -> float:
+    """Return a time on the timeline unchanged, if it is one; else raise InvalidValue."""
+    try:
+        is_time = not isinstance(seconds, bool) and math.isfinite(seconds)
+    except TypeError:
+        is_time = False
+    if not is_time:
+        raise InvalidValue(f"a time on the timeline is a number of seconds, not {seconds!r}")
+    return seconds
