@@ -1,8 +1,8 @@
 """Video to local JPEGs."""
 
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from threading import Semaphore
 
@@ -20,17 +20,23 @@ LIMIT, OURS = "limit: decode + encode, nothing else", "framecache"
 
 
 def contenders(clip: Path, folder: Path) -> list[Contender]:
-    """Ways to make JPEGs of every frame, the limit first."""
+    """Ways to make JPEGs of every frame, the limit first.
 
-    def empty() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    Each run gets a new folder, and none is removed before the end: ext4 searches long for an
+    inode while many were freed a few seconds ago.
+    """
+    numbers = count()
+
+    def new() -> Path:
+        fresh = folder / str(next(numbers))
+        fresh.mkdir(parents=True)
+        return fresh
 
     return [
         Contender(LIMIT, lambda: decode_and_encode(clip)),
-        Contender(OURS, lambda: framecache(clip, folder), empty),
-        Contender("ffmpeg -q:v 3 %d.jpg", lambda: ffmpeg(clip, folder), empty),
-        Contender("OpenCV VideoCapture + imwrite", lambda: opencv(clip, folder), empty),
+        Contender(OURS, lambda: framecache(clip, new())),
+        Contender("ffmpeg -q:v 3 %d.jpg", lambda: ffmpeg(clip, new())),
+        Contender("OpenCV VideoCapture + imwrite", lambda: opencv(clip, new())),
     ]
 
 

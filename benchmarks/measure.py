@@ -6,7 +6,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 SEED = 7
 
@@ -18,8 +18,6 @@ class Contender:
     name: str
     run: Callable[[], int]
     """Does the work once; returns the number of frames."""
-    prepare: Callable[[], None] = field(default=lambda: None)
-    """Runs before each round, off the clock."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,6 @@ def interleave(contenders: Sequence[Contender], *, rounds: int) -> dict[str, Res
     results = {c.name: Result(c.name, 0, [], []) for c in contenders}
     for round_ in range(rounds + 1):
         for contender in order.sample(list(contenders), len(contenders)):
-            contender.prepare()
             wall, cpu = time.perf_counter(), _cpu_seconds()
             frames = contender.run()
             wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu

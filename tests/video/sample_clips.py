@@ -21,6 +21,19 @@ def _encoded(codec: str, *extra: str, **settings: object) -> Maker:
     return lambda path: make_clip(path, codec=codec, extra=extra, **settings)  # type: ignore[arg-type]
 
 
+def _in_two_passes(codec: str) -> Maker:
+    """With pictures that are never shown and only serve later ones."""
+
+    def make(path: Path) -> None:
+        log = str(path.with_name(f"{codec}-log"))
+        hidden = ("-auto-alt-ref", "1", "-lag-in-frames", "16", "-b:v", "300k", "-cpu-used", "4")
+        for number in ("1", "2"):
+            passes = ("-pass", number, "-passlogfile", log)
+            make_clip(path, codec=codec, extra=(*hidden, *passes))
+
+    return make
+
+
 def _copied(source: str, *extra: str, before: tuple[str, ...] = ()) -> Maker:
     """Another clip's packets in another container, or cut, shifted or tagged."""
     return lambda path: ffmpeg(*before, "-i", str(clip(source)), "-c", "copy", *extra, str(path))
@@ -79,6 +92,7 @@ _MAKERS: Final[dict[str, Maker]] = {
     "h264-open-cut.mp4": _copied("h264-open.ts", before=("-ss", "0.9")),
     "h264-open-cut.mkv": _copied("h264-open.ts", before=("-ss", "0.9")),
     "h264-interlaced.ts": _encoded("libx264", *_INTERLACED),
+    "h264-simple.mp4": _encoded("libx264", "-tune", "zerolatency", "-g", "25"),
     "h264-long.mp4": _encoded("libx264", "-bf", "3", "-g", "40", frames=300),
     "h264-long.ts": _copied("h264-long.mp4"),
     "h264-long-open.ts": _encoded("libx264", *_OPEN_GROUPS, frames=150),
@@ -88,7 +102,8 @@ _MAKERS: Final[dict[str, Maker]] = {
     "hevc-cut.mp4": _copied("hevc.ts", before=("-ss", "0.9")),
     "hevc-cut.ts": _copied("hevc.ts", before=("-ss", "0.9")),
     "hevc-long.mp4": _encoded("libx265", *_HEVC, frames=200),
-    "vp8.webm": _encoded("libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-g", "30"),
+    "vp8.webm": _in_two_passes("libvpx"),
+    "vp9-hidden.webm": _in_two_passes("libvpx-vp9"),
     "vp9.webm": _encoded("libvpx-vp9", "-cpu-used", "8", "-g", "20"),
     "vp9.mp4": _copied("vp9.webm", "-movflags", "+faststart"),
     "av1.mkv": _encoded("libaom-av1", "-cpu-used", "8", "-g", "12", frames=24),
@@ -123,6 +138,7 @@ _MAKERS: Final[dict[str, Maker]] = {
     "odd-turned-270.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=270"),
     "one-frame.mp4": _encoded("libx264", frames=1),
     "one-frame.ts": _copied("one-frame.mp4"),
+    "one-frame.avi": _copied("one-frame.mp4"),
     "cut-short.mp4": _bytes_of("h264.mp4", _first(0.6)),
     "cut-short.mkv": _bytes_of("h264.mkv", _first(0.71)),
     "cut-short.ts": _bytes_of("h264.ts", _first(0.71)),

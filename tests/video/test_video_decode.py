@@ -23,6 +23,7 @@ SOUND = [
     "hevc-cut.ts",
     "vp8.webm",
     "vp9.webm",
+    "vp9-hidden.webm",
     "av1.mp4",
     "mjpeg.avi",
     "mpeg4.avi",
@@ -57,7 +58,16 @@ DAMAGED = [
     "spoilt-mjpeg.mp4",
     "spoilt-mpeg4.avi",
 ]
-SAMPLED = ["h264-long.mp4", "h264-long.ts", "hevc-long.mp4", "mjpeg.mp4", "spoilt.mp4"]
+SAMPLED = [
+    "h264-long.mp4",
+    "h264-long.ts",
+    "h264-long-open.ts",
+    "hevc-long.mp4",
+    "mjpeg.mp4",
+    "vp8.webm",
+    "spoilt.mp4",
+    "spoilt-mjpeg.mp4",
+]
 
 Result = dict[int, str]
 
@@ -130,8 +140,9 @@ def test_keyframes_alone_are_those_of_the_whole(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["h264-long.mp4", "h264-long.ts", "hevc-long.mp4"])
+@pytest.mark.parametrize(("after", "at_most"), [(0, 2), (5, 16)])
 def test_far_frames_cost_only_what_they_are_built_on(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, after: int, at_most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from framecache.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
 
@@ -143,12 +154,13 @@ def test_far_frames_cost_only_what_they_are_built_on(
         return decode_one(self, packet)
 
     found = scan(clip(name))
-    keys = found.pts[found.is_entry][::2]
+    wanted = found.pts[np.flatnonzero(found.is_entry)[2:-1:3] + after]
+    assert len(wanted) > 1
     monkeypatch.setattr(Container, "decode", counted)
     with clip(name).open("rb") as file:
-        items = list(video.decode(file, found, keys, name=name, threads=1))
+        items = list(video.decode(file, found, wanted, name=name, threads=1))
     assert all(isinstance(item, video.Decoded) for item in items)
-    assert len(sent) <= 2 * len(keys)
+    assert len(sent) <= at_most * len(wanted)
 
 
 def test_decoding_stops_after_the_last_wanted_frame() -> None:
@@ -221,6 +233,21 @@ def test_one_damaged_packet_spoils_no_frame_but_those_built_on_it(
     keys = found.pts[found.is_key].tolist()
     assert keys[0] not in lost
     assert any(pts >= keys[2] for pts in spoilt if pts not in lost)
+
+
+@pytest.mark.parametrize("name", ["h264-open.mp4", "h264-simple.mp4"])
+def test_threads_never_miss_damage_that_one_alone_notices(name: str) -> None:
+    # A race between threads shows only now and then.
+    damaged = without_packet(clip(name), 33, keep=0.5)
+    noticed = undecodable(decode(damaged, threads=1))
+    assert noticed
+    assert all(undecodable(decode(damaged, threads=8)) == noticed for _ in range(25))
+
+
+@pytest.mark.parametrize("name", ["cut-short-vp9.mp4", "cut-short-mjpeg.mp4"])
+def test_a_frame_in_which_the_file_ends_is_undecodable(name: str) -> None:
+    results = decode(clip(name))
+    assert undecodable(results) == [max(results)]
 
 
 def without_packet(path: Path, which: int, *, keep: float) -> Path:

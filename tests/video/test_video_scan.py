@@ -23,6 +23,7 @@ SOUND = [
     "hevc-cut.ts",
     "vp8.webm",
     "vp9.webm",
+    "vp9-hidden.webm",
     "vp9.mp4",
     "av1.mp4",
     "av1.mkv",
@@ -92,6 +93,12 @@ def test_frames_without_a_time_go_on_at_the_pace_of_the_others(name: str) -> Non
     assert found.end_pts == found.pts[-1] + found.pts[-1] - found.pts[-2]
 
 
+def test_a_single_frame_without_a_time_is_listed() -> None:
+    found = scan(clip("one-frame.avi"))
+    assert len(found.pts) == 1
+    assert found.end_pts > found.pts[0]
+
+
 def test_clips_are_what_their_names_say() -> None:
     assert scan(clip("negative.ts")).pts[0] < 0
     assert scan(clip("late.mp4")).pts[0] > 0
@@ -101,9 +108,10 @@ def test_clips_are_what_their_names_say() -> None:
     assert any(frame["interlaced_frame"] for frame in frames_of("h264-interlaced.ts"))
     assert any(frame["pict_type"] == "B" for frame in frames_of("h264.mp4"))
     assert {frame["pix_fmt"] for frame in frames_of("hevc.mp4")} == {"yuv420p10le"}
-    # More packets than frames: pictures that lead the first keyframe cannot be decoded.
-    packets = ffprobe(clip("hevc-cut.ts"), "-show_packets")["packets"]
-    assert len(packets) > len(scan(clip("hevc-cut.ts")).pts)
+    # Hidden pictures, and those that lead a first keyframe, are packets without a frame.
+    for name in ("vp8.webm", "hevc-cut.ts"):
+        packets = ffprobe(clip(name), "-show_packets")["packets"]
+        assert len(packets) > len(scan(clip(name)).pts)
 
 
 def frames_of(name: str) -> list[dict[str, object]]:

@@ -157,7 +157,7 @@ class _Run:
         decoders = min(len(entries), self.workers)
         threads = max(1, self.workers // decoders)
         with (
-            FrameWriter(self._store_frame, workers=self.workers) as writer,
+            FrameWriter(self.store, self._store_frame, workers=self.workers) as writer,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
             futures = [

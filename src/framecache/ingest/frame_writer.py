@@ -1,8 +1,4 @@
-"""Encoding and storing frames on threads, in bounded memory.
-
-Two pools, because they wait for different things: encoders for a core, uploaders for the
-store. Decoded pictures are many times larger than JPEGs, so each kind has its own bound.
-"""
+"""Encoding and storing frames on threads, in bounded memory."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +9,9 @@ from typing import Final, Self
 
 from framecache.index import FrameRow
 from framecache.ingest.encode import EncodedFrame
+from framecache.store import Store, is_remote
 
-_UPLOADERS: Final = 16
-_MOST_UPLOADS: Final = 2 * _UPLOADERS
+_UPLOADS_AT_ONCE: Final = 16
 _PICTURES_A_WORKER: Final = 3
 
 
@@ -36,18 +32,26 @@ class FrameWriter:
 
     ``store_frame`` stores one encoded frame; it is called on several threads. The first failure
     of an encoder or of ``store_frame`` stops everything.
+
+    A frame is encoded and stored by one thread. Where storing waits for a network there are more
+    threads than ``workers``; decoded pictures, many times larger than JPEGs, stay few.
     """
 
-    def __init__(self, store_frame: Callable[[Slot, EncodedFrame], None], *, workers: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        store_frame: Callable[[Slot, EncodedFrame], None],
+        *,
+        workers: int,
+    ) -> None:
         self._store_frame = store_frame
-        self._encoders = ThreadPoolExecutor(workers, thread_name_prefix="framecache-encode")
-        self._uploaders = ThreadPoolExecutor(_UPLOADERS, thread_name_prefix="framecache-put")
+        threads = workers + (_UPLOADS_AT_ONCE if is_remote(store) else 0)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="framecache-write")
         self._pictures = Semaphore(_PICTURES_A_WORKER * workers)
-        self._uploads = Semaphore(_MOST_UPLOADS)
         self._failure: BaseException | None = None
 
     def submit(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> "Future[FrameRow]":
-        """Have a frame encoded and stored; blocks while too many are under way.
+        """Have a frame encoded and stored; blocks while too many pictures wait for an encoder.
 
         The future is done once the store has acknowledged the frame. Raises what made an earlier
         frame fail.
@@ -56,9 +60,7 @@ class FrameWriter:
         if self._failure is not None:
             self._pictures.release()
             raise self._failure
-        stored: Future[FrameRow] = Future()
-        self._encoders.submit(self._encode, slot, encode, stored)
-        return stored
+        return self._pool.submit(self._write, slot, encode)
 
     def stop(self, failure: BaseException) -> None:
         """Let every later :meth:`submit` raise ``failure``."""
@@ -73,34 +75,19 @@ class FrameWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._encoders.shutdown(wait=True, cancel_futures=error is not None)
-        self._uploaders.shutdown(wait=True)
+        self._pool.shutdown(wait=True, cancel_futures=error is not None)
 
-    def _encode(
-        self, slot: Slot, encode: Callable[[], EncodedFrame], stored: "Future[FrameRow]"
-    ) -> None:
+    def _write(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> FrameRow:
         try:
-            encoded = encode()
-        except BaseException as error:  # noqa: BLE001 -- it is raised where the future is read
-            self._fail(stored, error)
-            return
-        finally:
-            self._pictures.release()
-        self._uploads.acquire()
-        self._uploaders.submit(self._upload, slot, encoded, stored)
-
-    def _upload(self, slot: Slot, encoded: EncodedFrame, stored: "Future[FrameRow]") -> None:
-        try:
+            try:
+                encoded = encode()
+            finally:
+                self._pictures.release()
             self._store_frame(slot, encoded)
-            stored.set_result(_row(slot, encoded))
-        except BaseException as error:  # noqa: BLE001 -- it is raised where the future is read
-            self._fail(stored, error)
-        finally:
-            self._uploads.release()
-
-    def _fail(self, stored: "Future[FrameRow]", error: BaseException) -> None:
-        self.stop(error)
-        stored.set_exception(error)
+        except BaseException as error:
+            self.stop(error)
+            raise
+        return _row(slot, encoded)
 
 
 def _row(slot: Slot, encoded: EncodedFrame) -> FrameRow:

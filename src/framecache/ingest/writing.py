@@ -110,14 +110,14 @@ class _Placing:
     """
 
     def __init__(self, store: Store, description: Description) -> None:
-        self._store = store
+        self.store = store
         self.description = description
         self._created: list[str] = []
         self._replaced: dict[str, bytes] = {}
 
     def __call__(self, slot: Slot, encoded: EncodedFrame) -> None:
         try:
-            self._store.create(slot.key, encoded.data)
+            self.store.create(slot.key, encoded.data)
             self._created.append(slot.key)
         except BlobExists:
             self._meet_another(slot, encoded)
@@ -125,26 +125,26 @@ class _Placing:
     def give_back(self) -> None:
         """Put back what was replaced: another program committed it first."""
         for key, data in self._replaced.items():
-            self._store.put(key, data)
+            self.store.put(key, data)
 
     def withdraw_if_deleted(self) -> None:
         """Remove what was stored if the timeline is gone, lest it seem another program's."""
-        if current_description(self._store, self.description.timeline_id) is None:
-            self._store.delete([*self._created, *self._replaced])
+        if current_description(self.store, self.description.timeline_id) is None:
+            self.store.delete([*self._created, *self._replaced])
 
     def _meet_another(self, slot: Slot, encoded: EncodedFrame) -> None:
         try:
-            found = self._store.get(slot.key)
+            found = self.store.get(slot.key)
         except BlobMissing:
             found = b""  # removed since
         if found == encoded.data:
             return
-        latest = load(self._store, self.description).index
+        latest = load(self.store, self.description).index
         if latest.position(slot.sequence) is not None:
             raise _other_picture(slot.sequence, self.description)
         if found:
             self._replaced[slot.key] = found
-        self._store.put(slot.key, encoded.data)
+        self.store.put(slot.key, encoded.data)
 
 
 def _store_frames(
@@ -152,7 +152,7 @@ def _store_frames(
 ) -> _Part:
     part, given, description = _Part(), set[int](), placing.description
     stored: list[Future[FrameRow]] = []
-    with FrameWriter(placing, workers=workers) as writer:
+    with FrameWriter(placing.store, placing, workers=workers) as writer:
         for unchecked in frames:
             frame = _checked(unchecked, given)
             given.add(frame.sequence)

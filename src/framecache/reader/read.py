@@ -15,9 +15,9 @@ from framecache.index import FrameRow
 from framecache.model import Color, Frame, Image
 from framecache.reader.fetch import FrameSource
 from framecache.reader.pipeline import ordered
+from framecache.store import is_remote
 
 _REMOTE_THREADS: Final = 16
-_LOCAL_SCHEMES: Final = ("file:", "memory:")
 _WINDOW_BYTES: Final = 128 * 2**20
 _ROWS_AT_ONCE: Final = 1024
 
@@ -116,7 +116,7 @@ def _rows(source: FrameSource, positions: Positions) -> Iterator[FrameRow]:
 def _threads(source: FrameSource) -> int:
     """One a core where reading costs CPU only; more where threads mostly wait for a network."""
     cores = len(os.sched_getaffinity(0))
-    return cores if source.store.url.startswith(_LOCAL_SCHEMES) else max(_REMOTE_THREADS, cores)
+    return max(_REMOTE_THREADS, cores) if is_remote(source.store) else cores
 
 
 def _ahead(source: FrameSource, positions: Positions, decoding: Decoding, threads: int) -> int:

@@ -1,6 +1,6 @@
 """Where blobs live. The only room that knows obstore."""
 
-from framecache.store.base import BlobExists, BlobInfo, BlobMissing, Store
+from framecache.store.base import BlobExists, BlobInfo, BlobMissing, Store, is_remote
 from framecache.store.blobfile import (
     BlobFile,
     BlobIdentity,
@@ -18,6 +18,7 @@ __all__ = [
     "BlobMissing",
     "Store",
     "identify_blob",
+    "is_remote",
     "normalised_url",
     "open_blob_file",
     "open_store",

@@ -126,6 +126,11 @@ class Store(Protocol):
         ...
 
 
+def is_remote(store: Store) -> bool:
+    """Whether a request mostly waits for a network, so that many at once pay."""
+    return not store.url.startswith(("file:", "memory:"))
+
+
 def check_key(key: str) -> str:
     """Return ``key`` unchanged if every store can hold it, and none would lead it elsewhere.
 

@@ -139,9 +139,11 @@ class Container:
     def shows(self, packet: VideoPacket) -> bool:
         """Whether the picture of a packet is meant to be shown, as far as the packet tells.
 
-        Edit lists leave pictures out, and some of VP8 and VP9 only serve later ones.
+        Edit lists leave pictures out, and VP8 has some that only serve later ones (RFC 6386,
+        9.1, show_frame); VP9 packs those into the packet of the next.
         """
-        return not packet.is_discard and not _is_hidden(packet, self.codec)
+        is_hidden = self.codec == "vp8" and not memoryview(packet)[0] & 0x10
+        return not (packet.is_discard or is_hidden)
 
     def seek(self, pts: int) -> None:
         """Go to a keyframe before ``pts``, or far from it: packets tell where one has landed."""
@@ -289,15 +291,3 @@ def ffmpeg_version() -> str:
 def _rank(stream: VideoStream) -> tuple[bool, int, int]:
     default = bool(stream.disposition & Disposition.default)
     return default, stream.width * stream.height, -stream.index
-
-
-def _is_hidden(packet: VideoPacket, codec: str) -> bool:
-    if codec not in ("vp8", "vp9"):
-        return False
-    head = memoryview(packet)[0]
-    if codec == "vp8":
-        return not head & 0x10  # RFC 6386, 9.1: show_frame
-    # VP9 bitstream 6.2: marker (2 bits), profile (2, and one more when both are set),
-    # show_existing_frame, frame_type, show_frame.
-    extra = 1 if head & 0x30 == 0x30 else 0  # noqa: PLR2004 - a bit mask
-    return not head & (0x08 >> extra) and not head & (0x02 >> extra)

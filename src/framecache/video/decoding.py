@@ -42,6 +42,8 @@ _PATIENCE: Final[dict[str, dict[str, str]]] = {
 }
 """Options of decoders, by codec, where there is damage."""
 
+_NO_PTS: Final = -(2**63)
+
 _CUT_SHORT: Final = "the file ends before it"
 _DAMAGED_PACKET: Final = "damaged: the file is cut short or corrupt inside it"
 
@@ -58,7 +60,8 @@ def decode(
 
     A frame is undecodable when the decoder produces none, when it says that parts of it are
     missing, or when a picture it is built on is damaged. Frames are good again from the next
-    keyframe on.
+    keyframe on. Damage that the decoder does not notice, which is common with HEVC and VP9,
+    cannot be told from a sound picture.
 
     The result does not depend on ``threads``. What FFmpeg makes of damage does, so that several
     work only where there is none: the decoder is told to stop at the first irregularity, and a
@@ -194,9 +197,6 @@ class _Decoding:
         pts = self._clock.tell(frame)
         ledger.sent(pts, key=frame.key_frame)
         ledger.came(pts, frame)
-
-
-_NO_PTS: Final = -(2**63)
 
 
 def _first(run: _Run) -> int:

@@ -131,19 +131,17 @@ class _Survey:
         """The PTS before which packets do not tell which pictures the decoder shows."""
         known = self.codec in _ONE_PICTURE_A_PACKET and self.is_progressive
         times = self.pts[self.shown]
-        if not known or self.is_damaged or len(np.unique(times)) < len(times):
+        keys = np.flatnonzero(self.key)
+        if not (known and len(keys)) or self.is_damaged or len(np.unique(times)) < len(times):
             return _NEVER
-        first, *others = [*np.flatnonzero(self.key).tolist(), *[len(self.pts)] * 2][:3]
-        # Pictures before the first keyframe, or shown before it though they come after it,
-        # need pictures that are not there. Some decoders show them all the same.
-        orphan = self.shown & (self.pts < self.pts[min(first, len(self.pts) - 1)])
-        orphan[:first] |= self.shown[:first]
-        if not orphan.any():
+        # Pictures shown before the first keyframe need others that are not there. Some decoders
+        # show them all the same.
+        doubtful = (times < self.pts[keys[0]]) | (times == _UNKNOWN)
+        if not doubtful.any():
             return _UNKNOWN
-        second = others[0]
-        if second == len(self.pts) or (self.pts[second:] == _UNKNOWN).any():
+        if len(keys) == 1 or (self.pts[keys[1] :] == _UNKNOWN).any():
             return _NEVER
-        return int(self.pts[second])
+        return int(self.pts[keys[1]])
 
     def names(self, displayed: dict[int, _Displayed]) -> bool:
         """Whether each displayed frame is the picture of exactly one packet, by its PTS."""
