@@ -77,7 +77,7 @@ def extract(timeline: Timeline, chunks: Sequence[Path]) -> None:
         TimeRemainingColumn(),
     )
     began = time.monotonic()
-    with Bar(*columns, console=console, transient=True) as bar:
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(timeline.timeline_id, total=None, rate=0.0)
 
         def show(progress: Progress) -> None:
@@ -91,13 +91,13 @@ def extract(timeline: Timeline, chunks: Sequence[Path]) -> None:
         report = timeline.extract(chunks, progress=show)
     if not report.chunks_extracted:
         console.print(
-            f"   [green]cache hit[/]: all {report.frame_count} frames of "
-            f"{report.chunks_cached} chunks are there already ({report.seconds:.3f} s)"
+            f"   [green]cache hit[/]: all {report.frame_count} frames are there already "
+            f"({report.seconds:.3f} s)"
         )
         return
     rate = report.frames_extracted / report.seconds
     console.print(
-        f"   {report.frames_extracted} frames of {report.chunks_extracted} chunks, "
+        f"   {report.frames_extracted} frames from {len(chunks)} video file(s), "
         f"{report.bytes_stored / 1e6:.1f} MB of JPEG, in {report.seconds:.2f} s: "
         f"[bold]{rate:.0f} frames/s[/]"
     )
