@@ -99,6 +99,12 @@ def test_a_video_of_which_nothing_can_be_decoded_is_refused() -> None:
         scan(bytes(data))
 
 
+def test_huge_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.container.MAX_PIXELS", 160 * 120 - 1)
+    with pytest.raises(BadChunk, match="160x120"):
+        scan(clip("h264.mp4").read_bytes())
+
+
 @pytest.mark.parametrize("container", ["flv", "nut", "mpeg", "y4m", "gif"])
 def test_other_containers_are_refused(container: str) -> None:
     path = made(f"other.{container}", lambda one: ffmpeg("-i", str(clip("h264.mp4")), str(one)))

@@ -250,6 +250,12 @@ def test_a_frame_in_which_the_file_ends_is_undecodable(name: str) -> None:
     assert undecodable(results) == [max(results)]
 
 
+def test_a_damaged_motion_jpeg_picture_is_noticed() -> None:
+    path = clip("mjpeg.mp4")
+    damaged = without_packet(path, 7, keep=0.5)
+    assert undecodable(decode(damaged)) == [int(scan(path).pts[7])]
+
+
 def without_packet(path: Path, which: int, *, keep: float) -> Path:
     """A copy in which only a share of the ``which``-th packet is kept; the rest is zeros."""
     import av  # noqa: PLC0415 - to find the bytes of a packet

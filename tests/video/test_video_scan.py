@@ -150,10 +150,22 @@ def test_codec_and_container_are_named(name: str, codec: str, container: str) ->
     assert (found.codec, found.container) == (codec, container)
 
 
-def test_where_packets_tell_only_one_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["h264-long.mp4", "hevc-long.mp4", "vp8.webm", "vp9-hidden.webm"])
+def test_where_packets_tell_only_one_picture_is_decoded(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sent = count_decoded_packets(monkeypatch)
-    scan(clip("h264-long.mp4"))
+    scan(clip(name))
     assert len(sent) < 20
+
+
+def test_decoding_may_begin_at_keyframes_that_nothing_leads() -> None:
+    for name in ("h264-long.mp4", "vp9.webm", "mjpeg.avi", "hevc-long.mp4"):
+        found = scan(clip(name))
+        assert found.is_entry.tolist() == found.is_key.tolist()
+    # In H.264's open groups, pictures that lead a keyframe are built on earlier ones.
+    found = scan(clip("h264-long-open.ts"))
+    assert 0 < found.is_entry.sum() < found.is_key.sum()
 
 
 def test_a_doubtful_beginning_is_decoded_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

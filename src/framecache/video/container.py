@@ -217,17 +217,20 @@ class Container:
             if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
         ]
         if not moving:
-            kinds = sorted({str(stream.type) for stream in self._av.streams}) or ["nothing"]
-            raise BadChunk(
-                f"{self._name} holds no video, only {' and '.join(kinds)}: {_READABLE}"
-                if not self._av.streams.video
-                else f"{self._name} holds no video, only cover art: {_READABLE}"
-            )
+            kinds = sorted({"cover art" if s.type == "video" else s.type for s in self._av.streams})
+            found = f"only {' and '.join(kinds)}" if kinds else "nor anything else"
+            raise BadChunk(f"{self._name} holds no video, {found}: {_READABLE}")
         # A stream of an unknown codec has no codec context, whatever its type says.
         known = [stream for stream in moving if bool(stream.codec_context)]
         if not known:
             raise BadChunk(f"{self._name} holds video of an unknown codec: {_READABLE}")
-        return max(known, key=_rank)
+        best = max(known, key=_rank)
+        if best.width * best.height > MAX_PIXELS:
+            raise BadChunk(
+                f"{self._name} has pictures of {best.width}x{best.height} pixels, more than the "
+                f"{MAX_PIXELS} that are decoded: give a smaller video"
+            )
+        return best
 
     def _demux(self) -> Iterator[VideoPacket]:
         packets = self._av.demux(self._stream)

@@ -1,0 +1,105 @@
+"""The ledger gives out what nothing bad can have gone into, and as soon as that is known."""
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+from framecache.video import Decoded
+from framecache.video.ledger import Ledger
+
+
+def frame(*, corrupt: bool = False) -> Any:  # noqa: ANN401 - stands in for PyAV's
+    return SimpleNamespace(is_corrupt=corrupt)
+
+
+class Story:
+    """A ledger, told of packets in the order of decoding: ``"I0 P4 B2"`` with keyframes I."""
+
+    def __init__(self, packets: str, *, floor: int = 0) -> None:
+        self._packets = [(kind[0], int(kind[1:])) for kind in packets.split()]
+        self._ledger = Ledger({pts for _, pts in self._packets}, floor=floor)
+
+    def send(self, *, failing: Iterable[int] = ()) -> "Story":
+        for kind, pts in self._packets:
+            self._ledger.sent(pts, key=kind == "I")
+            if pts in failing:
+                self._ledger.failed(pts, "decoder: refused")
+        return self
+
+    def come(self, *times: int, corrupt: Iterable[int] = ()) -> dict[int, bool]:
+        """What is given out when these pictures have come: whether each is good."""
+        for pts in times:
+            self._ledger.came(pts, frame(corrupt=pts in corrupt))
+        return self._settled()
+
+    def finish(self) -> dict[int, bool]:
+        self._ledger.finish()
+        return self._settled()
+
+    def _settled(self) -> dict[int, bool]:
+        return {item.pts: isinstance(item, Decoded) for item in self._ledger.settled()}
+
+
+def good(*times: int) -> dict[int, bool]:
+    return dict.fromkeys(times, True)
+
+
+def bad(*times: int) -> dict[int, bool]:
+    return dict.fromkeys(times, False)
+
+
+def test_a_picture_waits_for_those_decoded_before_it() -> None:
+    story = Story("I0 P4 B2 B1 B3").send()
+    assert story.come(0) == good(0)
+    assert story.come(1, 2, 3) == {}
+    assert story.come(4) == good(1, 2, 3, 4)
+
+
+def test_what_is_built_on_a_corrupt_picture_is_bad_though_it_came_earlier() -> None:
+    story = Story("I0 P4 B2 I8 P12").send()
+    assert story.come(0, 2, 4, corrupt=[4]) == good(0) | bad(2, 4)
+    assert story.come(8, 12) == good(8, 12)
+
+
+def test_what_is_built_on_a_lost_picture_is_bad() -> None:
+    story = Story("I0 P2 P4 P6 I8").send()
+    assert story.come(0, 2, 6, 8) == good(0, 2) | bad(4, 6) | good(8)
+
+
+def test_what_was_decoded_before_a_failure_stays_good() -> None:
+    story = Story("I0 P4 B2 P8 B6").send(failing=[8])
+    assert story.come(0, 2, 4) == good(0, 2, 4)
+    assert story.come(6) == {}
+    assert story.finish() == bad(6, 8)
+
+
+def test_damage_reaches_the_pictures_that_lead_the_next_keyframe_and_no_others() -> None:
+    story = Story("I0 P4 I8 B6 P12").send(failing=[4])
+    assert story.come(0, 6, 8, 12) == good(0) | bad(4, 6) | good(8, 12)
+
+
+def test_pictures_that_lead_a_keyframe_damage_none_that_follow_it() -> None:
+    story = Story("I0 P4 I8 B6 B7 P12").send(failing=[6])
+    assert story.come(0, 4, 7, 8, 12) == good(0, 4) | bad(6, 7) | good(8, 12)
+
+
+def test_pictures_before_the_floor_may_stay_away() -> None:
+    story = Story("I8 B6 P12", floor=8).send()
+    assert story.come(8, 12) == good(8, 12)
+
+
+def test_pictures_that_are_not_shown_may_stay_away() -> None:
+    ledger = Ledger({0, 2})
+    ledger.sent(0, key=True)
+    ledger.sent(1, key=False, shown=False)
+    ledger.sent(2, key=False)
+    ledger.came(0, frame())
+    ledger.came(2, frame())
+    assert ledger.is_clean
+    assert [item.pts for item in ledger.settled()] == [0, 2]
+
+
+def test_the_end_brings_what_was_held_back() -> None:
+    story = Story("I0 P4 B2").send()
+    assert story.come(0, 2) == good(0)
+    assert story.finish() == bad(2, 4)
