@@ -230,6 +230,11 @@ def _subject(key: str) -> str:
     return repr(key) if key else "its blobs"
 
 
+def is_without_folder(error: BaseException | None) -> bool:
+    """Whether a write on local disk failed because the folder it goes into is not there."""
+    return isinstance(error, CAUGHT) and _errno(error) == errno.ENOENT
+
+
 def _errno(error: Exception) -> int | None:
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno

@@ -3,7 +3,7 @@
 import builtins
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,7 @@ from framecache.store.base import (
     check_prefix,
     check_range,
 )
-from framecache.store.faults import CAUGHT, Action, is_out_of_range, translate
+from framecache.store.faults import CAUGHT, Action, is_out_of_range, is_without_folder, translate
 from framecache.store.urls import Location, parse
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _BATCH: Final = 1000
 # A larger blob is uploaded in parts, each with the deadline of a request.
 _PART_SIZE_BYTES: Final = 16 << 20
+_WRITES_DESPITE_DELETES: Final = 100
 
 
 def open_store(url: str) -> Store:
@@ -238,6 +239,14 @@ class LocalStore(ObjectStore):
         super().__init__(location, folder="")
         self._root = Path(location.path)
 
+    def put(self, key: str, data: bytes) -> None:
+        """See `Store.put`."""
+        _despite_deletes(lambda: super(LocalStore, self).put(key, data))
+
+    def create(self, key: str, data: bytes) -> None:
+        """See `Store.create`."""
+        _despite_deletes(lambda: super(LocalStore, self).create(key, data))
+
     def list_folders(self, prefix: str) -> builtins.list[str]:
         """See `Store.list_folders`."""
         # A writer that was killed leaves folders that hold no blob, as no other store can.
@@ -280,6 +289,21 @@ class LocalStore(ObjectStore):
 
 
 _NOTHING: Final = MemoryStore()
+
+
+def _despite_deletes(write: Callable[[], None]) -> None:
+    """Write again when the folder went between being made and being written to.
+
+    A delete that takes a folder's last blob takes the folder along. Each such failure means that
+    a delete has been carried out, so a bounded number of writers and deleters ends it soon.
+    """
+    for _ in range(_WRITES_DESPITE_DELETES):
+        try:
+            return write()
+        except StoreUnavailable as error:
+            if not is_without_folder(error.__cause__):
+                raise
+    return write()
 
 
 def _etag(meta: "ObjectMeta") -> str:
