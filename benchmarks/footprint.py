@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+# VmHWM, because ru_maxrss begins with the size of the process that started this one.
 READ_ALL = """
-import resource, sys
+import re, sys
 from framecache import FrameCache
 timeline = FrameCache(sys.argv[1]).timeline("long")
 frames = sum(1 for _ in timeline.frames())
-print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+with open("/proc/self/status") as status:
+    print(frames, int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read())[1]) / 1024)
 """
 
 IMPORT = """

@@ -54,7 +54,11 @@ def delete(store: Store, timeline_id: str) -> Removal:
 
 
 def sweep_older(store: Store, description: Description) -> Removal:
-    """Remove the index parts of older epochs, and the frames beyond the new last one."""
+    """Remove the index parts of older epochs, and the frames beyond the new last one.
+
+    To be called before the new epoch is filled: another program may then append to it, and its
+    frames lie beyond, too.
+    """
     index = _remove_older_index(store, description)
     beyond = _frames(store, description.timeline_id, first=description.frame_count)
     return index + _remove(store, beyond)

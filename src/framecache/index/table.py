@@ -258,9 +258,10 @@ class Index:
 
         try:
             # With page checksums a flipped bit is an error, not another number.
-            table = pq.read_table(
-                pa.BufferReader(body), columns=list(_COLUMNS), page_checksum_verification=True
-            )
+            # On one thread: Arrow's own threads may let go of a buffer while Python ends, which
+            # aborts the process.
+            file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
+            table = file.read(columns=list(_COLUMNS), use_threads=False)
             return cls(table.cast(_schema().with_metadata(table.schema.metadata)))
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise CorruptFrame(

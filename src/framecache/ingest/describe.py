@@ -113,7 +113,7 @@ def describe_append(
         new = [
             position
             for position, chunk in enumerate(chunks)
-            if not any(chunk.is_video_of(entry) for entry in current.chunks)
+            if not any(chunk.url == entry.url for entry in current.chunks)
         ]
         return _extended(current, scans.of(new))
 

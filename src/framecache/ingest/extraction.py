@@ -1,6 +1,7 @@
 """Extraction: decode every chunk once, store its frames, commit its index part."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from framecache.store import BlobFile, Store, open_blob_file
 from framecache.sweep import sweep_older
 
 _FRAMES_BETWEEN_EPOCH_CHECKS: Final = 256
+_MOST_INDEX_FILES: Final = 16
 
 
 def extract(
@@ -52,7 +54,7 @@ def extract(
     described = describe_extraction(store, timeline_id, identified, settings)
     entries = described.description.chunks[: len(identified)]
     run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    return run.fill(entries, began)
+    return run.fill(entries, began, most_index_files=1)
 
 
 def append(
@@ -74,10 +76,11 @@ def append(
     entries = [
         entry
         for entry in described.description.chunks
-        if any(chunk.is_video_of(entry) for chunk in identified)
+        if any(chunk.url == entry.url for chunk in identified)
     ]
     run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    return run.fill(entries, began)
+    # Writing all rows anew for each small append would take quadratic time and room.
+    return run.fill(entries, began, most_index_files=_MOST_INDEX_FILES)
 
 
 def rebuild(
@@ -93,7 +96,7 @@ def rebuild(
     described = describe_rebuild(store, timeline_id, alter)
     entries = described.description.chunks
     run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    return run.fill(entries, began)
+    return run.fill(entries, began, most_index_files=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +139,18 @@ class _Run:
         """The timeline as it was agreed on."""
         return self.described.description
 
-    def fill(self, entries: Sequence[ChunkEntry], began: float) -> ExtractReport:
-        """Extract what is missing of ``entries``, several chunks at once, and report."""
-        results = self._extract_all(entries) if entries else []
-        self._compact_when_complete()
+    def fill(
+        self, entries: Sequence[ChunkEntry], began: float, *, most_index_files: int
+    ) -> ExtractReport:
+        """Extract what is missing of ``entries``, several chunks at once, and report.
+
+        Once the timeline is complete, and more index files than ``most_index_files`` would have
+        to be read to open it, they are compacted into one.
+        """
         if self.described.replaces_leftovers:
             sweep_older(self.store, self.description)
+        results = self._extract_all(entries) if entries else []
+        self._compact_when_complete(most_index_files)
         return ExtractReport(
             timeline_id=self.description.timeline_id,
             chunks_extracted=sum(not result.was_committed for result in results),
@@ -200,7 +209,7 @@ class _Run:
         scan = self.described.scans.get(entry.url) or video.scan(file, name=entry.url)
         planned = plan(entry, scan, self.description.settings.sampling)
         part = PartBuilder()
-        stored: list[Future[FrameRow]] = []
+        stored: deque[Future[FrameRow]] = deque()
         items = video.decode(file, scan, planned.pts, name=entry.url, threads=threads)
         slots = self._slots(entry, planned)
         for position, (slot, item) in enumerate(zip(slots, items, strict=True)):
@@ -212,6 +221,8 @@ class _Run:
             else:
                 encode = partial(_encode, item, self.description.settings.jpeg)
                 stored.append(writer.submit(slot, encode))
+            while stored and stored[0].done():
+                part.add(stored.popleft().result())
         for future in stored:
             part.add(future.result())
         return part
@@ -228,11 +239,11 @@ class _Run:
             key = keys.frame(timeline_id, sequence)
             yield Slot(sequence, entry.chunk_id, pts, timestamp, duration, key)
 
-    def _compact_when_complete(self) -> None:
+    def _compact_when_complete(self, most_index_files: int) -> None:
         compaction = self.description.compaction
         covered = compaction.parts if compaction else ()
         files = len(set(self.description.parts) - set(covered)) + bool(covered)
-        if files <= 1:
+        if files <= most_index_files:
             return
         snapshot = load(self.store, self.description)
         if snapshot.is_complete:

@@ -92,6 +92,9 @@ class Container:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # The generator refers back to this object, which would keep the decoder, its threads and
+        # its pictures until the garbage collector comes by.
+        self._packets = iter(())
         self._av.close()
 
     @property

@@ -2,14 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideDataContainer
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
@@ -182,8 +181,9 @@ def _orientation(frame: VideoFrame) -> tuple[bool, int]:
     The display matrix (ISO/IEC 14496-12, 6.2.2) takes the pixel (x, y) of the frame to
     (a·x + c·y, b·x + d·y) on the screen, with y pointing down.
     """
-    # PyAV's stubs know of one key only.
-    matrix = cast("Mapping[str, SideData]", frame.side_data).get("DISPLAYMATRIX")
+    # Not frame.side_data: that refers back to the frame, which would keep whole pictures until
+    # the garbage collector comes by.
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
     if matrix is None:
         return False, 0
     a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
