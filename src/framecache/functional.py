@@ -7,6 +7,7 @@ import base64
 import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Final, TypedDict
 
 from framecache import jpeg
@@ -15,6 +16,7 @@ from framecache.model import Frame, JpegSettings
 from framecache.timeline import Timeline
 
 _DEFAULT_BUCKET: Final = "mpr"
+_STORE_VARIABLES: Final = ("AWS_", "AZURE_", "GOOGLE_")
 
 
 class EncodedFrame(TypedDict):
@@ -92,8 +94,9 @@ def frames_to_b64(frames: Iterable[Frame], quality: int = 75) -> list[EncodedFra
 
 def _timeline(timeline_id: str) -> Timeline:
     url = os.environ.get("FRAMECACHE_URL") or _bucket_url()
-    settings = tuple(sorted((k, v) for k, v in os.environ.items() if k.startswith("AWS_")))
-    return _cache(url, settings, os.getpid()).timeline(timeline_id)
+    names = sorted(name for name in os.environ if name.startswith(_STORE_VARIABLES))
+    settings = tuple((name, os.environ[name]) for name in names)
+    return _cache(url, settings, Path.cwd()).timeline(timeline_id)
 
 
 def _bucket_url() -> str:
@@ -101,11 +104,8 @@ def _bucket_url() -> str:
 
 
 @lru_cache(maxsize=8)
-def _cache(url: str, _settings: tuple[tuple[str, str], ...], _process: int) -> FrameCache:
-    """One client, with its connections, for all calls under the same environment.
-
-    Not shared across a fork: the store's client does not survive one.
-    """
+def _cache(url: str, _settings: tuple[tuple[str, str], ...], _folder: Path) -> FrameCache:
+    """One client, with its connections, for all calls in the same environment and folder."""
     return FrameCache(url)
 
 

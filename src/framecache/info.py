@@ -70,7 +70,7 @@ def extent(snapshot: Snapshot) -> str:
     index = snapshot.index
     if not len(index):
         return "nothing of it is cached; extract it first"
-    end = float(index.timestamp[-1] + index.duration[-1])
+    end = timeline_info("", "", snapshot).duration_seconds
     return (
         f"it has {len(index)} frames, {index.sequence[0]} to {index.sequence[-1]}, "
         f"{index.timestamp[0]:.3f} s to {end:.3f} s"

@@ -148,7 +148,7 @@ def overlay(timeline_id: str, job_id: str, stage: str, sequence: int, name: str)
 def parse_overlay(key: str) -> tuple[int, str] | None:
     """The sequence and name an overlay's key holds, or None for any other key."""
     match = _OVERLAY_NAME.fullmatch(key.rpartition("/")[2])
-    return (int(match[1]), match[2]) if match else None
+    return (int(match[1]), match[2]) if match and is_id(match[2]) else None
 
 
 def _shown(value: object) -> str:

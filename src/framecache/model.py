@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -41,7 +42,7 @@ class Chunk:
 
     url: str
     """A local path, or the URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
-    start_seconds: float | None = None
+    start_seconds: float | Fraction | None = None
     """Where it starts on the timeline; None: where the chunk before it ends."""
 
 

@@ -1,10 +1,12 @@
 """Which instants of a timeline become frames. Pure, and exact: integers and fractions only."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import lcm
-from typing import Any
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -79,9 +81,10 @@ def choose(
     if fps is not None:
         return AtRate(_rate(fps))
     if every is not None:
-        if type(every) is not int or every < 1:
+        n = _whole(every)
+        if n < 1:
             raise InvalidValue(f"every is a whole number from 1, not {every!r}")
-        return EveryFrame() if every == 1 else EveryNth(every)
+        return EveryFrame() if n == 1 else EveryNth(n)
     return Keyframes() if keyframes else EveryFrame()
 
 
@@ -115,7 +118,8 @@ def select(
             return np.arange(-first_source_frame % n, len(elapsed), n, dtype=np.int64)
         case AtRate(rate):
             instants = _instants_before([*elapsed.tolist(), duration], time_base, start, rate)
-            return np.flatnonzero(np.diff(np.asarray(instants, dtype=np.int64)) > 0)
+            kept = [n for n, (now, then) in enumerate(pairwise(instants)) if now < then]
+            return np.array(kept, dtype=np.int64)
 
 
 def to_json(sampling: Sampling) -> dict[str, Any]:
@@ -154,6 +158,14 @@ def _instants_before(
     denominator = lcm(offset.denominator, unit.denominator)
     offset_scaled, unit_scaled = int(offset * denominator), int(unit * denominator)
     return [-(-(offset_scaled + ticks * unit_scaled) // denominator) for ticks in elapsed]
+
+
+def _whole(value: object) -> int:
+    """An int or what numpy has instead; -1 for anything else."""
+    try:
+        return -1 if isinstance(value, bool) else operator.index(cast("SupportsIndex", value))
+    except TypeError:
+        return -1
 
 
 def _rate(fps: float | str | Fraction) -> Fraction:

@@ -59,8 +59,11 @@ def sweep_older(store: Store, description: Description) -> Removal:
     To be called before the new epoch is filled: another program may then append to it, and its
     frames lie beyond, too.
     """
-    index = _remove_older_index(store, description)
-    beyond = _frames(store, description.timeline_id, first=description.frame_count)
+    latest = current_description(store, description.timeline_id)
+    if latest is None or latest.epoch != description.epoch:
+        return Removal(0, 0)
+    index = _remove_older_index(store, latest)
+    beyond = _frames(store, latest.timeline_id, first=latest.frame_count)
     return index + _remove(store, beyond)
 
 

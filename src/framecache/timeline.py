@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,10 @@ class Timeline:
         self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
         self._store = store
         self._known: FrameSource | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process looks for itself."""
+        return vars(self) | {"_known": None}
 
     def __repr__(self) -> str:
         return f"<Timeline {self.timeline_id} in {self._store.url}>"
@@ -144,6 +148,8 @@ class Timeline:
             InvalidValue: an image that is not ``(H, W, 3)`` uint8, or numbers no frame can have.
             SettingsConflict: another quality, or another picture under a cached sequence.
         """
+        if isinstance(frames, Frame):
+            raise InvalidValue("write takes several frames: give a list, even of one")
         self._known = None
         settings = Settings(jpeg=JpegSettings(quality))
         return ingest.write(
@@ -417,7 +423,12 @@ class Timeline:
 def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
     if isinstance(chunks, str | os.PathLike | Chunk):
         chunks = [chunks]
-    return [chunk if isinstance(chunk, Chunk) else Chunk(os.fspath(chunk)) for chunk in chunks]
+    try:
+        return [chunk if isinstance(chunk, Chunk) else Chunk(os.fspath(chunk)) for chunk in chunks]
+    except TypeError as error:
+        raise InvalidValue(
+            f"chunks are paths, URLs or Chunk objects, or several of them: {error}"
+        ) from error
 
 
 def _as_workers(workers: int | None) -> int:

@@ -1,7 +1,9 @@
 """Any wanted frames of a video are decoded, the same ones whatever the circumstances."""
 
+import gc
 import hashlib
 import itertools
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -291,3 +293,23 @@ def test_every_frame_of_a_real_clip_is_decoded(name: str) -> None:
 
 def decimated(times: Iterable[int]) -> list[int]:
     return list(times)[::10]
+
+
+def test_decoding_leaves_nothing_to_the_garbage_collector() -> None:
+    def decode_all() -> None:
+        with clip("h264.mp4").open("rb") as file:
+            found = video.scan(file, name="clip")
+            for item in video.decode(file, found, found.pts, name="clip", threads=2):
+                assert isinstance(item, video.Decoded)
+                item.picture()
+
+    decode_all()
+    gc.collect()
+    gc.disable()
+    try:
+        threads = len(os.listdir("/proc/self/task"))
+        decode_all()
+        assert gc.collect() == 0
+        assert len(os.listdir("/proc/self/task")) <= threads
+    finally:
+        gc.enable()

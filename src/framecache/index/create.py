@@ -34,6 +34,6 @@ def create_once(store: Store, key: str, body: bytes) -> bytes:
         except BlobMissing:
             continue
     raise StoreUnavailable(
-        f"{store.url} neither creates {key} nor has it, after {_ATTEMPTS} attempts: "
-        f"try again, or run 'framecache doctor'"
+        f"{store.url} neither creates {key} nor has it, after {_ATTEMPTS} attempts; "
+        f"try again, or run 'framecache doctor'. The last answer: {failure}"
     ) from failure

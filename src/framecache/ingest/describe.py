@@ -256,4 +256,4 @@ def _placing(start_is_given: bool) -> str:  # noqa: FBT001 -- private, and the w
 
 
 def _as_given(entry: ChunkEntry) -> Chunk:
-    return Chunk(entry.url, float(entry.start) if entry.start_is_given else None)
+    return Chunk(entry.url, entry.start if entry.start_is_given else None)

@@ -18,6 +18,7 @@ from framecache.store import open_blob_file
 from framecache.video import VideoScan
 
 _CONCURRENT_SCANS: Final = 8
+_MOST_SECONDS: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,9 @@ def start_of(chunk: Chunk) -> Fraction | None:
         return None
     try:
         start = Fraction(str(chunk.start_seconds))
-    except ValueError:
+    except (ValueError, ZeroDivisionError):
         start = Fraction(-1)
-    if start < 0:
+    if not 0 <= start < _MOST_SECONDS:
         raise InvalidValue(
             f"start_seconds of {chunk.url} is a time from 0 on, not {chunk.start_seconds!r}"
         )

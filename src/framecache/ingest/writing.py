@@ -204,7 +204,7 @@ def _timestamp(frame: Frame) -> float:
     try:
         # A text that reads as a number is a mistake elsewhere.
         timestamp = math.nan if isinstance(given, str | bytes) else float(frame.timestamp)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         timestamp = math.nan
     if not math.isfinite(timestamp):
         raise InvalidValue(

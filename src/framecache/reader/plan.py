@@ -72,7 +72,7 @@ def check_seconds(seconds: float) -> float:
     """Return a time on the timeline unchanged, if it is one; else raise InvalidValue."""
     try:
         is_time = not isinstance(seconds, bool) and math.isfinite(seconds)
-    except TypeError:
+    except (TypeError, OverflowError):
         is_time = False
     if not is_time:
         raise InvalidValue(f"a time on the timeline is a number of seconds, not {seconds!r}")

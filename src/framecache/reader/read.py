@@ -20,6 +20,7 @@ from framecache.store import is_remote
 _REMOTE_THREADS: Final = 16
 _WINDOW_BYTES: Final = 128 * 2**20
 _ROWS_AT_ONCE: Final = 1024
+_PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
 
 Positions = npt.NDArray[np.int64]
 
@@ -122,6 +123,7 @@ def _threads(source: FrameSource) -> int:
 def _ahead(source: FrameSource, positions: Positions, decoding: Decoding, threads: int) -> int:
     """How many decoded frames may wait for the consumer: few when they are large."""
     index = source.snapshot.index
-    pixels = int((index.width.astype(np.int64) * index.height)[positions].max(initial=1))
+    known = int((index.width.astype(np.int64) * index.height)[positions].max(initial=0))
+    pixels = known or _PIXELS_WHEN_UNKNOWN
     frame_bytes = pixels * (3 if decoding.color == "rgb" else 1) * decoding.scale**2
     return int(max(2, min(4 * threads, _WINDOW_BYTES // max(1, frame_bytes))))

@@ -148,6 +148,17 @@ def check_key(key: str) -> str:
     )
 
 
+def check_listed(key: str) -> str:
+    """Return ``key`` unchanged if it stays in its store: the name may be any a listing gave.
+
+    Raises:
+        InvalidValue: it is absolute, empty, or has ``.`` or ``..`` among its segments.
+    """
+    if {"", ".", ".."}.isdisjoint(key.split("/")):
+        return key
+    raise InvalidValue(f"{key[:_SHOWN_CHARACTERS]!r} cannot be the key of a listed blob")
+
+
 def check_prefix(prefix: str) -> str:
     """Return ``prefix`` without a trailing slash, if it can name a folder of a store.
 

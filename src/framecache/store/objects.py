@@ -19,10 +19,12 @@ from framecache.store.base import (
     BlobMissing,
     Store,
     check_key,
+    check_listed,
     check_prefix,
     check_range,
 )
 from framecache.store.faults import CAUGHT, Action, is_out_of_range, is_without_folder, translate
+from framecache.store.forks import refuse_after_fork
 from framecache.store.urls import Location, parse
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ class ObjectStore(ABC):
         """See `Store.delete`."""
         count = 0
         remaining = iter(keys)
-        while batch := [check_key(key) for key in itertools.islice(remaining, _BATCH)]:
+        while batch := [check_listed(key) for key in itertools.islice(remaining, _BATCH)]:
             self._delete(batch)
             count += len(batch)
         return count
@@ -171,8 +173,13 @@ class ObjectStore(ABC):
         key = meta["path"].removeprefix(self._folder)
         return BlobInfo(key, size_bytes=meta["size"], etag=_etag(meta))
 
+    def __reduce__(self) -> tuple[Callable[[str], Store], tuple[str]]:
+        """Another process opens the store by its URL, with its own connections."""
+        return open_store, (self.url,)
+
     @contextmanager
     def _translated(self, action: Action, key: str) -> Iterator[None]:
+        refuse_after_fork(self.url)
         try:
             yield
         except CAUGHT as error:

@@ -46,7 +46,7 @@ def parse(url: str) -> Location:
     Raises:
         InvalidValue: it names no bucket, or a kind of store framecache does not read.
     """
-    if not url or "\0" in url:
+    if not url or "\0" in url or not _is_encodable(url):
         raise InvalidValue(f"{_shown(url)} is no place for blobs: give {_ACCEPTED}or a local path")
     match = _URL.fullmatch(url)
     if match is None:
@@ -65,7 +65,10 @@ def parse(url: str) -> Location:
             f"{_shown(url)} names no bucket: after {scheme}:// comes a name of 1 to 222 letters, "
             f"digits, '.', '_' or '-'"
         )
-    return Location(cast("Scheme", scheme), bucket, path.strip("/"))
+    path = path.strip("/")
+    if path and not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise InvalidValue(f"{_shown(url)} has an empty, '.' or '..' part: no key has such")
+    return Location(cast("Scheme", scheme), bucket, path)
 
 
 def _file(url: str, rest: str) -> Location:
@@ -83,6 +86,15 @@ def _local(path: str) -> Location:
     except RuntimeError as error:
         raise InvalidValue(f"{_shown(path)}: there is no such user's home folder") from error
     return Location("file", "", os.path.abspath(expanded))  # noqa: PTH100 - resolve() follows links
+
+
+def _is_encodable(url: str) -> bool:
+    """Whether it is text, and not bytes of a file name that are no text."""
+    try:
+        url.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shown(url: str) -> str:

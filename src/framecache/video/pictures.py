@@ -183,7 +183,7 @@ def _orientation(frame: VideoFrame) -> tuple[bool, int]:
     """
     # Not frame.side_data: that refers back to the frame, which would keep whole pictures until
     # the garbage collector comes by.
-    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # not in the stubs
     if matrix is None:
         return False, 0
     a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
