@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,3 +164,17 @@ def test_making_a_handle_makes_no_request(local_url: str) -> None:
     assert (handle.timeline_id, handle.job_id, handle.stage) == ("t", "j", "s")
     assert "t" in repr(handle)
     assert store.requests == []
+
+
+@pytest.mark.parametrize("name", ["overlays/j/s/1_é.png", "frames/x é.jpg", "frames/a b#1.txt"])
+def test_what_others_put_beside_the_frames_does_not_keep_a_timeline_from_being_deleted(
+    local_url: str, name: str
+) -> None:
+    timeline = FrameCache(local_url).timeline("t")
+    timeline.overlays(job_id="j", stage="s").save(1, {"mine": np.zeros((4, 4), np.uint8)})
+    path = Path(local_url) / "cache" / "timelines" / "t" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    assert set(timeline.overlays(job_id="j", stage="s").load(1)) == {"mine"}
+    timeline.delete()
+    assert not path.exists()

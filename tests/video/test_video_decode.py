@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import itertools
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -307,9 +306,9 @@ def test_decoding_leaves_nothing_to_the_garbage_collector() -> None:
     gc.collect()
     gc.disable()
     try:
-        threads = len(os.listdir("/proc/self/task"))
+        threads = len(list(Path("/proc/self/task").iterdir()))
         decode_all()
         assert gc.collect() == 0
-        assert len(os.listdir("/proc/self/task")) <= threads
+        assert len(list(Path("/proc/self/task").iterdir())) <= threads
     finally:
         gc.enable()

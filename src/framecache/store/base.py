@@ -120,6 +120,8 @@ class Store(Protocol):
     def delete(self, keys: Iterable[str]) -> int:
         """Delete blobs, in batches; those that are not there are fine.
 
+        Keys may be any that `list` gave, those of other programs' blobs included.
+
         Returns:
             How many keys were given.
         """

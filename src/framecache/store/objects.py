@@ -290,9 +290,10 @@ class LocalStore(ObjectStore):
     def _exists(self) -> bool:
         if self._root.is_dir():
             return True
-        if self._root.exists():
+        # Another program may make the folder between the two looks.
+        if self._root.exists() and not self._root.is_dir():
             raise StoreUnavailable(f"{self._root} is a file, not a folder. Give another one")
-        return False
+        return self._root.is_dir()
 
 
 _NOTHING: Final = MemoryStore()

@@ -96,12 +96,16 @@ class StoreConformance:
             lambda: store.put(key, b"x"),
             lambda: store.create(key, b"x"),
             lambda: store.head(key),
-            lambda: store.delete([key]),
         ]
         for request in requests:
             with pytest.raises(InvalidValue):
                 request()
         assert list(store.list("")) == []
+
+    @pytest.mark.parametrize("key", ["", "/a", "a/../b", "..", "a//b", "./a"])
+    def test_a_key_that_no_listing_gives_is_not_deleted(self, store: Store, key: str) -> None:
+        with pytest.raises(InvalidValue):
+            store.delete([key])
 
     @pytest.mark.parametrize("prefix", ["/", "..", "a/../..", "/etc", "a//", "ä"])
     def test_a_bad_prefix_is_refused(self, store: Store, prefix: str) -> None:
