@@ -164,7 +164,9 @@ class _Run:
 
     def _extract_all(self, entries: Sequence[ChunkEntry]) -> list[_ChunkResult]:
         decoders = min(len(entries), self.workers)
-        threads = max(1, self.workers // decoders)
+        # Decoding takes a third of the work. More threads for it would only have more pictures
+        # under way at once than the caches of the cores hold.
+        threads = max(1, self.workers // decoders // 2)
         with (
             FrameWriter(self.store, self._store_frame, workers=self.workers) as writer,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,

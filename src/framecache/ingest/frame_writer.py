@@ -12,7 +12,7 @@ from framecache.ingest.encode import EncodedFrame
 from framecache.store import Store, is_remote
 
 _UPLOADS_AT_ONCE: Final = 16
-_PICTURES_A_WORKER: Final = 3
+_PICTURES_WAITING: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class FrameWriter:
         self._store_frame = store_frame
         threads = workers + (_UPLOADS_AT_ONCE if is_remote(store) else 0)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="framecache-write")
-        self._pictures = Semaphore(_PICTURES_A_WORKER * workers)
+        self._pictures = Semaphore(2 * workers + _PICTURES_WAITING)
         self._failure: BaseException | None = None
 
     def submit(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> "Future[FrameRow]":
