@@ -12,7 +12,7 @@ from framecache.ingest.encode import EncodedFrame
 from framecache.store import Store, is_remote
 
 _UPLOADS_AT_ONCE: Final = 16
-_PICTURES_WAITING: Final = 12
+_PICTURES_WAITING: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
