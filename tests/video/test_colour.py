@@ -89,14 +89,15 @@ def encode_tagged(path: Path, source: str, matrix: Matrix, *, full: bool, pixels
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
 @pytest.mark.parametrize("source", ["bikes.mp4", "bigbuckbunny.mp4"])
-def test_colours_are_within_one_level_of_the_reference(
+def test_colours_are_within_one_level_of_the_reference_or_what_a_jpeg_of_grain_loses(
     source: str, matrix: Matrix, *, full: bool, pixels: str
 ) -> None:
     path = tagged_clip(source, matrix, full=full, pixels=pixels)
     references = zscaled(path, matrix, full=full)
     for picture, reference in zip(frames_of(path), references, strict=True):
         assert (picture.matrix, picture.full_range) == (matrix, full)
-        assert error(stored(picture), reference) <= max(1.0, lost_in_jpeg(reference) + 0.1)
+        grain = max(1.0, lost_in_jpeg(reference) + 0.1) if source == "bigbuckbunny.mp4" else 1.0
+        assert error(stored(picture), reference) <= grain
 
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
