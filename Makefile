@@ -31,6 +31,11 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> pytest"
 	@.venv/bin/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
+.PHONY: torture
+torture: .venv/dev clips ## Try the proofs of docs/reliability.md far more often; takes hours
+	@scripts/install-test-tools.sh
+	@.venv/bin/python -m pytest tests/proofs --proofs long $(PYTEST_ARGS)
+
 # import-linter's cache keeps what it once took an import for, even when a module of that name
 # has come since; without it the check takes a third of a second.
 .PHONY: lint

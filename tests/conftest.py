@@ -14,14 +14,41 @@ import boto3
 import pytest
 from hypothesis import settings
 
+from proving import Proof
+
 # How long an example takes says nothing on a shared machine.
 settings.register_profile("framecache", deadline=None)
 settings.load_profile("framecache")
 
+
+_FIGURES = pytest.StashKey[dict[str, str]]()
 _CEPH_SCRIPT = str(Path(__file__).parents[1] / "scripts" / "ceph-rgw.sh")
 _ACCESS_KEY = "test"
 _SECRET_KEY = "testsecret"
 _REGION = "us-east-1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the size of the proofs, which lie in ``tests/proofs``."""
+    parser.addoption("--proofs", choices=("short", "long"), default="short")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show what the proofs counted."""
+    if figures := config.stash.get(_FIGURES, {}):
+        terminalreporter.section(f"proofs ({config.getoption('--proofs')})")
+        for name, shown in figures.items():
+            terminalreporter.write_line(f"{name.removeprefix('test_')}: {shown}")
+
+
+@pytest.fixture
+def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
+    """The size of this run's proofs, and a place for their figures."""
+    proof = Proof(is_long=request.config.getoption("--proofs") == "long")
+    yield proof
+    request.config.stash.setdefault(_FIGURES, {})[request.node.name] = str(proof)
 
 
 @pytest.fixture(

@@ -1,0 +1,24 @@
+"""Proofs: what may never happen, tried many times; ``--proofs long`` tries far more often."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Proof:
+    """How much one proof is to do, and what it found."""
+
+    is_long: bool
+    figures: dict[str, object] = field(default_factory=dict)
+
+    def size(self, *, short: int, long: int) -> int:
+        """How many times to try."""
+        return long if self.is_long else short
+
+    def found(self, **figures: object) -> None:
+        """Have numbers shown when all tests are done."""
+        self.figures.update(figures)
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{name.replace('_', ' ')} {figure}" for name, figure in self.figures.items()
+        )
