@@ -12,11 +12,15 @@ from framecache.errors import InvalidId, InvalidValue
 
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ROOT: Final = "cache/timelines/"
+COMPACTION: Final = "timeline"
+"""In the place of a part's name: all parts."""
 _MOST_SEQUENCES: Final = 10**15
 
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
 _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
 _DESCRIPTION_NAME: Final = re.compile(r"([0-9]{8})\.json")
+_INDEX_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
+_CLAIM_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
 _SHOWN_CHARACTERS: Final = 40
 
 
@@ -126,7 +130,30 @@ def index_part(timeline_id: str, *, epoch: str, part: str, generation: int = 0) 
 
 def compacted_index(timeline_id: str, *, epoch: str, number: int) -> str:
     """All committed parts of an epoch in one file."""
-    return f"{epoch_prefix(timeline_id, epoch)}timeline-{number}.parquet"
+    return f"{epoch_prefix(timeline_id, epoch)}{COMPACTION}-{number}.parquet"
+
+
+def parse_index(key: str) -> tuple[str, int] | None:
+    """The part (``timeline``: all of them) and number an index file's key holds, or None."""
+    match = _INDEX_NAME.fullmatch(key.rpartition("/")[2])
+    return (match[1], int(match[2])) if match else None
+
+
+def claims_prefix(timeline_id: str, epoch: str | None = None) -> str:
+    """Where the claims of all epochs, or of one, lie."""
+    prefix = f"{timeline_prefix(timeline_id)}claims/"
+    return prefix if epoch is None else f"{prefix}{epoch}/"
+
+
+def claim(timeline_id: str, *, epoch: str, part: str, number: int) -> str:
+    """The ``number``-th sign of life of whoever is making an index part."""
+    return f"{claims_prefix(timeline_id, epoch)}{part}-{number}.json"
+
+
+def parse_claim(key: str) -> tuple[str, int] | None:
+    """The part and number a claim's key holds, or None for any other key."""
+    match = _CLAIM_NAME.fullmatch(key.rpartition("/")[2])
+    return (match[1], int(match[2])) if match else None
 
 
 def overlays_prefix(timeline_id: str, job_id: str | None = None, stage: str | None = None) -> str:

@@ -6,9 +6,12 @@ is made by the functions here and stored by :mod:`framecache.index`.
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final, Literal, Self
+
+import google_crc32c
 
 from framecache import keys, sampling
 from framecache._version import __version__
@@ -17,6 +20,7 @@ from framecache.model import JpegSettings
 from framecache.sampling import EveryFrame, Sampling
 
 FORMAT: Final = 1
+_SEAL: Final = "crc32c"
 Layout = Literal["objects"]
 
 
@@ -89,6 +93,8 @@ class Description:
     written_parts: tuple[str, ...] = ()
     """Index parts of frames that programs wrote, oldest first."""
     compaction: Compaction | None = None
+    generations: Mapping[str, int] = field(default_factory=dict)
+    """Of each index part that was repaired, the generation that counts; 0 of all others."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -100,6 +106,15 @@ class Description:
         """Sampled frames of all chunks; frames that programs wrote are not counted."""
         return self.chunks[-1].stop_sequence if self.chunks else 0
 
+    def index_key(self, part: str) -> str:
+        """The key of the index part that counts."""
+        return keys.index_part(
+            self.timeline_id,
+            epoch=self.epoch,
+            part=part,
+            generation=self.generations.get(part, 0),
+        )
+
     def next_version(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
         """The following version, with ``changes``, ready to be stored."""
         return replace(self, version=self.version + 1, write_id=new_write_id(), **changes)
@@ -107,7 +122,13 @@ class Description:
     def next_epoch(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
         """The following version as the start of a new epoch, in which nothing is committed."""
         return self.next_version(
-            **{"epoch": _epoch_after(self.epoch), "written_parts": (), "compaction": None} | changes
+            **{
+                "epoch": _epoch_after(self.epoch),
+                "written_parts": (),
+                "compaction": None,
+                "generations": {},
+            }
+            | changes
         )
 
     def encode(self) -> bytes:
@@ -130,8 +151,9 @@ class Description:
             "chunks": chunks,
             "written_parts": list(self.written_parts),
             "compaction": compaction,
+            "generations": dict(self.generations),
         }
-        return json.dumps(document, indent=1).encode()
+        return _sealed(document)
 
 
 def first_description(
@@ -168,6 +190,7 @@ def decode(body: bytes, *, key: str) -> Description:
                 f"{key} is in format {stored_format}, newer than this framecache reads "
                 f"({FORMAT}): upgrade framecache"
             )
+        _check_seal(document, body)
         return _from_document(document)
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise CorruptFrame(
@@ -179,6 +202,18 @@ def decode(body: bytes, *, key: str) -> Description:
 def new_write_id() -> str:
     """A random name for one attempt to write one blob."""
     return secrets.token_hex(16)
+
+
+def _sealed(document: dict[str, Any]) -> bytes:
+    """The document as it is stored: its last entry is a checksum of all others."""
+    bare = {name: value for name, value in document.items() if name != _SEAL}
+    checksum = google_crc32c.value(json.dumps(bare, indent=1).encode())
+    return json.dumps(bare | {_SEAL: f"{checksum:08x}"}, indent=1).encode()
+
+
+def _check_seal(document: dict[str, Any], body: bytes) -> None:
+    if _sealed(document) != body:
+        raise ValueError(document)
 
 
 def _epoch_after(epoch: str | None) -> str:
@@ -203,6 +238,7 @@ def _from_document(document: dict[str, Any]) -> Description:
         written_parts=tuple(document["written_parts"]),
         compaction=compaction
         and Compaction(number=int(compaction["number"]), parts=tuple(compaction["parts"])),
+        generations=dict(document["generations"]),
     )
 
 

@@ -1,13 +1,15 @@
 """The table of a timeline's frames: how it is committed, found, merged and queried."""
 
+from framecache.index.create import create_once
 from framecache.index.descriptions import (
     advance,
     current_description,
     ensure_current,
     is_latest,
 )
+from framecache.index.fetch import fetch
 from framecache.index.find import Snapshot, find, load, load_parts
-from framecache.index.publish import commit_part, compact, is_committed
+from framecache.index.publish import commit_part, commit_repair, committed_parts, compact, is_stored
 from framecache.index.table import FrameRow, Index, PartBuilder
 
 __all__ = [
@@ -17,12 +19,16 @@ __all__ = [
     "Snapshot",
     "advance",
     "commit_part",
+    "commit_repair",
+    "committed_parts",
     "compact",
+    "create_once",
     "current_description",
     "ensure_current",
+    "fetch",
     "find",
-    "is_committed",
     "is_latest",
+    "is_stored",
     "load",
     "load_parts",
 ]

@@ -6,6 +6,7 @@ from typing import Final
 from framecache import keys, manifest
 from framecache.errors import Cleared, StoreUnavailable
 from framecache.index.create import create_once
+from framecache.index.fetch import fetch
 from framecache.manifest import Description
 from framecache.store import BlobMissing, Store
 
@@ -26,7 +27,7 @@ def current_description(store: Store, timeline_id: str) -> Description | None:
         return None
     key = keys.description(timeline_id, max(versions))
     try:
-        return manifest.decode(store.get(key), key=key)
+        return fetch(store, key, manifest.decode)
     except BlobMissing:
         return None  # deleted since it was listed
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from framecache import keys
 from framecache.index.descriptions import current_description
+from framecache.index.fetch import fetch
 from framecache.index.table import Index
 from framecache.manifest import Description
 from framecache.store import BlobMissing, Store
@@ -68,7 +69,7 @@ def _compacted_index(store: Store, description: Description) -> Index | None:
         number=description.compaction.number,
     )
     try:
-        return Index.decode(store.get(key), key=key)
+        return fetch(store, key, Index.decode)
     except BlobMissing:
         return None  # the parts it was made from still tell everything
 
@@ -77,9 +78,8 @@ def load_parts(store: Store, description: Description, parts: Sequence[str]) -> 
     """The rows of some parts of an epoch, in the order given; None for one not committed."""
 
     def load_part(part: str) -> Index | None:
-        key = keys.index_part(description.timeline_id, epoch=description.epoch, part=part)
         try:
-            return Index.decode(store.get(key), key=key)
+            return fetch(store, description.index_key(part), Index.decode)
         except BlobMissing:
             return None
 

@@ -1,14 +1,20 @@
 """Committing: an index part is created once, after every frame it names was acknowledged."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 from framecache import keys
+from framecache.errors import StoreUnavailable
 from framecache.index.create import create_once
+from framecache.index.fetch import fetch
 from framecache.index.table import Index
 from framecache.manifest import Compaction, Description, new_write_id
 from framecache.store import BlobMissing, Store
+
+_CONCURRENT_REQUESTS: Final = 16
+_ATTEMPTS: Final = 100
 
 
 def commit_part(
@@ -24,7 +30,40 @@ def commit_part(
     Every frame of ``index`` must have been acknowledged by the store before. ``about`` goes
     into the part's metadata: what it was made from, and by which versions.
     """
-    key = keys.index_part(description.timeline_id, epoch=description.epoch, part=part)
+    key = description.index_key(part)
+    body = index.encode(_metadata(description, part, about))
+    stored = create_once(store, key, body)
+    return index if stored == body else fetch(store, key, Index.decode)
+
+
+def commit_repair(
+    store: Store,
+    description: Description,
+    part: str,
+    index: Index,
+    *,
+    about: Mapping[str, Any],
+) -> int:
+    """Create the next generation of an index part; returns its number, to be described.
+
+    It counts only once a description names it. A generation that is there already, and that
+    nobody described, is an attempt that was interrupted: the one after it is tried.
+    """
+    generation = description.generations.get(part, 0)
+    body = index.encode(_metadata(description, part, about))
+    for following in range(generation + 1, generation + 1 + _ATTEMPTS):
+        key = keys.index_part(
+            description.timeline_id, epoch=description.epoch, part=part, generation=following
+        )
+        if create_once(store, key, body) == body:
+            return following
+    raise StoreUnavailable(
+        f"part {part} of timeline {description.timeline_id} in {store.url} was repaired "
+        f"{_ATTEMPTS} times by other programs, none of which finished: clear the timeline"
+    )
+
+
+def _metadata(description: Description, part: str, about: Mapping[str, Any]) -> bytes:
     metadata = {
         "write_id": new_write_id(),
         "epoch": description.epoch,
@@ -32,15 +71,39 @@ def commit_part(
         "settings": str(description.settings),
         **about,
     }
-    body = index.encode(json.dumps(metadata).encode())
-    stored = create_once(store, key, body)
-    return index if stored == body else Index.decode(stored, key=key)
+    return json.dumps(metadata).encode()
 
 
-def is_committed(store: Store, description: Description, part: str) -> bool:
-    """Whether an index part is there; one HEAD."""
+def committed_parts(store: Store, description: Description, parts: Iterable[str]) -> set[str]:
+    """Which of some parts are committed: one HEAD each, several at once.
+
+    Parts that a compaction covers take one HEAD for all of them.
+    """
+    wanted = list(parts)
+    covered = _compacted_parts(store, description) if wanted else frozenset()
+    others = [part for part in wanted if part not in covered]
+    if not others:
+        return set(wanted)
+    with ThreadPoolExecutor(min(_CONCURRENT_REQUESTS, len(others))) as pool:
+        found = pool.map(lambda part: is_stored(store, description.index_key(part)), others)
+        committed = {part for part, is_found in zip(others, found, strict=True) if is_found}
+    return committed | (set(wanted) & covered)
+
+
+def _compacted_parts(store: Store, description: Description) -> frozenset[str]:
+    compaction = description.compaction
+    if compaction is None:
+        return frozenset()
+    key = keys.compacted_index(
+        description.timeline_id, epoch=description.epoch, number=compaction.number
+    )
+    return frozenset(compaction.parts) if is_stored(store, key) else frozenset()
+
+
+def is_stored(store: Store, key: str) -> bool:
+    """Whether a blob is there; one HEAD."""
     try:
-        store.head(keys.index_part(description.timeline_id, epoch=description.epoch, part=part))
+        store.head(key)
     except BlobMissing:
         return False
     return True

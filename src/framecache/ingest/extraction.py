@@ -1,7 +1,7 @@
 """Extraction: decode every chunk once, store its frames, commit its index part."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from typing import Any, Final
 
 from framecache import jpeg, keys, video
 from framecache._version import __version__
+from framecache.claims import Claims
 from framecache.index import (
     FrameRow,
     PartBuilder,
     commit_part,
     compact,
     ensure_current,
-    is_committed,
     load,
 )
 from framecache.ingest.describe import (
@@ -30,6 +30,7 @@ from framecache.ingest.describe import (
 from framecache.ingest.encode import EncodedFrame, encode_picture
 from framecache.ingest.frame_writer import FrameWriter, Slot
 from framecache.ingest.plan import ChunkPlan, plan
+from framecache.ingest.sharing import ChunkQueue
 from framecache.manifest import ChunkEntry, Description, Settings
 from framecache.model import Chunk, ExtractReport, JpegSettings, Progress, ProgressCallback
 from framecache.store import BlobFile, Store, open_blob_file
@@ -101,12 +102,11 @@ def rebuild(
 
 @dataclass(frozen=True, slots=True)
 class _ChunkResult:
-    """What became of one chunk."""
+    """What this run stored of one chunk."""
 
-    was_committed: bool
-    frames: int = 0
-    undecodable: int = 0
-    bytes_stored: int = 0
+    frames: int
+    undecodable: int
+    bytes_stored: int
 
 
 class _ProgressCounter:
@@ -115,14 +115,30 @@ class _ProgressCounter:
     def __init__(self, entries: Sequence[ChunkEntry], callback: ProgressCallback | None) -> None:
         self._total = sum(entry.frame_count for entry in entries)
         self._done = 0
+        self._done_of_chunk = Counter[int]()
         self._callback = callback
         self._lock = Lock()
 
-    def add(self, frames: int) -> None:
+    def add_frame(self, chunk_id: int) -> None:
+        """A frame is stored, or known to have no picture."""
         with self._lock:
-            self._done += frames
-            if self._callback is not None:
-                self._callback(Progress(self._done, self._total))
+            self._advance(chunk_id, 1)
+
+    def finish_chunk(self, entry: ChunkEntry) -> None:
+        """A chunk is committed, whoever did it."""
+        with self._lock:
+            if missing := entry.frame_count - self._done_of_chunk[entry.chunk_id]:
+                self._advance(entry.chunk_id, missing)
+
+    def _advance(self, chunk_id: int, frames: int) -> None:
+        self._done_of_chunk[chunk_id] += frames
+        self._done += frames
+        if self._callback is not None:
+            self._callback(Progress(self._done, self._total))
+
+
+class _TakenOver(Exception):
+    """Another took this run for dead, and extracts the chunk in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +165,13 @@ class _Run:
         """
         if self.described.replaces_leftovers:
             sweep_older(self.store, self.description)
-        results = self._extract_all(entries) if entries else []
-        self._compact_when_complete(most_index_files)
+        with Claims(self.store, self.description) as claims:
+            results = self._extract_all(entries, claims) if entries else []
+            self._compact_when_complete(claims, most_index_files)
         return ExtractReport(
             timeline_id=self.description.timeline_id,
-            chunks_extracted=sum(not result.was_committed for result in results),
-            chunks_cached=sum(result.was_committed for result in results),
+            chunks_extracted=len(results),
+            chunks_cached=len(entries) - len(results),
             frames_extracted=sum(result.frames for result in results),
             frames_undecodable=sum(result.undecodable for result in results),
             frame_count=self.description.frame_count,
@@ -162,7 +179,15 @@ class _Run:
             seconds=time.monotonic() - began,
         )
 
-    def _extract_all(self, entries: Sequence[ChunkEntry]) -> list[_ChunkResult]:
+    def _extract_all(self, entries: Sequence[ChunkEntry], claims: Claims) -> list[_ChunkResult]:
+        """Have every chunk committed; returns those that this run did."""
+        queue = ChunkQueue(
+            self.store,
+            self.description,
+            entries,
+            claims,
+            on_cached=self.progress.finish_chunk,
+        )
         decoders = min(len(entries), self.workers)
         # Decoding takes a third of the work. More threads for it would only have more pictures
         # under way at once than the caches of the cores hold.
@@ -171,41 +196,62 @@ class _Run:
             FrameWriter(self.store, self._store_frame, workers=self.workers) as writer,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
-            futures = [
-                pool.submit(self._extract_chunk, entry, writer, threads) for entry in entries
-            ]
+            work = partial(self._extract_from, queue, claims, writer, threads)
+            futures = [pool.submit(work) for _ in range(decoders)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
-                return [future.result() for future in futures if future.done()]
+                return [result for future in futures if future.done() for result in future.result()]
             except BaseException as error:
+                queue.stop()
                 writer.stop(error)
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _extract_chunk(self, entry: ChunkEntry, writer: FrameWriter, threads: int) -> _ChunkResult:
-        if is_committed(self.store, self.description, entry.part):
-            self.progress.add(entry.frame_count)
-            return _ChunkResult(was_committed=True)
+    def _extract_from(
+        self, queue: ChunkQueue, claims: Claims, writer: FrameWriter, threads: int
+    ) -> list[_ChunkResult]:
+        results: list[_ChunkResult] = []
+        for entry in queue:
+            try:
+                result = self._extract_chunk(entry, claims, writer, threads)
+            except _TakenOver:
+                queue.give_back(entry)
+                continue
+            finally:
+                claims.release(entry.part)
+            results += [result] if result is not None else []
+            self.progress.finish_chunk(entry)
+        return results
+
+    def _extract_chunk(
+        self, entry: ChunkEntry, claims: Claims, writer: FrameWriter, threads: int
+    ) -> _ChunkResult | None:
+        """Extract a chunk and commit it; None when another's part was committed before."""
         with open_blob_file(
             entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
         ) as file:
-            part = self._store_frames(file, entry, writer, threads)
+            part = self._store_frames(file, entry, claims, writer, threads)
         ensure_current(self.store, self.description)
-        commit_part(self.store, self.description, entry.part, part.build(), about=_about(entry))
+        index = part.build()
+        about = about_chunk(entry)
+        if commit_part(self.store, self.description, entry.part, index, about=about) is not index:
+            return None
         sizes = [row.size for row in part.rows if row.status == "ok"]
         return _ChunkResult(
-            was_committed=False,
-            frames=len(sizes),
-            undecodable=len(part) - len(sizes),
-            bytes_stored=sum(sizes),
+            frames=len(sizes), undecodable=len(part) - len(sizes), bytes_stored=sum(sizes)
         )
 
     def _store_frame(self, slot: Slot, encoded: EncodedFrame) -> None:
         self.store.put(slot.key, encoded.data)
-        self.progress.add(1)
+        self.progress.add_frame(slot.chunk_id)
 
     def _store_frames(
-        self, file: BlobFile, entry: ChunkEntry, writer: FrameWriter, threads: int
+        self,
+        file: BlobFile,
+        entry: ChunkEntry,
+        claims: Claims,
+        writer: FrameWriter,
+        threads: int,
     ) -> PartBuilder:
         """Decode a chunk and store its frames; returns when all of them are acknowledged."""
         scan = self.described.scans.get(entry.url) or video.scan(file, name=entry.url)
@@ -216,10 +262,10 @@ class _Run:
         slots = self._slots(entry, planned)
         for position, (slot, item) in enumerate(zip(slots, items, strict=True)):
             if position % _FRAMES_BETWEEN_EPOCH_CHECKS == 0:
-                ensure_current(self.store, self.description)
+                self._ensure_mine(entry, claims)
             if isinstance(item, video.Undecodable):
                 part.add(_undecodable_row(slot, entry, item.reason))
-                self.progress.add(1)
+                self.progress.add_frame(entry.chunk_id)
             else:
                 encode = partial(_encode, item, self.description.settings.jpeg)
                 stored.append(writer.submit(slot, encode))
@@ -228,6 +274,12 @@ class _Run:
         for future in stored:
             part.add(future.result())
         return part
+
+    def _ensure_mine(self, entry: ChunkEntry, claims: Claims) -> None:
+        """Whoever slept must not store over what others have made meanwhile."""
+        ensure_current(self.store, self.description)
+        if not claims.holds(entry.part):
+            raise _TakenOver
 
     def _slots(self, entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
         timeline_id = self.description.timeline_id
@@ -241,11 +293,11 @@ class _Run:
             key = keys.frame(timeline_id, sequence)
             yield Slot(sequence, entry.chunk_id, pts, timestamp, duration, key)
 
-    def _compact_when_complete(self, most_index_files: int) -> None:
+    def _compact_when_complete(self, claims: Claims, most_index_files: int) -> None:
         compaction = self.description.compaction
         covered = compaction.parts if compaction else ()
         files = len(set(self.description.parts) - set(covered)) + bool(covered)
-        if files <= most_index_files:
+        if files <= most_index_files or not claims.take(keys.COMPACTION):
             return
         snapshot = load(self.store, self.description)
         if snapshot.is_complete:
@@ -275,7 +327,8 @@ def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str) -> FrameRow:
     )
 
 
-def _about(entry: ChunkEntry) -> dict[str, Any]:
+def about_chunk(entry: ChunkEntry) -> dict[str, Any]:
+    """What an index part tells of the chunk it was made from, and of the programs that made it."""
     return {
         "chunk_url": entry.url,
         "chunk_etag": entry.etag,

@@ -1,0 +1,173 @@
+"""Claims: "I am making this index part", said in the store so that others do something else.
+
+A claim is advisory. It decides who works, never what counts: with every claim lost or doubled,
+work is done twice, and a part is still committed once. Nobody compares clocks. A claim lives as
+long as new ones of the same part appear, each under the next number; it is stale when none has
+come for `STALE_AFTER_SECONDS` on the clock of whoever looks.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from framecache import keys
+from framecache.errors import StoreDenied, StoreUnavailable
+from framecache.index import create_once
+from framecache.manifest import Description, new_write_id
+from framecache.store import BlobInfo, Store
+
+STALE_AFTER_SECONDS = 20.0
+"""How long a claim is believed after its last sign of life, if that is a claim of another."""
+
+_SIGNS_OF_LIFE: Final = 4
+"""That many are given in the time after which a claim is stale, so that some may be lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    """The newest claim of a part, and when it was first seen."""
+
+    blob: BlobInfo
+    number: int
+    seen_at: float
+    """Seconds, of this process's monotonic clock."""
+
+
+class Claims:
+    """The claims that one run holds in one epoch, and what it has seen of others'.
+
+    A context manager: on a thread of its own it keeps saying that the run is alive, and at the
+    end it takes back what is still held. Safe to share between threads.
+    """
+
+    def __init__(self, store: Store, description: Description) -> None:
+        self._store = store
+        self._timeline_id = description.timeline_id
+        self._epoch = description.epoch
+        self._held: dict[str, int] = {}
+        self._seen: dict[str, _Sighting] = {}
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._heart = threading.Thread(
+            target=self._keep_alive, name="framecache-claims", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._heart.join()
+        for part in list(self._held):
+            self.release(part)
+
+    def look(self) -> None:
+        """See who else is at work: one LIST."""
+        newest: dict[str, tuple[int, BlobInfo]] = {}
+        for blob in self._store.list(keys.claims_prefix(self._timeline_id, self._epoch)):
+            if (parsed := keys.parse_claim(blob.key)) is not None:
+                part, number = parsed
+                newest[part] = max(newest.get(part, (-1, blob)), (number, blob), key=_number)
+        now = time.monotonic()
+        with self._lock:
+            self._seen = {
+                part: self._sighting(part, number, blob, now)
+                for part, (number, blob) in newest.items()
+            }
+
+    def take(self, part: str) -> bool:
+        """Claim a part unless another is at work on it, as far as the last look told."""
+        with self._lock:
+            sighting = self._seen.get(part)
+        if sighting is not None and time.monotonic() - sighting.seen_at < STALE_AFTER_SECONDS:
+            return False
+        number = sighting.number + 1 if sighting is not None else 0
+        if not self._create(part, number):
+            self.look()
+            return False
+        with self._lock:
+            self._held[part] = number
+        return True
+
+    def holds(self, part: str) -> bool:
+        """Whether nobody took a claimed part over, who may have found this run silent."""
+        with self._lock:
+            return part in self._held
+
+    def release(self, part: str) -> None:
+        """Take the claim of a part back, and those it followed; none is fine."""
+        with self._lock:
+            number = self._held.pop(part, None)
+            sighting = self._seen.pop(part, None)
+        if number is None:
+            return
+        first = sighting.number if sighting is not None else 0
+        self._remove(part, range(min(first, number), number + 1))
+
+    def _sighting(self, part: str, number: int, blob: BlobInfo, now: float) -> _Sighting:
+        known = self._seen.get(part)
+        if known is not None and (known.blob.key, known.blob.etag) == (blob.key, blob.etag):
+            return known
+        return _Sighting(blob, number, now)
+
+    def _keep_alive(self) -> None:
+        while not self._ended.wait(STALE_AFTER_SECONDS / _SIGNS_OF_LIFE):
+            with self._lock:
+                held = list(self._held.items())
+            for part, number in held:
+                # A store that does not answer now may answer the next time.
+                with suppress(StoreDenied, StoreUnavailable):
+                    self._give_sign(part, number)
+
+    def _give_sign(self, part: str, number: int) -> None:
+        is_mine = self._create(part, number + 1)
+        with self._lock:
+            if self._held.get(part) != number:
+                # Released meanwhile.
+                superseded = [number + 1] if is_mine else []
+            elif is_mine:
+                self._held[part] = number + 1
+                superseded = [number]
+            else:
+                del self._held[part]
+                superseded = []
+        self._remove(part, superseded)
+
+    def _create(self, part: str, number: int) -> bool:
+        key = keys.claim(self._timeline_id, epoch=self._epoch, part=part, number=number)
+        body = json.dumps(
+            {"write_id": new_write_id(), "host": socket.gethostname(), "process": os.getpid()}
+        ).encode()
+        return create_once(self._store, key, body) == body
+
+    def _remove(self, part: str, numbers: Iterable[int]) -> None:
+        names = [
+            keys.claim(self._timeline_id, epoch=self._epoch, part=part, number=number)
+            for number in numbers
+        ]
+        # Who may not delete leaves claims behind, which are stale soon.
+        with suppress(StoreDenied, StoreUnavailable):
+            self._store.delete(names)
+
+
+def is_claimed(store: Store, description: Description) -> bool:
+    """Whether anybody works in an epoch, or died there; one LIST."""
+    prefix = keys.claims_prefix(description.timeline_id, description.epoch)
+    return next(iter(store.list(prefix)), None) is not None
+
+
+def _number(claim: tuple[int, BlobInfo]) -> int:
+    return claim[0]

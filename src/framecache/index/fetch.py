@@ -1,0 +1,29 @@
+"""Reading a blob that tells by itself whether it is sound."""
+
+from typing import Protocol, TypeVar
+
+from framecache.errors import CorruptFrame
+from framecache.store import Store
+
+Decoded_co = TypeVar("Decoded_co", covariant=True)
+
+
+class Decode(Protocol[Decoded_co]):
+    """Makes something of a blob, and raises CorruptFrame when it is damaged."""
+
+    def __call__(self, body: bytes, *, key: str) -> Decoded_co:
+        """What ``body``, stored under ``key``, holds."""
+        ...
+
+
+def fetch(store: Store, key: str, decode: Decode[Decoded_co]) -> Decoded_co:
+    """Get and decode a blob; damage may have come about on the way, so it is fetched twice.
+
+    Raises:
+        BlobMissing: there is none.
+        CorruptFrame: it is damaged both times.
+    """
+    try:
+        return decode(store.get(key), key=key)
+    except CorruptFrame:
+        return decode(store.get(key), key=key)
