@@ -123,6 +123,11 @@ def written_part(number: int) -> str:
     return f"w{number:06d}"
 
 
+def writing(write_id: str) -> str:
+    """What stands for a part in the claim of a program that writes frames it holds."""
+    return f"w{write_id}"
+
+
 def index_part(timeline_id: str, *, epoch: str, part: str, generation: int = 0) -> str:
     """An index part; its existence is what commits the frames it names."""
     return f"{epoch_prefix(timeline_id, epoch)}{part}-{generation}.parquet"

@@ -2,15 +2,21 @@
 
 Order matters: index parts go before the frames they name, so that nothing that is still
 committed names a blob that is gone. Every step can be interrupted and repeated.
+
+Frames have the same names in every epoch. So whoever sweeps looks before each batch whether the
+new epoch is being filled already, and leaves the rest alone when it is: what is filled replaces
+what was left, and the remainder is found by `framecache gc`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from framecache import keys
+from framecache.claims import is_claimed
 from framecache.errors import NotCached
-from framecache.index import advance, current_description
+from framecache.index import advance, current_description, is_latest
 from framecache.manifest import Description
 from framecache.store import BlobInfo, Store
 
@@ -34,8 +40,14 @@ def clear(store: Store, timeline_id: str) -> Removal:
     Chunks, settings, overlays and whatever else someone put beside the frames stay. A timeline
     that has nothing is left as it is.
     """
-    index = _end_epoch(store, timeline_id)
-    return index + _remove(store, _frames(store, timeline_id, first=0))
+    if current_description(store, timeline_id) is None:
+        return _remove(store, _frames(store, timeline_id, first=0))
+    description = _end_epoch(store, timeline_id)
+    return _remove_older(store, description) + _remove(
+        store,
+        _frames(store, timeline_id, first=0),
+        while_true=lambda: _is_unfilled(store, description),
+    )
 
 
 def delete(store: Store, timeline_id: str) -> Removal:
@@ -44,7 +56,9 @@ def delete(store: Store, timeline_id: str) -> Removal:
     Descriptions go from the oldest on, so that an interrupted delete never makes an older one
     current again.
     """
-    removed = _end_epoch(store, timeline_id)
+    removed = Removal(0, 0)
+    if current_description(store, timeline_id) is not None:
+        removed += _remove_older(store, _end_epoch(store, timeline_id))
     descriptions = keys.descriptions_prefix(timeline_id)
     blobs = store.list(keys.timeline_prefix(timeline_id))
     removed += _remove(store, (blob for blob in blobs if not blob.key.startswith(descriptions)))
@@ -54,7 +68,7 @@ def delete(store: Store, timeline_id: str) -> Removal:
 
 
 def sweep_older(store: Store, description: Description) -> Removal:
-    """Remove the index parts of older epochs, and the frames beyond the new last one.
+    """Remove index parts and claims of older epochs, and the frames beyond the new last one.
 
     To be called before the new epoch is filled: another program may then append to it, and its
     frames lie beyond, too.
@@ -62,9 +76,11 @@ def sweep_older(store: Store, description: Description) -> Removal:
     latest = current_description(store, description.timeline_id)
     if latest is None or latest.epoch != description.epoch:
         return Removal(0, 0)
-    index = _remove_older_index(store, latest)
-    beyond = _frames(store, latest.timeline_id, first=latest.frame_count)
-    return index + _remove(store, beyond)
+    return _remove_older(store, latest) + _remove(
+        store,
+        _frames(store, latest.timeline_id, first=latest.frame_count),
+        while_true=lambda: is_latest(store, latest),
+    )
 
 
 def _frames(store: Store, timeline_id: str, *, first: int) -> Iterator[BlobInfo]:
@@ -75,32 +91,49 @@ def _frames(store: Store, timeline_id: str, *, first: int) -> Iterator[BlobInfo]
             yield blob
 
 
-def _end_epoch(store: Store, timeline_id: str) -> Removal:
-    if current_description(store, timeline_id) is None:
-        return Removal(0, 0)
-
+def _end_epoch(store: Store, timeline_id: str) -> Description:
     def change(current: Description | None) -> Description:
         if current is None:
             raise NotCached(f"timeline {timeline_id} in {store.url} was deleted in the meantime")
         return current.next_epoch()
 
-    return _remove_older_index(store, advance(store, timeline_id, change))
+    return advance(store, timeline_id, change)
 
 
-def _remove_older_index(store: Store, description: Description) -> Removal:
-    current = keys.epoch_prefix(description.timeline_id, description.epoch)
-    blobs = store.list(keys.indexes_prefix(description.timeline_id))
-    return _remove(store, (blob for blob in blobs if not blob.key.startswith(current)))
+def _is_unfilled(store: Store, description: Description) -> bool:
+    """Whether nobody has begun to fill an epoch, or a later one."""
+    parts = store.list(keys.epoch_prefix(description.timeline_id, description.epoch))
+    return (
+        is_latest(store, description)
+        and not is_claimed(store, description)
+        and next(iter(parts), None) is None
+    )
 
 
-def _remove(store: Store, blobs: Iterable[BlobInfo]) -> Removal:
-    removed, batch = Removal(0, 0), list[BlobInfo]()
-    for blob in blobs:
-        batch.append(blob)
-        if len(batch) == _BATCH:
-            removed += _remove_batch(store, batch)
-            batch = []
-    return removed + _remove_batch(store, batch)
+def _remove_older(store: Store, description: Description) -> Removal:
+    """Remove the index parts and claims of all epochs but one."""
+    timeline_id, epoch = description.timeline_id, description.epoch
+    parts = store.list(keys.indexes_prefix(timeline_id))
+    claims = store.list(keys.claims_prefix(timeline_id))
+    kept = (keys.epoch_prefix(timeline_id, epoch), keys.claims_prefix(timeline_id, epoch))
+    return _remove(store, (blob for blob in parts if not blob.key.startswith(kept))) + _remove(
+        store, (blob for blob in claims if not blob.key.startswith(kept))
+    )
+
+
+def _always() -> bool:
+    return True
+
+
+def _remove(
+    store: Store, blobs: Iterable[BlobInfo], *, while_true: Callable[[], bool] = _always
+) -> Removal:
+    """Remove blobs in batches, as long as ``while_true`` says before each that one may go on."""
+    removed = Removal(0, 0)
+    remaining = iter(blobs)
+    while (batch := list(islice(remaining, _BATCH))) and while_true():
+        removed += _remove_batch(store, batch)
+    return removed
 
 
 def _remove_batch(store: Store, batch: list[BlobInfo]) -> Removal:

@@ -1,10 +1,11 @@
 """One timeline of a cache: fill it, read it, clear it."""
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,8 @@ from framecache.reader import (
 from framecache.store import Store
 from framecache.sweep import Removal
 
+_BELIEVED_SECONDS: Final = 3600.0
+
 Item = TypeVar("Item")
 
 ChunkLike = str | os.PathLike[str] | Chunk
@@ -59,6 +62,7 @@ class Timeline:
         self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
         self._store = store
         self._known: FrameSource | None = None
+        self._known_since = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process looks for itself."""
@@ -342,7 +346,7 @@ class Timeline:
 
     def _source_looked_up(self) -> FrameSource:
         source = FrameSource(self._store, find(self._store, self.timeline_id))
-        self._known = source
+        self._known, self._known_since = source, time.monotonic()
         return source
 
     def _source(self) -> FrameSource:
@@ -352,6 +356,9 @@ class Timeline:
         """What is known if it is complete and still the latest, which takes one HEAD to see."""
         known = self._known
         if known is None or not known.snapshot.is_complete:
+            return self._source_looked_up()
+        # Of a version that was superseded long ago, the one that followed may be swept by now.
+        if time.monotonic() - self._known_since > _BELIEVED_SECONDS:
             return self._source_looked_up()
         description = known.snapshot.description
         if description is None or not is_latest(self._store, description):

@@ -150,7 +150,7 @@ def test_stored_bytes_that_are_not_those_committed(local_url: str) -> None:
     jpeg = Path(local_url, "cache", "timelines", "walk", "frames", "3.jpg")
     jpeg.write_bytes(jpeg.read_bytes()[:-1])
     outcome = run("get", "walk", "3", "-o", "-", "--cache", local_url)
-    assert "rebuild" in outcome.failed(8)
+    assert "framecache verify walk --repair" in outcome.failed(8)
     assert outcome.output == b""
 
 

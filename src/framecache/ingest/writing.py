@@ -12,6 +12,7 @@ from typing import Final
 
 from framecache import jpeg, keys
 from framecache._version import __version__
+from framecache.claims import Claims
 from framecache.errors import Cleared, InvalidValue, SettingsConflict, StoreUnavailable
 from framecache.index import (
     FrameRow,
@@ -28,7 +29,7 @@ from framecache.index import (
 )
 from framecache.ingest.encode import EncodedFrame, encode_frame
 from framecache.ingest.frame_writer import FrameWriter, Slot
-from framecache.manifest import Description, Settings, first_description
+from framecache.manifest import Description, Settings, first_description, new_write_id
 from framecache.model import Frame, JpegSettings
 from framecache.store import BlobExists, BlobMissing, Store
 
@@ -57,19 +58,22 @@ def write(
             f"clear it first, or use another timeline_id"
         )
     description = _describe(store, timeline_id, settings)
-    placing = _Placing(store, description)
-    try:
-        part = _store_frames(placing, frames, cached.index, workers=workers)
-        if part.rows:
-            ensure_current(store, description)
-            description = _commit(store, description, part.build())
-            _compact_now_and_then(store, description)
-    except Cleared:
-        placing.withdraw_if_deleted()
-        raise
-    except SettingsConflict:
-        placing.give_back()
-        raise
+    placing = _Placing(store, description, cached.index)
+    with Claims(store, description) as claims:
+        # Others may write at the same time. A sweep of what was cleared before must not.
+        claims.take(keys.writing(new_write_id()))
+        try:
+            part = _store_frames(placing, frames, workers=workers)
+            if part.rows:
+                ensure_current(store, description)
+                description = _commit(store, description, part.build())
+                _compact_now_and_then(store, description)
+        except Cleared:
+            placing.withdraw_if_deleted()
+            raise
+        except SettingsConflict:
+            placing.give_back()
+            raise
     return part.given
 
 
@@ -106,16 +110,21 @@ class _Placing:
 
     A frame is created, not put. Where one lies already and no index names it, it is a leftover,
     or another program is writing it at this moment: it is replaced, and kept in case that program
-    commits first.
+    commits first. A frame that is cached already is put back if it was lost or damaged.
     """
 
-    def __init__(self, store: Store, description: Description) -> None:
+    def __init__(self, store: Store, description: Description, cached: Index) -> None:
         self.store = store
         self.description = description
+        self.cached = cached
         self._created: list[str] = []
         self._replaced: dict[str, bytes] = {}
 
     def __call__(self, slot: Slot, encoded: EncodedFrame) -> None:
+        position = self.cached.position(slot.sequence)
+        if position is not None:
+            self._restore(self.cached.row(position), encoded)
+            return
         try:
             self.store.create(slot.key, encoded.data)
             self._created.append(slot.key)
@@ -132,6 +141,16 @@ class _Placing:
         if current_description(self.store, self.description.timeline_id) is None:
             self.store.delete([*self._created, *self._replaced])
 
+    def _restore(self, row: FrameRow, encoded: EncodedFrame) -> None:
+        if (len(encoded.data), encoded.crc32c) != (row.size, row.crc32c):
+            raise _other_picture(row.sequence, self.description)
+        try:
+            is_sound = self.store.get(row.key) == encoded.data
+        except BlobMissing:
+            is_sound = False
+        if not is_sound:
+            self.store.put(row.key, encoded.data)
+
     def _meet_another(self, slot: Slot, encoded: EncodedFrame) -> None:
         try:
             found = self.store.get(slot.key)
@@ -147,24 +166,19 @@ class _Placing:
         self.store.put(slot.key, encoded.data)
 
 
-def _store_frames(
-    placing: _Placing, frames: Iterable[Frame], cached: Index, *, workers: int
-) -> _Part:
+def _store_frames(placing: _Placing, frames: Iterable[Frame], *, workers: int) -> _Part:
     part, given, description = _Part(), set[int](), placing.description
     stored: list[Future[FrameRow]] = []
     with FrameWriter(placing.store, placing, workers=workers) as writer:
         for unchecked in frames:
             frame = _checked(unchecked, given)
             given.add(frame.sequence)
-            position = cached.position(frame.sequence)
-            if position is None:
-                slot = _slot(description, frame)
-                encode = partial(_encode, frame, description.settings.jpeg)
-                stored.append(writer.submit(slot, encode))
-            else:
-                _require_same(frame, cached.row(position), description)
+            slot = _slot(description, frame)
+            encode = partial(_encode, frame, description.settings.jpeg)
+            stored.append(writer.submit(slot, encode))
         rows = [future.result() for future in stored]
-    for row in _with_durations(rows):
+    new = [row for row in rows if placing.cached.position(row.sequence) is None]
+    for row in _with_durations(new):
         part.add(row)
     part.given = len(given)
     return part
@@ -235,12 +249,6 @@ def _slot(description: Description, frame: Frame) -> Slot:
     return Slot(frame.sequence, frame.chunk_id, 0, float(frame.timestamp), 0.0, key)
 
 
-def _require_same(frame: Frame, row: FrameRow, description: Description) -> None:
-    encoded = _encode(frame, description.settings.jpeg)
-    if (len(encoded.data), encoded.crc32c) != (row.size, row.crc32c):
-        raise _other_picture(frame.sequence, description)
-
-
 def _other_picture(sequence: int, description: Description) -> SettingsConflict:
     return SettingsConflict(
         f"frame {sequence} of timeline {description.timeline_id} is cached with another picture: "
@@ -283,6 +291,8 @@ def _describe_part(store: Store, description: Description, part: str, index: Ind
                 f"timeline {description.timeline_id} in {store.url} was cleared by another "
                 f"program while frames were written: write them again"
             )
+        if part in current.written_parts:
+            return current  # the answer to having described it was lost
         new = [name for name in current.written_parts if name not in known]
         if new:
             _require_no_overlap(index, load_parts(store, current, new), current)

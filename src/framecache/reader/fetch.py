@@ -6,7 +6,7 @@ from typing import Final
 import google_crc32c
 
 from framecache.errors import CorruptFrame
-from framecache.index import FrameRow, Snapshot, ensure_current
+from framecache.index import FrameRow, Snapshot, ensure_current, find
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 2
@@ -30,9 +30,27 @@ class FrameSource:
         try:
             return self._checked_jpeg(row)
         except CorruptFrame:
-            if self.snapshot.description is not None:
-                ensure_current(self.store, self.snapshot.description)
-            raise
+            repaired = self._latest_row(row)
+            if repaired == row:
+                raise
+            return self._checked_jpeg(repaired)
+
+    def _latest_row(self, row: FrameRow) -> FrameRow:
+        """The row as it is committed now: the frame may have been repaired since."""
+        described = self.snapshot.description
+        if described is None:
+            return row
+        ensure_current(self.store, described)
+        latest = find(self.store, described.timeline_id)
+        position = latest.index.position(row.sequence)
+        if (
+            latest.description is None
+            or latest.description.epoch != described.epoch
+            or position is None
+        ):
+            return row
+        found = latest.index.row(position)
+        return found if found.status == "ok" else row
 
     def _checked_jpeg(self, row: FrameRow) -> bytes:
         difference = ""
@@ -47,8 +65,16 @@ class FrameSource:
                 return data
         raise CorruptFrame(
             f"frame {row.sequence} ({row.key} in {self.store.url}) is not the one that was "
-            f"committed: {difference}; rebuild the timeline from its chunks"
+            f"committed: {difference}; {self._advice()}"
         )
+
+    def _advice(self) -> str:
+        described = self.snapshot.description
+        if described is None:
+            return "ask the program that stored it"
+        if not described.chunks:
+            return "write the frame again"
+        return f"run: framecache verify {described.timeline_id} --repair"
 
     def _difference(self, data: bytes, row: FrameRow) -> str:
         if self.snapshot.index.is_listed:
