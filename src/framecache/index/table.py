@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache.errors import CorruptFrame
+from framecache.index import seal
 from framecache.model import Status
 
 if TYPE_CHECKING:
@@ -238,13 +239,14 @@ class Index:
         return cls(table.replace_schema_metadata({_LISTED: b"1"}))
 
     def encode(self, metadata: bytes) -> bytes:
-        """The Parquet file that is stored, with ``metadata`` (JSON) in its schema."""
+        """The sealed Parquet file that is stored, with ``metadata`` (JSON) in its schema."""
         import pyarrow.parquet as pq  # noqa: PLC0415 -- loaded when an index is
 
         table = self._table.replace_schema_metadata({_METADATA_KEY: metadata})
         sink = io.BytesIO()
+        # For other readers, which do not know the seal.
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        return sink.getvalue()
+        return seal.sealed(sink.getvalue())
 
     @classmethod
     def decode(cls, body: bytes, *, key: str) -> Self:
@@ -256,18 +258,16 @@ class Index:
         import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
         import pyarrow.parquet as pq  # noqa: PLC0415 -- likewise
 
+        if difference := seal.damage(body):
+            raise _damaged(key, difference)
         try:
-            # With page checksums a flipped bit is an error, not another number.
             # On one thread: Arrow's own threads may let go of a buffer while Python ends, which
             # aborts the process.
-            file = pq.ParquetFile(pa.BufferReader(body), page_checksum_verification=True)
+            file = pq.ParquetFile(pa.BufferReader(body))
             table = file.read(columns=list(_COLUMNS), use_threads=False)
             return cls(table.cast(_schema().with_metadata(table.schema.metadata)))
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise CorruptFrame(
-                f"the index part {key} is damaged ({type(error).__name__}): "
-                f"rebuild the timeline from its chunks"
-            ) from error
+            raise _damaged(key, f"it is no index ({type(error).__name__})") from error
 
     def _numbers(self, name: str, dtype: type[Number]) -> npt.NDArray[Number]:
         values = self._table[name].to_numpy().astype(dtype, copy=False)
@@ -302,6 +302,13 @@ class PartBuilder:
         """The part, ordered by sequence."""
         ordered = sorted(self._rows, key=lambda row: row.sequence)
         return Index(_table({name: [getattr(row, name) for row in ordered] for name in _COLUMNS}))
+
+
+def _damaged(key: str, difference: str) -> CorruptFrame:
+    return CorruptFrame(
+        f"the index part {key} is damaged: {difference}; verify the timeline with repair=True, or "
+        f"rebuild it from its chunks"
+    )
 
 
 def _schema() -> "pa.Schema":
