@@ -12,7 +12,6 @@ from typing import Any
 import clips
 import numpy as np
 import pytest
-from hooked import HookedStore
 from outside import (
     everything,
     folder_for_all,
@@ -39,6 +38,7 @@ from framecache import (
     Timeline,
     functional,
 )
+from framecache.testing import HookedStore
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from clips import Shown
-from hooked import HookedStore, failing_at
 from outside import (
     everything,
     frame,
@@ -49,6 +48,7 @@ from framecache import (
     UndecodableFrame,
 )
 from framecache.functional import cache_exists, load_cached_frames, load_cached_frames_b64
+from framecache.testing import HookedStore, failing_at
 
 PREFIX = "cache/timelines/t/"
 

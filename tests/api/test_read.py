@@ -13,7 +13,6 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hooked import HookedStore
 from outside import (
     frame,
     frames_of,
@@ -39,6 +38,7 @@ from framecache import (
 )
 from framecache.functional import load_cached_frames, load_cached_frames_b64
 from framecache.model import Color
+from framecache.testing import HookedStore
 
 PREFIX = "cache/timelines/t/"
 

@@ -8,7 +8,6 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import pytest
-from hooked import HookedStore, failing_at
 from outside import (
     everything,
     frame,
@@ -32,6 +31,7 @@ from framecache import (
     StoreUnavailable,
     Timeline,
 )
+from framecache.testing import HookedStore, failing_at
 
 
 @pytest.fixture

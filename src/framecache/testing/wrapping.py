@@ -1,0 +1,74 @@
+"""The ground of stores around a store."""
+
+import builtins
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, TypeVar
+
+from framecache.store import BlobInfo, Store
+
+Action = Literal["get", "put", "create", "head", "list", "delete"]
+"""What a request does: ranges are got, too, and folders are listed."""
+
+Result = TypeVar("Result")
+
+
+class WrappingStore:
+    """Does what another store does; whoever derives from it decides in :meth:`perform` how.
+
+    Listing makes one request when its first blob is asked for, and deleting one for all its keys.
+    """
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+
+    @property
+    def url(self) -> str:
+        """The wrapped store's."""
+        return self.inner.url
+
+    def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:  # noqa: ARG002 -- for those who derive
+        """Make one request, on a key, a prefix, or the first of the keys to delete.
+
+        Args:
+            action: what ``operation`` does.
+            key: what it does it to.
+            operation: makes the request, of the wrapped store.
+        """
+        return operation()
+
+    def get(self, key: str) -> bytes:
+        """See `Store`."""
+        return self.perform("get", key, lambda: self.inner.get(key))
+
+    def get_range(self, key: str, *, start: int, length: int) -> bytes:
+        """See `Store`."""
+        return self.perform(
+            "get", key, lambda: self.inner.get_range(key, start=start, length=length)
+        )
+
+    def put(self, key: str, data: bytes) -> None:
+        """See `Store`."""
+        self.perform("put", key, lambda: self.inner.put(key, data))
+
+    def create(self, key: str, data: bytes) -> None:
+        """See `Store`."""
+        self.perform("create", key, lambda: self.inner.create(key, data))
+
+    def head(self, key: str) -> BlobInfo:
+        """See `Store`."""
+        return self.perform("head", key, lambda: self.inner.head(key))
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        """See `Store`."""
+        yield from self.perform("list", prefix, lambda: [*self.inner.list(prefix)])
+
+    def list_folders(self, prefix: str) -> builtins.list[str]:
+        """See `Store`."""
+        return self.perform("list", prefix, lambda: self.inner.list_folders(prefix))
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """See `Store`."""
+        wanted = [*keys]
+        if not wanted:
+            return 0
+        return self.perform("delete", wanted[0], lambda: self.inner.delete(wanted))

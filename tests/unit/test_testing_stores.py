@@ -1,0 +1,406 @@
+"""The stores around a store do what the wrapped one does, and fail exactly where they are told."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from framecache import Frame, StoreDenied, StoreUnavailable, Timeline
+from framecache.store import BlobExists, BlobMissing, Store, open_store
+from framecache.testing import (
+    Action,
+    Crash,
+    CrashingStore,
+    Fault,
+    FaultyStore,
+    HookedStore,
+    Interlude,
+    Schedule,
+    StoreConformance,
+    WrappingStore,
+    failing_at,
+    faults_of,
+)
+
+KEY = "frames/0.jpg"
+BODY = bytes(range(200))
+
+
+@pytest.fixture
+def inner() -> Store:
+    return open_store(f"memory://{uuid.uuid4().hex}")
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    return {blob.key: store.get(blob.key) for blob in store.list("")}
+
+
+def request_of(store: Store, action: Action) -> Callable[[], object]:
+    """One request of each kind on `KEY`, or on its folder."""
+    requests: dict[Action, Callable[[], object]] = {
+        "get": lambda: store.get(KEY),
+        "put": lambda: store.put(KEY, BODY),
+        "create": lambda: store.create(KEY, BODY),
+        "head": lambda: store.head(KEY),
+        "list": lambda: list(store.list("frames/")),
+        "delete": lambda: store.delete([KEY]),
+    }
+    return requests[action]
+
+
+def always(fault: Fault | Interlude | None) -> Schedule:
+    return lambda _action, _key: fault
+
+
+class TestWrappingStore(StoreConformance):
+    @pytest.fixture
+    def store(self, inner: Store) -> Store:
+        return WrappingStore(inner)
+
+
+class TestHookedStoreWithoutHooks(StoreConformance):
+    @pytest.fixture
+    def store(self, inner: Store) -> Store:
+        return HookedStore(inner)
+
+
+class TestFaultyStoreWithoutFaults(StoreConformance):
+    @pytest.fixture
+    def store(self, inner: Store) -> Store:
+        return FaultyStore(inner, always(None))
+
+
+class TestCrashingStoreThatDoesNotCrash(StoreConformance):
+    @pytest.fixture
+    def store(self, inner: Store) -> Store:
+        return CrashingStore(inner, at=None)
+
+
+# Hooks
+
+
+def test_each_request_is_recorded_between_its_hooks(inner: Store) -> None:
+    told: list[tuple[str, Action, str]] = []
+    store = HookedStore(
+        inner,
+        before=lambda action, key: told.append(("before", action, key)),
+        after=lambda action, key: told.append(("after", action, key)),
+    )
+    store.put(KEY, BODY)
+    store.create("frames/1.jpg", BODY)
+    store.get(KEY)
+    store.get_range(KEY, start=1, length=2)
+    store.head(KEY)
+    list(store.list("frames/"))
+    store.list_folders("")
+    store.delete([KEY, "frames/1.jpg"])
+    expected: list[tuple[Action, str]] = [
+        ("put", KEY),
+        ("create", "frames/1.jpg"),
+        ("get", KEY),
+        ("get", KEY),
+        ("head", KEY),
+        ("list", "frames/"),
+        ("list", ""),
+        ("delete", KEY),
+        ("delete", "frames/1.jpg"),
+    ]
+    assert store.requests == expected
+    assert [(action, key) for when, action, key in told if when == "before"] == expected
+    assert [(action, key) for when, action, key in told if when == "after"] == expected
+
+
+def test_a_hook_that_raises_before_a_request_keeps_it_from_the_store(inner: Store) -> None:
+    hook = failing_at(StoreDenied("no"), action="put", nth=2, within="frames/")
+    store = HookedStore(inner, before=hook)
+    store.put("other/0", b"")
+    store.put("frames/0.jpg", b"")
+    for _ in range(2):
+        with pytest.raises(StoreDenied):
+            store.put("frames/1.jpg", b"")
+    assert set(contents(inner)) == {"other/0", "frames/0.jpg"}
+    assert len(store.requests) == 4
+
+
+def test_a_request_that_fails_has_no_end(inner: Store) -> None:
+    ended: list[str] = []
+    store = HookedStore(inner, after=lambda action, _key: ended.append(action))
+    with pytest.raises(BlobMissing):
+        store.get(KEY)
+    assert ended == []
+
+
+# Faults
+
+
+@pytest.mark.parametrize(
+    ("action", "fault", "error", "is_done"),
+    [
+        ("put", Fault.FAIL_BEFORE, StoreUnavailable, False),
+        ("put", Fault.LOSE_ANSWER, StoreUnavailable, True),
+        ("create", Fault.FAIL_BEFORE, StoreUnavailable, False),
+        ("create", Fault.LOSE_ANSWER, StoreUnavailable, True),
+        ("create", Fault.CONFLICT, BlobExists, False),
+        ("create", Fault.RETRIED, BlobExists, True),
+        ("delete", Fault.FAIL_BEFORE, StoreUnavailable, False),
+        ("delete", Fault.LOSE_ANSWER, StoreUnavailable, True),
+    ],
+)
+def test_a_change_that_fails_is_done_or_not_as_the_fault_says(
+    inner: Store, action: Action, fault: Fault, error: type[Exception], *, is_done: bool
+) -> None:
+    if action == "delete":
+        inner.put(KEY, BODY)
+    with pytest.raises(error):
+        request_of(FaultyStore(inner, always(fault)), action)()
+    assert (KEY in contents(inner)) == (is_done != (action == "delete"))
+
+
+@pytest.mark.parametrize("action", ["get", "head", "list"])
+@pytest.mark.parametrize("fault", [Fault.FAIL_BEFORE, Fault.LOSE_ANSWER])
+def test_a_question_that_fails_has_no_answer(inner: Store, action: Action, fault: Fault) -> None:
+    inner.put(KEY, BODY)
+    with pytest.raises(StoreUnavailable, match=action):
+        request_of(FaultyStore(inner, always(fault)), action)()
+
+
+@pytest.mark.parametrize(
+    ("action", "fault"),
+    [
+        *[("get", fault) for fault in (Fault.LOSE_PART, Fault.CONFLICT, Fault.RETRIED)],
+        *[("create", fault) for fault in (Fault.LOSE_PART, Fault.TRUNCATE, Fault.FLIP)],
+        *[(action, Fault.RETRIED) for action in ("put", "head", "list", "delete")],
+    ],
+)
+def test_a_fault_that_a_request_cannot_have_is_refused(
+    inner: Store, action: Action, fault: Fault
+) -> None:
+    assert fault not in faults_of(action)
+    with pytest.raises(ValueError, match="which has none"):
+        request_of(FaultyStore(inner, always(fault)), action)()
+    assert contents(inner) == {}
+
+
+def test_the_schedule_is_asked_once_a_request(inner: Store) -> None:
+    asked: list[tuple[Action, str]] = []
+    store = FaultyStore(inner, lambda action, key: asked.append((action, key)))
+    store.put(KEY, BODY)
+    store.get(KEY)
+    store.get_range(KEY, start=0, length=1)
+    list(store.list("frames/"))
+    store.list_folders("")
+    store.delete([KEY, "frames/1.jpg"])
+    store.delete([])
+    assert asked == [
+        ("put", KEY),
+        ("get", KEY),
+        ("get", KEY),
+        ("list", "frames/"),
+        ("list", ""),
+        ("delete", KEY),
+    ]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_truncated_bytes_are_a_beginning_of_them(inner: Store, seed: int) -> None:
+    inner.put(KEY, BODY)
+    store = FaultyStore(inner, always(Fault.TRUNCATE), seed=seed)
+    whole, part = store.get(KEY), store.get_range(KEY, start=50, length=20)
+    assert len(whole) < len(BODY)
+    assert len(part) < 20
+    assert BODY.startswith(whole)
+    assert BODY[50:].startswith(part)
+    assert inner.get(KEY) == BODY
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_flipped_bytes_differ_in_one_bit(inner: Store, seed: int) -> None:
+    inner.put(KEY, BODY)
+    store = FaultyStore(inner, always(Fault.FLIP), seed=seed)
+    assert bits_apart(store.get(KEY), BODY) == 1
+    assert bits_apart(store.get_range(KEY, start=50, length=20), BODY[50:70]) == 1
+    assert inner.get(KEY) == BODY
+
+
+def bits_apart(one: bytes, other: bytes) -> int:
+    return sum((a ^ b).bit_count() for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("fault", [Fault.TRUNCATE, Fault.FLIP])
+def test_damage_is_the_same_for_a_seed_and_key_and_differs_otherwise(
+    inner: Store, fault: Fault
+) -> None:
+    keys = [f"frames/{sequence}.jpg" for sequence in range(40)]
+    for key in keys:
+        inner.put(key, BODY)
+
+    def met(seed: int, order: list[str]) -> dict[str, list[bytes]]:
+        store = FaultyStore(inner, always(fault), seed=seed)
+        return {key: [store.get(key), store.get(key)] for key in order}
+
+    first = met(1, keys)
+    assert met(1, keys[::-1]) == first
+    assert met(2, keys) != first
+    assert len({bytes(answers[0]) for answers in first.values()}) > 20
+    assert sum(once != again for once, again in first.values()) > 20
+
+
+def test_nothing_can_be_damaged_in_no_bytes(inner: Store) -> None:
+    inner.put(KEY, b"")
+    for fault in (Fault.TRUNCATE, Fault.FLIP):
+        assert FaultyStore(inner, always(fault)).get(KEY) == b""
+
+
+def test_a_delete_that_lost_a_part_left_some_of_its_keys() -> None:
+    keys = [f"frames/{sequence}.jpg" for sequence in range(10)]
+    left: set[int] = set()
+    for seed in range(50):
+        inner = open_store(f"memory://{uuid.uuid4().hex}")
+        for key in keys:
+            inner.put(key, BODY)
+        with pytest.raises(StoreUnavailable):
+            FaultyStore(inner, always(Fault.LOSE_PART), seed=seed).delete(keys)
+        left.add(len(contents(inner)))
+    assert left == set(range(1, 11))
+
+
+def test_a_listing_that_lost_a_part_fails_after_some_of_its_blobs(inner: Store) -> None:
+    keys = [f"frames/{sequence}.jpg" for sequence in range(10)]
+    for key in keys:
+        inner.put(key, BODY)
+    told: set[int] = set()
+    for seed in range(80):
+        listing = FaultyStore(inner, always(Fault.LOSE_PART), seed=seed).list("frames/")
+        told.add(len(until_it_fails(listing)))
+    assert told == set(range(11))
+
+
+def until_it_fails(listing: Iterator[object]) -> list[object]:
+    found: list[object] = []
+    with pytest.raises(StoreUnavailable):
+        found.extend(listing)
+    return found
+
+
+def test_an_interlude_comes_before_the_request(inner: Store) -> None:
+    inner.put(KEY, BODY)
+    store = FaultyStore(inner, always(Interlude(lambda: inner.delete([KEY]))))
+    with pytest.raises(BlobMissing):
+        store.get(KEY)
+    store.create(KEY, b"after the interlude")
+    assert contents(inner) == {KEY: b"after the interlude"}
+
+
+# Crashes
+
+
+@pytest.mark.parametrize(("when", "is_done"), [("before", False), ("after", True)])
+@pytest.mark.parametrize("action", ["get", "put", "create", "head", "list", "delete"])
+def test_the_request_it_dies_at_is_done_or_not_and_no_other_is(
+    inner: Store, action: Action, when: Literal["before", "after"], *, is_done: bool
+) -> None:
+    if action == "delete":
+        inner.put(KEY, BODY)
+    store = CrashingStore(inner, at=1, when=when)
+    with pytest.raises(Crash):
+        request_of(store, action)()
+    before = contents(inner)
+    is_changed = is_done and action in {"put", "create", "delete"}
+    assert (KEY in before) == (is_changed != (action == "delete"))
+    for later in ("get", "put", "create", "head", "list", "delete"):
+        with pytest.raises(Crash):
+            request_of(store, later)()
+    assert contents(inner) == before
+    assert (store.requests, store.has_crashed) == (1, True)
+
+
+def test_requests_before_the_crash_are_made_and_counted(inner: Store) -> None:
+    store = CrashingStore(inner, at=4, when="after")
+    store.put("a", b"")
+    store.put("b", b"")
+    store.get("a")
+    assert (store.requests, store.has_crashed) == (3, False)
+    with pytest.raises(Crash):
+        store.put("c", b"")
+    assert set(contents(inner)) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(("when", "left"), [("before", {"b", "c"}), ("after", {"c"})])
+def test_a_process_may_die_amid_a_delete(
+    inner: Store, when: Literal["before", "after"], left: set[str]
+) -> None:
+    for key in "abc":
+        inner.put(key, b"")
+    with pytest.raises(Crash):
+        CrashingStore(inner, at=2, when=when).delete("abc")
+    assert set(contents(inner)) == left
+
+
+def test_a_request_that_failed_as_the_process_died_is_a_crash(inner: Store) -> None:
+    with pytest.raises(Crash):
+        CrashingStore(inner, at=1, when="after").get("missing")
+
+
+def test_of_many_threads_exactly_as_many_requests_are_made_as_before_the_crash(
+    inner: Store,
+) -> None:
+    store, barrier = CrashingStore(inner, at=50), Barrier(8, timeout=60)
+
+    def work(thread: int) -> None:
+        barrier.wait()
+        for number in range(20):
+            store.put(f"{thread}/{number}", b"")
+
+    with ThreadPoolExecutor(8) as pool:
+        working = [pool.submit(work, thread) for thread in range(8)]
+    assert all(isinstance(thread.exception(), Crash) for thread in working)
+    assert len(contents(inner)) == 49
+    assert store.requests == 50
+
+
+def frame(sequence: int) -> Frame:
+    image = np.full((8, 8, 3), sequence, dtype=np.uint8)
+    return Frame(sequence, 0, sequence / 25, image, "")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_no_part_of_framecache_goes_on_after_a_crash(when: Literal["before", "after"]) -> None:
+    frames = [frame(sequence) for sequence in range(5)]
+
+    def write(inner: Store, at: int | None) -> CrashingStore:
+        store = CrashingStore(inner, at=at, when=when)
+        Timeline(store, "t").write(frames, workers=2)
+        return store
+
+    requests = write(open_store(f"memory://{uuid.uuid4().hex}"), None).requests
+    assert requests > 5
+    for at in range(1, requests + 1):
+        with pytest.raises(Crash):
+            write(open_store(f"memory://{uuid.uuid4().hex}"), at)
+
+
+def test_the_stores_need_no_pytest() -> None:
+    program = """
+import sys
+sys.modules["pytest"] = None
+from framecache.testing import CrashingStore, FaultyStore, HookedStore
+try:
+    from framecache.testing import StoreConformance
+except ImportError:
+    sys.exit(7)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 7
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    import framecache.testing  # noqa: PLC0415 -- what this test is about
+
+    assert all(hasattr(framecache.testing, name) for name in framecache.testing.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = framecache.testing.Nothing
