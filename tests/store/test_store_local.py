@@ -2,6 +2,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,11 @@ def test_a_blob_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
         store.put("a/b", b"x")
     assert store.delete(["a/b"]) == 1
     assert store.get("a") == b"x"
+
+
+def test_the_time_of_storing_is_that_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    os.utime(tmp_path / "a", ns=(0, 1_234_567_890_999_999_999))
+    store = open_store(str(tmp_path))
+    assert store.head("a").modified_at == datetime(2009, 2, 13, 23, 31, 30, tzinfo=UTC)
+    assert list(store.list("")) == [store.head("a")]

@@ -1,6 +1,13 @@
 """Where blobs live. The only room that knows obstore."""
 
-from framecache.store.base import BlobExists, BlobInfo, BlobMissing, Store, is_remote
+from framecache.store.base import (
+    BlobExists,
+    BlobInfo,
+    BlobMissing,
+    CreateUnsupported,
+    Store,
+    is_remote,
+)
 from framecache.store.blobfile import (
     BlobFile,
     BlobIdentity,
@@ -8,7 +15,7 @@ from framecache.store.blobfile import (
     normalised_url,
     open_blob_file,
 )
-from framecache.store.objects import open_store
+from framecache.store.opening import open_store
 
 __all__ = [
     "BlobExists",
@@ -16,6 +23,7 @@ __all__ = [
     "BlobIdentity",
     "BlobInfo",
     "BlobMissing",
+    "CreateUnsupported",
     "Store",
     "identify_blob",
     "is_remote",

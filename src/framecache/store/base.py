@@ -4,9 +4,10 @@ import builtins
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
-from framecache.errors import InvalidValue
+from framecache.errors import InvalidValue, StoreUnavailable
 
 _LONGEST_KEY_BYTES: Final = 1024
 _LONGEST_SEGMENT_BYTES: Final = 255
@@ -24,6 +25,8 @@ class BlobInfo:
     size_bytes: int
     etag: str
     """Changes when the content does; opaque, without quotes."""
+    modified_at: datetime
+    """When it was stored, by the store's own clock: UTC, in whole seconds, as a HEAD has it."""
 
 
 class BlobMissing(LookupError):
@@ -40,6 +43,10 @@ class BlobExists(Exception):
     def __init__(self, key: str) -> None:
         super().__init__(key)
         self.key = key
+
+
+class CreateUnsupported(StoreUnavailable):
+    """The store has no ``create``: it answers that such a request is not implemented."""
 
 
 class Store(Protocol):
@@ -93,12 +100,13 @@ class Store(Protocol):
 
         Raises:
             BlobExists: there is one, perhaps from this very call, after a lost answer.
+            CreateUnsupported: the store cannot do this. Nothing was stored.
             StoreFull: no room is left. Nothing of it was kept.
         """
         ...
 
     def head(self, key: str) -> BlobInfo:
-        """Size and ETag of a blob.
+        """A blob without its bytes.
 
         Raises:
             BlobMissing: there is none.

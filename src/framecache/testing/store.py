@@ -11,6 +11,7 @@ A program that brings a store derives from `StoreConformance` and says how to op
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Final
 
@@ -250,6 +251,20 @@ class StoreConformance:
     def test_a_listing_tells_what_head_tells(self, store: Store) -> None:
         store.put(_KEY, b"12345")
         assert list(store.list("cache")) == [store.head(_KEY)]
+
+    def test_the_time_of_storing_is_a_moment_in_utc_near_now(self, store: Store) -> None:
+        store.put(_KEY, b"12345")
+        modified_at = store.head(_KEY).modified_at
+        assert modified_at.utcoffset() == timedelta(0)
+        assert modified_at.microsecond == 0
+        # A store has its own clock, so a day apart is near.
+        assert abs(modified_at - datetime.now(UTC)) < timedelta(days=1)
+
+    def test_the_time_of_storing_never_goes_back(self, store: Store) -> None:
+        store.put(_KEY, b"first")
+        before = store.head(_KEY).modified_at
+        store.put(_KEY, b"second")
+        assert store.head(_KEY).modified_at >= before
 
     def test_an_empty_store_lists_nothing(self, store: Store) -> None:
         assert list(store.list("")) == []
