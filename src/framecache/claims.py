@@ -40,6 +40,15 @@ class _Sighting:
     """Seconds, of this process's monotonic clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The newest claim of a part that this run holds, and when it was made."""
+
+    number: int
+    made_at: float
+    """Seconds, of this process's monotonic clock, before the request."""
+
+
 class Claims:
     """The claims that one run holds in one epoch, and what it has seen of others'.
 
@@ -51,7 +60,7 @@ class Claims:
         self._store = store
         self._timeline_id = description.timeline_id
         self._epoch = description.epoch
-        self._held: dict[str, int] = {}
+        self._held: dict[str, _Held] = {}
         self._seen: dict[str, _Sighting] = {}
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -95,27 +104,35 @@ class Claims:
         if sighting is not None and time.monotonic() - sighting.seen_at < STALE_AFTER_SECONDS:
             return False
         number = sighting.number + 1 if sighting is not None else 0
+        made_at = time.monotonic()
         if not self._create(part, number):
             self.look()
             return False
         with self._lock:
-            self._held[part] = number
+            self._held[part] = _Held(number, made_at)
         return True
 
     def holds(self, part: str) -> bool:
-        """Whether nobody took a claimed part over, who may have found this run silent."""
+        """Whether nobody took a claimed part over, who may have found this run silent.
+
+        A run that was silent for too long, asleep perhaps, finds out.
+        """
+        with self._lock:
+            held = self._held.get(part)
+        if held is not None and time.monotonic() - held.made_at >= STALE_AFTER_SECONDS:
+            self._give_sign(part, held.number)
         with self._lock:
             return part in self._held
 
     def release(self, part: str) -> None:
         """Take the claim of a part back, and those it followed; none is fine."""
         with self._lock:
-            number = self._held.pop(part, None)
+            held = self._held.pop(part, None)
             sighting = self._seen.pop(part, None)
-        if number is None:
+        if held is None:
             return
         first = sighting.number if sighting is not None else 0
-        self._remove(part, range(min(first, number), number + 1))
+        self._remove(part, range(min(first, held.number), held.number + 1))
 
     def _sighting(self, part: str, number: int, blob: BlobInfo, now: float) -> _Sighting:
         known = self._seen.get(part)
@@ -127,24 +144,25 @@ class Claims:
         while not self._ended.wait(STALE_AFTER_SECONDS / _SIGNS_OF_LIFE):
             with self._lock:
                 held = list(self._held.items())
-            for part, number in held:
+            for part, claim in held:
                 # A store that does not answer now may answer the next time.
                 with suppress(StoreDenied, StoreUnavailable):
-                    self._give_sign(part, number)
+                    self._give_sign(part, claim.number)
 
     def _give_sign(self, part: str, number: int) -> None:
+        """Make the claim that follows, or find that another has made it."""
+        made_at = time.monotonic()
         is_mine = self._create(part, number + 1)
         with self._lock:
-            if self._held.get(part) != number:
-                # Released meanwhile.
-                superseded = [number + 1] if is_mine else []
-            elif is_mine:
-                self._held[part] = number + 1
-                superseded = [number]
-            else:
+            held = self._held.get(part)
+            is_newest = held is not None and held.number == number
+            if is_newest and is_mine:
+                self._held[part] = _Held(number + 1, made_at)
+            elif is_newest:
                 del self._held[part]
-                superseded = []
-        self._remove(part, superseded)
+        if is_mine:
+            # The new claim, too, when the part was released meanwhile.
+            self._remove(part, [number] if is_newest else [number, number + 1])
 
     def _create(self, part: str, number: int) -> bool:
         key = keys.claim(self._timeline_id, epoch=self._epoch, part=part, number=number)

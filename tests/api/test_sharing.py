@@ -1,0 +1,238 @@
+"""Programs that extract one timeline at once share its chunks."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import clips
+import pytest
+
+import framecache.claims
+import framecache.video
+from framecache import BadChunk, FrameCache, Progress, StoreUnavailable, Timeline
+from framecache.claims import Claims
+from framecache.index import current_description
+from framecache.manifest import Description
+from framecache.store import Store, open_store
+from framecache.testing import HookedStore
+
+PREFIX = "cache/timelines/t/"
+
+
+@pytest.fixture
+def store(memory_url: str) -> Store:
+    return open_store(memory_url)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is silent for a moment is taken for dead."""
+    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.05)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each chunk is decoded."""
+    count, lock, decode = Counter[str](), threading.Lock(), framecache.video.decode
+
+    def counting(*args: Any, name: str, threads: int) -> object:  # noqa: ANN401 -- passed on
+        with lock:
+            count[Path(name).name] += 1
+        return decode(*args, name=name, threads=threads)
+
+    monkeypatch.setattr(framecache.video, "decode", counting)
+    return count
+
+
+def described(store: Store) -> Description:
+    """The timeline, described but empty."""
+    broken = HookedStore(store, before=refuse_puts)
+    with pytest.raises(StoreUnavailable):
+        Timeline(broken, "t").extract(clips.chunks())
+    description = current_description(store, "t")
+    assert description is not None
+    return description
+
+
+def refuse_puts(action: str, _: str) -> None:
+    if action == "put":
+        raise StoreUnavailable("no")
+
+
+def claims_left(store: Store) -> list[str]:
+    return [blob.key for blob in store.list(f"{PREFIX}claims")]
+
+
+def expected_jpegs(url: str = "memory://sharing-alone") -> list[bytes]:
+    alone = FrameCache(url).timeline("t")
+    alone.extract(clips.chunks())
+    return list(alone.jpegs(range(45)))
+
+
+@pytest.mark.parametrize("callers", [2, 5])
+def test_callers_at_once_decode_each_chunk_once_and_all_return_when_all_is_done(
+    store: Store, decoded: Counter[str], callers: int
+) -> None:
+    together, paths = threading.Barrier(callers), clips.chunks()
+
+    def extract(_: int) -> tuple[int, int]:
+        together.wait(timeout=60)
+        timeline = Timeline(store, "t")
+        report = timeline.extract(paths, workers=1)
+        assert timeline.complete
+        return report.chunks_extracted, report.frames_extracted
+
+    with ThreadPoolExecutor(callers) as pool:
+        reports = list(pool.map(extract, range(callers)))
+    assert decoded == {"c0.mp4": 1, "c1.mp4": 1, "c2.mp4": 1}
+    assert sum(chunks for chunks, _ in reports) == 3
+    assert sum(frames for _, frames in reports) == 45
+    assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
+    assert claims_left(store) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_claim_that_shows_no_life_is_taken_over(store: Store) -> None:
+    description = described(store)
+    store.create(f"{PREFIX}claims/{description.epoch}/000001-7.json", b"of one who died")
+    assert Timeline(store, "t").extract(clips.chunks()).chunks_extracted == 3
+    assert claims_left(store) == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_claim_that_shows_life_is_waited_for(store: Store, decoded: Counter[str]) -> None:
+    description = described(store)
+    decoded.clear()
+    progress: list[Progress] = []
+    with Claims(store, description) as others:
+        assert others.take("000001")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(
+                Timeline(store, "t").extract, clips.chunks(), progress=progress.append
+            )
+            wait_until(lambda: bool(progress) and progress[-1].frames_done == 35)
+            lived = [key for key in claims_left(store) if "000001-" in key]
+            wait_until(lambda: lived not in (claims_left(store), []))
+            assert not waiting.done()
+            assert decoded["c1.mp4"] == 0
+            others.release("000001")
+            report = waiting.result(timeout=60)
+    assert (report.chunks_extracted, decoded["c1.mp4"]) == (3, 1)
+
+
+def test_a_chunk_that_another_commits_meanwhile_counts_as_cached(store: Store) -> None:
+    description = described(store)
+    part = f"{PREFIX}index/{description.epoch}/000001-0.parquet"
+    blobs = open_store("memory://sharing-donor")
+    Timeline(blobs, "t").extract(clips.chunks())
+    donor = current_description(blobs, "t")
+    assert donor is not None
+    body = blobs.get(f"{PREFIX}index/{donor.epoch}/000001-0.parquet")
+    progress: list[Progress] = []
+    with Claims(store, description) as others:
+        assert others.take("000001")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(
+                Timeline(store, "t").extract, clips.chunks(), progress=progress.append
+            )
+            wait_until(lambda: bool(progress) and progress[-1].frames_done == 35)
+            for sequence in range(20, 30):
+                store.put(
+                    f"{PREFIX}frames/{sequence}.jpg", blobs.get(f"{PREFIX}frames/{sequence}.jpg")
+                )
+            store.create(part, body)
+            report = waiting.result(timeout=60)
+    assert (report.chunks_extracted, report.chunks_cached) == (2, 1)
+    assert progress[-1] == Progress(45, 45)
+    assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
+
+
+def test_claims_may_vanish_at_any_moment(store: Store) -> None:
+    def forget_claims(_: str, key: str) -> None:
+        if "/claims/" not in key:
+            store.delete(claims_left(store))
+
+    forgetful = HookedStore(store, before=forget_claims)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: Timeline(forgetful, "t").extract(clips.chunks()), range(3)))
+    assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
+
+
+def test_whoever_is_taken_over_stops_and_waits_for_the_other(
+    store: Store, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
+) -> None:
+    """It slept, another took it for dead, and it finds out when it wakes up."""
+    monkeypatch.setattr("framecache.ingest.extraction._FRAMES_BETWEEN_EPOCH_CHECKS", 5)
+    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
+    described(store)
+    decoded.clear()
+    asleep, awake = threading.Event(), threading.Event()
+
+    def sleep(action: str, key: str) -> None:
+        is_check = action == "head" and "/timeline/" in key and decoded["c0.mp4"] > 0
+        if asleep.is_set() or is_check:
+            asleep.set()
+            assert awake.wait(timeout=60)
+
+    path = clips.chunks()
+    with ThreadPoolExecutor(1) as pool:
+        sleeper = pool.submit(
+            Timeline(HookedStore(store, before=sleep), "t").extract, path, workers=1
+        )
+        assert asleep.wait(timeout=60)
+        assert Timeline(store, "t").extract(path).chunks_extracted == 3
+        awake.set()
+        slept = sleeper.result(timeout=60)
+    assert (slept.chunks_extracted, slept.chunks_cached) == (0, 3)
+    assert decoded == {"c0.mp4": 2, "c1.mp4": 1, "c2.mp4": 1}
+    assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
+
+
+def test_a_chunk_that_cannot_be_read_is_free_for_others_at_once(
+    store: Store, tmp_path: Path
+) -> None:
+    path = clips.copy_to(clips.clip(), tmp_path)
+    description_only = HookedStore(store, before=refuse_puts)
+    with pytest.raises(StoreUnavailable):
+        Timeline(description_only, "t").extract(path)
+    path.unlink()
+    with pytest.raises(BadChunk):
+        Timeline(store, "t").extract(path)
+    assert claims_left(store) == []
+
+
+def test_who_may_not_delete_claims_extracts_all_the_same(store: Store) -> None:
+    def keep(action: str, key: str) -> None:
+        if action == "delete":
+            raise StoreUnavailable(key)
+
+    Timeline(HookedStore(store, before=keep), "t").extract(clips.chunks())
+    assert Timeline(store, "t").complete
+    assert Timeline(store, "t").extract(clips.chunks()).chunks_cached == 3
+
+
+def test_what_is_cached_is_found_out_without_claims(store: Store) -> None:
+    Timeline(store, "t").extract(clips.chunks())
+    hooked = HookedStore(store)
+    Timeline(hooked, "t").extract(clips.chunks())
+    assert [key for _, key in hooked.requests if "/claims/" in key] == []
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    """Whoever ends leaves no heart beating."""
+    yield
+    assert [one for one in threading.enumerate() if one.name == "framecache-claims"] == []
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look again and again; what is waited for comes, or the test fails."""
+    ticks = threading.Event()
+    for _ in range(6000):
+        if condition():
+            return
+        ticks.wait(0.01)
+    pytest.fail("it did not come")
