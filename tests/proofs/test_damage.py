@@ -1,0 +1,297 @@
+"""Damaged blobs: whatever happens to stored bytes, no other frame than the committed one is given.
+
+The truth is what the store held before the damage, kept by the test.
+"""
+
+import json
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+import pytest
+
+import media
+from framecache import CorruptFrame, FrameCache, Timeline
+from framecache.store import Store
+from proving import Proof
+
+FRAMES: Final = 45
+PREFIX: Final = "cache/timelines/t/"
+Damage = Callable[[random.Random, bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A timeline in a store, and every blob of it as it was committed."""
+
+    store: Store
+    blobs: dict[str, bytes]
+
+    def reader(self) -> Timeline:
+        """A timeline that knows nothing yet."""
+        return Timeline(self.store, "t")
+
+    def frame(self, sequence: int) -> bytes:
+        return self.blobs[f"{PREFIX}frames/{sequence}.jpg"]
+
+    def keys(self, folder: str, *, compacted: bool = False) -> list[str]:
+        """The blobs of a folder; of the index, the compacted file or the parts."""
+        return [
+            key
+            for key in sorted(self.blobs)
+            if key.startswith(f"{PREFIX}{folder}/") and ("/timeline-" in key) == compacted
+        ]
+
+
+@pytest.fixture
+def stored() -> Stored:
+    """A timeline of three chunks, read by its compacted index."""
+    cache = FrameCache(f"memory://{uuid.uuid4().hex}")
+    report = cache.timeline("t").extract(_chunks())
+    assert report.frame_count == FRAMES
+    return Stored(cache.store, _blobs(cache.store))
+
+
+def _chunks() -> list[str]:
+    """Three clips of different lengths, with B-frames."""
+
+    def make(frames: int) -> str:
+        path = media.made(
+            f"proof-damage-{frames}.mp4",
+            lambda to: media.make_clip(
+                to, size=(96, 64), rate="25", frames=frames, extra=["-g", "10", "-bf", "2"]
+            ),
+        )
+        return str(path)
+
+    return [make(frames) for frames in (20, 10, 15)]
+
+
+def _blobs(store: Store) -> dict[str, bytes]:
+    return {blob.key: store.get(blob.key) for blob in store.list(PREFIX)}
+
+
+# Damage
+
+
+def _truncated(choose: random.Random, body: bytes) -> bytes:
+    return body[: choose.randrange(len(body))]
+
+
+def _truncated_at_its_edges(choose: random.Random, body: bytes) -> bytes:
+    kept = choose.randrange(16)
+    return body[: choose.choice([kept, len(body) - 1 - kept])]
+
+
+def _with_a_flipped_bit(choose: random.Random, body: bytes) -> bytes:
+    return _with_flipped(body, [choose.randrange(8 * len(body))])
+
+
+def _with_flipped_bits(choose: random.Random, body: bytes) -> bytes:
+    return _with_flipped(body, choose.sample(range(8 * len(body)), choose.randrange(2, 20)))
+
+
+def _with_a_flipped_bit_near_its_end(choose: random.Random, body: bytes) -> bytes:
+    """Where a Parquet file says where its footer is."""
+    return _with_flipped(body, [8 * len(body) - 1 - choose.randrange(8 * 16)])
+
+
+def _zeroed_in_part(choose: random.Random, body: bytes) -> bytes:
+    start, stop = _range(choose, body)
+    return body[:start] + bytes(stop - start) + body[stop:]
+
+
+def _overwritten_in_part(choose: random.Random, body: bytes) -> bytes:
+    start, stop = _range(choose, body)
+    return body[:start] + choose.randbytes(stop - start) + body[stop:]
+
+
+def _with_a_part_twice(choose: random.Random, body: bytes) -> bytes:
+    start, stop = _range(choose, body)
+    return body[:stop] + body[start:]
+
+
+def _without_a_part(choose: random.Random, body: bytes) -> bytes:
+    start, stop = _range(choose, body)
+    return body[:start] + body[stop:]
+
+
+DAMAGES: Final[list[Damage]] = [
+    _truncated,
+    _truncated_at_its_edges,
+    _with_a_flipped_bit,
+    _with_flipped_bits,
+    _with_a_flipped_bit_near_its_end,
+    _zeroed_in_part,
+    _overwritten_in_part,
+    _with_a_part_twice,
+    _without_a_part,
+]
+
+
+def _range(choose: random.Random, body: bytes) -> tuple[int, int]:
+    start = choose.randrange(len(body))
+    length = choose.choice([1, 4, 64, 512, len(body)])
+    return start, min(len(body), start + choose.randint(1, length))
+
+
+def _with_flipped(body: bytes, bits: list[int]) -> bytes:
+    damaged = bytearray(body)
+    for bit in bits:
+        damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def damaged_bodies(body: bytes, seed: int) -> Iterator[bytes]:
+    """Bodies that differ from this one, by every kind of damage in turn, without end."""
+    choose = random.Random(seed)
+    while True:
+        for damage in DAMAGES:
+            damaged = damage(choose, body)
+            if damaged != body:  # zeros that were zeros already are no damage
+                yield damaged
+
+
+def damage_in_turn(stored: Stored, keys: list[str], times: int) -> Iterator[str]:
+    """Damage one of the blobs, yield its key, restore it, and go on to the next."""
+    assert keys
+    damaged = {
+        key: damaged_bodies(stored.blobs[key], seed) for seed, key in enumerate(keys, start=1)
+    }
+    for time in range(times):
+        key = keys[time % len(keys)]
+        stored.store.put(key, next(damaged[key]))
+        yield key
+        stored.store.put(key, stored.blobs[key])
+    assert _blobs(stored.store) == stored.blobs
+
+
+# Frames
+
+
+FRAME_READERS: Final[list[Callable[[Timeline, int], object]]] = [
+    lambda timeline, sequence: timeline.frame(sequence),
+    lambda timeline, sequence: timeline.jpeg(sequence),
+    lambda timeline, sequence: list(timeline.frames(sequence, sequence + 1)),
+    lambda timeline, sequence: timeline.batch([sequence]),
+    lambda timeline, sequence: list(timeline.jpegs([sequence])),
+    lambda timeline, sequence: timeline.frame_at(timeline.index.timestamp[sequence]),
+    lambda timeline, sequence: timeline.frame(sequence, scale=0.125, color="gray"),
+]
+
+
+def test_no_damaged_frame_is_given(stored: Stored, proof: Proof) -> None:
+    keys = stored.keys("frames")
+    assert len(keys) == FRAMES
+    timeline, times = stored.reader(), proof.size(short=1000, long=50_000)
+    for time, key in enumerate(damage_in_turn(stored, keys, times)):
+        sequence = int(key.rpartition("/")[2].removesuffix(".jpg"))
+        read = FRAME_READERS[time % len(FRAME_READERS)]
+        with pytest.raises(CorruptFrame, match=rf"/frames/{sequence}\.jpg"):
+            read(timeline, sequence)
+    assert [*timeline.jpegs(range(FRAMES))] == [stored.frame(n) for n in range(FRAMES)]
+    proof.found(jpegs=times, detected=times)
+
+
+def test_no_frame_is_given_for_another(stored: Stored, proof: Proof) -> None:
+    timeline, given = stored.reader(), 0
+    for wanted in range(FRAMES):
+        for other in range(FRAMES):
+            if stored.frame(wanted) == stored.frame(other):
+                continue
+            stored.store.put(f"{PREFIX}frames/{wanted}.jpg", stored.frame(other))
+            with pytest.raises(CorruptFrame):
+                timeline.jpeg(wanted)
+            given += 1
+        stored.store.put(f"{PREFIX}frames/{wanted}.jpg", stored.frame(wanted))
+    assert given > FRAMES
+    proof.found(given=given, detected=given)
+
+
+# Index parts, the compacted index, and descriptions
+
+
+def rows_of(stored: Stored) -> list[dict[str, Any]]:
+    """What the undamaged parts say, by pyarrow."""
+    rows: list[dict[str, Any]] = []
+    for key in stored.keys("index"):
+        rows += pq.read_table(BytesIO(stored.blobs[key])).to_pylist()
+    return sorted(rows, key=lambda row: int(row["sequence"]))
+
+
+def assert_columns(timeline: Timeline, stored: Stored) -> None:
+    assert timeline.index.to_arrow().to_pylist() == rows_of(stored)
+
+
+def assert_frame(timeline: Timeline, stored: Stored) -> None:
+    row = rows_of(stored)[17]
+    frame = timeline.frame(17)
+    assert (frame.timestamp, frame.chunk_id) == (row["timestamp"], row["chunk_id"])
+    assert timeline.jpeg(17) == stored.frame(17)
+
+
+def assert_frames(timeline: Timeline, stored: Stored) -> None:
+    frames = list(timeline.frames())
+    assert [(frame.sequence, frame.timestamp, frame.perceptual_hash) for frame in frames] == [
+        (row["sequence"], row["timestamp"], row["perceptual_hash"]) for row in rows_of(stored)
+    ]
+
+
+def assert_info(timeline: Timeline, stored: Stored) -> None:
+    described = json.loads(stored.blobs[stored.keys("timeline")[-1]])
+    info = timeline.info()
+    assert (info.epoch, info.version) == (described["epoch"], described["version"])
+    assert info.complete
+    assert [(one.url, one.etag, str(one.end), one.frame_count) for one in info.chunks] == [
+        (one["url"], one["etag"], one["end"], one["frame_count"]) for one in described["chunks"]
+    ]
+
+
+READERS: Final = [assert_columns, assert_frame, assert_frames, assert_info]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "part",
+        "compacted index",
+        # Off until descriptions hold a checksum of their own:
+        # "description",
+    ],
+)
+def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str) -> None:
+    """A compacted index may be passed over for the parts; whatever else is damaged is refused."""
+    if kind == "part":
+        stored = without_compacted(stored)
+    keys = {
+        "part": stored.keys("index"),
+        "compacted index": stored.keys("index", compacted=True),
+        "description": stored.keys("timeline")[-1:],
+    }[kind]
+    times = proof.size(short=500, long=25_000)
+    detected = sum(
+        is_refused(READERS[time % len(READERS)], stored)
+        for time, _ in enumerate(damage_in_turn(stored, keys, times))
+    )
+    assert not any(is_refused(read, stored) for read in READERS)
+    assert detected == times or kind == "compacted index"
+    proof.found(index=times, detected=detected)
+
+
+def is_refused(read: Callable[[Timeline, Stored], None], stored: Stored) -> bool:
+    """Whether a fresh timeline says `CorruptFrame`; otherwise what it gives is the truth."""
+    try:
+        read(stored.reader(), stored)
+    except CorruptFrame:
+        return True
+    return False
+
+
+def without_compacted(stored: Stored) -> Stored:
+    """The same timeline, whose compacted index is gone, so that the parts are read."""
+    stored.store.delete(stored.keys("index", compacted=True))
+    return Stored(stored.store, _blobs(stored.store))
