@@ -354,7 +354,7 @@ def test_of_many_threads_exactly_as_many_requests_are_made_as_before_the_crash(
 
     def work(thread: int) -> None:
         barrier.wait()
-        for number in range(20):
+        for number in range(50):
             store.put(f"{thread}/{number}", b"")
 
     with ThreadPoolExecutor(8) as pool:
