@@ -25,14 +25,16 @@ _SHOWN_CHARACTERS: Final = 40
 
 
 def check_id(value: object, *, what: str) -> str:
-    """Return ``value`` unchanged if it may be part of a key.
+    """Return the characters of ``value`` if they may be part of a key.
 
     Raises:
         InvalidId: it is not a string, does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or
             holds ``..``.
     """
-    if is_id(value):
-        return value
+    # What derives from str may say that it is another text.
+    text = str.__str__(value) if isinstance(value, str) else value
+    if is_id(text):
+        return text
     raise InvalidId(
         f"{what} {_shown(value)} cannot be used: an id has 1 to 128 "
         f"letters, digits, '.', '_' or '-', begins with a letter or digit, and holds no '..'"
@@ -184,5 +186,8 @@ def parse_overlay(key: str) -> tuple[int, str] | None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # which Python does not write out
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -58,8 +58,9 @@ class Overlays:
             InvalidId: a name that cannot be part of a key.
             InvalidValue: not a PNG, or an array no PNG can hold.
         """
+        number = keys.check_sequence(sequence)
         blobs = {
-            self._key(sequence, name): png_bytes(overlay, name=name)
+            self._key(number, name): png_bytes(overlay, name=name)
             for name, overlay in overlays.items()
         }
         _at_once(lambda key: self._store.put(key, blobs[key]), list(blobs))
