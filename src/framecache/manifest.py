@@ -21,6 +21,7 @@ from framecache.sampling import EveryFrame, Sampling
 
 FORMAT: Final = 1
 _SEAL: Final = "crc32c"
+"""The entry that holds the checksum; it is the last one in documents of every format."""
 Layout = Literal["objects"]
 
 
@@ -184,13 +185,13 @@ def decode(body: bytes, *, key: str) -> Description:
     """
     try:
         document = json.loads(body)
+        _check_seal(document, body)
         stored_format = int(document["format"])
         if stored_format > FORMAT:
             raise SettingsConflict(
                 f"{key} is in format {stored_format}, newer than this framecache reads "
                 f"({FORMAT}): upgrade framecache"
             )
-        _check_seal(document, body)
         return _from_document(document)
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise CorruptFrame(

@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -633,7 +634,11 @@ def test_a_damaged_description_is_an_error_that_names_its_key(url: str, content:
 def test_a_description_of_a_newer_framecache_says_to_upgrade(url: str) -> None:
     blobs = outside(url)
     key = blobs.list(f"{PREFIX}timeline/")[-1]
-    blobs.put(key, blobs.read(key).replace(b'"format": 1', b'"format": 99'))
+    document = json.loads(blobs.read(key)) | {"format": 99}
+    del document["crc32c"]
+    checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
+    document["crc32c"] = f"{checksum:08x}"
+    blobs.put(key, json.dumps(document, indent=1).encode())
     with pytest.raises(SettingsConflict, match=r"99.*upgrade"):
         timeline(url).frame(0)
 

@@ -259,8 +259,7 @@ READERS: Final = [assert_columns, assert_frame, assert_frames, assert_info]
     [
         "part",
         "compacted index",
-        # Off until descriptions hold a checksum of their own:
-        # "description",
+        "description",
     ],
 )
 def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 
+import google_crc32c
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +75,21 @@ def test_what_is_no_description_is_refused(body: bytes) -> None:
 
 
 def test_a_newer_format_asks_for_an_upgrade() -> None:
-    document = json.loads(DESCRIPTION.encode()) | {"format": 99}
     with pytest.raises(SettingsConflict, match="upgrade framecache"):
-        manifest.decode(json.dumps(document).encode(), key="k")
+        manifest.decode(sealed(DESCRIPTION.encode(), format=99), key="k")
+
+
+def test_a_document_is_sealed_by_the_checksum_of_its_other_entries() -> None:
+    assert sealed(DESCRIPTION.encode()) == DESCRIPTION.encode()
+    other = DESCRIPTION.encode().replace(b'"version": 2', b'"version": 3')
+    assert other != DESCRIPTION.encode()
+    with pytest.raises(CorruptFrame):
+        manifest.decode(other, key="k")
+
+
+def sealed(body: bytes, **changes: object) -> bytes:
+    """A description with some entries changed, and the checksum that goes with them."""
+    document = json.loads(body) | changes
+    del document["crc32c"]
+    checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
+    return json.dumps(document | {"crc32c": f"{checksum:08x}"}, indent=1).encode()
