@@ -70,6 +70,8 @@ class Progress:
 
     frames_done: int
     frames_total: int
+    chunks_elsewhere: int = 0
+    """Chunks that are waited for, because other programs are extracting them; else 0."""
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -116,6 +116,7 @@ def test_a_claim_that_shows_life_is_waited_for(store: Store, decoded: Counter[st
             wait_until(lambda: bool(progress) and progress[-1].frames_done == 35)
             lived = [key for key in claims_left(store) if "000001-" in key]
             wait_until(lambda: lived not in (claims_left(store), []))
+            wait_until(lambda: progress[-1] == Progress(35, 45, chunks_elsewhere=1))
             assert not waiting.done()
             assert decoded["c1.mp4"] == 0
             others.release("000001")

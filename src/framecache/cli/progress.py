@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from framecache.cli.show import count
 from framecache.model import Progress, ProgressCallback
 
 
@@ -36,6 +37,9 @@ def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
         def show(progress: Progress) -> None:
             done, total = progress.frames_done, progress.frames_total
             status = f"{done:,} of {total:,} frames{speed.after(done)}"
+            if progress.chunks_elsewhere:
+                chunks = count(progress.chunks_elsewhere, "chunk")
+                status = f"{done:,} of {total:,} frames, others are extracting {chunks}"
             bars.update(task, completed=done, total=total, status=status)
 
         yield show

@@ -130,11 +130,19 @@ class _ProgressCounter:
             if missing := entry.frame_count - self._done_of_chunk[entry.chunk_id]:
                 self._advance(entry.chunk_id, missing)
 
+    def wait_for(self, chunks: int) -> None:
+        """Nothing is left to do but to wait for others."""
+        with self._lock:
+            self._tell(chunks)
+
     def _advance(self, chunk_id: int, frames: int) -> None:
         self._done_of_chunk[chunk_id] += frames
         self._done += frames
+        self._tell(0)
+
+    def _tell(self, chunks_elsewhere: int) -> None:
         if self._callback is not None:
-            self._callback(Progress(self._done, self._total))
+            self._callback(Progress(self._done, self._total, chunks_elsewhere))
 
 
 class _TakenOver(Exception):
@@ -187,6 +195,7 @@ class _Run:
             entries,
             claims,
             on_cached=self.progress.finish_chunk,
+            on_waiting=self.progress.wait_for,
         )
         decoders = min(len(entries), self.workers)
         # Decoding takes a third of the work. More threads for it would only have more pictures

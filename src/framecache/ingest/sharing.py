@@ -29,6 +29,7 @@ class ChunkQueue:
         claims: Claims,
         *,
         on_cached: Callable[[ChunkEntry], None],
+        on_waiting: Callable[[int], None],
     ) -> None:
         """Look which chunks are missing.
 
@@ -38,11 +39,14 @@ class ChunkQueue:
             entries: the chunks to have committed.
             claims: those of this run.
             on_cached: told of each chunk that turns out to be committed, by whomever.
+            on_waiting: told, now and then, how many chunks others are extracting, while they
+                are all that is left.
         """
         self._store = store
         self._description = description
         self._claims = claims
         self._on_cached = on_cached
+        self._on_waiting = on_waiting
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._pending = deque(entries)
@@ -73,6 +77,9 @@ class ChunkQueue:
             while self._pending and not self._stopped.is_set():
                 if (entry := self._claimed()) is not None:
                     return entry
+                if not self._pending:
+                    break
+                self._on_waiting(len(self._pending))
                 self._stopped.wait(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
                 self._look()
