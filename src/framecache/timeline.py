@@ -91,7 +91,7 @@ class Timeline:
             keyframes: take keyframes only.
             quality: JPEG quality, 1 to 100.
             workers: threads that decode and encode; None: one a core. The frames are the same.
-            progress: told after each frame, and while others are waited for, by one thread at a time.
+            progress: told after each frame, and while it waits for others; one thread at a time.
 
         Raises:
             SettingsConflict: the timeline is cached with other settings or chunks.
