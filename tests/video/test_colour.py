@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sample_clips import clip
 
 from framecache import colour, jpeg, video
 from framecache.model import Image, Matrix, Picture
 from media import ffmpeg, ffprobe, made, make_clip, real_clip
+from sample_clips import clip
 
 FRAMES = 4
 TAGS: dict[Matrix, tuple[str, str]] = {

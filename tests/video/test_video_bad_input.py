@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import pytest
-from sample_clips import clip
 
 from framecache import video
 from framecache.errors import BadChunk, ChunkChanged, StoreUnavailable
 from media import ffmpeg, made
+from sample_clips import clip
 
 HEADERS = {
     "hls": b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n%s\n#EXT-X-ENDLIST\n",
@@ -100,7 +100,7 @@ def test_a_video_of_which_nothing_can_be_decoded_is_refused() -> None:
 
 
 def test_huge_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.container.MAX_PIXELS", 160 * 120 - 1)
+    monkeypatch.setattr("framecache.video.limits.MAX_PIXELS", 160 * 120 - 1)
     with pytest.raises(BadChunk, match="160x120"):
         scan(clip("h264.mp4").read_bytes())
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_clips import clip
 
 from framecache import video
 from media import ffmpeg, real_clip
+from sample_clips import clip
 
 SOUND = [
     "h264.mp4",

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from framecache.video import Decoded
 from framecache.video.ledger import Ledger
 
@@ -103,3 +105,39 @@ def test_the_end_brings_what_was_held_back() -> None:
     story = Story("I0 P4 B2").send()
     assert story.come(0, 2) == good(0)
     assert story.finish() == bad(2, 4)
+
+
+def test_damaged_times_do_not_hold_all_pictures_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_HELD_PICTURES", 3)
+    # The picture with the wild time is lost, and nothing ever comes so late.
+    story = Story("I0 P99999999 P1 P2 P3 P4 P5 P6").send()
+    assert story.come(0, 1, 2) == good(0)
+    assert story.come(3, 4, 5) == good(1, 2)
+    assert story.finish() == bad(3, 4, 5, 6, 99999999)
+
+
+def test_holding_too_many_pictures_is_an_irregularity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_HELD_PICTURES", 3)
+    ledger = Ledger(set(range(10)) | {99})
+    for pts in (0, 99, 1, 2, 3, 4):
+        ledger.sent(pts, key=pts == 0)
+    for pts in (0, 1, 2, 3):
+        ledger.came(pts, frame())
+    assert ledger.is_clean
+    assert [item.pts for item in ledger.settled()] == [0]
+    ledger.came(4, frame())
+    assert not ledger.is_clean
+
+
+def test_damage_all_over_takes_no_more_time_for_each_picture() -> None:
+    ledger = Ledger(set(range(20_000)))
+    given_out = 0
+    for pts in range(20_000):
+        ledger.sent(pts, key=pts == 0)
+        if pts % 2:
+            ledger.failed(pts, "decoder: refused")
+        else:
+            ledger.came(pts, frame())
+        given_out += len(list(ledger.settled()))
+    assert given_out == 19_999
+    assert len(ledger._bad) == 1  # noqa: SLF001 - what the time of each depends on

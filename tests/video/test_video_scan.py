@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sample_clips import clip
 
 from framecache import video
 from media import ffprobe, ffprobe_frames, real_clip
+from sample_clips import clip
 
 SOUND = [
     "h264.mp4",

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import time
 from collections.abc import Iterator, Mapping
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias
 
@@ -15,9 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
-
-MAX_PIXELS: Final = 2**27
-"""Pixels of a picture, enough for 16K. A few hostile bytes may announce far more."""
+from framecache.video import limits
 
 FORMATS: Final = ("mov", "matroska", "mpegts", "avi", "ogg")
 """FFmpeg's names for the containers that are read. None of them names other files to open,
@@ -70,7 +70,7 @@ class Container:
                 nothing can be read without.
         """
         self._name = name
-        self._file = _File(file)
+        self._file = _File(file, name)
         if self._file.size_bytes == 0:
             raise BadChunk(f"{name} is empty (0 bytes): {_READABLE}")
         self._av = self._open()
@@ -128,7 +128,7 @@ class Container:
         context = self._stream.codec_context
         context.thread_count = threads
         context.thread_type = "AUTO"
-        context.options = {"max_pixels": str(MAX_PIXELS), **options}
+        context.options = {"max_pixels": str(limits.MAX_PIXELS), **options}
         self._reorder_depth = max(reorder_depth, context.reorder_depth)
         context.reorder_depth = self._reorder_depth
 
@@ -150,6 +150,7 @@ class Container:
 
     def seek(self, pts: int) -> None:
         """Go to a keyframe before ``pts``, or far from it: packets tell where one has landed."""
+        self._file.restart_watch()
         try:
             self._av.seek(pts, stream=self._stream)
         except av.error.FFmpegError:
@@ -162,13 +163,17 @@ class Container:
 
         Raises:
             DecoderError: the decoder refused the packet.
+            BadChunk: it took longer than a packet may.
         """
+        watch = Stopwatch(self._name)
         try:
             return self._stream.codec_context.decode(packet)
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
             raise DecoderError(error.strerror or "unknown error") from error
+        finally:
+            watch.check()
 
     def reset_decoder(self) -> None:
         """Make the decoder forget all packets, and let it begin anew after its last pictures."""
@@ -181,7 +186,7 @@ class Container:
             container = av.open(
                 self._file,
                 mode="r",
-                options={"max_pixels": str(MAX_PIXELS)},
+                options={"max_pixels": str(limits.MAX_PIXELS)},
                 container_options={
                     "format_whitelist": ",".join(FORMATS),
                     # There is no such protocol: nothing else can be opened by FFmpeg itself.
@@ -228,16 +233,18 @@ class Container:
         if not known:
             raise BadChunk(f"{self._name} holds video of an unknown codec: {_READABLE}")
         best = max(known, key=_rank)
-        if best.width * best.height > MAX_PIXELS:
+        if not is_decoded(best.width, best.height):
             raise BadChunk(
                 f"{self._name} has pictures of {best.width}x{best.height} pixels, more than the "
-                f"{MAX_PIXELS} that are decoded: give a smaller video"
+                f"{limits.MAX_PIXELS}, or {limits.MAX_SIDE} a side, that are decoded: give a "
+                f"smaller video"
             )
         return best
 
     def _demux(self) -> Iterator[VideoPacket]:
         packets = self._av.demux(self._stream)
-        while True:
+        for number in count():
+            self._file.restart_watch()
             try:
                 packet = next(packets, None)
             except (av.error.FFmpegError, IndexError):
@@ -246,16 +253,49 @@ class Container:
             self._file.check()
             if packet is None:
                 return
+            if number >= limits.MAX_FRAMES:
+                raise BadChunk(
+                    f"{self._name} has more than {limits.MAX_FRAMES} packets of video, so it is "
+                    f"damaged or very long: cut it into shorter chunks"
+                )
+            if packet.size > limits.MAX_PACKET_BYTES:
+                raise BadChunk(
+                    f"{self._name} has a packet of {packet.size} bytes, more than the "
+                    f"{limits.MAX_PACKET_BYTES} that one picture takes, so it is damaged: copy or "
+                    f"encode it again"
+                )
             # An empty packet would tell the decoder that the stream has ended.
             if packet.size:
                 yield packet
 
 
-class _File:
-    """A file for FFmpeg, which sees its end where the file raises, and keeps what it raised."""
+class Stopwatch:
+    """Measures what this thread computes. Waiting for a store or for other programs is not it."""
 
-    def __init__(self, file: VideoFile) -> None:
+    def __init__(self, name: str) -> None:
+        """Begin now; ``name`` is what messages call the video."""
+        self._name = name
+        self._began = time.thread_time()
+
+    def check(self) -> None:
+        """Raise BadChunk once it has taken longer than one packet may."""
+        if time.thread_time() - self._began > limits.MAX_STALL_SECONDS:
+            raise BadChunk(
+                f"{self._name} keeps the decoder busy for more than {limits.MAX_STALL_SECONDS} s "
+                f"with one picture, so it is damaged or hostile: give another video"
+            )
+
+
+class _File:
+    """A file for FFmpeg, which sees its end where the file raises, and keeps what it raised.
+
+    FFmpeg sees the end, too, where it reads on and on for one packet.
+    """
+
+    def __init__(self, file: VideoFile, name: str) -> None:
         self._file = file
+        self._name = name
+        self._watch = Stopwatch(name)
         self._error: BaseException | None = None
         self.size_bytes = file.seek(0, os.SEEK_END)
         file.seek(0)
@@ -264,6 +304,7 @@ class _File:
         if self._error is not None:
             return b""
         try:
+            self._watch.check()
             return bytes(self._file.read(size) or b"")
         except BaseException as error:  # noqa: BLE001 - raised again by check()
             self._error = error
@@ -273,6 +314,7 @@ class _File:
         if self._error is not None:
             return -1
         try:
+            self._watch.check()
             if whence == os.SEEK_END:
                 return self._file.seek(max(self.size_bytes + offset, 0))
             return self._file.seek(offset, whence)
@@ -283,10 +325,19 @@ class _File:
     def tell(self) -> int:
         return self._file.tell()
 
+    def restart_watch(self) -> None:
+        """Begin to search for another packet."""
+        self._watch = Stopwatch(self._name)
+
     def check(self) -> None:
         """Raise what the file raised, if it did."""
         if self._error is not None:
             raise self._error
+
+
+def is_decoded(width: int, height: int) -> bool:
+    """Whether pictures of that size are small enough."""
+    return max(width, height) <= limits.MAX_SIDE and width * height <= limits.MAX_PIXELS
 
 
 def ffmpeg_version() -> str:

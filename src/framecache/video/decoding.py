@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
+from framecache.video import limits
+from framecache.video.container import (
+    Container,
+    DecoderError,
+    VideoFile,
+    VideoPacket,
+    is_decoded,
+)
 from framecache.video.ledger import Ledger
 from framecache.video.pictures import Decoded, Undecodable
 from framecache.video.scanning import VideoScan
@@ -143,7 +150,7 @@ class _Decoding:
                 yield Undecodable(self._remaining.popleft(), _CUT_SHORT)
             if self._remaining and self._remaining[0] == item.pts:
                 self._remaining.popleft()
-                yield item
+                yield _within_limits(item)
 
     def _steps(self, run: _Run, ledger: Ledger) -> Iterator[None]:
         """Feed the ledger, and yield when there may be news in it."""
@@ -197,6 +204,17 @@ class _Decoding:
         pts = self._clock.tell(frame)
         ledger.sent(pts, key=frame.key_frame)
         ledger.came(pts, frame)
+
+
+def _within_limits(item: Decoded | Undecodable) -> Decoded | Undecodable:
+    """The item itself, unless pictures have grown on the way beyond what is decoded."""
+    if isinstance(item, Undecodable) or is_decoded(item.frame.width, item.frame.height):
+        return item
+    return Undecodable(
+        item.pts,
+        f"too large: {item.frame.width}x{item.frame.height} pixels, where "
+        f"{limits.MAX_PIXELS}, and {limits.MAX_SIDE} a side, are the most",
+    )
 
 
 def _first(run: _Run) -> int:

@@ -5,16 +5,19 @@ from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Final
 
 from av.video.frame import VideoFrame
 
+from framecache.video import limits
 from framecache.video.pictures import Decoded, Undecodable
 
 _NO_PICTURE: Final = "decoder: no picture came of it"
 _INCOMPLETE: Final = "damaged: parts of the picture are missing"
 _BUILT_ON_DAMAGE: Final = "damaged: a picture that it is built on is damaged or missing"
 
+_BAD_LOOKED_AT: Final = 4
 _EVER: Final = -sys.maxsize
 _NEVER: Final = sys.maxsize
 
@@ -39,12 +42,19 @@ class Ledger:
         self._reach = _EVER
         self._keys: deque[tuple[int, int]] = deque([(0, _EVER)], maxlen=16)
         self._awaited: dict[int, _Place] = {}
+        self._awaited_in_order: list[int] = []
         self._held: deque[_Held] = deque()
         self._latest = _EVER
         self._bad: list[tuple[int, int]] = []
         self._reasons: dict[int, str] = {}
-        self.is_clean = True
-        """Whether nothing failed or was lost so far."""
+        self._all_good = True
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing failed or was lost so far, and no picture waits in vain."""
+        most = limits.MAX_HELD_PICTURES
+        in_vain = len(self._held) > most and self._held[-most - 1].place.reach > self._latest
+        return self._all_good and not in_vain
 
     def sent(self, pts: int | None, *, key: bool, shown: bool = True) -> None:
         """Note a packet that goes to the decoder; ``shown``: whether a picture will come of it."""
@@ -57,6 +67,7 @@ class Ledger:
             self._reach = max(self._reach, pts)
             since, since_pts = next((key for key in reversed(self._keys) if key[1] <= pts), _START)
             self._awaited[pts] = _Place(self._order, since, since_pts, self._reach)
+            heappush(self._awaited_in_order, pts)
 
     def failed(self, pts: int | None, reason: str) -> None:
         """Note that the packet sent last is damaged."""
@@ -78,8 +89,13 @@ class Ledger:
         self._latest = _NEVER
 
     def settled(self) -> Iterator[Decoded | Undecodable]:
-        """Give out the displayed frames about which nothing more can become known, in order."""
-        while self._held and self._held[0].place.reach <= self._latest:
+        """Give out the displayed frames about which nothing more can become known, in order.
+
+        Where times are damaged, that may be none for long: then the oldest go for what they seem.
+        """
+        while self._held and (
+            self._held[0].place.reach <= self._latest or len(self._held) > limits.MAX_HELD_PICTURES
+        ):
             held = self._held.popleft()
             reason = self._reasons.pop(held.pts, None) or self._inherited(held.place)
             if reason is not None or held.frame is None:
@@ -88,14 +104,27 @@ class Ledger:
                 yield Decoded(held.pts, held.frame)
 
     def _note(self, order: int, pts: int, reason: str) -> None:
-        self._bad.append((order, pts))
+        if not any(self._covers(bad, order, pts) for bad in self._bad[-_BAD_LOOKED_AT:]):
+            self._bad.append((order, pts))
         self._reasons.setdefault(pts, reason)
-        self.is_clean = False
+        self._all_good = False
+
+    def _covers(self, bad: tuple[int, int], order: int, pts: int) -> bool:
+        """Whether every picture hurt by damage at ``order`` and ``pts`` is hurt by ``bad``, too.
+
+        A video that is damaged all over would otherwise take quadratic time.
+        """
+        bad_order, bad_pts = bad
+        return bad_order <= order and not any(
+            bad_order < key_order <= order or bad_pts < key_pts <= pts
+            for key_order, key_pts in self._keys
+        )
 
     def _lose(self, *, before: int) -> None:
-        for pts in sorted(pts for pts in self._awaited if pts < before):
-            place = self._awaited.pop(pts)
-            if pts >= self._floor and pts in self._displayed:
+        while self._awaited_in_order and self._awaited_in_order[0] < before:
+            pts = heappop(self._awaited_in_order)
+            place = self._awaited.pop(pts, None)
+            if place is not None and pts >= self._floor and pts in self._displayed:
                 self._note(place.order, pts, _NO_PICTURE)
                 self._held.append(_Held(pts, place, None))
 

@@ -1,6 +1,6 @@
 """Which frames a video shows, and when."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -12,6 +12,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
+from framecache.video import limits
+from framecache.video.boxes import check_boxes
 from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
 from framecache.video.pictures import Decoded
 from framecache.video.timing import Clock
@@ -71,22 +73,26 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
 
     Raises:
         BadChunk: it is empty, not a video in a container that is read here, has no video
-            stream, or not one picture of it can be decoded.
+            stream, not one picture of it can be decoded, or it is beyond one of the limits.
     """
+    check_boxes(file, name=name)
     survey = _survey(file, name)
     until = survey.doubtful_until()
     displayed = survey.displayed(since=until)
     if until > _UNKNOWN:
         displayed |= _decoded(file, name, survey, until=until)
     packets_have_pts = survey.names(displayed)
-    pts = np.array(sorted(displayed), np.int64)
+    times = sorted(displayed)
+    end_pts = _end(times, displayed, survey.average_step, believe=packets_have_pts)
+    _check_times(times[0], end_pts, survey.time_base, name)
+    pts = np.array(times, np.int64)
     keys = survey.keys() if packets_have_pts else [p for p, one in displayed.items() if one.key]
     height, width = Decoded(0, survey.first).size()
     return VideoScan(
         time_base=survey.time_base,
         pts=pts,
         is_key=np.isin(pts, keys),
-        end_pts=_end(pts, displayed, survey.average_step, believe=packets_have_pts),
+        end_pts=end_pts,
         width=width,
         height=height,
         codec=survey.codec,
@@ -242,14 +248,24 @@ def _frames(container: Container) -> Iterator[VideoFrame]:
 
 
 def _end(
-    pts: npt.NDArray[np.int64],
+    times: Sequence[int],
     displayed: dict[int, _Displayed],
     average_step: int,
     *,
     believe: bool,
 ) -> int:
-    last = int(pts[-1])
+    last = times[-1]
     # AVI, which names no PTS, may count durations in other units than times.
     if believe and displayed[last].duration > 0:
         return last + displayed[last].duration
-    return last + (int(pts[-1] - pts[-2]) if len(pts) > 1 else average_step)
+    return last + (last - times[-2] if len(times) > 1 else average_step)
+
+
+def _check_times(first: int, end: int, time_base: Fraction, name: str) -> None:
+    if (end - first) * time_base > limits.MAX_SECONDS:
+        raise BadChunk(
+            f"{name} spans {float((end - first) * time_base):.0f} s, more than the "
+            f"{limits.MAX_SECONDS} of a chunk, so its times are damaged: repair it, or cut it"
+        )
+    if first < -limits.MAX_PTS or end > limits.MAX_PTS:
+        raise BadChunk(f"{name} has times out of all reason, so they are damaged: repair it")

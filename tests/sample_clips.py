@@ -136,6 +136,7 @@ _MAKERS: Final[dict[str, Maker]] = {
     "odd-turned-90.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=90"),
     "odd-turned-180.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=180"),
     "odd-turned-270.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=270"),
+    "fragments.mp4": _copied("h264.mp4", "-movflags", "frag_keyframe+empty_moov"),
     "one-frame.mp4": _encoded("libx264", frames=1),
     "one-frame.ts": _copied("one-frame.mp4"),
     "one-frame.avi": _copied("one-frame.mp4"),

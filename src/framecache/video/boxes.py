@@ -1,0 +1,191 @@
+"""What the index of an MP4 announces, checked before FFmpeg believes it.
+
+FFmpeg makes room for every sample that is announced, whether or not the file has bytes for it: a
+file of 40 kB takes gigabytes. No option of FFmpeg bounds that, so that the boxes (ISO/IEC
+14496-12) are looked at beforehand. Other containers name only what they hold.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from framecache.errors import BadChunk
+from framecache.video import limits
+from framecache.video.container import VideoFile
+
+_PARENTS: Final = frozenset(
+    {
+        *(b"moov", b"hoov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"udta", b"tref"),
+        *(b"mvex", b"moof", b"traf", b"wave", b"sinf", b"schi", b"ilst", b"ipro", b"iprp", b"vexu"),
+    }
+)
+"""Boxes in which FFmpeg looks for any other."""
+
+_MOST_DEPTH: Final = 16
+"""Boxes within boxes; FFmpeg gives up at 10."""
+
+_MISPLACED: Final = re.compile(rb"cmov|stsz|stz2|trun|elst")
+_MOST_DESCRIPTION_BYTES: Final = 2**20
+_SAMPLES_AT_ONCE: Final = 160
+"""Samples of plain sound that FFmpeg lists as one entry, at least."""
+_HANDLERS: Final = frozenset({b"vide", b"soun", b"m1a ", b"subp", b"clcp"})
+"""Kinds of tracks that FFmpeg knows; it ignores others."""
+
+
+def check_boxes(file: VideoFile, *, name: str) -> None:
+    """Refuse an MP4 whose index would take an unreasonable amount of memory.
+
+    Reads the heads of boxes only, and of fragments only if there are any. What is no MP4 passes.
+
+    Raises:
+        BadChunk: it announces too many samples or boxes, or hides how many.
+    """
+    _Check(file, name).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    kind: bytes
+    begin: int
+    """Of what it holds, in the file."""
+    end: int
+
+
+@dataclass(slots=True)
+class _Track:
+    """What the tables of one track say."""
+
+    samples: int = 0
+    edits: int = 0
+    chunks: int = 0
+    samples_by_chunk: list[bytes] = field(default_factory=list)
+    handlers: set[bytes] = field(default_factory=set)
+    has_unit_durations: bool = False
+    """Whether one duration is said of all samples, of one unit of time."""
+
+    def entries(self) -> int:
+        """How many entries FFmpeg makes of it, at most."""
+        is_plain_sound = self.handlers & _HANDLERS == {b"soun"} and self.has_unit_durations
+        samples = self._plain_sound_entries() if is_plain_sound else self.samples
+        return samples * max(self.edits, 1)
+
+    def _plain_sound_entries(self) -> int:
+        entries = self.chunks
+        for table in self.samples_by_chunk:
+            rows = np.frombuffer(table[: len(table) // 12 * 12], ">u4").reshape(-1, 3)
+            firsts = np.append(rows[:, 0], self.chunks + 1).astype(np.float64)
+            chunks = np.diff(np.minimum(firsts, self.chunks + 1)).clip(min=0)
+            entries += int((chunks * (rows[:, 1] // _SAMPLES_AT_ONCE)).sum())
+        return entries
+
+
+class _Check:
+    def __init__(self, file: VideoFile, name: str) -> None:
+        self._file = file
+        self._name = name
+        self._boxes = 0
+        self._entries = 0
+        self._has_fragments = False
+
+    def run(self) -> None:
+        size_bytes = self._file.seek(0, os.SEEK_END)
+        for box in self._boxes_in(0, size_bytes):
+            if box.kind in _PARENTS:
+                outside = _Track()
+                self._look_into(box, outside, depth=1)
+                self._count(outside.entries())
+            # FFmpeg skips a second index, and fragments unless the first one announces them.
+            if box.kind == b"moov" and not self._has_fragments:
+                return
+
+    def _look_into(self, parent: _Box, track: _Track, *, depth: int) -> None:
+        if depth > _MOST_DEPTH:
+            return
+        for box in self._boxes_in(parent.begin, parent.end):
+            if box.kind == b"trak":
+                its_own = _Track()
+                self._look_into(box, its_own, depth=depth + 1)
+                self._count(its_own.entries())
+            elif box.kind in _PARENTS:
+                self._look_into(box, track, depth=depth + 1)
+            elif box.kind == b"meta":
+                # Its version and flags are there in MP4 only, not in QuickTime.
+                self._look_into(_Box(b"meta", box.begin, box.end), track, depth=depth + 1)
+                self._look_into(_Box(b"meta", box.begin + 4, box.end), track, depth=depth + 1)
+            else:
+                self._read(box, track)
+
+    def _read(self, box: _Box, track: _Track) -> None:
+        match box.kind:
+            case b"trex":
+                self._has_fragments = True
+            case b"trun":
+                self._count(self._number(box, 4))
+            case b"cmov":
+                self._refuse("has a compressed index, which may hide any size")
+            case b"stsd":
+                end = min(box.end, box.begin + _MOST_DESCRIPTION_BYTES)
+                if box.end > end or _MISPLACED.search(self._bytes(box.begin, end)):
+                    self._refuse("has tables where the format has none")
+            case _:
+                self._read_table(box, track)
+
+    def _read_table(self, box: _Box, track: _Track) -> None:
+        match box.kind:
+            case b"stsz" | b"stz2":
+                track.samples += self._number(box, 8)
+            case b"stts":
+                track.has_unit_durations = self._number(box, 4) == self._number(box, 12) == 1
+            case b"stco" | b"co64":
+                track.chunks += self._number(box, 4)
+            case b"stsc":
+                track.samples_by_chunk.append(self._bytes(box.begin + 8, box.end))
+            case b"elst":
+                track.edits += min(self._number(box, 4), (box.end - box.begin) // 12)
+            case b"hdlr":
+                track.handlers.add(self._bytes(box.begin + 8, min(box.begin + 12, box.end)))
+
+    def _count(self, entries: int) -> None:
+        self._entries += entries
+        if self._entries > limits.MAX_INDEX_ENTRIES:
+            most = limits.MAX_INDEX_ENTRIES
+            self._refuse(f"announces {self._entries} samples and more, of {most} that are read")
+
+    def _boxes_in(self, begin: int, end: int) -> Iterator[_Box]:
+        while end - begin >= 8:  # noqa: PLR2004 - bytes of a size and a kind
+            self._boxes += 1
+            if self._boxes > limits.MAX_BOXES:
+                self._refuse(f"has more than {limits.MAX_BOXES} boxes")
+            head = self._bytes(begin, min(begin + 16, end))
+            size, kind, body = int.from_bytes(head[:4], "big"), head[4:8], begin + 8
+            if size == 1:
+                size, body = int.from_bytes(head[8:16], "big"), begin + 16
+            elif size == 0:
+                size = end - begin
+            if size < body - begin:
+                return
+            yield _Box(kind, body, min(begin + size, end))
+            begin += size
+
+    def _number(self, box: _Box, offset: int) -> int:
+        """The 32-bit number at an offset in a box; 0 behind its end."""
+        begin = box.begin + offset
+        return int.from_bytes(self._bytes(begin, begin + 4), "big")
+
+    def _bytes(self, begin: int, end: int) -> bytes:
+        self._file.seek(begin)
+        parts = []
+        while begin < end and (part := self._file.read(end - begin)):
+            parts.append(bytes(part))
+            begin += len(part)
+        return b"".join(parts)
+
+    def _refuse(self, what: str) -> None:
+        raise BadChunk(
+            f"{self._name} {what}, so it is damaged or hostile: give another video, or one that is "
+            f"cut into shorter chunks or copied with 'ffmpeg -i FILE -c copy COPY.mp4'"
+        )

@@ -1,0 +1,197 @@
+"""Work on a video ends at limits, however few bytes ask for more."""
+
+import io
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from framecache import video
+from framecache.errors import BadChunk
+from media import ffmpeg, made, make_clip
+from sample_clips import clip
+
+PARENTS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf", b"mvex")
+Tree = list[tuple[bytes, "bytes | Tree"]]
+
+
+def scan(data: bytes) -> video.VideoScan:
+    return video.scan(io.BytesIO(data), name="chunk")
+
+
+def boxes(data: bytes) -> Tree:
+    found: Tree = []
+    while data:
+        size, kind = int.from_bytes(data[:4], "big"), data[4:8]
+        found.append((kind, boxes(data[8:size]) if kind in PARENTS else data[8:size]))
+        data = data[size:]
+    return found
+
+
+def built(tree: Tree) -> bytes:
+    bodies = [(kind, body if isinstance(body, bytes) else built(body)) for kind, body in tree]
+    return b"".join(struct.pack(">I4s", 8 + len(body), kind) + body for kind, body in bodies)
+
+
+def replaced(tree: Tree, kind: bytes, change: Callable[[bytes], bytes]) -> Tree:
+    """The same boxes, with what those of one kind hold changed."""
+    return [
+        (
+            one,
+            (change(body if isinstance(body, bytes) else built(body)))
+            if one == kind
+            else (body if isinstance(body, bytes) else replaced(body, kind, change)),
+        )
+        for one, body in tree
+    ]
+
+
+def changed(name: str, kind: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    data = built(replaced(boxes(clip(name).read_bytes()), kind, change))
+    assert data != clip(name).read_bytes()
+    return data
+
+
+ENDLESS_SAMPLES = struct.pack(">III", 0, 1, 80_000_000)
+HIDDEN = struct.pack(">I4s", 20, b"stsz") + ENDLESS_SAMPLES
+HOSTILE = {
+    "samples without bytes": ("h264.mp4", b"stsz", lambda _: ENDLESS_SAMPLES),
+    "samples in a fragment": (
+        *("fragments.mp4", b"trun"),
+        lambda _: struct.pack(">III", 0, 50_000_000, 0),
+    ),
+    "samples in another depth": ("h264.mp4", b"udta", lambda body: body + HIDDEN),
+    "edits that repeat all": (
+        *("h264.mp4", b"elst"),
+        lambda _: struct.pack(">II", 0, 200_000) + struct.pack(">IIHH", 2000, 0, 1, 0) * 200_000,
+    ),
+    "tables in a description": ("h264.mp4", b"stsd", lambda body: body + HIDDEN),
+    "a compressed index": ("h264.mp4", b"stbl", lambda body: built([(b"cmov", body)])),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_index_that_would_take_gigabytes_is_refused(kind: str) -> None:
+    with pytest.raises(BadChunk, match=r"^chunk (announces|has).*damaged or hostile.*ffmpeg -i"):
+        scan(changed(*HOSTILE[kind]))
+
+
+def test_boxes_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_BOXES", 100)
+    assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
+    with pytest.raises(BadChunk, match="more than 100 boxes"):
+        scan(struct.pack(">I4s", 8, b"free") * 101 + clip("h264.mp4").read_bytes())
+
+
+def test_boxes_nested_without_end_are_no_trouble() -> None:
+    with pytest.raises(BadChunk):
+        scan(changed("h264.mp4", b"udta", lambda _: nested(b"udta", 5000)))
+
+
+def nested(kind: bytes, depth: int) -> bytes:
+    return b"".join(struct.pack(">I4s", 8 * (depth - n), kind) for n in range(depth))
+
+
+def plain_sound(path: Path) -> None:
+    sound = ("-f", "lavfi", "-i", "sine=duration=2:sample_rate=48000", "-c:a", "pcm_s16le")
+    ffmpeg("-i", str(clip("h264.mp4")), *sound, "-c:v", "copy", str(path))
+
+
+def test_plain_sound_counts_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its 96,000 samples is one in the index, of which FFmpeg makes far fewer."""
+    data = made("plain-sound.mov", plain_sound).read_bytes()
+    monkeypatch.setattr("framecache.video.limits.MAX_INDEX_ENTRIES", 2000)
+    assert len(scan(data).pts) == 50
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "h264.ts", "mpeg4.avi", "theora.ogg"])
+def test_more_frames_than_the_limit_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = clip(name).read_bytes()
+    packets = len(scan(data).pts)
+    monkeypatch.setattr("framecache.video.limits.MAX_FRAMES", packets + 2)
+    assert len(scan(data).pts) == packets
+    monkeypatch.setattr("framecache.video.limits.MAX_FRAMES", packets - 2)
+    with pytest.raises(BadChunk, match=rf"more than {packets - 2} packets.*cut it"):
+        scan(data)
+
+
+def test_a_huge_packet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_PACKET_BYTES", 100)
+    with pytest.raises(BadChunk, match=r"packet of \d+ bytes, more than the 100 "):
+        scan(clip("h264.mp4").read_bytes())
+
+
+def test_times_too_far_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_SECONDS", 2)
+    assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
+    with pytest.raises(BadChunk, match="spans 12 s, more than the 2 of a chunk"):
+        scan(clip("h264-long.mp4").read_bytes())
+
+
+def test_times_at_the_edge_of_64_bits_are_refused() -> None:
+    # The clusters of a Matroska file say the time with up to 8 bytes.
+    data = clip("h264.mkv").read_bytes()
+    begin = data.index(b"\x1f\x43\xb6\x75")
+    at = data.index(b"\xe7\x81", begin)
+    late = b"\xe7\x88" + (2**63 - 2000).to_bytes(8, "big")
+    shifted = data[:at] + late + data[at + 3 :]
+    # The cluster keeps its size, so that its last packet is cut: the first ones tell.
+    with pytest.raises(BadChunk, match=r"times|spans"):
+        scan(shifted)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.ts", "mjpeg.avi"])
+def test_work_that_does_not_get_on_ends(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = clip(name).read_bytes()
+    found = scan(data)
+    monkeypatch.setattr("framecache.video.limits.MAX_STALL_SECONDS", -1)
+    with pytest.raises(BadChunk, match=r"keeps the decoder busy.*give another video"):
+        scan(data)
+    with pytest.raises(BadChunk, match="keeps the decoder busy"):
+        list(video.decode(io.BytesIO(data), found, found.pts, name="chunk", threads=1))
+
+
+class Endless(io.BytesIO):
+    """A file in which the demuxer finds something to skip wherever it reads."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size) or bytes([0x47, 0x1F, 0xFF, 0x10] + [0xFF] * 184) * 600
+
+
+def test_reading_on_and_on_for_one_packet_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_STALL_SECONDS", 0.5)
+    with pytest.raises(BadChunk, match=r"busy for more than 0\.5 s"):
+        video.scan(Endless(clip("h264.ts").read_bytes()), name="chunk")
+
+
+def growing(path: Path) -> None:
+    """Pictures of 160x120, from the 26th on of 320x240."""
+    parts = []
+    for number, size in enumerate([(160, 120), (320, 240)]):
+        shift = ("-output_ts_offset", str(number), "-muxdelay", "0")
+        part = path.with_name(f"growing-{number}.ts")
+        make_clip(part, size=size, frames=25, extra=("-tune", "zerolatency", *shift))
+        parts.append(part.read_bytes())
+    path.write_bytes(b"".join(parts))
+
+
+@pytest.mark.parametrize("threads", [1, 8])
+@pytest.mark.parametrize(("limit", "value"), [("MAX_PIXELS", 200 * 128), ("MAX_SIDE", 160)])
+def test_pictures_that_grow_beyond_the_limit_are_undecodable(
+    limit: str, value: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = made("growing.ts", growing).read_bytes()
+    found = scan(data)
+    assert len(found.pts) == 50
+    monkeypatch.setattr(f"framecache.video.limits.{limit}", value)
+    items = list(video.decode(io.BytesIO(data), found, found.pts, name="chunk", threads=threads))
+    # The last two before the join are damaged by it: the counters of the packets jump there.
+    decoded = [isinstance(item, video.Decoded) for item in items]
+    assert decoded == [True] * 23 + [False] * 27
+
+
+def test_wide_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_SIDE", 159)
+    with pytest.raises(BadChunk, match="160x120"):
+        scan(clip("h264.mp4").read_bytes())
