@@ -1,19 +1,25 @@
 """Which instants of a timeline become frames. Pure, and exact: integers and fractions only."""
 
 import operator
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
-from typing import Any, SupportsIndex, cast
+from typing import Any, Final, SupportsIndex, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from framecache.errors import InvalidValue
 
-_MOST_FPS = 1_000_000
+_MOST_FPS: Final = 1_000_000
+_LEAST_FPS: Final = Fraction(1, 1_000_000_000)
+_MOST_DENOMINATOR: Final = 2**128
+_RATE: Final = re.compile(r"\s*\d{1,30}(\.\d{0,30})?(/\d{1,30})?\s*")
+"""Fraction itself would work for hours on an exponent of a few digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,8 @@ def select(
         case Keyframes():
             return np.flatnonzero(is_key)
         case EveryNth(n):
-            return np.arange(-first_source_frame % n, len(elapsed), n, dtype=np.int64)
+            # Not numpy's range, which fails at a stride of more than 64 bits.
+            return np.array(range(-first_source_frame % n, len(elapsed), n), dtype=np.int64)
         case AtRate(rate):
             instants = _instants_before([*elapsed.tolist(), duration], time_base, start, rate)
             kept = [n for n, (now, then) in enumerate(pairwise(instants)) if now < then]
@@ -169,10 +176,14 @@ def _whole(value: object) -> int:
 
 
 def _rate(fps: float | str | Fraction) -> Fraction:
-    try:
-        rate = Fraction(str(fps)) if isinstance(fps, float) else Fraction(fps)
-    except (ValueError, TypeError, ZeroDivisionError, OverflowError):
-        rate = Fraction(0)
-    if isinstance(fps, bool) or not 0 < rate <= _MOST_FPS:
-        raise InvalidValue(f"fps is a rate above 0, such as 5, 0.5 or '30000/1001', not {fps!r}")
+    rate = Fraction(0)
+    if not isinstance(fps, str) or _RATE.fullmatch(fps):
+        with suppress(ValueError, TypeError, ZeroDivisionError, OverflowError):
+            rate = Fraction(str(fps)) if isinstance(fps, float) else Fraction(fps)
+    in_range = _LEAST_FPS <= rate <= _MOST_FPS and rate.denominator <= _MOST_DENOMINATOR
+    if isinstance(fps, bool) or not in_range:
+        raise InvalidValue(
+            f"fps is a rate above 0 and up to {_MOST_FPS}, such as 5, 0.5 or '30000/1001', not "
+            f"{fps!r}"
+        )
     return rate

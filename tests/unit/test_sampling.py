@@ -80,6 +80,14 @@ def test_every_nth_counts_across_chunks(
     assert first + [cut + position for position in second] == whole == list(range(0, len(gaps), n))
 
 
+def test_times_and_strides_of_any_size_take_no_more_room() -> None:
+    gaps = [2**60, 1, 2**60, 2**61]
+    assert select(AtRate(Fraction(1_000_000)), gaps, Fraction(1), Fraction(0)) == [0, 1, 2, 3]
+    assert select(AtRate(Fraction(1, 10**9)), gaps, Fraction(1, 10**9), Fraction(0)) == [0, 2, 3]
+    assert select(EveryNth(2**70), [1] * 7, Fraction(1), Fraction(0)) == [0]
+    assert select(EveryNth(2**70), [1] * 7, Fraction(1), Fraction(0), first=3) == []
+
+
 def test_every_frame_and_keyframes() -> None:
     assert select(EveryFrame(), [1] * 7, Fraction(1, 25), Fraction(0)) == [0, 1, 2, 3, 4, 5, 6]
     assert select(Keyframes(), [1] * 7, Fraction(1, 25), Fraction(0)) == [0, 3, 6]
@@ -95,8 +103,15 @@ def test_a_float_rate_means_the_decimal_it_prints_as() -> None:
     assert sampling.choose(fps="30000/1001") == AtRate(Fraction(30000, 1001))
 
 
-@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), "x", "1/0", True, 1e9])
-def test_a_rate_that_is_none_is_refused(fps: float | str) -> None:
+@pytest.mark.parametrize(
+    "fps",
+    [
+        *(0, -1, float("nan"), float("inf"), "x", "1/0", True, 1e9, 1e-300),
+        # Powers that no memory holds, and fractions that no description does.
+        *("1e999999999", "1e-999999999", "1" * 5000, Fraction(3**9000 - 1, 3**9000)),
+    ],
+)
+def test_a_rate_that_is_none_is_refused(fps: float | str | Fraction) -> None:
     with pytest.raises(InvalidValue, match="fps is a rate above 0"):
         sampling.choose(fps=fps)
 
