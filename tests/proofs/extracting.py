@@ -1,0 +1,116 @@
+"""A process that extracts one video after another, and tells of each how it went."""
+
+import gc
+import os
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from framecache import FrameCache, FrameCacheError
+
+SAMPLINGS: Final[tuple[dict[str, Any], ...]] = (
+    {},
+    {"fps": 30},
+    {"fps": "1000000"},
+    {"fps": "1/1000000"},
+    {"every": 7},
+    {"keyframes": True},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One video, and how to extract it."""
+
+    path: str
+    sampling: dict[str, Any]
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an extraction ended."""
+
+    kind: Literal["extracted", "refused", "failed"]
+    said: str
+    """The error, or nothing."""
+    frames: int
+    seconds: float
+    peak_bytes: int
+    """The most memory in use meanwhile, beyond what the process needs for nothing."""
+
+
+def serve(pipe: Connection, sound: str) -> None:
+    """Extract what comes through ``pipe``, and answer each with an outcome, until it closes.
+
+    ``sound``: a video that is extracted first, to have loaded whatever an extraction loads.
+    """
+    _extract(Attempt(sound, {}, 4))
+    baseline = _resident("VmRSS")
+    pipe.send(baseline)
+    while True:
+        try:
+            attempt = pipe.recv()
+        except EOFError:
+            return
+        pipe.send(_outcome(attempt, baseline))
+
+
+def _outcome(attempt: Attempt, baseline: int) -> Outcome:
+    _forget_peak()
+    began = time.monotonic()
+    kind: Literal["extracted", "refused", "failed"] = "extracted"
+    said, frames = "", 0
+    try:
+        frames = _extract(attempt)
+    except FrameCacheError as error:
+        kind, said = "refused", f"{type(error).__name__}: {error}"
+    except BaseException as error:  # noqa: BLE001 - any other is a failed proof
+        kind, said = "failed", _describe(error)
+    seconds = time.monotonic() - began
+    peak = _resident("VmHWM") - baseline
+    gc.collect()
+    return Outcome(kind, said, frames, seconds, peak)
+
+
+def _extract(attempt: Attempt) -> int:
+    """Extract a video into a new store, check what came of it, and count the frames."""
+    timeline = FrameCache(f"memory://{os.urandom(8).hex()}").timeline("mutated")
+    try:
+        report = timeline.extract(attempt.path, workers=attempt.workers, **attempt.sampling)
+        index = timeline.index
+        # A video may have no keyframe; then nothing is cached when only those are asked for.
+        assert timeline.complete == (report.frame_count > 0), "not complete"
+        assert len(index) == report.frame_count, "the index has another number of frames"
+        assert report.frame_count == report.frames_extracted + report.frames_undecodable
+        assert index.sequence.tolist() == list(range(report.frame_count)), "numbers with gaps"
+        assert np.isfinite(index.timestamp).all(), "times that are no numbers"
+        assert (np.diff(index.timestamp) >= 0).all(), "times out of order"
+        assert (index.duration >= 0).all(), "negative durations"
+        read = [(frame.sequence, *frame.image.shape) for frame in timeline.frames()]
+        rows = (index.sequence, index.height, index.width)
+        columns = [column[index.is_ok].tolist() for column in rows]
+        assert read == [(*row, 3) for row in zip(*columns, strict=True)], "other frames are read"
+        timeline.info()
+        return report.frame_count
+    finally:
+        timeline.delete()
+
+
+def _describe(error: BaseException) -> str:
+    import traceback  # noqa: PLC0415 - only after a failure
+
+    return "".join(traceback.format_exception(error))
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
