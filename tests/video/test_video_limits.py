@@ -3,12 +3,16 @@
 import io
 import struct
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from framecache import video
 from framecache.errors import BadChunk
+from framecache.ingest.plan import ScannedChunk, place
+from framecache.sampling import EveryFrame
 from media import ffmpeg, made, make_clip
 from sample_clips import clip
 
@@ -195,3 +199,15 @@ def test_wide_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.video.limits.MAX_SIDE", 159)
     with pytest.raises(BadChunk, match="160x120"):
         scan(clip("h264.mp4").read_bytes())
+
+
+def test_chunks_whose_times_have_no_common_measure_are_refused() -> None:
+    """A description could not hold their sum, which grows by the digits of every chunk."""
+    found = scan(clip("h264.mp4").read_bytes())
+    chunks = [
+        ScannedChunk(f"{n}.mp4", "etag", 1, None, replace(found, time_base=Fraction(1, 2**31 - n)))
+        for n in range(60)
+    ]
+    assert len(place(chunks[:20], after=(), by=EveryFrame())) == 20
+    with pytest.raises(BadChunk, match="no common measure"):
+        place(chunks, after=(), by=EveryFrame())

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache import sampling, video
-from framecache.errors import ChunkChanged, InvalidValue
+from framecache.errors import BadChunk, ChunkChanged, InvalidValue
 from framecache.manifest import ChunkEntry
 from framecache.model import Chunk
 from framecache.sampling import Sampling
@@ -19,6 +19,8 @@ from framecache.video import VideoScan
 
 _CONCURRENT_SCANS: Final = 8
 _MOST_SECONDS: Final = 10**9
+_MOST_DENOMINATOR: Final = 2**1024
+"""Of a chunk's end, in seconds. Each chunk with a time base of its own may add 31 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,12 @@ def _place_one(chunk: ScannedChunk, before: ChunkEntry | None, by: Sampling) -> 
         )
     first_source_frame = before.first_source_frame + before.source_frame_count if before else 0
     scan = chunk.scan
+    end = start + int(scan.end_pts - scan.pts[0]) * scan.time_base
+    if end.denominator > _MOST_DENOMINATOR:
+        raise BadChunk(
+            f"{chunk.url} counts time in units of {scan.time_base} s, which have no common measure "
+            f"with those of the chunks before it: encode it at an even rate, or give start_seconds"
+        )
     chosen = _chosen(scan, by, start=start, first_source_frame=first_source_frame)
     return ChunkEntry(
         chunk_id=before.chunk_id + 1 if before else 0,
@@ -140,7 +148,7 @@ def _place_one(chunk: ScannedChunk, before: ChunkEntry | None, by: Sampling) -> 
         etag=chunk.etag,
         size_bytes=chunk.size_bytes,
         start=start,
-        end=start + int(scan.end_pts - scan.pts[0]) * scan.time_base,
+        end=end,
         start_is_given=chunk.start is not None,
         first_sequence=before.stop_sequence if before else 0,
         frame_count=len(chosen),
