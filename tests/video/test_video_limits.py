@@ -93,6 +93,29 @@ def test_boxes_nested_without_end_are_no_trouble() -> None:
         scan(changed("h264.mp4", b"udta", lambda _: nested(b"udta", 5000)))
 
 
+def with_tracks(count: int) -> Callable[[bytes], bytes]:
+    def change(movie: bytes) -> bytes:
+        tree = boxes(movie)
+        track = next(box for box in tree if box[0] == b"trak")
+        return built([*tree, *[track] * (count - 1)])
+
+    return change
+
+
+def test_pictures_of_many_tracks_are_not_all_decoded() -> None:
+    assert len(scan(changed("no-edit-list.mp4", b"moov", with_tracks(32))).pts) > 0
+    with pytest.raises(BadChunk, match="more than 32 tracks beside sound"):
+        scan(changed("no-edit-list.mp4", b"moov", with_tracks(33)))
+
+
+def test_more_streams_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecache.video.limits.MAX_STREAMS", 2)
+    data = changed("no-edit-list.mp4", b"moov", with_tracks(2))
+    assert len(scan(data).pts) > 0
+    with pytest.raises(BadChunk, match=r"holds more than 2 streams.*-map 0:v"):
+        scan(changed("no-edit-list.mp4", b"moov", with_tracks(3)))
+
+
 def nested(kind: bytes, depth: int) -> bytes:
     return b"".join(struct.pack(">I4s", 8 * (depth - n), kind) for n in range(depth))
 

@@ -69,9 +69,13 @@ class _Track:
 
     def entries(self) -> int:
         """How many entries FFmpeg makes of it, at most."""
-        is_plain_sound = self.handlers & _HANDLERS == {b"soun"} and self.has_unit_durations
+        is_plain_sound = self.is_sound() and self.has_unit_durations
         samples = self._plain_sound_entries() if is_plain_sound else self.samples
         return samples * max(self.edits, 1)
+
+    def is_sound(self) -> bool:
+        """Whether FFmpeg takes it for sound, whatever else may be said of it."""
+        return self.handlers & _HANDLERS == {b"soun"}
 
     def _plain_sound_entries(self) -> int:
         entries = self.chunks
@@ -89,6 +93,7 @@ class _Check:
         self._name = name
         self._boxes = 0
         self._entries = 0
+        self._picture_tracks = 0
         self._has_fragments = False
 
     def run(self) -> None:
@@ -110,6 +115,9 @@ class _Check:
                 its_own = _Track()
                 self._look_into(box, its_own, depth=depth + 1)
                 self._count(its_own.entries())
+                self._picture_tracks += not its_own.is_sound()
+                if self._picture_tracks > limits.MAX_PICTURE_TRACKS:
+                    self._refuse(f"has more than {limits.MAX_PICTURE_TRACKS} tracks beside sound")
             elif box.kind in _PARENTS:
                 self._look_into(box, track, depth=depth + 1)
             elif box.kind == b"meta":

@@ -191,6 +191,7 @@ class Container:
                     "format_whitelist": ",".join(FORMATS),
                     # There is no such protocol: nothing else can be opened by FFmpeg itself.
                     "protocol_whitelist": "none",
+                    "max_streams": str(limits.MAX_STREAMS),
                     # PyAV asks FFmpeg to invent missing PTS; they are not those ffprobe shows.
                     "fflags": "-genpts",
                 },
@@ -205,6 +206,11 @@ class Container:
     def _why_unreadable(self, error: av.error.FFmpegError) -> str:
         if error.errno == errno.EINVAL:  # not on the whitelist
             return f"{self._name} is in a format that is not read here: {_READABLE}"
+        if error.errno == errno.ENOMEM:
+            return (
+                f"{self._name} holds more than {limits.MAX_STREAMS} streams, or asks for more "
+                f"memory than there is: copy its video alone with 'ffmpeg -i FILE -map 0:v -c copy'"
+            )
         self._file.seek(0)
         if self._file.read(8)[4:] in _MP4_BOXES:
             return (

@@ -43,3 +43,9 @@ whether the file has any.
 
 MAX_BOXES: Final = 2**22
 """Boxes of an MP4: enough for ten hours in fragments of one frame each."""
+
+MAX_STREAMS: Final = 128
+"""Video, sound, subtitles, attached fonts and others in one file."""
+
+MAX_PICTURE_TRACKS: Final = 32
+"""Tracks of an MP4 that do not say that they are sound: FFmpeg decodes a picture of each video."""
