@@ -11,9 +11,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
@@ -32,18 +32,20 @@ _SIGNS_OF_LIFE: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Sighting:
-    """The newest claim of a part, and when it was first seen."""
+    """The claims of a part, and since when the newest of them has been the newest."""
 
-    blob: BlobInfo
-    number: int
+    newest: BlobInfo
+    numbers: tuple[int, ...]
+    """Ascending."""
     seen_at: float
     """Seconds, of this process's monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The newest claim of a part that this run holds, and when it was made."""
+    """What this run holds of a part: its first claim stays, and the newest shows that it lives."""
 
+    first: int
     number: int
     made_at: float
     """Seconds, of this process's monotonic clock, before the request."""
@@ -62,7 +64,8 @@ class Claims:
         self._epoch = description.epoch
         self._held: dict[str, _Held] = {}
         self._seen: dict[str, _Sighting] = {}
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._signing = threading.Lock()
         self._ended = threading.Event()
         self._heart = threading.Thread(
             target=self._keep_alive, name="framecache-claims", daemon=True
@@ -85,31 +88,33 @@ class Claims:
 
     def look(self) -> None:
         """See who else is at work: one LIST."""
-        newest: dict[str, tuple[int, BlobInfo]] = {}
+        found: dict[str, dict[int, BlobInfo]] = {}
         for blob in self._store.list(keys.claims_prefix(self._timeline_id, self._epoch)):
             if (parsed := keys.parse_claim(blob.key)) is not None:
                 part, number = parsed
-                newest[part] = max(newest.get(part, (-1, blob)), (number, blob), key=_number)
+                found.setdefault(part, {})[number] = blob
         now = time.monotonic()
         with self._lock:
-            self._seen = {
-                part: self._sighting(part, number, blob, now)
-                for part, (number, blob) in newest.items()
-            }
+            self._seen = {part: self._sighting(part, blobs, now) for part, blobs in found.items()}
 
     def take(self, part: str) -> bool:
-        """Claim a part unless another is at work on it, as far as the last look told."""
+        """Claim a part unless another is at work on it."""
+        if self._seems_stale(part):
+            # It seemed so because nobody has looked since.
+            self.look()
         with self._lock:
             sighting = self._seen.get(part)
-        if sighting is not None and time.monotonic() - sighting.seen_at < STALE_AFTER_SECONDS:
+        if sighting is not None and not self._seems_stale(part):
             return False
-        number = sighting.number + 1 if sighting is not None else 0
+        # Whoever claims a part leaves the first claim where it is, so that number 0 is there as
+        # long as anybody holds the part.
+        number = sighting.numbers[-1] + 1 if sighting is not None else 0
         made_at = time.monotonic()
         if not self._create(part, number):
             self.look()
             return False
         with self._lock:
-            self._held[part] = _Held(number, made_at)
+            self._held[part] = _Held(number, number, made_at)
         return True
 
     def holds(self, part: str) -> bool:
@@ -120,7 +125,7 @@ class Claims:
         with self._lock:
             held = self._held.get(part)
         if held is not None and time.monotonic() - held.made_at >= STALE_AFTER_SECONDS:
-            self._give_sign(part, held.number)
+            self._give_sign(part)
         with self._lock:
             return part in self._held
 
@@ -131,38 +136,54 @@ class Claims:
             sighting = self._seen.pop(part, None)
         if held is None:
             return
-        first = sighting.number if sighting is not None else 0
-        self._remove(part, range(min(first, held.number), held.number + 1))
+        followed = (
+            [number for number in sighting.numbers if number < held.first] if sighting else []
+        )
+        self._remove(part, {*followed, held.first, held.number})
 
-    def _sighting(self, part: str, number: int, blob: BlobInfo, now: float) -> _Sighting:
-        known = self._seen.get(part)
-        if known is not None and (known.blob.key, known.blob.etag) == (blob.key, blob.etag):
-            return known
-        return _Sighting(blob, number, now)
+    def _seems_stale(self, part: str) -> bool:
+        """Whether a claim was the newest for too long, as far as the last look told."""
+        with self._lock:
+            sighting = self._seen.get(part)
+        return sighting is not None and time.monotonic() - sighting.seen_at >= STALE_AFTER_SECONDS
+
+    def _sighting(self, part: str, blobs: Mapping[int, BlobInfo], now: float) -> _Sighting:
+        numbers = tuple(sorted(blobs))
+        newest, known = blobs[numbers[-1]], self._seen.get(part)
+        is_known = known is not None and (known.newest.key, known.newest.etag) == (
+            newest.key,
+            newest.etag,
+        )
+        return _Sighting(newest, numbers, known.seen_at if known and is_known else now)
 
     def _keep_alive(self) -> None:
         while not self._ended.wait(STALE_AFTER_SECONDS / _SIGNS_OF_LIFE):
             with self._lock:
-                held = list(self._held.items())
-            for part, claim in held:
+                held = list(self._held)
+            for part in held:
                 # A store that does not answer now may answer the next time.
                 with suppress(StoreDenied, StoreUnavailable):
-                    self._give_sign(part, claim.number)
+                    self._give_sign(part)
 
-    def _give_sign(self, part: str, number: int) -> None:
+    def _give_sign(self, part: str) -> None:
         """Make the claim that follows, or find that another has made it."""
-        made_at = time.monotonic()
-        is_mine = self._create(part, number + 1)
-        with self._lock:
-            held = self._held.get(part)
-            is_newest = held is not None and held.number == number
-            if is_newest and is_mine:
-                self._held[part] = _Held(number + 1, made_at)
-            elif is_newest:
-                del self._held[part]
-        if is_mine:
-            # The new claim, too, when the part was released meanwhile.
-            self._remove(part, [number] if is_newest else [number, number + 1])
+        with self._signing:
+            with self._lock:
+                before = self._held.get(part)
+            if before is None:
+                return
+            after = replace(before, number=before.number + 1, made_at=time.monotonic())
+            is_mine = self._create(part, after.number)
+            with self._lock:
+                is_held = part in self._held
+                if is_held and is_mine:
+                    self._held[part] = after
+                elif is_held:
+                    del self._held[part]
+            if is_mine and is_held:
+                self._remove(part, {before.number} - {before.first})
+            elif is_mine:
+                self._remove(part, {after.number})  # the part was released meanwhile
 
     def _create(self, part: str, number: int) -> bool:
         key = keys.claim(self._timeline_id, epoch=self._epoch, part=part, number=number)
@@ -185,7 +206,3 @@ def is_claimed(store: Store, description: Description) -> bool:
     """Whether anybody works in an epoch, or died there; one LIST."""
     prefix = keys.claims_prefix(description.timeline_id, description.epoch)
     return next(iter(store.list(prefix)), None) is not None
-
-
-def _number(claim: tuple[int, BlobInfo]) -> int:
-    return claim[0]
