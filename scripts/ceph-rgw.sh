@@ -3,7 +3,8 @@
 # S3 gateway. A real S3 server for tests; about 12 s to start, nothing survives it.
 #
 #   ceph-rgw.sh start DIR [PORT [MONITOR_PORT]]   default ports 7480 and PORT + 1
-#   ceph-rgw.sh stop DIR                          ends what `start DIR` started
+#   ceph-rgw.sh gateway DIR PORT                  one more gateway of the cluster in DIR
+#   ceph-rgw.sh stop DIR                          ends all that was started in DIR
 #
 # DIR is emptied by `start`, so it must be new, or one that `start` made. User "test", secret
 # "testsecret", region us-east-1, path-style addresses.
@@ -12,7 +13,7 @@
 #   apt-get install -y --no-install-recommends ceph-mon ceph-osd ceph-mgr radosgw ceph-common
 set -eEuo pipefail
 
-usage() { sed -n '5,6s/^# *//p' "$0" >&2; exit 2; }
+usage() { sed -n '5,7s/^# *//p' "$0" >&2; exit 2; }
 
 [[ $# -ge 2 ]] || usage
 command=$1
@@ -24,16 +25,14 @@ conf=$dir/ceph.conf
 main() {
   case $command in
     start) start ;;
+    gateway) add_gateway ;;
     stop) stop_daemons ;;
     *) usage ;;
   esac
 }
 
 start() {
-  if answers; then
-    echo "port $port is taken: name another" >&2
-    exit 1
-  fi
+  require_free_port
   prepare_folder
   write_config
   # A half-started cluster must not outlive a failed start.
@@ -44,6 +43,29 @@ start() {
   radosgw-admin --conf "$conf" user create --uid=test --display-name=test \
     --access-key=test --secret-key=testsecret >/dev/null
   trap - ERR INT TERM
+  announce_gateway
+}
+
+add_gateway() {
+  if [[ ! -e $conf ]]; then
+    echo "no cluster was started in $dir: start one first" >&2
+    exit 2
+  fi
+  require_free_port
+  trap 'report "$BASH_COMMAND"' ERR
+  start_gateway
+  trap - ERR
+  announce_gateway
+}
+
+require_free_port() {
+  if answers; then
+    echo "port $port is taken: name another" >&2
+    exit 1
+  fi
+}
+
+announce_gateway() {
   echo "S3 gateway on http://127.0.0.1:$port, user test, secret testsecret"
 }
 
@@ -52,6 +74,11 @@ answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 give_up() {
   trap - ERR INT TERM
   stop_daemons
+  report "$1"
+}
+
+report() {
+  trap - ERR
   echo "Ceph did not start; this failed: $1" >&2
   tail -n 5 "$dir"/log/*.log >&2
   exit 1
@@ -102,10 +129,7 @@ log_file = $dir/log/\$name.log
 pid_file = $dir/\$name.pid
 # A socket's path has at most 107 bytes, fewer than a test's folder may need.
 admin_socket =
-[client.rgw]
 rgw_data = $dir
-# Without tcp_nodelay each GET waits 40 ms for a delayed acknowledgement.
-rgw_frontends = beast endpoint=127.0.0.1:$port tcp_nodelay=1
 CONF
 }
 
@@ -127,7 +151,9 @@ start_osd() {
 }
 
 start_gateway() {
-  timeout 60 radosgw --conf "$conf" --name client.rgw >/dev/null
+  # Without tcp_nodelay each GET waits 40 ms for a delayed acknowledgement.
+  timeout 60 radosgw --conf "$conf" --name "client.rgw.$port" \
+    --rgw-frontends "beast endpoint=127.0.0.1:$port tcp_nodelay=1" >/dev/null
   for _ in $(seq 120); do
     if answers; then return; fi
     sleep 0.25

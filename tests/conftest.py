@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import boto3
 import pytest
@@ -26,6 +27,14 @@ _CEPH_SCRIPT = str(Path(__file__).parents[1] / "scripts" / "ceph-rgw.sh")
 _ACCESS_KEY = "test"
 _SECRET_KEY = "testsecret"
 _REGION = "us-east-1"
+
+
+class CephCluster(NamedTuple):
+    """A Ceph of this test session."""
+
+    folder: str
+    endpoint: str
+    """Of the gateway it was started with."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -96,7 +105,21 @@ def moto_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def ceph_endpoint() -> Iterator[str]:
+def ceph_endpoint(ceph_cluster: CephCluster) -> str:
+    return ceph_cluster.endpoint
+
+
+@pytest.fixture(scope="session")
+def ceph_gateways(ceph_cluster: CephCluster) -> tuple[str, str]:
+    """Two gateways of one cluster, the first of them that of ``ceph_url``."""
+    (port,) = _free_ports(1)
+    start = [_CEPH_SCRIPT, "gateway", ceph_cluster.folder, str(port)]
+    subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
+    return ceph_cluster.endpoint, f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def ceph_cluster() -> Iterator[CephCluster]:
     if shutil.which("radosgw") is None:
         message = "radosgw is not installed; scripts/ceph-rgw.sh names the packages it needs"
         if os.environ.get("CI") == "true":
@@ -107,7 +130,7 @@ def ceph_endpoint() -> Iterator[str]:
         start = [_CEPH_SCRIPT, "start", folder, str(port), str(monitor_port)]
         subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
         try:
-            yield f"http://127.0.0.1:{port}"
+            yield CephCluster(folder, f"http://127.0.0.1:{port}")
         finally:
             subprocess.run([_CEPH_SCRIPT, "stop", folder], check=True)
 
