@@ -56,7 +56,8 @@ class _Folder:
         self._root = Path(path)
 
     def list(self, prefix: str = "") -> builtins.list[str]:
-        files = [path for path in self._root.rglob("*") if path.is_file()]
+        # Unlike rglob, walk does not mind folders that go meanwhile.
+        files = [Path(folder, name) for folder, _, names in os.walk(self._root) for name in names]
         names = [path.relative_to(self._root).as_posix() for path in files]
         return sorted(name for name in names if name.startswith(prefix))
 

@@ -12,18 +12,6 @@ from typing import Any
 import clips
 import numpy as np
 import pytest
-from outside import (
-    everything,
-    folder_for_all,
-    frame,
-    frames_of,
-    jpeg_by_pillow,
-    library_threads,
-    outside,
-    picture,
-    png_by_pillow,
-    without_privileges,
-)
 
 import media
 from framecache import (
@@ -39,6 +27,18 @@ from framecache import (
     functional,
 )
 from framecache.testing import HookedStore
+from outside import (
+    everything,
+    folder_for_all,
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    library_threads,
+    outside,
+    picture,
+    png_by_pillow,
+    without_privileges,
+)
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from outside import frame, frames_of, jpeg_by_pillow, outside, png_by_pillow
 
 from framecache import FrameCache
+from outside import frame, frames_of, jpeg_by_pillow, outside, png_by_pillow
 
 
 @pytest.fixture(autouse=True)

@@ -17,16 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from clips import Shown
-from outside import (
-    everything,
-    frame,
-    frames_of,
-    jpeg_by_pillow,
-    library_threads,
-    outside,
-    pixels_by_pillow,
-    png_by_pillow,
-)
 from PIL import Image as Pillow
 
 import framecache.video
@@ -49,6 +39,16 @@ from framecache import (
 )
 from framecache.functional import cache_exists, load_cached_frames, load_cached_frames_b64
 from framecache.testing import HookedStore, failing_at
+from outside import (
+    everything,
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    library_threads,
+    outside,
+    pixels_by_pillow,
+    png_by_pillow,
+)
 
 PREFIX = "cache/timelines/t/"
 

@@ -13,18 +13,6 @@ from typing import Any
 import imagehash
 import numpy as np
 import pytest
-from outside import (
-    Outside,
-    everything,
-    frame,
-    frames_of,
-    jpeg_by_pillow,
-    mean_error,
-    outside,
-    picture,
-    pixels_by_pillow,
-    png_by_pillow,
-)
 from PIL import Image as Pillow
 from PIL import JpegImagePlugin
 
@@ -39,6 +27,18 @@ from framecache.functional import (
     load_cached_frames_b64,
     load_overlays,
     save_overlays,
+)
+from outside import (
+    Outside,
+    everything,
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    mean_error,
+    outside,
+    picture,
+    pixels_by_pillow,
+    png_by_pillow,
 )
 
 HASH = "0123456789abcdef"

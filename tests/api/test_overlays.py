@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from outside import everything, frame, outside, picture, png_by_pillow
 from PIL import Image as Pillow
 
 from framecache import FrameCache, Overlays, StoreDenied, Timeline
 from framecache.testing import HookedStore, failing_at
+from outside import everything, frame, outside, picture, png_by_pillow
 
 PREFIX = "cache/timelines/t/overlays/"
 

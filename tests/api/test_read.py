@@ -14,16 +14,6 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import pytest
-from outside import (
-    frame,
-    frames_of,
-    jpeg_by_pillow,
-    library_threads,
-    mean_error,
-    outside,
-    picture,
-    pixels_by_pillow,
-)
 from PIL import Image as Pillow
 
 from framecache import (
@@ -40,6 +30,16 @@ from framecache import (
 from framecache.functional import load_cached_frames, load_cached_frames_b64
 from framecache.model import Color
 from framecache.testing import HookedStore
+from outside import (
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    library_threads,
+    mean_error,
+    outside,
+    picture,
+    pixels_by_pillow,
+)
 
 PREFIX = "cache/timelines/t/"
 

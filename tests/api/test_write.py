@@ -8,16 +8,6 @@ from typing import Any
 import google_crc32c
 import numpy as np
 import pytest
-from outside import (
-    everything,
-    frame,
-    frames_of,
-    library_threads,
-    mean_error,
-    outside,
-    picture,
-    pixels_by_pillow,
-)
 
 from framecache import (
     Cleared,
@@ -32,6 +22,16 @@ from framecache import (
     Timeline,
 )
 from framecache.testing import HookedStore, failing_at
+from outside import (
+    everything,
+    frame,
+    frames_of,
+    library_threads,
+    mean_error,
+    outside,
+    picture,
+    pixels_by_pillow,
+)
 
 
 @pytest.fixture
