@@ -1,0 +1,228 @@
+"""Extractions are killed at random moments, and others finish what they began."""
+
+import io
+import random
+import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import google_crc32c
+import pyarrow.parquet as pq
+import pytest
+from numbered import NumberedChunks, Truth
+from numbered_clips import frames_alone, numbered_chunks
+from workers import Answer, Extracted, Moment, Place, Worker, WorkerDied, Workers, extract
+
+from framecache import FrameCache
+from outside import frames_of, outside
+from proving import Proof
+
+STALE_AFTER_SECONDS = 0.5
+DEADLINE_SECONDS = 60.0
+SURVIVORS = 2
+LANES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What is the same for all kills on one store."""
+
+    url: str
+    gateways: tuple[str, str]
+    """Of the process that is killed, and of those that finish its work."""
+    chunks: NumberedChunks
+    expected: dict[str, bytes]
+    """The frames that must be there in the end, by name."""
+    undisturbed: Extracted
+    """An extraction of these chunks into this store that nobody killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a timeline had in the store when it was looked at."""
+
+    keys: tuple[str, ...]
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """The keys of the committed index parts, by the name of their chunk."""
+        return self._named(r".*/index/[^/]+/([0-9]+)-0\.parquet")
+
+    @property
+    def claims(self) -> dict[str, str]:
+        """Keys of claims, by the name of their chunk."""
+        return self._named(r".*/claims/[^/]+/([0-9]+)-[0-9]+\.json")
+
+    @property
+    def half_written(self) -> list[str]:
+        """Files on local disk that nobody finished, which no store lists."""
+        return [key for key in self.keys if re.search("#[0-9]+$", key)]
+
+    def _named(self, pattern: str) -> dict[str, str]:
+        matches = (re.fullmatch(pattern, key) for key in self.keys)
+        return {match[1]: match[0] for match in matches if match}
+
+
+def test_killed_on_local_disk(local_url: str, proof: Proof) -> None:
+    prove(local_url, ("", ""), proof)
+
+
+@pytest.mark.ceph
+def test_killed_on_ceph(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof) -> None:
+    prove(ceph_url, ceph_gateways, proof)
+
+
+def prove(url: str, gateways: tuple[str, str], proof: Proof) -> None:
+    """No kill leaves behind what is wrong, or what hinders those who come after."""
+    kills = proof.size(short=15, long=500)
+    chunks = numbered_chunks(4, frames_each=8)
+    with Workers(1 + SURVIVORS, chunks) as workers, ThreadPoolExecutor(LANES) as pool:
+        place = Place(url, "undisturbed", gateways[0])
+        undisturbed = workers.take().start(extract, place, chunks).get()
+        scene = Scene(url, gateways, chunks, frames_alone(chunks), undisturbed)
+        trials = [Trial(scene, workers, number) for number in range(kills)]
+        found = Counter[str]()
+        for counts in pool.map(Trial.run, trials):
+            found.update(counts)
+    proof.found(**found)
+    assert found["mid_work"] >= kills / 3
+    assert found["taken_over"] > 0
+
+
+class Trial:
+    """One process is killed while it extracts a timeline; others finish it, or were about to."""
+
+    def __init__(self, scene: Scene, workers: Workers, number: int) -> None:
+        self._scene = scene
+        self._workers = workers
+        self._random = random.Random(number)
+        self._timeline_id = f"killed-{number}"
+        self._prefix = f"cache/timelines/{self._timeline_id}/"
+        # A folder of its own is walked faster.
+        self._url = scene.url if scene.url.startswith("s3:") else f"{scene.url}/{number}"
+        self._blobs = outside(self._url)
+        self._truth = Truth(scene.chunks)
+
+    def run(self) -> Counter[str]:
+        """Go through with it, and tell what was met."""
+        try:
+            return self._run()
+        except Exception as error:
+            error.add_note(f"met in timeline {self._timeline_id}")
+            raise
+
+    def _run(self) -> Counter[str]:
+        others = [self._workers.take() for _ in range(self._random.choice([0, 0, SURVIVORS]))]
+        is_alone = not others
+        victim = self._workers.take()
+        last_words, patience = self._start_victim(victim, share=1 / (1 + len(others)))
+        answers = [self._start(other, gateway=1) for other in others]
+        was_killed = self._kill(victim, last_words, patience)
+        seen = self._look()
+        if is_alone:
+            others = [self._workers.take()]
+            answers = [self._start(other, gateway=1) for other in others]
+        reads = 1
+        while not all(answer.is_there(within_seconds=0.1) for answer in answers):
+            self._look()
+            reads += 1
+        extracted = [answer.get() for answer in answers]
+        for other in others:
+            self._workers.give_back(other)
+
+        chunks = len(self._scene.chunks.paths)
+        if is_alone:
+            # A request that the dead had sent may have been carried out since.
+            assert extracted[0].report.chunks_extracted <= chunks - len(seen.parts)
+        is_mid_work = was_killed and len(seen.keys) > 0 and len(seen.parts) < chunks
+        return Counter(
+            kills=was_killed,
+            mid_work=is_mid_work,
+            beside_survivors=was_killed and not is_alone,
+            taken_over=len(seen.claims.keys() - seen.parts.keys()) if is_alone else 0,
+            half_written_files=self._finish(extracted),
+            reads=reads,
+        )
+
+    def _start(
+        self, worker: Worker, *, gateway: int, dying: Moment | None = None
+    ) -> Answer[Extracted]:
+        return worker.start(
+            extract,
+            Place(self._url, self._timeline_id, self._scene.gateways[gateway]),
+            self._scene.chunks,
+            stale_after_seconds=STALE_AFTER_SECONDS,
+            dying=dying,
+        )
+
+    def _start_victim(self, victim: Worker, *, share: float) -> tuple[Answer[Extracted], float]:
+        """Have a process extract, of which it will do about this share.
+
+        Returns its answer, and for how many seconds it may live; or else it kills itself, at one
+        of its requests.
+        """
+        undisturbed = self._scene.undisturbed
+        seconds, requests = undisturbed.report.seconds, undisturbed.requests
+        dying, patience = None, self._random.uniform(0, share * seconds)
+        if self._random.random() < 0.5:
+            request = self._random.randint(1, round(share * requests))
+            dying = Moment(request, self._random.uniform(0, seconds / requests))
+            patience = DEADLINE_SECONDS
+        return self._start(victim, gateway=0, dying=dying), patience
+
+    def _kill(self, victim: Worker, answer: Answer[Extracted], patience: float) -> bool:
+        """Kill a process that runs out of time; False when it had done everything before."""
+        if not answer.is_there(within_seconds=patience):
+            victim.kill()
+        try:
+            answer.get()
+        except WorkerDied:
+            victim.close()
+            return True
+        self._workers.give_back(victim)
+        return False
+
+    def _look(self) -> Seen:
+        """See that whatever is committed is there, and that readers are told the truth."""
+        seen = self._seen()
+        for key in seen.parts.values():
+            self._check_part(key)
+        timeline = FrameCache(self._url).timeline(self._timeline_id)
+        is_complete = timeline.complete
+        frames = {frame.sequence: frame.image for frame in timeline.frames()}
+        faults = [self._truth.fault(sequence, image) for sequence, image in frames.items()]
+        assert not any(faults), faults
+        chunks = self._scene.chunks
+        assert len(frames) >= len(seen.parts) * chunks.frames_each
+        if is_complete:
+            assert len(frames) == chunks.frame_count
+            assert len(self._seen().parts) == len(chunks.paths)
+        else:
+            assert len(seen.parts) < len(chunks.paths)
+        return seen
+
+    def _seen(self) -> Seen:
+        return Seen(tuple(self._blobs.list(self._prefix)))
+
+    def _check_part(self, key: str) -> None:
+        """Every frame that a part names is there, as long and with the CRC that it says."""
+        rows = pq.read_table(io.BytesIO(self._blobs.read(key))).to_pylist()
+        assert len(rows) == self._scene.chunks.frames_each
+        for row in rows:
+            data = self._blobs.read(row["key"])
+            assert (len(data), google_crc32c.value(data)) == (row["size"], row["crc32c"])
+
+    def _finish(self, extracted: list[Extracted]) -> int:
+        """See that all is as if nobody had been killed, remove it; returns half-written files."""
+        assert all(one.is_complete for one in extracted)
+        seen = self._look()
+        assert len(seen.parts) == len(self._scene.chunks.paths)
+        stored = frames_of(self._blobs, self._timeline_id)
+        half_written = seen.half_written
+        names = {key.removeprefix(f"{self._prefix}frames/") for key in half_written}
+        assert {n: data for n, data in stored.items() if n not in names} == self._scene.expected
+        FrameCache(self._url).timeline(self._timeline_id).delete()
+        assert self._timeline_id not in FrameCache(self._url).timelines()
+        assert sorted(self._seen().keys) == sorted(half_written)
+        return len(half_written)

@@ -1,0 +1,90 @@
+"""Many processes extract one timeline at once, through different gateways of one cluster."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from itertools import cycle
+
+import pytest
+from numbered import NumberedChunks, Truth
+from numbered_clips import frames_alone, numbered_chunks
+from workers import Extracted, Place, Readings, Worker, extract, read_until_complete
+
+from outside import frames_of, outside, pixels_by_pillow
+from proving import Proof
+
+
+@pytest.mark.ceph
+def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof) -> None:
+    """Each chunk is decoded once and committed once, and no reader ever sees a wrong frame."""
+    processes = proof.size(short=4, long=16)
+    chunks = numbered_chunks(proof.size(short=40, long=500), frames_each=10)
+    gateways = cycle(ceph_gateways)
+    places = [Place(ceph_url, "race", next(gateways)) for _ in range(processes)]
+
+    extracted, readings = race(places, chunks)
+
+    reports = [one.report for one in extracted]
+    # Claims are taken back, so that another may create them again.
+    created = Counter(key for one in extracted for key in one.created if "/claims/" not in key)
+    decode_work = sum(one.decoded for one in extracted) / chunks.frame_count
+    wrong = wrong_frames(ceph_url, chunks, frames_alone(chunks))
+    proof.found(
+        processes=processes,
+        chunks=len(chunks.paths),
+        commits=sum(times for key, times in created.items() if is_part(key)),
+        decode_work=f"{decode_work:.3f}",
+        wrong_frames=len(wrong) + len(readings.violations),
+        reads=readings.frames,
+    )
+    assert wrong == []
+    assert readings.violations == ()
+    assert readings.partial > 0
+    assert all(one.is_complete for one in extracted)
+    assert {key: times for key, times in created.items() if times > 1} == {}
+    assert {key for key in created if is_part(key)} == stored_parts(ceph_url)
+    assert len(stored_parts(ceph_url)) == len(chunks.paths)
+    assert sum(report.chunks_extracted for report in reports) == len(chunks.paths)
+    assert sum(report.frames_extracted for report in reports) == chunks.frame_count
+    assert 1 <= decode_work <= 1.05
+
+
+def race(places: Sequence[Place], chunks: NumberedChunks) -> tuple[list[Extracted], Readings]:
+    """Extract in as many processes as there are places, and read in one more, all at once."""
+    with ExitStack() as stack:
+        warm_up = numbered_chunks(2, frames_each=2)
+        reader, *racers = [Worker(warm_up) for _ in range(len(places) + 1)]
+        for worker in (reader, *racers):
+            stack.callback(worker.close)
+        for worker in (reader, *racers):
+            worker.wait_until_warm()
+        reading = reader.start(read_until_complete, places[-1], chunks)
+        answers = [
+            racer.start(extract, place, chunks) for racer, place in zip(racers, places, strict=True)
+        ]
+        return [answer.get() for answer in answers], reading.get()
+
+
+def wrong_frames(url: str, chunks: NumberedChunks, expected: dict[str, bytes]) -> list[str]:
+    """What is wrong with the stored frames."""
+    truth, stored = Truth(chunks), frames_of(outside(url), "race")
+    wrong = [
+        f"{name} is not what a lone extraction stores"
+        for name in sorted(stored.keys() | expected.keys())
+        if stored.get(name) != expected.get(name)
+    ]
+    faults = (
+        truth.fault(int(name.removesuffix(".jpg")), pixels_by_pillow(data))
+        for name, data in stored.items()
+    )
+    return wrong + [fault for fault in faults if fault]
+
+
+def stored_parts(url: str) -> set[str]:
+    """The index parts of chunks that the bucket holds."""
+    return {key for key in outside(url).list("cache/timelines/race/index/") if is_part(key)}
+
+
+def is_part(key: str) -> bool:
+    """Whether a key is that of a chunk's index part, and not of all rows in one."""
+    return "/index/" in key and "/timeline-" not in key

@@ -1,0 +1,289 @@
+"""Processes of their own that extract and read, and what they tell of it.
+
+Each is a new interpreter, not a fork. It imports framecache, and then carries out the calls of
+this module that it is sent through a pipe, one after the other.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Generic, ParamSpec, Self, TypeVar
+from unittest import mock
+
+from numbered import NumberedChunks, Truth
+
+from framecache import ExtractReport, FrameCache, Timeline, claims, video
+from framecache.testing import Hook, HookedStore
+
+_SERVE = "import sys, workers; workers.serve(int(sys.argv[1]))"
+_DEADLINE_SECONDS = 600
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class WorkerDied(Exception):
+    """The process ended before it answered."""
+
+
+class Answer(Generic[T]):
+    """What a worker's call returned, once it has."""
+
+    def __init__(self, pipe: "Connection[Any, Any]") -> None:
+        self._pipe = pipe
+
+    def is_there(self, *, within_seconds: float = 0) -> bool:
+        """Whether the call returned, or its process died."""
+        return self._pipe.poll(within_seconds)
+
+    def get(self) -> T:
+        """The call's result.
+
+        Raises:
+            WorkerDied: the process was killed.
+        """
+        assert self._pipe.poll(_DEADLINE_SECONDS), f"no answer in {_DEADLINE_SECONDS} s"
+        try:
+            result, failure = self._pipe.recv()
+        except (EOFError, ConnectionResetError) as error:
+            raise WorkerDied from error
+        assert not failure, failure
+        answer: T = result
+        return answer
+
+
+class Worker:
+    """One process. It ends when it is closed, and when this process does."""
+
+    def __init__(self, warm_up: NumberedChunks) -> None:
+        """Start it, and have it extract ``warm_up``, so that it has loaded what it needs."""
+        self._pipe, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        theirs.close()
+        self._warming_up: Answer[Extracted] | None
+        self._warming_up = self._send(extract, Place("memory://warm-up", "warm-up"), warm_up)
+
+    def wait_until_warm(self) -> None:
+        """Wait until the process can begin at once with what it is given."""
+        if self._warming_up is not None:
+            self._warming_up.get()
+            self._warming_up = None
+
+    def start(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+        """Have the process carry out a function of this module."""
+        self.wait_until_warm()
+        return self._send(call, *args, **kwargs)
+
+    def kill(self) -> None:
+        """End the process by SIGKILL, if it has not ended."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        self.kill()
+        self._pipe.close()
+
+    def _send(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+        self._pipe.send((call, args, kwargs))
+        return Answer(self._pipe)
+
+
+class Workers:
+    """Processes that start before they are needed; all of them end with this context."""
+
+    def __init__(self, count: int, warm_up: NumberedChunks) -> None:
+        """Prepare to have ``count`` ready, or on their way there, all the time."""
+        self._count = count
+        self._warm_up = warm_up
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
+
+    def take(self) -> Worker:
+        """A process that nobody else has: the one that was started first."""
+        with self._lock:
+            worker = self._idle.pop(0)
+            self._fill_up()
+            return worker
+
+    def give_back(self, worker: Worker) -> None:
+        """Let others have a process that has answered."""
+        with self._lock:
+            self._idle.append(worker)
+
+    def __enter__(self) -> Self:
+        self._fill_up()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for worker in self._all:
+            worker.close()
+
+    def _fill_up(self) -> None:
+        while len(self._idle) < self._count:
+            worker = Worker(self._warm_up)
+            self._all.append(worker)
+            self._idle.append(worker)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a timeline lies, and through which gateway it is reached."""
+
+    url: str
+    timeline_id: str
+    gateway: str = ""
+    """For AWS_ENDPOINT_URL; empty: as the environment says."""
+
+    def open(self) -> Timeline:
+        """The timeline, for this process."""
+        if self.gateway:
+            os.environ["AWS_ENDPOINT_URL"] = self.gateway
+        return FrameCache(self.url).timeline(self.timeline_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What became of one process's call."""
+
+    report: ExtractReport
+    is_complete: bool
+    decoded: int
+    """Frames that its decoder gave."""
+    created: tuple[str, ...]
+    """Keys that it created, as the store acknowledged."""
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a process kills itself."""
+
+    request: int
+    """The store's requests are counted from 1; this one has just begun."""
+    delay_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What one reader saw."""
+
+    passes: int
+    """Times it iterated over the whole timeline."""
+    partial: int
+    """Of these, how many met some frames, but not yet all."""
+    frames: int
+    violations: tuple[str, ...]
+
+
+def extract(
+    place: Place,
+    chunks: NumberedChunks,
+    *,
+    stale_after_seconds: float = claims.STALE_AFTER_SECONDS,
+    dying: Moment | None = None,
+) -> Extracted:
+    """Extract a timeline, or be killed while doing so."""
+    claims.STALE_AFTER_SECONDS = stale_after_seconds
+    timeline, created, decoded = place.open(), list[str](), list[int]()
+
+    def note(action: str, key: str) -> None:
+        if action == "create":
+            created.append(key)
+
+    before = _killing_at(dying) if dying else None
+    store = HookedStore(FrameCache(place.url).store, before=before, after=note)
+    with mock.patch.object(video, "decode", _counting(video.decode, decoded)):
+        report = Timeline(store, place.timeline_id).extract(chunks.paths)
+    return Extracted(
+        report, timeline.complete, sum(decoded), tuple(created), requests=len(store.requests)
+    )
+
+
+def read_until_complete(place: Place, chunks: NumberedChunks) -> Readings:
+    """Read all there is, again and again, until a timeline that was complete was read."""
+    timeline, truth = place.open(), Truth(chunks)
+    passes, partial, frames, violations = 0, 0, 0, list[str]()
+    is_complete = False
+    while not is_complete:
+        is_complete = timeline.complete
+        seen = 0
+        for frame in timeline.frames():
+            seen += 1
+            if fault := truth.fault(frame.sequence, frame.image):
+                violations.append(fault)
+        if is_complete and seen != chunks.frame_count:
+            violations.append(f"a complete timeline gave {seen} frames")
+        passes, frames = passes + 1, frames + seen
+        partial += 0 < seen < chunks.frame_count
+    return Readings(passes, partial, frames, tuple(violations))
+
+
+def serve(file: int) -> None:
+    """Carry out the calls that come through a pipe until its other end is closed."""
+    pipe = Connection(file)
+    while True:
+        try:
+            call, args, kwargs = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = call(*args, **kwargs), ""
+        except Exception:  # noqa: BLE001 -- whatever it is, the test is told
+            answer = None, traceback.format_exc()
+        pipe.send(answer)
+
+
+def _counting(decode: Callable[P, Iterator[T]], counts: list[int]) -> Callable[P, Iterator[T]]:
+    """``decode``, noting how many frames each call gave when it is done."""
+
+    def counted(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        frames = 0
+        try:
+            for item in decode(*args, **kwargs):
+                frames += 1
+                yield item
+        finally:
+            counts.append(frames)
+
+    return counted
+
+
+def _killing_at(moment: Moment) -> Hook:
+    """A hook that ends this process by SIGKILL, while a request is on its way."""
+    lock, due, seen = threading.Lock(), threading.Event(), 0
+
+    def kill() -> None:
+        due.wait()
+        time.sleep(moment.delay_seconds)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
+
+    def hook(_action: str, _key: str) -> None:
+        nonlocal seen
+        with lock:
+            seen += 1
+            if seen == moment.request:
+                due.set()
+
+    return hook
