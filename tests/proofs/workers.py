@@ -201,19 +201,23 @@ def extract(
     *,
     stale_after_seconds: float = claims.STALE_AFTER_SECONDS,
     dying: Moment | None = None,
+    put_seconds: float = 0,
+    workers: int | None = None,
 ) -> Extracted:
-    """Extract a timeline, or be killed while doing so."""
+    """Extract a timeline, or be killed while doing so; each put takes ``put_seconds`` longer."""
     claims.STALE_AFTER_SECONDS = stale_after_seconds
     timeline, created, decoded = place.open(), list[str](), list[int]()
 
     def note(action: str, key: str) -> None:
         if action == "create":
             created.append(key)
+        if action == "put":
+            time.sleep(put_seconds)
 
     before = _killing_at(dying) if dying else None
     store = HookedStore(FrameCache(place.url).store, before=before, after=note)
     with mock.patch.object(video, "decode", _counting(video.decode, decoded)):
-        report = Timeline(store, place.timeline_id).extract(chunks.paths)
+        report = Timeline(store, place.timeline_id).extract(chunks.paths, workers=workers)
     return Extracted(
         report, timeline.complete, sum(decoded), tuple(created), requests=len(store.requests)
     )
