@@ -15,6 +15,7 @@ import boto3
 import pytest
 from hypothesis import settings
 
+from network import Proxy, running_proxy
 from proving import Proof
 
 # How long an example takes says nothing on a shared machine.
@@ -91,6 +92,14 @@ def s3_url(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def ceph_url(ceph_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new bucket of a real S3 server. Mark a test that uses it with ``ceph``."""
     return _new_bucket(ceph_endpoint, monkeypatch)
+
+
+@pytest.fixture
+def proxy(moto_endpoint: str, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:  # noqa: ARG001
+    """A proxy that all requests of a store at ``s3_url`` pass, until the test is over."""
+    with running_proxy(moto_endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy
 
 
 @pytest.fixture(scope="session")

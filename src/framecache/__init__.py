@@ -15,6 +15,7 @@ from framecache.errors import (
     StoreDenied,
     StoreFull,
     StoreUnavailable,
+    StoreWarning,
     UndecodableFrame,
 )
 from framecache.index import Index
@@ -43,6 +44,7 @@ __all__ = [
     "StoreDenied",
     "StoreFull",
     "StoreUnavailable",
+    "StoreWarning",
     "Timeline",
     "TimelineInfo",
     "UndecodableFrame",

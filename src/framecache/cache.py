@@ -4,7 +4,7 @@ import os
 from typing import Final
 
 from framecache import keys
-from framecache.store import Store, open_store
+from framecache.store import Store, open_store, probed
 from framecache.timeline import Timeline
 
 _DEFAULT_FOLDER: Final = "./.framecache"
@@ -24,7 +24,8 @@ class FrameCache:
         Raises:
             InvalidValue: a URL of another kind.
         """
-        self._store = open_store(os.fspath(url) if url is not None else _url_from_environment())
+        chosen = os.fspath(url) if url is not None else _url_from_environment()
+        self._store = probed(open_store(chosen))
 
     def __repr__(self) -> str:
         return f"<FrameCache {self.url}>"

@@ -16,6 +16,8 @@
     └── StoreUnavailable                    fix the address, wait, or try again
         └── StoreFull                       free some space
 
+    StoreWarning             (UserWarning)  let one program write, or use another store
+
 A message says what was met, where, and what to do next. The underlying library's error is
 kept as ``__cause__`` only: it may hold addresses and server answers that must not leave
 the process.
@@ -75,3 +77,7 @@ class StoreUnavailable(FrameCacheError):
 
 class StoreFull(StoreUnavailable):
     """The store has no room left for the blob. Nothing of it was kept."""
+
+
+class StoreWarning(UserWarning):
+    """The store lacks something, and what framecache makes up for it with has a limit."""

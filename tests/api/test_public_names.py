@@ -55,6 +55,7 @@ def test_the_package_exports_these_names() -> None:
         "StoreDenied",
         "StoreFull",
         "StoreUnavailable",
+        "StoreWarning",
         "Timeline",
         "TimelineInfo",
         "UndecodableFrame",
@@ -227,7 +228,9 @@ def test_every_error_is_a_child_of_the_base_and_says_what_to_do() -> None:
     errors = [
         value
         for value in vars(framecache).values()
-        if isinstance(value, type) and issubclass(value, Exception)
+        if isinstance(value, type)
+        and issubclass(value, Exception)
+        and not issubclass(value, Warning)
     ]
     assert all(issubclass(error, FrameCacheError) for error in errors)
     assert all(error.__doc__ for error in errors)

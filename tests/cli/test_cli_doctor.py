@@ -3,10 +3,13 @@ import re
 from pathlib import Path
 
 import pytest
-from command_line import clip, run
+from command_line import clip, run, spawn
 
 import framecache
+import network
 from framecache import FrameCache
+from framecache.store import does_not_refuse
+from network import Fault, Proxy
 
 
 def test_doctor_finds_nothing_wrong_and_leaves_nothing_behind(store_url: str) -> None:
@@ -73,3 +76,23 @@ def test_the_whole_command_line_works_on_s3(s3_url: str, tmp_path: Path) -> None
     run("rebuild", "walk", "--every", "10", *cache).succeeded()
     run("rm", "walk", "--yes", *cache).succeeded()
     assert run("ls", "--json", *cache).succeeded().document["timelines"] == []
+
+
+@pytest.mark.parametrize("fault", [network.unconditional, network.not_implemented])
+def test_a_store_that_creates_what_exists_is_warned_of_in_one_line(
+    fault: Fault, proxy: Proxy, s3_url: str
+) -> None:
+    proxy.always(fault, method="PUT")
+    outcome = spawn("extract", "walk", clip(), "--fps", "5", "--cache", s3_url)
+    assert outcome.code == 0
+    assert outcome.errors == f"framecache: warning: {does_not_refuse(s3_url)}\n"
+    spawn("ls", "--cache", s3_url).succeeded()
+    spawn("extract", "walk", clip(), "--fps", "5", "--cache", s3_url).succeeded()
+
+
+def test_doctor_finds_a_store_that_creates_what_exists(proxy: Proxy, s3_url: str) -> None:
+    proxy.always(network.unconditional, method="PUT")
+    outcome = run("doctor", "--json", "--cache", s3_url)
+    assert (outcome.code, outcome.errors) == (1, "")
+    failed = [check for check in outcome.document["checks"] if not check["ok"]]
+    assert failed == [{"name": "create once", "ok": False, "detail": does_not_refuse(s3_url)}]

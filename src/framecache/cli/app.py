@@ -3,7 +3,9 @@
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ from framecache.cli.look import info, ls
 from framecache.cli.options import root_options
 from framecache.cli.remove import clear, rm
 from framecache.cli.take import export, get
+from framecache.errors import StoreWarning
 
 _NAME: Final = "framecache"
 _EPILOG: Final = """\b
@@ -82,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if instruction := os.environ.get(VARIABLE):
         return shell_complete(app, {}, _NAME, VARIABLE, instruction)
     try:
-        with app.make_context(_NAME, given.copy()) as context:
+        with _plain_warnings(), app.make_context(_NAME, given.copy()) as context:
             app.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
@@ -90,6 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- nobody sees a traceback
         return failure.report(error, arguments=given)
     return 0
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings as failures are shown, and those of framecache always."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StoreWarning)
+        warnings.showwarning = failure.show_warning
+        yield
 
 
 def _prepare_streams() -> None:

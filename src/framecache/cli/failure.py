@@ -1,4 +1,4 @@
-"""How a command fails: one line on stderr, and an exit code that names what to do about it."""
+"""How a command fails, or warns: one line on stderr, and an exit code that names what to do."""
 
 import os
 import signal
@@ -55,6 +55,11 @@ def report(error: BaseException, *, arguments: Sequence[str]) -> int:
     if code == _INTERRUPTED:
         _let_interrupts_kill()
     return code
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Say on stderr what Python warns of; takes the place of `warnings.showwarning`."""
+    click.echo(f"framecache: warning: {printable(str(message))}", err=True)
 
 
 def code_of(error: errors.FrameCacheError) -> int:

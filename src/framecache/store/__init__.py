@@ -16,18 +16,32 @@ from framecache.store.blobfile import (
     open_blob_file,
 )
 from framecache.store.opening import open_store
+from framecache.store.probing import does_not_refuse, probed, unprobed
+from framecache.store.uploads import (
+    AbandonedUpload,
+    RemovedUploads,
+    abandoned_uploads,
+    remove_abandoned_uploads,
+)
 
 __all__ = [
+    "AbandonedUpload",
     "BlobExists",
     "BlobFile",
     "BlobIdentity",
     "BlobInfo",
     "BlobMissing",
     "CreateUnsupported",
+    "RemovedUploads",
     "Store",
+    "abandoned_uploads",
+    "does_not_refuse",
     "identify_blob",
     "is_remote",
     "normalised_url",
     "open_blob_file",
     "open_store",
+    "probed",
+    "remove_abandoned_uploads",
+    "unprobed",
 ]

@@ -6,17 +6,19 @@ text itself goes no further than ``__cause__``: it holds addresses and the serve
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final, Literal
 
 import obstore.exceptions
 
 from framecache.errors import StoreDenied, StoreFull, StoreUnavailable
-from framecache.store.base import BlobExists, BlobMissing
+from framecache.store.base import BlobExists, BlobMissing, CreateUnsupported
 from framecache.store.urls import Location, Scheme
 
 Action = Literal["read", "write", "create", "list", "delete"]
 
-CAUGHT: Final = (obstore.exceptions.BaseError, OSError, ValueError)
+CAUGHT: Final = (obstore.exceptions.BaseError, OSError, ValueError, NotImplementedError)
 """What obstore raises."""
 
 _STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
@@ -33,9 +35,13 @@ _WRONG_REGION: Final = re.compile(r"redirect without LOCATION|status code: 301")
 _FULL_CODES: Final = {"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"}
 _FULL_ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT}
 _DENIED_ERRNOS: Final = {errno.EACCES, errno.EPERM, errno.EROFS}
+# A blob is created by linking it into its place, which object_store calls renaming.
+_NO_LINK_ERRNOS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
+_LINKING: Final = "Unable to rename file"
 _MISPLACED_ERRNOS: Final = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
 _DENIED_STATUSES: Final = {"401", "403"}
 _INSUFFICIENT_STORAGE: Final = "507"
+_NOT_IMPLEMENTED: Final = "501"
 _DENIALS: Final = (
     obstore.exceptions.PermissionDeniedError,
     obstore.exceptions.UnauthenticatedError,
@@ -98,6 +104,15 @@ def is_out_of_range(error: Exception) -> bool:
     return _OUT_OF_RANGE.search(str(error)) is not None
 
 
+@contextmanager
+def translated(location: Location, *, action: Action, key: str) -> Iterator[None]:
+    """Raise what `translate` makes of an error that obstore or the system raises inside."""
+    try:
+        yield
+    except CAUGHT as error:
+        raise translate(error, location=location, action=action, key=key) from error
+
+
 def translate(error: Exception, *, location: Location, action: Action, key: str) -> Exception:
     """The error to raise from ``error``, which one request on ``key`` of a store met."""
     if location.scheme == "file":
@@ -107,6 +122,7 @@ def translate(error: Exception, *, location: Location, action: Action, key: str)
         _existing(met)
         or _missing_bucket(met)
         or _missing_key(met)
+        or _unsupported(met)
         or _used_up(met)
         or _other_region(met)
         or _denial(met)
@@ -124,6 +140,14 @@ def _translate_local(
     is_missing = isinstance(error, FileNotFoundError) or number == errno.ENOTDIR
     if is_missing and action in {"read", "delete"}:
         return BlobMissing(key)
+    if action == "create" and number in _NO_LINK_ERRNOS and _LINKING in str(error):
+        return CreateUnsupported(
+            f"{place}: its file system has no hard links. Use a folder on one that has"
+        )
+    return _local_failure(error, number=number, place=place)
+
+
+def _local_failure(error: Exception, *, number: int | None, place: str) -> Exception:
     if number in _FULL_ERRNOS:
         return StoreFull(f"{place}: no space is left there. Free some, or use another folder")
     if number in _DENIED_ERRNOS or isinstance(error, obstore.exceptions.PermissionDeniedError):
@@ -180,6 +204,17 @@ def _missing_key(met: _Answer) -> BlobMissing | StoreUnavailable | None:
             f"{met.place}: the answer is not one of an S3 server. Check AWS_ENDPOINT_URL"
         )
     return BlobMissing(met.key)
+
+
+def _unsupported(met: _Answer) -> CreateUnsupported | None:
+    # obstore itself says so when AWS_CONDITIONAL_PUT is "disabled".
+    is_unknown = isinstance(met.error, NotImplementedError) or met.status == _NOT_IMPLEMENTED
+    if met.action != "create" or not (is_unknown or met.code == "NotImplemented"):
+        return None
+    return CreateUnsupported(
+        f"{met.place}: this store does not implement If-None-Match. Use one that does "
+        f"(Amazon S3, Ceph 16 or later, a recent MinIO)"
+    )
 
 
 def _used_up(met: _Answer) -> StoreFull | None:

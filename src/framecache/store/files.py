@@ -8,10 +8,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-STAGED: Final = re.compile(r"#[0-9]+$")
+STAGED: Final = re.compile(r"#[0-9]+\Z")
 """How the name of an upload under way ends. obstore stages it beside its blob, on local disk."""
 
 # A link may be gone, lead nowhere, or in circles.
@@ -71,6 +72,21 @@ def walk(root: str, folder: str) -> Iterator[tuple[str, os.stat_result]]:
                     yield here.key + entry.name, found
             elif found := _file(entry, entry.path):
                 yield here.key + entry.name, found
+
+
+def staged_files(folder: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Every upload under way in a folder and below, by its path, and what is known of it.
+
+    No link is followed, and ``folder`` is none.
+    """
+    pending = [] if os.path.islink(folder) else [folder]  # noqa: PTH114 - its path is a string
+    while pending:
+        for entry in _entries(pending.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+            elif entry.is_file(follow_symlinks=False) and STAGED.search(entry.name):
+                with suppress(FileNotFoundError):  # finished in the meantime
+                    yield entry.path, entry.stat(follow_symlinks=False)
 
 
 def folders_in(root: str, folder: str) -> list[str]:

@@ -16,7 +16,7 @@ from framecache.store.base import (
     check_prefix,
     check_range,
 )
-from framecache.store.faults import CAUGHT, Action, is_out_of_range, translate
+from framecache.store.faults import CAUGHT, Action, is_out_of_range, translated
 from framecache.store.forks import refuse_after_fork
 from framecache.store.urls import Location
 
@@ -129,10 +129,8 @@ class ObjectStore(ABC):
     @contextmanager
     def _translated(self, action: Action, key: str) -> Iterator[None]:
         refuse_after_fork(self.url)
-        try:
+        with translated(self._location, action=action, key=key):
             yield
-        except CAUGHT as error:
-            raise translate(error, location=self._location, action=action, key=key) from error
 
 
 class RemoteStore(ObjectStore):

@@ -1,0 +1,291 @@
+"""Servers that create what exists: they are found out, said, and worked around for one writer."""
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+
+import network
+from framecache import Frame, FrameCache, StoreUnavailable, StoreWarning
+from framecache.doctor import examine
+from framecache.store import (
+    BlobExists,
+    BlobInfo,
+    CreateUnsupported,
+    Store,
+    does_not_refuse,
+    open_store,
+    probed,
+    unprobed,
+)
+from framecache.store.objects import RemoteStore
+from framecache.store.probing import TRIAL_KEY
+from framecache.testing import StoreConformance
+from media import made, make_clip
+from network import Fault, Proxy
+
+_LIES = [network.unconditional, network.not_implemented]
+_TRIAL_PATH = "create-if-absent"
+
+
+@pytest.fixture(params=_LIES)
+def lying_url(request: pytest.FixtureRequest, proxy: Proxy, s3_url: str) -> str:
+    """The URL of a real S3 server, behind a proxy that takes what makes a request conditional."""
+    fault: Fault = request.param
+    proxy.always(fault, method="PUT")
+    return s3_url
+
+
+def _trials(proxy: Proxy) -> int:
+    return sum(_TRIAL_PATH in path for _, path in proxy.met)
+
+
+def test_a_server_that_ignores_the_condition_lies_unprobed(proxy: Proxy, s3_url: str) -> None:
+    proxy.always(network.unconditional, method="PUT")
+    store = open_store(s3_url)
+    store.create("a", b"first")
+    store.create("a", b"second")
+    assert store.get("a") == b"second"
+
+
+def test_a_server_without_conditions_says_so_unprobed(proxy: Proxy, s3_url: str) -> None:
+    proxy.always(network.not_implemented, method="PUT")
+    with pytest.raises(CreateUnsupported, match="If-None-Match") as met:
+        open_store(s3_url).create("a", b"x")
+    assert s3_url in str(met.value)
+
+
+def test_conditions_that_the_user_switched_off_are_said(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
+    with pytest.raises(CreateUnsupported):
+        open_store(s3_url).create("a", b"x")
+    with pytest.warns(StoreWarning):
+        probed(open_store(s3_url)).create("a", b"x")
+
+
+def test_a_store_that_refuses_is_tried_once_in_a_process(proxy: Proxy, s3_url: str) -> None:
+    for key in ("a", "b"):
+        store = probed(open_store(s3_url))
+        store.create(key, b"x")
+        with pytest.raises(BlobExists):
+            store.create(key, b"y")
+    assert _trials(proxy) == 2
+    assert b"framecache creates this blob" in store.get(TRIAL_KEY)
+
+
+def test_where_it_was_tried_before_one_request_is_enough(proxy: Proxy, s3_url: str) -> None:
+    unprobed(probed(open_store(s3_url))).create(TRIAL_KEY, b"of another process")
+    proxy.met.clear()
+    probed(open_store(s3_url)).create("a", b"x")
+    assert _trials(proxy) == 1
+    assert open_store(s3_url).get(TRIAL_KEY) == b"of another process"
+
+
+def test_nothing_is_tried_while_nothing_is_created(store_url: str) -> None:
+    store = probed(open_store(store_url))
+    store.put("a", b"x")
+    assert store.get("a") == b"x"
+    assert [info.key for info in store.list("")] == ["a"]
+
+
+@pytest.mark.parametrize("fault", [network.slow_down, network.reset_before])
+def test_nothing_is_concluded_while_the_store_cannot_be_reached(
+    fault: Fault, proxy: Proxy, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache.store.backends._RETRIES", 0)
+    store = probed(open_store(s3_url))
+    for _ in range(2):
+        proxy.harm(fault, times=1, within=_TRIAL_PATH)
+        with pytest.raises(StoreUnavailable):
+            store.create("a", b"x")
+        assert proxy.is_done
+    store.create("a", b"x")
+    with pytest.raises(BlobExists):
+        store.create("a", b"y")
+
+
+def test_the_second_answer_may_be_lost_too(
+    proxy: Proxy, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache.store.backends._RETRIES", 0)
+    store = probed(open_store(s3_url))
+    proxy.harm(network.none, times=1, within=_TRIAL_PATH)
+    proxy.harm(network.reset_before, times=1, within=_TRIAL_PATH)
+    with pytest.raises(StoreUnavailable):
+        store.create("a", b"x")
+    store.create("a", b"x")
+    assert _trials(proxy) == 3
+
+
+@pytest.mark.parametrize("fault", [network.reset_after, network.slow_down, network.conflict])
+def test_a_lost_answer_is_no_lie(fault: Fault, proxy: Proxy, s3_url: str) -> None:
+    proxy.harm(fault, times=1, within=_TRIAL_PATH)
+    store = probed(open_store(s3_url))
+    try:
+        store.create("a", b"x")
+    except StoreUnavailable:
+        store.create("a", b"x")
+    with pytest.raises(BlobExists):
+        store.create("a", b"y")
+
+
+def test_threads_share_one_trial_and_one_warning(lying_url: str, proxy: Proxy) -> None:
+    store = probed(open_store(lying_url))
+    barrier = Barrier(8)
+
+    def create(number: int) -> None:
+        barrier.wait()
+        store.create(f"a/{number}", b"x")
+
+    with warnings.catch_warnings(record=True) as met, ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter("always")
+        list(pool.map(create, range(8)))
+    assert [str(warning.message) for warning in met] == [does_not_refuse(lying_url)]
+    assert met[0].category is StoreWarning
+    trials = _trials(proxy)
+    probed(open_store(lying_url)).create("b", b"x")
+    assert _trials(proxy) == trials
+
+
+def test_the_warning_says_what_where_and_what_to_do(lying_url: str) -> None:
+    with pytest.warns(StoreWarning) as met:
+        probed(open_store(lying_url)).create("a", b"x")
+    message = str(met[0].message)
+    assert message.startswith(f"{lying_url}: ")
+    assert "only one program write to it at a time" in message
+    assert "Amazon S3" in message
+
+
+def test_a_warning_made_an_error_comes_once(lying_url: str) -> None:
+    store = probed(open_store(lying_url))
+    with pytest.raises(StoreWarning):
+        store.create("a", b"x")
+    store.create("a", b"x")
+    with pytest.raises(BlobExists):
+        store.create("a", b"y")
+
+
+def test_a_put_is_not_lost_to_a_create_that_looked_before(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        writing: list[Future[None]] = []
+        head = RemoteStore.head
+
+        def head_before_a_put(store: RemoteStore, key: str) -> BlobInfo:
+            try:
+                return head(store, key)
+            finally:
+                if key == "a":
+                    writing.append(pool.submit(probed(store).put, "a", b"put"))
+                    wait(writing, timeout=0.2)  # it must not get through before the create ends
+
+        monkeypatch.setattr(RemoteStore, "create", RemoteStore.put)
+        monkeypatch.setattr(RemoteStore, "head", head_before_a_put)
+        store = probed(open_store(memory_url))
+        with pytest.warns(StoreWarning):
+            store.create("a", b"created")
+        writing[0].result()
+    assert store.get("a") == b"put"
+
+
+def test_it_travels_to_another_process_and_is_tried_there(lying_url: str) -> None:
+    store = probed(open_store(lying_url))
+    assert pickle.loads(pickle.dumps(store)).url == store.url
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_warned, (store,)) == [does_not_refuse(lying_url)]
+
+
+def _warned(store: Store) -> list[str]:
+    with warnings.catch_warnings(record=True) as met:
+        warnings.simplefilter("always")
+        store.create("a", b"x")
+        store.create("b", b"x")
+    return [str(warning.message) for warning in met]
+
+
+def test_doctor_says_the_same(lying_url: str) -> None:
+    cache = FrameCache(lying_url)
+    failed = {check.name: check.detail for check in examine(cache.store) if not check.ok}
+    assert failed == {"create once": does_not_refuse(lying_url)}
+    assert list(cache.store.list("")) == []
+
+
+def _clip() -> Path:
+    return made("network.mp4", lambda path: make_clip(path, frames=6))
+
+
+def test_one_writer_does_all_its_work(lying_url: str, tmp_path: Path) -> None:
+    reference = FrameCache(str(tmp_path)).timeline("t")
+    reference.extract([_clip()])
+    jpegs = list(reference.jpegs(range(6)))
+
+    timeline = FrameCache(lying_url).timeline("t")
+    with pytest.warns(StoreWarning):
+        report = timeline.extract([_clip()])
+    assert report.frames_extracted == 6
+    assert FrameCache(lying_url).timeline("t").extract([_clip()]).frames_extracted == 0
+    assert list(FrameCache(lying_url).timeline("t").jpegs(range(6))) == jpegs
+    timeline.clear()
+    assert not FrameCache(lying_url).timeline("t").exists
+    timeline.rebuild()
+    assert list(FrameCache(lying_url).timeline("t").jpegs(range(6))) == jpegs
+    written = FrameCache(lying_url).timeline("w")
+    written.write([Frame(n, 0, n / 5, np.full((16, 16, 3), n, np.uint8)) for n in range(40)])
+    assert len(FrameCache(lying_url).timeline("w")) == 40
+    written.delete()
+    timeline.delete()
+    assert [info.key for info in open_store(lying_url).list("")] in ([TRIAL_KEY], [])
+
+
+class TestLyingServer(StoreConformance):
+    @pytest.fixture
+    def store(self, proxy: Proxy, s3_url: str) -> Store:
+        proxy.always(network.unconditional, method="PUT")
+        store = probed(open_store(s3_url))
+        with pytest.warns(StoreWarning):
+            store.create("a", b"x")
+        store.delete(["a", TRIAL_KEY])
+        return store
+
+
+_WITHOUT_LINKS = """
+import ctypes, errno, platform, struct, sys, warnings
+from framecache import FrameCache
+
+# A filter of system calls, as classic BPF: linkat fails, everything else is allowed.
+linkat = {"x86_64": 265, "aarch64": 37}[platform.machine()]
+program = b"".join(struct.pack("HBBI", *step) for step in [
+    (0x20, 0, 0, 0), (0x15, 0, 1, linkat), (0x06, 0, 0, 0x00050000 | errno.EPERM),
+    (0x06, 0, 0, 0x7FFF0000),
+])
+steps = ctypes.create_string_buffer(program)
+fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(steps))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, fprog, 0, 0) == 0
+
+timeline = FrameCache(sys.argv[1]).timeline("t")
+with warnings.catch_warnings(record=True) as met:
+    warnings.simplefilter("always")
+    timeline.extract([sys.argv[2]])
+    timeline.extract([sys.argv[2]])
+print(len(list(timeline.jpegs(range(6)))), *(warning.message for warning in met))
+"""
+
+
+def test_a_disk_without_hard_links_serves_one_writer(local_url: str) -> None:
+    command = [sys.executable, "-c", _WITHOUT_LINKS, local_url, str(_clip())]
+    finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert finished.stderr == ""
+    assert finished.stdout == f"6 {does_not_refuse(f'file://{local_url}')}\n"
+    assert len(list(FrameCache(local_url).timeline("t").jpegs(range(6)))) == 6
