@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from os import register_at_fork
 from threading import Lock
 from typing import Final
 
@@ -32,7 +31,6 @@ _lock: Final = Lock()
 _trials: Final[dict[str, Future[bool]]] = {}
 """Of each store's URL: whether it refuses, as far as is known."""
 _key_locks: Final = tuple(Lock() for _ in range(256))
-register_at_fork(after_in_child=_trials.clear)
 
 
 def probed(store: Store) -> Store:
