@@ -49,9 +49,6 @@ def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof) -> No
     assert 1 <= decode_work <= 1.05
 
 
-@pytest.mark.xfail(
-    reason="a claim is judged by the last look, however long ago, and its first signs are removed"
-)
 def test_race_of_long_chunks(local_url: str, proof: Proof) -> None:
     """Who was busy for longer than a claim is believed does not take others for dead."""
     stale_after_seconds = 1.0
