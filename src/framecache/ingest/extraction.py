@@ -1,25 +1,24 @@
 """Extraction: decode every chunk once, store its frames, commit its index part."""
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
-from framecache import jpeg, keys, video
-from framecache._version import __version__
+from framecache import keys, video
 from framecache.claims import Claims
 from framecache.index import (
-    FrameRow,
     PartBuilder,
     commit_part,
     compact,
     ensure_current,
     load,
 )
+from framecache.ingest.chunk_frames import about_chunk, store_frames
 from framecache.ingest.describe import (
     Described,
     describe_append,
@@ -27,16 +26,15 @@ from framecache.ingest.describe import (
     describe_rebuild,
     identify,
 )
-from framecache.ingest.encode import EncodedFrame, encode_picture
+from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.frame_writer import FrameWriter, Slot
-from framecache.ingest.plan import ChunkPlan, plan
+from framecache.ingest.plan import plan
 from framecache.ingest.sharing import ChunkQueue
 from framecache.manifest import ChunkEntry, Description, Settings
-from framecache.model import Chunk, ExtractReport, JpegSettings, Progress, ProgressCallback
+from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
 from framecache.store import BlobFile, Store, open_blob_file
 from framecache.sweep import sweep_older
 
-_FRAMES_BETWEEN_EPOCH_CHECKS: Final = 256
 _MOST_INDEX_FILES: Final = 16
 
 
@@ -262,45 +260,23 @@ class _Run:
         writer: FrameWriter,
         threads: int,
     ) -> PartBuilder:
-        """Decode a chunk and store its frames; returns when all of them are acknowledged."""
         scan = self.described.scans.get(entry.url) or video.scan(file, name=entry.url)
-        planned = plan(entry, scan, self.description.settings.sampling)
-        part = PartBuilder()
-        stored: deque[Future[FrameRow]] = deque()
-        items = video.decode(file, scan, planned.pts, name=entry.url, threads=threads)
-        slots = self._slots(entry, planned)
-        for position, (slot, item) in enumerate(zip(slots, items, strict=True)):
-            if position % _FRAMES_BETWEEN_EPOCH_CHECKS == 0:
-                self._ensure_mine(entry, claims)
-            if isinstance(item, video.Undecodable):
-                part.add(_undecodable_row(slot, entry, item.reason))
-                self.progress.add_frame(entry.chunk_id)
-            else:
-                encode = partial(_encode, item, self.description.settings.jpeg)
-                stored.append(writer.submit(slot, encode))
-            while stored and stored[0].done():
-                part.add(stored.popleft().result())
-        for future in stored:
-            part.add(future.result())
-        return part
+        return store_frames(
+            file,
+            self.description,
+            entry,
+            plan(entry, scan, self.description.settings.sampling),
+            writer,
+            threads=threads,
+            check=partial(self._ensure_mine, entry, claims),
+            on_undecodable=partial(self.progress.add_frame, entry.chunk_id),
+        )
 
     def _ensure_mine(self, entry: ChunkEntry, claims: Claims) -> None:
         """Whoever slept must not store over what others have made meanwhile."""
         ensure_current(self.store, self.description)
         if not claims.holds(entry.part):
             raise _TakenOver
-
-    def _slots(self, entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
-        timeline_id = self.description.timeline_id
-        for sequence, pts, timestamp, duration in zip(
-            planned.sequences.tolist(),
-            planned.pts.tolist(),
-            planned.timestamps,
-            planned.durations,
-            strict=True,
-        ):
-            key = keys.frame(timeline_id, sequence)
-            yield Slot(sequence, entry.chunk_id, pts, timestamp, duration, key)
 
     def _compact_when_complete(self, claims: Claims, most_index_files: int) -> None:
         compaction = self.description.compaction
@@ -311,38 +287,3 @@ class _Run:
         snapshot = load(self.store, self.description)
         if snapshot.is_complete:
             compact(self.store, self.description, snapshot.index)
-
-
-def _encode(item: video.Decoded, settings: JpegSettings) -> EncodedFrame:
-    return encode_picture(item.picture(), settings)
-
-
-def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str) -> FrameRow:
-    return FrameRow(
-        sequence=slot.sequence,
-        chunk_id=slot.chunk_id,
-        pts=slot.pts,
-        timestamp=slot.timestamp,
-        duration=slot.duration,
-        width=entry.width,
-        height=entry.height,
-        key="",
-        offset=0,
-        size=0,
-        crc32c=0,
-        perceptual_hash="",
-        status="undecodable",
-        reason=reason,
-    )
-
-
-def about_chunk(entry: ChunkEntry) -> dict[str, Any]:
-    """What an index part tells of the chunk it was made from, and of the programs that made it."""
-    return {
-        "chunk_url": entry.url,
-        "chunk_etag": entry.etag,
-        "chunk_size_bytes": entry.size_bytes,
-        "framecache": __version__,
-        "ffmpeg": video.ffmpeg_version(),
-        "jpeg_encoder": jpeg.encoder_version(),
-    }

@@ -1,8 +1,8 @@
 """Planning: which frames a chunk will give, known exactly before any of it is decoded."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -47,6 +47,17 @@ class ChunkPlan:
     """Seconds on the timeline."""
     durations: tuple[float, ...]
     """Seconds on screen in the video."""
+
+    def only(self, sequences: Collection[int]) -> "ChunkPlan":
+        """The plan for some of its frames."""
+        chosen = np.flatnonzero(np.isin(self.sequences, np.fromiter(sequences, np.int64)))
+        return replace(
+            self,
+            pts=self.pts[chosen],
+            sequences=self.sequences[chosen],
+            timestamps=tuple(self.timestamps[position] for position in chosen),
+            durations=tuple(self.durations[position] for position in chosen),
+        )
 
 
 def scan_chunks(chunks: Sequence[Chunk]) -> list[ScannedChunk]:

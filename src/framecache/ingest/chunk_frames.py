@@ -1,0 +1,122 @@
+"""The frames of one chunk, all or some: decoded at their places, encoded, stored, made rows."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final
+
+from framecache import jpeg, keys, video
+from framecache._version import __version__
+from framecache.index import FrameRow, PartBuilder
+from framecache.ingest.encode import EncodedFrame, encode_picture
+from framecache.ingest.frame_writer import FrameWriter, Slot
+from framecache.ingest.plan import ChunkPlan
+from framecache.manifest import ChunkEntry, Description
+from framecache.model import JpegSettings
+from framecache.store import BlobFile
+
+_FRAMES_BETWEEN_CHECKS: Final = 256
+
+
+def decode_frames(
+    file: BlobFile,
+    description: Description,
+    entry: ChunkEntry,
+    planned: ChunkPlan,
+    *,
+    threads: int,
+) -> Iterator[tuple[Slot, video.Decoded | video.Undecodable]]:
+    """The planned frames of a chunk, each with its place, in the order of time."""
+    items = video.decode(file, planned.scan, planned.pts, name=entry.url, threads=threads)
+    return zip(_slots(description.timeline_id, entry, planned), items, strict=True)
+
+
+def store_frames(
+    file: BlobFile,
+    description: Description,
+    entry: ChunkEntry,
+    planned: ChunkPlan,
+    writer: FrameWriter,
+    *,
+    threads: int,
+    check: Callable[[], None],
+    on_undecodable: Callable[[], None] = lambda: None,
+) -> PartBuilder:
+    """Decode the planned frames of a chunk and store them; returns when all are acknowledged.
+
+    Args:
+        file: the chunk, open.
+        description: the timeline it belongs to.
+        entry: which of its chunks it is.
+        planned: the frames to take.
+        writer: encodes and stores them.
+        threads: of the decoder.
+        check: called now and then; raises when nothing more may be stored.
+        on_undecodable: told of each frame without a picture.
+    """
+    part = PartBuilder()
+    stored: deque[Future[FrameRow]] = deque()
+    frames = decode_frames(file, description, entry, planned, threads=threads)
+    for position, (slot, item) in enumerate(frames):
+        if position % _FRAMES_BETWEEN_CHECKS == 0:
+            check()
+        if isinstance(item, video.Undecodable):
+            part.add(_undecodable_row(slot, entry, item.reason))
+            on_undecodable()
+        else:
+            encode = partial(encode_decoded, item, description.settings.jpeg)
+            stored.append(writer.submit(slot, encode))
+        while stored and stored[0].done():
+            part.add(stored.popleft().result())
+    for future in stored:
+        part.add(future.result())
+    return part
+
+
+def encode_decoded(item: video.Decoded, settings: JpegSettings) -> EncodedFrame:
+    """Encode what a decoder gave."""
+    return encode_picture(item.picture(), settings)
+
+
+def about_chunk(entry: ChunkEntry) -> dict[str, Any]:
+    """What an index part tells of the chunk it was made from, and of the programs that made it."""
+    return {
+        "chunk_url": entry.url,
+        "chunk_etag": entry.etag,
+        "chunk_size_bytes": entry.size_bytes,
+        "framecache": __version__,
+        "ffmpeg": video.ffmpeg_version(),
+        "jpeg_encoder": jpeg.encoder_version(),
+    }
+
+
+def _slots(timeline_id: str, entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
+    for sequence, pts, timestamp, duration in zip(
+        planned.sequences.tolist(),
+        planned.pts.tolist(),
+        planned.timestamps,
+        planned.durations,
+        strict=True,
+    ):
+        key = keys.frame(timeline_id, sequence)
+        yield Slot(sequence, entry.chunk_id, pts, timestamp, duration, key)
+
+
+def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str) -> FrameRow:
+    return FrameRow(
+        sequence=slot.sequence,
+        chunk_id=slot.chunk_id,
+        pts=slot.pts,
+        timestamp=slot.timestamp,
+        duration=slot.duration,
+        width=entry.width,
+        height=entry.height,
+        key="",
+        offset=0,
+        size=0,
+        crc32c=0,
+        perceptual_hash="",
+        status="undecodable",
+        reason=reason,
+    )
