@@ -23,6 +23,7 @@ from framecache.info import TimelineInfo
 from framecache.model import Chunk, ExtractReport, Frame, Progress
 from framecache.overlays import Overlays
 from framecache.timeline import Timeline
+from framecache.verify import Finding, VerifyReport
 
 __all__ = [
     "BadChunk",
@@ -31,6 +32,7 @@ __all__ = [
     "Cleared",
     "CorruptFrame",
     "ExtractReport",
+    "Finding",
     "Frame",
     "FrameCache",
     "FrameCacheError",
@@ -48,5 +50,6 @@ __all__ = [
     "Timeline",
     "TimelineInfo",
     "UndecodableFrame",
+    "VerifyReport",
     "__version__",
 ]

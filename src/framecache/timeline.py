@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache import ingest, keys, overlays, sampling, sweep
+from framecache import verify as verification
 from framecache.errors import Cleared, InvalidValue, NotCached, UndecodableFrame
 from framecache.index import FrameRow, Index, Snapshot, find, is_latest
 from framecache.info import TimelineInfo, extent, timeline_info
@@ -38,6 +39,7 @@ from framecache.reader import (
 )
 from framecache.store import Store
 from framecache.sweep import Removal
+from framecache.verify import FindingCallback, VerifyReport
 
 _BELIEVED_SECONDS: Final = 3600.0
 
@@ -196,6 +198,45 @@ class Timeline:
             alter=alter,
             workers=_as_workers(workers),
             progress=progress,
+        )
+
+    def verify(
+        self,
+        *,
+        deep: bool = False,
+        repair: bool = False,
+        workers: int | None = None,
+        progress: ProgressCallback | None = None,
+        on_finding: FindingCallback | None = None,
+    ) -> VerifyReport:
+        """Compare the index with the store and the chunks; changes nothing without ``repair``.
+
+        Every cached frame is fetched and compared with what was committed, and every other blob
+        is accounted for. What is missing, truncated or corrupt can be made again from its chunk.
+
+        Args:
+            deep: decode every JPEG, and compare some of each chunk with the chunk's own pictures.
+            repair: extract again what is bad, and only that.
+            workers: threads that fetch and decode; None: one a core, more for a remote store.
+            progress: told after each frame that was compared.
+            on_finding: told of each thing that is not ok, as it is found; the report keeps the
+                first 1,000. With ``repair``, damage is told of once its repair was tried.
+
+        Raises:
+            NotCached: nothing of the timeline is there.
+            CorruptFrame: its description is damaged.
+            StoreDenied, StoreUnavailable: the store's, or a chunk's.
+            Cleared: another program cleared the timeline meanwhile.
+        """
+        self._known = None
+        return verification.verify(
+            self._store,
+            self.timeline_id,
+            deep=deep,
+            repair=repair,
+            workers=_as_workers(workers),
+            progress=progress,
+            on_finding=on_finding,
         )
 
     def clear(self) -> Removal:

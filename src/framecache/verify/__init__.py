@@ -1,0 +1,22 @@
+"""Comparing what a timeline's index says with what its store and its chunks hold, and repairing it.
+
+FFmpeg and OpenCV take a third of a second to load, which programs that never verify need not pay:
+``verify`` loads on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from framecache.verify.report import Finding, FindingCallback, Kind, VerifyReport
+
+if TYPE_CHECKING:
+    from framecache.verify.run import verify
+
+__all__ = ["Finding", "FindingCallback", "Kind", "VerifyReport", "verify"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
+    if name != "verify":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from framecache.verify.run import verify  # noqa: PLC0415 -- see above
+
+    return verify

@@ -1,0 +1,96 @@
+"""Stored frames, each compared with its row in the index."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Semaphore
+from typing import Final
+
+import google_crc32c
+
+from framecache import jpeg
+from framecache.index import FrameRow
+from framecache.store import BlobMissing, Store
+from framecache.verify.report import Kind
+
+_ATTEMPTS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of comparing one frame."""
+
+    row: FrameRow
+    kind: Kind
+    detail: str
+    """What was met; empty when it is ok."""
+    bytes_read: int
+
+
+Look = Callable[[FrameRow, bytes], str]
+"""What is wrong with the picture of a frame whose bytes are right; empty when nothing is."""
+
+
+def compare(store: Store, look: Look, row: FrameRow) -> Verdict:
+    """Fetch a frame and compare it; twice when it differs, for it may be damaged on the way."""
+    if row.status == "undecodable":
+        return Verdict(row, "undecodable", row.reason, 0)
+    kind: Kind = "ok"
+    detail, bytes_read = "", 0
+    for _ in range(_ATTEMPTS):
+        try:
+            data = store.get(row.key)
+        except BlobMissing:
+            kind, detail = "missing", "it is gone"
+            continue
+        bytes_read += len(data)
+        kind, detail = _difference(row, data)
+        if kind == "ok":
+            fault = look(row, data)
+            return Verdict(row, "corrupt" if fault else "ok", fault, bytes_read)
+    return Verdict(row, kind, detail, bytes_read)
+
+
+def compare_listed(store: Store, look: Look, row: FrameRow) -> Verdict:
+    """Fetch a frame another program stored, of which nobody knows length or CRC."""
+    try:
+        data = store.get(row.key)
+    except BlobMissing:
+        return Verdict(row, "missing", "it went since it was listed", 0)
+    fault = look(row, data)
+    return Verdict(row, "corrupt" if fault else "ok", fault, len(data))
+
+
+def trust(_row: FrameRow, _data: bytes) -> str:
+    """A `Look` that takes bytes for the picture they were committed as."""
+    return ""
+
+
+def decoding(pictures: int) -> Look:
+    """A `Look` that decodes each JPEG; at most ``pictures`` at once, which take memory."""
+    limit = Semaphore(pictures)
+
+    def look(row: FrameRow, data: bytes) -> str:
+        try:
+            with limit:
+                height, width = jpeg.decode(data, color="gray").shape
+        except jpeg.BadJpeg as error:
+            return f"it is not a JPEG that can be decoded: {error}"
+        if row.width and (width, height) != (row.width, row.height):
+            return f"its picture is {width}×{height}; the index says {row.width}×{row.height}"
+        return ""
+
+    return look
+
+
+def is_committed(row: FrameRow, data: bytes) -> bool:
+    """Whether bytes are those of a row."""
+    return _difference(row, data)[0] == "ok"
+
+
+def _difference(row: FrameRow, data: bytes) -> tuple[Kind, str]:
+    if len(data) != row.size:
+        kind: Kind = "truncated" if len(data) < row.size else "corrupt"
+        return kind, f"it has {len(data)} bytes instead of {row.size}"
+    if google_crc32c.value(data) != row.crc32c:
+        return "corrupt", "its CRC-32C differs"
+    return "ok", ""
