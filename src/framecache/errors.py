@@ -8,7 +8,7 @@
     ├── NotCached            (LookupError)  extract it first, or ask for another frame
     │   └── UndecodableFrame                the source has no picture there: skip it
     ├── Cleared                             another program cleared the timeline: start again
-    ├── CorruptFrame                        rebuild: the stored bytes are not those committed
+    ├── CorruptFrame                        verify and repair: other bytes than were committed
     ├── SettingsConflict                    use the cached settings, or rebuild with new ones
     ├── BadChunk                            give another video
     │   └── ChunkChanged                    rebuild: the video is not the one described

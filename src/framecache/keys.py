@@ -68,6 +68,12 @@ def timeline_prefix(timeline_id: str) -> str:
     return f"{ROOT}{check_id(timeline_id, what='timeline_id')}/"
 
 
+def timeline_id_of(key: str) -> str | None:
+    """The timeline under which a key lies, or None for any other key."""
+    name = key.removeprefix(ROOT).partition("/")[0]
+    return name if key.startswith(ROOT) and is_id(name) else None
+
+
 def frames_prefix(timeline_id: str) -> str:
     """Where layout ``objects`` keeps its frames."""
     return f"{timeline_prefix(timeline_id)}frames/"

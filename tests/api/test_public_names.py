@@ -42,6 +42,7 @@ def test_the_package_exports_these_names() -> None:
         "Cleared",
         "CorruptFrame",
         "ExtractReport",
+        "Finding",
         "Frame",
         "FrameCache",
         "FrameCacheError",
@@ -59,6 +60,7 @@ def test_the_package_exports_these_names() -> None:
         "Timeline",
         "TimelineInfo",
         "UndecodableFrame",
+        "VerifyReport",
         "__version__",
     }
     assert all(hasattr(framecache, name) for name in framecache.__all__)
@@ -89,6 +91,7 @@ def test_a_timeline_has_these_members() -> None:
         "rebuild",
         "sequence_at",
         "sequences",
+        "verify",
         "write",
     }
     assert {"__len__", "__bool__"} <= set(vars(Timeline))
@@ -140,6 +143,10 @@ def test_overlays_have_these_members() -> None:
         (Timeline.overlays, "(self, *, job_id, stage)"),
         (Timeline.jobs, "(self)"),
         (Timeline.info, "(self)"),
+        (
+            Timeline.verify,
+            ("(self, *, deep=False, repair=False, workers=None, progress=None, on_finding=None)"),
+        ),
         (Timeline.clear, "(self)"),
         (Timeline.delete, "(self)"),
         (Overlays.save, "(self, sequence, overlays)"),
@@ -171,6 +178,24 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "frame_count",
                 "bytes_stored",
                 "seconds",
+            ],
+        ),
+        (
+            framecache.Finding,
+            ["kind", "key", "sequence", "chunk_id", "detail", "repaired"],
+        ),
+        (
+            framecache.VerifyReport,
+            [
+                "timeline_id",
+                "counts",
+                "frames_checked",
+                "bytes_read",
+                "chunks_checked",
+                "chunks_not_cached",
+                "repaired",
+                "seconds",
+                "findings",
             ],
         ),
         (

@@ -76,6 +76,13 @@ def test_an_id_that_is_no_string_is_refused(value: object) -> None:
         keys.check_id(value, what="job_id")
 
 
+def test_a_key_tells_its_timeline() -> None:
+    assert keys.timeline_id_of(keys.frame("match-42", 7)) == "match-42"
+    assert keys.timeline_id_of(keys.index_part("match-42", epoch="e", part="000000")) == "match-42"
+    for other in ("", "frames/0.jpg", "cache/timelines/", "cache/timelines/a..b/frames/0.jpg"):
+        assert keys.timeline_id_of(other) is None
+
+
 def test_frames_and_overlays_have_their_public_names() -> None:
     assert keys.frame("match-42", 120) == "cache/timelines/match-42/frames/120.jpg"
     assert (

@@ -21,6 +21,7 @@ from framecache.cli.look import info, ls
 from framecache.cli.options import root_options
 from framecache.cli.remove import clear, rm
 from framecache.cli.take import export, get
+from framecache.cli.verify import verify
 from framecache.errors import StoreWarning
 
 _NAME: Final = "framecache"
@@ -34,7 +35,7 @@ Exit codes:
     5  a chunk is missing, no video, or changed; or gave no picture at all
     6  the store refuses
     7  the store cannot be reached, does not exist, or is full
-    8  stored bytes are not those committed
+    8  stored bytes are not those committed, or are gone
     9  another program cleared the timeline meanwhile
   130  interrupted
   141  whoever read the output went away
@@ -70,7 +71,11 @@ def app(context: click.Context, /, **_: object) -> None:
         context.exit(2)
 
 
-for command in (extract, ls, info, get, export, clear, rebuild, rm, doctor, completion):
+for command in (
+    *(extract, ls, info, get, export),
+    *(verify, clear, rebuild, rm),
+    *(doctor, completion),
+):
     app.add_command(command)
 
 

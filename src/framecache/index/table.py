@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from framecache import keys
 from framecache.errors import CorruptFrame
 from framecache.index import seal
 from framecache.model import Status
@@ -305,9 +306,10 @@ class PartBuilder:
 
 
 def _damaged(key: str, difference: str) -> CorruptFrame:
+    timeline_id = keys.timeline_id_of(key) or "TIMELINE"
     return CorruptFrame(
-        f"the index part {key} is damaged: {difference}; verify the timeline with repair=True, or "
-        f"rebuild it from its chunks"
+        f"the index part {key} is damaged: {difference}; run 'framecache verify {timeline_id} "
+        f"--repair', or rebuild the timeline from its chunks"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final, get_args
 import numpy as np
 import numpy.typing as npt
 
-from framecache import jpeg
+from framecache import jpeg, keys
 from framecache.errors import CorruptFrame, InvalidValue
 from framecache.index import FrameRow
 from framecache.model import Color, Frame, Image
@@ -105,7 +105,8 @@ def _decoded(
     except jpeg.BadJpeg as error:
         raise CorruptFrame(
             f"frame {row.sequence} ({row.key} in {source.store.url}) is not a JPEG that can be "
-            f"decoded: rebuild the timeline, or ask the program that stored it"
+            f"decoded: run 'framecache verify {keys.timeline_id_of(row.key)} --deep --repair', or "
+            f"ask the program that stored it"
         ) from error
 
 

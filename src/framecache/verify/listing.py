@@ -4,7 +4,6 @@ A listing never tells that something is there to be read: only that something li
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -85,17 +84,15 @@ class _Others:
 
     def finding(self, key: str) -> Finding | None:
         """What is to be said of an index file or claim; None of any that counts, or is neither."""
-        for prefix, explain in ((self._indexes, self._index_file), (self._claims, self._claim)):
-            if key.startswith(prefix):
-                return self._in_room(key, key.removeprefix(prefix), explain(key))
+        for room, why_unnamed in ((self._indexes, self._index_file), (self._claims, self._claim)):
+            if not key.startswith(room):
+                continue
+            epoch, slash, _ = key.removeprefix(room).partition("/")
+            if slash and epoch != self._description.epoch:
+                return Finding("stale", key, None, None, f"it belongs to the epoch {epoch}")
+            if reason := why_unnamed(key):
+                return Finding("orphan", key, None, None, reason)
         return None
-
-    def _in_room(self, key: str, rest: str, orphan: str) -> Finding | None:
-        epoch, _, _ = rest.partition("/")
-        found = Finding("orphan", key, None, None, orphan)
-        if epoch != self._description.epoch:
-            return replace(found, kind="stale", detail=f"it belongs to the epoch {epoch}")
-        return found if orphan else None
 
     def _index_file(self, key: str) -> str:
         """Why nothing names it; empty when something does."""

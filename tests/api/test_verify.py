@@ -1,0 +1,984 @@
+"""Verification: damage made behind the library's back is found, named, and repaired."""
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import clips
+import google_crc32c
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hooked import HookedStore, failing_at
+from outside import (
+    Outside,
+    everything,
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    library_threads,
+    mean_error,
+    outside,
+    pixels_by_pillow,
+)
+from PIL import Image as Pillow
+
+import framecache.video
+from framecache import (
+    Cleared,
+    CorruptFrame,
+    Finding,
+    FrameCache,
+    InvalidValue,
+    NotCached,
+    Progress,
+    StoreDenied,
+    StoreUnavailable,
+    Timeline,
+    VerifyReport,
+    claims,
+)
+from framecache.claims import Claims
+from framecache.index import current_description
+from framecache.ingest import chunk_frames
+from framecache.ingest.encode import EncodedFrame, encode_picture
+from framecache.model import JpegSettings
+from framecache.store import Store
+
+PREFIX = "cache/timelines/t/"
+WRITES = {"put", "create", "delete"}
+KINDS = {
+    *("ok", "missing", "truncated", "corrupt", "stale", "orphan", "undecodable"),
+    *("source_changed", "source_gone"),
+}
+
+
+@pytest.fixture(params=["memory", "local"])
+def url(request: pytest.FixtureRequest) -> str:
+    found = request.getfixturevalue(f"{request.param}_url")
+    assert isinstance(found, str)
+    return found
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> list[Path]:
+    """The three chunks (20, 10 and 15 frames), as files that a test may change."""
+    return [clips.copy_to(path, tmp_path / "chunks") for path in clips.chunks()]
+
+
+@pytest.fixture
+def filled(url: str, own: list[Path]) -> str:
+    """A store with the frames of all three chunks, and an index of three parts, compacted."""
+    timeline(url).extract(own)
+    return url
+
+
+@pytest.fixture
+def single(url: str, own: list[Path]) -> str:
+    """A store with the frames of one chunk of 10, and an index of one file."""
+    timeline(url).extract(own[1])
+    return url
+
+
+def timeline(url: str) -> Timeline:
+    """A new handle, as another program has one."""
+    return FrameCache(url).timeline("t")
+
+
+def seen(report: VerifyReport) -> set[tuple[str, str, int | None, bool]]:
+    """Kind, key, sequence and repair of each finding."""
+    return {
+        (one.kind, one.key.removeprefix(PREFIX), one.sequence, one.repaired)
+        for one in report.findings
+    }
+
+
+def counted(report: VerifyReport) -> dict[str, int]:
+    """The kinds that were met."""
+    assert set(report.counts) == KINDS
+    return {kind: number for kind, number in report.counts.items() if number}
+
+
+def only(report: VerifyReport) -> Finding:
+    [finding] = report.findings
+    return finding
+
+
+def assert_sound(url: str, frames: int) -> None:
+    """Nothing is damaged, however closely one looks, and all of it can be read."""
+    report = timeline(url).verify(deep=True)
+    assert report.ok, report.findings
+    assert report.counts["ok"] == frames
+    assert len(list(timeline(url).frames())) == frames
+
+
+def index_keys(blobs: Outside) -> list[str]:
+    """The parts of the current epoch, then the compaction."""
+    return blobs.list(f"{PREFIX}index/")
+
+
+def rows(url: str) -> list[dict[str, Any]]:
+    return timeline(url).index.to_arrow().to_pylist()
+
+
+def rewrite(blobs: Outside, key: str, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Change the rows of an index file, by pyarrow alone."""
+    table = pq.read_table(pa.BufferReader(blobs.read(key)))
+    changed = table.to_pylist()
+    change(changed)
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(changed, schema=table.schema), sink)
+    blobs.put(key, sink.getvalue())
+
+
+def store_other(blobs: Outside, sequence: int, jpeg: bytes, **row: object) -> None:
+    """Have the one index file of a timeline name another JPEG as a frame, with its CRC."""
+    blobs.put(f"{PREFIX}frames/{sequence}.jpg", jpeg)
+
+    def change(rows: list[dict[str, Any]]) -> None:
+        one = next(one for one in rows if one["sequence"] == sequence)
+        one |= {"size": len(jpeg), "crc32c": google_crc32c.value(jpeg)} | row
+
+    [key] = index_keys(blobs)
+    rewrite(blobs, key, change)
+
+
+@contextmanager
+def undisturbed(blobs: Outside) -> Iterator[None]:
+    before = everything(blobs)
+    yield
+    assert everything(blobs) == before
+
+
+# What is sound
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_sound_timeline_is_ok_and_nothing_is_written(store_url: str, deep: bool) -> None:  # noqa: FBT001
+    timeline(store_url).extract(clips.chunks())
+    hooked = HookedStore(FrameCache(store_url).store)
+    report = Timeline(hooked, "t").verify(deep=deep)
+    assert counted(report) == {"ok": 45}
+    assert report.ok
+    assert (report.timeline_id, report.findings, report.repaired) == ("t", (), 0)
+    assert (report.frames_checked, report.chunks_checked, report.chunks_not_cached) == (45, 3, 0)
+    stored = frames_of(outside(store_url), "t")
+    assert report.bytes_read == sum(map(len, stored.values()))
+    assert not {action for action, _ in hooked.requests} & WRITES
+    fetched = [key for action, key in hooked.requests if action == "get" and "/frames/" in key]
+    assert sorted(fetched) == sorted(f"{PREFIX}frames/{name}" for name in stored)
+    assert library_threads() == set()
+
+
+def test_a_listing_is_made_once_and_of_everything(filled: str) -> None:
+    hooked = HookedStore(FrameCache(filled).store)
+    Timeline(hooked, "t").verify()
+    listed = [key for action, key in hooked.requests if action == "list"]
+    assert listed.count(PREFIX) == 1
+    assert set(listed) == {PREFIX, f"{PREFIX}timeline/"}
+
+
+def test_a_repair_of_a_sound_timeline_writes_nothing(filled: str) -> None:
+    with undisturbed(outside(filled)):
+        report = timeline(filled).verify(repair=True)
+    assert (report.ok, report.repaired) == (True, 0)
+
+
+def test_nothing_at_all_is_not_cached(url: str) -> None:
+    with pytest.raises(NotCached, match="extract it first"):
+        timeline(url).verify()
+
+
+def test_a_cleared_timeline_has_nothing_damaged(filled: str) -> None:
+    timeline(filled).clear()
+    report = timeline(filled).verify(repair=True)
+    assert report.ok
+    assert (report.frames_checked, report.chunks_not_cached, report.findings) == (0, 3, ())
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, "2"])
+def test_workers_are_a_whole_number(filled: str, workers: Any) -> None:  # noqa: ANN401
+    with pytest.raises(InvalidValue, match="workers"):
+        timeline(filled).verify(workers=workers)
+
+
+# Frames
+
+
+def _flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+DAMAGE: dict[str, tuple[str, Callable[[bytes], bytes | None]]] = {
+    "removed": ("missing", lambda _: None),
+    "cut short": ("truncated", lambda data: data[:-1]),
+    "emptied": ("truncated", lambda _: b""),
+    "grown": ("corrupt", lambda data: data + b"\0"),
+    "a bit flipped": ("corrupt", _flip),
+    "replaced": ("corrupt", lambda data: jpeg_by_pillow(7).ljust(len(data), b"\0")[: len(data)]),
+}
+
+
+def damage(blobs: Outside, key: str, how: str) -> str:
+    """Damage a blob; returns the kind that it is to be found as."""
+    kind, change = DAMAGE[how]
+    data = change(blobs.read(key))
+    if data is None:
+        blobs.remove(key)
+    else:
+        blobs.put(key, data)
+    return kind
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_a_damaged_frame_is_found_and_repaired_to_the_same_bytes(filled: str, how: str) -> None:
+    blobs = outside(filled)
+    before = everything(blobs)
+    kind = damage(blobs, f"{PREFIX}frames/23.jpg", how)
+    with undisturbed(blobs):
+        report = timeline(filled).verify()
+    assert not report.ok
+    assert (report.damaged, report.repaired) == (1, 0)
+    assert counted(report) == {"ok": 44, kind: 1}
+    assert seen(report) == {(kind, "frames/23.jpg", 23, False)}
+    assert only(report).chunk_id == 1
+
+    report = timeline(filled).verify(repair=True)
+    assert seen(report) == {(kind, "frames/23.jpg", 23, True)}
+    assert (report.ok, report.damaged, report.repaired) == (True, 0, 1)
+    assert everything(blobs) == before
+
+
+def test_damage_is_found_and_repaired_in_every_store(store_url: str) -> None:
+    timeline(store_url).extract(clips.chunks())
+    blobs = outside(store_url)
+    before = everything(blobs)
+    kinds = {
+        position: damage(blobs, f"{PREFIX}frames/{position}.jpg", how)
+        for position, how in zip([0, 19, 20, 29, 30, 44], DAMAGE, strict=True)
+    }
+    expected = {(kind, f"frames/{n}.jpg", n) for n, kind in kinds.items()}
+    report = timeline(store_url).verify()
+    assert seen(report) == {(*one, False) for one in expected}
+    report = timeline(store_url).verify(repair=True)
+    assert seen(report) == {(*one, True) for one in expected}
+    assert everything(blobs) == before
+
+
+def test_only_what_is_bad_is_extracted_again(filled: str) -> None:
+    outside(filled).remove(f"{PREFIX}frames/23.jpg")
+    outside(filled).remove(f"{PREFIX}frames/28.jpg")
+    hooked = HookedStore(FrameCache(filled).store)
+    Timeline(hooked, "t").verify(repair=True)
+    written = [key for action, key in hooked.requests if action in {"put", "create"}]
+    assert sorted(key for key in written if "/claims/" not in key) == [
+        f"{PREFIX}frames/23.jpg",
+        f"{PREFIX}frames/28.jpg",
+    ]
+
+
+def test_a_whole_timeline_without_frames_is_brought_back(filled: str) -> None:
+    blobs = outside(filled)
+    before = everything(blobs)
+    for key in blobs.list(f"{PREFIX}frames/"):
+        blobs.remove(key)
+    report = timeline(filled).verify(repair=True)
+    assert counted(report) == {"missing": 45}
+    assert report.repaired == 45
+    assert everything(blobs) == before
+
+
+class Flaky(HookedStore):
+    """Damages each frame the first time it is fetched."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self._met: set[str] = set()
+
+    def get(self, key: str) -> bytes:
+        data = super().get(key)
+        if "/frames/" in key and key not in self._met:
+            self._met.add(key)
+            return data[:-1]
+        return data
+
+
+def test_what_was_damaged_on_the_way_is_not_damaged(filled: str) -> None:
+    report = Timeline(Flaky(FrameCache(filled).store), "t").verify()
+    assert counted(report) == {"ok": 45}
+
+
+@pytest.mark.parametrize("error", [StoreDenied("no"), StoreUnavailable("away")])
+def test_a_store_that_refuses_is_never_a_missing_frame(filled: str, error: Exception) -> None:
+    before = failing_at(error, action="get", nth=5, within="/frames/")
+    hooked = HookedStore(FrameCache(filled).store, before=before)
+    with pytest.raises(type(error)):
+        Timeline(hooked, "t").verify(repair=True)
+    assert not any(action == "put" for action, _ in hooked.requests)
+    assert library_threads() == set()
+
+
+def test_a_timeline_cleared_meanwhile_has_no_missing_frames(filled: str) -> None:
+    once = threading.Event()
+
+    def clear(action: str, key: str) -> None:
+        if action == "get" and key.endswith("frames/10.jpg") and not once.is_set():
+            once.set()
+            timeline(filled).clear()
+
+    for repair in (False, True):
+        found: list[Finding] = []
+        with pytest.raises(Cleared):
+            Timeline(HookedStore(FrameCache(filled).store, before=clear), "t").verify(
+                repair=repair, on_finding=found.append
+            )
+        assert found == []
+        once.clear()
+        timeline(filled).rebuild()
+
+
+def test_a_frame_without_a_picture_is_named_with_its_reason(url: str) -> None:
+    timeline(url).extract(clips.ends_in_garbage())
+    index = timeline(url).index
+    for deep in (False, True):
+        report = timeline(url).verify(deep=deep, repair=True)
+        assert report.ok
+        assert counted(report) == {"ok": 20, "undecodable": 25}
+        found = {one.sequence: one for one in report.findings}
+        assert sorted(found) == list(range(20, 45))  # type: ignore[type-var]
+        assert found[30].detail == index.reason[30]
+        assert found[30].key == f"{PREFIX}frames/30.jpg"
+
+
+# The index
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied", "cut short"])
+def test_a_damaged_part_is_repaired_from_the_compaction(
+    filled: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = outside(filled)
+    before, stored = rows(filled), frames_of(blobs, "t")
+    key = index_keys(blobs)[1]
+    kind = "missing" if how == "removed" else "corrupt"
+    damage(blobs, key, how)
+    monkeypatch.setattr(framecache.video, "decode", _refuse)
+    with undisturbed(blobs):
+        report = timeline(filled).verify()
+    assert counted(report) == {"ok": 45, kind: 1}
+    assert seen(report) == {(kind, key.removeprefix(PREFIX), None, False)}
+    assert only(report).chunk_id == 1
+
+    report = timeline(filled).verify(repair=True)
+    assert seen(report) == {(kind, key.removeprefix(PREFIX), None, True)}
+    assert report.ok
+    assert rows(filled) == before
+    assert frames_of(blobs, "t") == stored
+    monkeypatch.undo()
+    assert_sound(filled, 45)
+    _without_compaction(blobs)
+    assert rows(filled) == before
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise AssertionError("nothing is to be decoded")
+
+
+def _without_compaction(blobs: Outside) -> None:
+    for key in blobs.list(f"{PREFIX}index/"):
+        if "/timeline-" in key:
+            blobs.remove(key)
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied", "cut short", "of other rows"])
+def test_a_damaged_compaction_is_repaired_from_the_parts(
+    filled: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = outside(filled)
+    before = rows(filled)
+    key = index_keys(blobs)[-1]
+    assert "/timeline-" in key
+    kind = "missing" if how == "removed" else "corrupt"
+    if how == "of other rows":
+        rewrite(blobs, key, lambda met: met[7].update(timestamp=99.0))
+    else:
+        damage(blobs, key, how)
+    monkeypatch.setattr(framecache.video, "decode", _refuse)
+    with undisturbed(blobs):
+        report = timeline(filled).verify()
+    assert counted(report) == {"ok": 45, kind: 1}
+    assert seen(report) == {(kind, key.removeprefix(PREFIX), None, False)}
+
+    assert timeline(filled).verify(repair=True).ok
+    monkeypatch.undo()
+    assert rows(filled) == before
+    assert_sound(filled, 45)
+    description = current_description(FrameCache(filled).store, "t")
+    assert description is not None
+    assert description.compaction is not None
+    assert description.compaction.parts == description.parts
+
+
+def test_without_part_and_compaction_the_chunk_is_extracted_again(filled: str) -> None:
+    blobs = outside(filled)
+    before, stored = rows(filled), frames_of(blobs, "t")
+    keys = index_keys(blobs)
+    for key in (keys[1], keys[-1]):
+        blobs.put(key, b"PAR1 and noise")
+    blobs.remove(f"{PREFIX}frames/25.jpg")
+    with undisturbed(blobs):
+        report = timeline(filled).verify()
+    # Which frames are damaged is not known, and none of the chunk's is nobody's.
+    assert counted(report) == {"ok": 35, "corrupt": 2}
+
+    hooked = HookedStore(FrameCache(filled).store)
+    report = Timeline(hooked, "t").verify(repair=True)
+    assert report.ok
+    assert counted(report) == {"ok": 45, "corrupt": 2}
+    put = [key for action, key in hooked.requests if action == "put"]
+    assert sorted(put) == [f"{PREFIX}frames/{n}.jpg" for n in range(20, 30)]
+    assert rows(filled) == before
+    assert frames_of(blobs, "t") == stored
+    assert_sound(filled, 45)
+
+
+def test_the_only_index_file_of_a_timeline_is_made_again(single: str) -> None:
+    blobs = outside(single)
+    before = rows(single)
+    [key] = index_keys(blobs)
+    blobs.put(key, b"")
+    report = timeline(single).verify()
+    assert counted(report) == {"corrupt": 1}
+    assert timeline(single).verify(repair=True).ok
+    assert rows(single) == before
+    assert_sound(single, 10)
+
+
+def test_a_part_without_a_described_frame_is_corrupt(single: str) -> None:
+    blobs = outside(single)
+    before = rows(single)
+    [key] = index_keys(blobs)
+    rewrite(blobs, key, lambda met: met.pop(4))
+    report = timeline(single).verify()
+    assert seen(report) == {("corrupt", key.removeprefix(PREFIX), None, False)}
+    assert "frames 0 to 9 of chunk 0" in only(report).detail
+    assert timeline(single).verify(repair=True).ok
+    assert rows(single) == before
+
+
+def test_frames_are_acknowledged_before_the_part_that_names_them(filled: str) -> None:
+    blobs = outside(filled)
+    keys = index_keys(blobs)
+    for key in (keys[0], keys[-1]):
+        blobs.remove(key)
+    hooked = HookedStore(FrameCache(filled).store)
+    Timeline(hooked, "t").verify(repair=True)
+    writes = [key for action, key in hooked.requests if action in {"put", "create"}]
+    order = [key.removeprefix(PREFIX).partition("/")[0] for key in writes if "/claims/" not in key]
+    assert order[:22] == ["frames"] * 20 + ["index", "timeline"]
+
+
+# What nothing names
+
+
+def test_what_nothing_names_is_an_orphan_and_stays(filled: str) -> None:
+    blobs = outside(filled)
+    description = current_description(FrameCache(filled).store, "t")
+    assert description is not None
+    epoch = description.epoch
+    orphans: dict[str, int | None] = {
+        "frames/45.jpg": 45,
+        "frames/900000000000.jpg": 900000000000,
+        f"index/{epoch}/000000-1.parquet": None,
+        f"index/{epoch}/000009-0.parquet": None,
+        f"index/{epoch}/timeline-1.parquet": None,
+        f"index/{epoch}/notes.txt": None,
+        f"claims/{epoch}/000001-3.json": None,
+    }
+    stale = {"index/000000-00000000/000000-0.parquet", "claims/000000-00000000/000000-0.json"}
+    ignored = {
+        "frames/notes.txt",
+        "notes.txt",
+        "overlays/job/stage/5_mask.png",
+        f"claims/{epoch}/000007-0.json",
+    }
+    for name in (*orphans, *stale, *ignored):
+        blobs.put(PREFIX + name, b"x")
+    expected = {("orphan", name, sequence, False) for name, sequence in orphans.items()}
+    expected |= {("stale", name, None, False) for name in stale}
+    with undisturbed(blobs):
+        report = timeline(filled).verify(deep=True)
+        assert seen(report) == expected
+        assert seen(timeline(filled).verify(repair=True)) == expected
+    assert report.ok
+    assert counted(report) == {"ok": 45, "orphan": 7, "stale": 2}
+
+
+def test_frames_of_a_chunk_that_is_not_cached_are_told_apart(url: str, own: list[Path]) -> None:
+    error = StoreUnavailable("away")
+    hook = failing_at(error, action="create", nth=1, within="000001-0.parquet")
+    with pytest.raises(StoreUnavailable):
+        Timeline(HookedStore(FrameCache(url).store, before=hook), "t").extract(own[:2], workers=1)
+    report = timeline(url).verify()
+    assert report.ok
+    assert (report.chunks_checked, report.chunks_not_cached) == (1, 1)
+    assert counted(report) == {"ok": 20, "orphan": 10}
+    assert {one.chunk_id for one in report.findings} == {1}
+    assert {one.sequence for one in report.findings} == set(range(20, 30))
+    assert all("chunk 1 is not cached" in one.detail for one in report.findings)
+
+
+# Videos
+
+
+def test_a_video_that_is_gone_is_named_and_is_no_damage(filled: str, own: list[Path]) -> None:
+    own[1].unlink()
+    for deep in (False, True):
+        report = timeline(filled).verify(deep=deep)
+        assert report.ok
+        assert seen(report) == {("source_gone", own[1].as_uri(), None, False)}
+        assert only(report).chunk_id == 1
+
+
+def test_a_video_that_changed_is_named_and_is_no_damage(filled: str, own: list[Path]) -> None:
+    clips.grow(own[2], to_bytes=own[2].stat().st_size + 1000)
+    for deep in (False, True):
+        report = timeline(filled).verify(deep=deep)
+        assert report.ok
+        assert seen(report) == {("source_changed", own[2].as_uri(), None, False)}
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+def test_without_its_video_a_frame_stays_damaged_and_says_what_to_do(
+    filled: str, own: list[Path], how: str
+) -> None:
+    blobs = outside(filled)
+    for sequence in (5, 25):
+        blobs.remove(f"{PREFIX}frames/{sequence}.jpg")
+    if how == "gone":
+        own[1].unlink()
+    else:
+        clips.set_time(own[1], 10**18)
+    report = timeline(filled).verify(repair=True)
+    found = {one.sequence: one for one in report.findings if one.kind == "missing"}
+    assert found[5].repaired
+    assert not found[25].repaired
+    assert "give" in found[25].detail
+    assert own[1].name in found[25].detail
+    assert (report.ok, report.damaged, report.repaired) == (False, 1, 1)
+
+
+def test_an_index_part_without_its_video_says_what_to_do(single: str, own: list[Path]) -> None:
+    [key] = index_keys(outside(single))
+    outside(single).remove(key)
+    outside(single).put(key, b"")
+    own[1].unlink()
+    report = timeline(single).verify(repair=True)
+    found = next(one for one in report.findings if one.kind == "corrupt")
+    assert (found.repaired, report.ok) == (False, False)
+    assert "give it back, or clear the timeline" in found.detail
+
+
+# Looking deeply
+
+
+def reencoded(jpeg: bytes) -> bytes:
+    """Nearly the same picture, encoded by Pillow."""
+    buffer = io.BytesIO()
+    image = Pillow.fromarray(pixels_by_pillow(jpeg))
+    image.save(buffer, "JPEG", quality=97, subsampling="4:4:4")
+    return buffer.getvalue()
+
+
+def test_a_wrong_picture_with_the_right_crc_is_found_deeply_and_repaired(single: str) -> None:
+    blobs = outside(single)
+    before, known = frames_of(blobs, "t"), rows(single)
+    store_other(blobs, 6, before["1.jpg"])
+    assert timeline(single).verify().ok
+    with undisturbed(blobs):
+        report = timeline(single).verify(deep=True)
+    assert seen(report) == {("corrupt", "frames/6.jpg", 6, False)}
+    assert "its picture is not the chunk's: mean difference" in only(report).detail
+
+    report = timeline(single).verify(deep=True, repair=True)
+    assert seen(report) == {("corrupt", "frames/6.jpg", 6, True)}
+    assert report.ok
+    assert frames_of(blobs, "t") == before
+    assert rows(single) == known
+    assert_sound(single, 10)
+
+
+def test_committed_bytes_that_are_no_jpeg_are_found_deeply_and_repaired(single: str) -> None:
+    blobs = outside(single)
+    before = frames_of(blobs, "t")
+    store_other(blobs, 3, before["3.jpg"][:-300])
+    assert timeline(single).verify().ok
+    report = timeline(single).verify(deep=True)
+    assert seen(report) == {("corrupt", "frames/3.jpg", 3, False)}
+    assert "not a JPEG" in only(report).detail
+    assert timeline(single).verify(deep=True, repair=True).ok
+    assert frames_of(blobs, "t") == before
+
+
+def test_a_picture_of_another_size_is_found_deeply(single: str) -> None:
+    store_other(outside(single), 3, jpeg_by_pillow(3))
+    report = timeline(single).verify(deep=True)
+    assert seen(report) == {("corrupt", "frames/3.jpg", 3, False)}
+    assert "48×32" in only(report).detail
+    assert f"{clips.WIDTH}×{clips.HEIGHT}" in only(report).detail
+
+
+def test_a_wrong_perceptual_hash_is_found_deeply_and_repaired(single: str) -> None:
+    blobs = outside(single)
+    known, stored = rows(single), frames_of(blobs, "t")
+    opposite = f"{~int(known[4]['perceptual_hash'], 16) & (2**64 - 1):016x}"
+    store_other(blobs, 4, stored["4.jpg"], perceptual_hash=opposite)
+    report = timeline(single).verify(deep=True)
+    assert seen(report) == {("corrupt", "frames/4.jpg", 4, False)}
+    assert "64 of 64 bits" in only(report).detail
+    assert timeline(single).verify(deep=True, repair=True).ok
+    assert rows(single) == known
+
+
+def test_the_same_picture_by_another_encoder_is_no_damage(single: str) -> None:
+    blobs = outside(single)
+    for sequence in range(10):
+        jpeg = blobs.read(f"{PREFIX}frames/{sequence}.jpg")
+        other = reencoded(jpeg)
+        assert 0 < mean_error(pixels_by_pillow(jpeg), pixels_by_pillow(other)) < 1.5
+        store_other(blobs, sequence, other)
+    assert counted(timeline(single).verify(deep=True)) == {"ok": 10}
+
+
+def test_the_first_and_the_last_frame_of_a_chunk_are_always_compared(
+    url: str, own: list[Path]
+) -> None:
+    timeline(url).extract(own[0])
+    blobs = outside(url)
+    middle = blobs.read(f"{PREFIX}frames/10.jpg")
+    for sequence in (0, 19):
+        store_other(blobs, sequence, middle)
+    found = timeline(url).verify(deep=True).findings
+    assert {0, 19} <= {one.sequence for one in found}
+    assert timeline(url).verify(deep=True).findings == found
+
+
+def test_a_frame_that_can_be_decoded_now_is_mentioned(single: str) -> None:
+    blobs = outside(single)
+    [key] = index_keys(blobs)
+    without = {"status": "undecodable", "reason": "decoder: bad luck", "key": "", "size": 0}
+    rewrite(blobs, key, lambda met: met[8].update(without | {"crc32c": 0, "perceptual_hash": ""}))
+    blobs.remove(f"{PREFIX}frames/8.jpg")
+    assert only(timeline(single).verify()).detail == "decoder: bad luck"
+    report = timeline(single).verify(deep=True)
+    assert report.ok
+    assert seen(report) == {("undecodable", "frames/8.jpg", 8, False)}
+    assert "bad luck" in only(report).detail
+    assert "rebuild" in only(report).detail
+
+
+def test_a_frame_that_cannot_be_decoded_now_is_mentioned_and_stays(
+    single: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = framecache.video.decode
+
+    def worse(*args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401
+        for item in decode(*args, **kwargs):
+            yield framecache.video.Undecodable(item.pts, "decoder: bad luck")
+
+    monkeypatch.setattr(framecache.video, "decode", worse)
+    with undisturbed(outside(single)):
+        report = timeline(single).verify(deep=True, repair=True)
+    assert report.ok
+    assert counted(report) == {"undecodable": 10}
+    assert "stored picture stays" in report.findings[0].detail
+
+    outside(single).remove(f"{PREFIX}frames/2.jpg")
+    report = timeline(single).verify(repair=True)
+    assert (report.ok, only(report).repaired) == (False, False)
+    assert "cannot be decoded" in only(report).detail
+
+
+# Repairs with other bytes
+
+
+@pytest.fixture
+def other_encoder(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it was made before
+    """From now on, the encoder signs what it makes: the same pictures in other bytes."""
+
+    def encode_otherwise(item: framecache.video.Decoded, settings: JpegSettings) -> EncodedFrame:
+        made = encode_picture(item.picture(), settings)
+        signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]
+        return replace(made, data=signed, crc32c=google_crc32c.value(signed))
+
+    monkeypatch.setattr(chunk_frames, "encode_decoded", encode_otherwise)
+
+
+@pytest.mark.usefixtures("other_encoder")
+def test_other_bytes_become_the_next_generation_of_their_part(filled: str, own: list[Path]) -> None:
+    blobs = outside(filled)
+    before, known = frames_of(blobs, "t"), rows(filled)
+    for sequence in (22, 27):
+        blobs.remove(f"{PREFIX}frames/{sequence}.jpg")
+    report = timeline(filled).verify(repair=True)
+    assert report.ok
+    assert report.repaired == 2
+    after = frames_of(blobs, "t")
+    assert {name for name in before if before[name] != after[name]} == {"22.jpg", "27.jpg"}
+    differing = [
+        n for n, (old, new) in enumerate(zip(known, rows(filled), strict=True)) if old != new
+    ]
+    assert differing == [22, 27]
+    looks = [clips.nearest(timeline(filled).frame(n).image, own[1]) for n in range(20, 30)]
+    assert looks == list(range(10))
+    description = current_description(FrameCache(filled).store, "t")
+    assert description is not None
+    assert description.generations == {"000001": 1}
+    assert description.compaction is not None
+    assert description.index_key("000001") in index_keys(blobs)
+    assert counted(timeline(filled).verify(deep=True)) == {"ok": 45, "orphan": 2}
+    assert blobs.list(f"{PREFIX}claims/") == []
+
+
+@pytest.mark.usefixtures("other_encoder")
+@pytest.mark.parametrize(
+    ("action", "within"),
+    [
+        ("put", "/frames/27.jpg"),
+        ("create", "/index/"),
+        ("create", "/timeline/"),
+        ("create", "/timeline-"),
+    ],
+)
+def test_an_interrupted_repair_leaves_nothing_worse_and_can_be_repeated(
+    filled: str, action: str, within: str
+) -> None:
+    blobs = outside(filled)
+    for sequence in (22, 27):
+        blobs.remove(f"{PREFIX}frames/{sequence}.jpg")
+    hook = failing_at(StoreUnavailable("away"), action=action, nth=1, within=within)
+    with pytest.raises(StoreUnavailable):
+        Timeline(HookedStore(FrameCache(filled).store, before=hook), "t").verify(repair=True)
+    report = timeline(filled).verify()
+    assert {one.sequence for one in report.findings if one.sequence is not None} <= {22, 27}
+    assert len(timeline(filled)) == 45
+    assert timeline(filled).verify(repair=True).ok
+    assert_sound(filled, 45)
+    assert len(list(timeline(filled).frames())) == 45
+
+
+@pytest.mark.usefixtures("other_encoder")
+def test_a_generation_that_nobody_described_is_passed_over(filled: str) -> None:
+    blobs = outside(filled)
+    key = index_keys(blobs)[1]
+    blobs.put(key.replace("000001-0", "000001-1"), b"an interrupted repair")
+    blobs.remove(f"{PREFIX}frames/22.jpg")
+    assert timeline(filled).verify(repair=True).ok
+    description = current_description(FrameCache(filled).store, "t")
+    assert description is not None
+    assert description.generations == {"000001": 2}
+    assert_sound(filled, 45)
+
+
+def test_a_repair_can_be_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = outside(filled)
+    known = rows(filled)
+    for generation in (1, 2, 3):
+        for key in index_keys(blobs):
+            if f"000001-{generation - 1}" in key:
+                blobs.put(key, b"")
+        with monkeypatch.context() as patch:
+            patch.setattr(framecache.video, "decode", _refuse)
+            assert timeline(filled).verify(repair=True).ok
+        description = current_description(FrameCache(filled).store, "t")
+        assert description is not None
+        assert description.generations == {"000001": generation}
+        assert rows(filled) == known
+
+
+@pytest.mark.usefixtures("other_encoder")
+def test_a_newer_generation_of_another_program_is_not_undone(filled: str) -> None:
+    outside(filled).remove(f"{PREFIX}frames/22.jpg")
+    once = threading.Event()
+
+    def repair_first(action: str, key: str) -> None:
+        # When this run is about to commit, another has repaired the same part.
+        if action == "create" and "/index/" in key and not once.is_set():
+            once.set()
+            for claim in outside(filled).list(f"{PREFIX}claims/"):
+                outside(filled).remove(claim)
+            assert timeline(filled).verify(repair=True).ok
+
+    hooked = HookedStore(FrameCache(filled).store, before=repair_first)
+    report = Timeline(hooked, "t").verify(repair=True)
+    assert once.is_set()
+    assert not only(report).repaired
+    assert "another program repaired it" in only(report).detail
+    assert timeline(filled).verify().ok
+    description = current_description(FrameCache(filled).store, "t")
+    assert description is not None
+    assert description.generations == {"000001": 1}
+
+
+def test_what_a_store_does_not_keep_is_not_called_repaired(single: str) -> None:
+    key = f"{PREFIX}frames/2.jpg"
+    outside(single).remove(key)
+
+    def lose(action: str, met: str) -> None:
+        if (action, met) == ("put", key):
+            outside(single).remove(key)
+
+    report = Timeline(HookedStore(FrameCache(single).store, after=lose), "t").verify(repair=True)
+    assert (report.ok, only(report).repaired) == (False, False)
+    assert "check the store" in only(report).detail
+
+
+# Beside others
+
+
+def test_a_chunk_on_which_another_is_at_work_is_left_to_it(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 1.0)
+    store = FrameCache(filled).store
+    description = current_description(store, "t")
+    assert description is not None
+    for sequence in (3, 22):
+        outside(filled).remove(f"{PREFIX}frames/{sequence}.jpg")
+    with Claims(store, description) as other:
+        assert other.take("000001")
+        report = timeline(filled).verify(repair=True)
+    found = {one.sequence: one for one in report.findings if one.kind == "missing"}
+    assert found[3].repaired
+    assert not found[22].repaired
+    assert "another program is at work" in found[22].detail
+    assert timeline(filled).verify(repair=True).ok
+
+
+def test_the_claim_of_a_program_that_died_is_taken_over(
+    filled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 0.5)
+    description = current_description(FrameCache(filled).store, "t")
+    assert description is not None
+    outside(filled).put(f"{PREFIX}claims/{description.epoch}/000001-0.json", b"{}")
+    outside(filled).remove(f"{PREFIX}frames/22.jpg")
+    assert timeline(filled).verify(repair=True).ok
+    assert outside(filled).list(f"{PREFIX}claims/") == []
+
+
+# Frames without a chunk
+
+
+def test_frames_of_another_program_are_counted_and_looked_at_deeply(url: str) -> None:
+    blobs = outside(url)
+    for sequence in range(5):
+        blobs.put(f"{PREFIX}frames/{sequence}.jpg", jpeg_by_pillow(sequence))
+    blobs.put(f"{PREFIX}frames/5.jpg", jpeg_by_pillow(5)[:-200])
+    with undisturbed(blobs):
+        report = timeline(url).verify(repair=True)
+        assert counted(report) == {"ok": 6}
+        assert (report.bytes_read, report.frames_checked) == (0, 0)
+        report = timeline(url).verify(deep=True, repair=True)
+    assert counted(report) == {"ok": 5, "corrupt": 1}
+    assert seen(report) == {("corrupt", "frames/5.jpg", 5, False)}
+    assert report.frames_checked == 6
+
+
+def test_a_written_frame_is_checked_and_cannot_be_repaired(url: str) -> None:
+    timeline(url).write([frame(n) for n in range(6)])
+    outside(url).remove(f"{PREFIX}frames/2.jpg")
+    for repair in (False, True):
+        with undisturbed(outside(url)):
+            report = timeline(url).verify(deep=True, repair=repair)
+        assert counted(report) == {"ok": 5, "missing": 1}
+        assert seen(report) == {("missing", "frames/2.jpg", 2, False)}
+        assert "written again" in only(report).detail
+
+
+def test_parts_of_written_frames_are_repaired_from_the_compaction(url: str) -> None:
+    for n in range(17):
+        timeline(url).write([frame(n), frame(n + 1)])
+    blobs = outside(url)
+    known, read = rows(url), [f.timestamp for f in timeline(url).frames()]
+    keys = index_keys(blobs)
+    assert any("/timeline-" in key for key in keys)
+    for key in (keys[3], keys[4], keys[15]):
+        blobs.put(key, b"")
+    report = timeline(url).verify(repair=True)
+    assert report.ok
+    assert (report.counts["corrupt"], report.repaired) == (3, 3)
+    assert rows(url) == known
+    _without_compaction(blobs)
+    assert rows(url) == known
+    assert [f.timestamp for f in timeline(url).frames()] == read
+
+
+def test_a_lost_part_of_written_frames_stays_and_says_what_to_do(url: str) -> None:
+    timeline(url).write([frame(n) for n in range(3)])
+    timeline(url).write([frame(n) for n in range(3, 6)])
+    blobs = outside(url)
+    blobs.remove(index_keys(blobs)[0])
+    report = timeline(url).verify(repair=True)
+    # Whose the other three frames are is not known.
+    assert counted(report) == {"ok": 3, "missing": 1}
+    assert "written again" in only(report).detail
+    assert not report.ok
+
+
+# What is told on the way
+
+
+def test_progress_counts_every_frame(filled: str) -> None:
+    told: list[Progress] = []
+    outside(filled).remove(f"{PREFIX}frames/3.jpg")
+    timeline(filled).verify(progress=told.append)
+    assert told == [Progress(n, 45) for n in range(1, 46)]
+
+
+def test_findings_are_told_as_they_come_and_the_first_thousand_are_kept(memory_url: str) -> None:
+    timeline(memory_url).extract(clips.chunks()[1])
+    for sequence in range(100, 1300):
+        outside(memory_url).put(f"{PREFIX}frames/{sequence}.jpg", b"x")
+    told: list[Finding] = []
+    report = timeline(memory_url).verify(on_finding=told.append)
+    assert report.counts["orphan"] == len(told) == 1200
+    assert report.findings == tuple(told[:1000])
+    assert {one.sequence for one in told} == set(range(100, 1300))
+
+
+def test_frames_are_fetched_no_further_ahead_than_a_window(memory_url: str) -> None:
+    timeline(memory_url).extract(clips.clip(frames=200))
+    fetched = reported = furthest = 0
+    lock = threading.Lock()
+
+    def count(action: str, key: str) -> None:
+        nonlocal fetched, furthest
+        if action == "get" and "/frames/" in key:
+            with lock:
+                fetched += 1
+                furthest = max(furthest, fetched - reported)
+
+    def told(_: Progress) -> None:
+        nonlocal reported
+        with lock:
+            reported += 1
+
+    hooked = HookedStore(FrameCache(memory_url).store, before=count)
+    report = Timeline(hooked, "t").verify(workers=4, progress=told)
+    assert report.counts["ok"] == reported == 200
+    assert furthest <= 2 * 4 + 1
+
+
+def test_a_handle_sees_what_was_repaired(filled: str) -> None:
+    t = timeline(filled)
+    outside(filled).remove(f"{PREFIX}frames/22.jpg")
+    with pytest.raises(CorruptFrame):
+        t.frame(22)
+    assert t.verify(repair=True).ok
+    assert clips.nearest(t.frame(22).image, clips.chunks()[1]) == 2

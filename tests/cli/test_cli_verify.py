@@ -1,0 +1,152 @@
+import shlex
+from pathlib import Path
+
+import pytest
+from command_line import Terminal, clip, long_clip, other_clip, run
+
+FRAMES = "cache/timelines/walk/frames"
+
+
+@pytest.fixture
+def walk(local_url: str) -> Path:
+    """The folder of a cache with 50 frames of one timeline, ``walk``."""
+    run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    return Path(local_url)
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_sound_timeline_is_ok(walk: Path) -> None:
+    before = everything(walk)
+    for options in ([], ["--deep"], ["--repair"], ["--workers", "1"]):
+        outcome = run("verify", "walk", *options, "--cache", walk).succeeded()
+        assert outcome.text.startswith("walk: ok; 50 frames checked, ")
+        assert "ok 50 frames as they were committed" in " ".join(outcome.text.split())
+    assert everything(walk) == before
+
+
+def test_damage_is_shown_and_its_way_out_works(walk: Path) -> None:
+    before = everything(walk)
+    frames = walk / FRAMES
+    (frames / "7.jpg").unlink()
+    (frames / "9.jpg").write_bytes((frames / "9.jpg").read_bytes()[:100])
+    damaged = everything(walk)
+
+    outcome = run("verify", "walk", "--cache", walk)
+    line = outcome.failed(8)
+    assert everything(walk) == damaged
+    assert outcome.text.startswith("walk: 2 damaged; 50 frames checked")
+    assert f"missing: frame 7 ({FRAMES}/7.jpg): it is gone\n" in outcome.text
+    assert f"truncated: frame 9 ({FRAMES}/9.jpg): it has 100 bytes instead of" in outcome.text
+    command = line.rpartition(": ")[2]
+    assert command == f"framecache verify walk --repair --cache {walk}"
+
+    outcome = run(*shlex.split(command)[1:]).succeeded()
+    assert outcome.text.startswith("walk: ok, 2 repaired; 50 frames checked")
+    assert "it is gone; repaired\n" in outcome.text
+    assert everything(walk) == before
+    run("verify", "walk", "--deep", "--cache", walk).succeeded()
+
+
+def test_what_cannot_be_repaired_is_a_failure_that_points_to_the_reason(
+    local_url: str, tmp_path: Path
+) -> None:
+    video = tmp_path / "gone.mp4"
+    video.write_bytes(clip().read_bytes())
+    run("extract", "walk", video, "--cache", local_url).succeeded()
+    video.unlink()
+    run("verify", "walk", "--cache", local_url).succeeded()
+    (Path(local_url) / FRAMES / "7.jpg").unlink()
+    outcome = run("verify", "walk", "--repair", "--cache", local_url)
+    assert "1 damaged blob could not be repaired; the findings say why" in outcome.failed(8)
+    assert "give it back, or clear the timeline" in outcome.text
+    assert "source gone 1 videos that are not there" in " ".join(outcome.text.split())
+
+
+def test_json_has_everything(walk: Path) -> None:
+    (walk / FRAMES / "7.jpg").unlink()
+    outcome = run("verify", "walk", "--json", "--cache", walk)
+    assert outcome.code == 8
+    document = outcome.document
+    assert document.pop("seconds") > 0
+    assert document.pop("bytes_read") > 0
+    none = dict.fromkeys(("truncated", "corrupt", "stale", "orphan", "undecodable"), 0)
+    assert document == {
+        "timeline_id": "walk",
+        "url": f"file://{walk}",
+        "ok": False,
+        "damaged": 1,
+        "repaired": 0,
+        "counts": {"ok": 49, "missing": 1, "source_changed": 0, "source_gone": 0} | none,
+        "frames_checked": 50,
+        "chunks_checked": 1,
+        "chunks_not_cached": 0,
+        "findings": [
+            {
+                "kind": "missing",
+                "key": f"{FRAMES}/7.jpg",
+                "sequence": 7,
+                "chunk_id": 0,
+                "detail": "it is gone",
+                "repaired": False,
+            }
+        ],
+    }
+    document = run("verify", "walk", "--repair", "--json", "--cache", walk).succeeded().document
+    assert (document["ok"], document["damaged"], document["repaired"]) == (True, 0, 1)
+
+
+def test_what_lies_about_is_named_and_is_no_failure(walk: Path) -> None:
+    for number in range(100, 112):
+        (walk / FRAMES / f"{number}.jpg").write_bytes(b"x")
+    text = run("verify", "walk", "--cache", walk).succeeded().text
+    assert text.startswith("walk: ok; ")
+    assert f"orphan: frame 100 ({FRAMES}/100.jpg): no index part names it" in text
+    assert "and 2 more findings; --json names the first 1,000" in text
+    assert "framecache gc" in text
+
+
+def test_damage_is_shown_before_what_lies_about(walk: Path) -> None:
+    for number in range(100, 120):
+        (walk / FRAMES / f"{number}.jpg").write_bytes(b"x")
+    (walk / FRAMES / "7.jpg").unlink()
+    assert "missing: frame 7" in run("verify", "walk", "--cache", walk).text
+
+
+def test_chunks_that_are_not_cached_yet_are_named(walk: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.mp4"
+    second.write_bytes(other_clip().read_bytes())
+    run("extract", "walk", second, "--append", "--cache", walk).succeeded()
+    [part] = walk.rglob("000001-0.parquet")
+    part.unlink()
+    for compaction in walk.rglob("timeline-*.parquet"):
+        compaction.unlink()
+    text = run("verify", "walk", "--cache", walk).succeeded().text
+    assert "Not cached yet: 1 described chunk" in text
+    assert f"framecache info walk --cache {walk}" in text
+
+
+def test_a_timeline_that_is_not_there_is_not_cached(local_url: str) -> None:
+    assert "extract it first" in run("verify", "walk", "--cache", local_url).failed(3)
+
+
+def test_verify_draws_a_bar_on_a_terminal(local_url: str) -> None:
+    run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
+    with Terminal(["verify", "walk", "--deep", "--cache", local_url]) as terminal:
+        terminal.wait_for("of 1,500 frames")
+        code, shown = terminal.end()
+    assert code == 0
+    assert "walk: ok; 1,500 frames checked" in shown
+
+
+def test_ctrl_c_ends_a_verification(local_url: str) -> None:
+    run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
+    words: list[str | Path] = ["verify", "walk", "--deep", "--workers", "1", "--cache", local_url]
+    with Terminal(words) as terminal:
+        terminal.wait_for("of 1,500 frames")
+        terminal.interrupt()
+        code, shown = terminal.end()
+    assert code == 130
+    assert "interrupted; nothing was changed" in shown
