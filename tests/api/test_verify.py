@@ -13,18 +13,6 @@ import google_crc32c
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hooked import HookedStore, failing_at
-from outside import (
-    Outside,
-    everything,
-    frame,
-    frames_of,
-    jpeg_by_pillow,
-    library_threads,
-    mean_error,
-    outside,
-    pixels_by_pillow,
-)
 from PIL import Image as Pillow
 
 import framecache.video
@@ -44,10 +32,23 @@ from framecache import (
 )
 from framecache.claims import Claims
 from framecache.index import current_description
+from framecache.index.seal import sealed
 from framecache.ingest import chunk_frames
 from framecache.ingest.encode import EncodedFrame, encode_picture
 from framecache.model import JpegSettings
 from framecache.store import Store
+from framecache.testing import Action, HookedStore, failing_at
+from outside import (
+    Outside,
+    everything,
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    library_threads,
+    mean_error,
+    outside,
+    pixels_by_pillow,
+)
 
 PREFIX = "cache/timelines/t/"
 WRITES = {"put", "create", "delete"}
@@ -132,7 +133,7 @@ def rewrite(blobs: Outside, key: str, change: Callable[[list[dict[str, Any]]], o
     change(changed)
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(changed, schema=table.schema), sink)
-    blobs.put(key, sink.getvalue())
+    blobs.put(key, sealed(sink.getvalue()))
 
 
 def store_other(blobs: Outside, sequence: int, jpeg: bytes, **row: object) -> None:
@@ -756,7 +757,7 @@ def test_other_bytes_become_the_next_generation_of_their_part(filled: str, own: 
     ],
 )
 def test_an_interrupted_repair_leaves_nothing_worse_and_can_be_repeated(
-    filled: str, action: str, within: str
+    filled: str, action: Action, within: str
 ) -> None:
     blobs = outside(filled)
     for sequence in (22, 27):
@@ -860,6 +861,26 @@ def test_a_chunk_on_which_another_is_at_work_is_left_to_it(
     assert timeline(filled).verify(repair=True).ok
 
 
+def test_rows_that_only_the_compaction_tells_are_not_given_up(
+    filled: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue("other_encoder")
+    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 1.0)
+    store = FrameCache(filled).store
+    description = current_description(store, "t")
+    assert description is not None
+    known = rows(filled)
+    outside(filled).put(index_keys(outside(filled))[1], b"")
+    outside(filled).remove(f"{PREFIX}frames/3.jpg")
+    with Claims(store, description) as other:
+        assert other.take("000001")
+        report = timeline(filled).verify(repair=True)
+    assert (report.repaired, report.damaged) == (0, 2)
+    assert rows(filled) == known
+    assert timeline(filled).verify(repair=True).ok
+    assert_sound(filled, 45)
+
+
 def test_the_claim_of_a_program_that_died_is_taken_over(
     filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -898,7 +919,9 @@ def test_a_written_frame_is_checked_and_cannot_be_repaired(url: str) -> None:
             report = timeline(url).verify(deep=True, repair=repair)
         assert counted(report) == {"ok": 5, "missing": 1}
         assert seen(report) == {("missing", "frames/2.jpg", 2, False)}
-        assert "written again" in only(report).detail
+        assert "write the frame again" in only(report).detail
+    timeline(url).write([frame(2)])
+    assert_sound(url, 6)
 
 
 def test_parts_of_written_frames_are_repaired_from_the_compaction(url: str) -> None:

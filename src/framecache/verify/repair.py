@@ -6,7 +6,7 @@ So a repair can stop anywhere and be repeated.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 from framecache import claims, keys, video
 from framecache._version import __version__
 from framecache.claims import Claims
-from framecache.errors import BadChunk, Cleared
+from framecache.errors import BadChunk, Cleared, CorruptFrame
 from framecache.index import (
     FrameRow,
     Index,
@@ -34,7 +34,7 @@ from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.frame_writer import FrameWriter, Slot
 from framecache.ingest.plan import plan
 from framecache.manifest import ChunkEntry, Description
-from framecache.store import Store, open_blob_file
+from framecache.store import BlobMissing, Store, open_blob_file
 from framecache.verify.index_files import IndexFiles
 from framecache.verify.report import Finding
 from framecache.verify.stored_frames import Verdict
@@ -43,7 +43,8 @@ _LOOK_AGAIN_SECONDS: Final = 1.0
 _PATIENCE: Final = 2
 """How often the time after which a claim is stale is waited for one that is not."""
 
-_WRITTEN: Final = "a program wrote it: clear the timeline, and have its frames written again"
+_WRITTEN_FRAME: Final = "a program wrote it: have it write the frame again"
+_WRITTEN_PART: Final = "a program wrote its frames: clear the timeline, and have them written again"
 
 
 class NotRepairable(Exception):
@@ -59,7 +60,7 @@ class Repair:
         files: IndexFiles,
         sources: Mapping[int | None, Finding],
         *,
-        compare: Callable[[FrameRow], Verdict],
+        compare: Callable[[Iterable[FrameRow]], Iterator[Verdict]],
         workers: int,
     ) -> None:
         """Prepare; nothing is written yet.
@@ -68,7 +69,7 @@ class Repair:
             store: where the timeline lies.
             files: its index as it was read.
             sources: what is to be said of videos, by chunk.
-            compare: compares a stored frame with its row.
+            compare: compares stored frames with their rows.
             workers: threads that decode and encode.
         """
         self._store = store
@@ -124,18 +125,19 @@ class Repair:
         except NotRepairable as reason:
             yield from (not_repaired(finding, str(reason)) for finding in bad)
             return
+        verdicts: dict[int | None, Verdict] = {
+            verdict.row.sequence: verdict for verdict in self._compare(stored)
+        }
         for finding in bad:
-            row = stored.get(finding.sequence)
-            if row is None:
+            verdict = verdicts.get(finding.sequence)
+            if verdict is None:
                 yield not_repaired(finding, "now it cannot be decoded: rebuild the timeline")
-            elif (verdict := self._compare(row)).kind != "ok":
+            elif verdict.kind != "ok":
                 yield not_repaired(finding, f"stored again, {verdict.detail}: check the store")
             else:
                 yield replace(finding, repaired=True)
 
-    def _frames(
-        self, entry: ChunkEntry, rows: Index, wanted: Collection[int]
-    ) -> dict[int | None, FrameRow]:
+    def _frames(self, entry: ChunkEntry, rows: Index, wanted: Collection[int]) -> list[FrameRow]:
         """Store some frames again and commit their rows; those that gave a picture."""
         with self._claimed(entry.part):
             others = self._rows_now(entry.part)
@@ -145,14 +147,14 @@ class Repair:
             before = known.rows([position for position in positions if position is not None])
             if made != before:
                 merged = Index.merged([known, _index_of(made)])
-                self._commit(entry.part, merged, about_chunk(entry))
-        return {row.sequence: row for row in made}
+                self._commit_other_rows(entry, merged)
+        return made
 
     def _part(self, part: str, entry: ChunkEntry | None) -> Index:
         """Commit a part anew whose file is damaged or gone; returns its rows."""
         rows = self._files.rows.get(part)
         if rows is None and entry is None:
-            raise NotRepairable(_WRITTEN)
+            raise NotRepairable(_WRITTEN_PART)
         with self._claimed(part):
             if (others := self._rows_now(part)) is not None:
                 return others
@@ -162,7 +164,7 @@ class Repair:
             assert entry is not None
             everything = range(entry.first_sequence, entry.stop_sequence)
             made = self._stored(entry, everything).build()
-            self._commit(part, made, about_chunk(entry))
+            self._commit_other_rows(entry, made)
             return made
 
     def _stored(self, entry: ChunkEntry, wanted: Collection[int]) -> PartBuilder:
@@ -196,7 +198,19 @@ class Repair:
     def _put(self, slot: Slot, encoded: EncodedFrame) -> None:
         self._store.put(slot.key, encoded.data)
 
-    def _commit(self, part: str, rows: Index, about: Mapping[str, Any]) -> None:
+    def _commit_other_rows(self, entry: ChunkEntry, rows: Index) -> None:
+        """Commit rows that the compaction does not hold, which counts no longer then."""
+        if self._files.broken_compaction is None and not self._is_index_whole:
+            raise NotRepairable("an index part that only the compaction tells comes first")
+        self._commit(entry.part, rows, about_chunk(entry), compaction=None)
+
+    def _commit(
+        self,
+        part: str,
+        rows: Index,
+        about: Mapping[str, Any],
+        **changes: Any,  # noqa: ANN401 -- of a description
+    ) -> None:
         """Make some rows those of a part that count, unless another's came to count meanwhile."""
         before = self._description.generations.get(part, 0)
         generation = commit_repair(self._store, self._description, part, rows, about=about)
@@ -206,7 +220,7 @@ class Repair:
             if latest.generations.get(part, 0) != before:
                 return latest
             generations = {**latest.generations, part: generation}
-            return latest.next_version(generations=generations, compaction=None)
+            return latest.next_version(generations=generations, **changes)
 
         self._description = advance(self._store, self._description.timeline_id, change)
         if self._description.generations.get(part) != generation:
@@ -240,7 +254,10 @@ class Repair:
         key = self._description.index_key(part)
         if key == self._files.description.index_key(part):
             return None
-        return fetch(self._store, key, Index.decode)
+        try:
+            return fetch(self._store, key, Index.decode)
+        except (BlobMissing, CorruptFrame) as error:
+            raise NotRepairable("its last repair is damaged as well: verify again") from error
 
     def _require_epoch(self, current: Description | None) -> Description:
         if current is None or current.epoch != self._description.epoch:
@@ -282,7 +299,7 @@ def not_repaired(finding: Finding, reason: str) -> Finding:
 
 def not_from_chunk(finding: Finding) -> Finding:
     """A finding about a frame for which there is no chunk to go back to."""
-    return not_repaired(finding, _WRITTEN)
+    return not_repaired(finding, _WRITTEN_FRAME)
 
 
 def _without_source(source: Finding) -> str:

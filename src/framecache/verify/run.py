@@ -1,6 +1,6 @@
 """Verification: what the index says, compared with what the store and the chunks hold."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Final
@@ -111,7 +111,7 @@ class _Run:
         ensure_current(self._store, description)
 
     def _repair(self, files: IndexFiles, sources: Mapping[int | None, Finding]) -> Repair:
-        comparing = partial(compare, self._store, self._look)
+        comparing = partial(self._verdicts, partial(compare, self._store, self._look))
         return Repair(self._store, files, sources, compare=comparing, workers=self._workers)
 
     def _check_index(self, files: IndexFiles, mender: Repair | None) -> Mapping[str, Index]:
@@ -168,8 +168,7 @@ class _Run:
         differences: Mapping[int, Difference],
     ) -> Iterator[Finding]:
         """Compare frames, several at once; gives out those that are not ok, in order."""
-        verdicts = ordered(comparing, _each(rows), threads=self._requests, ahead=2 * self._requests)
-        for verdict in verdicts:
+        for verdict in self._verdicts(comparing, _each(rows)):
             row, kind, detail = verdict.row, verdict.kind, verdict.detail
             difference = differences.get(row.sequence)
             if difference is not None and kind not in DAMAGE:
@@ -183,6 +182,11 @@ class _Run:
             self._findings.bytes_read += verdict.bytes_read
             if self._progress is not None:
                 self._progress(Progress(self._findings.frames_checked, self._frames_total))
+
+    def _verdicts(
+        self, comparing: Callable[[FrameRow], Verdict], rows: Iterable[FrameRow]
+    ) -> Iterator[Verdict]:
+        return ordered(comparing, rows, threads=self._requests, ahead=2 * self._requests)
 
 
 def _each(rows: Index) -> Iterator[FrameRow]:
