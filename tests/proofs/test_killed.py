@@ -178,9 +178,10 @@ class Trial:
         try:
             answer.get()
         except WorkerDied:
-            victim.close()
             return True
-        self._workers.give_back(victim)
+        finally:
+            # Nobody else may have it, for it may be about to kill itself.
+            victim.close()
         return False
 
     def _look(self) -> Seen:
