@@ -78,8 +78,11 @@ def prove(url: str, gateways: tuple[str, str], proof: Proof) -> None:
     kills = proof.size(short=15, long=500)
     chunks = numbered_chunks(4, frames_each=8)
     with Workers(1 + SURVIVORS, chunks) as workers, ThreadPoolExecutor(LANES) as pool:
-        place = Place(url, "undisturbed", gateways[0])
-        undisturbed = workers.take().start(extract, place, chunks).get()
+        # The first writes to a new bucket may take seconds, the later ones milliseconds.
+        first, second = (Place(url, name, gateways[0]) for name in ("first", "undisturbed"))
+        worker = workers.take()
+        worker.start(extract, first, chunks).get()
+        undisturbed = worker.start(extract, second, chunks).get()
         scene = Scene(url, gateways, chunks, frames_alone(chunks), undisturbed)
         trials = [Trial(scene, workers, number) for number in range(kills)]
         found = Counter[str]()
