@@ -166,7 +166,7 @@ def test_whoever_is_taken_over_stops_and_waits_for_the_other(
     store: Store, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
 ) -> None:
     """It slept, another took it for dead, and it finds out when it wakes up."""
-    monkeypatch.setattr("framecache.ingest.extraction._FRAMES_BETWEEN_EPOCH_CHECKS", 5)
+    monkeypatch.setattr("framecache.ingest.chunk_frames._FRAMES_BETWEEN_CHECKS", 5)
     monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
     described(store)
     decoded.clear()
