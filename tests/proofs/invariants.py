@@ -1,0 +1,235 @@
+"""What must hold of a timeline at every moment, wherever a program died: `look` sees to it.
+
+Descriptions, index parts and frames are taken from the store by json, pyarrow and google_crc32c;
+which frames belong to a description is what a lone program stores, in a store of its own, where
+nothing goes wrong. Then a client that knows nothing yet reads everything, and must agree.
+"""
+
+import io
+import json
+import uuid
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import google_crc32c
+import numpy as np
+import pyarrow.parquet as pq
+
+from framecache import Frame, FrameCacheError, Timeline, manifest
+from framecache.store import Store, open_store
+
+TIMELINE: Final = "t"
+PREFIX: Final = f"cache/timelines/{TIMELINE}/"
+
+Blobs = dict[str, bytes]
+Frames = dict[int, bytes]
+"""JPEGs by sequence."""
+
+
+class Violation(AssertionError):
+    """Something that may never happen."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a timeline is at one moment."""
+
+    document: dict[str, Any] | None
+    """The current description."""
+    frames: AbstractSet[int]
+    """Of the frames that can be read, the sequences; each is the right one."""
+    refused: AbstractSet[int]
+    """Of the frames that are committed and raise an error."""
+    is_complete: bool
+
+
+def contents(store: Store) -> Blobs:
+    """All that a store holds."""
+    return {blob.key: store.get(blob.key) for blob in store.list("")}
+
+
+def restore(store: Store, blobs: Blobs) -> None:
+    """Let a store hold these blobs and nothing else."""
+    store.delete([blob.key for blob in store.list("")])
+    for key, body in blobs.items():
+        store.put(key, body)
+
+
+def require(holds: object, otherwise: str) -> None:
+    """Raise `Violation` unless something holds."""
+    if not holds:
+        raise Violation(otherwise)
+
+
+def look(
+    store: Store, *, kept: Blobs | None = None, damaged: AbstractSet[int] = frozenset()
+) -> Look:
+    """Look at a timeline.
+
+    Args:
+        store: where it lies.
+        kept: blobs that nothing may have touched.
+        damaged: sequences of frames that were damaged and need not be repaired yet.
+
+    Raises:
+        Violation: something is not as it must be.
+    """
+    blobs = contents(store)
+    for key, body in (kept or {}).items():
+        require(blobs.get(key) == body, f"{key} is no longer what it was")
+    document = _current(blobs)
+    right = _right_frames(document)
+    committed = _committed(blobs, document, right, damaged)
+    frames, refused = _readable(store, right)
+    require(refused <= damaged, f"frames {sorted(refused - damaged)} are refused, and undamaged")
+    require(
+        frames | refused == committed,
+        f"frames {sorted(committed)} are committed, {sorted(frames | refused)} are visible",
+    )
+    is_complete = Timeline(store, TIMELINE).complete
+    described = _described(document, committed)
+    require(
+        is_complete == (bool(described) and committed == described),
+        f"complete is {is_complete} with {sorted(committed)} of {sorted(described)} committed",
+    )
+    return Look(document, frames, refused, is_complete)
+
+
+@cache
+def alone(urls: tuple[str, ...], sampling: str, quality: int) -> Frames:
+    """The frames of these chunks as a lone program stores them."""
+    timeline = _lone_timeline()
+    timeline.extract(urls, every=json.loads(sampling).get("n"), quality=quality, workers=1)
+    return _all_frames(timeline)
+
+
+@cache
+def written(quality: int) -> Frames:
+    """The frames of `pictures` as a lone program stores them."""
+    timeline = _lone_timeline()
+    timeline.write(pictures(range(6)), quality=quality, workers=1)
+    return _all_frames(timeline)
+
+
+def pictures(sequences: range) -> list[Frame]:
+    """Frames that a program holds, each of another colour."""
+    return [
+        Frame(number, 0, number / 25, np.full((16, 16, 3), 40 * number, np.uint8), "")
+        for number in sequences
+    ]
+
+
+def _lone_timeline() -> Timeline:
+    return Timeline(open_store(f"memory://{uuid.uuid4().hex}"), TIMELINE)
+
+
+def _all_frames(timeline: Timeline) -> Frames:
+    frames = {sequence: timeline.jpeg(sequence) for sequence in range(len(timeline))}
+    # A frame in another's place must show.
+    assert len(set(frames.values())) == len(frames) > 0
+    return frames
+
+
+def _current(blobs: Blobs) -> dict[str, Any] | None:
+    """The highest description; the versions have no gap."""
+    folder = f"{PREFIX}timeline/"
+    keys = sorted(key for key in blobs if key.startswith(folder))
+    if not keys:
+        return None
+    versions = [int(key.removeprefix(folder).removesuffix(".json")) for key in keys]
+    require(
+        versions == list(range(versions[0], versions[-1] + 1)),
+        f"the descriptions are no sequence: {versions}",
+    )
+    try:
+        manifest.decode(blobs[keys[-1]], key=keys[-1])
+    except FrameCacheError as error:
+        raise Violation(f"the current description cannot be read: {error}") from error
+    document: dict[str, Any] = json.loads(blobs[keys[-1]])
+    require(document["version"] == versions[-1], f"{keys[-1]} holds another version")
+    return document
+
+
+def _right_frames(document: dict[str, Any] | None) -> Frames:
+    """What the frames of a description must be."""
+    if document is None:
+        return {}
+    quality = document["jpeg"]["quality"]
+    if not document["chunks"]:
+        return written(quality) if document["written_parts"] else {}
+    urls = tuple(chunk["url"] for chunk in document["chunks"])
+    return alone(urls, json.dumps(document["sampling"]), quality)
+
+
+def _described(document: dict[str, Any] | None, committed: AbstractSet[int]) -> AbstractSet[int]:
+    """The sequences that a description promises; of written frames, those there are."""
+    if document is None or not document["chunks"]:
+        return committed
+    last = document["chunks"][-1]
+    return frozenset(range(last["first_sequence"] + last["frame_count"]))
+
+
+def _committed(
+    blobs: Blobs, document: dict[str, Any] | None, right: Frames, damaged: AbstractSet[int]
+) -> AbstractSet[int]:
+    """The sequences in the index parts that count; each names the right frame, which is there."""
+    committed: set[int] = set()
+    for part, key in _parts(document):
+        if key not in blobs:
+            continue
+        rows = pq.read_table(io.BytesIO(blobs[key])).to_pylist()
+        sequences = [row["sequence"] for row in rows]
+        committed.update(sequences)
+        if part is not None:
+            first, count = part["first_sequence"], part["frame_count"]
+            require(
+                sequences == list(range(first, first + count)),
+                f"{key} names {sequences} instead of {count} frames from {first}",
+            )
+        for row in rows:
+            if row["sequence"] not in damaged:
+                _require_stored(blobs, key, row, right)
+    return committed
+
+
+def _parts(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | None, str]]:
+    """The keys of the index files that count, with the chunk that each commits."""
+    if document is None:
+        return []
+    folder = f"{PREFIX}index/{document['epoch']}/"
+    names = [(chunk, f"{chunk['chunk_id']:06d}") for chunk in document["chunks"]]
+    names += [(None, name) for name in document["written_parts"]]
+    generations = document["generations"]
+    files = [(chunk, f"{folder}{name}-{generations.get(name, 0)}.parquet") for chunk, name in names]
+    if compaction := document["compaction"]:
+        files.append((None, f"{folder}timeline-{compaction['number']}.parquet"))
+    return files
+
+
+def _require_stored(blobs: Blobs, key: str, row: dict[str, Any], right: Frames) -> None:
+    where = f"frame {row['sequence']}, committed by {key},"
+    require(row["status"] == "ok", f"{where} is {row['status']}")
+    stored = blobs.get(row["key"])
+    require(stored is not None, f"{where} is not stored")
+    assert stored is not None
+    require(len(stored) == row["size"], f"{where} has another length")
+    require(google_crc32c.value(stored) == row["crc32c"], f"{where} has another CRC")
+    require(stored == right.get(row["sequence"]), f"{where} is not the one described")
+
+
+def _readable(store: Store, right: Frames) -> tuple[AbstractSet[int], AbstractSet[int]]:
+    """The sequences that a new client reads, and those at which it raises a typed error."""
+    timeline = Timeline(store, TIMELINE)
+    frames: set[int] = set()
+    refused: set[int] = set()
+    for sequence in timeline.index.sequence.tolist():
+        try:
+            data = timeline.jpeg(sequence)
+        except FrameCacheError:
+            refused.add(sequence)
+            continue
+        require(data == right.get(sequence), f"frame {sequence} is read as another picture")
+        frames.add(sequence)
+    return frames, refused

@@ -1,0 +1,230 @@
+"""What programs do to a timeline, and what may be seen of it wherever they die."""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from invariants import PREFIX, TIMELINE, Blobs, Look, contents, look, pictures, require
+
+import media
+from framecache import Timeline
+from framecache.store import Store
+
+FIRST: Final = frozenset({0, 1})
+SECOND: Final = frozenset({2, 3, 4})
+THIRD: Final = frozenset({5})
+"""The sequences of each of `chunks`."""
+
+BOTH: Final = FIRST | SECOND
+_NEIGHBOUR: Final = "neighbour"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that a program does, and what may be seen of it, whenever it dies."""
+
+    name: str
+    run: Callable[[Store], object]
+    prepare: Callable[[Store], object] = lambda _store: None
+    """Leads to the state in which it begins."""
+    before: AbstractSet[int] = frozenset()
+    """Sequences that can be read when it begins."""
+    after: AbstractSet[int] = frozenset()
+    """Sequences that can be read when it is done."""
+    together: tuple[AbstractSet[int], ...] = ()
+    """Which of them come at once, as those of a chunk do."""
+    starts_anew: bool = False
+    """Whether it replaces what could be read before, by a new epoch."""
+    settings: tuple[int | None, int] = (None, 85)
+    """When it is done: which n-th frames are sampled, None for all, and their JPEG quality."""
+    leaves_nothing: bool = False
+    """Whether every blob of the timeline is gone when it is done."""
+    is_of_written_frames: bool = False
+    """Whether the frames are those a program holds."""
+
+    def refill(self, store: Store) -> AbstractSet[int]:
+        """Fill the timeline once it is cleared; returns the sequences it must have then."""
+        if self.is_of_written_frames:
+            Timeline(store, TIMELINE).write(pictures(range(4)), workers=1)
+            return frozenset(range(4))
+        Timeline(store, TIMELINE).extract(chunks(3), workers=1)
+        return BOTH | THIRD
+
+
+def chunks(count: int) -> list[str]:
+    """The first of three clips, of 2, 3 and 1 frames, in which every frame is another picture."""
+    made = [media.made(f"proof-{number}.mp4", _maker(number)) for number in range(count)]
+    return [str(path) for path in made]
+
+
+def _maker(number: int) -> Callable[[Path], Path]:
+    sequences = (FIRST, SECOND, THIRD)[number]
+    brightness = f"20+30*(N+{min(sequences)})+X"
+    source = f"color=size=32x32:rate=25,geq=lum='{brightness}':cb=128:cr=128"
+    return lambda path: media.make_clip(path, source=source, frames=len(sequences))
+
+
+def extract(store: Store) -> object:
+    """Extract the first two chunks."""
+    return Timeline(store, TIMELINE).extract(chunks(2), workers=1)
+
+
+def _append(store: Store) -> object:
+    return Timeline(store, TIMELINE).append(chunks(3)[2], workers=1)
+
+
+def _write(sequences: range) -> Callable[[Store], object]:
+    return lambda store: Timeline(store, TIMELINE).write(pictures(sequences), workers=1)
+
+
+def _clear(store: Store) -> object:
+    return Timeline(store, TIMELINE).clear()
+
+
+def _rebuild(store: Store) -> object:
+    return Timeline(store, TIMELINE).rebuild(every=2, quality=60, workers=1)
+
+
+def _delete(store: Store) -> object:
+    return Timeline(store, TIMELINE).delete()
+
+
+def _leave_other_frames(store: Store) -> None:
+    """Do what a program does that dies in a clear, before it swept."""
+    Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
+    left = contents(store)
+    _clear(store)
+    for key, body in left.items():
+        store.put(key, body)
+
+
+OPERATIONS: Final = (
+    Operation("extract", extract, after=BOTH, together=(FIRST, SECOND)),
+    Operation(
+        "extract over leftovers",
+        extract,
+        _leave_other_frames,
+        after=BOTH,
+        together=(FIRST, SECOND),
+    ),
+    Operation("append", _append, extract, before=BOTH, after=BOTH | THIRD, together=(THIRD,)),
+    Operation(
+        "write",
+        _write(range(3)),
+        after=frozenset(range(3)),
+        together=(frozenset(range(3)),),
+        is_of_written_frames=True,
+    ),
+    Operation(
+        "write more",
+        _write(range(2, 6)),
+        _write(range(3)),
+        before=frozenset(range(3)),
+        after=frozenset(range(6)),
+        together=(frozenset(range(3, 6)),),
+        is_of_written_frames=True,
+    ),
+    Operation("clear", _clear, extract, before=BOTH, starts_anew=True),
+    Operation(
+        "rebuild",
+        _rebuild,
+        extract,
+        before=BOTH,
+        after=frozenset({0, 1, 2}),
+        together=(frozenset({0}), frozenset({1, 2})),
+        starts_anew=True,
+        settings=(2, 60),
+    ),
+    Operation("delete", _delete, extract, before=BOTH, starts_anew=True, leaves_nothing=True),
+)
+
+
+def prepare(operation: Operation, store: Store) -> None:
+    """Lead to the state in which an operation begins, with overlays and another timeline."""
+    operation.prepare(store)
+    overlay = np.full((4, 4, 3), 9, np.uint8)
+    Timeline(store, TIMELINE).overlays(job_id="job", stage="edges").save(1, {"edges": overlay})
+    Timeline(store, _NEIGHBOUR).write(pictures(range(2)), workers=1)
+
+
+def untouchable(operation: Operation, blobs: Blobs) -> Blobs:
+    """Of the blobs from before an operation, those that it must leave alone."""
+    return {
+        key: body
+        for key, body in blobs.items()
+        if not key.startswith(PREFIX)
+        or (key.startswith(f"{PREFIX}overlays/") and not operation.leaves_nothing)
+    }
+
+
+def check_during(operation: Operation, store: Store, before: Blobs) -> Look:
+    """Look at a timeline to which an operation is or was being done, wherever it died.
+
+    Raises:
+        Violation: this must not be seen.
+    """
+    seen = look(store, kept=untouchable(operation, before))
+    if operation.starts_anew and _epoch(seen.document) in _epochs(before):
+        require(seen.frames == operation.before, f"of the old epoch {sorted(seen.frames)} is left")
+        return seen
+    kept = frozenset() if operation.starts_anew else operation.before
+    new = seen.frames - kept
+    require(kept <= seen.frames, f"frames {sorted(kept - seen.frames)} are lost")
+    require(seen.frames <= kept | operation.after, f"frames {sorted(new)} came from nowhere")
+    for group in operation.together:
+        require(group <= new or not group & new, f"of {sorted(group)}, only {sorted(new)} came")
+    return seen
+
+
+def check_done(operation: Operation, store: Store, before: Blobs) -> None:
+    """Look at a timeline to which an operation was done, says the program that did it.
+
+    Raises:
+        Violation: it was not, or not as it must be.
+    """
+    if operation.leaves_nothing:
+        left = [key for key in contents(store) if key.startswith(PREFIX)]
+        require(not left, f"{left} is left behind")
+    seen = check_during(operation, store, before)
+    require(seen.frames == operation.after, f"{operation.name} is done with {sorted(seen.frames)}")
+    require(seen.is_complete == bool(operation.after), "what is done is not complete")
+    if seen.document is not None:
+        described = (seen.document["sampling"].get("n"), seen.document["jpeg"]["quality"])
+        is_right = not operation.after or described == operation.settings
+        require(is_right, f"it is described with {described}")
+    if operation.starts_anew:
+        require(_epoch(seen.document) not in _epochs(before), "the old epoch goes on")
+
+
+def check_that_it_can_go_on(operation: Operation, store: Store, before: Blobs) -> None:
+    """Clear the timeline and fill it again, as if nothing had been.
+
+    Raises:
+        Violation: something that was left behind hinders.
+    """
+    kept = untouchable(operation, before)
+    _clear(store)
+    left = [
+        key
+        for key in contents(store)
+        if key.startswith(tuple(f"{PREFIX}{folder}/" for folder in ("frames", "index", "claims")))
+    ]
+    require(not left, f"a clear leaves {left} behind")
+    require(not look(store, kept=kept).frames, "frames can be read after a clear")
+    expected = operation.refill(store)
+    seen = look(store, kept=kept)
+    require(seen.frames == expected, f"filling again gives {sorted(seen.frames)}")
+    require(seen.is_complete, "filling again does not complete the timeline")
+
+
+def _epoch(document: dict[str, Any] | None) -> str | None:
+    return None if document is None else str(document["epoch"])
+
+
+def _epochs(blobs: Blobs) -> set[str]:
+    """Those of the index parts that there are."""
+    folder = f"{PREFIX}index/"
+    return {key.split("/")[4] for key in blobs if key.startswith(folder)}

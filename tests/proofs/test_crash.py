@@ -1,0 +1,106 @@
+"""A program dies, or loses an answer, at every request of everything it does to a timeline.
+
+Then a client that knows nothing yet looks, the program is started again, and the timeline is
+cleared and filled once more. The long form lets the second run go wrong at every request, too.
+"""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from invariants import Blobs, Violation, contents, restore
+from operations import (
+    OPERATIONS,
+    Operation,
+    check_done,
+    check_during,
+    check_that_it_can_go_on,
+    prepare,
+)
+from processes import Point, points, process, run, run_until
+
+from framecache.store import Store, open_store
+from proving import Proof
+
+
+class Matrix:
+    """One operation, its points, and the states of the store they led to."""
+
+    def __init__(self, operation: Operation, store: Store) -> None:
+        self.operation = operation
+        self._store = store
+        self._begin({})
+        with process("earlier"):
+            prepare(operation, store)
+        self.before = contents(store)
+        self._sound: set[frozenset[tuple[str, bytes]]] = set()
+
+    @property
+    def states(self) -> int:
+        """How many different states the store was left in."""
+        return len(self._sound)
+
+    def points_of(self, name: str, blobs: Blobs) -> list[Point]:
+        """Where the operation can go wrong that begins with these blobs."""
+        self._begin(blobs)
+        found = points(name, self.operation.run, self._store)
+        check_done(self.operation, self._store, self.before)
+        return found
+
+    def leave(self, name: str, blobs: Blobs, point: Point) -> Blobs | None:
+        """What the operation leaves behind that goes wrong; None when that is nothing new."""
+        self._begin(blobs)
+        is_done = run_until(point, name, self.operation.run, self._store)
+        left = contents(self._store)
+        state = frozenset(left.items())
+        if is_done:
+            check_done(self.operation, self._store, self.before)
+        if state in self._sound:
+            return None
+        check_during(self.operation, self._store, self.before)
+        self._go_on(left)
+        self._sound.add(state)
+        return left
+
+    def _go_on(self, blobs: Blobs) -> None:
+        self._begin(blobs)
+        run("restarted", self.operation.run, self._store)
+        check_done(self.operation, self._store, self.before)
+        with process("last"):
+            check_that_it_can_go_on(self.operation, self._store, self.before)
+
+    def _begin(self, blobs: Blobs) -> None:
+        restore(self._store, blobs)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+    yield store
+    restore(store, {})
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_crash(operation: Operation, store: Store, proof: Proof) -> None:
+    matrix = Matrix(operation, store)
+    tried = pairs = 0
+    firsts = matrix.points_of("first", matrix.before)
+    for first in firsts:
+        tried += 1
+        left = _leave(matrix, "first", matrix.before, first)
+        if left is None or not proof.is_long:
+            continue
+        for second in matrix.points_of("second", left):
+            pairs += 1
+            _leave(matrix, "second", left, second, after=first)
+    proof.found(points=tried, pairs=pairs, states=matrix.states)
+
+
+def _leave(
+    matrix: Matrix, name: str, blobs: Blobs, point: Point, *, after: Point | None = None
+) -> Blobs | None:
+    try:
+        return matrix.leave(name, blobs, point)
+    except Violation as violation:
+        violation.add_note(f"{matrix.operation.name}: {point}, after {after}")
+        raise
