@@ -87,7 +87,9 @@ def run(name: str, work: Work, store: Store) -> None:
     try:
         with process(name):
             work(_Endless(store))
-    except FrameCacheError as error:
+    except Violation:
+        raise
+    except Exception as error:
         raise Violation(f"{name} fails: {type(error).__name__}: {error}") from error
 
 
@@ -134,10 +136,14 @@ def _run_with_fault(point: Point, fault: Fault, name: str, work: Work, store: St
     try:
         with process(name):
             work(_Endless(FaultyStore(store, schedule)))
+        is_done = True
     except FrameCacheError:
-        return False
-    finally:
-        met = next(numbers)
-        if met <= point.at:
-            raise Violation(f"{name} ends after {met - 1} requests, before {point}")
-    return True
+        is_done = False
+    except Violation:
+        raise
+    except Exception as error:
+        raise Violation(f"{name} raises {type(error).__name__} at {point}") from error
+    met = next(numbers) - 1
+    if met < point.at:
+        raise Violation(f"{name} ends after {met} requests, before {point}")
+    return is_done

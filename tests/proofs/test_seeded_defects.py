@@ -1,0 +1,440 @@
+"""Defects put into the protocol on purpose, to see that the proofs would find them.
+
+Each is a substitution that lasts for one check. The same check must pass on framecache as it is,
+and must meet a violation where the defect is.
+"""
+
+import re
+import sys
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from types import TracebackType
+from typing import Final
+
+import pytest
+from invariants import PREFIX, TIMELINE, Violation, look, pictures, require, restore
+from operations import BOTH, OPERATIONS, chunks
+from processes import process
+from test_crash import Matrix
+
+from framecache import Cleared, ExtractReport, Timeline, keys, sweep
+from framecache.claims import Claims
+from framecache.index import (
+    Snapshot,
+    advance,
+    committed_parts,
+    create_once,
+    current_description,
+    ensure_current,
+    load,
+)
+from framecache.ingest.encode import EncodedFrame
+from framecache.ingest.frame_writer import FrameWriter, Slot
+from framecache.ingest.sharing import ChunkQueue
+from framecache.manifest import ChunkEntry, Description, new_write_id
+from framecache.reader import FrameSource
+from framecache.store import BlobExists, Store, open_store
+from framecache.testing import Action, Crash, HookedStore
+from proving import Proof
+
+Check = Callable[[Store], object]
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something wrong, and what finds it."""
+
+    name: str
+    put_in: Callable[[pytest.MonkeyPatch], object]
+    check: Check
+    found_by: str
+    """What the violation says: a pattern."""
+
+
+# The checks
+
+
+@cache
+def every_crash_of(name: str) -> Check:
+    """The short crash proof of an operation."""
+
+    def check(store: Store) -> None:
+        matrix = Matrix(next(one for one in OPERATIONS if one.name == name), store)
+        for point in matrix.points_of("first", matrix.before):
+            matrix.leave("first", matrix.before, point)
+
+    return check
+
+
+def sleeping(
+    store: Store, actions: set[Action], within: str, meanwhile: Callable[[], object]
+) -> Store:
+    """A store of a program that sleeps before one request, while another does something."""
+    left = [meanwhile]
+
+    def before(action: Action, key: str) -> None:
+        if action in actions and within in key and left:
+            with process("other"):
+                left.pop()()
+
+    return HookedStore(store, before=before)
+
+
+def extract(store: Store, *, quality: int = 85) -> ExtractReport:
+    return Timeline(store, TIMELINE).extract(chunks(2), quality=quality, workers=1)
+
+
+def one_of_two_commits_a_chunk(store: Store) -> None:
+    """A program is taken for dead as it commits; another extracts everything in its place."""
+    reports: list[ExtractReport] = []
+    slow = sleeping(store, {"create"}, "/index/", lambda: reports.append(extract(store)))
+    with process("first"):
+        reports.append(extract(slow))
+    committed = [report.chunks_extracted for report in reports]
+    require(sum(committed) == 2, f"of 2 chunks, two programs say they committed {committed}")
+
+
+def damaged_frames_are_refused(store: Store) -> None:
+    extract(store)
+    frames = [f"{PREFIX}frames/{sequence}.jpg" for sequence in range(4)]
+    flipped = bytearray(store.get(frames[0]))
+    flipped[len(flipped) // 2] ^= 1
+    store.put(frames[0], bytes(flipped))
+    store.put(frames[1], store.get(frames[1])[:-2])
+    store.put(frames[2], store.get(frames[3]))
+    damaged = frozenset(range(3))
+    require(look(store, damaged=damaged).refused == damaged, "a damaged frame is given")
+
+
+def nothing_is_committed_into_a_later_timeline(store: Store) -> None:
+    """A program sleeps as it commits; the timeline is deleted, and begun anew by one that dies."""
+
+    def begin_anew() -> None:
+        Timeline(store, TIMELINE).delete()
+
+        def die_before_a_frame(action: Action, _key: str) -> None:
+            if action == "put":
+                raise Crash
+
+        with pytest.raises(Crash):
+            extract(HookedStore(store, before=die_before_a_frame))
+
+    with process("first"), suppress(Cleared):
+        extract(sleeping(store, {"create"}, "/index/", begin_anew), quality=60)
+    look(store)
+
+
+def frames_of_a_later_epoch_stay(store: Store) -> None:
+    """A program sleeps between two chunks while another rebuilds the timeline."""
+
+    def rebuild() -> None:
+        Timeline(store, TIMELINE).rebuild(quality=60, workers=1)
+
+    with process("first"), suppress(Cleared):
+        extract(sleeping(store, {"create"}, "/000001-", rebuild))
+    seen = look(store)
+    require(seen.frames == BOTH and seen.is_complete, "the rebuilt timeline is not complete")
+
+
+def what_two_programs_wrote_is_there(store: Store) -> None:
+    """A program sleeps as it describes what it wrote, while another writes."""
+
+    def write(target: Store, sequences: range) -> None:
+        Timeline(target, TIMELINE).write(pictures(sequences), workers=1)
+
+    slow = sleeping(
+        store,
+        {"create", "put"},
+        keys.description(TIMELINE, 2),
+        lambda: write(store, range(3, 6)),
+    )
+    with process("first"):
+        write(slow, range(3))
+    seen = look(store)
+    require(seen.frames == frozenset(range(6)), f"of 6 written frames, {sorted(seen.frames)} stay")
+
+
+# The defects
+
+
+def everywhere(
+    patch: pytest.MonkeyPatch,
+    original: Callable[..., object],
+    substitute: Callable[..., object],
+) -> None:
+    """Put a function in the place of another, in every module that uses it."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("framecache")]
+    users = [module for module in modules if vars(module).get(original.__name__) is original]
+    assert users
+    for module in users:
+        patch.setattr(module, original.__name__, substitute)
+
+
+def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
+    begin, end = FrameWriter.__init__, FrameWriter.__exit__
+    unstored: list[Callable[[], None]] = []
+
+    def begin_hasty(
+        self: FrameWriter,
+        store: Store,
+        store_frame: Callable[[Slot, EncodedFrame], None],
+        *,
+        workers: int,
+    ) -> None:
+        def store_later(slot: Slot, encoded: EncodedFrame) -> None:
+            unstored.append(partial(store_frame, slot, encoded))
+
+        begin(self, store, store_later, workers=workers)
+
+    def end_late(
+        self: FrameWriter,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        end(self, kind, error, traceback)
+        while unstored:
+            unstored.pop(0)()
+
+    patch.setattr(FrameWriter, "__init__", begin_hasty)
+    patch.setattr(FrameWriter, "__exit__", end_late)
+
+
+def have_no_write_id(patch: pytest.MonkeyPatch) -> None:
+    everywhere(patch, new_write_id, lambda: "")
+
+
+def skip_the_crc(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(FrameSource, "_difference", lambda *_: "")
+
+
+def take_a_claim_for_a_part(patch: pytest.MonkeyPatch) -> None:
+    pass_over_committed = ChunkQueue._pass_over_committed  # noqa: SLF001 -- the place of the defect
+
+    def pass_over_claimed(self: ChunkQueue, entries: Sequence[ChunkEntry]) -> None:
+        pass_over_committed(self, entries)
+        prefix = keys.claims_prefix(TIMELINE, self._description.epoch)
+        claimed = {keys.parse_claim(blob.key) for blob in self._store.list(prefix)}
+        parts = {claim[0] for claim in claimed if claim is not None}
+        for entry in [entry for entry in self._pending if entry.part in parts]:
+            self._pass_over(entry)
+
+    patch.setattr(ChunkQueue, "_pass_over_committed", pass_over_claimed)
+
+
+def never_take_a_claim_over(patch: pytest.MonkeyPatch) -> None:
+    take = Claims.take
+    patch.setattr(Claims, "take", lambda self, part: part not in self._seen and take(self, part))
+    patch.setattr("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0)
+
+
+def keep_the_epoch(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("framecache.manifest._epoch_after", lambda _epoch: "000000-00000000")
+
+
+def count_epochs(patch: pytest.MonkeyPatch) -> None:
+    def following(epoch: str | None) -> str:
+        return f"{int(epoch) + 1 if epoch else 0:06d}"
+
+    patch.setattr("framecache.manifest._epoch_after", following)
+
+
+def sweep_before_describing(patch: pytest.MonkeyPatch) -> None:
+    clear = sweep.clear
+
+    def sweep_first(store: Store, timeline_id: str) -> sweep.Removal:
+        store.delete([blob.key for blob in store.list(keys.frames_prefix(timeline_id))])
+        return clear(store, timeline_id)
+
+    patch.setattr(sweep, "clear", sweep_first)
+
+
+def believe_that_another_was_first(patch: pytest.MonkeyPatch) -> None:
+    def create(store: Store, key: str, body: bytes) -> bytes:
+        try:
+            store.create(key, body)
+        except BlobExists:
+            return b""
+        return body
+
+    everywhere(patch, create_once, create)
+
+
+def believe_that_what_exists_is_ones_own(patch: pytest.MonkeyPatch) -> None:
+    def create(store: Store, key: str, body: bytes) -> bytes:
+        with suppress(BlobExists):
+            store.create(key, body)
+        return body
+
+    everywhere(patch, create_once, create)
+
+
+def never_look_at_the_epoch_again(patch: pytest.MonkeyPatch) -> None:
+    everywhere(patch, ensure_current, lambda _store, _description: None)
+
+
+def take_any_frame_for_all(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Snapshot, "is_complete", property(lambda self: self.exists))
+
+
+def take_listed_frames_for_a_part(patch: pytest.MonkeyPatch) -> None:
+    def listed_parts(store: Store, description: Description, parts: Iterable[str]) -> set[str]:
+        listed = {blob.key for blob in store.list(keys.frames_prefix(TIMELINE))}
+        wanted = set(parts)
+        return {
+            entry.part
+            for entry in description.chunks
+            if entry.part in wanted
+            and listed.issuperset(
+                keys.frame(TIMELINE, sequence)
+                for sequence in range(entry.first_sequence, entry.stop_sequence)
+            )
+        }
+
+    everywhere(patch, committed_parts, listed_parts)
+
+
+def update_the_description_in_place(patch: pytest.MonkeyPatch) -> None:
+    def update(
+        store: Store, timeline_id: str, change: Callable[[Description | None], Description]
+    ) -> Description:
+        current = current_description(store, timeline_id)
+        following = change(current)
+        if following is not current:
+            store.put(keys.description(timeline_id, following.version), following.encode())
+        return following
+
+    everywhere(patch, advance, update)
+
+
+def believe_that_a_compaction_holds_everything(patch: pytest.MonkeyPatch) -> None:
+    def load_compaction(store: Store, description: Description) -> Snapshot:
+        compaction = description.compaction
+        if compaction is not None:
+            compaction = replace(compaction, parts=description.parts)
+        return load(store, replace(description, compaction=compaction))
+
+    everywhere(patch, load, load_compaction)
+
+
+DEFECTS: Final = (
+    Defect(
+        "an index part is committed before its frames are acknowledged",
+        commit_before_frames_are_acknowledged,
+        every_crash_of("extract"),
+        "is not stored",
+    ),
+    Defect(
+        "bodies hold no write id",
+        have_no_write_id,
+        one_of_two_commits_a_chunk,
+        "say they committed",
+    ),
+    Defect(
+        "a reader skips length and CRC",
+        skip_the_crc,
+        damaged_frames_are_refused,
+        "is read as another picture",
+    ),
+    Defect(
+        "a claim is taken for a part",
+        take_a_claim_for_a_part,
+        every_crash_of("extract"),
+        "extract is done with",
+    ),
+    Defect(
+        "the claim of a program that died is never taken over",
+        never_take_a_claim_over,
+        every_crash_of("extract"),
+        "no end after",
+    ),
+    Defect(
+        "a clear goes on with the epoch, and its part names",
+        keep_the_epoch,
+        every_crash_of("clear"),
+        "clear is done with",
+    ),
+    Defect(
+        "epochs are counted, not random",
+        count_epochs,
+        nothing_is_committed_into_a_later_timeline,
+        "is not stored",
+    ),
+    Defect(
+        "a clear sweeps before it describes",
+        sweep_before_describing,
+        every_crash_of("clear"),
+        "is not stored",
+    ),
+    Defect(
+        "what exists is believed to be another's, unread",
+        believe_that_another_was_first,
+        every_crash_of("extract"),
+        "BlobMissing",
+    ),
+    Defect(
+        "what exists is believed to be one's own, unread",
+        believe_that_what_exists_is_ones_own,
+        one_of_two_commits_a_chunk,
+        "say they committed",
+    ),
+    Defect(
+        "who slept does not look at the epoch again",
+        never_look_at_the_epoch_again,
+        frames_of_a_later_epoch_stay,
+        "has another",
+    ),
+    Defect(
+        "a timeline with any frame is complete",
+        take_any_frame_for_all,
+        every_crash_of("extract"),
+        "complete is True",
+    ),
+    Defect(
+        "a chunk whose frames are listed is cached",
+        take_listed_frames_for_a_part,
+        every_crash_of("extract"),
+        "extract is done with",
+    ),
+    Defect(
+        "the description is updated in place",
+        update_the_description_in_place,
+        what_two_programs_wrote_is_there,
+        "of 6 written frames",
+    ),
+    Defect(
+        "a compaction is believed to hold parts that came later",
+        believe_that_a_compaction_holds_everything,
+        every_crash_of("append"),
+        "are visible",
+    ),
+)
+
+
+def test_every_seeded_defect_is_caught(proof: Proof) -> None:
+    for check in {defect.check for defect in DEFECTS}:
+        assert _violation(check) == ""
+    caught = 0
+    for defect in DEFECTS:
+        with pytest.MonkeyPatch.context() as patch:
+            defect.put_in(patch)
+            violation = _violation(defect.check)
+        # Another violation may come of a mistake in the substitution.
+        assert re.search(defect.found_by, violation), f"{defect.name}: {violation or 'not caught'}"
+        caught += 1
+    proof.found(defects=len(DEFECTS), caught=caught)
+
+
+def _violation(check: Check) -> str:
+    """What a check says against an empty store's timeline; nothing when all is well."""
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+    try:
+        check(store)
+    except Violation as violation:
+        return str(violation)
+    finally:
+        restore(store, {})
+    return ""
