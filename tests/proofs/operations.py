@@ -40,6 +40,8 @@ class Operation:
     """Whether it replaces what could be read before, by a new epoch."""
     settings: tuple[int | None, int] = (None, 85)
     """When it is done: which n-th frames are sampled, None for all, and their JPEG quality."""
+    is_slow: bool = False
+    """Whether its claims would become stale if they were not renewed."""
     leaves_nothing: bool = False
     """Whether every blob of the timeline is gone when it is done."""
     is_of_written_frames: bool = False
@@ -103,6 +105,7 @@ def _leave_other_frames(store: Store) -> None:
 
 OPERATIONS: Final = (
     Operation("extract", extract, after=BOTH, together=(FIRST, SECOND)),
+    Operation("extract slowly", extract, after=BOTH, together=(FIRST, SECOND), is_slow=True),
     Operation(
         "extract over leftovers",
         extract,

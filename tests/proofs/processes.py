@@ -1,8 +1,8 @@
 """Processes that do something to a store and may die, or lose an answer, at any request of it.
 
 What they do follows from the store alone: they draw their random names from their own name, and
-find that whatever others claimed is stale. So a state of the store that came up before need not
-be tried again.
+time goes by as often as they look at a clock. So a state of the store that came up before need
+not be tried again.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from framecache.testing import (
 from framecache.testing.wrapping import Result
 
 _MOST_REQUESTS: Final = 500
-_LONG_SECONDS: Final = 3600.0
+_STALE_AFTER_SECONDS: Final = 3600.0
 
 Work = Callable[[Store], object]
 
@@ -58,63 +58,73 @@ class _Endless(WrappingStore):
         return super().perform(action, key, operation)
 
 
-@contextmanager
-def process(name: str) -> Iterator[None]:
-    """Within, the process of this name runs, long after every other one died."""
-    numbers, clock = count(), count()
+@dataclass(frozen=True)
+class Process:
+    """One of them."""
 
-    def token_hex(size_bytes: int) -> str:
-        digest = hashlib.sha256(f"{name} {next(numbers)}".encode()).hexdigest()
-        return digest[: 2 * size_bytes]
+    name: str
+    looks_until_stale: int = 10
+    """How often it looks at a clock while a claim becomes stale. If once, its own claims do, too,
+    and it has to show that it lives."""
 
-    def monotonic() -> float:
-        return 2 * _LONG_SECONDS * next(clock)
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within, everything that is done is done by this process."""
+        numbers, looks = count(), count()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("framecache.manifest.secrets", SimpleNamespace(token_hex=token_hex))
-        # It gives no sign of life, whose number would depend on how fast it runs.
-        patch.setattr("framecache.claims.STALE_AFTER_SECONDS", _LONG_SECONDS)
-        patch.setattr("framecache.claims.time", SimpleNamespace(monotonic=monotonic))
-        yield
+        def token_hex(size_bytes: int) -> str:
+            digest = hashlib.sha256(f"{self.name} {next(numbers)}".encode()).hexdigest()
+            return digest[: 2 * size_bytes]
+
+        def monotonic() -> float:
+            return next(looks) * _STALE_AFTER_SECONDS / self.looks_until_stale
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("framecache.manifest.secrets", SimpleNamespace(token_hex=token_hex))
+            patch.setattr("framecache.claims.time", SimpleNamespace(monotonic=monotonic))
+            # So long that its heart does not beat: how often would depend on how fast it runs.
+            patch.setattr("framecache.claims.STALE_AFTER_SECONDS", _STALE_AFTER_SECONDS)
+            patch.setattr("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0)
+            yield
 
 
-def run(name: str, work: Work, store: Store) -> None:
+def run(process: Process, work: Work, store: Store) -> None:
     """Do something where nothing goes wrong.
 
     Raises:
         Violation: it fails, or does not come to an end.
     """
     try:
-        with process(name):
+        with process.running():
             work(_Endless(store))
     except Violation:
         raise
     except Exception as error:
-        raise Violation(f"{name} fails: {type(error).__name__}: {error}") from error
+        raise Violation(f"{process.name} fails: {type(error).__name__}: {error}") from error
 
 
-def run_until(point: Point, name: str, work: Work, store: Store) -> bool:
+def run_until(point: Point, process: Process, work: Work, store: Store) -> bool:
     """Do something that goes wrong at a point; returns whether the process says it is done.
 
     Raises:
         Violation: it never came to the point, or survived it with an error of no known type.
     """
     if isinstance(point.how, Fault):
-        return _run_with_fault(point, point.how, name, work, store)
+        return _run_with_fault(point, point.how, process, work, store)
     crashing = CrashingStore(store, at=point.at, when=point.how)
     try:
-        with process(name):
+        with process.running():
             work(crashing)
     except Crash:
         return False
-    raise Violation(f"{name} goes on after it died at request {point.at}")
+    raise Violation(f"{process.name} goes on after it died at request {point.at}")
 
 
-def points(name: str, work: Work, store: Store) -> list[Point]:
+def points(process: Process, work: Work, store: Store) -> list[Point]:
     """Every way in which something can go wrong; does it, without anything going wrong."""
     actions: list[Action] = []
     crashing = CrashingStore(store, at=None)
-    with process(name):
+    with process.running():
         work(FaultyStore(crashing, lambda action, _key: actions.append(action)))
     crashes = [
         Point(at, when) for at in range(1, crashing.requests + 1) for when in ("before", "after")
@@ -127,14 +137,14 @@ def points(name: str, work: Work, store: Store) -> list[Point]:
     return [*crashes, *faults]
 
 
-def _run_with_fault(point: Point, fault: Fault, name: str, work: Work, store: Store) -> bool:
+def _run_with_fault(point: Point, fault: Fault, process: Process, work: Work, store: Store) -> bool:
     numbers = count(1)
 
     def schedule(_action: Action, _key: str) -> Fault | None:
         return fault if next(numbers) == point.at else None
 
     try:
-        with process(name):
+        with process.running():
             work(_Endless(FaultyStore(store, schedule)))
         is_done = True
     except FrameCacheError:
@@ -142,8 +152,8 @@ def _run_with_fault(point: Point, fault: Fault, name: str, work: Work, store: St
     except Violation:
         raise
     except Exception as error:
-        raise Violation(f"{name} raises {type(error).__name__} at {point}") from error
+        raise Violation(f"{process.name} raises {type(error).__name__} at {point}") from error
     met = next(numbers) - 1
     if met < point.at:
-        raise Violation(f"{name} ends after {met} requests, before {point}")
+        raise Violation(f"{process.name} ends after {met} requests, before {point}")
     return is_done

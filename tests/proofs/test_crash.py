@@ -4,21 +4,26 @@ Then a client that knows nothing yet looks, the program is started again, and th
 cleared and filled once more. The long form lets the second run go wrong at every request, too.
 """
 
+import io
 import uuid
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
-from invariants import Blobs, Violation, contents, restore
+from invariants import Blobs, Violation, alone, contents, restore
 from operations import (
     OPERATIONS,
     Operation,
     check_done,
     check_during,
     check_that_it_can_go_on,
+    chunks,
     prepare,
 )
-from processes import Point, points, process, run, run_until
+from PIL import Image as Pillow
+from processes import Point, Process, points, run, run_until
 
+import media
 from framecache.store import Store, open_store
 from proving import Proof
 
@@ -30,7 +35,7 @@ class Matrix:
         self.operation = operation
         self._store = store
         self._begin({})
-        with process("earlier"):
+        with Process("earlier").running():
             prepare(operation, store)
         self.before = contents(store)
         self._sound: set[frozenset[tuple[str, bytes]]] = set()
@@ -43,14 +48,14 @@ class Matrix:
     def points_of(self, name: str, blobs: Blobs) -> list[Point]:
         """Where the operation can go wrong that begins with these blobs."""
         self._begin(blobs)
-        found = points(name, self.operation.run, self._store)
+        found = points(self._process(name), self.operation.run, self._store)
         check_done(self.operation, self._store, self.before)
         return found
 
     def leave(self, name: str, blobs: Blobs, point: Point) -> Blobs | None:
         """What the operation leaves behind that goes wrong; None when that is nothing new."""
         self._begin(blobs)
-        is_done = run_until(point, name, self.operation.run, self._store)
+        is_done = run_until(point, self._process(name), self.operation.run, self._store)
         left = contents(self._store)
         state = frozenset(left.items())
         if is_done:
@@ -64,10 +69,13 @@ class Matrix:
 
     def _go_on(self, blobs: Blobs) -> None:
         self._begin(blobs)
-        run("restarted", self.operation.run, self._store)
+        run(self._process("restarted"), self.operation.run, self._store)
         check_done(self.operation, self._store, self.before)
-        with process("last"):
+        with self._process("last").running():
             check_that_it_can_go_on(self.operation, self._store, self.before)
+
+    def _process(self, name: str) -> Process:
+        return Process(name, looks_until_stale=1) if self.operation.is_slow else Process(name)
 
     def _begin(self, blobs: Blobs) -> None:
         restore(self._store, blobs)
@@ -94,6 +102,21 @@ def test_crash(operation: Operation, store: Store, proof: Proof) -> None:
             pairs += 1
             _leave(matrix, "second", left, second, after=first)
     proof.found(points=tried, pairs=pairs, states=matrix.states)
+
+
+def test_a_lone_program_stores_what_ffmpeg_decodes() -> None:
+    urls = chunks(3)
+    raw = b"".join(
+        media.ffmpeg("-i", url, "-f", "rawvideo", "-pix_fmt", "gray", "-") for url in urls
+    )
+    decoded = np.frombuffer(raw, np.uint8).reshape(-1, 32, 32).astype(int)
+    stored = alone(tuple(urls), "{}", 85)
+    assert len(stored) == len(decoded)
+    for sequence, jpeg in stored.items():
+        with Pillow.open(io.BytesIO(jpeg)) as picture:
+            luma = np.asarray(picture.convert("L")).astype(int)
+        distances = np.abs(decoded - luma).mean(axis=(1, 2))
+        assert distances.argmin() == sequence
 
 
 def _leave(

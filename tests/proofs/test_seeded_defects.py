@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 from invariants import PREFIX, TIMELINE, Violation, look, pictures, require, restore
 from operations import BOTH, OPERATIONS, chunks
-from processes import process
+from processes import Process
 from test_crash import Matrix
 
 from framecache import Cleared, ExtractReport, Timeline, keys, sweep
@@ -77,7 +77,7 @@ def sleeping(
 
     def before(action: Action, key: str) -> None:
         if action in actions and within in key and left:
-            with process("other"):
+            with Process("other").running():
                 left.pop()()
 
     return HookedStore(store, before=before)
@@ -91,7 +91,7 @@ def one_of_two_commits_a_chunk(store: Store) -> None:
     """A program is taken for dead as it commits; another extracts everything in its place."""
     reports: list[ExtractReport] = []
     slow = sleeping(store, {"create"}, "/index/", lambda: reports.append(extract(store)))
-    with process("first"):
+    with Process("first").running():
         reports.append(extract(slow))
     committed = [report.chunks_extracted for report in reports]
     require(sum(committed) == 2, f"of 2 chunks, two programs say they committed {committed}")
@@ -122,7 +122,7 @@ def nothing_is_committed_into_a_later_timeline(store: Store) -> None:
         with pytest.raises(Crash):
             extract(HookedStore(store, before=die_before_a_frame))
 
-    with process("first"), suppress(Cleared):
+    with Process("first").running(), suppress(Cleared):
         extract(sleeping(store, {"create"}, "/index/", begin_anew), quality=60)
     look(store)
 
@@ -133,7 +133,7 @@ def frames_of_a_later_epoch_stay(store: Store) -> None:
     def rebuild() -> None:
         Timeline(store, TIMELINE).rebuild(quality=60, workers=1)
 
-    with process("first"), suppress(Cleared):
+    with Process("first").running(), suppress(Cleared):
         extract(sleeping(store, {"create"}, "/000001-", rebuild))
     seen = look(store)
     require(seen.frames == BOTH and seen.is_complete, "the rebuilt timeline is not complete")
@@ -151,7 +151,7 @@ def what_two_programs_wrote_is_there(store: Store) -> None:
         keys.description(TIMELINE, 2),
         lambda: write(store, range(3, 6)),
     )
-    with process("first"):
+    with Process("first").running():
         write(slow, range(3))
     seen = look(store)
     require(seen.frames == frozenset(range(6)), f"of 6 written frames, {sorted(seen.frames)} stay")
@@ -228,7 +228,6 @@ def take_a_claim_for_a_part(patch: pytest.MonkeyPatch) -> None:
 def never_take_a_claim_over(patch: pytest.MonkeyPatch) -> None:
     take = Claims.take
     patch.setattr(Claims, "take", lambda self, part: part not in self._seen and take(self, part))
-    patch.setattr("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0)
 
 
 def keep_the_epoch(patch: pytest.MonkeyPatch) -> None:
