@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,8 @@ import numpy as np
 from invariants import PREFIX, TIMELINE, Blobs, Look, contents, look, pictures, require
 
 import media
-from framecache import Timeline
+from framecache import CorruptFrame, Timeline, keys
+from framecache.index import Index, PartBuilder
 from framecache.store import Store
 
 FIRST: Final = frozenset({0, 1})
@@ -34,6 +35,8 @@ class Operation:
     """Sequences that can be read when it begins."""
     after: AbstractSet[int] = frozenset()
     """Sequences that can be read when it is done."""
+    damaged: AbstractSet[int] = frozenset()
+    """Sequences that are committed and, when it begins, cannot be read."""
     together: tuple[AbstractSet[int], ...] = ()
     """Which of them come at once, as those of a chunk do."""
     starts_anew: bool = False
@@ -94,6 +97,37 @@ def _delete(store: Store) -> object:
     return Timeline(store, TIMELINE).delete()
 
 
+def _repair(store: Store) -> None:
+    if not Timeline(store, TIMELINE).verify(repair=True, workers=1).ok:
+        raise CorruptFrame("not everything could be repaired")
+
+
+def _damage_frames(store: Store) -> None:
+    """Flip a bit of a frame, and lose another whose bytes no program can make again."""
+    extract(store)
+    flipped = bytearray(store.get(keys.frame(TIMELINE, 1)))
+    flipped[-9] ^= 1
+    store.put(keys.frame(TIMELINE, 1), bytes(flipped))
+    store.delete([keys.frame(TIMELINE, 3)])
+    for blob in list(store.list(keys.indexes_prefix(TIMELINE))):
+        index = Index.decode(store.get(blob.key), key=blob.key)
+        if (position := index.position(3)) is not None:
+            other = PartBuilder()
+            other.add(replace(index.row(position), crc32c=0))
+            store.put(blob.key, Index.merged([index, other.build()]).encode(b"{}"))
+
+
+def _lose_an_index_file(name: str) -> Callable[[Store], None]:
+    def lose(store: Store) -> None:
+        extract(store)
+        found = [blob.key for blob in store.list(keys.indexes_prefix(TIMELINE))]
+        lost = [key for key in found if key.endswith(name)]
+        assert len(lost) == 1
+        store.delete(lost)
+
+    return lose
+
+
 def _leave_other_frames(store: Store) -> None:
     """Do what a program does that dies in a clear, before it swept."""
     Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
@@ -142,6 +176,24 @@ OPERATIONS: Final = (
         settings=(2, 60),
     ),
     Operation("delete", _delete, extract, before=BOTH, starts_anew=True, leaves_nothing=True),
+    Operation(
+        "repair frames",
+        _repair,
+        _damage_frames,
+        before=BOTH - {1, 3},
+        after=BOTH,
+        damaged=frozenset({1, 3}),
+    ),
+    Operation(
+        "repair a part", _repair, _lose_an_index_file("/000000-0.parquet"), before=BOTH, after=BOTH
+    ),
+    Operation(
+        "repair the compaction",
+        _repair,
+        _lose_an_index_file("/timeline-2.parquet"),
+        before=BOTH,
+        after=BOTH,
+    ),
 )
 
 
@@ -169,7 +221,7 @@ def check_during(operation: Operation, store: Store, before: Blobs) -> Look:
     Raises:
         Violation: this must not be seen.
     """
-    seen = look(store, kept=untouchable(operation, before))
+    seen = look(store, kept=untouchable(operation, before), damaged=operation.damaged)
     if operation.starts_anew and _epoch(seen.document) in _epochs(before):
         require(seen.frames == operation.before, f"of the old epoch {sorted(seen.frames)} is left")
         return seen
@@ -194,6 +246,8 @@ def check_done(operation: Operation, store: Store, before: Blobs) -> None:
     seen = check_during(operation, store, before)
     require(seen.frames == operation.after, f"{operation.name} is done with {sorted(seen.frames)}")
     require(seen.is_complete == bool(operation.after), "what is done is not complete")
+    if operation.damaged:
+        look(store)
     if seen.document is not None:
         described = (seen.document["sampling"].get("n"), seen.document["jpeg"]["quality"])
         is_right = not operation.after or described == operation.settings
