@@ -221,6 +221,7 @@ def check_during(operation: Operation, store: Store, before: Blobs) -> Look:
     Raises:
         Violation: this must not be seen.
     """
+    _check_unchanged(store, before)
     seen = look(store, kept=untouchable(operation, before), damaged=operation.damaged)
     if operation.starts_anew and _epoch(seen.document) in _epochs(before):
         require(seen.frames == operation.before, f"of the old epoch {sorted(seen.frames)} is left")
@@ -275,6 +276,13 @@ def check_that_it_can_go_on(operation: Operation, store: Store, before: Blobs) -
     seen = look(store, kept=kept)
     require(seen.frames == expected, f"filling again gives {sorted(seen.frames)}")
     require(seen.is_complete, "filling again does not complete the timeline")
+
+
+def _check_unchanged(store: Store, before: Blobs) -> None:
+    """Descriptions and index files may go, and never change."""
+    for key, body in contents(store).items():
+        if key.startswith((f"{PREFIX}index/", f"{PREFIX}timeline/")):
+            require(body == before.get(key, body), f"{key} was changed in place")
 
 
 def _epoch(document: dict[str, Any] | None) -> str | None:

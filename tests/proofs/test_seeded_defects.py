@@ -4,10 +4,11 @@ Each is a substitution that lasts for one check. The same check must pass on fra
 and must meet a violation where the defect is.
 """
 
+import json
 import re
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -23,8 +24,10 @@ from test_crash import Matrix
 from framecache import Cleared, ExtractReport, Timeline, keys, sweep
 from framecache.claims import Claims
 from framecache.index import (
+    Index,
     Snapshot,
     advance,
+    commit_repair,
     committed_parts,
     create_once,
     current_description,
@@ -319,6 +322,21 @@ def believe_that_a_compaction_holds_everything(patch: pytest.MonkeyPatch) -> Non
     everywhere(patch, load, load_compaction)
 
 
+def repair_in_place(patch: pytest.MonkeyPatch) -> None:
+    def replace_part(
+        store: Store,
+        description: Description,
+        part: str,
+        index: Index,
+        *,
+        about: Mapping[str, object],
+    ) -> int:
+        store.put(description.index_key(part), index.encode(json.dumps(about).encode()))
+        return description.generations.get(part, 0)
+
+    everywhere(patch, commit_repair, replace_part)
+
+
 DEFECTS: Final = (
     Defect(
         "an index part is committed before its frames are acknowledged",
@@ -409,6 +427,12 @@ DEFECTS: Final = (
         believe_that_a_compaction_holds_everything,
         every_crash_of("append"),
         "are visible",
+    ),
+    Defect(
+        "a repair replaces an index part",
+        repair_in_place,
+        every_crash_of("repair frames"),
+        "was changed in place",
     ),
 )
 
