@@ -166,7 +166,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
     [
         (Frame, ["sequence", "chunk_id", "timestamp", "image", "perceptual_hash"]),
         (Chunk, ["url", "start_seconds"]),
-        (Progress, ["frames_done", "frames_total"]),
+        (Progress, ["frames_done", "frames_total", "chunks_elsewhere"]),
         (
             ExtractReport,
             [
