@@ -20,6 +20,7 @@ _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
 _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
 _DESCRIPTION_NAME: Final = re.compile(r"([0-9]{8})\.json")
 _INDEX_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
+_EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
 _CLAIM_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
 _SHOWN_CHARACTERS: Final = 40
 
@@ -105,9 +106,9 @@ def description(timeline_id: str, version: int) -> str:
     return f"{descriptions_prefix(timeline_id)}{version:08d}.json"
 
 
-def parse_description(key: str) -> int | None:
-    """The version a description's key names, or None for any other key."""
-    match = _DESCRIPTION_NAME.fullmatch(key.rpartition("/")[2])
+def parse_description(timeline_id: str, key: str) -> int | None:
+    """The version the key of a timeline's description names, or None for any other key."""
+    match = _DESCRIPTION_NAME.fullmatch(key.removeprefix(descriptions_prefix(timeline_id)))
     return int(match[1]) if match else None
 
 
@@ -144,6 +145,18 @@ def index_part(timeline_id: str, *, epoch: str, part: str, generation: int = 0) 
 def compacted_index(timeline_id: str, *, epoch: str, number: int) -> str:
     """All committed parts of an epoch in one file."""
     return f"{epoch_prefix(timeline_id, epoch)}{COMPACTION}-{number}.parquet"
+
+
+def parse_epoch(timeline_id: str, key: str) -> str | None:
+    """The epoch that the key of an index part or a claim lies in, or None for any other key."""
+    folder, _, rest = key.removeprefix(timeline_prefix(timeline_id)).partition("/")
+    epoch, _, name = rest.partition("/")
+    return epoch if folder in {"index", "claims"} and _EPOCH.fullmatch(epoch) and name else None
+
+
+def is_earlier_epoch(epoch: str, than: str) -> bool:
+    """Whether one epoch of a timeline came before another."""
+    return int(epoch.partition("-")[0]) < int(than.partition("-")[0])
 
 
 def parse_index(key: str) -> tuple[str, int] | None:

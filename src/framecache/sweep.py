@@ -111,14 +111,21 @@ def _is_unfilled(store: Store, description: Description) -> bool:
 
 
 def _remove_older(store: Store, description: Description) -> Removal:
-    """Remove the index parts and claims of all epochs but one."""
-    timeline_id, epoch = description.timeline_id, description.epoch
-    parts = store.list(keys.indexes_prefix(timeline_id))
-    claims = store.list(keys.claims_prefix(timeline_id))
-    kept = (keys.epoch_prefix(timeline_id, epoch), keys.claims_prefix(timeline_id, epoch))
-    return _remove(store, (blob for blob in parts if not blob.key.startswith(kept))) + _remove(
-        store, (blob for blob in claims if not blob.key.startswith(kept))
-    )
+    """Remove the index parts and claims of earlier epochs.
+
+    Not of all others: while this program slept, another may have begun a later one.
+    """
+    timeline_id = description.timeline_id
+    removed = Removal(0, 0)
+    for prefix in (keys.indexes_prefix(timeline_id), keys.claims_prefix(timeline_id)):
+        older = (blob for blob in store.list(prefix) if _is_older(blob.key, description))
+        removed += _remove(store, older)
+    return removed
+
+
+def _is_older(key: str, description: Description) -> bool:
+    epoch = keys.parse_epoch(description.timeline_id, key)
+    return epoch is not None and keys.is_earlier_epoch(epoch, than=description.epoch)
 
 
 def _always() -> bool:

@@ -1,11 +1,10 @@
 """One timeline of a cache: fill it, read it, clear it."""
 
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from framecache import ingest, keys, overlays, sampling, sweep
 from framecache import verify as verification
 from framecache.errors import Cleared, InvalidValue, NotCached, UndecodableFrame
-from framecache.index import FrameRow, Index, Snapshot, find, is_latest
+from framecache.index import FrameRow, Index, Snapshot, find, is_current
 from framecache.info import TimelineInfo, extent, timeline_info
 from framecache.manifest import Settings
 from framecache.model import (
@@ -41,8 +40,6 @@ from framecache.store import Store
 from framecache.sweep import Removal
 from framecache.verify import FindingCallback, VerifyReport
 
-_BELIEVED_SECONDS: Final = 3600.0
-
 Item = TypeVar("Item")
 
 ChunkLike = str | os.PathLike[str] | Chunk
@@ -64,7 +61,6 @@ class Timeline:
         self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
         self._store = store
         self._known: FrameSource | None = None
-        self._known_since = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process looks for itself."""
@@ -387,22 +383,19 @@ class Timeline:
 
     def _source_looked_up(self) -> FrameSource:
         source = FrameSource(self._store, find(self._store, self.timeline_id))
-        self._known, self._known_since = source, time.monotonic()
+        self._known = source
         return source
 
     def _source(self) -> FrameSource:
         return self._known or self._source_looked_up()
 
     def _source_to_iterate(self) -> FrameSource:
-        """What is known if it is complete and still the latest, which takes one HEAD to see."""
+        """What is known if it is complete and still the latest: a HEAD and a GET tell."""
         known = self._known
         if known is None or not known.snapshot.is_complete:
             return self._source_looked_up()
-        # Of a version that was superseded long ago, the one that followed may be swept by now.
-        if time.monotonic() - self._known_since > _BELIEVED_SECONDS:
-            return self._source_looked_up()
         description = known.snapshot.description
-        if description is None or not is_latest(self._store, description):
+        if description is None or not is_current(self._store, description):
             return self._source_looked_up()
         return known
 

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import clips
+import numpy as np
 import pytest
 
 import framecache.claims
 import framecache.video
-from framecache import BadChunk, FrameCache, Progress, StoreUnavailable, Timeline
+from framecache import (
+    BadChunk,
+    Frame,
+    FrameCache,
+    Progress,
+    SettingsConflict,
+    StoreUnavailable,
+    Timeline,
+)
 from framecache.claims import Claims
 from framecache.index import current_description
 from framecache.manifest import Description
@@ -237,3 +246,65 @@ def wait_until(condition: Callable[[], bool]) -> None:
             return
         ticks.wait(0.01)
     pytest.fail("it did not come")
+
+
+def test_a_clear_that_slept_leaves_what_others_began_since(store: Store) -> None:
+    """It had described its epoch when another began a later one and filled it."""
+    Timeline(store, "t").extract(clips.chunks())
+
+    def rebuild(action: str, key: str) -> None:
+        if (action, key) == ("list", f"{PREFIX}index/"):
+            Timeline(store, "t").rebuild(every=2)
+
+    Timeline(HookedStore(store, before=rebuild), "t").clear()
+    assert Timeline(store, "t").complete
+    assert len(list(Timeline(store, "t").frames())) == 23
+
+
+def test_chunks_and_written_frames_do_not_meet_in_one_timeline(store: Store) -> None:
+    """Both find it empty; whoever describes last is told of the other."""
+    picture = np.zeros((64, 96, 3), np.uint8)
+
+    def extract(action: str, key: str) -> None:
+        if action == "create" and "/index/" in key:
+            Timeline(store, "t").extract(clips.chunks())
+
+    with pytest.raises(SettingsConflict, match="described by its chunks"):
+        Timeline(HookedStore(store, before=extract), "t").write([Frame(0, 0, 0.0, picture)])
+    assert Timeline(store, "t").verify(repair=True).ok
+    assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
+
+
+def test_frames_of_two_qualities_do_not_meet_in_one_timeline(store: Store) -> None:
+    picture = np.zeros((64, 96, 3), np.uint8)
+
+    def write(action: str, key: str) -> None:
+        if action == "create" and "/index/" in key:
+            Timeline(store, "t").write([Frame(1, 0, 0.0, picture)], quality=60)
+
+    with pytest.raises(SettingsConflict, match="quality 60"):
+        Timeline(HookedStore(store, before=write), "t").write([Frame(0, 0, 0.0, picture)])
+    assert Timeline(store, "t").sequences() == [1]
+
+
+def test_who_opens_a_timeline_during_a_rebuild_sees_the_old_or_the_new(store: Store) -> None:
+    Timeline(store, "t").extract(clips.chunks())
+    left = [True]
+
+    def rebuild(action: str, key: str) -> None:
+        if action == "get" and "/index/" in key and left:
+            left.pop()
+            Timeline(store, "t").rebuild(every=2)
+
+    assert len(Timeline(HookedStore(store, before=rebuild), "t").sequences()) == 23
+
+
+def test_a_timeline_that_was_made_anew_is_not_taken_for_the_one_before(store: Store) -> None:
+    reader = Timeline(store, "t")
+    reader.extract(clips.chunks())
+    assert len(reader.sequences()) == 45
+    reader = Timeline(store, "t")
+    assert len(reader.sequences()) == 45
+    Timeline(store, "t").delete()
+    Timeline(store, "t").extract(clips.chunks(), every=2)
+    assert len(reader.sequences()) == 23

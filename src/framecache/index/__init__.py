@@ -5,6 +5,7 @@ from framecache.index.descriptions import (
     advance,
     current_description,
     ensure_current,
+    is_current,
     is_latest,
 )
 from framecache.index.fetch import fetch
@@ -27,6 +28,7 @@ __all__ = [
     "ensure_current",
     "fetch",
     "find",
+    "is_current",
     "is_latest",
     "is_stored",
     "load",

@@ -21,7 +21,7 @@ def current_description(store: Store, timeline_id: str) -> Description | None:
     versions = [
         version
         for blob in store.list(keys.descriptions_prefix(timeline_id))
-        if (version := keys.parse_description(blob.key)) is not None
+        if (version := keys.parse_description(timeline_id, blob.key)) is not None
     ]
     if not versions:
         return None
@@ -63,16 +63,22 @@ def is_latest(store: Store, description: Description) -> bool:
     return False
 
 
-def ensure_current(store: Store, description: Description) -> None:
-    """Check, with a HEAD and a GET in the ordinary case, that an epoch has not ended.
+def is_current(store: Store, description: Description) -> bool:
+    """Whether a description is still the latest; a HEAD and a GET.
 
     The version itself is read, too: a timeline that was deleted and made anew may have come as
     far as this version, as another.
+    """
+    return is_latest(store, description) and _is_stored(store, description)
+
+
+def ensure_current(store: Store, description: Description) -> None:
+    """Check, with a HEAD and a GET in the ordinary case, that an epoch has not ended.
 
     Raises:
         Cleared: the timeline was cleared, rebuilt or deleted since ``description`` was read.
     """
-    if is_latest(store, description) and _is_stored(store, description):
+    if is_current(store, description):
         return
     latest = current_description(store, description.timeline_id)
     if latest is None or latest.epoch != description.epoch:
@@ -85,6 +91,6 @@ def ensure_current(store: Store, description: Description) -> None:
 def _is_stored(store: Store, description: Description) -> bool:
     key = keys.description(description.timeline_id, description.version)
     try:
-        return store.get(key) == description.encode()
+        return fetch(store, key, manifest.decode).write_id == description.write_id
     except BlobMissing:
         return False

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from framecache import keys
-from framecache.index.descriptions import current_description
+from framecache.errors import StoreUnavailable
+from framecache.index.descriptions import current_description, is_current
 from framecache.index.fetch import fetch
 from framecache.index.table import Index
 from framecache.manifest import Description
 from framecache.store import BlobMissing, Store
 
+_ATTEMPTS: Final = 100
 _CONCURRENT_REQUESTS: Final = 16
 
 
@@ -39,14 +41,22 @@ class Snapshot:
 
 def find(store: Store, timeline_id: str) -> Snapshot:
     """Look a timeline up: LIST, description, index; three requests when it is compacted."""
-    description = current_description(store, timeline_id)
-    if description is not None:
-        return load(store, description)
-    listed = _listed_index(store, timeline_id)
-    # Frames may have come since: then a description came before them.
-    if listed and (description := current_description(store, timeline_id)) is not None:
-        return load(store, description)
-    return Snapshot(None, listed, ())
+    for _ in range(_ATTEMPTS):
+        description = current_description(store, timeline_id)
+        if description is None:
+            listed = _listed_index(store, timeline_id)
+            # Frames may have come since: then a description came before them.
+            if not listed or current_description(store, timeline_id) is None:
+                return Snapshot(None, listed, ())
+            continue
+        snapshot = load(store, description)
+        # Parts may be missing because they were swept since the description was read.
+        if not snapshot.missing_parts or is_current(store, description):
+            return snapshot
+    raise StoreUnavailable(
+        f"other programs changed timeline {timeline_id} in {store.url} {_ATTEMPTS} times while "
+        f"this one looked it up: try again when they are done"
+    )
 
 
 def load(store: Store, description: Description) -> Snapshot:

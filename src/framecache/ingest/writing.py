@@ -87,22 +87,30 @@ def _describe(store: Store, timeline_id: str, settings: Settings) -> Description
     def change(current: Description | None) -> Description:
         if current is None:
             return first_description(timeline_id, settings)
-        if current.chunks:
-            raise SettingsConflict(
-                f"timeline {timeline_id} in {store.url} is described by its chunks: frames cannot "
-                f"be written beside them; delete it first, or use another timeline_id"
-            )
+        _refuse_chunks(store, current)
         if current.settings == settings:
             return current
         if current.written_parts:
-            raise SettingsConflict(
-                f"timeline {timeline_id} is cached with JPEG quality "
-                f"{current.settings.jpeg.quality}; asked for {settings.jpeg.quality}: use the "
-                f"cached quality, or clear the timeline first"
-            )
+            raise _other_quality(current, settings)
         return current.next_version(settings=settings)
 
     return advance(store, timeline_id, change)
+
+
+def _other_quality(current: Description, asked: Settings) -> SettingsConflict:
+    return SettingsConflict(
+        f"timeline {current.timeline_id} is cached with JPEG quality "
+        f"{current.settings.jpeg.quality}; asked for {asked.jpeg.quality}: use the cached "
+        f"quality, or clear the timeline first"
+    )
+
+
+def _refuse_chunks(store: Store, current: Description) -> None:
+    if current.chunks:
+        raise SettingsConflict(
+            f"timeline {current.timeline_id} in {store.url} is described by its chunks: frames "
+            f"cannot be written beside them; delete it first, or use another timeline_id"
+        )
 
 
 class _Placing:
@@ -291,6 +299,9 @@ def _describe_part(store: Store, description: Description, part: str, index: Ind
                 f"timeline {description.timeline_id} in {store.url} was cleared by another "
                 f"program while frames were written: write them again"
             )
+        _refuse_chunks(store, current)
+        if current.settings != description.settings:
+            raise _other_quality(current, description.settings)
         if part in current.written_parts:
             return current  # the answer to having described it was lost
         new = [name for name in current.written_parts if name not in known]

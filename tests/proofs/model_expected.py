@@ -1,0 +1,154 @@
+"""What a timeline holds when nothing ever went wrong: made once, by itself, and checked by ffprobe.
+
+Everything is kept for the whole test run, as the same few timelines come up again and again.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Final
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+from model_plain import Setting, State
+from PIL import Image
+
+import media
+from framecache import Frame, FrameCache, Timeline
+
+CHUNKS: Final = {"a": 6, "b": 8, "c": 7}
+"""Frames of each chunk."""
+PICTURES: Final = range(3)
+SIZE: Final = 32
+RATE: Final = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A frame as it is told and stored."""
+
+    sequence: int
+    chunk_id: int
+    timestamp: float
+    perceptual_hash: str
+    jpeg: bytes
+
+
+Rows = dict[int, Row]
+
+
+@cache
+def clip(chunk: str) -> Path:
+    """The video of a chunk: with B-frames, two keyframes and a colour of its own."""
+    extra = ["-g", "4", "-bf", "1"]
+    colour = f"hue=h={120 * sorted(CHUNKS).index(chunk)}"
+    pattern = f"testsrc2=size=320x240:rate={RATE},scale={SIZE}:{SIZE},{colour}"
+    return media.made(
+        f"model-{chunk}.mp4",
+        lambda path: media.make_clip(path, frames=CHUNKS[chunk], source=pattern, extra=extra),
+    )
+
+
+def rows_of(state: State) -> Rows:
+    """What can be read of a timeline in this state."""
+    return _rows(state.chunks or (), state.setting, state.cached, state.written)
+
+
+@cache
+def _rows(
+    chunks: tuple[str, ...],
+    setting: Setting | None,
+    cached: frozenset[str],
+    written: frozenset[tuple[int, int]],
+) -> Rows:
+    if setting is None:
+        return {}
+    rows = [
+        row for chunk in chunks if chunk in cached for row in rows_of_chunk(chunks, setting, chunk)
+    ]
+    rows += [written_row(sequence, picture, setting.quality) for sequence, picture in written]
+    return {row.sequence: row for row in sorted(rows, key=lambda row: row.sequence)}
+
+
+def rows_of_chunk(chunks: tuple[str, ...], setting: Setting, chunk: str) -> list[Row]:
+    """The frames that a chunk gives as one of several."""
+    position = chunks.index(chunk)
+    return [row for row in _extracted(chunks, setting) if row.chunk_id == position]
+
+
+def bounds(chunks: tuple[str, ...]) -> list[Fraction]:
+    """Where each chunk starts, and where the last one ends, in seconds."""
+    ends = [Fraction(0)]
+    for chunk in chunks:
+        ends.append(ends[-1] + Fraction(CHUNKS[chunk], RATE))
+    return ends
+
+
+@cache
+def _extracted(chunks: tuple[str, ...], setting: Setting) -> list[Row]:
+    timeline = _nowhere()
+    timeline.extract(
+        [clip(chunk) for chunk in chunks], every=setting.every, quality=setting.quality
+    )
+    rows = _read(timeline)
+    _check_by_ffprobe(rows, chunks, setting.every or 1)
+    assert len({row.jpeg for row in rows}) == len(rows), "two frames of the clips look the same"
+    return rows
+
+
+def _check_by_ffprobe(rows: list[Row], chunks: tuple[str, ...], every: int) -> None:
+    shown = [
+        (chunk_id, start + frame.timestamp - frames[0].timestamp)
+        for chunk_id, (chunk, start) in enumerate(zip(chunks, bounds(chunks), strict=False))
+        for frames in [media.ffprobe_frames(clip(chunk))]
+        for frame in frames
+    ]
+    assert len(shown) == sum(CHUNKS[chunk] for chunk in chunks)
+    wanted = [(sequence, *one) for sequence, one in enumerate(shown[::every])]
+    found = [(row.sequence, row.chunk_id, row.timestamp) for row in rows]
+    assert found == [(sequence, chunk_id, float(start)) for sequence, chunk_id, start in wanted]
+
+
+@cache
+def written_frame(sequence: int, picture: int) -> Frame:
+    """One of a few pictures under a sequence."""
+    image = np.random.default_rng(picture).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    return Frame(sequence, sequence % 2, sequence * 0.5, image)
+
+
+@cache
+def written_row(sequence: int, picture: int, quality: int) -> Row:
+    timeline = _nowhere()
+    timeline.write([written_frame(sequence, picture)], quality=quality)
+    return _read(timeline)[0]
+
+
+@cache
+def picture_of(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    """A JPEG's picture, by another decoder."""
+    return np.asarray(Image.open(BytesIO(jpeg)).convert("RGB"))
+
+
+def _read(timeline: Timeline) -> list[Row]:
+    index = timeline.index
+    rows = [
+        Row(
+            sequence,
+            index.row(i).chunk_id,
+            index.row(i).timestamp,
+            index.row(i).perceptual_hash,
+            jpeg,
+        )
+        for i, (sequence, jpeg) in enumerate(
+            zip(index.sequence.tolist(), timeline.jpegs(index.sequence.tolist()), strict=True)
+        )
+    ]
+    assert all(picture_of(row.jpeg).shape == (SIZE, SIZE, 3) for row in rows)
+    return rows
+
+
+def _nowhere() -> Timeline:
+    return FrameCache(f"memory://{uuid4().hex}").timeline("t")

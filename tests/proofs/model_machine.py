@@ -1,0 +1,587 @@
+"""Programs that use one store which fails them, checked against a plain model after every step."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+from unittest.mock import patch
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from model_expected import CHUNKS, PICTURES, clip, written_frame
+from model_plain import (
+    ALL,
+    HALF,
+    REFUSALS,
+    Append,
+    Clear,
+    Delete,
+    Done,
+    Extract,
+    LoseClaims,
+    Operation,
+    Rebuild,
+    State,
+    Write,
+    endings,
+)
+from model_reads import NOT_CACHED, Ask, Read, ReadAt, ReadMany, ReadOne, looks_again
+from model_world import (
+    DAMAGE,
+    ROOT,
+    Arm,
+    Disturbance,
+    Seen,
+    Suffering,
+    World,
+    suffering_store,
+)
+
+from framecache import FrameCacheError, Timeline
+from framecache.testing import Action, Fault, faults_of
+
+TIMELINES: Final = ("video", "written")
+CLIENTS: Final = 3
+FRESH: Final = 2
+"""The client that remembers nothing from one call to the next."""
+OTHER: Final = "other"
+"""Who disturbs, and never suffers."""
+REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
+    ("create", "/claims/"),
+    ("create", "/frames/"),
+    ("create", "/index/"),
+    ("create", "/timeline/"),
+    ("delete", ""),
+    ("get", "/frames/"),
+    ("get", "/index/"),
+    ("get", "/timeline/"),
+    ("head", "/index/"),
+    ("head", "/timeline/"),
+    ("list", ""),
+    ("list", "/claims/"),
+    ("put", "/frames/"),
+)
+"""What programs ask of a store, and where."""
+DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
+PNG: Final = b"\x89PNG\r\n\x1a\n"
+
+Plan = tuple[Arm | Disturbance, ...]
+
+
+@dataclass(slots=True)
+class Figures:
+    """What all examples of a run did, together."""
+
+    examples: int = 0
+    steps: int = 0
+    reads: int = 0
+    commits: int = 0
+    disturbances: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    endings: Counter[str] = field(default_factory=Counter)
+    most_harmed: int = 0
+
+
+@dataclass(slots=True)
+class Client:
+    """A program: its store, and what it may remember of each timeline."""
+
+    name: str
+    suffering: Suffering
+    timelines: dict[str, Timeline]
+    remembers: dict[str, list[State]] = field(default_factory=dict)
+    """What a timeline was at every moment since this client last looked, if it did."""
+
+
+class TimelineMachine(RuleBasedStateMachine):
+    """Two timelines, three clients, one store."""
+
+    figures = Figures()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.figures.examples += 1
+        self.world = World()
+        self.clients = [self._client(f"client {n}", seed=n) for n in range(CLIENTS)]
+        self.seen = {name: Seen(State()) for name in TIMELINES}
+        self.harmed: dict[str, set[int]] = {name: set() for name in TIMELINES}
+        self.overlays: dict[str, dict[tuple[int, str], bytes]] = {name: {} for name in TIMELINES}
+        self.between: list[Done] = []
+        self.passing: list[State] = []
+        self.slept_from: int | None = None
+        self.has_slept = False
+        self.current = "video"
+
+    # What happens
+
+    @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
+    def change(self, client: int, data: st.DataObject) -> None:
+        timeline, operation, plan = data.draw(CHANGES)
+        self._change(self.clients[client], timeline, operation, plan)
+
+    @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
+    def read(self, client: int, data: st.DataObject) -> None:
+        timeline, read, plan = data.draw(READINGS)
+        self._read(self.clients[client], timeline, read, plan)
+
+    @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
+    def read_quietly(self, client: int, data: st.DataObject) -> None:
+        timeline, read, _ = data.draw(READINGS)
+        self._read(self.clients[client], timeline, read, ())
+
+    @rule(
+        client=st.integers(0, CLIENTS - 1),
+        timeline=st.sampled_from(TIMELINES),
+        sequence=st.integers(0, 3),
+        name=st.sampled_from(("edges", "flow_x")),
+        picture=st.binary(max_size=4),
+        data=st.data(),
+    )
+    def save_overlay(
+        self,
+        client: int,
+        timeline: str,
+        sequence: int,
+        name: str,
+        picture: bytes,
+        data: st.DataObject,
+    ) -> None:
+        self._save_overlay(
+            self.clients[client], timeline, sequence, name, PNG + picture, data.draw(FAULTS)
+        )
+
+    @rule(
+        client=st.integers(0, CLIENTS - 1),
+        timeline=st.sampled_from(TIMELINES),
+        sequence=st.integers(0, 3),
+    )
+    def load_overlays(self, client: int, timeline: str, sequence: int) -> None:
+        stage = self.clients[client].timelines[timeline].overlays(job_id="run", stage="draw")
+        kept = self.overlays[timeline]
+        wanted = {name: data for (number, name), data in kept.items() if number == sequence}
+        assert stage.load(sequence) == wanted
+        assert stage.frames() == sorted({number for number, _ in kept})
+
+    @rule(timeline=st.sampled_from(TIMELINES), nth=st.integers(0, 20), whole=st.booleans())
+    def damage_frame(self, timeline: str, nth: int, whole: bool) -> None:  # noqa: FBT001
+        """A stored frame is lost, or one of its bytes is another."""
+        sequences = sorted(self.seen[timeline].rows)
+        if not sequences:
+            return
+        sequence = sequences[nth % len(sequences)]
+        key = f"{ROOT}/{timeline}/frames/{sequence}.jpg"
+        store = self.world.used_by("decay")
+        if whole or key not in self.world.blobs:
+            store.delete([key])
+        else:
+            stored = self.world.blobs[key]
+            middle = len(stored) // 2
+            store.put(key, stored[:middle] + bytes([stored[middle] ^ 1]) + stored[middle + 1 :])
+        self.harmed[timeline].add(sequence)
+        self._settle(timeline)
+
+    # What must hold
+
+    @invariant()
+    def nothing_is_amiss(self) -> None:
+        self.figures.steps += 1
+        assert self.world.violations == [], self.world.violations
+
+    def teardown(self) -> None:
+        """Once nothing fails any more, everything can be had again."""
+        for suffering in (client.suffering for client in self.clients):
+            self.figures.faults.update(suffering.total)
+        self.figures.commits += self.world.commits
+        for name in TIMELINES:
+            self._recover(name)
+        stored = {blob.key: self.world.store.get(blob.key) for blob in self.world.store.list(ROOT)}
+        assert stored == self.world.blobs, "the log of the store is not what the store holds"
+
+    # How
+
+    def _change(self, client: Client, name: str, operation: Operation, plan: Plan) -> None:
+        before = self.seen[name]
+        timeline = self._timeline(client, name)
+        if not isinstance(operation, LoseClaims):
+            client.remembers.pop(name, None)
+        error = self._suffer(client, name, plan, lambda: run(timeline, operation, self.world))
+        done = Done(operation, error, tuple(self.between))
+        after = self.world.look(name)
+        self.figures.endings[_name(error)] += 1
+        self._check_change(before, done, after, client)
+        self._check_overlays_after(name, [done, *done.between])
+        self._settle(name)
+
+    def _check_change(self, before: Seen, done: Done, after: Seen, client: Client) -> None:
+        how, fired = _name(done.error), client.suffering.fired
+        is_disturbed = bool(done.between)
+        ends = list(endings(before.state, done))
+        if how == "SettingsConflict" and before.is_strewn and before.state.chunks is None:
+            ends = [end for end in ends if end.state == before.state]
+        elif fired or is_disturbed:
+            assert how in _excused(fired) | {end.how for end in ends} | (
+                REFUSALS if is_disturbed else set()
+            ), f"{done} ended with {done.error!r}"
+            if done.error is None:
+                ends = [end for end in ends if end.how == "finished"]
+        else:
+            ends = [end for end in ends if end.how == how]
+            assert ends, f"{done} ended with {done.error!r}"
+        if any(isinstance(one.operation, Delete) for one in done.between):
+            # Who had looked before the delete brings a description back, whole or empty.
+            ends += endings(before.state, replace(done, between=()))
+            described = {(end.state.chunks, end.state.setting) for end in ends}
+            assert (after.state.chunks, after.state.setting) in described, f"{done}: {after.state}"
+            return
+        allowed = {_comparable(end.state, before.state) for end in ends}
+        found = _comparable(after.state, before.state)
+        assert found in allowed, f"{done} made {found} of {before.state}; allowed: {allowed}"
+
+    def _read(self, client: Client, name: str, read: Read, plan: Plan) -> None:
+        self.figures.reads += 1
+        before = self.seen[name]
+        timeline = self._timeline(client, name)
+        known = [] if looks_again(read) else client.remembers.get(name, [])
+        results: list[object] = []
+        error = self._suffer(client, name, plan, lambda: results.append(read.of(timeline)))
+        during = [before.state, *self.passing, self.world.look(name).state]
+        ever = [*client.remembers.get(name, []), *during]
+        self.figures.endings[_name(error)] += 1
+        if before.is_strewn or self.world.look(name).is_strewn:
+            pass  # another program's, as far as anyone can tell
+        elif error is None:
+            given = [read.given(state) for state in (*known, *during)]
+            assert results[0] in given, f"{read} gave {results[0]!r:.300}, not {given!r:.300}"
+        else:
+            self._check_reading_failed(name, read, error, client, during, ever)
+        is_forgotten = _name(error) == "Cleared" or (error is None and looks_again(read))
+        client.remembers[name] = during if is_forgotten else ever
+        self._check_overlays_after(name, self.between)
+        self._settle(name)
+
+    def _check_reading_failed(
+        self,
+        name: str,
+        read: Read,
+        error: BaseException,
+        client: Client,
+        during: Sequence[State],
+        ever: Sequence[State],
+    ) -> None:
+        excused = _excused(client.suffering.fired)
+        if any(read.given(state) == NOT_CACHED for state in during) or (
+            isinstance(read, ReadAt) and any(state.written for state in during)
+        ):
+            excused.add("NotCached")
+        if len({state.epoch for state in ever}) > 1:
+            excused.add("Cleared")
+        now = self.world.look(name)
+        if self.between or read.needs(now.rows) & now.unsound:
+            excused.add("CorruptFrame")
+        assert _name(error) in excused, f"{read} failed, of {[*ever]}: {error!r}"
+
+    def _save_overlay(
+        self, client: Client, name: str, sequence: int, overlay: str, png: bytes, plan: Plan
+    ) -> None:
+        stage = self._timeline(client, name).overlays(job_id="run", stage="draw")
+        error = self._suffer(client, name, plan, lambda: stage.save(sequence, {overlay: png}))
+        assert _name(error) in _excused(client.suffering.fired) | {"finished"}
+        stored = self.world.blobs.get(_overlay_key(name, sequence, overlay))
+        allowed = {png} if error is None else {png, self.overlays[name].get((sequence, overlay))}
+        assert stored in allowed
+        if stored is not None:
+            self.overlays[name][sequence, overlay] = stored
+        self._settle(name)
+
+    def _check_overlays_after(self, name: str, done: Sequence[Done]) -> None:
+        """Only a delete takes overlays along, and one that succeeded takes all."""
+        deletes = [one for one in done if isinstance(one.operation, Delete)]
+        if not deletes:
+            return
+        kept = {
+            place: png
+            for place, png in self.overlays[name].items()
+            if _overlay_key(name, *place) in self.world.blobs
+        }
+        assert not kept or all(delete.error is not None for delete in deletes)
+        self.overlays[name] = kept
+
+    def _settle(self, name: str) -> None:
+        """Take what the store holds for true, once it is known to be allowed."""
+        before, after = self.seen[name], self.world.look(name)
+        allowed = self.harmed[name]
+        if self.slept_from is not None:
+            # Whoever slept while others worked may store and delete what is theirs since.
+            for client in self.clients:
+                allowed |= self.world.touched_frames(name, since=self.slept_from, by=client.name)
+        assert after.unsound <= allowed, f"frames {sorted(after.unsound - allowed)} came to harm"
+        assert not after.is_strewn or before.is_strewn or self.slept_from is not None, (
+            "frames lie about that nothing describes"
+        )
+        self.harmed[name] = allowed & set(after.unsound)
+        self.figures.most_harmed = max(self.figures.most_harmed, len(after.unsound))
+        kept = {_overlay_key(name, *place): png for place, png in self.overlays[name].items()}
+        assert kept == {key: self.world.blobs[key] for key in self.world.keys(name, "overlays/")}
+        if after.state != before.state:
+            for client in self.clients:
+                if name in client.remembers:
+                    client.remembers[name].append(after.state)
+        self.seen[name] = after
+
+    def _suffer(
+        self, client: Client, name: str, plan: Plan, call: Callable[[], object]
+    ) -> FrameCacheError | None:
+        """Make a call while requests go wrong; its error, which is a typed one."""
+        self.between, self.passing, self.slept_from, self.current = [], [], None, name
+        client.suffering.arm(plan)
+        try:
+            call()
+        except FrameCacheError as error:
+            return error
+        finally:
+            client.suffering.disarm()
+        return None
+
+    def _disturb(self, operation: Operation) -> None:
+        """Another program does something in the midst of a call."""
+        self.figures.disturbances += 1
+        before, start = self.world.look(self.current), len(self.world.log)
+        timeline = Timeline(self.world.used_by(OTHER), self.current)
+        error: FrameCacheError | None = None
+        try:
+            run(timeline, operation, self.world)
+        except FrameCacheError as failure:
+            error = failure
+        after = self.world.look(self.current)
+        self.between.append(Done(operation, error))
+        self.passing += [before.state, after.state]
+        if before.state != after.state and self.slept_from is None:
+            self.slept_from, self.has_slept = start, True
+
+    def _recover(self, name: str) -> None:
+        """Complete a timeline, see all that is damaged, and repair what has a chunk."""
+        timeline = Timeline(self.world.used_by(OTHER), name)
+        seen = self.world.look(name)
+        if seen.state.chunks:
+            every, quality = seen.state.setting or ALL
+            clips = [clip(chunk) for chunk in seen.state.chunks]
+            timeline.extract(clips, every=every, quality=quality, workers=1)
+            assert timeline.complete
+        seen = self.world.look(name)
+        if seen.state.chunks is None:
+            return
+        found = timeline.verify(workers=1)
+        damaged = {one.sequence for one in found.findings if one.kind in DAMAGE_FOUND}
+        if self.has_slept:
+            damaged -= {None}  # a description that outlived a delete may name an index file
+        assert damaged == seen.unsound, f"{found.findings} are not {seen.unsound}"
+        assert timeline.verify(repair=True, workers=1).ok == (
+            not seen.unsound or bool(seen.state.chunks)
+        )
+        mended = self.world.look(name)
+        assert mended.state.is_complete or not seen.rows
+        assert mended.unsound == (frozenset() if seen.state.chunks else seen.unsound)
+        sequences = [sequence for sequence in mended.rows if sequence not in mended.unsound]
+        expected = [mended.rows[sequence].jpeg for sequence in sequences]
+        assert list(timeline.jpegs(sequences)) == expected
+
+    def _timeline(self, client: Client, name: str) -> Timeline:
+        if client is self.clients[FRESH]:
+            self.clients[FRESH] = client
+            store = client.timelines[name]._store  # noqa: SLF001 -- the one it suffers from
+            client.timelines[name] = Timeline(store, name)
+            client.remembers.pop(name, None)
+        return client.timelines[name]
+
+    def _client(self, name: str, *, seed: int) -> Client:
+        suffering = Suffering(self._disturb)
+        store = suffering_store(self.world, name, suffering, seed=seed)
+        return Client(name, suffering, {one: Timeline(store, one) for one in TIMELINES})
+
+
+def run(timeline: Timeline, operation: Operation, world: World) -> None:
+    """Have an operation done by framecache."""
+    match operation:
+        case Extract(chunks, setting):
+            clips = [clip(chunk) for chunk in chunks]
+            timeline.extract(clips, every=setting.every, quality=setting.quality, workers=1)
+        case Append(chunk):
+            timeline.append(clip(chunk), workers=1)
+        case Rebuild(None):
+            timeline.rebuild(workers=1)
+        case Rebuild((every, quality)):
+            timeline.rebuild(every=every or 1, quality=quality, workers=1)
+        case Write(frames, quality):
+            timeline.write([written_frame(*one) for one in frames], quality=quality, workers=1)
+        case Clear():
+            timeline.clear()
+        case Delete():
+            timeline.delete()
+        case LoseClaims():
+            world.used_by(OTHER).delete(world.keys(timeline.timeline_id, "claims/"))
+
+
+def run_model(
+    examples: int, steps: int, *, seed: int | None, phases: Sequence[Phase] = (Phase.generate,)
+) -> Figures:
+    """Try to find a run of the machine that breaks a promise; raises what it found.
+
+    Pools have no threads, so that whatever is found happens again.
+
+    Args:
+        examples: how many stores to try.
+        steps: how many steps each takes.
+        seed: of what is tried; None: another every time.
+        phases: whether what is found is made smaller, which takes minutes.
+    """
+    figures = Figures()
+    machine = seeded(random.getrandbits(64) if seed is None else seed)(
+        type("Machine", (TimelineMachine,), {"figures": figures})
+    )
+    with _haste(), patch.object(ThreadPoolExecutor, "submit", _submit_inline):
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                phases=phases,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+                print_blob=True,
+            ),
+        )
+    return figures
+
+
+@contextmanager
+def _haste() -> Iterator[None]:
+    """Whoever died is taken over from at once: 12 seconds pass whenever somebody looks."""
+    now = 0.0
+
+    class Clock:
+        def monotonic(self) -> float:
+            nonlocal now
+            now += 12
+            return now
+
+    with (
+        patch("framecache.claims.time", Clock()),
+        patch("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0005),
+        patch("framecache.ingest.sharing._LONGEST_WAIT_SECONDS", 0.0005),
+    ):
+        yield
+
+
+def _submit_inline(
+    _: ThreadPoolExecutor,
+    work: Callable[..., Any],
+    /,
+    *given: Any,  # noqa: ANN401 -- passed on
+    **named: Any,  # noqa: ANN401 -- passed on
+) -> "Future[Any]":
+    future = Future[Any]()
+    future.set_running_or_notify_cancel()
+    try:
+        future.set_result(work(*given, **named))
+    except BaseException as error:  # noqa: BLE001 -- as a pool does
+        future.set_exception(error)
+    return future
+
+
+def _excused(fired: Sequence[Fault]) -> set[str]:
+    """The errors that faults are allowed to cause."""
+    excused = {"StoreUnavailable"} if set(fired) - DAMAGE else set()
+    return excused | ({"CorruptFrame"} if DAMAGE & set(fired) else set())
+
+
+def _name(error: BaseException | None) -> str:
+    return "finished" if error is None else type(error).__name__
+
+
+def _comparable(state: State, before: State) -> object:
+    is_same_epoch = state.chunks is not None and state.epoch == before.epoch
+    setting = None if state.chunks is None else state.setting
+    return is_same_epoch, state.chunks, setting, state.cached, state.written
+
+
+def _overlay_key(timeline: str, sequence: int, name: str) -> str:
+    return f"{ROOT}/{timeline}/overlays/run/draw/{sequence}_{name}.png"
+
+
+# What Hypothesis chooses from. Simple things come first: it shrinks towards them.
+
+SETTINGS = st.sampled_from((ALL, HALF))
+CHUNK = st.sampled_from(sorted(CHUNKS))
+FRAMES = st.dictionaries(st.integers(0, 5), st.sampled_from(PICTURES), min_size=1, max_size=4).map(
+    lambda frames: tuple(frames.items())
+)
+
+EXTRACTS = st.builds(Extract, st.sampled_from(("a", "ab", "abc", "ba")).map(tuple), SETTINGS)
+APPENDS = st.builds(Append, CHUNK)
+REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)))
+WRITES = st.builds(Write, FRAMES, st.sampled_from((85, 85, 85, 60)))
+CLEARS, DELETES, LOST_CLAIMS = st.just(Clear()), st.just(Delete()), st.just(LoseClaims())
+
+OF_VIDEO = st.one_of(
+    EXTRACTS, EXTRACTS, APPENDS, APPENDS, REBUILDS, CLEARS, DELETES, LOST_CLAIMS, WRITES
+)
+OF_WRITTEN = st.one_of(WRITES, WRITES, WRITES, CLEARS, DELETES, LOST_CLAIMS, EXTRACTS)
+
+
+@st.composite
+def _arms(draw: st.DrawFn) -> Arm:
+    action, within = draw(st.sampled_from(REQUESTS))
+    faults = sorted(faults_of(action), key=lambda fault: fault.value)
+    return Arm(
+        action,
+        within,
+        draw(st.integers(0, 3)),
+        draw(st.sampled_from((1, 2, 12))),
+        draw(st.sampled_from(faults)),
+    )
+
+
+def _disturbances(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Disturbance]:
+    return st.builds(
+        lambda request, skip, operation: Disturbance(request[0], request[1], skip, operation),
+        st.sampled_from(REQUESTS),
+        st.integers(0, 5),
+        operations,
+    )
+
+
+FAULTS: st.SearchStrategy[Plan] = st.lists(_arms(), min_size=1, max_size=3).map(tuple)
+QUIET: st.SearchStrategy[Plan] = st.just(())
+
+
+def _plans(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Plan]:
+    disturbed = _disturbances(operations).map(lambda one: (one,))
+    return st.one_of(QUIET, FAULTS, FAULTS, disturbed, disturbed)
+
+
+CHANGES = st.one_of(
+    st.tuples(st.just("video"), OF_VIDEO, _plans(OF_VIDEO)),
+    st.tuples(st.just("written"), OF_WRITTEN, _plans(OF_WRITTEN)),
+)
+READS = st.one_of(
+    st.builds(ReadOne, st.sampled_from(("frame", "jpeg")), st.integers(0, 21)),
+    st.builds(ReadAt, st.integers(0, 45)),
+    st.builds(
+        ReadMany,
+        st.sampled_from(("frames", "sequences", "batch", "jpegs")),
+        st.integers(0, 8),
+        st.integers(1, 6),
+        st.integers(1, 3),
+    ),
+    st.builds(Ask, st.sampled_from(("exists", "complete", "info", "index", "len"))),
+)
+READINGS = st.one_of(
+    st.tuples(st.just("video"), READS, _plans(OF_VIDEO)),
+    st.tuples(st.just("written"), READS, _plans(OF_WRITTEN)),
+)

@@ -1,0 +1,317 @@
+"""A timeline as a plain value, and what each operation may make of it. Nothing of framecache's.
+
+An operation is a few steps that each happen at once: describe, commit a chunk, end the epoch.
+One that fails has done some of them; one in whose midst others worked has done some before and
+some after. :func:`endings` enumerates all that can come of it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+Refusal = Literal["SettingsConflict", "NotCached", "Cleared"]
+REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "Cleared"})
+
+
+class Setting(NamedTuple):
+    """What decides a timeline's frames, beside its chunks."""
+
+    every: int | None
+    """Every n-th frame is taken; None: all."""
+    quality: int
+
+
+ALL = Setting(None, 85)
+"""What is asked for by asking for nothing."""
+HALF = Setting(2, 60)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a timeline is at one moment."""
+
+    epoch: str = ""
+    """Another one after every clear; each step of an operation that starts one adds a mark."""
+    chunks: tuple[str, ...] | None = None
+    """The described chunks, in order; none for written frames, None where nothing is described."""
+    setting: Setting | None = None
+    cached: frozenset[str] = frozenset()
+    """Chunks that are committed."""
+    written: frozenset[tuple[int, int]] = frozenset()
+    """Sequence and picture of each written frame."""
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.cached or self.written)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.exists and self.cached == set(self.chunks or ())
+
+    def next_epoch(self, setting: Setting | None, chunks: tuple[str, ...] | None) -> "State":
+        return State(self.epoch + "+", chunks, setting)
+
+
+class Refused(Exception):
+    """A step that an operation may not take; it ends there."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+
+
+class Step:
+    """Something that happens at once."""
+
+    def take(self, state: State) -> "tuple[State, tuple[Step, ...]]":
+        """The state after it, and the steps it makes necessary.
+
+        Raises:
+            Refused: it may not be taken.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeChunks(Step):
+    chunks: tuple[str, ...]
+    setting: Setting
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        described = self._described(state)
+        return described, (CommitMissing(described.epoch, self.chunks),)
+
+    def _described(self, state: State) -> State:
+        if state.chunks is None:
+            return state.next_epoch(self.setting, self.chunks)
+        if state.written:
+            raise Refused("SettingsConflict")
+        known = min(len(self.chunks), len(state.chunks))
+        if state.setting == self.setting and state.chunks[:known] == self.chunks[:known]:
+            return replace(state, chunks=(*state.chunks, *self.chunks[known:]))
+        if state.exists:
+            raise Refused("SettingsConflict")
+        return state.next_epoch(self.setting, self.chunks)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeMore(Step):
+    chunk: str
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.chunks is None:
+            described = state.next_epoch(ALL, (self.chunk,))
+        elif state.written:
+            raise Refused("SettingsConflict")
+        elif self.chunk in state.chunks:
+            described = state
+        else:
+            described = replace(state, chunks=(*state.chunks, self.chunk))
+        return described, (CommitMissing(described.epoch, (self.chunk,)),)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeAnew(Step):
+    setting: Setting | None
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if not state.chunks:
+            raise Refused("NotCached")
+        described = state.next_epoch(self.setting or state.setting, state.chunks)
+        return described, (CommitMissing(described.epoch, state.chunks),)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitMissing(Step):
+    """See which chunks are missing."""
+
+    epoch: str
+    chunks: tuple[str, ...]
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        cached = state.cached if state.epoch == self.epoch else frozenset[str]()
+        missing = [chunk for chunk in self.chunks if chunk not in cached]
+        return state, tuple(CommitChunk(self.epoch, chunk) for chunk in missing)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitChunk(Step):
+    epoch: str
+    chunk: str
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.epoch != self.epoch:
+            raise Refused("Cleared")
+        return replace(state, cached=state.cached | {self.chunk}), ()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeWritten(Step):
+    frames: frozenset[tuple[int, int]]
+    quality: int
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        setting = Setting(None, self.quality)
+        if state.chunks is None:
+            described = state.next_epoch(setting, ())
+        elif state.chunks or (state.written and state.setting != setting):
+            raise Refused("SettingsConflict")
+        else:
+            described = replace(state, setting=setting)
+        return described, (CommitWritten(described.epoch, self.frames),)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitWritten(Step):
+    epoch: str
+    frames: frozenset[tuple[int, int]]
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if self.frames <= state.written:
+            return state, ()
+        if state.epoch != self.epoch:
+            raise Refused("Cleared")
+        written = state.written | self.frames
+        if len({sequence for sequence, _ in written}) < len(written):
+            raise Refused("SettingsConflict")
+        return replace(state, written=written), ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndEpoch(Step):
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.chunks is None:
+            return state, ()
+        return state.next_epoch(state.setting, state.chunks), ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Step):
+    """Remove the descriptions."""
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        return State(state.epoch + "-"), ()
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    chunks: tuple[str, ...]
+    setting: Setting
+
+    def steps(self) -> tuple[Step, ...]:
+        return (DescribeChunks(self.chunks, self.setting),)
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    chunk: str
+
+    def steps(self) -> tuple[Step, ...]:
+        return (DescribeMore(self.chunk),)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuild:
+    setting: Setting | None
+
+    def steps(self) -> tuple[Step, ...]:
+        return (DescribeAnew(self.setting),)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    frames: tuple[tuple[int, int], ...]
+    """Sequence and picture."""
+    quality: int
+
+    def steps(self) -> tuple[Step, ...]:
+        return (DescribeWritten(frozenset(self.frames), self.quality),)
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    def steps(self) -> tuple[Step, ...]:
+        return (EndEpoch(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    def steps(self) -> tuple[Step, ...]:
+        return (EndEpoch(), Forget())
+
+
+@dataclass(frozen=True, slots=True)
+class LoseClaims:
+    """Somebody removes every claim."""
+
+    def steps(self) -> tuple[Step, ...]:
+        return ()
+
+
+Operation = Extract | Append | Rebuild | Write | Clear | Delete | LoseClaims
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation, and how it ended."""
+
+    operation: Operation
+    error: BaseException | None = None
+    between: "tuple[Done, ...]" = field(default=())
+    """What others did in its midst, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One way an operation can end."""
+
+    state: State
+    how: Literal["finished", "stopped"] | Refusal
+
+
+def endings(state: State, done: Done) -> Iterator[Ending]:
+    """Every way in which an operation can end, what others did in its midst included."""
+    return _walk(state, done.operation.steps(), done.between, is_alone=not done.between)
+
+
+def states_after(state: State, done: Done) -> set[State]:
+    """The states that an operation which ended so can have led to.
+
+    One that succeeded took all its steps. A fault may make it fail after any of them.
+    """
+    ends = list(endings(state, done))
+    if done.error is None:
+        return {ending.state for ending in ends if ending.how == "finished"}
+    return {ending.state for ending in ends}
+
+
+def _walk(
+    state: State, todo: tuple[Step, ...], between: Sequence[Done], *, is_alone: bool
+) -> Iterator[Ending]:
+    if between:
+        for following in states_after(state, between[0]):
+            yield from _walk(following, todo, between[1:], is_alone=is_alone)
+    else:
+        yield Ending(state, "stopped" if todo else "finished")
+    if not todo:
+        return
+    try:
+        following, more = todo[0].take(state)
+    except Refused as refused:
+        if not between:
+            yield Ending(state, refused.refusal)
+            # What was stored last was stored into an epoch that had ended since it was looked at.
+            if isinstance(todo[0], CommitChunk) and len(todo) == 1:
+                yield Ending(state, "finished")
+        return
+    yield from _walk(following, (*more, *todo[1:]), between, is_alone=is_alone)
+    if isinstance(todo[0], CommitChunk):
+        # Whoever was at this chunk has died: the next was extracted first.
+        yield from _only_failing(_walk(state, todo[1:], between, is_alone=is_alone))
+    if isinstance(todo[0], Forget) and not is_alone:
+        # What others described since the descriptions were listed stays.
+        yield from _walk(state, (), between, is_alone=is_alone)
+
+
+def _only_failing(ends: Iterator[Ending]) -> Iterator[Ending]:
+    return (ending for ending in ends if ending.how != "finished")

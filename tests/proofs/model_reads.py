@@ -1,0 +1,193 @@
+"""Reading a timeline in every way there is, and what each gives for a state of it."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from model_expected import Row, Rows, bounds, picture_of, rows_of
+from model_plain import State
+
+from framecache import Frame, Timeline
+
+NOT_CACHED = "NotCached"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOne:
+    """One frame, by sequence or as its bytes."""
+
+    how: Literal["frame", "jpeg"]
+    sequence: int
+
+    def of(self, timeline: Timeline) -> object:
+        if self.how == "jpeg":
+            return timeline.jpeg(self.sequence)
+        return _told(timeline.frame(self.sequence))
+
+    def given(self, state: State) -> object:
+        row = rows_of(state).get(self.sequence)
+        if row is None:
+            return NOT_CACHED
+        return row.jpeg if self.how == "jpeg" else _expected(row)
+
+    def needs(self, rows: Rows) -> set[int]:
+        return {self.sequence} & set(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAt:
+    """The frame on screen at a time, in fiftieths of a second."""
+
+    fiftieths: int
+
+    def of(self, timeline: Timeline) -> object:
+        return _told(timeline.frame_at(self.fiftieths / 50))
+
+    def given(self, state: State) -> object:
+        row = self._row(state)
+        return NOT_CACHED if row is None else _expected(row)
+
+    def needs(self, rows: Rows) -> set[int]:
+        return set(rows)
+
+    def _row(self, state: State) -> Row | None:
+        chunks, time = state.chunks or (), Fraction(self.fiftieths, 50)
+        if not chunks:
+            return self._written_row(state)
+        all_rows = rows_of(State(state.epoch, chunks, state.setting, frozenset(chunks)))
+        shown = [n for n, end in enumerate(bounds(chunks)[1:]) if time < end][:1]
+        begun = [row for row in all_rows.values() if Fraction(str(row.timestamp)) <= time]
+        if not shown or not begun:
+            return None
+        needed = chunks[begun[-1].chunk_id : shown[0] + 1]
+        return begun[-1] if state.cached.issuperset(needed) else None
+
+    def _written_row(self, state: State) -> Row | None:
+        """A written frame is on screen from its time on; until when, its batch decides."""
+        rows = [row for row in rows_of(state).values() if row.timestamp <= self.fiftieths / 50]
+        return rows[-1] if rows else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMany:
+    """Several frames, in a range or of these sequences."""
+
+    how: Literal["frames", "sequences", "batch", "jpegs"]
+    start: int
+    count: int
+    step: int
+
+    def of(self, timeline: Timeline) -> object:
+        stop = self.start + self.count * self.step
+        match self.how:
+            case "frames":
+                return [_told(frame) for frame in timeline.frames(self.start, stop, self.step)]
+            case "sequences":
+                return timeline.sequences(self.start, stop, self.step)
+            case "batch":
+                return timeline.batch(self._wanted).tobytes()
+            case "jpegs":
+                return list(timeline.jpegs(self._wanted))
+
+    def given(self, state: State) -> object:
+        rows = rows_of(state)
+        found = [rows[sequence] for sequence in self._wanted if sequence in rows]
+        match self.how:
+            case "frames":
+                return [_expected(row) for row in found]
+            case "sequences":
+                return [row.sequence for row in found]
+        if len(found) < self.count:
+            return NOT_CACHED
+        if self.how == "jpegs":
+            return [row.jpeg for row in found]
+        return np.stack([picture_of(row.jpeg) for row in found]).tobytes()
+
+    def needs(self, rows: Rows) -> set[int]:
+        return set() if self.how == "sequences" else set(self._wanted) & set(rows)
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether it is promised to see what was added since the last look."""
+        return self.how in ("frames", "sequences")
+
+    @property
+    def _wanted(self) -> range:
+        return range(self.start, self.start + self.count * self.step, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a timeline says of itself."""
+
+    how: Literal["exists", "complete", "info", "index", "len"]
+
+    def of(self, timeline: Timeline) -> object:
+        match self.how:
+            case "exists":
+                return timeline.exists
+            case "complete":
+                return timeline.complete
+            case "index":
+                index = timeline.index
+                return [
+                    tuple(row)
+                    for row in zip(index.sequence.tolist(), index.size.tolist(), strict=True)
+                ]
+            case "len":
+                return len(timeline)
+            case "info":
+                info = timeline.info()
+                return (
+                    info.epoch,
+                    info.exists,
+                    info.complete,
+                    info.frame_count,
+                    info.chunks_cached,
+                )
+
+    def given(self, state: State) -> object:
+        rows = rows_of(state)
+        match self.how:
+            case "exists":
+                return state.exists
+            case "complete":
+                return state.is_complete
+            case "index":
+                return [(row.sequence, len(row.jpeg)) for row in rows.values()]
+            case "len":
+                return len(rows)
+            case "info":
+                epoch = None if state.chunks is None else state.epoch
+                return (epoch, state.exists, state.is_complete, len(rows), len(state.cached))
+
+    def needs(self, rows: Rows) -> set[int]:  # noqa: ARG002 -- reads none
+        return set()
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether it is promised to be true of the moment."""
+        return self.how in ("exists", "complete", "info")
+
+
+Read = ReadOne | ReadAt | ReadMany | Ask
+
+
+def looks_again(read: Read) -> bool:
+    return isinstance(read, ReadMany | Ask) and read.looks_again
+
+
+def _told(frame: Frame) -> object:
+    return (
+        frame.sequence,
+        frame.chunk_id,
+        frame.timestamp,
+        frame.perceptual_hash,
+        frame.image.tobytes(),
+    )
+
+
+def _expected(row: Row) -> object:
+    picture = picture_of(row.jpeg).tobytes()
+    return row.sequence, row.chunk_id, row.timestamp, row.perceptual_hash, picture

@@ -1,0 +1,43 @@
+"""Programs use a timeline through stores that fail them; a plain model says what may come of it."""
+
+import pytest
+from hypothesis import Phase
+from model_machine import run_model
+
+from framecache.store import BlobExists, Store
+from proving import Proof
+
+_SEED = 20261123
+
+
+def test_model(proof: Proof) -> None:
+    figures = run_model(
+        proof.size(short=300, long=2_000),
+        proof.size(short=60, long=300),
+        seed=None if proof.is_long else _SEED,
+        phases=(Phase.generate, Phase.shrink),
+    )
+    proof.found(
+        examples=figures.examples,
+        steps=figures.steps,
+        reads=figures.reads,
+        commits=figures.commits,
+        faults=figures.faults.total(),
+        disturbances=figures.disturbances,
+        ended=dict(figures.endings),
+    )
+    assert figures.faults.total() > 0
+    assert figures.disturbances > 0
+
+
+def test_the_model_sees_what_is_believed_without_reading_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def create(store: Store, key: str, body: bytes) -> bytes:
+        store.create(key, body)
+        return body
+
+    for user in ("publish", "descriptions"):
+        monkeypatch.setattr(f"framecache.index.{user}.create_once", create)
+    with pytest.raises(BlobExists):
+        run_model(300, 60, seed=_SEED)
