@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
@@ -106,16 +107,25 @@ class Claims:
             sighting = self._seen.get(part)
         if sighting is not None and not self._seems_stale(part):
             return False
-        # Whoever claims a part leaves the first claim where it is, so that number 0 is there as
-        # long as anybody holds the part.
-        number = sighting.numbers[-1] + 1 if sighting is not None else 0
-        made_at = time.monotonic()
-        if not self._create(part, number):
-            self.look()
-            return False
+        return self._follow(part, sighting)
+
+    def take_over(self, part: str, *, silent_since: datetime) -> bool:
+        """Claim a part without watching it first, if no claim of it was made since a time.
+
+        Args:
+            part: what to claim; the last look told whose it was.
+            silent_since: by the store's clock, and far longer ago than a claim lives.
+        """
         with self._lock:
-            self._held[part] = _Held(number, number, made_at)
-        return True
+            is_claimed = part in self._seen
+        if is_claimed:
+            # Others may have been made, and followed, since the last look.
+            self.look()
+        with self._lock:
+            sighting = self._seen.get(part)
+        if sighting is not None and sighting.newest.modified_at > silent_since:
+            return False
+        return self._follow(part, sighting)
 
     def holds(self, part: str) -> bool:
         """Whether nobody took a claimed part over, who may have found this run silent.
@@ -140,6 +150,18 @@ class Claims:
             [number for number in sighting.numbers if number < held.first] if sighting else []
         )
         self._remove(part, {*followed, held.first, held.number})
+
+    def _follow(self, part: str, sighting: _Sighting | None) -> bool:
+        # Whoever claims a part leaves the first claim where it is, so that number 0 is there as
+        # long as anybody holds the part.
+        number = sighting.numbers[-1] + 1 if sighting is not None else 0
+        made_at = time.monotonic()
+        if not self._create(part, number):
+            self.look()
+            return False
+        with self._lock:
+            self._held[part] = _Held(number, number, made_at)
+        return True
 
     def _seems_stale(self, part: str) -> bool:
         """Whether a claim was the newest for too long, as far as the last look told."""

@@ -69,6 +69,11 @@ def timeline_prefix(timeline_id: str) -> str:
     return f"{ROOT}{check_id(timeline_id, what='timeline_id')}/"
 
 
+def used(timeline_id: str) -> str:
+    """An empty blob that reading a timeline stores anew: its age is that of the last use."""
+    return f"{timeline_prefix(timeline_id)}used"
+
+
 def timeline_id_of(key: str) -> str | None:
     """The timeline under which a key lies, or None for any other key."""
     name = key.removeprefix(ROOT).partition("/")[0]

@@ -38,6 +38,7 @@ from framecache.reader import (
 )
 from framecache.store import Store
 from framecache.sweep import Removal
+from framecache.usage import note_use
 from framecache.verify import FindingCallback, VerifyReport
 
 Item = TypeVar("Item")
@@ -282,7 +283,7 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
         source, row = self._find(sequence)
-        with self._forgetting_when_cleared():
+        with self._reading(source):
             return read_frame(source, row, decoding)
 
     def frame_at(self, seconds: float, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
@@ -292,7 +293,7 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
         source, row = self._find_at(seconds)
-        with self._forgetting_when_cleared():
+        with self._reading(source):
             return read_frame(source, row, decoding)
 
     def sequence_at(self, seconds: float) -> int:
@@ -344,7 +345,7 @@ class Timeline:
         positions = positions_in_range(
             source.snapshot.index, start, stop, step, start_seconds, stop_seconds
         )
-        return self._each(read_frames(source, positions, decoding))
+        return self._each(source, read_frames(source, positions, decoding))
 
     def batch(self, sequences: Iterable[int], *, scale: float = 1.0, color: Color = "rgb") -> Image:
         """The images of these sequences, in the order given: ``(N, H, W, 3)`` or ``(N, H, W)``.
@@ -353,13 +354,13 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
         source, positions = self._find_all(sequences)
-        with self._forgetting_when_cleared():
+        with self._reading(source):
             return read_batch(source, positions, decoding)
 
     def jpeg(self, sequence: int) -> bytes:
         """The stored bytes of a frame. Raises what :meth:`frame` raises."""
         source, row = self._find(sequence)
-        with self._forgetting_when_cleared():
+        with self._reading(source):
             return source.jpeg(row)
 
     def jpegs(self, sequences: Iterable[int]) -> Iterator[bytes]:
@@ -368,7 +369,7 @@ class Timeline:
         Raises what :meth:`frame` raises: NotCached before the first, the others while iterating.
         """
         source, positions = self._find_all(sequences)
-        return self._each(read_jpegs(source, positions))
+        return self._each(source, read_jpegs(source, positions))
 
     def overlays(self, *, job_id: str, stage: str) -> Overlays:
         """The debug overlays of one stage of one job; makes no request."""
@@ -400,17 +401,21 @@ class Timeline:
         return known
 
     @contextmanager
-    def _forgetting_when_cleared(self) -> Iterator[None]:
-        """Look again next time when the timeline turns out to be no longer the known one."""
+    def _reading(self, source: FrameSource) -> Iterator[None]:
+        """Note the use; look again next time when it turns out to be no longer the known one."""
         try:
             yield
         except Cleared:
             self._known = None
             raise
+        # Afterwards, so that nothing is stored beside what was deleted.
+        note_use(self._store, source.snapshot.description)
 
-    def _each(self, results: Iterator[Item]) -> Iterator[Item]:
-        with self._forgetting_when_cleared():
-            yield from results
+    def _each(self, source: FrameSource, results: Iterator[Item]) -> Iterator[Item]:
+        with self._reading(source):
+            for result in results:
+                note_use(self._store, source.snapshot.description)
+                yield result
 
     def _find(self, sequence: int) -> tuple[FrameSource, FrameRow]:
         source, positions = self._find_all([sequence])

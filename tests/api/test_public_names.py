@@ -67,7 +67,7 @@ def test_the_package_exports_these_names() -> None:
 
 
 def test_a_cache_has_these_members() -> None:
-    assert members(FrameCache) == {"store", "timeline", "timelines", "url"}
+    assert members(FrameCache) == {"plan_gc", "store", "timeline", "timelines", "url"}
 
 
 def test_a_timeline_has_these_members() -> None:
@@ -107,6 +107,13 @@ def test_overlays_have_these_members() -> None:
         (FrameCache, "(url=None)"),
         (FrameCache.timeline, "(self, timeline_id)"),
         (FrameCache.timelines, "(self)"),
+        (
+            FrameCache.plan_gc,
+            (
+                "(self, *, grace_seconds=86400.0, max_bytes=None, max_age_seconds=None, "
+                "timelines=None, progress=None)"
+            ),
+        ),
         (
             Timeline.extract,
             (

@@ -17,6 +17,7 @@ from framecache.cli import failure
 from framecache.cli.completion import VARIABLE, completion
 from framecache.cli.doctor import doctor
 from framecache.cli.fill import extract, rebuild
+from framecache.cli.gc import gc
 from framecache.cli.look import info, ls
 from framecache.cli.options import root_options
 from framecache.cli.remove import clear, rm
@@ -73,7 +74,7 @@ def app(context: click.Context, /, **_: object) -> None:
 
 for command in (
     *(extract, ls, info, get, export),
-    *(verify, clear, rebuild, rm),
+    *(verify, clear, rebuild, rm, gc),
     *(doctor, completion),
 ):
     app.add_command(command)

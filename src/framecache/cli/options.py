@@ -57,6 +57,13 @@ def timeline_argument(function: Decorated) -> Decorated:
     )
 
 
+def timelines_argument(function: Decorated) -> Decorated:
+    """The timelines a command works on, or none for all; passed as ``timeline_ids``."""
+    return click.argument(
+        "timeline_ids", metavar="[TIMELINE]...", nargs=-1, shell_complete=_complete_timeline
+    )(function)
+
+
 def sampling_options(function: Decorated) -> Decorated:
     """``--fps``, ``--every`` and ``--keyframes``."""
     for option in (

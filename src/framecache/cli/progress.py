@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from framecache.cli.show import count
@@ -43,6 +43,31 @@ def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
             bars.update(task, completed=done, total=total, status=status)
 
         yield show
+
+
+@contextmanager
+def timelines_progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar of timelines that are done, of how many; None where there is no terminal.
+
+    Args:
+        title: what is being done, in one word or two.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 -- a pipe need not wait for rich
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("timelines"),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
 class _Speed:

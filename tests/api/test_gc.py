@@ -1,0 +1,933 @@
+"""Bounded growth: what goes, what stays, in which order, and who may be at work meanwhile."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Condition, Event, Thread
+
+import clips
+import pytest
+
+from framecache import (
+    Cleared,
+    Frame,
+    FrameCache,
+    InvalidValue,
+    NotCached,
+    StoreDenied,
+    StoreUnavailable,
+    Timeline,
+    claims,
+    keys,
+    usage,
+)
+from framecache.gc import GcPlan, GcReport, Reason, plan_gc
+from framecache.index import advance, commit_repair, current_description, load
+from framecache.store import Store
+from framecache.testing import Action, Crash, CrashingStore, Hook, HookedStore, failing_at
+from outside import everything, frame, jpeg_by_pillow, outside, png_by_pillow
+
+PREFIX = "cache/timelines/t/"
+DAY = 24 * 3600
+FRAMES = 45
+"""Of all clips here."""
+DOWN = StoreUnavailable("the test's store went away")
+
+
+def crashing(url: str, *hooks: Hook, timeline_id: str = "t") -> Timeline:
+    """A timeline as a program sees it that will crash."""
+
+    def before(action: Action, key: str) -> None:
+        for hook in hooks:
+            hook(action, key)
+
+    return Timeline(HookedStore(FrameCache(url).store, before=before), timeline_id)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes after a crash waits until its claims are stale."""
+    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 2.0)
+
+
+def fail_extracting(url: str, *hooks: Hook, chunks: Sequence[Path] = (), frames: int = 30) -> None:
+    """Extract until so many frames are stored."""
+    puts = failing_at(DOWN, action="put", nth=frames + 1, within="/frames/")
+    with pytest.raises(StoreUnavailable):
+        crashing(url, puts, *hooks).extract(chunks or [clips.clip()], workers=1)
+
+
+def crash_extracting(url: str, *chunks: Path, frames: int = 30) -> None:
+    """Extract until so many frames are stored, and leave claims behind."""
+    hook = failing_at(DOWN, action="delete", nth=1, within="/claims/")
+    fail_extracting(url, hook, chunks=chunks, frames=frames)
+
+
+def crash_clearing(url: str, timeline_id: str = "t") -> None:
+    hook = failing_at(DOWN, action="delete", nth=1, within="")
+    with pytest.raises(StoreUnavailable):
+        crashing(url, hook, timeline_id=timeline_id).clear()
+
+
+def age(url: str, seconds: float, within: str = "") -> None:
+    """Let some time pass for what lies in a local store."""
+    then = time.time() - seconds
+    for path in Path(url).rglob("*"):
+        if path.is_file() and within in path.as_posix():
+            os.utime(path, (then, then))
+
+
+def plan(
+    url: str,
+    *,
+    grace_seconds: float = DAY,
+    max_bytes: int | None = None,
+    max_age_seconds: float | None = None,
+) -> GcPlan:
+    return FrameCache(url).plan_gc(
+        grace_seconds=grace_seconds, max_bytes=max_bytes, max_age_seconds=max_age_seconds
+    )
+
+
+def collect(url: str, *, grace_seconds: float = DAY, max_bytes: int | None = None) -> GcReport:
+    return plan(url, grace_seconds=grace_seconds, max_bytes=max_bytes).carry_out(largest_share=1)
+
+
+def blobs(url: str, prefix: str = PREFIX) -> set[str]:
+    return set(outside(url).list(prefix))
+
+
+def gone(before: dict[str, bytes], url: str) -> set[str]:
+    """The keys that went; what stays must be as it was, and nothing may have come."""
+    after = everything(outside(url))
+    assert {key: before[key] for key in after} == after
+    return set(before) - set(after)
+
+
+def plan_all(store: Store, *, max_bytes: int | None = None, grace_seconds: float = 0) -> GcPlan:
+    """As ``FrameCache.plan_gc``, through a store of a test's own."""
+    return plan_gc(
+        store,
+        timelines=None,
+        grace_seconds=grace_seconds,
+        max_bytes=max_bytes,
+        max_age_seconds=None,
+    )
+
+
+def counts(found: GcPlan | GcReport) -> dict[Reason, int]:
+    """How many blobs for each reason."""
+    amounts = found.amounts if isinstance(found, GcPlan) else found.removed
+    return {reason: amount.blobs for reason, amount in amounts.items() if amount.blobs}
+
+
+def require_readable(url: str, frames: int = FRAMES) -> None:
+    """Every frame is there, and is the one that was committed."""
+    timeline = FrameCache(url).timeline("t")
+    assert timeline.complete
+    assert [one.sequence for one in timeline.frames()] == list(range(frames))
+
+
+# What goes
+
+
+def test_a_cache_that_is_in_order_has_nothing_to_lose(store_url: str) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.extract(clips.clip())
+    timeline.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+    before = everything(outside(store_url))
+    met = plan(store_url, grace_seconds=0)
+    assert (counts(met), met.evictions, met.share) == ({}, (), 0.0)
+    met.carry_out()
+    assert gone(before, store_url) == set()
+
+
+def test_a_plan_writes_nothing(store_url: str) -> None:
+    crash_extracting(store_url)
+    store = HookedStore(FrameCache(store_url).store)
+    met = plan_all(store, max_bytes=0)
+    assert met.removal.blobs > 30
+    assert {action for action, _ in store.requests} <= {"get", "head", "list"}
+
+
+def test_looking_takes_a_handful_of_requests_a_timeline(local_url: str) -> None:
+    for name in ("t", "u"):
+        FrameCache(local_url).timeline(name).extract(clips.chunks())
+    store = HookedStore(FrameCache(local_url).store)
+    plan_all(store)
+    # The timelines; of each its description, its index and all of its blobs.
+    actions = [action for action, _ in store.requests]
+    assert actions == ["list", *2 * ["list", "get", "get", "list"]]
+
+
+def test_an_attempt_that_crashed_goes_with_its_claims(store_url: str) -> None:
+    crash_extracting(store_url)
+    before = everything(outside(store_url))
+    met = plan(store_url, grace_seconds=0)
+    report = met.carry_out(largest_share=1)
+    wanted = {key for key in before if key.startswith((f"{PREFIX}frames/", f"{PREFIX}claims/"))}
+    assert gone(before, store_url) == wanted
+    frames = sum(key.startswith(f"{PREFIX}frames/") for key in wanted)
+    assert frames >= 30
+    assert (
+        counts(met)
+        == counts(report)
+        == {
+            Reason.ABANDONED_ATTEMPTS: frames,
+            Reason.DEAD_CLAIMS: len(wanted) - frames,
+        }
+    )
+    assert report.removal == met.removal
+    assert report.removal.size_bytes == sum(len(before[key]) for key in wanted)
+    FrameCache(store_url).timeline("t").extract(clips.clip())
+    require_readable(store_url)
+
+
+def test_a_clear_that_was_interrupted_is_finished(store_url: str) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.extract(clips.chunks())
+    timeline.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+    crash_clearing(store_url)
+    before = everything(outside(store_url))
+    met = plan(store_url, grace_seconds=0)
+    # Three parts and their compaction; of the description the versions before the clear.
+    assert counts(met) == {
+        Reason.OLD_EPOCHS: 4,
+        Reason.ABANDONED_ATTEMPTS: FRAMES,
+        Reason.OLD_DESCRIPTIONS: 2,
+    }
+    met.carry_out(largest_share=1)
+    kept = {f"{PREFIX}timeline/00000003.json", f"{PREFIX}overlays/j/s/0_o.png"}
+    assert {key for key in before if key.startswith(PREFIX)} - gone(before, store_url) == kept
+    timeline.rebuild()
+    require_readable(store_url)
+
+
+def test_frames_of_a_denser_sampling_go(store_url: str) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.extract(clips.clip())
+    swept = failing_at(DOWN, action="delete", nth=1, within="/frames/")
+    with pytest.raises(StoreUnavailable):
+        crashing(store_url, swept).rebuild(fps=5)
+    timeline.extract(clips.clip(), fps=5)
+    count = len(timeline)
+    assert 0 < count < FRAMES
+    before = everything(outside(store_url))
+    report = collect(store_url, grace_seconds=0)
+    frames = {f"{PREFIX}frames/{n}.jpg" for n in range(count, FRAMES)}
+    assert counts(report) == {Reason.ORPHANS: len(frames), Reason.OLD_DESCRIPTIONS: 1}
+    assert gone(before, store_url) == frames | {f"{PREFIX}timeline/00000001.json"}
+    require_readable(store_url, count)
+
+
+def test_frames_that_were_written_and_never_described_go(store_url: str) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.write([frame(n) for n in range(5)])
+    hook = failing_at(DOWN, action="create", nth=1, within="/timeline/")
+    with pytest.raises(StoreUnavailable):
+        crashing(store_url, hook).write([frame(n) for n in range(5, 9)])
+    before = everything(outside(store_url))
+    report = collect(store_url, grace_seconds=0)
+    [part] = [key for key in before if "/index/" in key and "w000001" in key]
+    frames = {f"{PREFIX}frames/{n}.jpg" for n in range(5, 9)}
+    assert gone(before, store_url) == frames | {part, f"{PREFIX}timeline/00000001.json"}
+    assert counts(report) == {Reason.ORPHANS: 5, Reason.OLD_DESCRIPTIONS: 1}
+    timeline.write([frame(n) for n in range(9)])
+    require_readable(store_url, 9)
+
+
+def test_index_files_that_others_replaced_go(store_url: str) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.extract(clips.chunks()[:2])
+    timeline.extract(clips.chunks())
+    store = FrameCache(store_url).store
+    description = current_description(store, "t")
+    assert description is not None
+    for attempt in range(2):  # the first is never described
+        generation = commit_repair(
+            store, description, "000001", load(store, description).index, about={}
+        )
+        assert generation == attempt + 1
+    advance(
+        store,
+        "t",
+        lambda current: current.next_version(generations={"000001": 2}),  # type: ignore[union-attr]
+    )
+    assert description.compaction is not None
+    names = {key.rpartition("/")[2]: key for key in blobs(store_url, f"{PREFIX}index/")}
+    before = everything(outside(store_url))
+    collect(store_url, grace_seconds=0)
+    went = gone(before, store_url)
+    compactions = {name for name in names if name.startswith("timeline-")}
+    assert len(compactions) == 2
+    assert {key for key in went if "/index/" in key} == {
+        names["000001-0.parquet"],
+        names["000001-1.parquet"],
+        *(
+            names[name]
+            for name in compactions - {f"timeline-{description.compaction.number}.parquet"}
+        ),
+    }
+    assert {key for key in went if "/index/" not in key} == {
+        f"{PREFIX}timeline/{version:08d}.json" for version in range(1, description.version + 1)
+    }
+    assert len(timeline.index) == FRAMES
+
+
+def test_an_upload_that_a_killed_program_left_goes(local_url: str) -> None:
+    FrameCache(local_url).timeline("t").extract(clips.clip())
+    staged = [Path(local_url) / PREFIX / "frames" / name for name in ("7.jpg#1", "8.jpg#1")]
+    for path in staged:
+        path.write_bytes(b"half a frame")
+    age(local_url, 2 * DAY, "7.jpg#1")
+    met = plan(local_url)
+    assert counts(met) == {Reason.ABANDONED_UPLOADS: 1}
+    assert met.removal.size_bytes == 12
+    assert counts(met.carry_out()) == {Reason.ABANDONED_UPLOADS: 1}
+    assert [path.exists() for path in staged] == [False, True]
+
+
+def test_a_note_of_use_beside_nothing_goes(local_url: str) -> None:
+    store = FrameCache(local_url).store
+    store.put(f"{PREFIX}used", b"")
+    store.put("cache/timelines/other/used", b"")
+    store.put("cache/timelines/other/frames/0.jpg", jpeg_by_pillow(1))
+    assert counts(collect(local_url, grace_seconds=0)) == {Reason.ORPHANS: 1}
+    assert FrameCache(local_url).timelines() == ["other"]
+    assert len(blobs(local_url, "cache/timelines/other/")) == 2
+
+
+# What stays
+
+
+def test_within_the_grace_period_nothing_goes(store_url: str) -> None:
+    FrameCache(store_url).timeline("u").extract(clips.chunks())
+    crash_clearing(store_url, "u")
+    crash_extracting(store_url)
+    before = everything(outside(store_url))
+    met = plan(store_url)
+    assert counts(met) == {}
+    met.carry_out()
+    assert gone(before, store_url) == set()
+
+
+def test_a_young_claim_keeps_the_attempt(local_url: str) -> None:
+    crash_extracting(local_url)
+    age(local_url, 2 * DAY)
+    [name] = blobs(local_url, f"{PREFIX}claims/")
+    age(local_url, DAY / 2, name)
+    before = everything(outside(local_url))
+    collect(local_url)
+    assert gone(before, local_url) == set()
+
+
+def test_the_first_claim_stays_as_long_as_others_follow_it(local_url: str) -> None:
+    crash_extracting(local_url)
+    age(local_url, 2 * DAY)
+    [first] = blobs(local_url, f"{PREFIX}claims/")
+    # It is the lowest number that keeps newcomers out.
+    outside(local_url).put(first.replace("-0.json", "-20000.json"), b"{}")
+    before = everything(outside(local_url))
+    collect(local_url)
+    assert gone(before, local_url) == set()
+
+
+def test_a_young_frame_keeps_those_of_the_same_attempt(local_url: str) -> None:
+    crash_extracting(local_url)
+    age(local_url, 2 * DAY)
+    age(local_url, DAY / 2, "/frames/20.jpg")
+    assert counts(collect(local_url)) == {Reason.DEAD_CLAIMS: 1}
+
+
+def test_a_young_frame_keeps_those_that_are_being_written(local_url: str) -> None:
+    hook = failing_at(DOWN, action="create", nth=5, within="/frames/")
+    with pytest.raises(StoreUnavailable):
+        crashing(local_url, hook).write([frame(n) for n in range(9)], workers=1)
+    age(local_url, 2 * DAY)
+    age(local_url, DAY / 2, "/frames/3.jpg")
+    before = everything(outside(local_url))
+    collect(local_url)
+    assert gone(before, local_url) == set()
+
+
+def test_written_frames_whose_index_file_was_lost_stay(local_url: str) -> None:
+    timeline = FrameCache(local_url).timeline("t")
+    timeline.write([frame(n) for n in range(5)])
+    timeline.write([frame(n) for n in range(5, 9)])
+    [lost] = [key for key in blobs(local_url, f"{PREFIX}index/") if "w000001" in key]
+    outside(local_url).remove(lost)
+    before = everything(outside(local_url))
+    report = collect(local_url, grace_seconds=0)
+    assert set(counts(report)) == {Reason.OLD_DESCRIPTIONS}
+    assert len(gone(before, local_url)) == 2
+
+
+def test_a_version_stays_while_the_one_after_it_is_young(local_url: str) -> None:
+    timeline = FrameCache(local_url).timeline("t")
+    for n in range(4):
+        timeline.write([frame(n)])
+    age(local_url, 2 * DAY)
+    age(local_url, DAY / 2, "/timeline/00000004.json")
+    assert len(blobs(local_url, f"{PREFIX}timeline/")) == 5
+    before = everything(outside(local_url))
+    collect(local_url)
+    # Whoever read version 3 half a day ago must still find that version 4 is there.
+    assert gone(before, local_url) == {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
+
+
+def test_frames_of_another_program_stay(store_url: str) -> None:
+    store = outside(store_url)
+    for n in range(3):
+        store.put(f"{PREFIX}frames/{n}.jpg", jpeg_by_pillow(n))
+    store.put(f"{PREFIX}notes.txt", b"by hand")
+    store.put(f"{PREFIX}index/of/000000-0.parquet", b"another's")
+    store.put("cache/timelines/loose.txt", b"by hand")
+    before = everything(store)
+    met = plan(store_url, grace_seconds=0, max_bytes=0, max_age_seconds=0)
+    assert met.removal.blobs == 0
+    assert [(one.timeline_id, one.amount.blobs, one.why) for one in met.kept] == [
+        ("t", 4, "another program stored them")
+    ]
+    met.carry_out()
+    assert gone(before, store_url) == set()
+
+
+def test_keys_that_framecache_does_not_know_stay(store_url: str) -> None:
+    FrameCache(store_url).timeline("t").extract(clips.clip())
+    crash_clearing(store_url)
+    names = (
+        "frames/007.jpg",
+        "frames/7.png",
+        "frames/deep/7.jpg",
+        "index/notes.txt",
+        "index/000000-0.parquet",
+        "index/000000-00000000/deep/000000-0.parquet",
+        "claims/000000-0.json",
+        "claims/000000-00000000/READ ME",
+        "timeline/1.json",
+        "timeline/deep/00000001.json",
+        "packs/000000-00000000/000000-0.tar",
+        "overlays/j/s/0_o.png",
+    )
+    for name in names:
+        outside(store_url).put(f"{PREFIX}{name}", b"")
+    collect(store_url, grace_seconds=0, max_bytes=0)
+    left = {key.removeprefix(PREFIX) for key in blobs(store_url)}
+    assert left == {*names, "timeline/00000002.json"}
+
+
+@pytest.mark.parametrize("damaged", ["timeline", "index"])
+def test_of_a_timeline_that_cannot_be_read_nothing_goes(local_url: str, damaged: str) -> None:
+    cache = FrameCache(local_url)
+    for name in ("t", "u"):
+        cache.timeline(name).extract(clips.chunks())
+    key = max(blobs(local_url, f"{PREFIX}{damaged}/"))  # the one that a reader reads first
+    outside(local_url).put(key, b"{}")
+    before = everything(outside(local_url))
+    met = plan(local_url, grace_seconds=0, max_bytes=0)
+    assert list(met.unreadable) == ["t"]
+    assert key in str(met.unreadable["t"])
+    assert met.total.size_bytes == sum(
+        len(data) for name, data in before.items() if name.startswith("cache/timelines/")
+    )
+    met.carry_out(largest_share=1)
+    left = everything(outside(local_url))
+    assert {key: left.get(key) for key in before if key.startswith(PREFIX)} == {
+        key: data for key, data in before.items() if key.startswith(PREFIX)
+    }
+    assert not cache.timeline("u").exists
+
+
+def test_only_the_named_timelines_are_looked_at(store_url: str) -> None:
+    cache = FrameCache(store_url)
+    for name in ("t", "u"):
+        cache.timeline(name).extract(clips.clip())
+        crash_clearing(store_url, name)
+    before = everything(outside(store_url))
+    met = cache.plan_gc(grace_seconds=0, timelines=["u"])
+    assert met.total.blobs == len(blobs(store_url, "cache/timelines/u/"))
+    met.carry_out(largest_share=1)
+    went = gone(before, store_url)
+    assert len(went) == FRAMES + 2
+    assert all(key.startswith("cache/timelines/u/") for key in went)
+    with pytest.raises(NotCached, match="no timeline v "):
+        cache.plan_gc(timelines=["u", "v"])
+
+
+# Quotas and ages
+
+
+@pytest.fixture
+def three(local_url: str) -> str:
+    """Timelines ``a``, ``b`` and ``c``; ``b`` was used 3 days ago, ``c`` 20, and ``a`` 40."""
+    cache = FrameCache(local_url)
+    for name, days in (("a", 40), ("b", 3), ("c", 20)):
+        cache.timeline(name).extract(clips.clip())
+        cache.timeline(name).frame(0)
+        age(local_url, 50 * DAY, f"/{name}/")
+        age(local_url, days * DAY, f"/{name}/used")
+    return local_url
+
+
+def size_of(url: str, *prefixes: str) -> int:
+    return sum(
+        len(outside(url).read(key)) for prefix in prefixes for key in outside(url).list(prefix)
+    )
+
+
+@pytest.mark.parametrize(("room", "evicted"), [(3, ""), (2, "a"), (1, "ac"), (0, "acb")])
+def test_the_least_recently_used_go_until_the_rest_fits(
+    three: str, room: int, evicted: str
+) -> None:
+    quota = size_of(three, "cache/timelines/") - sum(
+        size_of(three, f"cache/timelines/{name}/frames/", f"cache/timelines/{name}/index/")
+        for name in "acb"[: 3 - room]
+    )
+    met = plan(three, max_bytes=quota)
+    assert "".join(eviction.timeline_id for eviction in met.evictions) == evicted
+    assert met.size_bytes_after == quota
+    # One byte less, and one more has to go.
+    assert len(plan(three, max_bytes=quota - 1).evictions) == min(3, len(evicted) + 1)
+    before = everything(outside(three))
+    report = met.carry_out(largest_share=1)
+    assert set(report.evicted) == set(evicted)
+    wanted = {
+        key
+        for name in evicted
+        for kind in ("frames", "index")
+        for key in before
+        if key.startswith(f"cache/timelines/{name}/{kind}/")
+    }
+    after = set(outside(three).list())
+    assert set(before) - after == wanted
+    assert after - set(before) == {
+        f"cache/timelines/{name}/timeline/00000002.json" for name in evicted
+    }
+    assert report.removal == met.removal
+
+
+@pytest.mark.parametrize(("days", "evicted"), [(41, ""), (30, "a"), (10, "ac"), (1, "acb")])
+def test_what_was_not_used_for_long_goes(three: str, days: int, evicted: str) -> None:
+    met = plan(three, max_age_seconds=days * DAY)
+    assert "".join(eviction.timeline_id for eviction in met.evictions) == evicted
+    for eviction in met.evictions:
+        assert (time.time() - eviction.last_used_at.timestamp()) > days * DAY
+
+
+def test_a_quota_counts_what_goes_in_any_case(three: str) -> None:
+    crash_clearing(three, "b")
+    age(three, 2 * DAY, "/b/timeline/")
+    total = size_of(three, "cache/timelines/")
+    left = size_of(three, "cache/timelines/b/frames/", "cache/timelines/b/index/")
+    left += len(outside(three).read("cache/timelines/b/timeline/00000001.json"))
+    met = plan(three, max_bytes=total - left)
+    assert met.evictions == ()
+    assert met.size_bytes_after == total - left
+
+
+def test_an_evicted_timeline_comes_back_by_rebuild(store_url: str) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.extract(clips.chunks(), every=2)
+    stored = {key: outside(store_url).read(key) for key in blobs(store_url, f"{PREFIX}frames/")}
+    timeline.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+    collect(store_url, max_bytes=0)
+    assert not timeline.exists
+    assert len(timeline.info().chunks) == 3
+    assert timeline.jobs() == {"j": {"s": 1}}
+    timeline.rebuild()
+    assert stored == {
+        key: outside(store_url).read(key) for key in blobs(store_url, f"{PREFIX}frames/")
+    }
+
+
+def test_written_frames_are_never_evicted(local_url: str) -> None:
+    FrameCache(local_url).timeline("t").write([frame(n) for n in range(3)])
+    met = plan(local_url, max_bytes=0, max_age_seconds=0)
+    assert met.evictions == ()
+    assert [(one.timeline_id, one.amount.blobs, one.why) for one in met.kept] == [
+        ("t", 4, "a program wrote them")
+    ]
+
+
+def test_what_is_being_filled_is_not_evicted(local_url: str) -> None:
+    crash_extracting(local_url)
+    assert plan(local_url, max_bytes=0, max_age_seconds=0).evictions == ()
+
+
+def test_what_was_used_since_it_was_planned_stays(three: str) -> None:
+    met = plan(three, max_bytes=0)
+    FrameCache(three).store.put(keys.used("c"), b"")
+    report = met.carry_out(largest_share=1)
+    assert set(report.evicted) == {"a", "b"}
+    assert [(one.timeline_id, "read" in one.why) for one in report.skipped] == [("c", True)]
+    assert FrameCache(three).timeline("c").complete
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"grace_seconds": -1},
+        {"grace_seconds": float("nan")},
+        {"grace_seconds": "1d"},
+        {"grace_seconds": 1e300},
+        {"grace_seconds": 1e12},
+        {"grace_seconds": float("inf")},
+        {"max_bytes": -1},
+        {"max_bytes": 1.5},
+        {"max_age_seconds": -1},
+        {"max_age_seconds": True},
+        {"timelines": "t"},
+        {"timelines": ["../t"]},
+    ],
+    ids=str,
+)
+def test_a_limit_that_is_none_is_refused(local_url: str, limits: dict[str, object]) -> None:
+    store = HookedStore(FrameCache(local_url).store)
+    arguments: dict[str, object] = {
+        "timelines": None,
+        "grace_seconds": 0.0,
+        "max_bytes": None,
+        "max_age_seconds": None,
+    }
+    with pytest.raises((InvalidValue, ValueError)):
+        plan_gc(store, **arguments | limits)  # type: ignore[arg-type]
+    assert store.requests == []
+
+
+# More than half
+
+
+def test_more_than_half_goes_only_when_it_may(three: str) -> None:
+    met = plan(three, max_age_seconds=10 * DAY)
+    assert 0.6 < met.share < 0.7
+    before = everything(outside(three))
+    with pytest.raises(InvalidValue, match=r"6\d% of everything"):
+        met.carry_out()
+    assert gone(before, three) == set()
+    met.carry_out(largest_share=0.7)
+    assert len(set(before) - set(outside(three).list())) == 2 * (FRAMES + 1)
+
+
+def test_half_by_number_counts_as_well_as_half_by_size(local_url: str) -> None:
+    crash_extracting(local_url)
+    # Few bytes in many blobs, beside many bytes in one.
+    outside(local_url).put("cache/timelines/u/frames/0.jpg", b"\0" * 10_000_000)
+    met = plan(local_url, grace_seconds=0)
+    assert met.removal.size_bytes < 0.1 * met.total.size_bytes
+    assert met.share > 0.5
+    with pytest.raises(InvalidValue):
+        met.carry_out()
+
+
+# Interrupted
+
+
+def test_gc_can_die_anywhere_and_be_repeated(memory_url: str) -> None:
+    FrameCache(memory_url).timeline("t").extract(clips.chunks())
+    crash_clearing(memory_url)
+    fail_extracting(memory_url, chunks=clips.chunks(), frames=25)
+    before = everything(outside(memory_url))
+    current = max(blobs(memory_url, f"{PREFIX}timeline/"))
+    # The first chunk was finished, with 20 frames, before the second failed.
+    [committed] = blobs(memory_url, f"{PREFIX}index/000001-")
+    frames = {f"{PREFIX}frames/{n}.jpg" for n in range(20)}
+    left = {current, committed, *frames, *blobs(memory_url, "cache/create")}
+    crashes = 0
+    for at in range(1, 1000, 2):
+        url = f"{memory_url}-{at}"
+        for key, data in before.items():
+            outside(url).put(key, data)
+        store = CrashingStore(FrameCache(url).store, at=at)
+        with suppress(Crash):
+            plan_all(store).carry_out(largest_share=1)
+        crashes += store.has_crashed
+        versions = sorted(int(Path(key).stem) for key in blobs(url, f"{PREFIX}timeline/"))
+        # The oldest go first: what is left has no gap, and the current one is among it.
+        assert versions == list(range(versions[0], 4))
+        collect(url, grace_seconds=0)
+        assert set(outside(url).list()) == left
+        assert outside(url).read(current) == before[current]
+        if not store.has_crashed:
+            break
+    assert crashes > 10
+
+
+# Others at work
+
+
+def test_an_extraction_loses_nothing_while_gc_runs(store_url: str) -> None:
+    FrameCache(store_url).timeline("t").extract(clips.chunks())
+    crash_clearing(store_url)
+    runs = list[GcReport]()
+
+    def collect_now_and_then(action: str, key: str) -> None:
+        if action == "put" and "/frames/" in key and int(Path(key).stem) % 9 == 0:
+            runs.append(collect(store_url, max_bytes=0))
+
+    crashing(store_url, collect_now_and_then).extract(clips.chunks())
+    assert len(runs) >= 5
+    assert all(report.removal.blobs == 0 for report in runs)
+    require_readable(store_url)
+
+
+class Extraction:
+    """Another program that extracts the same clip, on a thread, and how far it has come."""
+
+    def __init__(self, url: str) -> None:
+        self._condition = Condition()
+        self._looks = 0
+        self._is_done = False
+        self._store = HookedStore(FrameCache(url).store, after=self._see)
+        self._thread = Thread(target=self._extract)
+
+    def start_and_get_stuck(self) -> None:
+        """Return when it waits for another's claim, or is done because it met none."""
+        self._thread.start()
+        with self._condition:
+            assert self._condition.wait_for(lambda: self._is_done or self._looks >= 3, 60)
+
+    def finish(self) -> None:
+        self._thread.join(60)
+        assert self._is_done
+
+    def _extract(self) -> None:
+        Timeline(self._store, "t").extract(clips.clip())
+        with self._condition:
+            self._is_done = True
+            self._condition.notify_all()
+
+    def _see(self, action: str, key: str) -> None:
+        with self._condition:
+            self._looks += action == "list" and "/claims/" in key
+            self._condition.notify_all()
+
+
+def _start_at_first_delete_of_frames(url: str, *, max_bytes: int | None) -> Extraction:
+    """Carry a plan out, into which an extraction comes when the first frames are about to go."""
+    extraction = Extraction(url)
+    begun = Event()
+
+    def begin(action: str, key: str) -> None:
+        if action == "delete" and "/frames/" in key and not begun.is_set():
+            begun.set()
+            extraction.start_and_get_stuck()
+
+    store = HookedStore(FrameCache(url).store, before=begin)
+    met = plan_all(store, max_bytes=max_bytes, grace_seconds=DAY)
+    met.carry_out(largest_share=1)
+    assert begun.is_set()
+    return extraction
+
+
+def test_an_extraction_that_begins_while_its_old_frames_go_loses_none(local_url: str) -> None:
+    fail_extracting(local_url)
+    age(local_url, 2 * DAY)
+    _start_at_first_delete_of_frames(local_url, max_bytes=None).finish()
+    require_readable(local_url)
+
+
+def test_an_extraction_that_begins_during_an_eviction_loses_no_frame(local_url: str) -> None:
+    FrameCache(local_url).timeline("t").extract(clips.clip())
+    age(local_url, 2 * DAY)
+    _start_at_first_delete_of_frames(local_url, max_bytes=0).finish()
+    require_readable(local_url)
+
+
+def test_frames_that_were_committed_since_the_plan_stay(local_url: str) -> None:
+    crash_extracting(local_url)
+    age(local_url, 2 * DAY)
+    met = plan(local_url)
+    assert met.amounts[Reason.ABANDONED_ATTEMPTS].blobs >= 30
+    # One chunk: its commit makes no new version of the description.
+    FrameCache(local_url).timeline("t").extract(clips.clip())
+    met.carry_out(largest_share=1)
+    require_readable(local_url)
+
+
+def test_frames_that_are_being_extracted_since_the_plan_stay(local_url: str) -> None:
+    crash_extracting(local_url)
+    age(local_url, 2 * DAY)
+    met = plan(local_url)
+    reports = list[GcReport]()
+
+    def carry_out(action: str, key: str) -> None:
+        if action == "put" and key.endswith("/frames/40.jpg"):
+            reports.append(met.carry_out(largest_share=1))
+
+    crashing(local_url, carry_out).extract(clips.clip())
+    assert [set(counts(report)) - {Reason.DEAD_CLAIMS} for report in reports] == [set()]
+    require_readable(local_url)
+
+
+@pytest.mark.parametrize("planned", ["before", "while"])
+def test_frames_that_are_being_written_again_stay(local_url: str, planned: str) -> None:
+    """They lie there from an attempt long ago, so that nothing of them is stored anew."""
+    timeline = FrameCache(local_url).timeline("t")
+    hook = failing_at(DOWN, action="create", nth=2, within="/timeline/")
+    with pytest.raises(StoreUnavailable):
+        crashing(local_url, hook).write([frame(n) for n in range(9)])
+    age(local_url, 2 * DAY)
+    before = plan(local_url)
+    assert before.amounts[Reason.ORPHANS].blobs == 10
+    reports = list[GcReport]()
+
+    def frames_and_gc() -> Iterator[Frame]:
+        yield from (frame(n) for n in range(9))
+        met = before if planned == "before" else plan(local_url)
+        assert met.amounts[Reason.ORPHANS].blobs == (10 if planned == "before" else 1)
+        reports.append(met.carry_out(largest_share=1))
+
+    timeline.write(frames_and_gc())
+    assert len(reports) == 1
+    require_readable(local_url, 9)
+
+
+def _append(timeline: Timeline) -> None:
+    timeline.append(clips.chunks()[0])
+
+
+def _rebuild(timeline: Timeline) -> None:
+    timeline.rebuild()
+
+
+def _clear(timeline: Timeline) -> None:
+    timeline.clear()
+
+
+def _make_anew(timeline: Timeline) -> None:
+    timeline.delete()
+    timeline.extract(clips.clip())
+    timeline.append(clips.chunks()[0])
+
+
+def _delete(timeline: Timeline) -> None:
+    timeline.delete()
+
+
+@pytest.mark.parametrize("max_bytes", [None, 0])
+@pytest.mark.parametrize(
+    "change", [_append, _rebuild, _clear, _make_anew, _delete], ids=lambda f: f.__name__[1:]
+)
+def test_a_timeline_that_changed_since_the_plan_is_left_alone(
+    store_url: str, change: Callable[[Timeline], None], max_bytes: int | None
+) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.extract(clips.clip())
+    crash_clearing(store_url)
+    timeline.extract(clips.clip())
+    met = FrameCache(store_url).plan_gc(grace_seconds=0, max_bytes=max_bytes)
+    assert met.removal.blobs
+    change(timeline)
+    before = everything(outside(store_url))
+    report = met.carry_out(largest_share=1)
+    assert gone(before, store_url) == set()
+    assert report.removal.blobs == 0
+    assert [one.timeline_id for one in report.skipped] in (["t"], [])
+
+
+# Notes of use
+
+
+def requests_for_notes(store: HookedStore) -> list[tuple[str, str]]:
+    return [(action, key) for action, key in store.requests if key.endswith("/used")]
+
+
+READS: list[Callable[[Timeline], object]] = [
+    lambda t: t.frame(0),
+    lambda t: t.frame_at(0.0),
+    lambda t: t.jpeg(0),
+    lambda t: t.batch([0]),
+    lambda t: next(t.frames()),
+    lambda t: next(t.jpegs([0])),
+]
+
+
+@pytest.mark.parametrize(
+    "read", READS, ids=["frame", "frame_at", "jpeg", "batch", "frames", "jpegs"]
+)
+def test_reading_notes_the_use_once(store_url: str, read: Callable[[Timeline], object]) -> None:
+    FrameCache(store_url).timeline("t").extract(clips.clip())
+    store = HookedStore(FrameCache(store_url).store)
+    for _ in range(3):
+        read(Timeline(store, "t"))
+    assert requests_for_notes(store) == [("put", f"{PREFIX}used")]
+    assert outside(store_url).read(f"{PREFIX}used") == b""
+
+
+def test_an_hour_later_the_use_is_noted_again(
+    local_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FrameCache(local_url).timeline("t").extract(clips.clip())
+    store = HookedStore(FrameCache(local_url).store)
+    timeline = Timeline(store, "t")
+    timeline.frame(0)
+    now = time.monotonic()
+    for minutes, notes in ((59, 1), (61, 2), (90, 2), (122, 3)):
+        later = now + 60 * minutes
+        monkeypatch.setattr("framecache.usage.time.monotonic", lambda later=later: later)
+        timeline.frame(1)
+        assert len(requests_for_notes(store)) == notes
+        monkeypatch.undo()
+
+
+def test_looking_is_no_use(local_url: str) -> None:
+    FrameCache(local_url).timeline("t").extract(clips.clip())
+    store = HookedStore(FrameCache(local_url).store)
+    timeline = Timeline(store, "t")
+    assert (timeline.exists, timeline.complete, len(timeline)) == (True, True, FRAMES)
+    timeline.info()
+    timeline.sequences()
+    timeline.sequence_at(0.5)
+    timeline.jobs()
+    assert requests_for_notes(store) == []
+
+
+def test_use_of_what_cannot_be_evicted_is_not_noted(local_url: str) -> None:
+    FrameCache(local_url).timeline("t").write([frame(0)])
+    outside(local_url).put("cache/timelines/other/frames/0.jpg", jpeg_by_pillow(1))
+    store = HookedStore(FrameCache(local_url).store)
+    for name in ("t", "other"):
+        Timeline(store, name).frame(0)
+    assert requests_for_notes(store) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "asked"), [(StoreDenied("read only"), 1), (StoreUnavailable("busy"), 2)]
+)
+def test_who_may_not_write_reads_all_the_same(
+    local_url: str, error: Exception, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "_denying", set())
+    cache = FrameCache(local_url)
+    for name in ("t", "u"):
+        cache.timeline(name).extract(clips.clip())
+    hook = failing_at(error, action="put", nth=1, within="/used")
+    store = HookedStore(cache.store, before=hook)
+    for name in ("t", "u", "t"):
+        assert Timeline(store, name).frame(0).sequence == 0
+    assert len(requests_for_notes(store)) == asked
+
+
+def test_reading_what_was_deleted_stores_nothing(local_url: str) -> None:
+    timeline = FrameCache(local_url).timeline("t")
+    timeline.extract(clips.clip())
+    readers = [FrameCache(local_url).timeline("t") for _ in READS]
+    assert [len(reader) for reader in readers] == [FRAMES] * len(READS)
+    timeline.delete()
+    for read, reader in zip(READS, readers, strict=True):
+        with pytest.raises(Cleared):
+            read(reader)
+    assert blobs(local_url) == set()
+
+
+def test_a_clear_keeps_the_note_and_a_delete_does_not(local_url: str) -> None:
+    timeline = FrameCache(local_url).timeline("t")
+    timeline.extract(clips.clip())
+    timeline.frame(0)
+    timeline.clear()
+    assert f"{PREFIX}used" in blobs(local_url)
+    assert (timeline.exists, len(timeline)) == (False, 0)
+    timeline.delete()
+    assert blobs(local_url) == set()
