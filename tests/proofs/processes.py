@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from threading import Event
 from types import SimpleNamespace
 from typing import Final, Literal
 
@@ -85,6 +86,7 @@ class Process:
             # So long that its heart does not beat: how often would depend on how fast it runs.
             patch.setattr("framecache.claims.STALE_AFTER_SECONDS", _STALE_AFTER_SECONDS)
             patch.setattr("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0)
+            patch.setattr("framecache.verify.repair._LOOK_AGAIN_SECONDS", 0.0)
             yield
 
 
@@ -138,10 +140,14 @@ def points(process: Process, work: Work, store: Store) -> list[Point]:
 
 
 def _run_with_fault(point: Point, fault: Fault, process: Process, work: Work, store: Store) -> bool:
-    numbers = count(1)
+    numbers, struck = count(1), Event()
 
-    def schedule(_action: Action, _key: str) -> Fault | None:
-        return fault if next(numbers) == point.at else None
+    def schedule(action: Action, _key: str) -> Fault | None:
+        # Threads that read ahead may come in another order than when the points were counted.
+        if next(numbers) < point.at or fault not in faults_of(action) or struck.is_set():
+            return None
+        struck.set()
+        return fault
 
     try:
         with process.running():
@@ -152,8 +158,9 @@ def _run_with_fault(point: Point, fault: Fault, process: Process, work: Work, st
     except Violation:
         raise
     except Exception as error:
-        raise Violation(f"{process.name} raises {type(error).__name__} at {point}") from error
-    met = next(numbers) - 1
-    if met < point.at:
-        raise Violation(f"{process.name} ends after {met} requests, before {point}")
+        raise Violation(
+            f"{process.name} raises {type(error).__name__} at {point}: {error}"
+        ) from error
+    if not struck.is_set():
+        raise Violation(f"{process.name} ends before {point}")
     return is_done
