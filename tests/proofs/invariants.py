@@ -176,7 +176,7 @@ def _committed(
 ) -> AbstractSet[int]:
     """The sequences in the index parts that count; each names the right frame, which is there."""
     committed: set[int] = set()
-    for part, key in _parts(document):
+    for part, key in index_files(document):
         if key not in blobs:
             continue
         rows = pq.read_table(io.BytesIO(blobs[key])).to_pylist()
@@ -194,7 +194,7 @@ def _committed(
     return committed
 
 
-def _parts(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | None, str]]:
+def index_files(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | None, str]]:
     """The keys of the index files that count, with the chunk that each commits."""
     if document is None:
         return []

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from invariants import PREFIX, TIMELINE, Blobs, Look, contents, look, pictures, require
+import pytest
+from invariants import PREFIX, TIMELINE, Blobs, Look, contents, index_files, look, pictures, require
 
 import media
-from framecache import CorruptFrame, Timeline, keys
-from framecache.index import Index, PartBuilder
+from framecache import FrameCacheError, Timeline, keys
+from framecache.gc import plan_gc
+from framecache.index import Index, PartBuilder, current_description
 from framecache.store import Store
+from framecache.testing import Action, Crash, HookedStore
 
 FIRST: Final = frozenset({0, 1})
 SECOND: Final = frozenset({2, 3, 4})
@@ -21,6 +25,10 @@ THIRD: Final = frozenset({5})
 
 BOTH: Final = FIRST | SECOND
 _NEIGHBOUR: Final = "neighbour"
+
+
+class _Unfinished(FrameCacheError):
+    """What a program says by a report that is not all it was to do."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,10 @@ class Operation:
     """When it is done: which n-th frames are sampled, None for all, and their JPEG quality."""
     is_slow: bool = False
     """Whether its claims would become stale if they were not renewed."""
+    tidies: bool = False
+    """Whether no frame or index file is left when it is done that nothing names."""
+    leaves_gaps: bool = False
+    """Whether a chunk that was not cached is still not cached when it is done."""
     leaves_nothing: bool = False
     """Whether every blob of the timeline is gone when it is done."""
     is_of_written_frames: bool = False
@@ -99,7 +111,50 @@ def _delete(store: Store) -> object:
 
 def _repair(store: Store) -> None:
     if not Timeline(store, TIMELINE).verify(repair=True, workers=1).ok:
-        raise CorruptFrame("not everything could be repaired")
+        raise _Unfinished
+
+
+def _collect(store: Store, *, max_bytes: int | None = None) -> None:
+    plan = plan_gc(
+        store, timelines=[TIMELINE], grace_seconds=0, max_bytes=max_bytes, max_age_seconds=None
+    )
+    if plan.carry_out(largest_share=1).skipped:
+        raise _Unfinished
+
+
+def _leave_what_nothing_names(store: Store) -> None:
+    """Leave what a sweep would take that never came to its end, and what dead programs claimed."""
+    Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
+    left = contents(store)
+    _clear(store)
+    extract(store)
+    for key, body in (left | contents(store)).items():
+        store.put(key, body)
+    for blob in list(store.list(keys.epoch_prefix(TIMELINE, _current_epoch(store)))):
+        if blob.key.endswith("/000000-0.parquet"):
+            store.put(blob.key.replace("-0.parquet", "-1.parquet"), store.get(blob.key))
+    claim = keys.claim(TIMELINE, epoch=_current_epoch(store), part="000001", number=0)
+    store.put(claim, b"{}")
+
+
+def _die_appending(store: Store) -> None:
+    """Leave the frames of a chunk that was not committed, under its claim."""
+    extract(store)
+    died: list[str] = []
+
+    def die_at_the_commit(action: Action, key: str) -> None:
+        if died or (action == "create" and "/index/" in key):
+            died.append(key)
+            raise Crash
+
+    with pytest.raises(Crash):
+        _append(HookedStore(store, before=die_at_the_commit))
+
+
+def _current_epoch(store: Store) -> str:
+    description = current_description(store, TIMELINE)
+    assert description is not None
+    return description.epoch
 
 
 def _damage_frames(store: Store) -> None:
@@ -194,6 +249,24 @@ OPERATIONS: Final = (
         before=BOTH,
         after=BOTH,
     ),
+    Operation("gc", _collect, _leave_what_nothing_names, before=BOTH, after=BOTH, tidies=True),
+    Operation(
+        "gc of an attempt",
+        _collect,
+        _die_appending,
+        before=BOTH,
+        after=BOTH,
+        tidies=True,
+        leaves_gaps=True,
+    ),
+    Operation(
+        "gc for want of room",
+        partial(_collect, max_bytes=0),
+        extract,
+        before=BOTH,
+        starts_anew=True,
+        tidies=True,
+    ),
 )
 
 
@@ -246,9 +319,12 @@ def check_done(operation: Operation, store: Store, before: Blobs) -> None:
         require(not left, f"{left} is left behind")
     seen = check_during(operation, store, before)
     require(seen.frames == operation.after, f"{operation.name} is done with {sorted(seen.frames)}")
-    require(seen.is_complete == bool(operation.after), "what is done is not complete")
+    is_complete = bool(operation.after) and not operation.leaves_gaps
+    require(seen.is_complete == is_complete, f"what is done has complete {seen.is_complete}")
     if operation.damaged:
         look(store)
+    if operation.tidies:
+        _check_tidy(store, seen)
     if seen.document is not None:
         described = (seen.document["sampling"].get("n"), seen.document["jpeg"]["quality"])
         is_right = not operation.after or described == operation.settings
@@ -276,6 +352,14 @@ def check_that_it_can_go_on(operation: Operation, store: Store, before: Blobs) -
     seen = look(store, kept=kept)
     require(seen.frames == expected, f"filling again gives {sorted(seen.frames)}")
     require(seen.is_complete, "filling again does not complete the timeline")
+
+
+def _check_tidy(store: Store, seen: Look) -> None:
+    prefixes = (f"{PREFIX}frames/", f"{PREFIX}index/")
+    named = {keys.frame(TIMELINE, sequence) for sequence in seen.frames}
+    named.update(key for _, key in index_files(seen.document))
+    left = {key for key in contents(store) if key.startswith(prefixes)} - named
+    require(not left, f"{sorted(left)} are left, which nothing names")
 
 
 def _check_unchanged(store: Store, before: Blobs) -> None:
