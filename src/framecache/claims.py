@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from framecache import keys
 from framecache.errors import StoreDenied, StoreUnavailable
-from framecache.index import create_once
+from framecache.index import create_once, is_stored
 from framecache.manifest import Description, new_write_id
 from framecache.store import BlobInfo, Store
 
@@ -195,7 +195,10 @@ class Claims:
             if before is None:
                 return
             after = replace(before, number=before.number + 1, made_at=time.monotonic())
-            is_mine = self._create(part, after.number)
+            is_made = self._create(part, after.number)
+            was_silent = time.monotonic() - before.made_at >= STALE_AFTER_SECONDS
+            # Whoever took the part over, and is done with it, has removed all claims of it.
+            is_mine = is_made and not (was_silent and self._is_gone(part, before))
             with self._lock:
                 is_held = part in self._held
                 if is_held and is_mine:
@@ -204,21 +207,24 @@ class Claims:
                     del self._held[part]
             if is_mine and is_held:
                 self._remove(part, {before.number} - {before.first})
-            elif is_mine:
-                self._remove(part, {after.number})  # the part was released meanwhile
+            elif is_made:
+                self._remove(part, {after.number})  # taken over, or released meanwhile
+
+    def _is_gone(self, part: str, held: _Held) -> bool:
+        return not is_stored(self._store, self._key(part, held.number))
+
+    def _key(self, part: str, number: int) -> str:
+        return keys.claim(self._timeline_id, epoch=self._epoch, part=part, number=number)
 
     def _create(self, part: str, number: int) -> bool:
-        key = keys.claim(self._timeline_id, epoch=self._epoch, part=part, number=number)
+        key = self._key(part, number)
         body = json.dumps(
             {"write_id": new_write_id(), "host": socket.gethostname(), "process": os.getpid()}
         ).encode()
         return create_once(self._store, key, body) == body
 
     def _remove(self, part: str, numbers: Iterable[int]) -> None:
-        names = [
-            keys.claim(self._timeline_id, epoch=self._epoch, part=part, number=number)
-            for number in numbers
-        ]
+        names = [self._key(part, number) for number in numbers]
         # Who may not delete leaves claims behind, which are stale soon.
         with suppress(StoreDenied, StoreUnavailable):
             self._store.delete(names)

@@ -69,7 +69,8 @@ def extent(snapshot: Snapshot) -> str:
     """What a timeline has, in words that follow an error."""
     index = snapshot.index
     if not len(index):
-        return "nothing of it is cached; extract it first"
+        chunks = snapshot.description.chunks if snapshot.description else ()
+        return f"nothing of it is cached; {'rebuild' if chunks else 'extract'} it first"
     end = timeline_info("", "", snapshot).duration_seconds
     return (
         f"it has {len(index)} frames, {index.sequence[0]} to {index.sequence[-1]}, "

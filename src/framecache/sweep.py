@@ -9,14 +9,15 @@ what was left, and the remainder is found by `framecache gc`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 from framecache import keys
 from framecache.claims import is_claimed
-from framecache.errors import NotCached
-from framecache.index import advance, current_description, is_latest
+from framecache.errors import CorruptFrame, NotCached
+from framecache.index import advance, current_description, is_current
 from framecache.manifest import Description
 from framecache.store import BlobInfo, Store
 
@@ -57,14 +58,22 @@ def delete(store: Store, timeline_id: str) -> Removal:
     current again.
     """
     removed = Removal(0, 0)
-    if current_description(store, timeline_id) is not None:
-        removed += _remove_older(store, _end_epoch(store, timeline_id))
+    # A description that is damaged cannot be followed by another, and goes with the rest.
+    with suppress(CorruptFrame):
+        if current_description(store, timeline_id) is not None:
+            removed += _remove_older(store, _end_epoch(store, timeline_id))
     descriptions = keys.descriptions_prefix(timeline_id)
     blobs = store.list(keys.timeline_prefix(timeline_id))
     removed += _remove(store, (blob for blob in blobs if not blob.key.startswith(descriptions)))
     for blob in sorted(store.list(descriptions), key=lambda blob: blob.key):
         removed += _remove(store, [blob])
     return removed
+
+
+def withdraw_if_deleted(store: Store, timeline_id: str) -> None:
+    """Remove frames that were stored after a delete, lest they seem another program's."""
+    if current_description(store, timeline_id) is None:
+        clear(store, timeline_id)
 
 
 def sweep_older(store: Store, description: Description) -> Removal:
@@ -79,7 +88,7 @@ def sweep_older(store: Store, description: Description) -> Removal:
     return _remove_older(store, latest) + _remove(
         store,
         _frames(store, latest.timeline_id, first=latest.frame_count),
-        while_true=lambda: is_latest(store, latest),
+        while_true=lambda: is_current(store, latest),
     )
 
 
@@ -104,7 +113,7 @@ def _is_unfilled(store: Store, description: Description) -> bool:
     """Whether nobody has begun to fill an epoch, or a later one."""
     parts = store.list(keys.epoch_prefix(description.timeline_id, description.epoch))
     return (
-        is_latest(store, description)
+        is_current(store, description)
         and not is_claimed(store, description)
         and next(iter(parts), None) is None
     )

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 import framecache.claims
+import framecache.jpeg
 import framecache.video
 from framecache import (
     BadChunk,
+    Cleared,
+    CorruptFrame,
     Frame,
     FrameCache,
     Progress,
@@ -187,15 +190,14 @@ def test_whoever_is_taken_over_stops_and_waits_for_the_other(
             asleep.set()
             assert awake.wait(timeout=60)
 
-    path = clips.chunks()
+    path, hooked = clips.chunks(), HookedStore(store, before=sleep)
     with ThreadPoolExecutor(1) as pool:
-        sleeper = pool.submit(
-            Timeline(HookedStore(store, before=sleep), "t").extract, path, workers=1
-        )
+        sleeper = pool.submit(Timeline(hooked, "t").extract, path, workers=1)
         assert asleep.wait(timeout=60)
         assert Timeline(store, "t").extract(path).chunks_extracted == 3
         awake.set()
         slept = sleeper.result(timeout=60)
+    assert [key for action, key in hooked.requests if action == "put"] == []
     assert (slept.chunks_extracted, slept.chunks_cached) == (0, 3)
     assert decoded == {"c0.mp4": 2, "c1.mp4": 1, "c2.mp4": 1}
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
@@ -308,3 +310,70 @@ def test_a_timeline_that_was_made_anew_is_not_taken_for_the_one_before(store: St
     Timeline(store, "t").delete()
     Timeline(store, "t").extract(clips.chunks(), every=2)
     assert len(reader.sequences()) == 23
+
+
+def test_a_sweep_leaves_what_was_made_anew_under_the_same_version(store: Store) -> None:
+    """It slept before it removed frames; the timeline was deleted, and extracted again."""
+    Timeline(store, "t").extract(clips.chunks())
+    left = [True]
+
+    def make_anew(action: str, key: str) -> None:
+        if action == "head" and "/timeline/" in key and left:
+            left.pop()
+            Timeline(store, "t").delete()
+            Timeline(store, "t").extract(clips.chunks())
+
+    Timeline(HookedStore(store, before=make_anew), "t").clear()
+    assert Timeline(store, "t").verify().ok
+    assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
+
+
+def test_an_extraction_leaves_nothing_behind_in_a_deleted_timeline(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache.ingest.chunk_frames._FRAMES_BETWEEN_CHECKS", 5)
+    left = [True]
+
+    def delete(action: str, key: str) -> None:
+        if (action, key) == ("put", f"{PREFIX}frames/3.jpg") and left:
+            left.pop()
+            Timeline(store, "t").delete()
+
+    with pytest.raises(Cleared):
+        Timeline(HookedStore(store, before=delete), "t").extract(clips.chunks(), workers=1)
+    assert not Timeline(store, "t").exists
+    assert [*store.list(f"{PREFIX}frames")] == []
+
+
+def test_whoever_adopts_a_part_that_names_other_frames_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two programs with different encoders, each of which took the other for dead."""
+    left = [True]
+
+    def be_faster(action: str, key: str) -> None:
+        if action == "create" and "/index/" in key and left:
+            left.pop()
+            with monkeypatch.context() as other:
+                other.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+                other.setattr("framecache.jpeg.encode_picture", encode_otherwise)
+                Timeline(store, "t").extract(clips.clip())
+
+    encode = framecache.jpeg.encode_picture
+
+    def encode_otherwise(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
+        return encode(*planes, quality=quality - 1)
+
+    with pytest.raises(CorruptFrame, match=r"framecache verify t --repair"):
+        Timeline(HookedStore(store, before=be_faster), "t").extract(clips.clip())
+    assert Timeline(store, "t").verify(repair=True).ok
+
+
+def test_a_timeline_whose_description_is_damaged_can_be_deleted(store: Store) -> None:
+    Timeline(store, "t").extract(clips.clip())
+    store.put(f"{PREFIX}timeline/00000002.json", b"{}")
+    with pytest.raises(CorruptFrame):
+        Timeline(store, "t").extract(clips.clip())
+    Timeline(store, "t").delete()
+    assert [*store.list(PREFIX)] == []
+    assert Timeline(store, "t").extract(clips.clip()).chunks_extracted == 1

@@ -17,6 +17,7 @@ import pytest
 
 from framecache import Frame, FrameCache, InvalidId, InvalidValue, Overlays, Timeline, functional
 from framecache.store import open_store
+from framecache.store.probing import unprobed
 from framecache.testing import HookedStore
 from proving import Proof
 
@@ -157,7 +158,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> HookedStore:
     hooked = HookedStore(open_store(url))
     monkeypatch.setenv("FRAMECACHE_URL", url)
     monkeypatch.setattr("framecache.cache.open_store", lambda _: hooked)
-    assert FrameCache().store is hooked
+    assert unprobed(FrameCache().store) is hooked
     return hooked
 
 

@@ -103,6 +103,8 @@ def _print_report(choice: Choice, report: VerifyReport) -> None:
 def _headline(report: VerifyReport) -> str:
     repaired = f", {report.repaired:,} repaired" if report.repaired else ""
     state = "ok" if report.ok else f"{report.damaged:,} damaged"
+    if report.chunks_not_cached:
+        state += f", {count(report.chunks_not_cached, 'chunk')} not cached yet"
     checked = f"{count(report.frames_checked, 'frame')} checked"
     return (
         f"{report.timeline_id}: {state}{repaired}; {checked}, {size(report.bytes_read)} in "
@@ -121,7 +123,7 @@ def _print_findings(report: VerifyReport) -> None:
 
 def _most_urgent_first(findings: Sequence[Finding]) -> list[Finding]:
     kinds = list(_MEANINGS)
-    return sorted(findings, key=lambda finding: (finding.repaired, kinds.index(finding.kind)))
+    return sorted(findings, key=lambda finding: (kinds.index(finding.kind), finding.repaired))
 
 
 def _in_words(finding: Finding) -> str:

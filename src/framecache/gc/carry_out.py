@@ -228,7 +228,8 @@ class _Removing:
         self, description: Description, chunk: ChunkEntry, frames: FrameBlobs, claims: Claims
     ) -> Iterator[Removal]:
         """Remove some frames of a chunk that this run has claimed."""
-        was_missing = chunk.part in self._state.missing_parts
+        was_evicted = description is not self._state.description
+        was_missing = was_evicted or chunk.part in self._state.missing_parts
         if was_missing and committed_parts(self._store, description, [chunk.part]):
             return  # somebody finished it since
         for start in range(0, len(frames), _BATCH):

@@ -9,9 +9,13 @@ from functools import partial
 from threading import Lock
 from typing import Final
 
+import numpy as np
+
 from framecache import keys, video
 from framecache.claims import Claims
+from framecache.errors import Cleared, CorruptFrame
 from framecache.index import (
+    Index,
     PartBuilder,
     commit_part,
     compact,
@@ -33,7 +37,7 @@ from framecache.ingest.sharing import ChunkQueue
 from framecache.manifest import ChunkEntry, Description, Settings
 from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
 from framecache.store import BlobFile, Store, open_blob_file
-from framecache.sweep import sweep_older
+from framecache.sweep import sweep_older, withdraw_if_deleted
 
 _MOST_INDEX_FILES: Final = 16
 
@@ -172,7 +176,11 @@ class _Run:
         if self.described.replaces_leftovers:
             sweep_older(self.store, self.description)
         with Claims(self.store, self.description) as claims:
-            results = self._extract_all(entries, claims) if entries else []
+            try:
+                results = self._extract_all(entries, claims) if entries else []
+            except Cleared:
+                withdraw_if_deleted(self.store, self.description.timeline_id)
+                raise
             self._compact_when_complete(claims, most_index_files)
         return ExtractReport(
             timeline_id=self.description.timeline_id,
@@ -241,12 +249,24 @@ class _Run:
         ensure_current(self.store, self.description)
         index = part.build()
         about = about_chunk(entry)
-        if commit_part(self.store, self.description, entry.part, index, about=about) is not index:
+        committed = commit_part(self.store, self.description, entry.part, index, about=about)
+        if committed is not index:
+            self._require_same(entry, index, committed)
             return None
         sizes = [row.size for row in part.rows if row.status == "ok"]
         return _ChunkResult(
             frames=len(sizes), undecodable=len(part) - len(sizes), bytes_stored=sum(sizes)
         )
+
+    def _require_same(self, entry: ChunkEntry, made: Index, committed: Index) -> None:
+        """Two made the same chunk at once: whoever stored last, the frames must be those named."""
+        if not np.array_equal(made.crc32c, committed.crc32c):
+            timeline_id = self.description.timeline_id
+            raise CorruptFrame(
+                f"chunk {entry.chunk_id} of timeline {timeline_id} was extracted by another "
+                f"program at the same time, with another version of an encoder; "
+                f"run: framecache verify {timeline_id} --repair"
+            )
 
     def _store_frame(self, slot: Slot, encoded: EncodedFrame) -> None:
         self.store.put(slot.key, encoded.data)

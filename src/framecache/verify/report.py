@@ -87,13 +87,14 @@ class VerifyReport:
 
 
 class Findings:
-    """Adds up what is found, and passes it on; remembers the first 1,000."""
+    """Adds up what is found, and passes it on; remembers the first 1,000, damage first."""
 
     def __init__(self, callback: FindingCallback | None) -> None:
         self._callback = callback
         self._began = time.monotonic()
         self._counts = Counter[Kind]()
-        self._first: list[Finding] = []
+        self._damage: list[Finding] = []
+        self._others: list[Finding] = []
         self._repaired = 0
         self.frames_checked = 0
         self.bytes_read = 0
@@ -104,8 +105,9 @@ class Findings:
         """Take in something that is not ``ok``."""
         self._counts[finding.kind] += 1
         self._repaired += finding.repaired
-        if len(self._first) < _FINDINGS_KEPT:
-            self._first.append(finding)
+        kept = self._damage if finding.kind in DAMAGE else self._others
+        if len(kept) < _FINDINGS_KEPT:
+            kept.append(finding)
         if self._callback is not None:
             self._callback(finding)
 
@@ -124,7 +126,7 @@ class Findings:
             chunks_not_cached=self.chunks_not_cached,
             repaired=self._repaired,
             seconds=time.monotonic() - self._began,
-            findings=tuple(self._first),
+            findings=(*self._damage, *self._others)[:_FINDINGS_KEPT],
         )
 
 
