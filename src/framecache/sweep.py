@@ -122,13 +122,14 @@ def _is_unfilled(store: Store, description: Description) -> bool:
 def _remove_older(store: Store, description: Description) -> Removal:
     """Remove the index parts and claims of earlier epochs.
 
-    Not of all others: while this program slept, another may have begun a later one.
+    Not of all others, and only while the description is current: while this program slept,
+    another may have begun a later epoch, or have deleted the timeline and made it anew.
     """
     timeline_id = description.timeline_id
     removed = Removal(0, 0)
     for prefix in (keys.indexes_prefix(timeline_id), keys.claims_prefix(timeline_id)):
         older = (blob for blob in store.list(prefix) if _is_older(blob.key, description))
-        removed += _remove(store, older)
+        removed += _remove(store, older, while_true=lambda: is_current(store, description))
     return removed
 
 

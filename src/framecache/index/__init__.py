@@ -8,9 +8,9 @@ from framecache.index.descriptions import (
     is_current,
     is_latest,
 )
-from framecache.index.fetch import fetch
+from framecache.index.fetch import fetch, is_stored
 from framecache.index.find import Snapshot, find, load, load_parts
-from framecache.index.publish import commit_part, commit_repair, committed_parts, compact, is_stored
+from framecache.index.publish import commit_part, commit_repair, committed_parts, compact
 from framecache.index.table import FrameRow, Index, PartBuilder
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Final
 from framecache import keys, manifest
 from framecache.errors import Cleared, StoreUnavailable
 from framecache.index.create import create_once
-from framecache.index.fetch import fetch
+from framecache.index.fetch import fetch, is_stored
 from framecache.manifest import Description
 from framecache.store import BlobMissing, Store
 
@@ -45,13 +45,28 @@ def advance(
         following = change(current)
         if following is current:
             return following
-        body = following.encode()
-        if create_once(store, keys.description(timeline_id, following.version), body) == body:
+        if follow(store, following):
             return following
     raise StoreUnavailable(
         f"other programs changed timeline {timeline_id} in {store.url} {_ATTEMPTS} times while "
         f"this one tried to: try again when they are done"
     )
+
+
+def follow(store: Store, following: Description) -> bool:
+    """Store the version after the one it was made from; returns whether it counts.
+
+    It does not when another is there, nor when the one before is gone: then the timeline was
+    deleted meanwhile, and would be back.
+    """
+    timeline_id, version = following.timeline_id, following.version
+    key, body = keys.description(timeline_id, version), following.encode()
+    if create_once(store, key, body) != body:
+        return False
+    if version == 1 or is_stored(store, keys.description(timeline_id, version - 1)):
+        return True
+    store.delete([key])
+    return False
 
 
 def is_latest(store: Store, description: Description) -> bool:

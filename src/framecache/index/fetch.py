@@ -1,9 +1,9 @@
-"""Reading a blob that tells by itself whether it is sound."""
+"""Reading a blob that tells by itself whether it is sound, or whether it is there."""
 
 from typing import Protocol, TypeVar
 
 from framecache.errors import CorruptFrame
-from framecache.store import Store
+from framecache.store import BlobMissing, Store
 
 Decoded_co = TypeVar("Decoded_co", covariant=True)
 
@@ -27,3 +27,12 @@ def fetch(store: Store, key: str, decode: Decode[Decoded_co]) -> Decoded_co:
         return decode(store.get(key), key=key)
     except CorruptFrame:
         return decode(store.get(key), key=key)
+
+
+def is_stored(store: Store, key: str) -> bool:
+    """Whether a blob is there; one HEAD."""
+    try:
+        store.head(key)
+    except BlobMissing:
+        return False
+    return True

@@ -8,10 +8,11 @@ from typing import Any, Final
 from framecache import keys
 from framecache.errors import StoreUnavailable
 from framecache.index.create import create_once
-from framecache.index.fetch import fetch
+from framecache.index.descriptions import follow
+from framecache.index.fetch import fetch, is_stored
 from framecache.index.table import Index
 from framecache.manifest import Compaction, Description, new_write_id
-from framecache.store import BlobMissing, Store
+from framecache.store import Store
 
 _CONCURRENT_REQUESTS: Final = 16
 _ATTEMPTS: Final = 100
@@ -100,15 +101,6 @@ def _compacted_parts(store: Store, description: Description) -> frozenset[str]:
     return frozenset(compaction.parts) if is_stored(store, key) else frozenset()
 
 
-def is_stored(store: Store, key: str) -> bool:
-    """Whether a blob is there; one HEAD."""
-    try:
-        store.head(key)
-    except BlobMissing:
-        return False
-    return True
-
-
 def compact(store: Store, description: Description, index: Index) -> Description:
     """Store all rows of a complete timeline in one file, and describe that it is there.
 
@@ -124,7 +116,7 @@ def compact(store: Store, description: Description, index: Index) -> Description
     ):
         return description
     following = description.next_version(compaction=Compaction(number, description.parts))
-    body = following.encode()
-    if create_once(store, keys.description(timeline_id, following.version), body) != body:
-        return description
-    return following
+    if follow(store, following):
+        return following
+    store.delete([keys.compacted_index(timeline_id, epoch=epoch, number=number)])
+    return description
