@@ -283,7 +283,7 @@ def test_a_flip_in_every_answer_is_a_corrupt_frame(
     timeline.frame(3)
     proxy.met.clear()
     proxy.always(network.flipped, within="/frames/3.jpg")
-    with pytest.raises(CorruptFrame, match="write the frame again|framecache verify") as met:
+    with pytest.raises(CorruptFrame, match=r"write the frame again|framecache verify") as met:
         timeline.frame(3)
     assert "cache/timelines/t/frames/3.jpg" in str(met.value)
     assert "CRC-32C" in str(met.value)
