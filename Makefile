@@ -82,16 +82,18 @@ clips: .venv/runtime
 	@.venv/bin/python scripts/fetch_clips.py $(CLIPS)
 
 # Each stamp is newer than what it was made from, so a second run has nothing to do.
+# The locks name everything, so pip resolves nothing: older ones then meet releases that are newer
+# than the lock, and refuse them for want of a hash.
 
 .venv/runtime: .venv/bin/python requirements.lock requirements-build.lock pyproject.toml
 	@echo "==> installing framecache and what it needs into .venv"
-	@$(PIP) install --require-hashes -r requirements-build.lock -r requirements.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements-build.lock -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev: .venv/runtime requirements-dev.lock
 	@echo "==> installing the development tools into .venv"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
 # Debian ships Python without what makes an environment's pip; the pip outside can put it there.
