@@ -26,6 +26,9 @@ class Wrapped:
         self.delete: Callable[[Iterable[str]], int] = store.delete
         self._store = store
 
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
+        self._store.put_stream(key, blocks)
+
     def get_range(self, key: str, *, start: int, length: int) -> bytes:
         return self._store.get_range(key, start=start, length=length)
 

@@ -95,6 +95,20 @@ class Store(Protocol):
         """
         ...
 
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
+        """Store a blob that comes in blocks, in bounded memory, replacing one of that key.
+
+        Nothing of it is stored unless the blocks come to their end: what they raise is raised.
+
+        Args:
+            key: The blob.
+            blocks: Taken on the calling thread, while those before are being uploaded.
+
+        Raises:
+            StoreFull: no room is left. Nothing of it was kept.
+        """
+        ...
+
     def create(self, key: str, data: bytes) -> None:
         """Store a blob only if there is none of that key: of many callers, one succeeds.
 

@@ -14,7 +14,7 @@ from framecache.store.backends import Client, connect
 from framecache.store.base import BlobInfo, BlobMissing, check_key, check_prefix
 from framecache.store.faults import Action, is_without_folder
 from framecache.store.files import folders_in, leads_outside, stat_file, walk
-from framecache.store.objects import ObjectStore
+from framecache.store.objects import ObjectStore, Stream
 from framecache.store.urls import Location
 
 _WRITES_DESPITE_DELETES: Final = 100
@@ -35,6 +35,12 @@ class LocalStore(ObjectStore):
     def put(self, key: str, data: bytes) -> None:
         """See `Store.put`."""
         _despite_deletes(lambda: super(LocalStore, self).put(key, data))
+
+    def _put_parts(self, key: str, stream: Stream) -> None:
+        _despite_deletes(
+            lambda: super(LocalStore, self)._put_parts(key, stream),
+            repeatable=lambda: not stream.is_begun,
+        )
 
     def create(self, key: str, data: bytes) -> None:
         """See `Store.create`."""
@@ -108,7 +114,13 @@ class LocalStore(ObjectStore):
         return self._root.is_dir()
 
 
-def _despite_deletes(write: Callable[[], None]) -> None:
+def _always() -> bool:
+    return True
+
+
+def _despite_deletes(
+    write: Callable[[], None], *, repeatable: Callable[[], bool] = _always
+) -> None:
     """Write again when the folder went between being made and being written to.
 
     A delete that takes a folder's last blob takes the folder along. Each such failure means that
@@ -118,7 +130,7 @@ def _despite_deletes(write: Callable[[], None]) -> None:
         try:
             return write()
         except StoreUnavailable as error:
-            if not is_without_folder(error.__cause__):
+            if not is_without_folder(error.__cause__) or not repeatable():
                 raise
     return write()
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _BATCH: Final = 1000
 # A larger blob is uploaded in parts, each with the deadline of a request.
 _PART_SIZE_BYTES: Final = 16 << 20
+# Each takes the memory of a part.
+_PARTS_AT_ONCE: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,31 @@ class Block:
     etag: str
     size_bytes: int
     """Size of the whole blob."""
+
+
+class Stream:
+    """The blocks of a blob on their way; an iterator that remembers what became of it."""
+
+    def __init__(self, start: bytes, remaining: Iterator[bytes]) -> None:
+        """Put a first block before the others."""
+        self.is_begun = False
+        self.error: BaseException | None = None
+        self._blocks = itertools.chain([start], remaining)
+
+    def __iter__(self) -> Self:
+        """Itself: it goes by once."""
+        return self
+
+    def __next__(self) -> bytes:
+        """The next block."""
+        self.is_begun = True
+        try:
+            return next(self._blocks)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise
 
 
 class ObjectStore(ABC):
@@ -88,6 +115,15 @@ class ObjectStore(ABC):
             client = self._client_to("write", key)
             client.put(self._folder + key, data, chunk_size=_PART_SIZE_BYTES)
 
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
+        """See `Store.put_stream`."""
+        remaining = iter(blocks)
+        start = _first_part(remaining)
+        if len(start) <= _PART_SIZE_BYTES:
+            self.put(key, start)
+        else:
+            self._put_parts(check_key(key), Stream(start, remaining))
+
     def create(self, key: str, data: bytes) -> None:
         """See `Store.create`."""
         check_key(key)
@@ -118,6 +154,21 @@ class ObjectStore(ABC):
     def __reduce__(self) -> tuple[type[Self], tuple[Location]]:
         """Another process opens the store by its location, with its own connections."""
         return type(self), (self._location,)
+
+    def _put_parts(self, key: str, stream: "Stream") -> None:
+        try:
+            with self._translated("write", key):
+                self._client_to("write", key).put(
+                    self._folder + key,
+                    stream,
+                    chunk_size=_PART_SIZE_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+        except Exception:
+            # Not the store's, and so not to be told of as if it were.
+            if stream.error is not None:
+                raise stream.error from None
+            raise
 
     @abstractmethod
     def _client_to(self, action: Action, key: str) -> Client:
@@ -216,6 +267,16 @@ class RemoteStore(ObjectStore):
             etag=_etag(meta),
             modified_at=meta["last_modified"].replace(microsecond=0),
         )
+
+
+def _first_part(blocks: Iterator[bytes]) -> bytes:
+    """All of the blocks, or as many as are more than one part."""
+    taken: list[bytes] = []
+    size_bytes = 0
+    while size_bytes <= _PART_SIZE_BYTES and (block := next(blocks, None)) is not None:
+        taken.append(block)
+        size_bytes += len(block)
+    return b"".join(taken)
 
 
 def _etag(meta: "ObjectMeta") -> str:

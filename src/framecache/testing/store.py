@@ -9,7 +9,7 @@ A program that brings a store derives from `StoreConformance` and says how to op
             return MyStore(...)          # empty, and this test's own
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
@@ -165,6 +165,34 @@ class StoreConformance:
         store.put(_KEY, _TEN_BYTES)
         with pytest.raises(InvalidValue):
             store.get_range(_KEY, start=start, length=length)
+
+    @pytest.mark.parametrize("size_bytes", [0, 1, 16 << 20, (16 << 20) + 1, 70 << 20])
+    def test_what_was_streamed_is_what_is_got(self, store: Store, size_bytes: int) -> None:
+        body = _pattern(size_bytes)
+        view = memoryview(body)
+        blocks = (bytes(view[at : at + 1_000_003]) for at in range(0, size_bytes, 1_000_003))
+        store.put_stream(_KEY, blocks)
+        assert store.head(_KEY).size_bytes == size_bytes
+        assert store.get(_KEY) == body
+
+    def test_a_stream_replaces(self, store: Store) -> None:
+        store.put(_KEY, b"a long first body")
+        store.put_stream(_KEY, iter([b"sec", b"", b"ond"]))
+        assert store.get(_KEY) == b"second"
+
+    @pytest.mark.parametrize("blocks_before", [0, 1, 20])
+    @pytest.mark.parametrize("error", [ValueError("broken"), OSError("broken"), EOFError("broken")])
+    def test_a_stream_that_breaks_off_stores_nothing(
+        self, store: Store, blocks_before: int, error: Exception
+    ) -> None:
+        def blocks() -> Iterator[bytes]:
+            yield from [bytes(2 << 20)] * blocks_before
+            raise error
+
+        with pytest.raises(type(error)) as met:
+            store.put_stream(_KEY, blocks())
+        assert met.value is error
+        assert list(store.list("")) == []
 
     def test_create_stores(self, store: Store) -> None:
         store.create(_KEY, b"first")

@@ -50,6 +50,10 @@ class WrappingStore:
         """See `Store`."""
         self.perform("put", key, lambda: self.inner.put(key, data))
 
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
+        """See `Store`."""
+        self.perform("put", key, lambda: self.inner.put_stream(key, blocks))
+
     def create(self, key: str, data: bytes) -> None:
         """See `Store`."""
         self.perform("create", key, lambda: self.inner.create(key, data))
