@@ -14,6 +14,8 @@ ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ROOT: Final = "cache/timelines/"
 COMPACTION: Final = "timeline"
 """In the place of a part's name: all parts."""
+WRITTEN: Final = "written"
+"""In the place of a part's name: frames of a program, before they have a part."""
 _MOST_SEQUENCES: Final = 10**15
 
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
@@ -21,6 +23,7 @@ _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
 _DESCRIPTION_NAME: Final = re.compile(r"([0-9]{8})\.json")
 _INDEX_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
 _EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
+_PACK_NAME: Final = re.compile(rf"([0-9]{{6,}}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
 _CLAIM_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
 _SHOWN_CHARACTERS: Final = 40
 
@@ -101,6 +104,24 @@ def parse_frame(timeline_id: str, key: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def packs_prefix(timeline_id: str) -> str:
+    """Where layout ``packs`` keeps its frames, those of all epochs."""
+    return f"{timeline_prefix(timeline_id)}packs/"
+
+
+def pack(timeline_id: str, *, epoch: str, part: str, attempt: str) -> str:
+    """One attempt to store the frames of a part (or ``WRITTEN`` ones) in one tar."""
+    return f"{packs_prefix(timeline_id)}{epoch}/{part}-{attempt}.tar"
+
+
+def parse_pack(timeline_id: str, key: str) -> str | None:
+    """The part (or ``WRITTEN``) whose frames the key of a pack holds, or None for any other key."""
+    prefix = packs_prefix(timeline_id)
+    epoch, _, name = key.removeprefix(prefix).partition("/")
+    match = _PACK_NAME.fullmatch(name) if key.startswith(prefix) else None
+    return match[1] if match and _EPOCH.fullmatch(epoch) else None
+
+
 def descriptions_prefix(timeline_id: str) -> str:
     """Where the versions of a timeline's description lie."""
     return f"{timeline_prefix(timeline_id)}timeline/"
@@ -153,10 +174,11 @@ def compacted_index(timeline_id: str, *, epoch: str, number: int) -> str:
 
 
 def parse_epoch(timeline_id: str, key: str) -> str | None:
-    """The epoch that the key of an index part or a claim lies in, or None for any other key."""
+    """The epoch that the key of an index file, claim or pack lies in, or None for any other key."""
     folder, _, rest = key.removeprefix(timeline_prefix(timeline_id)).partition("/")
     epoch, _, name = rest.partition("/")
-    return epoch if folder in {"index", "claims"} and _EPOCH.fullmatch(epoch) and name else None
+    is_in_epoch = folder in {"index", "claims", "packs"} and _EPOCH.fullmatch(epoch) and name
+    return epoch if is_in_epoch else None
 
 
 def is_earlier_epoch(epoch: str, than: str) -> bool:

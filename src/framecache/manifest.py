@@ -9,20 +9,19 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import google_crc32c
 
 from framecache import keys, sampling
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, SettingsConflict
-from framecache.model import JpegSettings
+from framecache.model import JpegSettings, Layout
 from framecache.sampling import EveryFrame, Sampling
 
 FORMAT: Final = 1
 _SEAL: Final = "crc32c"
 """The entry that holds the checksum; it is the last one in documents of every format."""
-Layout = Literal["objects"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ Image = npt.NDArray[np.uint8]
 Color = Literal["rgb", "gray"]
 Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
 Status = Literal["ok", "undecodable"]
+Layout = Literal["objects", "packs"]
+"""``objects``: one blob a frame. ``packs``: the frames of a chunk in one tar."""
 
 QUALITIES = range(1, 101)
 
@@ -109,3 +111,10 @@ class JpegSettings:
         """Refuse a quality no encoder has."""
         if type(self.quality) is not int or self.quality not in QUALITIES:
             raise InvalidValue(f"quality is a whole number from 1 to 100, not {self.quality!r}")
+
+
+def as_layout(layout: Layout | None) -> Layout | None:
+    """Return a layout unchanged, if it is one or None; else raise InvalidValue."""
+    if layout is None or layout in get_args(Layout):
+        return layout
+    raise InvalidValue(f'layout is "objects" or "packs", not {layout!r}')

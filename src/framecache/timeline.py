@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,7 +23,9 @@ from framecache.model import (
     Frame,
     Image,
     JpegSettings,
+    Layout,
     ProgressCallback,
+    as_layout,
 )
 from framecache.overlays import Overlays
 from framecache.reader import (
@@ -36,6 +39,7 @@ from framecache.reader import (
     read_frames,
     read_jpegs,
 )
+from framecache.sampling import EveryFrame, Sampling
 from framecache.store import Store
 from framecache.sweep import Removal
 from framecache.usage import note_use
@@ -78,6 +82,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int = 85,
+        layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> ExtractReport:
@@ -89,6 +94,8 @@ class Timeline:
             every: take every n-th frame.
             keyframes: take keyframes only.
             quality: JPEG quality, 1 to 100.
+            layout: ``"objects"``, one blob a frame, or ``"packs"``, one tar a chunk, which takes
+                far fewer requests. None: as it is cached, else ``"objects"``.
             workers: threads that decode and encode; None: one a core. The frames are the same.
             progress: told after each frame, and while it waits for others; one thread at a time.
 
@@ -107,7 +114,7 @@ class Timeline:
             self._store,
             self.timeline_id,
             wanted,
-            settings=Settings(by, JpegSettings(quality)),
+            choose=partial(_settings, by, JpegSettings(quality), as_layout(layout)),
             workers=_as_workers(workers),
             progress=progress,
         )
@@ -140,26 +147,33 @@ class Timeline:
         )
 
     def write(
-        self, frames: Iterable[Frame], *, quality: int = 85, workers: int | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        quality: int = 85,
+        layout: Layout | None = None,
+        workers: int | None = None,
     ) -> int:
         """Cache frames that this program holds; they become visible together. Returns how many.
 
         Frames keep their sequence, chunk_id, timestamp and perceptual hash (computed when empty).
         A frame that is cached already with the same picture is left alone.
 
+        Layout is as for :meth:`extract`.
+
         Raises:
             InvalidValue: an image that is not ``(H, W, 3)`` uint8, or numbers no frame can have.
-            SettingsConflict: another quality, or another picture under a cached sequence.
+            SettingsConflict: another quality or layout, or another picture under a cached sequence.
         """
         if isinstance(frames, Frame):
             raise InvalidValue("write takes several frames: give a list, even of one")
         self._known = None
-        settings = Settings(jpeg=JpegSettings(quality))
+        choose = partial(_settings, EveryFrame(), JpegSettings(quality), as_layout(layout))
         return ingest.write(
             self._store,
             self.timeline_id,
             frames,
-            settings=settings,
+            choose=choose,
             workers=_as_workers(workers),
         )
 
@@ -170,6 +184,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int | None = None,
+        layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> ExtractReport:
@@ -184,9 +199,14 @@ class Timeline:
         sampling_is_given = fps is not None or every is not None or keyframes
         by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
         jpeg = JpegSettings(quality) if quality is not None else None
+        chosen = as_layout(layout)
 
         def alter(cached: Settings) -> Settings:
-            return Settings(by if sampling_is_given else cached.sampling, jpeg or cached.jpeg)
+            return Settings(
+                by if sampling_is_given else cached.sampling,
+                jpeg or cached.jpeg,
+                chosen or cached.layout,
+            )
 
         self._known = None
         return ingest.rebuild(
@@ -475,6 +495,12 @@ def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
         raise InvalidValue(
             f"chunks are paths, URLs or Chunk objects, or several of them: {error}"
         ) from error
+
+
+def _settings(
+    by: Sampling, jpeg: JpegSettings, layout: Layout | None, cached: Settings | None
+) -> Settings:
+    return Settings(by, jpeg, layout or (cached.layout if cached else "objects"))
 
 
 def _as_workers(workers: int | None) -> int:

@@ -35,8 +35,10 @@ from framecache.index import (
     load,
 )
 from framecache.ingest.encode import EncodedFrame
-from framecache.ingest.frame_writer import FrameWriter, Slot
+from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.sharing import ChunkQueue
+from framecache.ingest.slot import Slot
+from framecache.ingest.storage import ObjectStorage
 from framecache.manifest import ChunkEntry, Description, new_write_id
 from framecache.reader import FrameSource
 from framecache.store import BlobExists, Store, open_store
@@ -177,23 +179,22 @@ def everywhere(
 
 
 def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
-    begin, end = FrameWriter.__init__, FrameWriter.__exit__
+    begin, end = ObjectStorage.__init__, EncoderPool.__exit__
     unstored: list[Callable[[], None]] = []
 
     def begin_hasty(
-        self: FrameWriter,
-        store: Store,
-        store_frame: Callable[[Slot, EncodedFrame], None],
-        *,
-        workers: int,
+        self: ObjectStorage,
+        timeline_id: str,
+        encoders: EncoderPool,
+        put: Callable[[Slot, EncodedFrame], None],
     ) -> None:
         def store_later(slot: Slot, encoded: EncodedFrame) -> None:
-            unstored.append(partial(store_frame, slot, encoded))
+            unstored.append(partial(put, slot, encoded))
 
-        begin(self, store, store_later, workers=workers)
+        begin(self, timeline_id, encoders, store_later)
 
     def end_late(
-        self: FrameWriter,
+        self: EncoderPool,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
@@ -202,8 +203,8 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
         while unstored:
             unstored.pop(0)()
 
-    patch.setattr(FrameWriter, "__init__", begin_hasty)
-    patch.setattr(FrameWriter, "__exit__", end_late)
+    patch.setattr(ObjectStorage, "__init__", begin_hasty)
+    patch.setattr(EncoderPool, "__exit__", end_late)
 
 
 def have_no_write_id(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from framecache.index.descriptions import (
     is_current,
     is_latest,
 )
-from framecache.index.fetch import fetch, is_stored
+from framecache.index.fetch import fetch, is_stored, stored_jpeg
 from framecache.index.find import Snapshot, find, load, load_parts
 from framecache.index.publish import commit_part, commit_repair, committed_parts, compact
 from framecache.index.table import FrameRow, Index, PartBuilder
@@ -33,4 +33,5 @@ __all__ = [
     "is_stored",
     "load",
     "load_parts",
+    "stored_jpeg",
 ]

@@ -3,6 +3,7 @@
 from typing import Protocol, TypeVar
 
 from framecache.errors import CorruptFrame
+from framecache.index.table import FrameRow
 from framecache.store import BlobMissing, Store
 
 Decoded_co = TypeVar("Decoded_co", covariant=True)
@@ -27,6 +28,17 @@ def fetch(store: Store, key: str, decode: Decode[Decoded_co]) -> Decoded_co:
         return decode(store.get(key), key=key)
     except CorruptFrame:
         return decode(store.get(key), key=key)
+
+
+def stored_jpeg(store: Store, row: FrameRow) -> bytes:
+    """What is stored where a row says, unchecked; one request.
+
+    Raises:
+        BlobMissing: there is no such blob.
+    """
+    if not row.offset:
+        return store.get(row.key)
+    return store.get_range(row.key, start=row.offset, length=row.size)
 
 
 def is_stored(store: Store, key: str) -> bool:

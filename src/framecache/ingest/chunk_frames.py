@@ -1,17 +1,16 @@
 """The frames of one chunk, all or some: decoded at their places, encoded, stored, made rows."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, Final
 
-from framecache import jpeg, keys, video
+from framecache import jpeg, video
 from framecache._version import __version__
 from framecache.index import FrameRow, PartBuilder
 from framecache.ingest.encode import EncodedFrame, encode_picture
-from framecache.ingest.frame_writer import FrameWriter, Slot
 from framecache.ingest.plan import ChunkPlan
+from framecache.ingest.slot import Slot
+from framecache.ingest.storage import FrameStorage
 from framecache.manifest import ChunkEntry, Description
 from framecache.model import JpegSettings
 from framecache.store import BlobFile
@@ -20,16 +19,11 @@ _FRAMES_BETWEEN_CHECKS: Final = 256
 
 
 def decode_frames(
-    file: BlobFile,
-    description: Description,
-    entry: ChunkEntry,
-    planned: ChunkPlan,
-    *,
-    threads: int,
+    file: BlobFile, entry: ChunkEntry, planned: ChunkPlan, *, threads: int
 ) -> Iterator[tuple[Slot, video.Decoded | video.Undecodable]]:
     """The planned frames of a chunk, each with its place, in the order of time."""
     items = video.decode(file, planned.scan, planned.pts, name=entry.url, threads=threads)
-    return zip(_slots(description.timeline_id, entry, planned), items, strict=True)
+    return zip(_slots(entry, planned), items, strict=True)
 
 
 def store_frames(
@@ -37,7 +31,7 @@ def store_frames(
     description: Description,
     entry: ChunkEntry,
     planned: ChunkPlan,
-    writer: FrameWriter,
+    storage: FrameStorage,
     *,
     threads: int,
     check: Callable[[], None],
@@ -50,14 +44,13 @@ def store_frames(
         description: the timeline it belongs to.
         entry: which of its chunks it is.
         planned: the frames to take.
-        writer: encodes and stores them.
+        storage: where they go.
         threads: of the decoder.
         check: called now and then; raises when nothing more may be stored.
         on_undecodable: told of each frame without a picture.
     """
     part = PartBuilder()
-    stored: deque[Future[FrameRow]] = deque()
-    frames = decode_frames(file, description, entry, planned, threads=threads)
+    frames = decode_frames(file, entry, planned, threads=threads)
     for position, (slot, item) in enumerate(frames):
         if position % _FRAMES_BETWEEN_CHECKS == 0:
             check()
@@ -65,12 +58,9 @@ def store_frames(
             part.add(_undecodable_row(slot, entry, item.reason))
             on_undecodable()
         else:
-            encode = partial(encode_decoded, item, description.settings.jpeg)
-            stored.append(writer.submit(slot, encode))
-        while stored and stored[0].done():
-            part.add(stored.popleft().result())
-    for future in stored:
-        part.add(future.result())
+            storage.add(slot, partial(encode_decoded, item, description.settings.jpeg))
+    for row in storage.finish():
+        part.add(row)
     return part
 
 
@@ -91,7 +81,7 @@ def about_chunk(entry: ChunkEntry) -> dict[str, Any]:
     }
 
 
-def _slots(timeline_id: str, entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
+def _slots(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
     for sequence, pts, timestamp, duration in zip(
         planned.sequences.tolist(),
         planned.pts.tolist(),
@@ -99,8 +89,7 @@ def _slots(timeline_id: str, entry: ChunkEntry, planned: ChunkPlan) -> Iterator[
         planned.durations,
         strict=True,
     ):
-        key = keys.frame(timeline_id, sequence)
-        yield Slot(sequence, entry.chunk_id, pts, timestamp, duration, key)
+        yield Slot(sequence, entry.chunk_id, pts, timestamp, duration)
 
 
 def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str) -> FrameRow:

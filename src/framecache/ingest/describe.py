@@ -6,7 +6,7 @@ other settings or chunks than the cached ones are a conflict, and the way out is
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -15,11 +15,15 @@ from framecache.errors import BadChunk, ChunkChanged, FrameCacheError, NotCached
 from framecache.index import advance, current_description, load
 from framecache.ingest.plan import ScannedChunk, place, scan_chunks, start_of
 from framecache.manifest import ChunkEntry, Description, Settings, first_description
-from framecache.model import Chunk
+from framecache.model import Chunk, Layout
 from framecache.store import Store, identify_blob, normalised_url
 from framecache.video import VideoScan
 
 _CONCURRENT_REQUESTS: Final = 16
+
+
+Choose = Callable[[Settings | None], Settings]
+"""The settings asked for, given those that are cached: what was not asked for stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def identify(chunks: Sequence[Chunk]) -> list[IdentifiedChunk]:
 
 
 def describe_extraction(
-    store: Store, timeline_id: str, chunks: Sequence[IdentifiedChunk], settings: Settings
+    store: Store, timeline_id: str, chunks: Sequence[IdentifiedChunk], choose: Choose
 ) -> Described:
     """The description under which exactly ``chunks`` (or a timeline they begin) are cached."""
     scans = _Scans([chunk.chunk for chunk in chunks])
@@ -78,6 +82,7 @@ def describe_extraction(
     replaced: list[Description] = []
 
     def change(current: Description | None) -> Description:
+        settings = choose(current.settings if current else None)
         if current is None:
             return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
@@ -146,6 +151,15 @@ def describe_rebuild(
 
     description = advance(store, timeline_id, change)
     return Described(description, scans, replaces_leftovers=True)
+
+
+def other_layout(current: Description, asked: Layout) -> SettingsConflict:
+    """What to say when frames are cached in another layout than the one asked for."""
+    return SettingsConflict(
+        f"timeline {current.timeline_id} is cached in layout {current.settings.layout}; asked for "
+        f"{asked}: run 'framecache repack {current.timeline_id} --layout {asked}', which keeps "
+        f"the frames"
+    )
 
 
 def _identify_one(chunk: Chunk) -> IdentifiedChunk:
@@ -219,6 +233,8 @@ def _conflict(
     current: Description, chunks: Sequence[IdentifiedChunk], settings: Settings
 ) -> FrameCacheError | None:
     """Why the described timeline is not the one asked for, or None when it is."""
+    if current.settings == replace(settings, layout=current.settings.layout) != settings:
+        return other_layout(current, settings.layout)
     if current.settings != settings:
         return SettingsConflict(
             f"timeline {current.timeline_id} is cached with {current.settings}; asked for "

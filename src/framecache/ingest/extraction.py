@@ -24,16 +24,18 @@ from framecache.index import (
 )
 from framecache.ingest.chunk_frames import about_chunk, store_frames
 from framecache.ingest.describe import (
+    Choose,
     Described,
     describe_append,
     describe_extraction,
     describe_rebuild,
     identify,
 )
-from framecache.ingest.encode import EncodedFrame
-from framecache.ingest.frame_writer import FrameWriter, Slot
+from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.plan import plan
 from framecache.ingest.sharing import ChunkQueue
+from framecache.ingest.slot import Slot
+from framecache.ingest.storage import FrameStorage, storage_of
 from framecache.manifest import ChunkEntry, Description, Settings
 from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
 from framecache.store import BlobFile, Store, open_blob_file
@@ -47,14 +49,14 @@ def extract(
     timeline_id: str,
     chunks: Sequence[Chunk],
     *,
-    settings: Settings,
+    choose: Choose,
     workers: int,
     progress: ProgressCallback | None = None,
 ) -> ExtractReport:
     """Cache the frames of ``chunks`` as the timeline; what is committed already is left alone."""
     began = time.monotonic()
     identified = identify(chunks)
-    described = describe_extraction(store, timeline_id, identified, settings)
+    described = describe_extraction(store, timeline_id, identified, choose)
     entries = described.description.chunks[: len(identified)]
     run = _Run(store, described, workers, _ProgressCounter(entries, progress))
     return run.fill(entries, began, most_index_files=1)
@@ -207,28 +209,29 @@ class _Run:
         # Decoding takes a third of the work. More threads for it would only have more pictures
         # under way at once than the caches of the cores hold.
         threads = max(1, self.workers // decoders // 2)
+        layout = self.description.settings.layout
         with (
-            FrameWriter(self.store, self._store_frame, workers=self.workers) as writer,
+            EncoderPool(self.store, layout, workers=self.workers) as encoders,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
-            work = partial(self._extract_from, queue, claims, writer, threads)
+            work = partial(self._extract_from, queue, claims, encoders, threads)
             futures = [pool.submit(work) for _ in range(decoders)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
                 return [result for future in futures if future.done() for result in future.result()]
             except BaseException as error:
                 queue.stop()
-                writer.stop(error)
+                encoders.stop(error)
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
     def _extract_from(
-        self, queue: ChunkQueue, claims: Claims, writer: FrameWriter, threads: int
+        self, queue: ChunkQueue, claims: Claims, encoders: EncoderPool, threads: int
     ) -> list[_ChunkResult]:
         results: list[_ChunkResult] = []
         for entry in queue:
             try:
-                result = self._extract_chunk(entry, claims, writer, threads)
+                result = self._extract_chunk(entry, claims, encoders, threads)
             except _TakenOver:
                 queue.give_back(entry)
                 continue
@@ -239,28 +242,40 @@ class _Run:
         return results
 
     def _extract_chunk(
-        self, entry: ChunkEntry, claims: Claims, writer: FrameWriter, threads: int
+        self, entry: ChunkEntry, claims: Claims, encoders: EncoderPool, threads: int
     ) -> _ChunkResult | None:
         """Extract a chunk and commit it; None when another's part was committed before."""
-        with open_blob_file(
-            entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
-        ) as file:
-            part = self._store_frames(file, entry, claims, writer, threads)
-        ensure_current(self.store, self.description)
-        index = part.build()
-        about = about_chunk(entry)
-        committed = commit_part(self.store, self.description, entry.part, index, about=about)
-        if committed is not index:
-            self._require_same(entry, index, committed)
-            return None
+        with storage_of(
+            self.store, self.description, entry.part, encoders, on_stored=self._count
+        ) as storage:
+            with open_blob_file(
+                entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
+            ) as file:
+                part = self._store_frames(file, entry, claims, storage, threads)
+            try:
+                ensure_current(self.store, self.description)
+            except Cleared:
+                storage.discard()
+                raise
+            index = part.build()
+            about = about_chunk(entry)
+            committed = commit_part(self.store, self.description, entry.part, index, about=about)
+            if committed is not index:
+                storage.discard()
+                self._require_same(entry, index, committed)
+                return None
         sizes = [row.size for row in part.rows if row.status == "ok"]
         return _ChunkResult(
             frames=len(sizes), undecodable=len(part) - len(sizes), bytes_stored=sum(sizes)
         )
 
     def _require_same(self, entry: ChunkEntry, made: Index, committed: Index) -> None:
-        """Two made the same chunk at once: whoever stored last, the frames must be those named."""
-        if not np.array_equal(made.crc32c, committed.crc32c):
+        """Two made the same chunk at once: whoever stored last, the frames must be those named.
+
+        Each has packs of its own, but not frames that are blobs of their own.
+        """
+        has_same_names = np.array_equal(made.key, committed.key)
+        if has_same_names and not np.array_equal(made.crc32c, committed.crc32c):
             timeline_id = self.description.timeline_id
             raise CorruptFrame(
                 f"chunk {entry.chunk_id} of timeline {timeline_id} was extracted by another "
@@ -268,8 +283,7 @@ class _Run:
                 f"run: framecache verify {timeline_id} --repair"
             )
 
-    def _store_frame(self, slot: Slot, encoded: EncodedFrame) -> None:
-        self.store.put(slot.key, encoded.data)
+    def _count(self, slot: Slot) -> None:
         self.progress.add_frame(slot.chunk_id)
 
     def _store_frames(
@@ -277,7 +291,7 @@ class _Run:
         file: BlobFile,
         entry: ChunkEntry,
         claims: Claims,
-        writer: FrameWriter,
+        storage: FrameStorage,
         threads: int,
     ) -> PartBuilder:
         scan = self.described.scans.get(entry.url) or video.scan(file, name=entry.url)
@@ -286,7 +300,7 @@ class _Run:
             self.description,
             entry,
             plan(entry, scan, self.description.settings.sampling),
-            writer,
+            storage,
             threads=threads,
             check=partial(self._ensure_mine, entry, claims),
             on_undecodable=partial(self.progress.add_frame, entry.chunk_id),

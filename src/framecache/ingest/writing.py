@@ -4,7 +4,6 @@ import math
 import operator
 import re
 from collections.abc import Iterable
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -21,17 +20,19 @@ from framecache.index import (
     advance,
     commit_part,
     compact,
-    current_description,
     ensure_current,
     find,
     load,
     load_parts,
 )
+from framecache.ingest.describe import Choose, other_layout
 from framecache.ingest.encode import EncodedFrame, encode_frame
-from framecache.ingest.frame_writer import FrameWriter, Slot
+from framecache.ingest.encoders import EncoderPool
+from framecache.ingest.placing import Placing, other_picture, placing_in
+from framecache.ingest.slot import Slot
 from framecache.manifest import Description, Settings, first_description, new_write_id
 from framecache.model import Frame, JpegSettings
-from framecache.store import BlobExists, BlobMissing, Store
+from framecache.store import Store
 
 _MOST_INDEX_FILES: Final = 16
 _ATTEMPTS: Final = 100
@@ -40,7 +41,7 @@ _HASH: Final = re.compile("([0-9a-f]{16})?")
 
 
 def write(
-    store: Store, timeline_id: str, frames: Iterable[Frame], *, settings: Settings, workers: int
+    store: Store, timeline_id: str, frames: Iterable[Frame], *, choose: Choose, workers: int
 ) -> int:
     """Cache ``frames`` beside those written before; returns how many were given.
 
@@ -57,13 +58,13 @@ def write(
             f"timeline {timeline_id} in {store.url} holds frames that another program stored: "
             f"clear it first, or use another timeline_id"
         )
-    description = _describe(store, timeline_id, settings)
-    placing = _Placing(store, description, cached.index)
+    description = _describe(store, timeline_id, choose)
+    placing = placing_in(store, description, cached.index)
     with Claims(store, description) as claims:
         # Others may write at the same time. A sweep of what was cleared before must not.
         claims.take(keys.writing(new_write_id()))
         try:
-            part = _store_frames(placing, frames, workers=workers)
+            part = _store_frames(store, description, placing, frames, workers=workers)
             if part.rows:
                 ensure_current(store, description)
                 description = _commit(store, description, part.build())
@@ -83,21 +84,24 @@ class _Part(PartBuilder):
     given = 0
 
 
-def _describe(store: Store, timeline_id: str, settings: Settings) -> Description:
+def _describe(store: Store, timeline_id: str, choose: Choose) -> Description:
     def change(current: Description | None) -> Description:
+        settings = choose(current.settings if current else None)
         if current is None:
             return first_description(timeline_id, settings)
         _refuse_chunks(store, current)
         if current.settings == settings:
             return current
         if current.written_parts:
-            raise _other_quality(current, settings)
+            raise _other_settings(current, settings)
         return current.next_version(settings=settings)
 
     return advance(store, timeline_id, change)
 
 
-def _other_quality(current: Description, asked: Settings) -> SettingsConflict:
+def _other_settings(current: Description, asked: Settings) -> SettingsConflict:
+    if current.settings.layout != asked.layout:
+        return other_layout(current, asked.layout)
     return SettingsConflict(
         f"timeline {current.timeline_id} is cached with JPEG quality "
         f"{current.settings.jpeg.quality}; asked for {asked.jpeg.quality}: use the cached "
@@ -113,80 +117,26 @@ def _refuse_chunks(store: Store, current: Description) -> None:
         )
 
 
-class _Placing:
-    """Stores frames under their fixed names so that no other program's committed frame is lost.
-
-    A frame is created, not put. Where one lies already and no index names it, it is a leftover,
-    or another program is writing it at this moment: it is replaced, and kept in case that program
-    commits first. A frame that is cached already is put back if it was lost or damaged.
-    """
-
-    def __init__(self, store: Store, description: Description, cached: Index) -> None:
-        self.store = store
-        self.description = description
-        self.cached = cached
-        self._created: list[str] = []
-        self._replaced: dict[str, bytes] = {}
-
-    def __call__(self, slot: Slot, encoded: EncodedFrame) -> None:
-        position = self.cached.position(slot.sequence)
-        if position is not None:
-            self._restore(self.cached.row(position), encoded)
-            return
-        try:
-            self.store.create(slot.key, encoded.data)
-            self._created.append(slot.key)
-        except BlobExists:
-            self._meet_another(slot, encoded)
-
-    def give_back(self) -> None:
-        """Put back what was replaced: another program committed it first."""
-        for key, data in self._replaced.items():
-            self.store.put(key, data)
-
-    def withdraw_if_deleted(self) -> None:
-        """Remove what was stored if the timeline is gone, lest it seem another program's."""
-        if current_description(self.store, self.description.timeline_id) is None:
-            self.store.delete([*self._created, *self._replaced])
-
-    def _restore(self, row: FrameRow, encoded: EncodedFrame) -> None:
-        if (len(encoded.data), encoded.crc32c) != (row.size, row.crc32c):
-            raise _other_picture(row.sequence, self.description)
-        try:
-            is_sound = self.store.get(row.key) == encoded.data
-        except BlobMissing:
-            is_sound = False
-        if not is_sound:
-            self.store.put(row.key, encoded.data)
-
-    def _meet_another(self, slot: Slot, encoded: EncodedFrame) -> None:
-        try:
-            found = self.store.get(slot.key)
-        except BlobMissing:
-            found = b""  # removed since
-        if found == encoded.data:
-            return
-        latest = load(self.store, self.description).index
-        if latest.position(slot.sequence) is not None:
-            raise _other_picture(slot.sequence, self.description)
-        if found:
-            self._replaced[slot.key] = found
-        self.store.put(slot.key, encoded.data)
-
-
-def _store_frames(placing: _Placing, frames: Iterable[Frame], *, workers: int) -> _Part:
-    part, given, description = _Part(), set[int](), placing.description
-    stored: list[Future[FrameRow]] = []
-    with FrameWriter(placing.store, placing, workers=workers) as writer:
+def _store_frames(
+    store: Store,
+    description: Description,
+    placing: Placing,
+    frames: Iterable[Frame],
+    *,
+    workers: int,
+) -> _Part:
+    part, given = _Part(), set[int]()
+    layout = description.settings.layout
+    with (
+        EncoderPool(store, layout, workers=workers) as encoders,
+        placing.storage(encoders) as storage,
+    ):
         for unchecked in frames:
             frame = _checked(unchecked, given)
             given.add(frame.sequence)
-            slot = _slot(description, frame)
-            encode = partial(_encode, frame, description.settings.jpeg)
-            stored.append(writer.submit(slot, encode))
-        rows = [future.result() for future in stored]
-    new = [row for row in rows if placing.cached.position(row.sequence) is None]
-    for row in _with_durations(new):
+            storage.add(_slot(frame), partial(_encode, frame, description.settings.jpeg))
+        rows = storage.finish()
+    for row in _with_durations(rows):
         part.add(row)
     part.given = len(given)
     return part
@@ -252,16 +202,8 @@ def _encode(frame: Frame, settings: JpegSettings) -> EncodedFrame:
         raise InvalidValue(f"frame {frame.sequence}: {error}") from error
 
 
-def _slot(description: Description, frame: Frame) -> Slot:
-    key = keys.frame(description.timeline_id, frame.sequence)
-    return Slot(frame.sequence, frame.chunk_id, 0, float(frame.timestamp), 0.0, key)
-
-
-def _other_picture(sequence: int, description: Description) -> SettingsConflict:
-    return SettingsConflict(
-        f"frame {sequence} of timeline {description.timeline_id} is cached with another picture: "
-        f"clear the timeline first, or use another sequence"
-    )
+def _slot(frame: Frame) -> Slot:
+    return Slot(frame.sequence, frame.chunk_id, 0, float(frame.timestamp), 0.0)
 
 
 def _with_durations(rows: list[FrameRow]) -> list[FrameRow]:
@@ -301,7 +243,7 @@ def _describe_part(store: Store, description: Description, part: str, index: Ind
             )
         _refuse_chunks(store, current)
         if current.settings != description.settings:
-            raise _other_quality(current, description.settings)
+            raise _other_settings(current, description.settings)
         if part in current.written_parts:
             return current  # the answer to having described it was lost
         new = [name for name in current.written_parts if name not in known]
@@ -320,7 +262,7 @@ def _require_no_overlap(
     for other in filter(None, others):
         for sequence, crc32c in zip(other.sequence.tolist(), other.crc32c.tolist(), strict=True):
             if pictures.get(sequence, crc32c) != crc32c:
-                raise _other_picture(sequence, description)
+                raise other_picture(sequence, description)
 
 
 def _compact_now_and_then(store: Store, description: Description) -> None:

@@ -1,15 +1,30 @@
 """Fetching one stored JPEG, and refusing it unless it is the one that was committed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import google_crc32c
 
-from framecache.errors import CorruptFrame
-from framecache.index import FrameRow, Snapshot, ensure_current, find
+from framecache.errors import CorruptFrame, FrameCacheError
+from framecache.index import FrameRow, Snapshot, ensure_current, find, stored_jpeg
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of fetching a frame, to be told when it is its turn."""
+
+    row: FrameRow
+    outcome: bytes | FrameCacheError
+
+    def jpeg(self) -> bytes:
+        """The stored bytes, or the error that came instead."""
+        if isinstance(self.outcome, FrameCacheError):
+            raise self.outcome
+        return self.outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +50,36 @@ class FrameSource:
                 raise
             return self._checked_jpeg(repaired)
 
+    def fetch(self, rows: Sequence[FrameRow]) -> list[Fetched]:
+        """The stored bytes of frames that one range holds, or of one frame: in their order.
+
+        One request in the ordinary case. A frame that does not come out right is asked for alone.
+        """
+        if len(rows) == 1:
+            return [self._fetched(rows[0])]
+        try:
+            pieces = self._pieces(rows)
+        except FrameCacheError as error:
+            return [Fetched(row, error) for row in rows]
+        return [
+            self._fetched(row) if self._difference(piece, row) else Fetched(row, piece)
+            for row, piece in zip(rows, pieces, strict=True)
+        ]
+
+    def _fetched(self, row: FrameRow) -> Fetched:
+        try:
+            return Fetched(row, self.jpeg(row))
+        except FrameCacheError as error:
+            return Fetched(row, error)
+
+    def _pieces(self, rows: Sequence[FrameRow]) -> list[bytes]:
+        start, end = rows[0].offset, rows[-1].offset + rows[-1].size
+        try:
+            data = self.store.get_range(rows[0].key, start=start, length=end - start)
+        except BlobMissing:
+            data = b""  # each frame finds out what that means
+        return [data[row.offset - start : row.offset - start + row.size] for row in rows]
+
     def _latest_row(self, row: FrameRow) -> FrameRow:
         """The row as it is committed now: the frame may have been repaired since."""
         described = self.snapshot.description
@@ -56,7 +101,7 @@ class FrameSource:
         difference = ""
         for _ in range(_ATTEMPTS):
             try:
-                data = self.store.get(row.key)
+                data = stored_jpeg(self.store, row)
             except BlobMissing:
                 difference = "it is gone"
                 continue

@@ -1,7 +1,12 @@
-"""Frames as arrays, batches and bytes, from the rows of an index."""
+"""Frames as arrays, batches and bytes, from the rows of an index.
+
+Where the store is remote, requests wait on threads of their own, ahead of those that decode, of
+which there is one a core. Where it is not, a frame is fetched by the thread that decodes it.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, get_args
@@ -13,12 +18,16 @@ from framecache import jpeg, keys
 from framecache.errors import CorruptFrame, InvalidValue
 from framecache.index import FrameRow
 from framecache.model import Color, Frame, Image
-from framecache.reader.fetch import FrameSource
+from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.pipeline import ordered
+from framecache.reader.ranges import ENOUGH_BYTES, ranges_of
 from framecache.store import is_remote
 
-_REMOTE_THREADS: Final = 16
-_WINDOW_BYTES: Final = 128 * 2**20
+_REQUESTS_AT_ONCE: Final = 32
+_FETCHED_BYTES: Final = 40 * 2**20
+"""Of JPEGs that are under way or wait for a decoder."""
+_DECODED_BYTES: Final = 128 * 2**20
+"""Of pictures that wait for the consumer."""
 _ROWS_AT_ONCE: Final = 1024
 _PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
 
@@ -43,21 +52,22 @@ class Decoding:
 
 def read_frame(source: FrameSource, row: FrameRow, decoding: Decoding) -> Frame:
     """One frame whose status is ``"ok"``."""
-    return _frame(row, _decoded(source, row, decoding))
+    return _frame(source, decoding, row)
 
 
 def read_frames(source: FrameSource, positions: Positions, decoding: Decoding) -> Iterator[Frame]:
     """The frames of these index rows, in order, prefetched; memory is bounded."""
-    rows = _rows(source, positions)
-    work = partial(_read_row, source, decoding)
-    threads = _threads(source)
-    return ordered(work, rows, threads=threads, ahead=_ahead(source, positions, decoding, threads))
+    work = partial(_frame, source, decoding)
+    ahead = _decoded_ahead(source, positions, decoding)
+    with closing(_upcoming(source, _rows(source, positions), positions)) as upcoming:
+        yield from ordered(work, upcoming, threads=_cores(), ahead=ahead)
 
 
 def read_jpegs(source: FrameSource, positions: Positions) -> Iterator[bytes]:
     """The stored bytes of these index rows, in order, prefetched, never decoded."""
-    threads = _threads(source)
-    return ordered(source.jpeg, _rows(source, positions), threads=threads, ahead=2 * threads)
+    with closing(_fetched(source, _rows(source, positions), positions)) as fetched:
+        for one in fetched:
+            yield one.jpeg()
 
 
 def read_batch(source: FrameSource, positions: Positions, decoding: Decoding) -> Image:
@@ -69,37 +79,67 @@ def read_batch(source: FrameSource, positions: Positions, decoding: Decoding) ->
     rows = source.snapshot.index.rows(positions)
     if not rows:
         raise InvalidValue("a batch has at least one frame: no sequence was given")
-    first = _decoded(source, rows[0], decoding)
-    batch = np.empty((len(rows), *first.shape), np.uint8)
-    batch[0] = first
+    batch = np.empty((len(rows), *_shape(source, rows[0], decoding)), np.uint8)
 
-    def fill(position: int) -> None:
+    def fill(task: tuple[FrameRow | Fetched, int]) -> None:
+        item, place = task
         try:
-            _decoded(source, rows[position], decoding, out=batch[position])
+            _image(source, decoding, item, out=batch[place])
         except InvalidValue as error:
             raise InvalidValue(
-                f"frames {rows[0].sequence} and {rows[position].sequence} differ in size: "
+                f"frames {rows[0].sequence} and {rows[place].sequence} differ in size: "
                 f"read frames of one size in a batch, or one by one"
             ) from error
 
-    threads = _threads(source)
-    for _ in ordered(fill, range(1, len(rows)), threads=threads, ahead=4 * threads):
-        pass
+    # In the order in which they lie in the store, so that neighbours are fetched together.
+    places = sorted(range(len(rows)), key=lambda place: (rows[place].key, rows[place].offset))
+    stored = (rows[place] for place in places)
+    with closing(_upcoming(source, stored, positions)) as upcoming:
+        tasks = zip(upcoming, places, strict=True)
+        for _ in ordered(fill, tasks, threads=_cores(), ahead=4 * _cores()):
+            pass
     return batch
 
 
-def _read_row(source: FrameSource, decoding: Decoding, row: FrameRow) -> Frame:
-    return read_frame(source, row, decoding)
+def _upcoming(
+    source: FrameSource, rows: Iterable[FrameRow], positions: Positions
+) -> Generator[FrameRow | Fetched]:
+    """What the threads that decode are given: frames that are fetched already, or yet to be."""
+    if is_remote(source.store):
+        yield from _fetched(source, rows, positions)
+    else:
+        yield from rows
 
 
-def _frame(row: FrameRow, image: Image) -> Frame:
+def _fetched(
+    source: FrameSource, rows: Iterable[FrameRow], positions: Positions
+) -> Generator[Fetched]:
+    """The JPEGs of rows, in order, fetched ahead."""
+    index = source.snapshot.index
+    largest = int(index.size[positions].max(initial=0))
+    if index.offset[positions].any():
+        largest += ENOUGH_BYTES
+    requests = _REQUESTS_AT_ONCE if is_remote(source.store) else _cores()
+    ahead = max(2, min(2 * requests, _FETCHED_BYTES // max(1, largest)))
+    threads = min(requests, ahead)
+    for together in ordered(source.fetch, ranges_of(rows), threads=threads, ahead=ahead):
+        yield from together
+
+
+def _frame(source: FrameSource, decoding: Decoding, item: FrameRow | Fetched) -> Frame:
+    row = item.row if isinstance(item, Fetched) else item
+    image = _image(source, decoding, item)
     return Frame(row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash)
 
 
-def _decoded(
-    source: FrameSource, row: FrameRow, decoding: Decoding, *, out: Image | None = None
+def _image(
+    source: FrameSource,
+    decoding: Decoding,
+    item: FrameRow | Fetched,
+    *,
+    out: Image | None = None,
 ) -> Image:
-    data = source.jpeg(row)
+    row, data = (item.row, item.jpeg()) if isinstance(item, Fetched) else (item, source.jpeg(item))
     try:
         return jpeg.decode(data, color=decoding.color, scale=decoding.scale, out=out)
     except jpeg.BadJpeg as error:
@@ -110,21 +150,27 @@ def _decoded(
         ) from error
 
 
+def _shape(source: FrameSource, row: FrameRow, decoding: Decoding) -> tuple[int, ...]:
+    """The shape of a frame's image."""
+    if not row.width:  # another program stored it
+        return read_frame(source, row, decoding).image.shape
+    height, width = (-int(-side * decoding.scale // 1) for side in (row.height, row.width))
+    return (height, width) if decoding.color == "gray" else (height, width, 3)
+
+
 def _rows(source: FrameSource, positions: Positions) -> Iterator[FrameRow]:
     for begin in range(0, len(positions), _ROWS_AT_ONCE):
         yield from source.snapshot.index.rows(positions[begin : begin + _ROWS_AT_ONCE])
 
 
-def _threads(source: FrameSource) -> int:
-    """One a core where reading costs CPU only; more where threads mostly wait for a network."""
-    cores = len(os.sched_getaffinity(0))
-    return max(_REMOTE_THREADS, cores) if is_remote(source.store) else cores
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
-def _ahead(source: FrameSource, positions: Positions, decoding: Decoding, threads: int) -> int:
+def _decoded_ahead(source: FrameSource, positions: Positions, decoding: Decoding) -> int:
     """How many decoded frames may wait for the consumer: few when they are large."""
     index = source.snapshot.index
     known = int((index.width.astype(np.int64) * index.height)[positions].max(initial=0))
     pixels = known or _PIXELS_WHEN_UNKNOWN
     frame_bytes = pixels * (3 if decoding.color == "rgb" else 1) * decoding.scale**2
-    return int(max(2, min(4 * threads, _WINDOW_BYTES // max(1, frame_bytes))))
+    return int(max(2, min(4 * _cores(), _DECODED_BYTES // max(1, frame_bytes))))

@@ -30,9 +30,9 @@ from framecache.index import (
     load,
 )
 from framecache.ingest.chunk_frames import about_chunk, store_frames
-from framecache.ingest.encode import EncodedFrame
-from framecache.ingest.frame_writer import FrameWriter, Slot
+from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.plan import plan
+from framecache.ingest.storage import storage_of
 from framecache.manifest import ChunkEntry, Description
 from framecache.store import BlobMissing, Store, open_blob_file
 from framecache.verify.index_files import IndexFiles
@@ -172,12 +172,14 @@ class Repair:
         if (source := self._sources.get(entry.chunk_id)) is not None:
             raise NotRepairable(_without_source(source))
         threads = max(1, self._workers // 2)
+        layout = self._description.settings.layout
         try:
             with (
                 open_blob_file(
                     entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
                 ) as file,
-                FrameWriter(self._store, self._put, workers=self._workers) as writer,
+                EncoderPool(self._store, layout, workers=self._workers) as encoders,
+                storage_of(self._store, self._description, entry.part, encoders) as storage,
             ):
                 scan = video.scan(file, name=entry.url)
                 planned = plan(entry, scan, self._description.settings.sampling)
@@ -186,7 +188,7 @@ class Repair:
                     self._description,
                     entry,
                     planned.only(wanted),
-                    writer,
+                    storage,
                     threads=threads,
                     check=partial(self._ensure_mine, entry.part),
                 )
@@ -194,9 +196,6 @@ class Repair:
             raise NotRepairable(str(error)) from error
         self._ensure_mine(entry.part)
         return part
-
-    def _put(self, slot: Slot, encoded: EncodedFrame) -> None:
-        self._store.put(slot.key, encoded.data)
 
     def _commit_other_rows(self, entry: ChunkEntry, rows: Index) -> None:
         """Commit rows that the compaction does not hold, which counts no longer then."""

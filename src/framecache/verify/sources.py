@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from framecache import jpeg, video
-from framecache.index import FrameRow, Index
+from framecache.index import FrameRow, Index, stored_jpeg
 from framecache.ingest.chunk_frames import decode_frames, encode_decoded
 from framecache.ingest.describe import identify
 from framecache.ingest.encode import EncodedFrame
@@ -68,7 +68,7 @@ def sample_differences(
     ) as file:
         scan = video.scan(file, name=entry.url)
         planned = plan(entry, scan, description.settings.sampling).only(sampled)
-        for slot, item in decode_frames(file, description, entry, planned, threads=threads):
+        for slot, item in decode_frames(file, entry, planned, threads=threads):
             row = sampled[slot.sequence]
             if isinstance(item, video.Undecodable):
                 difference = _without_picture(row, item)
@@ -103,7 +103,7 @@ def _compare(store: Store, row: FrameRow, encoded: EncodedFrame) -> Difference |
     if is_same and encoded.perceptual_hash == row.perceptual_hash:
         return None
     try:
-        stored = encoded.data if is_same else store.get(row.key)
+        stored = encoded.data if is_same else stored_jpeg(store, row)
     except BlobMissing:
         return None
     if not is_committed(row, stored):

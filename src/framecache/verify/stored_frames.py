@@ -8,7 +8,7 @@ from typing import Final
 import google_crc32c
 
 from framecache import jpeg
-from framecache.index import FrameRow
+from framecache.index import FrameRow, stored_jpeg
 from framecache.store import BlobMissing, Store
 from framecache.verify.report import Kind
 
@@ -38,7 +38,7 @@ def compare(store: Store, look: Look, row: FrameRow) -> Verdict:
     detail, bytes_read = "", 0
     for _ in range(_ATTEMPTS):
         try:
-            data = store.get(row.key)
+            data = stored_jpeg(store, row)
         except BlobMissing:
             kind, detail = "missing", "it is gone"
             continue
