@@ -22,6 +22,7 @@ from framecache.index import Index
 from framecache.info import TimelineInfo
 from framecache.model import Chunk, ExtractReport, Frame, Progress
 from framecache.overlays import Overlays
+from framecache.repack import RepackReport
 from framecache.timeline import Timeline
 from framecache.verify import Finding, VerifyReport
 
@@ -42,6 +43,7 @@ __all__ = [
     "NotCached",
     "Overlays",
     "Progress",
+    "RepackReport",
     "SettingsConflict",
     "StoreDenied",
     "StoreFull",

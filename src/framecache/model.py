@@ -115,6 +115,11 @@ class JpegSettings:
 
 def as_layout(layout: Layout | None) -> Layout | None:
     """Return a layout unchanged, if it is one or None; else raise InvalidValue."""
-    if layout is None or layout in get_args(Layout):
+    return None if layout is None else require_layout(layout)
+
+
+def require_layout(layout: Layout) -> Layout:
+    """Return a layout unchanged, if it is one; else raise InvalidValue."""
+    if layout in get_args(Layout):
         return layout
     raise InvalidValue(f'layout is "objects" or "packs", not {layout!r}')

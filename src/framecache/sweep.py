@@ -1,6 +1,6 @@
 """Clearing and deleting. The new epoch is the clear; what follows only frees space.
 
-Order matters: index parts go before the frames they name, so that nothing that is still
+Order matters: index parts go before the frames and packs they name, so that nothing that is still
 committed names a blob that is gone. Every step can be interrupted and repeated.
 
 Frames have the same names in every epoch. So whoever sweeps looks before each batch whether the
@@ -77,7 +77,7 @@ def withdraw_if_deleted(store: Store, timeline_id: str) -> None:
 
 
 def sweep_older(store: Store, description: Description) -> Removal:
-    """Remove index parts and claims of older epochs, and the frames beyond the new last one.
+    """Remove index parts, claims and packs of older epochs, and frames beyond the new last one.
 
     To be called before the new epoch is filled: another program may then append to it, and its
     frames lie beyond, too.
@@ -120,14 +120,18 @@ def _is_unfilled(store: Store, description: Description) -> bool:
 
 
 def _remove_older(store: Store, description: Description) -> Removal:
-    """Remove the index parts and claims of earlier epochs.
+    """Remove the index parts, claims and packs of earlier epochs.
 
     Not of all others, and only while the description is current: while this program slept,
     another may have begun a later epoch, or have deleted the timeline and made it anew.
     """
     timeline_id = description.timeline_id
     removed = Removal(0, 0)
-    for prefix in (keys.indexes_prefix(timeline_id), keys.claims_prefix(timeline_id)):
+    for prefix in (
+        keys.indexes_prefix(timeline_id),
+        keys.claims_prefix(timeline_id),
+        keys.packs_prefix(timeline_id),
+    ):
         older = (blob for blob in store.list(prefix) if _is_older(blob.key, description))
         removed += _remove(store, older, while_true=lambda: is_current(store, description))
     return removed

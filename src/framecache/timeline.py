@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache import ingest, keys, overlays, sampling, sweep
+from framecache import repack as repacking
 from framecache import verify as verification
 from framecache.errors import Cleared, InvalidValue, NotCached, UndecodableFrame
 from framecache.index import FrameRow, Index, Snapshot, find, is_current
@@ -26,6 +27,7 @@ from framecache.model import (
     Layout,
     ProgressCallback,
     as_layout,
+    require_layout,
 )
 from framecache.overlays import Overlays
 from framecache.reader import (
@@ -39,6 +41,7 @@ from framecache.reader import (
     read_frames,
     read_jpegs,
 )
+from framecache.repack import RepackReport
 from framecache.sampling import EveryFrame, Sampling
 from framecache.store import Store
 from framecache.sweep import Removal
@@ -213,6 +216,37 @@ class Timeline:
             self._store,
             self.timeline_id,
             alter=alter,
+            workers=_as_workers(workers),
+            progress=progress,
+        )
+
+    def repack(
+        self,
+        layout: Layout,
+        *,
+        workers: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> RepackReport:
+        """Move all cached frames into another layout; the JPEGs stay as they are, to the byte.
+
+        Sequences, times and overlays stay, and so does everything that reads the timeline.
+
+        Args:
+            layout: ``"objects"`` or ``"packs"``: see :meth:`extract`.
+            workers: threads; None: one a core, more for a remote store.
+            progress: told after each frame.
+
+        Raises:
+            NotCached: nothing of the timeline is described.
+            CorruptFrame: a frame is damaged; nothing has changed: verify and repair first.
+            Cleared: another program cleared the timeline meanwhile.
+            StoreUnavailable: another program is at work on it.
+        """
+        self._known = None
+        return repacking.repack(
+            self._store,
+            self.timeline_id,
+            require_layout(layout),
             workers=_as_workers(workers),
             progress=progress,
         )

@@ -52,6 +52,7 @@ def test_the_package_exports_these_names() -> None:
         "NotCached",
         "Overlays",
         "Progress",
+        "RepackReport",
         "SettingsConflict",
         "StoreDenied",
         "StoreFull",
@@ -89,6 +90,7 @@ def test_a_timeline_has_these_members() -> None:
         "jpegs",
         "overlays",
         "rebuild",
+        "repack",
         "sequence_at",
         "sequences",
         "verify",
@@ -118,18 +120,19 @@ def test_overlays_have_these_members() -> None:
             Timeline.extract,
             (
                 "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
-                "workers=None, progress=None)"
+                "layout=None, workers=None, progress=None)"
             ),
         ),
         (Timeline.append, "(self, chunks, *, workers=None, progress=None)"),
-        (Timeline.write, "(self, frames, *, quality=85, workers=None)"),
+        (Timeline.write, "(self, frames, *, quality=85, layout=None, workers=None)"),
         (
             Timeline.rebuild,
             (
-                "(self, *, fps=None, every=None, keyframes=False, quality=None, workers=None, "
-                "progress=None)"
+                "(self, *, fps=None, every=None, keyframes=False, quality=None, layout=None, "
+                "workers=None, progress=None)"
             ),
         ),
+        (Timeline.repack, "(self, layout, *, workers=None, progress=None)"),
         (Timeline.frame, "(self, sequence, *, scale=1.0, color='rgb')"),
         (Timeline.frame_at, "(self, seconds, *, scale=1.0, color='rgb')"),
         (

@@ -13,6 +13,7 @@ from framecache.cli.options import (
     Choice,
     cache_options,
     json_option,
+    layout_option,
     sampling_options,
     timeline_argument,
     workers_option,
@@ -33,7 +34,7 @@ from framecache.errors import BadChunk
 from framecache.info import TimelineInfo
 from framecache.keys import timeline_prefix
 from framecache.manifest import Settings
-from framecache.model import ExtractReport, JpegSettings, ProgressCallback
+from framecache.model import ExtractReport, JpegSettings, Layout, ProgressCallback
 from framecache.timeline import Timeline
 
 _DEFAULT_QUALITY: Final = JpegSettings().quality
@@ -52,6 +53,7 @@ Examples:
 @click.option(
     "--quality", type=int, metavar="1-100", help=f"JPEG quality.  [default: {_DEFAULT_QUALITY}]"
 )
+@layout_option
 @click.option("--append", is_flag=True, help="Add the chunks at the end, with the settings it has.")
 @workers_option
 @json_option
@@ -67,6 +69,7 @@ def extract(
     every: int | None,
     keyframes: bool,
     quality: int | None,
+    layout: Layout | None,
     append: bool,
     workers: int | None,
     as_json: bool,
@@ -90,6 +93,7 @@ def extract(
                 every=every,
                 keyframes=keyframes,
                 quality=_DEFAULT_QUALITY if quality is None else quality,
+                layout=layout,
                 workers=workers,
                 progress=progress,
             )
@@ -100,6 +104,7 @@ def extract(
 @timeline_argument
 @sampling_options
 @click.option("--quality", type=int, metavar="1-100", help="JPEG quality.  [default: as cached]")
+@layout_option
 @workers_option
 @yes_option
 @json_option
@@ -112,6 +117,7 @@ def rebuild(
     every: int | None,
     keyframes: bool,
     quality: int | None,
+    layout: Layout | None,
     workers: int | None,
     yes: bool,
     as_json: bool,
@@ -128,7 +134,7 @@ def rebuild(
     info = timeline.info()
     if info.chunks and info.settings and info.exists:
         old = info.settings
-        new = Settings(by if is_sampled else old.sampling, jpeg or old.jpeg, old.layout)
+        new = Settings(by if is_sampled else old.sampling, jpeg or old.jpeg, layout or old.layout)
         ask(_rebuild_question(info, old, new), action="rebuild", yes=yes)
     with _filling("rebuilding") as progress:
         report = timeline.rebuild(
@@ -136,6 +142,7 @@ def rebuild(
             every=every,
             keyframes=keyframes,
             quality=quality,
+            layout=layout,
             workers=workers,
             progress=progress,
         )
@@ -144,7 +151,9 @@ def rebuild(
 
 def _refuse_settings(context: click.Context) -> None:
     given = [
-        f"--{name}" for name in ("fps", "every", "quality") if context.params[name] is not None
+        f"--{name}"
+        for name in ("fps", "every", "quality", "layout")
+        if context.params[name] is not None
     ]
     given += ["--keyframes"] if context.params["keyframes"] else []
     if given:

@@ -5,13 +5,14 @@ import shlex
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import click
 from click.shell_completion import CompletionItem
 
 from framecache.cache import FrameCache
 from framecache.errors import FrameCacheError
+from framecache.model import Layout
 
 _COMPLETION_SECONDS: Final = 2.0
 
@@ -79,6 +80,11 @@ def sampling_options(function: Decorated) -> Decorated:
     return function
 
 
+layout_option = click.option(
+    "--layout",
+    type=click.Choice(get_args(Layout)),
+    help="One blob a frame, or one tar a chunk.  [default: as cached, else objects]",
+)
 workers_option = click.option(
     "--workers", type=int, metavar="N", help="Threads that decode and encode.  [default: cores]"
 )

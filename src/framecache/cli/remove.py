@@ -38,6 +38,7 @@ def clear(*, choice: Choice, timeline_id: str, yes: bool, as_json: bool) -> None
         timeline_id,
         [
             *store.list(keys.frames_prefix(timeline_id)),
+            *store.list(keys.packs_prefix(timeline_id)),
             *store.list(keys.indexes_prefix(timeline_id)),
         ],
     )
@@ -119,24 +120,31 @@ class _Contents:
     """What a listing of a timeline's blobs amounts to."""
 
     frames: int = 0
+    packs: int = 0
     overlays: int = 0
     blobs: int = 0
     size_bytes: int = 0
 
     @classmethod
     def of(cls, timeline_id: str, blobs: Iterable[BlobInfo]) -> "_Contents":
-        frames = overlays = number = size_bytes = 0
+        frames = packs = overlays = number = size_bytes = 0
         for blob in blobs:
             number += 1
             size_bytes += blob.size_bytes
             frames += keys.parse_frame(timeline_id, blob.key) is not None
+            packs += keys.parse_pack(timeline_id, blob.key) is not None
             overlays += keys.parse_overlay(blob.key) is not None
-        return cls(frames, overlays, number, size_bytes)
+        return cls(frames, packs, overlays, number, size_bytes)
 
     def in_words(self) -> str:
         """``250 frames, 12 overlays and 3 other blobs (7.9 MB)``."""
-        rest = self.blobs - self.frames - self.overlays
-        numbers = {"frame": self.frames, "overlay": self.overlays, "other blob": rest}
+        rest = self.blobs - self.frames - self.packs - self.overlays
+        numbers = {
+            "frame": self.frames,
+            "pack": self.packs,
+            "overlay": self.overlays,
+            "other blob": rest,
+        }
         parts = [count(number, noun) for noun, number in numbers.items() if number]
         listed = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
         return f"{listed} ({size(self.size_bytes)})"

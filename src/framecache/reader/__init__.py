@@ -2,7 +2,14 @@
 
 from framecache.reader.fetch import FrameSource
 from framecache.reader.plan import check_seconds, position_on_screen, positions_in_range
-from framecache.reader.read import Decoding, read_batch, read_frame, read_frames, read_jpegs
+from framecache.reader.read import (
+    Decoding,
+    read_batch,
+    read_fetched,
+    read_frame,
+    read_frames,
+    read_jpegs,
+)
 
 __all__ = [
     "Decoding",
@@ -11,6 +18,7 @@ __all__ = [
     "position_on_screen",
     "positions_in_range",
     "read_batch",
+    "read_fetched",
     "read_frame",
     "read_frames",
     "read_jpegs",

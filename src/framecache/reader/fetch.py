@@ -27,12 +27,14 @@ class Fetched:
         return self.outcome
 
 
-@dataclass(frozen=True, slots=True)
 class FrameSource:
     """The JPEGs of a timeline as it was at one moment. Safe to share between threads."""
 
-    store: Store
-    snapshot: Snapshot
+    def __init__(self, store: Store, snapshot: Snapshot) -> None:
+        self.store = store
+        self.snapshot = snapshot
+        self._later: Snapshot | None = None
+        """As it was when a frame was found to have been stored again elsewhere."""
 
     def jpeg(self, row: FrameRow) -> bytes:
         """The stored bytes of a frame whose status is ``"ok"``; one request.
@@ -42,13 +44,14 @@ class FrameSource:
             CorruptFrame: the frame is gone, or its bytes are not those that were committed, in
                 two attempts.
         """
+        row = self._as_known_later(row)
         try:
             return self._checked_jpeg(row)
         except CorruptFrame:
-            repaired = self._latest_row(row)
-            if repaired == row:
+            latest = self._latest_row(row)
+            if latest == row:
                 raise
-            return self._checked_jpeg(repaired)
+            return self._checked_jpeg(latest)
 
     def fetch(self, rows: Sequence[FrameRow]) -> list[Fetched]:
         """The stored bytes of frames that one range holds, or of one frame: in their order.
@@ -80,22 +83,20 @@ class FrameSource:
             data = b""  # each frame finds out what that means
         return [data[row.offset - start : row.offset - start + row.size] for row in rows]
 
+    def _as_known_later(self, row: FrameRow) -> FrameRow:
+        return row if self._later is None else _row_in(self._later, row)
+
     def _latest_row(self, row: FrameRow) -> FrameRow:
-        """The row as it is committed now: the frame may have been repaired since."""
+        """The row as it is committed now: the frame may have been repaired or moved since."""
         described = self.snapshot.description
         if described is None:
             return row
         ensure_current(self.store, described)
         latest = find(self.store, described.timeline_id)
-        position = latest.index.position(row.sequence)
-        if (
-            latest.description is None
-            or latest.description.epoch != described.epoch
-            or position is None
-        ):
+        if latest.description is None or latest.description.epoch != described.epoch:
             return row
-        found = latest.index.row(position)
-        return found if found.status == "ok" else row
+        self._later = latest
+        return _row_in(latest, row)
 
     def _checked_jpeg(self, row: FrameRow) -> bytes:
         difference = ""
@@ -129,3 +130,10 @@ class FrameSource:
         if google_crc32c.value(data) != row.crc32c:
             return "its CRC-32C differs"
         return ""
+
+
+def _row_in(snapshot: Snapshot, row: FrameRow) -> FrameRow:
+    """What a snapshot says of a frame, if it has a picture of it."""
+    position = snapshot.index.position(row.sequence)
+    found = row if position is None else snapshot.index.row(position)
+    return found if found.status == "ok" else row

@@ -65,9 +65,14 @@ def read_frames(source: FrameSource, positions: Positions, decoding: Decoding) -
 
 def read_jpegs(source: FrameSource, positions: Positions) -> Iterator[bytes]:
     """The stored bytes of these index rows, in order, prefetched, never decoded."""
-    with closing(_fetched(source, _rows(source, positions), positions)) as fetched:
+    with closing(read_fetched(source, positions)) as fetched:
         for one in fetched:
             yield one.jpeg()
+
+
+def read_fetched(source: FrameSource, positions: Positions) -> Generator[Fetched]:
+    """What came of fetching these index rows, in order, prefetched."""
+    return _fetched(source, _rows(source, positions), positions)
 
 
 def read_batch(source: FrameSource, positions: Positions, decoding: Decoding) -> Image:

@@ -1,0 +1,22 @@
+"""Moving the frames of a timeline into another layout.
+
+OpenCV takes a third of a second to load, which programs that never repack need not pay: ``repack``
+loads on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from framecache.repack.report import RepackReport
+
+if TYPE_CHECKING:
+    from framecache.repack.run import repack
+
+__all__ = ["RepackReport", "repack"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
+    if name != "repack":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from framecache.repack.run import repack  # noqa: PLC0415 -- see above
+
+    return repack

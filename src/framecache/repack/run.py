@@ -1,0 +1,260 @@
+"""Moving the frames of a timeline into another layout; the JPEGs stay as they are, to the byte.
+
+Each part's frames are stored in the new layout, then its next generation is committed, which names
+them there. One description makes all of these count at once; until then nothing has changed, and
+readers meet complete timelines before and after. Only then what is no longer named is removed.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from framecache._version import __version__
+from framecache.claims import Claims
+from framecache.errors import Cleared, CorruptFrame, NotCached, StoreUnavailable
+from framecache.index import (
+    FrameRow,
+    Index,
+    PartBuilder,
+    Snapshot,
+    advance,
+    commit_repair,
+    compact,
+    current_description,
+    ensure_current,
+    is_latest,
+    load,
+    load_parts,
+)
+from framecache.ingest.encode import EncodedFrame
+from framecache.ingest.encoders import EncoderPool
+from framecache.ingest.slot import Slot
+from framecache.ingest.storage import FrameStorage, storage_of
+from framecache.manifest import Description
+from framecache.model import Layout, Progress, ProgressCallback
+from framecache.reader import FrameSource, read_fetched
+from framecache.repack.report import RepackReport
+from framecache.store import Store
+
+_BATCH: Final = 1000
+_FRAMES_BETWEEN_CHECKS: Final = 256
+
+
+def repack(
+    store: Store,
+    timeline_id: str,
+    layout: Layout,
+    *,
+    workers: int,
+    progress: ProgressCallback | None = None,
+) -> RepackReport:
+    """Bring all committed frames of a timeline into a layout; nothing is encoded again.
+
+    Raises:
+        NotCached: nothing of the timeline is described.
+        CorruptFrame: a frame is damaged; nothing has changed.
+        Cleared: another program cleared the timeline meanwhile.
+        StoreUnavailable: another program is at work on a part of it.
+    """
+    began = time.monotonic()
+    described = current_description(store, timeline_id)
+    if described is None:
+        raise NotCached(
+            f"timeline {timeline_id} in {store.url} is not described, so its layout cannot be "
+            f"changed: extract it first"
+        )
+    with Claims(store, described) as claims:
+        run = _Run(store, described, layout, claims, workers, progress)
+        moved = run.move_all()
+        removed = run.remove_unnamed(moved)
+    frames = sum(part.frames for part in moved)
+    return RepackReport(
+        timeline_id=timeline_id,
+        layout=layout,
+        frames_moved=frames,
+        parts_moved=len(moved),
+        bytes_moved=sum(part.bytes_moved for part in moved),
+        blobs_removed=removed,
+        seconds=time.monotonic() - began,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A part whose frames lie in the new layout, too."""
+
+    part: str
+    generation: int
+    """The one that names them there."""
+    replaces: int
+    """The one that names them where they were."""
+    keys_before: Sequence[str]
+    frames: int
+    bytes_moved: int
+
+
+class _Run:
+    """One change of the layout of one timeline."""
+
+    def __init__(
+        self,
+        store: Store,
+        described: Description,
+        layout: Layout,
+        claims: Claims,
+        workers: int,
+        progress: ProgressCallback | None,
+    ) -> None:
+        self._store = store
+        self._described = described
+        self._target = replace(described, settings=replace(described.settings, layout=layout))
+        self._claims = claims
+        self._workers = workers
+        self._progress = progress
+        self._done = self._total = 0
+
+    def move_all(self) -> list[_Moved]:
+        """Store all frames that lie otherwise anew, and describe that they are there."""
+        wanted = {
+            part: index
+            for part, index in self._committed().items()
+            if not _is_in_layout(index, self._target.settings.layout)
+        }
+        self._total = sum(int(index.is_ok.sum()) for index in wanted.values())
+        self._claims.look()
+        moved = [self._move(part, index) for part, index in wanted.items()]
+        self._describe(moved)
+        return moved
+
+    def remove_unnamed(self, moved: Sequence[_Moved]) -> int:
+        """Remove what nothing names any more, while the timeline stays in its new layout."""
+        latest = current_description(self._store, self._described.timeline_id)
+        if latest is None or not self._is_target(latest):
+            return 0
+        named = set(load(self._store, latest).index.key.tolist())
+        unnamed = (
+            key for part in moved for key in dict.fromkeys(part.keys_before) if key not in named
+        )
+        removed = 0
+        while (batch := list(islice(unnamed, _BATCH))) and is_latest(self._store, latest):
+            removed += self._store.delete(batch)
+        return removed
+
+    def _committed(self) -> dict[str, Index]:
+        parts = self._described.parts
+        found = dict(zip(parts, load_parts(self._store, self._described, parts), strict=True))
+        compaction = self._described.compaction
+        for part in compaction.parts if compaction else ():
+            if found[part] is None:
+                raise CorruptFrame(
+                    f"index part {self._described.index_key(part)} in {self._store.url} is gone; "
+                    f"run: framecache verify {self._described.timeline_id} --repair"
+                )
+        return {part: index for part, index in found.items() if index is not None}
+
+    def _move(self, part: str, index: Index) -> _Moved:
+        """Store the frames of a part in the new layout, and commit where they are."""
+        if not self._claims.take(part):
+            raise StoreUnavailable(
+                f"another program is at work on part {part} of timeline "
+                f"{self._described.timeline_id} in {self._store.url}: try again when it is done"
+            )
+        layout = self._target.settings.layout
+        with (
+            EncoderPool(self._store, layout, workers=self._workers) as encoders,
+            storage_of(self._store, self._target, part, encoders, on_stored=self._count) as storage,
+        ):
+            rows = PartBuilder()
+            for row in self._stored(part, index, storage):
+                rows.add(row)
+            ensure_current(self._store, self._described)
+            about = {"framecache": __version__, "repacked": layout}
+            generation = commit_repair(
+                self._store, self._described, part, rows.build(), about=about
+            )
+        return _Moved(
+            part,
+            generation,
+            replaces=self._described.generations.get(part, 0),
+            keys_before=index.key[index.is_ok].tolist(),
+            frames=int(index.is_ok.sum()),
+            bytes_moved=int(index.size.sum()),
+        )
+
+    def _stored(self, part: str, index: Index, storage: FrameStorage) -> list[FrameRow]:
+        """The rows of a part, its frames stored anew."""
+        source = FrameSource(self._store, Snapshot(self._described, index, ()))
+        with closing(read_fetched(source, np.flatnonzero(index.is_ok))) as fetched:
+            for position, one in enumerate(fetched):
+                if position % _FRAMES_BETWEEN_CHECKS == 0:
+                    self._ensure_mine(part)
+                storage.add(_slot(one.row), partial(_as_encoded, one.row, one.jpeg()))
+        return [*storage.finish(), *index.rows(np.flatnonzero(~index.is_ok))]
+
+    def _ensure_mine(self, part: str) -> None:
+        """Whoever slept must not store over what others have made meanwhile."""
+        ensure_current(self._store, self._described)
+        if not self._claims.holds(part):
+            raise StoreUnavailable(
+                f"another program took part {part} of timeline {self._described.timeline_id} in "
+                f"{self._store.url} over while this one was silent: try again"
+            )
+
+    def _count(self, _: Slot) -> None:
+        self._done += 1
+        if self._progress is not None:
+            self._progress(Progress(self._done, self._total))
+
+    def _describe(self, moved: Sequence[_Moved]) -> None:
+        """Have the new generations, and the layout, count; all at once."""
+
+        def change(current: Description | None) -> Description:
+            if current is None or current.epoch != self._described.epoch:
+                raise Cleared(
+                    f"timeline {self._described.timeline_id} in {self._store.url} was cleared, "
+                    f"rebuilt or deleted by another program while it was repacked: start again"
+                )
+            if not moved and current.settings == self._target.settings:
+                return current
+            for part in moved:
+                if current.generations.get(part.part, 0) != part.replaces:
+                    raise StoreUnavailable(
+                        f"another program repaired part {part.part} of timeline "
+                        f"{current.timeline_id} while it was repacked: try again"
+                    )
+            generations = {part.part: part.generation for part in moved}
+            return current.next_version(
+                settings=self._target.settings,
+                generations={**current.generations, **generations},
+                compaction=None if moved else current.compaction,
+            )
+
+        described = advance(self._store, self._described.timeline_id, change)
+        if moved and described.parts:
+            snapshot = load(self._store, described)
+            if snapshot.is_complete:
+                compact(self._store, described, snapshot.index)
+
+    def _is_target(self, latest: Description) -> bool:
+        is_same_epoch = latest.epoch == self._described.epoch
+        return is_same_epoch and latest.settings.layout == self._target.settings.layout
+
+
+def _is_in_layout(index: Index, layout: Layout) -> bool:
+    """Whether all rows lie as a layout has them; those without a picture do in any."""
+    in_packs = index.offset[index.is_ok] > 0
+    return bool(in_packs.all() if layout == "packs" else not in_packs.any())
+
+
+def _slot(row: FrameRow) -> Slot:
+    return Slot(row.sequence, row.chunk_id, row.pts, row.timestamp, row.duration)
+
+
+def _as_encoded(row: FrameRow, jpeg: bytes) -> EncodedFrame:
+    return EncodedFrame(jpeg, row.width, row.height, row.crc32c, row.perceptual_hash)
