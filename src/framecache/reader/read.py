@@ -18,6 +18,7 @@ from framecache import jpeg, keys
 from framecache.errors import CorruptFrame, InvalidValue
 from framecache.index import FrameRow
 from framecache.model import Color, Frame, Image
+from framecache.reader.arrays import ArrayPool
 from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.pipeline import ordered
 from framecache.reader.ranges import ENOUGH_BYTES, ranges_of
@@ -49,16 +50,21 @@ class Decoding:
         if self.scale not in jpeg.SCALES:
             raise InvalidValue(f"scale is 1, 0.5, 0.25 or 0.125, not {self.scale!r}")
 
+    def shape(self, row: FrameRow) -> tuple[int, ...]:
+        """The shape of a frame's image; with zeros when another program stored it."""
+        height, width = (-int(-side * self.scale // 1) for side in (row.height, row.width))
+        return (height, width) if self.color == "gray" else (height, width, 3)
+
 
 def read_frame(source: FrameSource, row: FrameRow, decoding: Decoding) -> Frame:
     """One frame whose status is ``"ok"``."""
-    return _frame(source, decoding, row)
+    return _frame(source, decoding, None, row)
 
 
 def read_frames(source: FrameSource, positions: Positions, decoding: Decoding) -> Iterator[Frame]:
     """The frames of these index rows, in order, prefetched; memory is bounded."""
-    work = partial(_frame, source, decoding)
     ahead = _decoded_ahead(source, positions, decoding)
+    work = partial(_frame, source, decoding, ArrayPool(keep=ahead))
     with closing(_upcoming(source, _rows(source, positions), positions)) as upcoming:
         yield from ordered(work, upcoming, threads=_cores(), ahead=ahead)
 
@@ -131,9 +137,13 @@ def _fetched(
         yield from together
 
 
-def _frame(source: FrameSource, decoding: Decoding, item: FrameRow | Fetched) -> Frame:
+def _frame(
+    source: FrameSource, decoding: Decoding, pool: ArrayPool | None, item: FrameRow | Fetched
+) -> Frame:
     row = item.row if isinstance(item, Fetched) else item
-    image = _image(source, decoding, item)
+    shape = decoding.shape(row)
+    out = pool.array(shape) if pool is not None and all(shape) else None
+    image = _image(source, decoding, item, out=out)
     return Frame(row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash)
 
 
@@ -157,10 +167,8 @@ def _image(
 
 def _shape(source: FrameSource, row: FrameRow, decoding: Decoding) -> tuple[int, ...]:
     """The shape of a frame's image."""
-    if not row.width:  # another program stored it
-        return read_frame(source, row, decoding).image.shape
-    height, width = (-int(-side * decoding.scale // 1) for side in (row.height, row.width))
-    return (height, width) if decoding.color == "gray" else (height, width, 3)
+    shape = decoding.shape(row)
+    return shape if all(shape) else read_frame(source, row, decoding).image.shape
 
 
 def _rows(source: FrameSource, positions: Positions) -> Iterator[FrameRow]:

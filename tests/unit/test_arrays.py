@@ -1,0 +1,87 @@
+"""Arrays whose memory is used again: never while anybody can still see it."""
+
+import gc
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from framecache.model import Image
+from framecache.reader.arrays import ArrayPool
+
+SHAPE = (4, 6, 3)
+
+
+def address(array: Image) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def test_an_array_is_as_any_other() -> None:
+    array = ArrayPool(keep=1).array(SHAPE)
+    assert type(array) is np.ndarray
+    assert array.shape == SHAPE
+    assert array.dtype == np.uint8
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+
+
+def test_memory_is_used_again_when_the_array_is_gone() -> None:
+    pool = ArrayPool(keep=1)
+    first = pool.array(SHAPE)
+    where = address(first)
+    del first
+    assert address(pool.array(SHAPE)) == where
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda array: array[1:, :, 0],
+        lambda array: array.reshape(-1)[3:].view(np.int8),
+        lambda array: array.T[::-1],
+        memoryview,
+        lambda array: np.frombuffer(memoryview(array), np.uint8),
+        lambda array: np.asarray(array)[None],
+        lambda array: array.view(np.recarray),
+    ],
+)
+def test_memory_is_not_used_again_while_a_view_lives(view: object) -> None:
+    assert callable(view)
+    pool = ArrayPool(keep=4)
+    array = pool.array(SHAPE)
+    array[:] = 7
+    seen = view(array)
+    del array
+    gc.collect()
+    for _ in range(3):
+        pool.array(SHAPE)[:] = 9
+    assert set(bytes(seen)) == {7}
+
+
+def test_no_more_is_kept_than_was_asked_for() -> None:
+    pool = ArrayPool(keep=2)
+    arrays = [pool.array(SHAPE) for _ in range(5)]
+    places = {address(array) for array in arrays}
+    arrays.clear()
+    again = [pool.array(SHAPE) for _ in range(2)]
+    assert {address(array) for array in again} <= places
+    assert len(pool._free) == 0  # noqa: SLF001 -- what is kept has no other sign
+
+
+def test_threads_never_share_memory() -> None:
+    pool = ArrayPool(keep=8)
+
+    def use(seed: int) -> None:
+        choose = random.Random(seed)
+        held: list[tuple[Image, int]] = []
+        for _ in range(300):
+            array, value = pool.array(SHAPE), choose.randrange(256)
+            array[:] = value
+            held.append((array, value))
+            if len(held) > choose.randrange(1, 6):
+                held.pop(choose.randrange(len(held)))
+            assert all((one == expected).all() for one, expected in held)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(use, range(4)))
