@@ -25,6 +25,7 @@ from framecache import (
     Chunk,
     ChunkChanged,
     Cleared,
+    CorruptFrame,
     FrameCache,
     FrameCacheError,
     InvalidValue,
@@ -1120,6 +1121,43 @@ def test_without_its_compacted_index_a_timeline_still_opens(url: str) -> None:
         if "/timeline-" in key:
             blobs.remove(key)
     assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())
+
+
+@pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1 and noise PAR1"])
+def test_a_damaged_compacted_index_is_passed_over_for_the_parts(url: str, body: bytes) -> None:
+    timeline(url).extract(clips.chunks())
+    blobs = outside(url)
+    *parts, compacted = blobs.list(f"{PREFIX}index/")
+    assert "/timeline-" in compacted
+    blobs.put(compacted, body)
+    store = HookedStore(FrameCache(url).store)
+    assert len(Timeline(store, "t").index) == 45
+    fetched = [key for action, key in store.requests if action == "get" and "/index/" in key]
+    assert sorted(fetched) == sorted([*parts, compacted, compacted])
+    assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())
+
+    blobs.remove(parts[1])
+    for read in (lambda: timeline(url).info(), lambda: timeline(url).frame(0)):
+        with pytest.raises(CorruptFrame, match=r"/timeline-.*framecache verify t --repair"):
+            read()
+    assert timeline(url).verify(repair=True).ok
+    assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())
+
+
+def test_a_damaged_compacted_index_that_is_swept_meanwhile_is_no_damage(url: str) -> None:
+    timeline(url).extract(clips.chunks())
+    compacted = outside(url).list(f"{PREFIX}index/")[-1]
+    outside(url).put(compacted, b"")
+    cleared: list[str] = []
+
+    def clear(action: str, key: str) -> None:
+        if action == "get" and key == compacted and not cleared:
+            cleared.append(key)
+            timeline(url).clear()
+            outside(url).put(compacted, b"")
+
+    info = Timeline(HookedStore(FrameCache(url).store, before=clear), "t").info()
+    assert (info.exists, len(info.chunks), cleared) == (False, 3, [compacted])
 
 
 def test_the_description_says_what_the_timeline_is(store_url: str, own: list[Path]) -> None:

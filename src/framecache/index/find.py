@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from framecache import keys
-from framecache.errors import StoreUnavailable
+from framecache.errors import CorruptFrame, StoreUnavailable
 from framecache.index.descriptions import current_description, is_current
 from framecache.index.fetch import fetch
 from framecache.index.table import Index
@@ -49,7 +49,12 @@ def find(store: Store, timeline_id: str) -> Snapshot:
             if not listed or current_description(store, timeline_id) is None:
                 return Snapshot(None, listed, ())
             continue
-        snapshot = load(store, description)
+        try:
+            snapshot = load(store, description)
+        except CorruptFrame:
+            if is_current(store, description):
+                raise
+            continue
         # Parts may be missing because they were swept since the description was read.
         if not snapshot.missing_parts or is_current(store, description):
             return snapshot
@@ -60,8 +65,25 @@ def find(store: Store, timeline_id: str) -> Snapshot:
 
 
 def load(store: Store, description: Description) -> Snapshot:
-    """The committed rows of a described timeline."""
-    compacted = _compacted_index(store, description)
+    """The committed rows of a described timeline.
+
+    Raises:
+        CorruptFrame: an index file is damaged. The compaction alone is made up for by its parts.
+    """
+    try:
+        compacted = _compacted_index(store, description)
+    except CorruptFrame:
+        snapshot = _joined(store, description, None)
+        assert description.compaction is not None
+        # Without the compaction nothing else tells whether they are committed.
+        if not set(description.compaction.parts).isdisjoint(snapshot.missing_parts):
+            raise
+        return snapshot
+    return _joined(store, description, compacted)
+
+
+def _joined(store: Store, description: Description, compacted: Index | None) -> Snapshot:
+    """The rows of the compaction, where there is one, and of all other parts."""
     covered = description.compaction.parts if description.compaction and compacted else ()
     others = [part for part in description.parts if part not in set(covered)]
     found = load_parts(store, description, others)
