@@ -356,6 +356,85 @@ def test_a_frame_without_a_picture_is_named_with_its_reason(url: str) -> None:
         assert found[30].key == f"{PREFIX}frames/30.jpg"
 
 
+@pytest.fixture
+def linked(local_url: str, own: list[Path], tmp_path: Path) -> Path:
+    """A store in which frames 22 and 25 of 45 lie behind links to the same picture elsewhere."""
+    timeline(local_url).extract(own)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for sequence in (22, 25):
+        path = Path(local_url) / f"{PREFIX}frames/{sequence}.jpg"
+        path.rename(elsewhere / path.name)
+        path.symlink_to(elsewhere / path.name)
+    return Path(local_url)
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_frame_behind_a_link_out_of_the_store_is_named_and_the_rest_is_looked_at(
+    linked: Path,
+    deep: bool,  # noqa: FBT001
+) -> None:
+    (linked / f"{PREFIX}frames/40.jpg").unlink()
+    report = timeline(str(linked)).verify(deep=deep)
+    assert counted(report) == {"ok": 42, "corrupt": 2, "missing": 1}
+    found = {one.sequence: one for one in report.findings}
+    for sequence in (22, 25):
+        assert found[sequence].kind == "corrupt"
+        assert "leads out of the store: remove the link" in found[sequence].detail
+
+
+@pytest.mark.parametrize("encoder", ["same", "other"])
+def test_behind_a_link_nothing_is_repaired_until_it_is_removed(
+    linked: Path, tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if encoder == "other":
+        sign_pictures(monkeypatch)
+    elsewhere = {path: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()}
+    (linked / f"{PREFIX}frames/23.jpg").unlink()
+    report = timeline(str(linked)).verify(repair=True)
+    assert seen(report) - {one for one in seen(report) if one[0] == "orphan"} == {
+        ("corrupt", "frames/22.jpg", 22, False),
+        ("missing", "frames/23.jpg", 23, True),
+        ("corrupt", "frames/25.jpg", 25, False),
+    }
+    assert "remove the link; then repair again" in report.findings[0].detail
+    assert {path: path.read_bytes() for path in elsewhere} == elsewhere
+
+    for sequence in (22, 25):
+        (linked / f"{PREFIX}frames/{sequence}.jpg").unlink()
+    assert timeline(str(linked)).verify(repair=True).ok
+    assert_sound(str(linked), 45)
+
+
+def test_no_part_is_made_again_that_would_name_a_frame_behind_a_link(linked: Path) -> None:
+    blobs = outside(str(linked))
+    for key in blobs.list(f"{PREFIX}index/"):
+        if "/000001-" in key or "/timeline-" in key:
+            blobs.put(key, b"")
+    report = timeline(str(linked)).verify(repair=True)
+    found = {one.key.rpartition("/")[2]: one for one in report.findings}
+    assert not found["000001-0.parquet"].repaired
+    assert "of its frames 22: a link" in found["000001-0.parquet"].detail
+    for sequence in (22, 25):
+        (linked / f"{PREFIX}frames/{sequence}.jpg").unlink()
+    assert timeline(str(linked)).verify(repair=True).ok
+    assert_sound(str(linked), 45)
+
+
+@pytest.mark.parametrize("name", ["000001-0.parquet", "timeline-"])
+def test_an_index_file_behind_a_link_out_of_the_store_is_repaired(
+    local_url: str, own: list[Path], tmp_path: Path, name: str
+) -> None:
+    timeline(local_url).extract(own)
+    [path] = (path for path in Path(local_url).rglob("*.parquet") if name in path.name)
+    path.rename(tmp_path / path.name)
+    path.symlink_to(tmp_path / path.name)
+    report = timeline(local_url).verify()
+    assert [(one.kind, Path(one.key).name) for one in report.findings] == [("corrupt", path.name)]
+    assert timeline(local_url).verify(repair=True).ok
+    assert_sound(local_url, 45)
+
+
 # The index
 
 
@@ -710,6 +789,10 @@ def test_a_frame_that_cannot_be_decoded_now_is_mentioned_and_stays(
 
 @pytest.fixture
 def other_encoder(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it was made before
+    sign_pictures(monkeypatch)
+
+
+def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, the encoder signs what it makes: the same pictures in other bytes."""
 
     def encode_otherwise(item: framecache.video.Decoded, settings: JpegSettings) -> EncodedFrame:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from framecache.errors import InvalidValue, StoreUnavailable
+from framecache.errors import InvalidValue, StoreDenied, StoreUnavailable
 
 _LONGEST_KEY_BYTES: Final = 1024
 _LONGEST_SEGMENT_BYTES: Final = 255
@@ -45,6 +45,10 @@ class BlobExists(Exception):
         self.key = key
 
 
+class BlobOutside(StoreDenied):
+    """A link on the way to this one blob leads out of the store, which itself refuses nothing."""
+
+
 class CreateUnsupported(StoreUnavailable):
     """The store has no ``create``: it answers that such a request is not implemented."""
 
@@ -57,7 +61,7 @@ class Store(Protocol):
 
     Beyond what each method names, all of them raise `StoreDenied` when the store refuses and
     `StoreUnavailable` when it cannot be reached or does not exist. A refusal is never reported
-    as a missing blob.
+    as a missing blob; that of one blob alone, behind a link out of the store, is `BlobOutside`.
     """
 
     @property

@@ -9,9 +9,9 @@ from os import stat_result
 from pathlib import Path
 from typing import Final
 
-from framecache.errors import StoreDenied, StoreUnavailable
+from framecache.errors import StoreUnavailable
 from framecache.store.backends import Client, connect
-from framecache.store.base import BlobInfo, BlobMissing, check_key, check_prefix
+from framecache.store.base import BlobInfo, BlobMissing, BlobOutside, check_key, check_prefix
 from framecache.store.faults import Action, is_without_folder
 from framecache.store.files import folders_in, leads_outside, stat_file, walk
 from framecache.store.objects import ObjectStore, Stream
@@ -83,7 +83,7 @@ class LocalStore(ObjectStore):
         elif not self._exists:
             raise BlobMissing(key)
         if leads_outside(self._real_root, key):
-            raise StoreDenied(
+            raise BlobOutside(
                 f"{self._location.path}: cannot {action} {key!r}: a link on its way leads out of "
                 f"this folder. Put what it leads to in the link's place, or remove the link"
             )

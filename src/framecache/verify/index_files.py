@@ -15,8 +15,9 @@ from framecache.errors import CorruptFrame
 from framecache.index import Index, fetch
 from framecache.manifest import ChunkEntry, Compaction, Description
 from framecache.reader.pipeline import ordered
-from framecache.store import BlobMissing, Store
+from framecache.store import BlobMissing, BlobOutside, Store
 from framecache.verify.report import Finding
+from framecache.verify.stored_frames import OUTSIDE
 
 _CONCURRENT_REQUESTS: Final = 16
 
@@ -107,6 +108,8 @@ class _Reading:
             rows = fetch(self._store, key, Index.decode)
         except CorruptFrame:
             return Finding("corrupt", key, None, chunk_id, "this index part is damaged")
+        except BlobOutside:
+            return Finding("corrupt", key, None, chunk_id, OUTSIDE)
         except BlobMissing:
             # A part of written frames is described after it was committed.
             if entry is not None and part not in self._covered:
@@ -133,6 +136,8 @@ class _Reading:
         except CorruptFrame:
             detail = "this file of all index parts is damaged"
             return {}, Finding("corrupt", key, None, None, detail)
+        except BlobOutside:
+            return {}, Finding("corrupt", key, None, None, OUTSIDE)
         except BlobMissing:
             detail = "this file of all index parts is gone"
             return {}, Finding("missing", key, None, None, detail)

@@ -7,7 +7,7 @@ So a repair can stop anywhere and be repeated.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -30,14 +30,16 @@ from framecache.index import (
     load,
 )
 from framecache.ingest.chunk_frames import about_chunk, store_frames
+from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.plan import plan
-from framecache.ingest.storage import storage_of
+from framecache.ingest.slot import Slot
+from framecache.ingest.storage import FrameStorage, ObjectStorage, storage_of
 from framecache.manifest import ChunkEntry, Description
-from framecache.store import BlobMissing, Store, open_blob_file
+from framecache.store import BlobMissing, BlobOutside, Store, open_blob_file
 from framecache.verify.index_files import IndexFiles
 from framecache.verify.report import Finding
-from framecache.verify.stored_frames import Verdict
+from framecache.verify.stored_frames import OUTSIDE, Verdict
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _PATIENCE: Final = 2
@@ -80,6 +82,8 @@ class Repair:
         self._description = files.description
         self._claims = Claims(store, files.description)
         self._is_index_whole = True
+        self._outside: set[int] = set()
+        """Frames whose place is behind a link, where nothing is stored either."""
 
     def __enter__(self) -> Self:
         self._claims.__enter__()
@@ -130,7 +134,9 @@ class Repair:
         }
         for finding in bad:
             verdict = verdicts.get(finding.sequence)
-            if verdict is None:
+            if finding.sequence in self._outside:
+                yield not_repaired(finding, "then repair again")
+            elif verdict is None:
                 yield not_repaired(finding, "now it cannot be decoded: rebuild the timeline")
             elif verdict.kind != "ok":
                 yield not_repaired(finding, f"stored again, {verdict.detail}: check the store")
@@ -142,7 +148,11 @@ class Repair:
         with self._claimed(entry.part):
             others = self._rows_now(entry.part)
             known = rows if others is None else others
-            made = [row for row in self._stored(entry, wanted).rows if row.status == "ok"]
+            made = [
+                row
+                for row in self._stored(entry, wanted).rows
+                if row.status == "ok" and row.sequence not in self._outside
+            ]
             positions = [known.position(row.sequence) for row in made]
             before = known.rows([position for position in positions if position is not None])
             if made != before:
@@ -164,6 +174,8 @@ class Repair:
             assert entry is not None
             everything = range(entry.first_sequence, entry.stop_sequence)
             made = self._stored(entry, everything).build()
+            if self._outside.intersection(everything):
+                raise NotRepairable(f"of its frames {min(self._outside)}: {OUTSIDE}")
             self._commit_other_rows(entry, made)
             return made
 
@@ -179,7 +191,7 @@ class Repair:
                     entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
                 ) as file,
                 EncoderPool(self._store, layout, workers=self._workers) as encoders,
-                storage_of(self._store, self._description, entry.part, encoders) as storage,
+                self._storage(entry.part, encoders) as storage,
             ):
                 scan = video.scan(file, name=entry.url)
                 planned = plan(entry, scan, self._description.settings.sampling)
@@ -196,6 +208,19 @@ class Repair:
             raise NotRepairable(str(error)) from error
         self._ensure_mine(entry.part)
         return part
+
+    def _storage(
+        self, part: str, encoders: EncoderPool
+    ) -> AbstractContextManager[FrameStorage]:
+        if self._description.settings.layout == "packs":
+            return storage_of(self._store, self._description, part, encoders)
+        return ObjectStorage(self._description.timeline_id, encoders, self._put)
+
+    def _put(self, slot: Slot, encoded: EncodedFrame) -> None:
+        try:
+            self._store.put(slot.key, encoded.data)
+        except BlobOutside:
+            self._outside.add(slot.sequence)
 
     def _commit_other_rows(self, entry: ChunkEntry, rows: Index) -> None:
         """Commit rows that the compaction does not hold, which counts no longer then."""

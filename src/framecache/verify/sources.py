@@ -14,7 +14,7 @@ from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.plan import plan
 from framecache.manifest import ChunkEntry, Description
 from framecache.model import Chunk
-from framecache.store import BlobMissing, Store, open_blob_file
+from framecache.store import BlobMissing, BlobOutside, Store, open_blob_file
 from framecache.verify.report import Finding, Kind
 from framecache.verify.stored_frames import is_committed
 
@@ -104,7 +104,7 @@ def _compare(store: Store, row: FrameRow, encoded: EncodedFrame) -> Difference |
         return None
     try:
         stored = encoded.data if is_same else stored_jpeg(store, row)
-    except BlobMissing:
+    except (BlobMissing, BlobOutside):
         return None
     if not is_committed(row, stored):
         return None

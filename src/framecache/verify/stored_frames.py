@@ -9,8 +9,10 @@ import google_crc32c
 
 from framecache import jpeg
 from framecache.index import FrameRow, stored_jpeg
-from framecache.store import BlobMissing, Store
+from framecache.store import BlobMissing, BlobOutside, Store
 from framecache.verify.report import Kind
+
+OUTSIDE: Final = "a link on its way leads out of the store: remove the link"
 
 _ATTEMPTS: Final = 2
 
@@ -42,6 +44,8 @@ def compare(store: Store, look: Look, row: FrameRow) -> Verdict:
         except BlobMissing:
             kind, detail = "missing", "it is gone"
             continue
+        except BlobOutside:
+            return Verdict(row, "corrupt", OUTSIDE, bytes_read)
         bytes_read += len(data)
         kind, detail = _difference(row, data)
         if kind == "ok":
