@@ -68,7 +68,8 @@ class FrameCache:
 
         Without a quota or an age that is only what no reader ever sees: what is left of cleared
         epochs, crashed programs and replaced versions. With one, whole timelines lose their
-        frames too, least recently used first, as by :meth:`Timeline.clear`.
+        frames too, least recently used first, as by :meth:`Timeline.clear`; not one whose chunks
+        are not all there to extract it again, which takes one request a chunk to know.
 
         Args:
             grace_seconds: what was stored within that time stays, by the store's clock against

@@ -1,11 +1,13 @@
 """Bounded growth: what goes, what stays, in which order, and who may be at work meanwhile."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Condition, Event, Thread
+from typing import Any
 
 import clips
 import pytest
@@ -25,9 +27,16 @@ from framecache import (
 )
 from framecache.gc import GcPlan, GcReport, Reason, plan_gc
 from framecache.index import advance, commit_repair, current_description, load
-from framecache.store import Store
+from framecache.store import BlobIdentity, Store, identify_blob
 from framecache.testing import Action, Crash, CrashingStore, Hook, HookedStore, failing_at
-from outside import everything, frame, jpeg_by_pillow, outside, png_by_pillow
+from outside import (
+    everything,
+    frame,
+    jpeg_by_pillow,
+    outside,
+    png_by_pillow,
+    without_privileges,
+)
 
 PREFIX = "cache/timelines/t/"
 DAY = 24 * 3600
@@ -553,6 +562,99 @@ def test_written_frames_are_never_evicted(local_url: str) -> None:
     assert [(one.timeline_id, one.amount.blobs, one.why) for one in met.kept] == [
         ("t", 4, "a program wrote them")
     ]
+
+
+def _remove(chunk: Path) -> None:
+    chunk.unlink()
+
+
+def _change(chunk: Path) -> None:
+    clips.grow(chunk, to_bytes=chunk.stat().st_size + 1)
+
+
+def _hide(chunk: Path) -> None:
+    chunk.parent.chmod(0)
+
+
+LOSSES = {"is gone": _remove, "changed": _change, "cannot be looked at": _hide}
+
+
+@pytest.fixture
+def two() -> Iterator[tuple[str, Path]]:
+    """Timelines ``a``, used least recently, and ``b``, and the second chunk of ``a``.
+
+    Everybody may read what is there.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        url = str(folder / "cache")
+        chunks = [clips.copy_to(chunk, folder / chunk.stem) for chunk in clips.chunks()]
+        for timeline_id, given, days in (("a", chunks, 40), ("b", chunks[:1], 3)):
+            FrameCache(url).timeline(timeline_id).extract(given)
+            age(url, days * DAY, f"/{timeline_id}/")
+        yield url, chunks[1]
+        chunks[1].parent.chmod(0o755)
+
+
+@pytest.mark.parametrize("why", LOSSES)
+@pytest.mark.parametrize("limits", [{"max_bytes": 1}, {"max_age_seconds": DAY}], ids=str)
+def test_what_could_not_be_extracted_again_is_kept_and_does_not_count_as_freed(
+    two: tuple[str, Path], why: str, limits: dict[str, Any]
+) -> None:
+    url, chunk = two
+    LOSSES[why](chunk)
+    with without_privileges():
+        met = plan(url, **limits)
+    assert [one.timeline_id for one in met.evictions] == ["b"]
+    [kept] = met.kept
+    assert kept.timeline_id == "a"
+    assert why in kept.why
+    assert chunk.name in kept.why
+    assert kept.amount.size_bytes == size_of(
+        url, "cache/timelines/a/frames/", "cache/timelines/a/index/"
+    )
+    met.carry_out(largest_share=1)
+    assert FrameCache(url).timeline("a").complete
+    assert not FrameCache(url).timeline("b").exists
+
+
+def test_what_lost_a_chunk_makes_room_for_nobody(two: tuple[str, Path]) -> None:
+    url, chunk = two
+    quota = plan(url).size_bytes_after - 1
+    assert [one.timeline_id for one in plan(url, max_bytes=quota).evictions] == ["a"]
+    chunk.unlink()
+    assert [one.timeline_id for one in plan(url, max_bytes=quota).evictions] == ["b"]
+
+
+@pytest.mark.parametrize("why", ["is gone", "changed"])
+def test_what_lost_a_chunk_since_it_was_planned_stays(two: tuple[str, Path], why: str) -> None:
+    url, chunk = two
+    met = plan(url, max_bytes=0)
+    LOSSES[why](chunk)
+    report = met.carry_out(largest_share=1)
+    assert set(report.evicted) == {"b"}
+    assert [(one.timeline_id, f"{why}: its frames stay" in one.why) for one in report.skipped] == [
+        ("a", True)
+    ]
+    assert FrameCache(url).timeline("a").complete
+
+
+def test_only_the_chunks_of_what_would_be_evicted_are_looked_at(
+    two: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, _ = two
+    looked_at: list[str] = []
+
+    def identify(chunk: str) -> BlobIdentity:
+        looked_at.append(Path(chunk).name)
+        return identify_blob(chunk)
+
+    monkeypatch.setattr("framecache.gc.sources.identify_blob", identify)
+    plan(url)
+    assert looked_at == []
+    plan(url, max_age_seconds=30 * DAY)
+    assert sorted(looked_at) == sorted(chunk.name for chunk in clips.chunks())
 
 
 def test_what_is_being_filled_is_not_evicted(local_url: str) -> None:

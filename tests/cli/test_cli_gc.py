@@ -180,6 +180,21 @@ def test_a_quota_that_cannot_be_met_says_what_stays(local_url: str) -> None:
     assert "600 bytes above --max-bytes" in text
 
 
+def test_a_timeline_whose_video_is_gone_is_kept_and_says_so(local_url: str, tmp_path: Path) -> None:
+    video = tmp_path / "gone.mp4"
+    video.write_bytes(clip().read_bytes())
+    walk(local_url).extract(video)
+    video.unlink()
+    words = ["gc", "--max-bytes", "0", "--cache", local_url]
+    text = run(*words).succeeded().text
+    assert "nothing to remove" in text
+    assert f"its video {video.as_uri()} is gone" in text
+    [kept] = run(*words, "--json").succeeded().document["kept"]
+    assert (kept["timeline_id"], kept["why"]) == ("walk", f"its video {video.as_uri()} is gone")
+    run(*words, "--delete", "--allow-most").succeeded()
+    assert walk(local_url).complete
+
+
 def test_a_damaged_timeline_does_not_hide_the_others(old: str) -> None:
     damaged = Path(old) / "cache/timelines/walk/timeline/00000001.json"
     damaged.write_bytes(b"{}")

@@ -61,7 +61,8 @@ def gc(
     That is what is left of cleared epochs, crashed programs, replaced versions and abandoned
     uploads, once it is older than the grace period. With --max-bytes or --max-age, whole
     timelines lose their frames too, least recently used first: "framecache rebuild" brings them
-    back. Overlays, written frames and other programs' frames always stay.
+    back, for a timeline is kept if one of its videos is gone, changed or denied. Overlays, written
+    frames and other programs' frames always stay.
     """
     grace_seconds = _seconds(context, "--grace", grace)
     limit = _bytes(context, "--max-bytes", max_bytes) if max_bytes is not None else None

@@ -13,6 +13,7 @@ from framecache import keys, manifest
 from framecache.claims import Claims
 from framecache.errors import FrameCacheError, StoreDenied, StoreUnavailable
 from framecache.gc.rules import FrameBlobs, Reason, TimelineState
+from framecache.gc.sources import why_not_rebuildable
 from framecache.index import advance, committed_parts, fetch, is_latest
 from framecache.manifest import ChunkEntry, Description
 from framecache.store import BlobInfo, BlobMissing, Store
@@ -136,6 +137,8 @@ class _Removing:
         """
         description = self._state.description
         assert description is not None  # only what has chunks is evicted
+        if fault := why_not_rebuildable(description):
+            raise _Changed(f"{fault}: its frames stay")
         self._require_unused(description)
         cleared = self._clear(description)
         for amount in self._remove_cached(cleared):

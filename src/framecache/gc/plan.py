@@ -13,6 +13,7 @@ from framecache.errors import FrameCacheError, InvalidValue, NotCached
 from framecache.gc.carry_out import GcReport, Work, carry_out
 from framecache.gc.look import look
 from framecache.gc.rules import Reason, TimelineState
+from framecache.gc.sources import why_not_rebuildable
 from framecache.store import Store, abandoned_uploads, is_remote, remove_abandoned_uploads
 from framecache.sweep import Removal
 
@@ -62,6 +63,8 @@ class GcPlan:
     """All timelines that were looked at, by name."""
     evicted: tuple[TimelineState, ...]
     """Those whose frames go, least recently used first."""
+    irreplaceable: Mapping[str, str]
+    """Timelines that would be evicted if their chunks could be extracted again; why they cannot."""
     uploads: Removal
 
     @property
@@ -110,7 +113,7 @@ class GcPlan:
         return tuple(
             Kept(state.timeline_id, state.cached, why)
             for state in self.states
-            if state.cached.blobs and (why := _why_kept(state))
+            if state.cached.blobs and (why := self._why_kept(state))
         )
 
     @property
@@ -158,6 +161,13 @@ class GcPlan:
         uploads = remove_abandoned_uploads(self.store, older_than_seconds=self.grace_seconds)
         return report.plus(Reason.ABANDONED_UPLOADS, Removal(uploads.count, uploads.size_bytes))
 
+    def _why_kept(self, state: TimelineState) -> str:
+        if state.problem is not None or state.can_be_rebuilt:
+            return self.irreplaceable.get(state.timeline_id, "")
+        return (
+            "another program stored them" if state.description is None else "a program wrote them"
+        )
+
     def _works(self) -> list[Work]:
         evicted = {state.timeline_id for state in self.evicted}
         works = [Work(state, is_evicted=state.timeline_id in evicted) for state in self.states]
@@ -192,14 +202,16 @@ def plan_gc(
     states = tuple(_each(partial(look, store, before=before), names, store, progress))
     _require_named(store, timelines, states)
     uploads = _uploads(store, grace_seconds) if timelines is None else _NOTHING
-    evicted = evictions(states, max_bytes=max_bytes, used_before=used_before)
-    return GcPlan(store, before, grace_seconds, max_bytes, states, evicted, uploads)
+    evicted, irreplaceable = _evictions(states, max_bytes=max_bytes, used_before=used_before)
+    return GcPlan(store, before, grace_seconds, max_bytes, states, evicted, irreplaceable, uploads)
 
 
-def evictions(
+def _evictions(
     states: Sequence[TimelineState], *, max_bytes: int | None, used_before: datetime | None
-) -> tuple[TimelineState, ...]:
-    """Which timelines lose their frames, least recently used first. Pure.
+) -> tuple[tuple[TimelineState, ...], Mapping[str, str]]:
+    """Which timelines lose their frames, and which do not for want of their chunks, and why.
+
+    Only the chunks of timelines whose turn comes are looked at.
 
     Args:
         states: all timelines.
@@ -208,23 +220,23 @@ def evictions(
     """
     left = sum(state.total.size_bytes - _garbage(state).size_bytes for state in states)
     chosen: list[TimelineState] = []
+    irreplaceable: dict[str, str] = {}
     for state in sorted(states, key=lambda state: (state.last_used_at, state.timeline_id)):
         is_unused = used_before is not None and state.last_used_at <= used_before
         is_too_much = max_bytes is not None and left > max_bytes
-        if (is_unused or is_too_much) and _can_be_evicted(state):
+        if not (is_unused or is_too_much) or not _can_be_evicted(state):
+            continue
+        assert state.description is not None
+        if fault := why_not_rebuildable(state.description):
+            irreplaceable[state.timeline_id] = fault
+        else:
             chosen.append(state)
             left -= _evicting_frees(state).size_bytes
-    return tuple(chosen)
+    return tuple(chosen), irreplaceable
 
 
 def _can_be_evicted(state: TimelineState) -> bool:
     return state.can_be_rebuilt and not state.is_being_filled and _evicting_frees(state).blobs > 0
-
-
-def _why_kept(state: TimelineState) -> str:
-    if state.problem is not None or state.can_be_rebuilt:
-        return ""
-    return "another program stored them" if state.description is None else "a program wrote them"
 
 
 def _garbage(state: TimelineState) -> Removal:
