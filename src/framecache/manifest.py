@@ -131,6 +131,17 @@ class Description:
             | changes
         )
 
+    def after_lost(self, version: int) -> Self:
+        """The version that follows one that is lost, as a new epoch of these chunks.
+
+        Each version lost since this one may have begun an epoch; the new one is later than all.
+        """
+        lost = version - self.version
+        return replace(
+            self.next_epoch(epoch=_epoch_after(self.epoch, passing_over=lost)),
+            version=version + 1,
+        )
+
     def encode(self) -> bytes:
         """The JSON that is stored."""
         chunks = [_chunk_to_json(chunk) for chunk in self.chunks]
@@ -194,8 +205,8 @@ def decode(body: bytes, *, key: str) -> Description:
         return _from_document(document)
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise CorruptFrame(
-            f"the description {key} is damaged ({type(error).__name__}): "
-            f"delete the timeline and extract it again"
+            f"the description {key} is damaged ({type(error).__name__}): run 'framecache verify "
+            f"{keys.timeline_id_of(key) or 'TIMELINE'} --repair'"
         ) from error
 
 
@@ -216,9 +227,9 @@ def _check_seal(document: dict[str, Any], body: bytes) -> None:
         raise ValueError(document)
 
 
-def _epoch_after(epoch: str | None) -> str:
+def _epoch_after(epoch: str | None, *, passing_over: int = 0) -> str:
     """A new epoch; its random tail keeps a timeline that was deleted and made anew apart."""
-    ordinal = int(epoch.partition("-")[0]) + 1 if epoch else 0
+    ordinal = int(epoch.partition("-")[0]) + 1 + passing_over if epoch else 0
     return f"{ordinal:06d}-{secrets.token_hex(4)}"
 
 

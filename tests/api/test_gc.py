@@ -1,7 +1,6 @@
 """Bounded growth: what goes, what stays, in which order, and who may be at work meanwhile."""
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -31,6 +30,7 @@ from framecache.store import BlobIdentity, Store, identify_blob
 from framecache.testing import Action, Crash, CrashingStore, Hook, HookedStore, failing_at
 from outside import (
     everything,
+    folder_for_all,
     frame,
     jpeg_by_pillow,
     outside,
@@ -585,9 +585,7 @@ def two() -> Iterator[tuple[str, Path]]:
 
     Everybody may read what is there.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
+    with folder_for_all() as folder:
         url = str(folder / "cache")
         chunks = [clips.copy_to(chunk, folder / chunk.stem) for chunk in clips.chunks()]
         for timeline_id, given, days in (("a", chunks, 40), ("b", chunks[:1], 3)):

@@ -70,7 +70,7 @@ def test_a_damaged_description_is_refused(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b"\xff", b'{"format": "x"}'])
 def test_what_is_no_description_is_refused(body: bytes) -> None:
-    with pytest.raises(CorruptFrame, match="extract it again"):
+    with pytest.raises(CorruptFrame, match="framecache verify TIMELINE --repair"):
         manifest.decode(body, key="k")
 
 

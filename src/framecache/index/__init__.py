@@ -5,17 +5,20 @@ from framecache.index.descriptions import (
     advance,
     current_description,
     ensure_current,
+    follow,
     is_current,
     is_latest,
 )
 from framecache.index.fetch import fetch, is_stored, stored_jpeg
 from framecache.index.find import Snapshot, find, load, load_parts
+from framecache.index.lost import LostDescription, find_lost
 from framecache.index.publish import commit_part, commit_repair, committed_parts, compact
 from framecache.index.table import FrameRow, Index, PartBuilder
 
 __all__ = [
     "FrameRow",
     "Index",
+    "LostDescription",
     "PartBuilder",
     "Snapshot",
     "advance",
@@ -28,6 +31,8 @@ __all__ = [
     "ensure_current",
     "fetch",
     "find",
+    "find_lost",
+    "follow",
     "is_current",
     "is_latest",
     "is_stored",

@@ -18,18 +18,23 @@ def current_description(store: Store, timeline_id: str) -> Description | None:
 
     One LIST and one GET.
     """
-    versions = [
-        version
-        for blob in store.list(keys.descriptions_prefix(timeline_id))
-        if (version := keys.parse_description(timeline_id, blob.key)) is not None
-    ]
-    if not versions:
+    found = versions(store, timeline_id)
+    if not found:
         return None
-    key = keys.description(timeline_id, max(versions))
+    key = keys.description(timeline_id, max(found))
     try:
         return fetch(store, key, manifest.decode)
     except BlobMissing:
         return None  # deleted since it was listed
+
+
+def versions(store: Store, timeline_id: str) -> list[int]:
+    """All versions that are listed, in any order."""
+    return [
+        version
+        for blob in store.list(keys.descriptions_prefix(timeline_id))
+        if (version := keys.parse_description(timeline_id, blob.key)) is not None
+    ]
 
 
 def advance(

@@ -1,7 +1,8 @@
 """The index in memory: one row a frame, ordered by sequence, columns as numpy arrays."""
 
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
@@ -89,6 +90,13 @@ class Index:
     def is_listed(self) -> bool:
         """Whether it was made from a listing of frames, so that no length or CRC is known."""
         return _LISTED in (self._table.schema.metadata or {})
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What the file it was read from tells of how it was made; empty for any other."""
+        metadata = self._table.schema.metadata or {}
+        about: dict[str, Any] = json.loads(metadata.get(_METADATA_KEY, b"{}"))
+        return about
 
     @cached_property
     def sequence(self) -> npt.NDArray[np.int64]:

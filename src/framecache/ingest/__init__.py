@@ -8,14 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framecache.ingest.extraction import append, extract, rebuild
+    from framecache.ingest.extraction import append, extract, fill, rebuild
     from framecache.ingest.writing import write
 
-__all__ = ["append", "extract", "rebuild", "write"]
+__all__ = ["append", "extract", "fill", "rebuild", "write"]
 
 _HOMES = {
     "append": "extraction",
     "extract": "extraction",
+    "fill": "extraction",
     "rebuild": "extraction",
     "write": "writing",
 }

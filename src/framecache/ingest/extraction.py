@@ -104,6 +104,14 @@ def rebuild(
     return run.fill(entries, began, most_index_files=1)
 
 
+def fill(
+    store: Store, description: Description, entries: Sequence[ChunkEntry], *, workers: int
+) -> ExtractReport:
+    """Cache some chunks of a timeline as it is described."""
+    run = _Run(store, Described(description, {}), workers, _ProgressCounter(entries, None))
+    return run.fill(entries, time.monotonic(), most_index_files=1)
+
+
 @dataclass(frozen=True, slots=True)
 class _ChunkResult:
     """What this run stored of one chunk."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final
 
 from framecache import keys
-from framecache.errors import BadChunk, NotCached
+from framecache.errors import BadChunk, CorruptFrame, NotCached
 from framecache.index import FrameRow, Index, current_description, ensure_current, find
 from framecache.manifest import ChunkEntry, Description
 from framecache.model import Progress, ProgressCallback
@@ -14,6 +14,7 @@ from framecache.reader.pipeline import ordered
 from framecache.store import Store, is_remote
 from framecache.verify.index_files import IndexFiles, read_index_files
 from framecache.verify.listing import find_unnamed
+from framecache.verify.lost import check_lost
 from framecache.verify.repair import Repair, not_from_chunk
 from framecache.verify.report import DAMAGE, Finding, FindingCallback, Findings, VerifyReport
 from framecache.verify.sources import Difference, sample_differences, source_findings
@@ -40,7 +41,12 @@ def verify(
         Cleared: another program cleared it meanwhile.
     """
     findings = Findings(on_finding)
-    description = current_description(store, timeline_id)
+    try:
+        description = current_description(store, timeline_id)
+    except CorruptFrame:
+        if not check_lost(store, timeline_id, findings, repair=repair, workers=workers):
+            return findings.report(timeline_id)
+        description = current_description(store, timeline_id)
     if description is None:
         snapshot = find(store, timeline_id)
         if not snapshot.exists:

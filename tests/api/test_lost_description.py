@@ -1,0 +1,497 @@
+"""A current description that is damaged: found, told of by everything, and made anew, or not."""
+
+import io
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import clips
+import google_crc32c
+import pyarrow.parquet as pq
+import pytest
+
+import framecache.video
+from framecache import (
+    Cleared,
+    CorruptFrame,
+    FrameCache,
+    NotCached,
+    SettingsConflict,
+    StoreUnavailable,
+    Timeline,
+    VerifyReport,
+)
+from framecache.store import Store
+from framecache.testing import HookedStore
+from outside import everything, frame, frames_of, outside
+
+PREFIX = "cache/timelines/t/"
+FRAMES = 45
+
+
+@pytest.fixture(params=["memory", "local"])
+def url(request: pytest.FixtureRequest) -> str:
+    found = request.getfixturevalue(f"{request.param}_url")
+    assert isinstance(found, str)
+    return found
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> list[Path]:
+    """The three chunks (20, 10 and 15 frames), as files that a test may change."""
+    return [clips.copy_to(path, tmp_path / "chunks") for path in clips.chunks()]
+
+
+@pytest.fixture
+def filled(url: str, own: list[Path]) -> str:
+    """A store with all three chunks: version 1 describes them, version 2 their compaction."""
+    timeline(url).extract(own)
+    return url
+
+
+def timeline(url: str) -> Timeline:
+    return FrameCache(url).timeline("t")
+
+
+def descriptions(url: str) -> list[str]:
+    return outside(url).list(f"{PREFIX}timeline/")
+
+
+def damage_last(url: str, how: str = "a bit flipped") -> str:
+    """Damage the current description; returns its key."""
+    key = descriptions(url)[-1]
+    outside(url).put(key, DAMAGE[how](outside(url).read(key)))
+    return key
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "emptied": lambda _: b"",
+    "cut short": lambda body: body[:-1],
+    "a bit flipped": lambda body: body[:300] + bytes([body[300] ^ 1]) + body[301:],
+    "another's": lambda _: b'{"some": "JSON"}',
+}
+
+
+def only(report: VerifyReport) -> str:
+    """The one finding that is damage, in words."""
+    [finding] = [one for one in report.findings if one.kind == "corrupt"]
+    assert (finding.sequence, finding.chunk_id) == (None, None)
+    assert finding.repaired == report.ok
+    return f"{finding.key.removeprefix(PREFIX)}: {finding.detail}"
+
+
+def repaired(url: str) -> str:
+    """Repair the description; what was found, in words."""
+    report = timeline(url).verify(repair=True)
+    assert report.ok, report.findings
+    words = only(report)
+    assert words.startswith("timeline/")
+    assert timeline(url).verify(deep=True).ok
+    return words
+
+
+def require_frames(url: str, chunks: list[Path]) -> None:
+    """Every frame of these chunks is there and looks like what ffmpeg decodes."""
+    found = timeline(url)
+    assert found.complete
+    shown = clips.timeline_of(chunks)
+    assert len(found) == len(shown)
+    for read, one in zip(found.frames(), shown, strict=True):
+        assert read.timestamp == pytest.approx(float(one.start))
+        assert clips.nearest(read.image, chunks[one.chunk_id]) == one.position
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("nothing is to be decoded")
+
+
+# Found
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("deep", [False, True])
+def test_it_is_found_and_nothing_is_changed(filled: str, how: str, deep: bool) -> None:  # noqa: FBT001
+    damage_last(filled, how)
+    before = everything(outside(filled))
+    report = timeline(filled).verify(deep=deep)
+    assert everything(outside(filled)) == before
+    assert (report.ok, report.damaged, report.repaired) == (False, 1, 0)
+    assert only(report).startswith("timeline/00000002.json: this description is damaged")
+    assert "the last sound one is version 1" in only(report)
+    assert (report.counts["ok"], report.frames_checked, report.chunks_checked) == (0, 0, 0)
+
+
+OPERATIONS: dict[str, Callable[[Timeline], object]] = {
+    "extract": lambda t: t.extract(clips.chunks()),
+    "append": lambda t: t.append(clips.clip()),
+    "write": lambda t: t.write([frame(0)]),
+    "rebuild": lambda t: t.rebuild(),
+    "clear": lambda t: t.clear(),
+    "info": lambda t: t.info(),
+    "exists": lambda t: t.exists,
+    "frame": lambda t: t.frame(0),
+    "frame_at": lambda t: t.frame_at(0.0),
+    "frames": lambda t: list(t.frames()),
+    "jpegs": lambda t: list(t.jpegs([0])),
+    "index": lambda t: t.index,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_everything_else_says_how_to_repair_it_and_changes_nothing(
+    filled: str, operation: str
+) -> None:
+    key = damage_last(filled)
+    before = everything(outside(filled))
+    with pytest.raises(CorruptFrame) as met:
+        OPERATIONS[operation](timeline(filled))
+    assert key in str(met.value)
+    assert "framecache verify t --repair" in str(met.value)
+    assert everything(outside(filled)) == before
+
+
+def test_gc_says_how_to_repair_it_and_takes_nothing(filled: str) -> None:
+    damage_last(filled)
+    before = everything(outside(filled))
+    plan = FrameCache(filled).plan_gc(grace_seconds=0, max_bytes=0)
+    assert "framecache verify t --repair" in str(plan.unreadable["t"])
+    plan.carry_out(largest_share=1)
+    assert everything(outside(filled)) == before
+
+
+def test_who_iterates_again_is_told(filled: str) -> None:
+    reader = timeline(filled)
+    assert len(list(reader.frames())) == FRAMES
+    damage_last(filled)
+    with pytest.raises(CorruptFrame, match="framecache verify t --repair"):
+        reader.frames()
+
+
+# Made anew
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_it_is_made_anew_and_nothing_is_decoded(
+    filled: str, own: list[Path], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, stored = timeline(filled).index.to_arrow().to_pylist(), frames_of(outside(filled), "t")
+    epoch = timeline(filled).info().epoch
+    damaged = outside(filled).read(damage_last(filled, how))
+    with monkeypatch.context() as patch:
+        patch.setattr(framecache.video, "decode", refuse)
+        report = timeline(filled).verify(repair=True)
+    assert report.ok
+    assert (report.repaired, report.counts["ok"], report.chunks_not_cached) == (1, FRAMES, 0)
+    assert only(report).startswith("timeline/00000002.json: ")
+    assert timeline(filled).index.to_arrow().to_pylist() == known
+    assert frames_of(outside(filled), "t") == stored
+    assert timeline(filled).info().epoch != epoch
+    assert [Path(key).stem for key in descriptions(filled)] == [f"{n:08d}" for n in (1, 2, 3, 4)]
+    assert outside(filled).read(descriptions(filled)[1]) == damaged
+    require_frames(filled, own)
+    assert counted_requests(filled) == 3
+
+
+def counted_requests(url: str) -> int:
+    """How many it takes to open the timeline."""
+    store = HookedStore(FrameCache(url).store)
+    assert len(Timeline(store, "t").index) == FRAMES
+    return len(store.requests)
+
+
+def test_it_is_made_anew_in_every_store(store_url: str) -> None:
+    timeline(store_url).extract(clips.chunks())
+    damage_last(store_url)
+    repaired(store_url)
+    require_frames(store_url, clips.chunks())
+
+
+def test_the_parts_keep_what_they_tell_of_how_they_were_made(filled: str) -> None:
+    told = index_about(filled)
+    damage_last(filled)
+    repaired(filled)
+    for before, after in zip(told, index_about(filled), strict=True):
+        assert before["epoch"] != after["epoch"]
+        for name in ("part", "settings", "chunk_url", "chunk_etag", "ffmpeg", "jpeg_encoder"):
+            assert before[name] == after[name]
+
+
+def index_about(url: str) -> list[dict[str, Any]]:
+    epoch = timeline(url).info().epoch
+    keys = outside(url).list(f"{PREFIX}index/{epoch}/0")
+    found = [pq.read_schema(io.BytesIO(outside(url).read(key))).metadata for key in keys]
+    assert len(found) == 3
+    return [json.loads(metadata[b"framecache"]) for metadata in found]
+
+
+def test_gc_then_finds_no_fault_and_leaves_one_epoch(filled: str, own: list[Path]) -> None:
+    damage_last(filled)
+    repaired(filled)
+    FrameCache(filled).plan_gc(grace_seconds=0).carry_out(largest_share=1)
+    report = timeline(filled).verify()
+    assert {kind: n for kind, n in report.counts.items() if n} == {"ok": FRAMES}
+    require_frames(filled, own)
+
+
+def test_frames_that_are_damaged_too_are_repaired_with_it(filled: str, own: list[Path]) -> None:
+    outside(filled).remove(f"{PREFIX}frames/23.jpg")
+    damage_last(filled)
+    report = timeline(filled).verify(repair=True)
+    assert (report.ok, report.repaired) == (True, 2)
+    require_frames(filled, own)
+
+
+def test_a_chunk_that_was_not_cached_stays_so(url: str, own: list[Path]) -> None:
+    timeline(url).extract(own)
+    for key in outside(url).list(f"{PREFIX}index/"):
+        if "/000001-" in key or "/timeline-" in key:
+            outside(url).remove(key)
+    outside(url).remove(descriptions(url)[-1])
+    outside(url).put(f"{PREFIX}timeline/00000002.json", b"")
+    report = timeline(url).verify(repair=True)
+    assert (report.ok, report.chunks_not_cached) == (True, 1)
+    timeline(url).extract(own)
+    require_frames(url, own)
+
+
+@pytest.mark.parametrize("video", ["there", "gone"])
+def test_a_chunk_whose_rows_are_lost_as_well_is_extracted_again(
+    filled: str, own: list[Path], video: str
+) -> None:
+    [lost] = [key for key in outside(filled).list(f"{PREFIX}index/") if "/000001-" in key]
+    outside(filled).put(lost, b"")
+    damage_last(filled)
+    if video == "gone":
+        own[1].unlink()
+    report = timeline(filled).verify(repair=True)
+    assert report.ok == (video == "there")
+    found = {one.key: one for one in report.findings if one.kind == "corrupt"}
+    assert found[lost].repaired == (video == "there")
+    if video == "there":
+        require_frames(filled, own)
+    else:
+        assert own[1].name in found[lost].detail
+        assert len(timeline(filled)) == 35
+
+
+# What the lost version had changed
+
+
+def test_an_appended_chunk_is_appended_again(url: str, own: list[Path]) -> None:
+    timeline(url).extract(own[0])
+    timeline(url).append(own[1])
+    damage_last(url)
+    assert "if chunks were appended" in repaired(url)
+    require_frames(url, own[:1])
+    timeline(url).append(own[1])
+    require_frames(url, own[:2])
+
+
+def test_nothing_committed_under_the_lost_version_counts_for_another_chunk(
+    url: str, own: list[Path]
+) -> None:
+    """Chunk 1 was another video than the one that is appended in its place."""
+    timeline(url).extract(own[0])
+    timeline(url).append(own[1])
+    damage_last(url)
+    repaired(url)
+    timeline(url).append(own[2])
+    require_frames(url, [own[0], own[2]])
+
+
+@pytest.mark.parametrize("is_swept", [True, False])
+def test_after_a_lost_clear_it_is_cached_again_where_its_rows_were_not_swept(
+    filled: str,
+    own: list[Path],
+    is_swept: bool,  # noqa: FBT001
+) -> None:
+    before = everything(outside(filled))
+    timeline(filled).clear()
+    if not is_swept:
+        for key, body in before.items():
+            outside(filled).put(key, body)
+    damage_last(filled)
+    timeline(filled).verify(repair=True)
+    assert timeline(filled).exists != is_swept
+    timeline(filled).extract(own)
+    require_frames(filled, own)
+
+
+def test_after_a_lost_rebuild_the_settings_are_those_before_and_no_frame_is_wrong(
+    filled: str, own: list[Path]
+) -> None:
+    """The rebuild stored other frames under the same names."""
+    old = {key: body for key, body in everything(outside(filled)).items() if "/index/" in key}
+    timeline(filled).rebuild(every=2, quality=60)
+    for key, body in old.items():
+        outside(filled).put(key, body)
+    # Its compaction was described next.
+    for key in descriptions(filled)[-2:]:
+        outside(filled).put(key, b"")
+    assert timeline(filled).verify(repair=True).ok
+    require_frames(filled, own)
+    assert timeline(filled).verify(deep=True).ok
+    timeline(filled).rebuild(every=2, quality=60)
+    assert [one.timestamp for one in timeline(filled).frames()] == [
+        pytest.approx(float(one.start)) for one in clips.timeline_of(own)[::2]
+    ]
+
+
+def test_an_epoch_is_begun_later_than_any_that_a_lost_version_began(
+    filled: str, own: list[Path]
+) -> None:
+    timeline(filled).clear()
+    timeline(filled).rebuild()
+    last = timeline(filled).info().epoch
+    for key in descriptions(filled)[2:]:
+        outside(filled).put(key, b"")
+    timeline(filled).verify(repair=True)
+    new = timeline(filled).info().epoch
+    assert last is not None
+    assert new is not None
+    assert int(new.partition("-")[0]) > int(last.partition("-")[0])
+    timeline(filled).extract(own)
+    require_frames(filled, own)
+    timeline(filled).clear()
+    assert outside(filled).list(f"{PREFIX}index/") == []
+
+
+# Not made anew
+
+
+def test_without_a_sound_version_it_stays_and_says_what_to_do(filled: str, own: list[Path]) -> None:
+    outside(filled).remove(descriptions(filled)[0])
+    damage_last(filled)
+    before = everything(outside(filled))
+    report = timeline(filled).verify(repair=True)
+    assert not report.ok
+    assert "no sound version before it is left; delete the timeline" in only(report)
+    assert everything(outside(filled)) == before
+    timeline(filled).delete()
+    timeline(filled).extract(own)
+    require_frames(filled, own)
+
+
+def test_of_written_frames_nothing_is_guessed_and_the_way_back_works(url: str) -> None:
+    timeline(url).write([frame(n) for n in range(3)])
+    timeline(url).write([frame(n) for n in range(3, 6)])
+    damage_last(url)
+    before = everything(outside(url))
+    report = timeline(url).verify(repair=True)
+    assert not report.ok
+    assert "remove all versions after 2 to go back to that one, or delete" in only(report)
+    assert everything(outside(url)) == before
+    outside(url).remove(descriptions(url)[-1])
+    assert timeline(url).verify(repair=True).ok
+    assert timeline(url).sequences() == [0, 1, 2]
+    timeline(url).write([frame(n) for n in range(6)])
+    assert timeline(url).sequences() == list(range(6))
+    assert timeline(url).verify(deep=True).ok
+
+
+def test_a_version_before_it_of_a_newer_framecache_says_to_upgrade(filled: str) -> None:
+    first, _ = descriptions(filled)
+    document = json.loads(outside(filled).read(first)) | {"format": 99}
+    del document["crc32c"]
+    checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
+    document["crc32c"] = f"{checksum:08x}"
+    outside(filled).put(first, json.dumps(document, indent=1).encode())
+    damage_last(filled)
+    before = everything(outside(filled))
+    with pytest.raises(SettingsConflict, match="upgrade"):
+        timeline(filled).verify(repair=True)
+    assert everything(outside(filled)) == before
+
+
+class Noisy(HookedStore):
+    """Damages a description on the way, the first times that it is fetched."""
+
+    def __init__(self, inner: Store, *, times: int, damage: Callable[[int, bytes], bytes]) -> None:
+        super().__init__(inner)
+        self._left = iter(range(times))
+        self._damage = damage
+
+    def get(self, key: str) -> bytes:
+        body = super().get(key)
+        if "/timeline/" in key and (turn := next(self._left, None)) is not None:
+            return self._damage(turn, body)
+        return body
+
+
+def _other_each_time(turn: int, body: bytes) -> bytes:
+    return body[: 50 + turn] + b"#" + body[51 + turn :]
+
+
+def _cut(_: int, body: bytes) -> bytes:
+    return body[:-20]
+
+
+@pytest.mark.parametrize("harm", [_other_each_time, _cut], ids=lambda f: f.__name__[1:])
+@pytest.mark.parametrize("times", [1, 2, 3, 4, 1000])
+def test_one_that_is_damaged_on_the_way_is_left_as_it_is(
+    filled: str, own: list[Path], times: int, harm: Callable[[int, bytes], bytes]
+) -> None:
+    before = everything(outside(filled))
+    store = Noisy(FrameCache(filled).store, times=times, damage=harm)
+    if times < 3:
+        assert Timeline(store, "t").verify(repair=True).ok
+    else:
+        with pytest.raises(StoreUnavailable, match="reads differently each time"):
+            Timeline(store, "t").verify(repair=True)
+    assert everything(outside(filled)) == before
+    require_frames(filled, own)
+
+
+# Others at work
+
+
+def meanwhile(url: str, do: Callable[[], object]) -> Store:
+    """A store of a program that is about to describe the timeline anew, when another comes."""
+    turns = count()
+
+    def before(action: str, key: str) -> None:
+        if action == "create" and "/timeline/" in key and not next(turns):
+            do()
+
+    return HookedStore(FrameCache(url).store, before=before)
+
+
+def test_of_two_that_repair_it_one_is_first_and_the_other_goes_on_with_that(
+    filled: str, own: list[Path]
+) -> None:
+    damage_last(filled)
+    store = meanwhile(filled, lambda: repaired(filled))
+    assert Timeline(store, "t").verify(repair=True).ok
+    assert len(descriptions(filled)) == 4
+    epochs = {key.split("/")[4] for key in outside(filled).list(f"{PREFIX}index/")}
+    assert len(epochs) == 2
+    require_frames(filled, own)
+
+
+def test_a_timeline_that_is_deleted_meanwhile_stays_so(filled: str) -> None:
+    damage_last(filled)
+    store = meanwhile(filled, lambda: timeline(filled).delete())
+    with pytest.raises(NotCached):
+        Timeline(store, "t").verify(repair=True)
+    assert outside(filled).list(PREFIX) == []
+
+
+def test_an_extraction_that_began_before_ends_and_commits_nothing(
+    url: str, own: list[Path]
+) -> None:
+    """It is at chunk 1 when its description is damaged, and made anew."""
+    timeline(url).extract(own[0])
+
+    def lose(action: str, key: str) -> None:
+        if action == "put" and key.endswith("/frames/25.jpg"):
+            damage_last(url)
+            repaired(url)
+
+    hooked = HookedStore(FrameCache(url).store, before=lose)
+    with pytest.raises(Cleared):
+        Timeline(hooked, "t").append(own[1])
+    require_frames(url, own[:1])
+    timeline(url).append(own[1:])
+    require_frames(url, own)
