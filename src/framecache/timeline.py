@@ -275,7 +275,6 @@ class Timeline:
 
         Raises:
             NotCached: nothing of the timeline is there.
-            CorruptFrame: its description is damaged.
             StoreDenied, StoreUnavailable: the store's, or a chunk's.
             Cleared: another program cleared the timeline meanwhile.
         """

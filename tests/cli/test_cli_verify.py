@@ -50,6 +50,48 @@ def test_damage_is_shown_and_its_way_out_works(walk: Path) -> None:
     run("verify", "walk", "--deep", "--cache", walk).succeeded()
 
 
+def test_a_damaged_description_is_shown_and_its_way_out_works(walk: Path) -> None:
+    run("extract", "walk", other_clip(), "--append", "--cache", walk).succeeded()
+    described = max(walk.rglob("timeline/*.json"))
+    described.write_bytes(described.read_bytes()[:-1])
+    outcome = run("verify", "walk", "--cache", walk)
+    command = outcome.failed(8).rpartition(": ")[2]
+    assert outcome.text.startswith("walk: 1 damaged; 0 frames checked")
+    assert f"corrupt: {described.relative_to(walk)}: this description is damaged" in outcome.text
+    text = run(*shlex.split(command)[1:]).succeeded().text
+    assert text.startswith("walk: ok, 1 repaired; 50 frames checked")
+    assert "if chunks were appended or settings changed since, do that again" in text
+    run("extract", "walk", other_clip(), "--append", "--cache", walk).succeeded()
+    assert run("verify", "walk", "--deep", "--cache", walk).succeeded().text.startswith("walk: ok")
+
+
+COMMANDS = {
+    "extract": ["extract", "walk", str(clip())],
+    "append": ["extract", "walk", str(other_clip()), "--append"],
+    "info": ["info", "walk"],
+    "ls": ["ls"],
+    "get": ["get", "walk", "0", "--output", "frame.jpg"],
+    "export": ["export", "walk", "frames"],
+    "clear": ["clear", "walk", "--yes"],
+    "rebuild": ["rebuild", "walk", "--yes"],
+    "gc": ["gc"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_other_command_says_how_to_repair_a_damaged_description(
+    walk: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = max(walk.rglob("timeline/*.json"))
+    described.write_bytes(b"{}")
+    before = everything(walk)
+    monkeypatch.chdir(tmp_path)
+    line = run(*COMMANDS[command], "--cache", walk).failed(8)
+    assert str(described.relative_to(walk)) in line
+    assert "framecache verify walk --repair" in line
+    assert everything(walk) == before
+
+
 def test_what_cannot_be_repaired_is_a_failure_that_points_to_the_reason(
     local_url: str, tmp_path: Path
 ) -> None:

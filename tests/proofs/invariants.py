@@ -17,7 +17,7 @@ import google_crc32c
 import numpy as np
 import pyarrow.parquet as pq
 
-from framecache import Frame, FrameCacheError, Timeline, manifest
+from framecache import CorruptFrame, Frame, FrameCacheError, Timeline, manifest
 from framecache.store import Store, open_store
 
 TIMELINE: Final = "t"
@@ -64,7 +64,11 @@ def require(holds: object, otherwise: str) -> None:
 
 
 def look(
-    store: Store, *, kept: Blobs | None = None, damaged: AbstractSet[int] = frozenset()
+    store: Store,
+    *,
+    kept: Blobs | None = None,
+    damaged: AbstractSet[int] = frozenset(),
+    damaged_description: bytes | None = None,
 ) -> Look:
     """Look at a timeline.
 
@@ -72,6 +76,7 @@ def look(
         store: where it lies.
         kept: blobs that nothing may have touched.
         damaged: sequences of frames that were damaged and need not be repaired yet.
+        damaged_description: what the current description may still be, and is not to be read.
 
     Raises:
         Violation: something is not as it must be.
@@ -79,6 +84,9 @@ def look(
     blobs = contents(store)
     for key, body in (kept or {}).items():
         require(blobs.get(key) == body, f"{key} is no longer what it was")
+    if damaged_description is not None and _last_description(blobs) == damaged_description:
+        _require_refused(store)
+        return Look(None, frozenset(), frozenset(), is_complete=False)
     document = _current(blobs)
     right = _right_frames(document)
     committed = _committed(blobs, document, right, damaged)
@@ -150,6 +158,22 @@ def _current(blobs: Blobs) -> dict[str, Any] | None:
     document: dict[str, Any] = json.loads(blobs[keys[-1]])
     require(document["version"] == versions[-1], f"{keys[-1]} holds another version")
     return document
+
+
+def _last_description(blobs: Blobs) -> bytes | None:
+    keys = (key for key in blobs if key.startswith(f"{PREFIX}timeline/"))
+    return blobs.get(max(keys, default=""))
+
+
+def _require_refused(store: Store) -> None:
+    """A timeline whose description is damaged is no empty one."""
+    timeline = Timeline(store, TIMELINE)
+    for read in (timeline.info, lambda: timeline.frame(0), lambda: timeline.index):
+        try:
+            read()
+        except CorruptFrame:
+            continue
+        raise Violation("a damaged description is read")
 
 
 def _right_frames(document: dict[str, Any] | None) -> Frames:

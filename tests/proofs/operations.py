@@ -24,6 +24,7 @@ THIRD: Final = frozenset({5})
 """The sequences of each of `chunks`."""
 
 BOTH: Final = FIRST | SECOND
+DAMAGED_DESCRIPTION: Final = b"{}"
 _NEIGHBOUR: Final = "neighbour"
 
 
@@ -192,6 +193,11 @@ def _leave_other_frames(store: Store) -> None:
         store.put(key, body)
 
 
+def _damage_the_description(store: Store) -> None:
+    extract(store)
+    store.put(keys.description(TIMELINE, 2), DAMAGED_DESCRIPTION)
+
+
 OPERATIONS: Final = (
     Operation("extract", extract, after=BOTH, together=(FIRST, SECOND)),
     Operation("extract slowly", extract, after=BOTH, together=(FIRST, SECOND), is_slow=True),
@@ -249,6 +255,14 @@ OPERATIONS: Final = (
         before=BOTH,
         after=BOTH,
     ),
+    Operation(
+        "repair the description",
+        _repair,
+        _damage_the_description,
+        after=BOTH,
+        together=(BOTH,),
+        starts_anew=True,
+    ),
     Operation("gc", _collect, _leave_what_nothing_names, before=BOTH, after=BOTH, tidies=True),
     Operation(
         "gc of an attempt",
@@ -295,7 +309,12 @@ def check_during(operation: Operation, store: Store, before: Blobs) -> Look:
         Violation: this must not be seen.
     """
     _check_unchanged(store, before)
-    seen = look(store, kept=untouchable(operation, before), damaged=operation.damaged)
+    seen = look(
+        store,
+        kept=untouchable(operation, before),
+        damaged=operation.damaged,
+        damaged_description=DAMAGED_DESCRIPTION,
+    )
     if operation.starts_anew and _epoch(seen.document) in _epochs(before):
         require(seen.frames == operation.before, f"of the old epoch {sorted(seen.frames)} is left")
         return seen

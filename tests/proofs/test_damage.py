@@ -283,6 +283,26 @@ def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str)
     proof.found(index=times, detected=detected)
 
 
+def test_a_damaged_description_is_made_anew(stored: Stored, proof: Proof) -> None:
+    """Whatever happened to it, all that was cached is there, with what the index said of it."""
+    times = proof.size(short=60, long=3_000)
+    damaged = damaged_bodies(stored.blobs[stored.keys("timeline")[-1]], seed=1)
+    for _ in range(times):
+        body = next(damaged)
+        stored.store.put(stored.keys("timeline")[-1], body)
+        report = stored.reader().verify(repair=True, workers=1)
+        assert (report.ok, report.repaired, report.counts["ok"]) == (True, 1, FRAMES)
+        assert stored.store.get(stored.keys("timeline")[-1]) == body
+        for read in (assert_columns, assert_frame, assert_frames):
+            read(stored.reader(), stored)
+        made = _blobs(stored.store)
+        stored.store.delete([key for key in made if key not in stored.blobs])
+        assert {key: made[key] for key in stored.keys("frames")} == {
+            key: stored.blobs[key] for key in stored.keys("frames")
+        }
+    proof.found(descriptions=times, made_anew=times)
+
+
 def is_refused(read: Callable[[Timeline, Stored], None], stored: Stored) -> bool:
     """Whether a fresh timeline says `CorruptFrame`; otherwise what it gives is the truth."""
     try:

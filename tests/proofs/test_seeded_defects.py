@@ -162,6 +162,18 @@ def what_two_programs_wrote_is_there(store: Store) -> None:
     require(seen.frames == frozenset(range(6)), f"of 6 written frames, {sorted(seen.frames)} stay")
 
 
+def what_a_lost_description_named_counts_no_more(store: Store) -> None:
+    """A chunk was appended, and is in the damaged description only; another takes its place."""
+    first, second, third = chunks(3)
+    timeline = Timeline(store, TIMELINE)
+    timeline.extract(first, workers=1)
+    timeline.append(second, workers=1)
+    store.put(keys.description(TIMELINE, 2), b"")
+    timeline.verify(repair=True, workers=1)
+    timeline.append(third, workers=1)
+    require(look(store).is_complete, "the timeline is not complete")
+
+
 # The defects
 
 
@@ -323,6 +335,13 @@ def believe_that_a_compaction_holds_everything(patch: pytest.MonkeyPatch) -> Non
     everywhere(patch, load, load_compaction)
 
 
+def go_on_with_the_epoch_of_a_lost_description(patch: pytest.MonkeyPatch) -> None:
+    def after_lost(self: Description, version: int) -> Description:
+        return replace(self.next_version(), version=version + 1)
+
+    patch.setattr(Description, "after_lost", after_lost)
+
+
 def repair_in_place(patch: pytest.MonkeyPatch) -> None:
     def replace_part(
         store: Store,
@@ -434,6 +453,12 @@ DEFECTS: Final = (
         repair_in_place,
         every_crash_of("repair frames"),
         "was changed in place",
+    ),
+    Defect(
+        "what follows a damaged description goes on with its epoch",
+        go_on_with_the_epoch_of_a_lost_description,
+        what_a_lost_description_named_counts_no_more,
+        "instead of 1 frames from 2",
     ),
 )
 
