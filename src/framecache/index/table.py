@@ -289,6 +289,11 @@ class Index:
         return values
 
 
+def pack_keys(index: Index) -> set[str]:
+    """The packs that hold frames of an index."""
+    return set(index.key[index.offset > 0].tolist())
+
+
 class PartBuilder:
     """Collects the rows of one index part, in any order."""
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache import keys
+from framecache.index import Index, pack_keys
 from framecache.manifest import ChunkEntry
 from framecache.store import Store
 from framecache.verify.index_files import IndexFiles
@@ -21,8 +22,8 @@ _BATCH: Final = 4096
 def find_unnamed(store: Store, files: IndexFiles) -> Iterator[Finding]:
     """Blobs of older epochs, and those that nothing that counts names; one LIST.
 
-    Looked at are ``frames/``, ``index/`` and ``claims/``; what others put beside is theirs. A
-    frame takes 8 bytes of memory.
+    Looked at are ``frames/``, ``packs/``, ``index/`` and ``claims/``; what others put beside is
+    theirs. A frame takes 8 bytes of memory.
     """
     frames, others = _Frames(files), _Others(files)
     batch: list[tuple[int, str]] = []
@@ -42,7 +43,9 @@ class _Frames:
     """Which frames the index names."""
 
     def __init__(self, files: IndexFiles) -> None:
-        self._named = np.sort(_joined([rows.sequence[rows.is_ok] for rows in files.rows.values()]))
+        self._named = np.sort(
+            _joined([rows.sequence[_are_blobs(rows)] for rows in files.rows.values()])
+        )
         self._without = np.sort(
             _joined([rows.sequence[~rows.is_ok] for rows in files.rows.values()])
         )
@@ -73,7 +76,7 @@ class _Frames:
 
 
 class _Others:
-    """Which index files and claims count."""
+    """Which index files, claims and packs count."""
 
     def __init__(self, files: IndexFiles) -> None:
         self._description = files.description
@@ -81,11 +84,20 @@ class _Others:
         timeline_id = files.description.timeline_id
         self._indexes = keys.indexes_prefix(timeline_id)
         self._claims = keys.claims_prefix(timeline_id)
+        self._packs = keys.packs_prefix(timeline_id)
+        self._named_packs = {name for rows in files.rows.values() for name in pack_keys(rows)}
+        self._has_lost_rows = bool(files.lost_parts)
 
     def finding(self, key: str) -> Finding | None:
         """What is to be said of an index file or claim; None of any that counts, or is neither."""
-        for room, why_unnamed in ((self._indexes, self._index_file), (self._claims, self._claim)):
-            if not key.startswith(room):
+        rooms = (
+            (self._indexes, self._index_file),
+            (self._claims, self._claim),
+            (self._packs, self._pack),
+        )
+        for room, why_unnamed in rooms:
+            # A timeline that was described anew has its packs in an epoch before.
+            if not key.startswith(room) or key in self._named_packs:
                 continue
             epoch, slash, _ = key.removeprefix(room).partition("/")
             if slash and epoch != self._description.epoch:
@@ -112,6 +124,14 @@ class _Others:
             return f"number {named} has taken its place"
         return "no description names it: its writer is about to, or stopped"
 
+    def _pack(self, key: str) -> str:
+        """Why nothing names it; empty when something does, or may do so in rows that are lost."""
+        if keys.parse_pack(self._description.timeline_id, key) is None:
+            return "no pack has such a name"
+        if self._has_lost_rows:
+            return ""
+        return "no index part names it: its writer is about to, or stopped"
+
     def _claim(self, key: str) -> str:
         """Why nobody needs it; empty when somebody may."""
         parsed = keys.parse_claim(key)
@@ -120,6 +140,11 @@ class _Others:
         if parsed[0] in self._committed:
             return "what it claims is committed: its program stopped, or repairs it"
         return ""
+
+
+def _are_blobs(rows: Index) -> npt.NDArray[np.bool_]:
+    """Which frames are blobs of their own."""
+    return np.asarray(rows.is_ok & (rows.offset == 0), np.bool_)
 
 
 def _joined(arrays: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:

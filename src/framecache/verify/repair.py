@@ -209,16 +209,14 @@ class Repair:
         self._ensure_mine(entry.part)
         return part
 
-    def _storage(
-        self, part: str, encoders: EncoderPool
-    ) -> AbstractContextManager[FrameStorage]:
+    def _storage(self, part: str, encoders: EncoderPool) -> AbstractContextManager[FrameStorage]:
         if self._description.settings.layout == "packs":
             return storage_of(self._store, self._description, part, encoders)
         return ObjectStorage(self._description.timeline_id, encoders, self._put)
 
     def _put(self, slot: Slot, encoded: EncodedFrame) -> None:
         try:
-            self._store.put(slot.key, encoded.data)
+            self._store.put(keys.frame(self._description.timeline_id, slot.sequence), encoded.data)
         except BlobOutside:
             self._outside.add(slot.sequence)
 

@@ -1,8 +1,9 @@
 """Verification: what the index says, compared with what the store and the chunks hold."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from framecache import keys
@@ -11,6 +12,7 @@ from framecache.index import FrameRow, Index, current_description, ensure_curren
 from framecache.manifest import ChunkEntry, Description
 from framecache.model import Progress, ProgressCallback
 from framecache.reader.pipeline import ordered
+from framecache.reader.ranges import ranges_of
 from framecache.store import Store, is_remote
 from framecache.verify.index_files import IndexFiles, read_index_files
 from framecache.verify.listing import find_unnamed
@@ -18,10 +20,20 @@ from framecache.verify.lost import check_lost
 from framecache.verify.repair import Repair, not_from_chunk
 from framecache.verify.report import DAMAGE, Finding, FindingCallback, Findings, VerifyReport
 from framecache.verify.sources import Difference, sample_differences, source_findings
-from framecache.verify.stored_frames import Verdict, compare, compare_listed, decoding, trust
+from framecache.verify.stored_frames import (
+    Look,
+    Verdict,
+    compare_listed,
+    compare_range,
+    decoding,
+    trust,
+)
 
 _REMOTE_REQUESTS: Final = 16
 _ROWS_AT_ONCE: Final = 1024
+
+Comparing = Callable[[Sequence[FrameRow]], list[Verdict]]
+"""Compares frames that one range holds."""
 
 
 def verify(
@@ -91,7 +103,8 @@ class _Run:
             self._findings.add_ok(len(listed))
             return
         self._frames_total = len(listed)
-        for finding in self._found(listed, partial(compare_listed, self._store, self._look), {}):
+        compare_each = partial(_listed_one_by_one, self._store, self._look)
+        for finding in self._found(listed, compare_each, {}):
             self._findings.add(finding)
 
     def check_described(self, description: Description, *, repair: bool) -> None:
@@ -117,7 +130,7 @@ class _Run:
         ensure_current(self._store, description)
 
     def _repair(self, files: IndexFiles, sources: Mapping[int | None, Finding]) -> Repair:
-        comparing = partial(self._verdicts, partial(compare, self._store, self._look))
+        comparing = partial(self._verdicts, partial(compare_range, self._store, self._look))
         return Repair(self._store, files, sources, compare=comparing, workers=self._workers)
 
     def _check_index(self, files: IndexFiles, mender: Repair | None) -> Mapping[str, Index]:
@@ -138,7 +151,9 @@ class _Run:
     ) -> None:
         differences = self._sample(description, entry, rows) if self._deep and has_source else {}
         bad: list[Finding] = []
-        for finding in self._found(rows, partial(compare, self._store, self._look), differences):
+        for finding in self._found(
+            rows, partial(compare_range, self._store, self._look), differences
+        ):
             if finding.kind in DAMAGE and not bad:
                 # Frames of a timeline that was cleared meanwhile are gone, and not missing.
                 ensure_current(self._store, description)
@@ -163,14 +178,14 @@ class _Run:
             return {}
 
     def _check_written(self, rows: Index) -> None:
-        for finding in self._found(rows, partial(compare, self._store, self._look), {}):
+        for finding in self._found(rows, partial(compare_range, self._store, self._look), {}):
             is_damage = finding.kind in DAMAGE
             self._findings.add(not_from_chunk(finding) if is_damage else finding)
 
     def _found(
         self,
         rows: Index,
-        comparing: Callable[[FrameRow], Verdict],
+        comparing: Comparing,
         differences: Mapping[int, Difference],
     ) -> Iterator[Finding]:
         """Compare frames, several at once; gives out those that are not ok, in order."""
@@ -189,10 +204,15 @@ class _Run:
             if self._progress is not None:
                 self._progress(Progress(self._findings.frames_checked, self._frames_total))
 
-    def _verdicts(
-        self, comparing: Callable[[FrameRow], Verdict], rows: Iterable[FrameRow]
-    ) -> Iterator[Verdict]:
-        return ordered(comparing, rows, threads=self._requests, ahead=2 * self._requests)
+    def _verdicts(self, comparing: Comparing, rows: Iterable[FrameRow]) -> Iterator[Verdict]:
+        ranges = ordered(
+            comparing, ranges_of(rows), threads=self._requests, ahead=2 * self._requests
+        )
+        return chain.from_iterable(ranges)
+
+
+def _listed_one_by_one(store: Store, look: Look, rows: Sequence[FrameRow]) -> list[Verdict]:
+    return [compare_listed(store, look, row) for row in rows]
 
 
 def _each(rows: Index) -> Iterator[FrameRow]:
