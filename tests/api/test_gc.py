@@ -201,14 +201,15 @@ def test_a_clear_that_was_interrupted_is_finished(store_url: str) -> None:
     crash_clearing(store_url)
     before = everything(outside(store_url))
     met = plan(store_url, grace_seconds=0)
-    # Three parts and their compaction; of the description the versions before the clear.
+    # Three parts and their compaction; of the description the version before the compaction.
     assert counts(met) == {
         Reason.OLD_EPOCHS: 4,
         Reason.ABANDONED_ATTEMPTS: FRAMES,
-        Reason.OLD_DESCRIPTIONS: 2,
+        Reason.OLD_DESCRIPTIONS: 1,
     }
     met.carry_out(largest_share=1)
-    kept = {f"{PREFIX}timeline/00000003.json", f"{PREFIX}overlays/j/s/0_o.png"}
+    kept = {f"{PREFIX}timeline/0000000{n}.json" for n in (2, 3)}
+    kept.add(f"{PREFIX}overlays/j/s/0_o.png")
     assert {key for key in before if key.startswith(PREFIX)} - gone(before, store_url) == kept
     timeline.rebuild()
     require_readable(store_url)
@@ -226,8 +227,8 @@ def test_frames_of_a_denser_sampling_go(store_url: str) -> None:
     before = everything(outside(store_url))
     report = collect(store_url, grace_seconds=0)
     frames = {f"{PREFIX}frames/{n}.jpg" for n in range(count, FRAMES)}
-    assert counts(report) == {Reason.ORPHANS: len(frames), Reason.OLD_DESCRIPTIONS: 1}
-    assert gone(before, store_url) == frames | {f"{PREFIX}timeline/00000001.json"}
+    assert counts(report) == {Reason.ORPHANS: len(frames)}
+    assert gone(before, store_url) == frames
     require_readable(store_url, count)
 
 
@@ -241,8 +242,8 @@ def test_frames_that_were_written_and_never_described_go(store_url: str) -> None
     report = collect(store_url, grace_seconds=0)
     [part] = [key for key in before if "/index/" in key and "w000001" in key]
     frames = {f"{PREFIX}frames/{n}.jpg" for n in range(5, 9)}
-    assert gone(before, store_url) == frames | {part, f"{PREFIX}timeline/00000001.json"}
-    assert counts(report) == {Reason.ORPHANS: 5, Reason.OLD_DESCRIPTIONS: 1}
+    assert gone(before, store_url) == frames | {part}
+    assert counts(report) == {Reason.ORPHANS: 5}
     timeline.write([frame(n) for n in range(9)])
     require_readable(store_url, 9)
 
@@ -280,7 +281,7 @@ def test_index_files_that_others_replaced_go(store_url: str) -> None:
         ),
     }
     assert {key for key in went if "/index/" not in key} == {
-        f"{PREFIX}timeline/{version:08d}.json" for version in range(1, description.version + 1)
+        f"{PREFIX}timeline/{version:08d}.json" for version in range(1, description.version)
     }
     assert len(timeline.index) == FRAMES
 
@@ -370,7 +371,7 @@ def test_written_frames_whose_index_file_was_lost_stay(local_url: str) -> None:
     before = everything(outside(local_url))
     report = collect(local_url, grace_seconds=0)
     assert set(counts(report)) == {Reason.OLD_DESCRIPTIONS}
-    assert len(gone(before, local_url)) == 2
+    assert gone(before, local_url) == {f"{PREFIX}timeline/00000001.json"}
 
 
 def test_a_version_stays_while_the_one_after_it_is_young(local_url: str) -> None:
@@ -384,6 +385,18 @@ def test_a_version_stays_while_the_one_after_it_is_young(local_url: str) -> None
     collect(local_url)
     # Whoever read version 3 half a day ago must still find that version 4 is there.
     assert gone(before, local_url) == {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
+
+
+def test_the_version_before_the_current_one_stays_however_old_it_is(store_url: str) -> None:
+    timeline = FrameCache(store_url).timeline("t")
+    timeline.extract(clips.chunks()[0])
+    timeline.extract(clips.chunks())
+    before = everything(outside(store_url))
+    collect(store_url, grace_seconds=0)
+    assert gone(before, store_url) == {f"{PREFIX}timeline/00000001.json"}
+    outside(store_url).put(f"{PREFIX}timeline/00000003.json", b"")
+    assert timeline.verify(repair=True).ok
+    require_readable(store_url)
 
 
 def test_frames_of_another_program_stay(store_url: str) -> None:
@@ -424,7 +437,7 @@ def test_keys_that_framecache_does_not_know_stay(store_url: str) -> None:
         outside(store_url).put(f"{PREFIX}{name}", b"")
     collect(store_url, grace_seconds=0, max_bytes=0)
     left = {key.removeprefix(PREFIX) for key in blobs(store_url)}
-    assert left == {*names, "timeline/00000002.json"}
+    assert left == {*names, "timeline/00000001.json", "timeline/00000002.json"}
 
 
 @pytest.mark.parametrize("damaged", ["timeline", "index"])
@@ -463,7 +476,7 @@ def test_only_the_named_timelines_are_looked_at(store_url: str) -> None:
     assert met.total.blobs == len(blobs(store_url, "cache/timelines/u/"))
     met.carry_out(largest_share=1)
     went = gone(before, store_url)
-    assert len(went) == FRAMES + 2
+    assert len(went) == FRAMES + 1
     assert all(key.startswith("cache/timelines/u/") for key in went)
     with pytest.raises(NotCached, match="no timeline v "):
         cache.plan_gc(timelines=["u", "v"])
@@ -534,7 +547,6 @@ def test_a_quota_counts_what_goes_in_any_case(three: str) -> None:
     age(three, 2 * DAY, "/b/timeline/")
     total = size_of(three, "cache/timelines/")
     left = size_of(three, "cache/timelines/b/frames/", "cache/timelines/b/index/")
-    left += len(outside(three).read("cache/timelines/b/timeline/00000001.json"))
     met = plan(three, max_bytes=total - left)
     assert met.evictions == ()
     assert met.size_bytes_after == total - left
@@ -733,11 +745,11 @@ def test_gc_can_die_anywhere_and_be_repeated(memory_url: str) -> None:
     crash_clearing(memory_url)
     fail_extracting(memory_url, chunks=clips.chunks(), frames=25)
     before = everything(outside(memory_url))
-    current = max(blobs(memory_url, f"{PREFIX}timeline/"))
+    *_, replaced, current = sorted(blobs(memory_url, f"{PREFIX}timeline/"))
     # The first chunk was finished, with 20 frames, before the second failed.
     [committed] = blobs(memory_url, f"{PREFIX}index/000001-")
     frames = {f"{PREFIX}frames/{n}.jpg" for n in range(20)}
-    left = {current, committed, *frames, *blobs(memory_url, "cache/create")}
+    left = {replaced, current, committed, *frames, *blobs(memory_url, "cache/create")}
     crashes = 0
     for at in range(1, 1000, 2):
         url = f"{memory_url}-{at}"

@@ -27,7 +27,8 @@ def old(local_url: str) -> str:
     """``walk`` was used 40 days ago, ``run`` 3; of ``run`` an old version is left."""
     cache = FrameCache(local_url)
     for name, chunks, days in (("walk", [clip()], 40), ("run", [clip(), other_clip()], 3)):
-        cache.timeline(name).extract(chunks)
+        for count in range(1, 1 + len(chunks)):
+            cache.timeline(name).extract(chunks[:count])
         cache.timeline(name).frame(0)
         age(local_url, 50 * DAY, f"/{name}/")
         age(local_url, days * DAY, f"/{name}/used")

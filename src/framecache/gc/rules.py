@@ -6,7 +6,7 @@ between two of its requests. What follows from that:
 - An index file of the current epoch that another replaced goes when *that other* is older than
   the period: whoever still means to read it has not asked for so long.
 - So does a version of the description, when the version after it is: whoever knows version
-  ``n`` asks only whether ``n + 1`` is there. The oldest go first and the current one stays, so
+  ``n`` asks only whether ``n + 1`` is there. The oldest go first and the last two stay, so
   that where ``n + 1`` is gone ``n`` is, too, and nobody who looks it up takes it for current.
 - Nobody is at work on a part whose claims are all older; of one that somebody is at work on, the
   first claim stays however old it is.
@@ -334,8 +334,9 @@ def _unnamed_index_files(
 def _replaced_descriptions(
     listed: _Listed, description: Description, before: datetime
 ) -> list[BlobInfo]:
-    """From the oldest on."""
-    return _replaced(listed.descriptions, description.version, before)
+    """From the oldest on; the last stays, to make the current one anew from if it is damaged."""
+    replaced = (number for number in listed.descriptions if number < description.version)
+    return _replaced(listed.descriptions, max(replaced, default=0), before)
 
 
 def _replaced(files: Mapping[int, BlobInfo], current: int, before: datetime) -> list[BlobInfo]:
