@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Self
 
 import numpy as np
@@ -104,9 +105,9 @@ class _Changed(Exception):
 class _Removing:
     """Removes blobs of one timeline, and counts them.
 
-    Index files go before the frames they name. Frames of a chunk go under the chunk's claim, so
-    that nobody extracts it meanwhile: what is put under a frame's fixed name cannot be told from
-    what lay there.
+    Index files go before the frames and packs they name. Frames of a chunk go under the chunk's
+    claim, so that nobody extracts it meanwhile: what is put under a frame's fixed name cannot be
+    told from what lay there.
     """
 
     def __init__(self, store: Store, state: TimelineState, before: datetime) -> None:
@@ -123,8 +124,9 @@ class _Removing:
         if description is None:
             self._remove_leftover()
             return
-        self._remove_listed(description, Reason.OLD_EPOCHS, keys.indexes_prefix)
-        self._remove_listed(description, Reason.ORPHANS, keys.indexes_prefix)
+        for reason in (Reason.OLD_EPOCHS, Reason.ORPHANS):
+            self._remove_listed(description, reason, keys.indexes_prefix)
+            self._remove_listed(description, reason, keys.packs_prefix)
         for reason, frames in self._state.frames.items():
             for amount in self._remove_frames(description, frames):
                 self.removed[reason] += amount
@@ -264,23 +266,33 @@ class _Removing:
                 yield self._remove(chosen)
 
     def _remove_cached(self, cleared: Description) -> Iterator[Removal]:
-        """Remove the index files of all epochs but this, which is new, and then the frames."""
-        current = keys.epoch_prefix(self._timeline_id, cleared.epoch)
-        listing = self._store.list(keys.indexes_prefix(self._timeline_id))
-        files = [
-            blob
-            for blob in listing
-            if not blob.key.startswith(current) and keys.parse_index(blob.key) is not None
-        ]
-        for batch in _batches(files, _BATCH):
-            self._require_unchanged(cleared)
-            yield self._remove(batch)
+        """Remove index files and packs of all epochs but this, which is new, then the frames."""
+        yield from self._remove_older(cleared, keys.indexes_prefix, keys.parse_index)
+        parse_pack = partial(keys.parse_pack, self._timeline_id)
+        yield from self._remove_older(cleared, keys.packs_prefix, parse_pack)
         frames = FrameBlobs.listed(
             (sequence, blob.size_bytes)
             for blob in self._store.list(keys.frames_prefix(self._timeline_id))
             if (sequence := keys.parse_frame(self._timeline_id, blob.key)) is not None
         )
         yield from self._remove_frames(cleared, frames)
+
+    def _remove_older(
+        self,
+        cleared: Description,
+        prefix: Callable[[str], str],
+        parse: Callable[[str], object],
+    ) -> Iterator[Removal]:
+        listing = self._store.list(prefix(self._timeline_id))
+        older = [
+            blob
+            for blob in listing
+            if parse(blob.key) is not None
+            and keys.parse_epoch(self._timeline_id, blob.key) != cleared.epoch
+        ]
+        for batch in _batches(older, _BATCH):
+            self._require_unchanged(cleared)
+            yield self._remove(batch)
 
     def _require_unused(self, description: Description) -> None:
         """An eviction is planned for want of use: whoever came since keeps it."""

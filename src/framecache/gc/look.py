@@ -5,7 +5,7 @@ from datetime import datetime
 from framecache import keys
 from framecache.errors import FrameCacheError, StoreDenied, StoreUnavailable
 from framecache.gc.rules import NOTHING_COMMITTED, Committed, TimelineState, judge
-from framecache.index import current_description, load
+from framecache.index import current_description, load, pack_keys
 from framecache.store import Store
 
 
@@ -30,5 +30,10 @@ def _committed(store: Store, timeline_id: str) -> Committed:
     if description is None:
         return NOTHING_COMMITTED
     snapshot = load(store, description)
-    sequences = snapshot.index.sequence[snapshot.index.is_ok]
-    return Committed(description, sequences, frozenset(snapshot.missing_parts))
+    index = snapshot.index
+    return Committed(
+        description,
+        index.sequence[index.is_ok & (index.offset == 0)],
+        frozenset(pack_keys(index)),
+        frozenset(snapshot.missing_parts),
+    )

@@ -10,6 +10,8 @@ between two of its requests. What follows from that:
   that where ``n + 1`` is gone ``n`` is, too, and nobody who looks it up takes it for current.
 - Nobody is at work on a part whose claims are all older; of one that somebody is at work on, the
   first claim stays however old it is.
+- A pack that nothing names goes, for no other attempt has its name. Its writer commits it right
+  after it is stored.
 - What a program is storing lies beside what crashed ones have left: frames that nothing names
   stay as long as one of them is younger, or the timeline is claimed.
 
@@ -46,11 +48,11 @@ class Reason(StrEnum):
     """Why something can go."""
 
     OLD_EPOCHS = "old epochs"
-    """Index files from before a clear or rebuild."""
+    """Index files and packs from before a clear or rebuild."""
     DEAD_CLAIMS = "dead claims"
     """Signs of life of programs that give none any more."""
     ORPHANS = "orphans"
-    """Frames and index files of the current epoch that nothing names."""
+    """Frames, packs and index files of the current epoch that nothing names."""
     ABANDONED_ATTEMPTS = "abandoned attempts"
     """Frames of chunks that nobody finished or is at work on."""
     OLD_DESCRIPTIONS = "old descriptions"
@@ -119,12 +121,14 @@ class Committed:
     description: Description | None
     """None: framecache has not described it."""
     sequences: Numbers
-    """Frames with a picture, ascending."""
+    """Frames with a picture that are blobs of their own, ascending."""
+    packs: frozenset[str]
+    """Keys of the packs that the index names."""
     missing_parts: frozenset[str]
     """Described, and not committed yet."""
 
 
-NOTHING_COMMITTED: Final = Committed(None, np.empty(0, np.int64), frozenset())
+NOTHING_COMMITTED: Final = Committed(None, np.empty(0, np.int64), frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +206,8 @@ def judge(
         # Whoever read it while it was deleted noted so afterwards.
         leftover = listed.used if listed.total.blobs == 1 else []
         return _with(state, {Reason.ORPHANS: _old(leftover, before)}, {})
-    return _with(state, _blobs(listed, description, before), _frames(state, listed, committed))
+    blobs = _blobs(listed, description, committed.missing_parts, before)
+    return _with(state, blobs, _frames(state, listed, committed))
 
 
 class _Listed:
@@ -214,11 +219,14 @@ class _Listed:
         """By epoch."""
         self.claims: dict[str, list[BlobInfo]] = defaultdict(list)
         """By epoch."""
+        self.unnamed_packs: dict[str, list[BlobInfo]] = defaultdict(list)
+        """By epoch."""
         self.descriptions: dict[int, BlobInfo] = {}
         self.used: list[BlobInfo] = []
         self.total = self.cached = _NOTHING
         self.newest = _LONG_AGO
         self._timeline_id = timeline_id
+        self._named_packs = committed.packs
         self._prefix = keys.timeline_prefix(timeline_id)
 
     def add(self, blob: BlobInfo) -> None:
@@ -234,6 +242,10 @@ class _Listed:
             case ["index", epoch, _] if keys.parse_index(blob.key) is not None:
                 self.cached += amount
                 self.index[epoch].append(blob)
+            case ["packs", epoch, _] if keys.parse_pack(self._timeline_id, blob.key) is not None:
+                self.cached += amount
+                if blob.key not in self._named_packs:
+                    self.unnamed_packs[epoch].append(blob)
             case ["claims", epoch, _] if keys.parse_claim(blob.key) is not None:
                 self.claims[epoch].append(blob)
             case ["timeline", _]:
@@ -278,20 +290,25 @@ class _UnnamedFrames:
 
 
 def _blobs(
-    listed: _Listed, description: Description, before: datetime
+    listed: _Listed, description: Description, missing_parts: frozenset[str], before: datetime
 ) -> dict[Reason, list[BlobInfo]]:
     old_epochs = [
         blob
-        for epoch, blobs in listed.index.items()
+        for found in (listed.index, listed.unnamed_packs)
+        for epoch, blobs in found.items()
         for blob in blobs
         if epoch != description.epoch
     ]
+    orphans = _unnamed_index_files(listed.index[description.epoch], description, before)
+    # Where the rows of written frames were lost, nobody can make their pictures again.
+    if missing_parts.isdisjoint(description.written_parts):
+        orphans += _old(listed.unnamed_packs[description.epoch], before)
     return {
         Reason.OLD_EPOCHS: _old(old_epochs, before),
         Reason.DEAD_CLAIMS: dead_claims(
             (blob for blobs in listed.claims.values() for blob in blobs), before
         ),
-        Reason.ORPHANS: _unnamed_index_files(listed.index[description.epoch], description, before),
+        Reason.ORPHANS: orphans,
         Reason.OLD_DESCRIPTIONS: _replaced_descriptions(listed, description, before),
     }
 
