@@ -22,6 +22,7 @@ from framecache.sampling import EveryFrame, Sampling
 FORMAT: Final = 1
 _SEAL: Final = "crc32c"
 """The entry that holds the checksum; it is the last one in documents of every format."""
+_END: Final = b"\n}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ def decode(body: bytes, *, key: str) -> Description:
     """
     try:
         document = json.loads(body)
-        _check_seal(document, body)
+        _check_seal(body)
         stored_format = int(document["format"])
         if stored_format > FORMAT:
             raise SettingsConflict(
@@ -217,14 +218,19 @@ def new_write_id() -> str:
 
 def _sealed(document: dict[str, Any]) -> bytes:
     """The document as it is stored: its last entry is a checksum of all others."""
-    bare = {name: value for name, value in document.items() if name != _SEAL}
-    checksum = google_crc32c.value(json.dumps(bare, indent=1).encode())
-    return json.dumps(bare | {_SEAL: f"{checksum:08x}"}, indent=1).encode()
+    bare = json.dumps(document, indent=1).encode()
+    return bare.removesuffix(_END) + _seal(bare)
 
 
-def _check_seal(document: dict[str, Any], body: bytes) -> None:
-    if _sealed(document) != body:
-        raise ValueError(document)
+def _check_seal(body: bytes) -> None:
+    """Refuse other bytes than those that were stored, without encoding the document again."""
+    begin = len(body) - len(_seal(b""))
+    if body[begin:] != _seal(body[:begin] + _END):
+        raise ValueError(body[begin:])
+
+
+def _seal(bare: bytes) -> bytes:
+    return f',\n "{_SEAL}": "{google_crc32c.value(bare):08x}"'.encode() + _END
 
 
 def _epoch_after(epoch: str | None, *, passing_over: int = 0) -> str:
