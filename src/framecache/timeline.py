@@ -33,6 +33,7 @@ from framecache.overlays import Overlays
 from framecache.reader import (
     Decoding,
     FrameSource,
+    as_sequences,
     check_seconds,
     position_on_screen,
     positions_in_range,
@@ -363,9 +364,10 @@ class Timeline:
         stop_seconds: float | None = None,
     ) -> list[int]:
         """The sequences whose frames :meth:`frames` would give for this range."""
-        index = self._source_to_iterate().snapshot.index
+        index = self._latest_source().snapshot.index
         chosen = positions_in_range(index, start, stop, step, start_seconds, stop_seconds)
-        return [int(sequence) for sequence in index.sequence[chosen]]
+        sequences: list[int] = index.sequence[chosen].tolist()
+        return sequences
 
     def frames(
         self,
@@ -394,7 +396,7 @@ class Timeline:
             Cleared, CorruptFrame: while iterating.
         """
         decoding = Decoding(color, scale)
-        source = self._source_to_iterate()
+        source = self._latest_source()
         positions = positions_in_range(
             source.snapshot.index, start, stop, step, start_seconds, stop_seconds
         )
@@ -443,7 +445,7 @@ class Timeline:
     def _source(self) -> FrameSource:
         return self._known or self._source_looked_up()
 
-    def _source_to_iterate(self) -> FrameSource:
+    def _latest_source(self) -> FrameSource:
         """What is known if it is complete and still the latest: a HEAD and a GET tell."""
         known = self._known
         if known is None or not known.snapshot.is_complete:
@@ -476,23 +478,20 @@ class Timeline:
 
     def _find_all(self, sequences: Iterable[int]) -> tuple[FrameSource, npt.NDArray[np.int64]]:
         """The rows of sequences that have a picture; looks again once when one is unknown."""
-        wanted = [keys.check_sequence(sequence) for sequence in sequences]
+        wanted = as_sequences(sequences)
         was_known = self._known is not None
         source = self._source()
-        positions = [source.snapshot.index.position(sequence) for sequence in wanted]
-        if None in positions and was_known:
-            source = self._source_looked_up()
-            positions = [source.snapshot.index.position(sequence) for sequence in wanted]
-        found = [position for position in positions if position is not None]
-        if len(found) < len(wanted):
-            missing = wanted[positions.index(None)]
+        positions = source.snapshot.index.positions(wanted)
+        if was_known and (positions < 0).any():
+            source = self._latest_source()
+            positions = source.snapshot.index.positions(wanted)
+        if len(unknown := wanted[positions < 0]):
             raise NotCached(
-                f"timeline {self.timeline_id} in {self._store.url} has no frame {missing}: "
+                f"timeline {self.timeline_id} in {self._store.url} has no frame {unknown[0]}: "
                 f"{extent(source.snapshot)}"
             )
-        for position in found:
-            self._require_picture(source.snapshot.index, position)
-        return source, np.asarray(found, dtype=np.int64)
+        self._require_pictures(source.snapshot.index, positions)
+        return source, positions
 
     def _find_at(self, seconds: float) -> tuple[FrameSource, FrameRow]:
         time = check_seconds(seconds)
@@ -500,22 +499,23 @@ class Timeline:
         source = self._source()
         position = position_on_screen(source.snapshot, time)
         if position is None and was_known:
-            source = self._source_looked_up()
+            source = self._latest_source()
             position = position_on_screen(source.snapshot, time)
-        index = source.snapshot.index
         if position is None:
             raise NotCached(
                 f"timeline {self.timeline_id} in {self._store.url} shows no cached frame at "
                 f"{seconds} s: {extent(source.snapshot)}"
             )
-        self._require_picture(index, position)
-        return source, index.row(position)
+        self._require_pictures(source.snapshot.index, np.array([position]))
+        return source, source.snapshot.index.row(position)
 
-    def _require_picture(self, index: Index, position: int) -> None:
-        if not index.is_ok[position]:
+    def _require_pictures(self, index: Index, positions: npt.NDArray[np.int64]) -> None:
+        lacking = positions[~index.is_ok[positions]]
+        if len(lacking):
+            row = index.row(int(lacking[0]))
             raise UndecodableFrame(
-                f"frame {index.sequence[position]} of timeline {self.timeline_id} has no picture "
-                f"({index.reason[position]}): skip it, or repair the video and rebuild"
+                f"frame {row.sequence} of timeline {self.timeline_id} has no picture "
+                f"({row.reason}): skip it, or repair the video and rebuild"
             )
 
 

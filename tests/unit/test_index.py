@@ -1,8 +1,11 @@
 """The index: merging, finding, and refusing damaged parts."""
 
 import io
+import tracemalloc
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +15,9 @@ from hypothesis import strategies as st
 from framecache.errors import CorruptFrame
 from framecache.index import FrameRow, Index, PartBuilder
 from framecache.index.seal import sealed
+from framecache.index.sources import FileSource
+from framecache.reader import positions_in_range
+from long_index import hash_of, is_ok, key_of, long_index, size_of
 
 
 def part(sequences: list[int], *, size: int = 10) -> Index:
@@ -64,6 +70,16 @@ def test_the_frame_at_a_time_is_the_last_that_began(sequences: list[int], second
     assert found == max(begun, default=None)
 
 
+@given(SEQUENCES, st.lists(st.integers(-5, 510), max_size=40))
+def test_many_sequences_are_found_where_each_is_and_nowhere_else(
+    sequences: list[int], wanted: list[int]
+) -> None:
+    places = {sequence: place for place, sequence in enumerate(sorted(sequences))}
+    found = part(sequences).positions(wanted)
+    assert found.tolist() == [places.get(sequence, -1) for sequence in wanted]
+    assert found.dtype == np.int64
+
+
 @given(SEQUENCES, SEQUENCES)
 def test_merging_orders_by_sequence_and_keeps_the_later_row(
     first: list[int], second: list[int]
@@ -74,13 +90,81 @@ def test_merging_orders_by_sequence_and_keeps_the_later_row(
     assert sizes == dict.fromkeys(first, 1) | dict.fromkeys(second, 2)
 
 
-def test_rows_and_columns_say_the_same() -> None:
-    index = part([5, 6, 3])
-    rows = index.rows([2, 0])
-    assert [row.sequence for row in rows] == [6, 3]
-    assert rows[0] == index.row(2)
-    assert index.is_ok.tolist() == [True, True, False]
-    assert index.status.tolist() == ["ok", "ok", "undecodable"]
+TEXTS = st.one_of(st.just(""), st.text("0123456789abcdefAF-é", max_size=20))
+NUMBERS = st.integers(-(2**63), 2**63 - 1)
+ROWS = st.builds(
+    FrameRow,
+    sequence=st.integers(0, 10**15 - 1),
+    chunk_id=st.integers(0, 2**31 - 1) | st.just(0),
+    timestamp=st.floats(allow_nan=False),
+    duration=st.floats(allow_nan=False) | st.just(0.04),
+    width=st.integers(0, 2**31 - 1) | st.just(1280),
+    height=st.integers(0, 2**31 - 1) | st.just(720),
+    key=TEXTS | st.sampled_from(["packs/000000-0.tar", "packs/000001-0.tar"]),
+    offset=NUMBERS,
+    size=NUMBERS,
+    crc32c=st.integers(0, 2**32 - 1),
+    perceptual_hash=TEXTS | st.integers(0, 2**64 - 1).map(lambda value: f"{value:016x}"),
+    status=st.sampled_from(["ok", "undecodable"]),
+    pts=NUMBERS,
+    reason=TEXTS,
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[FrameRow]:
+    """Rows in order; their keys and hashes are often of the kind that framecache writes."""
+    rows = draw(st.lists(ROWS, max_size=30, unique_by=lambda row: row.sequence))
+    if draw(st.booleans()):
+        folder = draw(st.sampled_from(["frames/", "1/frames/", ""]))
+        rows = [replace(row, key=row.key and f"{folder}{row.sequence}.jpg") for row in rows]
+    if draw(st.booleans()):
+        hashes = draw(st.lists(st.integers(0, 2**64 - 1), min_size=len(rows), max_size=len(rows)))
+        rows = [
+            replace(row, perceptual_hash=row.perceptual_hash and f"{value:016x}")
+            for row, value in zip(rows, hashes, strict=True)
+        ]
+    return sorted(rows, key=lambda row: row.sequence)
+
+
+def held(rows: list[FrameRow], way: str) -> Index:
+    builder = PartBuilder()
+    for row in rows:
+        builder.add(row)
+    index = builder.build()
+    if way == "as a table":
+        return index
+    body = index.encode(b"{}")
+    if way == "as a file":
+        return Index(FileSource(body, key="k", row_count=len(rows), metadata={}))
+    middle = len(rows) // 2
+    files = [held(some, "as a file") for some in (rows[:middle], rows[middle:])]
+    return Index.merged(files)
+
+
+@pytest.mark.parametrize("way", ["as a table", "as a file", "as two files"])
+@given(rows=tables(), data=st.data())
+def test_what_was_put_in_comes_out_by_rows_by_columns_and_by_table(
+    way: str, rows: list[FrameRow], data: st.DataObject
+) -> None:
+    index = held(rows, way)
+    assert len(index) == len(rows)
+    positions = data.draw(
+        st.lists(st.integers(0, len(rows) - 1), max_size=9) if rows else st.just([])
+    )
+    assert index.rows(positions) == [rows[position] for position in positions]
+    assert [index.row(position) for position in positions] == index.rows(positions)
+    for field in fields(FrameRow):
+        expected = [getattr(row, field.name) for row in rows]
+        assert getattr(index, field.name).tolist() == expected
+        assert index.to_arrow()[field.name].to_pylist() == expected
+    assert index.is_ok.tolist() == [row.status == "ok" for row in rows]
+
+
+def test_a_column_is_asked_for_once_and_not_made_again() -> None:
+    index = part([1, 2])
+    assert index.key is index.key
+    assert index.size is index.size
 
 
 def test_columns_cannot_be_changed() -> None:
@@ -97,6 +181,66 @@ def test_a_listed_index_knows_sequences_keys_and_sizes_only() -> None:
     assert (index.chunk_id.tolist(), index.timestamp.tolist()) == ([0, 0], [0.0, 0.0])
     assert index.perceptual_hash.tolist() == ["", ""]
     assert not part([1]).is_listed
+
+
+# Very many frames
+
+
+@pytest.fixture(scope="module", params=["objects", "packs"])
+def million(request: pytest.FixtureRequest) -> tuple[str, bytes]:
+    """The layout of a million frames, and the file of their index."""
+    return request.param, long_index(1_000_000, layout=request.param).encode(b"{}")
+
+
+def test_a_million_frames_are_found_and_read(million: tuple[str, bytes]) -> None:
+    layout, body = million
+    index = Index.decode(body, key="k")
+    wanted = [999_999, 0, 65_536, 131_071, 131_072, 9_972, 777_777]
+    assert index.positions(wanted).tolist() == wanted
+    for sequence, row in zip(wanted, index.rows(index.positions(wanted)), strict=True):
+        assert row == index.row(sequence)
+        assert (row.sequence, row.timestamp) == (sequence, sequence / 25)
+        assert row.status == ("ok" if is_ok(sequence) else "undecodable")
+        stored = (row.key, row.perceptual_hash, row.size)
+        known = (key_of(sequence, layout=layout), hash_of(sequence), size_of(sequence))
+        assert stored == (known if is_ok(sequence) else ("", "", 0))
+        assert index.position_at(sequence / 25 + 0.03) == sequence
+    assert index.position(1_000_000) is None
+    chosen = positions_in_range(index, 500_000, None, 3, None, 39_999.0)
+    assert chosen.tolist() == [n for n in range(500_000, 999_975, 3) if is_ok(n)]
+
+
+def test_a_million_frames_take_less_than_100_mb_to_find_and_read(
+    million: tuple[str, bytes],
+) -> None:
+    _, body = million
+    Index.decode(body, key="k").rows([0])  # what is imported and kept once
+    arrow_bytes = pa.total_allocated_bytes()
+    tracemalloc.start()
+    try:
+        index = Index.decode(bytes(bytearray(body)), key="k")
+        index.rows(index.positions([5, 999_999]))
+        assert index.position_at(39_999.0) == 999_975
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes + pa.total_allocated_bytes() - arrow_bytes < 100e6
+
+
+# Files
+
+
+def test_a_file_of_another_encoding_is_read() -> None:
+    index = part(list(range(100)))
+    sink = io.BytesIO()
+    pq.write_table(index.to_arrow(), sink, compression="zstd", row_group_size=7)
+    body = sealed(sink.getvalue())
+    for read in (
+        Index.decode(body, key="k"),
+        Index(FileSource(body, key="k", row_count=100, metadata={})),
+    ):
+        assert read.rows(range(100)) == index.rows(range(100))
+        assert read.to_arrow().equals(index.to_arrow())
 
 
 def test_every_flipped_bit_in_a_part_is_met() -> None:
@@ -138,9 +282,12 @@ def crc32c_bit_by_bit(data: bytes) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-def test_a_sound_seal_around_another_table_does_not_make_it_an_index() -> None:
+@pytest.mark.parametrize("other", ["less", "text"])
+def test_a_sound_seal_around_another_table_does_not_make_it_an_index(other: str) -> None:
+    table = part([1]).to_arrow()
+    others = {"less": table.drop_columns("key"), "text": table.set_column(0, "sequence", [["1"]])}
     sink = io.BytesIO()
-    pq.write_table(pa.table({"sequence": [1]}), sink)
+    pq.write_table(others[other], sink)
     assert_damaged(sealed(sink.getvalue()))
 
 

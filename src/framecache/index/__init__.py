@@ -13,7 +13,8 @@ from framecache.index.fetch import fetch, is_stored, stored_jpeg
 from framecache.index.find import Snapshot, find, load, load_parts
 from framecache.index.lost import LostDescription, find_lost
 from framecache.index.publish import commit_part, commit_repair, committed_parts, compact
-from framecache.index.table import FrameRow, Index, PartBuilder, pack_keys
+from framecache.index.rows import FrameRow
+from framecache.index.table import Index, PartBuilder, pack_keys
 
 __all__ = [
     "FrameRow",

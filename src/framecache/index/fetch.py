@@ -3,7 +3,7 @@
 from typing import Protocol, TypeVar
 
 from framecache.errors import CorruptFrame
-from framecache.index.table import FrameRow
+from framecache.index.rows import FrameRow
 from framecache.store import BlobMissing, Store
 
 Decoded_co = TypeVar("Decoded_co", covariant=True)

@@ -84,8 +84,8 @@ def load(store: Store, description: Description) -> Snapshot:
 
 def _joined(store: Store, description: Description, compacted: Index | None) -> Snapshot:
     """The rows of the compaction, where there is one, and of all other parts."""
-    covered = description.compaction.parts if description.compaction and compacted else ()
-    others = [part for part in description.parts if part not in set(covered)]
+    covered = set(description.compaction.parts if description.compaction and compacted else ())
+    others = [part for part in description.parts if part not in covered]
     found = load_parts(store, description, others)
     parts = ([compacted] if compacted else []) + [index for index in found if index is not None]
     missing = tuple(part for part, index in zip(others, found, strict=True) if index is None)

@@ -1,101 +1,52 @@
 """The index in memory: one row a frame, ordered by sequence, columns as numpy arrays."""
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from framecache import keys
-from framecache.errors import CorruptFrame
-from framecache.index import seal
-from framecache.model import Status
+from framecache.index import packing, sources
+from framecache.index.packing import FewTexts, Number, Texts
+from framecache.index.rows import FrameRow
+from framecache.index.sources import Source, TableSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_COLUMNS: Final = {
-    "sequence": "int64",
-    "chunk_id": "int32",
-    "pts": "int64",
-    "timestamp": "float64",
-    "duration": "float64",
-    "width": "int32",
-    "height": "int32",
-    "key": "string",
-    "offset": "int64",
-    "size": "int64",
-    "crc32c": "uint32",
-    "perceptual_hash": "string",
-    "status": "string",
-    "reason": "string",
-}
-Number = TypeVar("Number", np.uint32, np.int32, np.int64, np.float64)
-
-_METADATA_KEY: Final = b"framecache"
 _LISTED: Final = b"framecache.listed"
-
-
-@dataclass(frozen=True, slots=True)
-class FrameRow:
-    """What the index knows of one frame."""
-
-    sequence: int
-    chunk_id: int
-    timestamp: float
-    """Seconds on the timeline."""
-    duration: float
-    """Seconds it stays on screen in its video; 0.0 when unknown."""
-    width: int
-    height: int
-    key: str
-    """Where its JPEG lies in the store; empty when undecodable."""
-    offset: int
-    """Where in that blob the JPEG begins."""
-    size: int
-    """Bytes of the JPEG."""
-    crc32c: int
-    perceptual_hash: str
-    status: Status
-    pts: int = 0
-    """In the time base of its video."""
-    reason: str = ""
-    """Why there is no picture; empty when there is one."""
 
 
 class Index:
     """The frames of a timeline, ordered by sequence; undecodable ones are rows too.
 
-    Every column is a read-only numpy array with one entry a frame.
+    Every column is a read-only numpy array with one entry a frame, made when it is first asked
+    for. Of a million frames, an index and all it needs to find and read them take less than
+    100 MB; each of :attr:`key` and :attr:`perceptual_hash`, asked for as a whole, takes as much
+    again. Safe to share between threads.
     """
 
-    def __init__(self, table: "pa.Table") -> None:
-        self._table = table
+    def __init__(self, rows: "pa.Table | Source") -> None:
+        self._source = rows if isinstance(rows, Source) else TableSource(rows)
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        return len(self._source)
 
     def __repr__(self) -> str:
         return f"<Index of {len(self)} frames>"
 
     def to_arrow(self) -> "pa.Table":
         """The whole table, columns as the Parquet files have them."""
-        return self._table
-
-    @property
-    def is_listed(self) -> bool:
-        """Whether it was made from a listing of frames, so that no length or CRC is known."""
-        return _LISTED in (self._table.schema.metadata or {})
+        return self._source.table
 
     @property
     def about(self) -> Mapping[str, Any]:
         """What the file it was read from tells of how it was made; empty for any other."""
-        metadata = self._table.schema.metadata or {}
-        about: dict[str, Any] = json.loads(metadata.get(_METADATA_KEY, b"{}"))
+        about: dict[str, Any] = json.loads(self._source.metadata.get(sources.METADATA_KEY, b"{}"))
         return about
 
     @cached_property
@@ -136,7 +87,7 @@ class Index:
     @cached_property
     def key(self) -> npt.NDArray[np.object_]:
         """Where each JPEG lies in the store; empty when undecodable."""
-        return self._texts("key")
+        return self._all(self._keys)
 
     @cached_property
     def offset(self) -> npt.NDArray[np.int64]:
@@ -156,36 +107,48 @@ class Index:
     @cached_property
     def perceptual_hash(self) -> npt.NDArray[np.object_]:
         """16 hex digits each; empty when unknown."""
-        return self._texts("perceptual_hash")
+        return self._all(self._hashes)
 
     @cached_property
     def status(self) -> npt.NDArray[np.object_]:
         """``"ok"`` or ``"undecodable"``."""
-        return self._texts("status")
+        return self._all(self._statuses)
 
     @cached_property
     def reason(self) -> npt.NDArray[np.object_]:
         """Why a frame is undecodable; empty when it is not."""
-        return self._texts("reason")
+        return self._all(self._reasons)
 
     @cached_property
     def is_ok(self) -> npt.NDArray[np.bool_]:
         """Whether each frame has a picture."""
-        import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
-        import pyarrow.compute as pc  # noqa: PLC0415 -- likewise
+        values = self._statuses.equal("ok")
+        values.flags.writeable = False
+        return values
 
-        return np.asarray(pc.equal(self._table["status"], pa.scalar("ok")), dtype=np.bool_)
+    @cached_property
+    def is_listed(self) -> bool:
+        """Whether it was made from a listing of frames, so that no length or CRC is known."""
+        return _LISTED in self._source.metadata
 
     @cached_property
     def is_in_time_order(self) -> bool:
         """Whether timestamps never decrease, as those of frames a program wrote may."""
-        return bool((np.diff(self.timestamp) >= 0).all())
+        return bool((self.timestamp[1:] >= self.timestamp[:-1]).all())
 
     def position(self, sequence: int) -> int | None:
         """The row of a sequence, or None when the index has no such frame."""
         position = int(np.searchsorted(self.sequence, sequence))
         found = position < len(self) and self.sequence[position] == sequence
         return position if found else None
+
+    def positions(self, sequences: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """The rows of sequences, int64, in the order given; -1 where there is no such frame."""
+        wanted = np.asarray(sequences, dtype=np.int64)
+        if not len(self):
+            return np.full(wanted.shape, -1)
+        positions = np.minimum(np.searchsorted(self.sequence, wanted), len(self) - 1)
+        return np.where(self.sequence[positions] == wanted, positions, -1)
 
     def position_at(self, seconds: float) -> int | None:
         """The row of the last frame that begins at or before a time, or None before the first."""
@@ -194,37 +157,34 @@ class Index:
 
     def row(self, position: int) -> FrameRow:
         """One frame, by row."""
-        values = {name: self._table[name][position].as_py() for name in _COLUMNS}
-        return FrameRow(**values)
+        return FrameRow(*[column.item(position) for column in self._row_columns])
 
-    def rows(self, positions: npt.NDArray[np.int64] | Sequence[int]) -> "list[FrameRow]":
+    def rows(self, positions: npt.NDArray[np.int64] | Sequence[int]) -> list[FrameRow]:
         """Several frames, by row, in the order given."""
-        taken = self._table.take(np.asarray(positions, dtype=np.int64))
-        columns = [taken[name].to_pylist() for name in _COLUMNS]
-        return [
-            FrameRow(**dict(zip(_COLUMNS, values, strict=True)))
-            for values in zip(*columns, strict=True)
-        ]
+        wanted = np.asarray(positions, dtype=np.int64)
+        return [*map(FrameRow, *[column[wanted].tolist() for column in self._row_columns])]
 
     @classmethod
     def empty(cls) -> Self:
         """An index without frames."""
-        return cls(_schema().empty_table())
+        return cls(sources.schema().empty_table())
 
     @classmethod
-    def merged(cls, parts: "Sequence[Index]") -> Self:
+    def merged(cls, parts: "Sequence[Index]") -> "Index":
         """One index of several, ordered by sequence; of rows with one sequence, the last stays."""
-        import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
-
-        if not parts:
-            return cls.empty()
-        table = pa.concat_tables([part.to_arrow().replace_schema_metadata() for part in parts])
-        sequence = table["sequence"].to_numpy()
-        if (np.diff(sequence) > 0).all():
-            return cls(table)
+        held = [part for part in parts if len(part)]
+        if len(held) < 2:  # noqa: PLR2004 -- nothing to merge
+            return held[0] if held else cls.empty()
+        one_after_the_other = all(
+            before.sequence[-1] < after.sequence[0] for before, after in pairwise(held)
+        )
+        rows = sources.joined([part._source for part in held])  # noqa: SLF001 -- of its own class
+        if one_after_the_other:
+            return cls(rows)
+        sequence = packing.numbers(rows.column("sequence"), len(rows), np.int64)
         order = np.argsort(sequence, kind="stable")
         is_last = np.append(np.diff(sequence[order]) > 0, True)
-        return cls(table.take(order[is_last]))
+        return cls(sources.in_memory(rows.table.take(order[is_last])))
 
     @classmethod
     def listed(cls, found: Iterable[tuple[int, str, int]]) -> Self:
@@ -244,18 +204,12 @@ class Index:
             for name, value in ({"sequence": sequences} | unknown).items()
         }
         zeros = (0,) * len(ordered)
-        table = _table({name: columns.get(name, zeros) for name in _COLUMNS})
+        table = _table({name: columns.get(name, zeros) for name in sources.COLUMNS})
         return cls(table.replace_schema_metadata({_LISTED: b"1"}))
 
     def encode(self, metadata: bytes) -> bytes:
         """The sealed Parquet file that is stored, with ``metadata`` (JSON) in its schema."""
-        import pyarrow.parquet as pq  # noqa: PLC0415 -- loaded when an index is
-
-        table = self._table.replace_schema_metadata({_METADATA_KEY: metadata})
-        sink = io.BytesIO()
-        # For other readers, which do not know the seal.
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        return seal.sealed(sink.getvalue())
+        return sources.encode(self.to_arrow(), metadata)
 
     @classmethod
     def decode(cls, body: bytes, *, key: str) -> Self:
@@ -264,27 +218,41 @@ class Index:
         Raises:
             CorruptFrame: it is damaged.
         """
-        import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
-        import pyarrow.parquet as pq  # noqa: PLC0415 -- likewise
+        return cls(sources.decode(body, key=key))
 
-        if difference := seal.damage(body):
-            raise _damaged(key, difference)
-        try:
-            # On one thread: Arrow's own threads may let go of a buffer while Python ends, which
-            # aborts the process.
-            file = pq.ParquetFile(pa.BufferReader(body))
-            table = file.read(columns=list(_COLUMNS), use_threads=False)
-            return cls(table.cast(_schema().with_metadata(table.schema.metadata)))
-        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise _damaged(key, f"it is no index ({type(error).__name__})") from error
+    @cached_property
+    def _row_columns(self) -> list[Any]:
+        """By the fields of a row."""
+        texts = {
+            "key": self._keys,
+            "perceptual_hash": self._hashes,
+            "status": self._statuses,
+            "reason": self._reasons,
+        }
+        names = [field.name for field in fields(FrameRow)]
+        return [texts[name] if name in texts else getattr(self, name) for name in names]
+
+    @cached_property
+    def _keys(self) -> Texts:
+        return packing.keys(lambda: self._source.column("key"), self.sequence)
+
+    @cached_property
+    def _hashes(self) -> Texts:
+        return packing.hashes(lambda: self._source.column("perceptual_hash"), len(self))
+
+    @cached_property
+    def _statuses(self) -> FewTexts:
+        return FewTexts.of(self._source.column("status"), len(self))
+
+    @cached_property
+    def _reasons(self) -> FewTexts:
+        return FewTexts.of(self._source.column("reason"), len(self))
 
     def _numbers(self, name: str, dtype: type[Number]) -> npt.NDArray[Number]:
-        values = self._table[name].to_numpy().astype(dtype, copy=False)
-        values.flags.writeable = False
-        return values
+        return packing.numbers(self._source.column(name), len(self), dtype)
 
-    def _texts(self, name: str) -> npt.NDArray[np.object_]:
-        values = cast("npt.NDArray[np.object_]", self._table[name].to_numpy(zero_copy_only=False))
+    def _all(self, texts: Texts) -> npt.NDArray[np.object_]:
+        values = texts[np.arange(len(self))]
         values.flags.writeable = False
         return values
 
@@ -315,31 +283,11 @@ class PartBuilder:
     def build(self) -> Index:
         """The part, ordered by sequence."""
         ordered = sorted(self._rows, key=lambda row: row.sequence)
-        return Index(_table({name: [getattr(row, name) for row in ordered] for name in _COLUMNS}))
-
-
-def _damaged(key: str, difference: str) -> CorruptFrame:
-    timeline_id = keys.timeline_id_of(key) or "TIMELINE"
-    return CorruptFrame(
-        f"the index part {key} is damaged: {difference}; run 'framecache verify {timeline_id} "
-        f"--repair', or rebuild the timeline from its chunks"
-    )
-
-
-def _schema() -> "pa.Schema":
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
-
-    types: dict[str, pa.DataType] = {
-        "int32": pa.int32(),
-        "int64": pa.int64(),
-        "uint32": pa.uint32(),
-        "float64": pa.float64(),
-        "string": pa.string(),
-    }
-    return pa.schema([(name, types[alias]) for name, alias in _COLUMNS.items()])
+        columns = {name: [getattr(row, name) for row in ordered] for name in sources.COLUMNS}
+        return Index(_table(columns))
 
 
 def _table(columns: dict[str, Any]) -> "pa.Table":
     import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
 
-    return pa.table(columns, schema=_schema())
+    return pa.table(columns, schema=sources.schema())

@@ -1,7 +1,12 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
 from framecache.reader.fetch import FrameSource
-from framecache.reader.plan import check_seconds, position_on_screen, positions_in_range
+from framecache.reader.plan import (
+    as_sequences,
+    check_seconds,
+    position_on_screen,
+    positions_in_range,
+)
 from framecache.reader.read import (
     Decoding,
     read_batch,
@@ -14,6 +19,7 @@ from framecache.reader.read import (
 __all__ = [
     "Decoding",
     "FrameSource",
+    "as_sequences",
     "check_seconds",
     "position_on_screen",
     "positions_in_range",

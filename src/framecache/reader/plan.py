@@ -1,6 +1,8 @@
 """Which rows of an index a sequence, a time or a range means."""
 
 import math
+from bisect import bisect_right
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +31,16 @@ def positions_in_range(
         raise InvalidValue("a range stops at a sequence or at a time: both were given")
     if type(step) is not int or step < 1:
         raise InvalidValue(f"step is a whole number from 1, not {step!r}")
-    chosen = np.ones(len(index), dtype=np.bool_)
+    begin, end = 0, len(index)
     if start is not None:
-        chosen &= index.sequence >= keys.check_sequence(start)
+        begin = int(np.searchsorted(index.sequence, keys.check_sequence(start)))
     if stop is not None:
-        chosen &= index.sequence < keys.check_sequence(stop)
+        end = int(np.searchsorted(index.sequence, keys.check_sequence(stop)))
+    positions = np.arange(begin, max(begin, end))
     if start_seconds is not None:
-        chosen &= index.timestamp >= check_seconds(start_seconds)
+        positions = positions[index.timestamp[positions] >= check_seconds(start_seconds)]
     if stop_seconds is not None:
-        chosen &= index.timestamp < check_seconds(stop_seconds)
-    positions = np.flatnonzero(chosen)
+        positions = positions[index.timestamp[positions] < check_seconds(stop_seconds)]
     if step > 1 and len(positions):
         first = index.sequence[positions[0]] if start is None else start
         positions = positions[(index.sequence[positions] - first) % step == 0]
@@ -56,16 +58,34 @@ def position_on_screen(snapshot: Snapshot, seconds: float) -> int | None:
     if not description.chunks:
         end = index.timestamp[-1] + index.duration[-1]
         return position if seconds < end or seconds == index.timestamp[-1] else None
-    shown = [
-        chunk for chunk in description.chunks if float(chunk.start) <= seconds < float(chunk.end)
-    ]
-    since = int(index.chunk_id[position])
+    chunks = description.chunks
+    shown = bisect_right(chunks, seconds, key=lambda chunk: float(chunk.start)) - 1
+    if shown < 0 or seconds >= float(chunks[shown].end):
+        return None
     # A sampled frame may stay on screen into later chunks, but what they show must be known.
-    known = shown and all(
-        chunk.part not in snapshot.missing_parts
-        for chunk in description.chunks[since : shown[-1].chunk_id + 1]
+    since = int(index.chunk_id[position])
+    known = snapshot.is_complete or all(
+        chunk.part not in snapshot.missing_parts for chunk in chunks[since : shown + 1]
     )
     return position if known else None
+
+
+def as_sequences(sequences: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Sequences as an array, in the order given.
+
+    Raises:
+        InvalidValue: one of them is no number a frame can have.
+    """
+    given = sequences if isinstance(sequences, np.ndarray | range) else [*sequences]
+    if isinstance(given, list) and not {*map(type, given)} <= {int}:
+        given = [keys.check_sequence(sequence) for sequence in given]
+    array = np.asarray(given)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        return np.array([keys.check_sequence(sequence) for sequence in given], dtype=np.int64)
+    if len(array):
+        keys.check_sequence(int(array.min()))
+        keys.check_sequence(int(array.max()))
+    return array.astype(np.int64, copy=False)
 
 
 def check_seconds(seconds: float) -> float:

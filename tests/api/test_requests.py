@@ -1,0 +1,123 @@
+"""How many requests opening and reading a complete timeline make, and which."""
+
+from collections.abc import Callable
+
+import clips
+import pytest
+
+from framecache import FrameCache, NotCached, Timeline
+from framecache.testing import HookedStore
+
+PREFIX = "cache/timelines/t/"
+FRAMES = 12
+LIST = ("list", f"{PREFIX}timeline/")
+DESCRIPTION = ("get", f"{PREFIX}timeline/00000002.json")
+NEXT_DESCRIPTION = ("head", f"{PREFIX}timeline/00000003.json")
+LOOK_WHETHER_IT_IS_THE_LATEST = [NEXT_DESCRIPTION, DESCRIPTION]
+NOTE_OF_USE = ("put", f"{PREFIX}used")
+
+
+@pytest.fixture
+def store(local_url: str) -> HookedStore:
+    """A store with a complete timeline of several chunks, ``t``."""
+    FrameCache(local_url).timeline("t").extract(clips.chunks(), every=4)
+    return HookedStore(FrameCache(local_url).store)
+
+
+@pytest.fixture
+def opened(store: HookedStore) -> Timeline:
+    """The timeline, opened and read from before."""
+    timeline = Timeline(store, "t")
+    timeline.jpeg(0)
+    store.requests.clear()
+    return timeline
+
+
+def frame_of(sequence: int) -> tuple[str, str]:
+    return ("get", f"{PREFIX}frames/{sequence}.jpg")
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda timeline: timeline.index,
+        len,
+        lambda timeline: timeline.exists,
+        lambda timeline: timeline.complete,
+        Timeline.info,
+        Timeline.sequences,
+        lambda timeline: timeline.sequence_at(0.0),
+        Timeline.frames,
+    ],
+)
+def test_opening_is_a_list_of_descriptions_a_description_and_an_index(
+    store: HookedStore, look: Callable[[Timeline], object]
+) -> None:
+    look(Timeline(store, "t"))
+    epoch = FrameCache(store.url).timeline("t").info().epoch
+    index = ("get", f"{PREFIX}index/{epoch}/timeline-2.parquet")
+    assert store.requests == [LIST, DESCRIPTION, index]
+
+
+def test_the_first_frame_of_a_timeline_opens_it_and_notes_the_use(store: HookedStore) -> None:
+    Timeline(store, "t").frame(5)
+    assert store.requests[3:] == [frame_of(5), NOTE_OF_USE]
+
+
+@pytest.mark.parametrize(
+    ("read", "sequences"),
+    [
+        (lambda timeline: timeline.frame(7), [7]),
+        (lambda timeline: timeline.jpeg(7), [7]),
+        (lambda timeline: timeline.frame_at(timeline.index.timestamp[7]), [7]),
+        (lambda timeline: timeline.frame_at(0.0, scale=0.5), [0]),
+        (lambda timeline: timeline.batch([3, 9, 1]), [1, 3, 9]),
+        (lambda timeline: list(timeline.jpegs(range(FRAMES))), list(range(FRAMES))),
+        (lambda timeline: timeline.sequence_at(timeline.index.timestamp[7]), []),
+        (len, []),
+        (lambda timeline: timeline.index.rows([1, 2]), []),
+    ],
+)
+def test_reading_frames_of_an_open_timeline_is_one_request_each(
+    store: HookedStore, opened: Timeline, read: Callable[[Timeline], object], sequences: list[int]
+) -> None:
+    read(opened)
+    assert sorted(store.requests) == sorted(map(frame_of, sequences))
+
+
+def test_iterating_looks_once_whether_there_is_more_and_lists_nothing(
+    store: HookedStore, opened: Timeline
+) -> None:
+    assert len(list(opened.frames(2, 10))) == 8
+    assert store.requests[:2] == LOOK_WHETHER_IT_IS_THE_LATEST
+    assert sorted(store.requests[2:]) == sorted(map(frame_of, range(2, 10)))
+    store.requests.clear()
+    assert len(opened.sequences(step=5)) == 3
+    assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda timeline: timeline.frame(FRAMES),
+        lambda timeline: timeline.batch([0, 10**9]),
+        lambda timeline: timeline.frame_at(1e6),
+        lambda timeline: timeline.jpegs([10**9]),
+    ],
+)
+def test_asking_an_open_timeline_for_what_it_lacks_lists_nothing(
+    store: HookedStore, opened: Timeline, ask: Callable[[Timeline], object]
+) -> None:
+    with pytest.raises(NotCached):
+        ask(opened)
+    assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
+
+
+def test_a_timeline_that_grew_is_opened_again_when_more_is_asked_for(
+    store: HookedStore, opened: Timeline
+) -> None:
+    FrameCache(store.url).timeline("t").append(clips.clip())
+    opened.jpeg(FRAMES)
+    assert store.requests[:2] == [NEXT_DESCRIPTION, LIST]
+    assert {action for action, _ in store.requests[2:]} == {"get"}
+    assert store.requests[-1] == frame_of(FRAMES)
