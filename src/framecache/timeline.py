@@ -346,13 +346,14 @@ class Timeline:
         Raises what :meth:`frame` raises; NotCached also where the timeline shows nothing.
         """
         decoding = Decoding(color, scale)
-        source, row = self._find_at(seconds)
+        source, position = self._find_at(seconds)
         with self._reading(source):
-            return read_frame(source, row, decoding)
+            return read_frame(source, source.snapshot.index.row(position), decoding)
 
     def sequence_at(self, seconds: float) -> int:
         """The sequence of the frame on screen at a time: see :meth:`frame_at`."""
-        return self._find_at(seconds)[1].sequence
+        source, position = self._find_at(seconds)
+        return int(source.snapshot.index.sequence[position])
 
     def sequences(
         self,
@@ -493,7 +494,7 @@ class Timeline:
         self._require_pictures(source.snapshot.index, positions)
         return source, positions
 
-    def _find_at(self, seconds: float) -> tuple[FrameSource, FrameRow]:
+    def _find_at(self, seconds: float) -> tuple[FrameSource, int]:
         time = check_seconds(seconds)
         was_known = self._known is not None
         source = self._source()
@@ -507,7 +508,7 @@ class Timeline:
                 f"{seconds} s: {extent(source.snapshot)}"
             )
         self._require_pictures(source.snapshot.index, np.array([position]))
-        return source, source.snapshot.index.row(position)
+        return source, position
 
     def _require_pictures(self, index: Index, positions: npt.NDArray[np.int64]) -> None:
         lacking = positions[~index.is_ok[positions]]

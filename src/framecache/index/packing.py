@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", bound=np.generic)
 Positions = npt.NDArray[np.int64]
+SmallIntegers = npt.NDArray[np.signedinteger[Any]]
 TextArray = npt.NDArray[np.object_]
 
 _HASH_DIGITS: Final = 16
@@ -31,6 +32,17 @@ def numbers(
         values[begin : begin + len(array)] = array.to_numpy()
         begin += len(array)
     return _held(values)
+
+
+def small_integers(arrays: "Iterable[pa.Array[Any]]") -> SmallIntegers:
+    """The values of a column of integers, in the narrowest type that holds them all."""
+    pieces = [_narrowed(array.to_numpy()) for array in arrays]
+    return _held(np.concatenate(pieces) if pieces else np.empty(0, np.int64))
+
+
+def widened(integers: SmallIntegers) -> npt.NDArray[np.int64]:
+    """The same values, in the type that they have in files."""
+    return _held(integers.astype(np.int64))
 
 
 class Texts(Protocol):
@@ -209,6 +221,13 @@ def _texts(texts: list[str], is_empty: npt.NDArray[np.bool_]) -> TextArray:
     array = np.array(texts, dtype=np.object_)
     array[is_empty] = ""
     return array
+
+
+def _narrowed(values: npt.NDArray[np.int64]) -> SmallIntegers:
+    limits = [np.iinfo(kind) for kind in (np.int8, np.int16, np.int32, np.int64)]
+    least, most = values.min(), values.max()
+    narrowest = next(limit for limit in limits if limit.min <= least and most <= limit.max)
+    return values.astype(narrowest.dtype)
 
 
 def _held(values: npt.NDArray[Number]) -> npt.NDArray[Number]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache.index import packing, sources
-from framecache.index.packing import FewTexts, Number, Texts
+from framecache.index.packing import FewTexts, Number, SmallIntegers, Texts
 from framecache.index.rows import FrameRow
 from framecache.index.sources import Source, TableSource
 
@@ -62,7 +62,7 @@ class Index:
     @cached_property
     def pts(self) -> npt.NDArray[np.int64]:
         """In the time base of each frame's video."""
-        return self._numbers("pts", np.int64)
+        return packing.widened(self._pts)
 
     @cached_property
     def timestamp(self) -> npt.NDArray[np.float64]:
@@ -92,7 +92,7 @@ class Index:
     @cached_property
     def offset(self) -> npt.NDArray[np.int64]:
         """Where in its blob each JPEG begins, bytes."""
-        return self._numbers("offset", np.int64)
+        return packing.widened(self._offset)
 
     @cached_property
     def crc32c(self) -> npt.NDArray[np.uint32]:
@@ -102,7 +102,7 @@ class Index:
     @cached_property
     def size(self) -> npt.NDArray[np.int64]:
         """Bytes of each JPEG; 0 when undecodable."""
-        return self._numbers("size", np.int64)
+        return packing.widened(self._size)
 
     @cached_property
     def perceptual_hash(self) -> npt.NDArray[np.object_]:
@@ -223,14 +223,29 @@ class Index:
     @cached_property
     def _row_columns(self) -> list[Any]:
         """By the fields of a row."""
-        texts = {
+        packed = {
+            "pts": self._pts,
+            "offset": self._offset,
+            "size": self._size,
             "key": self._keys,
             "perceptual_hash": self._hashes,
             "status": self._statuses,
             "reason": self._reasons,
         }
         names = [field.name for field in fields(FrameRow)]
-        return [texts[name] if name in texts else getattr(self, name) for name in names]
+        return [packed[name] if name in packed else getattr(self, name) for name in names]
+
+    @cached_property
+    def _pts(self) -> SmallIntegers:
+        return packing.small_integers(self._source.column("pts"))
+
+    @cached_property
+    def _offset(self) -> SmallIntegers:
+        return packing.small_integers(self._source.column("offset"))
+
+    @cached_property
+    def _size(self) -> SmallIntegers:
+        return packing.small_integers(self._source.column("size"))
 
     @cached_property
     def _keys(self) -> Texts:

@@ -36,15 +36,18 @@ def positions_in_range(
         begin = int(np.searchsorted(index.sequence, keys.check_sequence(start)))
     if stop is not None:
         end = int(np.searchsorted(index.sequence, keys.check_sequence(stop)))
-    positions = np.arange(begin, max(begin, end))
+    rows = slice(begin, max(begin, end))
+    sequence, timestamp = index.sequence[rows], index.timestamp[rows]
+    chosen = np.ones(len(sequence), dtype=np.bool_)
     if start_seconds is not None:
-        positions = positions[index.timestamp[positions] >= check_seconds(start_seconds)]
+        chosen &= timestamp >= check_seconds(start_seconds)
     if stop_seconds is not None:
-        positions = positions[index.timestamp[positions] < check_seconds(stop_seconds)]
-    if step > 1 and len(positions):
-        first = index.sequence[positions[0]] if start is None else start
-        positions = positions[(index.sequence[positions] - first) % step == 0]
-    return positions[index.is_ok[positions]]
+        chosen &= timestamp < check_seconds(stop_seconds)
+    if step > 1 and chosen.any():
+        first = sequence[chosen.argmax()] if start is None else start
+        chosen &= (sequence - first) % step == 0
+    chosen &= index.is_ok[rows]
+    return begin + np.flatnonzero(chosen)
 
 
 def position_on_screen(snapshot: Snapshot, seconds: float) -> int | None:
