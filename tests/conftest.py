@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from network import Proxy, running_proxy
+from outside import NOBODY
 from proving import Proof
 
 # How long an example takes says nothing on a shared machine.
@@ -100,6 +101,41 @@ def proxy(moto_endpoint: str, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     with running_proxy(moto_endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         yield proxy
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def read_only_folder(small_disk: Path) -> Path:
+    """A folder not even root can write to."""
+    (small_disk / "a").write_bytes(b"kept")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    return small_disk
+
+
+@pytest.fixture
+def locked_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this process may not enter, even if root runs it."""
+    folder = tmp_path / "locked"
+    (folder / "store").mkdir(parents=True)
+    (folder / "store" / "a").write_bytes(b"x")
+    folder.chmod(0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(NOBODY)
+    yield folder
+    os.seteuid(user)
+    folder.chmod(0o700)
 
 
 @pytest.fixture(scope="session")

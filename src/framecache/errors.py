@@ -17,6 +17,7 @@
         └── StoreFull                       free some space
 
     StoreWarning             (UserWarning)  let one program write, or use another store
+    LocalCacheWarning        (UserWarning)  give another local folder, or free some space
 
 A message says what was met, where, and what to do next. The underlying library's error is
 kept as ``__cause__`` only: it may hold addresses and server answers that must not leave
@@ -81,3 +82,7 @@ class StoreFull(StoreUnavailable):
 
 class StoreWarning(UserWarning):
     """The store lacks something, and what framecache makes up for it with has a limit."""
+
+
+class LocalCacheWarning(UserWarning):
+    """Fetched frames cannot be kept on local disk: reading goes on, and fetches each time."""

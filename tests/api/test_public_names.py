@@ -49,6 +49,7 @@ def test_the_package_exports_these_names() -> None:
         "Index",
         "InvalidId",
         "InvalidValue",
+        "LocalCacheWarning",
         "NotCached",
         "Overlays",
         "Progress",

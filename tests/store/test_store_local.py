@@ -1,6 +1,4 @@
 import os
-import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,42 +7,6 @@ import pytest
 
 from framecache.errors import StoreDenied, StoreFull, StoreUnavailable
 from framecache.store import BlobMissing, open_store
-
-_NOBODY = 65534
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 1 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs", str(folder)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("mounting a file system is not permitted here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-@pytest.fixture
-def read_only_folder(small_disk: Path) -> Path:
-    """A folder not even root can write to."""
-    (small_disk / "a").write_bytes(b"kept")
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    return small_disk
-
-
-@pytest.fixture
-def locked_folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder that this process may not enter, even if root runs it."""
-    folder = tmp_path / "locked"
-    open_store(str(folder / "store")).put("a", b"x")
-    folder.chmod(0)
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(_NOBODY)
-    yield folder
-    os.seteuid(user)
-    folder.chmod(0o700)
 
 
 def test_reading_creates_nothing(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from framecache.cli.remove import clear, rm
 from framecache.cli.repack import repack
 from framecache.cli.take import export, get
 from framecache.cli.verify import verify
-from framecache.errors import StoreWarning
+from framecache.errors import LocalCacheWarning, StoreWarning
 
 _NAME: Final = "framecache"
 _EPILOG: Final = """\b
@@ -106,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _plain_warnings() -> Iterator[None]:
     """Show warnings as failures are shown, and those of framecache always."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", StoreWarning)
+        for kind in (StoreWarning, LocalCacheWarning):
+            warnings.simplefilter("always", kind)
         warnings.showwarning = failure.show_warning
         yield
 

@@ -16,6 +16,7 @@ from framecache.store.blobfile import (
     normalised_url,
     open_blob_file,
 )
+from framecache.store.forks import refuse_after_fork
 from framecache.store.opening import open_store
 from framecache.store.probing import does_not_refuse, probed, unprobed
 from framecache.store.uploads import (
@@ -44,6 +45,7 @@ __all__ = [
     "open_blob_file",
     "open_store",
     "probed",
+    "refuse_after_fork",
     "remove_abandoned_uploads",
     "unprobed",
 ]

@@ -1,0 +1,65 @@
+"""Frames to keep in a tier, and what a tier takes on disk, by other tools."""
+
+import random
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import google_crc32c
+
+from framecache.tier import FrameTier
+
+URL = "s3://bucket/prefix"
+LIMIT = 2**20
+
+
+@dataclass(frozen=True)
+class Row:
+    """What an index commits of a frame."""
+
+    key: str = "cache/timelines/t/frames/0.jpg"
+    offset: int = 0
+    size: int = 0
+    crc32c: int = 0
+
+
+class Copy(NamedTuple):
+    row: Row
+    data: bytes
+
+
+def copy(number: int, size: int = 10_000) -> Copy:
+    """A frame that is the same whenever it is asked for."""
+    data = random.Random(number).randbytes(size)
+    key = f"cache/timelines/t/frames/{number}.jpg"
+    return Copy(Row(key, 0, size, google_crc32c.value(data)), data)
+
+
+def tier(folder: Path, *, limit: int = LIMIT, url: str = URL) -> FrameTier:
+    return FrameTier(str(folder), size_limit_bytes=limit, store_url=url)
+
+
+def put(there: FrameTier, copies: Iterable[Copy]) -> None:
+    for one in copies:
+        there.put(*one)
+
+
+def bytes_on_disk(folder: Path) -> int:
+    """By coreutils; folders and all."""
+    command = ["du", "-s", "--block-size=1", str(folder)]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    return int(run.stdout.split()[0])
+
+
+def files(folder: Path) -> list[Path]:
+    """The frames kept, and those left half-written."""
+    frames = folder / "frames"
+    return sorted(frames.iterdir()) if frames.exists() else []
+
+
+def kept(folder: Path, copies: list[Copy], *, limit: int = LIMIT) -> list[Row]:
+    """Those that are there."""
+    there = tier(folder, limit=limit)
+    return [one.row for one in copies if there.get(one.row) is not None]

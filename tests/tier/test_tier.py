@@ -1,0 +1,305 @@
+"""A tier gives back what was put there, or nothing; and stays within its bound."""
+
+import dataclasses
+import os
+import pickle
+import stat
+import subprocess
+import sys
+import tempfile
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from copies import LIMIT, URL, Copy, Row, bytes_on_disk, copy, files, kept, put, tier
+
+UNIT = 4096
+CAPACITY_UNITS = LIMIT // UNIT - 8
+DAY_NS = 24 * 3600 * 10**9
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One that does not exist yet."""
+    return tmp_path / "deep" / "tier"
+
+
+def test_what_was_put_is_found_by_whoever_opens_the_folder(folder: Path) -> None:
+    row, data = copy(1)
+    ours = tier(folder)
+    assert ours.get(row) is None
+    ours.put(row, data)
+    assert ours.get(row) == data
+    assert tier(folder).get(row) == data
+
+
+def test_looking_creates_nothing(folder: Path) -> None:
+    tier(folder).get(copy(1).row)
+    assert not folder.parent.exists()
+
+
+@given(
+    first=st.builds(
+        Row,
+        key=st.sampled_from(["a", "b"]),
+        offset=st.integers(0, 1),
+        size=st.integers(1, 2),
+        crc32c=st.integers(0, 1),
+    ),
+    other=st.builds(
+        Row,
+        key=st.sampled_from(["a", "b"]),
+        offset=st.integers(0, 1),
+        size=st.integers(1, 2),
+        crc32c=st.integers(0, 1),
+    ),
+    urls=st.tuples(st.sampled_from([URL, "s3://other"]), st.sampled_from([URL, "s3://other"])),
+)
+def test_frames_share_a_file_only_when_they_are_the_same(
+    first: Row, other: Row, urls: tuple[str, str]
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        tier(Path(name), url=urls[0]).put(first, bytes(first.size))
+        tier(Path(name), url=urls[1]).put(other, bytes(other.size))
+        assert len(files(Path(name))) == (1 if (first, urls[0]) == (other, urls[1]) else 2)
+
+
+def test_another_picture_under_the_same_key_is_another_frame(folder: Path) -> None:
+    before, after = copy(1), copy(2)
+    rebuilt = Copy(dataclasses.replace(after.row, key=before.row.key), after.data)
+    ours = tier(folder)
+    ours.put(*before)
+    assert ours.get(rebuilt.row) is None
+    ours.put(*rebuilt)
+    assert (ours.get(before.row), ours.get(rebuilt.row)) == (before.data, rebuilt.data)
+
+
+@given(damage=st.data())
+def test_a_damaged_copy_is_never_given_and_gives_way_to_a_sound_one(damage: st.DataObject) -> None:
+    row, data = copy(1, size=500)
+    kind = damage.draw(st.sampled_from(["flip", "cut", "longer"]))
+    position = damage.draw(st.integers(0, len(data) - 1))
+    flipped = bytes([data[position] ^ 1 << position % 8])
+    damaged = {
+        "flip": data[:position] + flipped + data[position + 1 :],
+        "cut": data[:position],
+        "longer": data + data[: position + 1],
+    }[kind]
+    with tempfile.TemporaryDirectory() as name:
+        ours = tier(Path(name))
+        ours.put(row, data)
+        [file] = files(Path(name))
+        file.write_bytes(damaged)
+        assert ours.get(row) is None
+        assert files(Path(name)) == []
+        ours.put(row, data)
+        assert ours.get(row) == data
+
+
+def test_a_put_replaces_what_is_damaged(folder: Path) -> None:
+    row, data = copy(1)
+    tier(folder).put(row, data)
+    [file] = files(folder)
+    file.write_bytes(b"damaged")
+    tier(folder).put(row, data)
+    assert tier(folder).get(row) == data
+
+
+def test_only_its_user_can_look_into_a_tier(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        tier(folder).put(*copy(1))
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "frames")}
+    assert modes == {"tier": 0o700, "frames": 0o700}
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files(folder)] == [0o600]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_the_copy_of_another_user_is_not_believed(folder: Path) -> None:
+    row, data = copy(1)
+    tier(folder).put(row, data)
+    [file] = files(folder)
+    os.chown(file, 65534, 65534)
+    assert tier(folder).get(row) is None
+    tier(folder).put(row, data)
+    assert tier(folder).get(row) == data
+
+
+@given(sizes=st.lists(st.integers(1, 150_000), max_size=40))
+def test_the_folder_never_takes_more_than_its_bound(sizes: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours = tier(folder)
+        for number, size in enumerate(sizes):
+            ours.put(*copy(number, size))
+            assert bytes_on_disk(folder) <= LIMIT
+
+
+def test_many_tiny_frames_stay_within_the_bound(folder: Path) -> None:
+    ours = tier(folder, limit=4 * LIMIT)
+    for start in range(0, 1100, 10):
+        put(ours, [copy(number, size=1) for number in range(start, start + 10)])
+        assert bytes_on_disk(folder) <= 4 * LIMIT
+
+
+@pytest.mark.parametrize("less", range(0, 16 * UNIT, UNIT))
+def test_a_frame_that_nearly_fills_the_bound_stays_within_it(folder: Path, less: int) -> None:
+    tier(folder).put(*copy(1, size=LIMIT - less))
+    assert not folder.exists() or bytes_on_disk(folder) <= LIMIT
+
+
+def test_a_frame_larger_than_the_bound_is_not_kept(folder: Path) -> None:
+    small, large = copy(1), copy(2, size=LIMIT)
+    ours = tier(folder)
+    ours.put(*small)
+    ours.put(*large)
+    assert kept(folder, [small, large]) == [small.row]
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60_000), min_size=30, max_size=60),
+    uses=st.lists(st.integers(0, 59), min_size=50, max_size=150),
+)
+def test_the_least_recently_used_go_first(sizes: list[int], uses: list[int]) -> None:
+    copies = [copy(number, size) for number, size in enumerate(sizes)]
+    expected = LeastRecentlyUsed()
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("framecache.tier.frames._TOUCH_AFTER_NS", -1)
+        ours = tier(Path(name))
+        for use in uses:
+            row, data = copies[use % len(copies)]
+            found = ours.get(row)
+            assert (found is not None) == expected.get(row)
+            if found is None:
+                ours.put(row, data)
+                expected.put(row)
+
+
+class LeastRecentlyUsed:
+    """What a bounded cache keeps, without a disk."""
+
+    def __init__(self) -> None:
+        self._units: OrderedDict[Row, int] = OrderedDict()
+
+    def get(self, row: Row) -> bool:
+        if row not in self._units:
+            return False
+        self._units.move_to_end(row)
+        return True
+
+    def put(self, row: Row) -> None:
+        needed = -(-row.size // UNIT) + 1
+        if sum(self._units.values()) + needed > CAPACITY_UNITS:
+            allowed = min(CAPACITY_UNITS * 9 // 10, CAPACITY_UNITS - needed)
+            while sum(self._units.values()) > allowed:
+                self._units.popitem(last=False)
+        self._units[row] = needed
+
+
+def test_a_use_counts_once_its_last_is_a_minute_old(folder: Path) -> None:
+    row, data = copy(1)
+    ours = tier(folder)
+    ours.put(row, data)
+    [file] = files(folder)
+    put_at = file.stat().st_mtime_ns
+    ours.get(row)
+    assert file.stat().st_mtime_ns == put_at
+    os.utime(file, ns=(0, put_at - DAY_NS))
+    ours.get(row)
+    assert file.stat().st_mtime_ns >= put_at
+
+
+def test_a_smaller_bound_holds_from_the_next_frame_on(folder: Path) -> None:
+    large = tier(folder, limit=8 * LIMIT)
+    for number in range(200):
+        large.put(*copy(number, size=30_000))
+    assert bytes_on_disk(folder) > 4 * LIMIT
+    tier(folder).put(*copy(200))
+    assert bytes_on_disk(folder) <= LIMIT
+    assert kept(folder, [copy(200)]) == [copy(200).row]
+
+
+@pytest.mark.parametrize("what", ["gone", "of another start of the machine", "empty"])
+def test_what_is_there_is_counted_anew_when_the_ledger_is(folder: Path, what: str) -> None:
+    ours = tier(folder)
+    for number in range(50):
+        ours.put(*copy(number))
+    ledger = folder / "ledger"
+    if what == "gone":
+        ledger.unlink()
+    else:
+        ledger.write_bytes(b"" if what == "empty" else bytes(36))
+    for number in range(50, 100):
+        ours.put(*copy(number))
+        assert bytes_on_disk(folder) <= LIMIT
+
+
+def test_what_killed_writers_left_goes_when_room_is_made(folder: Path) -> None:
+    ours = tier(folder)
+    ours.put(*copy(0))
+    [file] = files(folder)
+    left = file.with_name(f"{file.name}.0123abcd")
+    left.write_bytes(bytes(LIMIT // 2))
+    (folder / "ledger").unlink()
+    ours.put(*copy(1))
+    assert not left.exists()
+    assert kept(folder, [copy(0), copy(1)]) == [copy(0).row, copy(1).row]
+
+
+def test_threads_that_put_and_get_at_once_lose_nothing_while_there_is_room(folder: Path) -> None:
+    copies = [copy(number, size=5_000) for number in range(80)]
+    ours = tier(folder)
+
+    def put_and_get(one: Copy) -> bool:
+        ours.put(*one)
+        return ours.get(one.row) == one.data
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(put_and_get, copies))
+    assert len(kept(folder, copies)) == 80
+
+
+def test_a_tier_travels_to_another_process(folder: Path) -> None:
+    row, data = copy(1)
+    ours = tier(folder)
+    ours.put(row, data)
+    assert pickle.loads(pickle.dumps(ours)).get(row) == data
+
+
+FORK = """
+import os, sys
+from pathlib import Path
+from copies import copy, tier
+from framecache import StoreUnavailable
+from framecache.store import open_store
+ours = tier(Path(sys.argv[1]))
+ours.put(*copy(1))
+list(open_store(sys.argv[1] + "-store").list(""))
+if os.fork() == 0:
+    for number in (1, 2):
+        try:
+            ours.get(copy(number).row)
+        except StoreUnavailable as error:
+            print(error, flush=True)
+    os._exit(0)
+os.wait()
+print(ours.get(copy(1).row) == copy(1).data)
+"""
+
+
+def test_a_forked_process_is_told_to_spawn_whether_or_not_the_frame_is_here(folder: Path) -> None:
+    command = [sys.executable, "-c", FORK, str(folder)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=60, env=environment
+    )
+    first, second, parent = run.stdout.splitlines()
+    assert 'Start processes with the "spawn" method' in first
+    assert second == first
+    assert parent == "True"

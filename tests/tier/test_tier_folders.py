@@ -1,0 +1,185 @@
+"""What a tier does to a folder that is another's, full, denied, or has links in it."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import warnings
+from pathlib import Path
+
+import pytest
+
+from copies import LIMIT, bytes_on_disk, copy, files, kept, put, tier
+from framecache import InvalidValue, LocalCacheWarning
+
+
+@pytest.fixture(autouse=True)
+def _forget_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process remembers the folders that failed; the folders of tests may have one name."""
+    monkeypatch.setattr("framecache.tier.frames._paused_until", {})
+    monkeypatch.setattr("framecache.tier.frames._warned", set())
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "mine.jpg").write_bytes(b"mine")
+    before = snapshot(tmp_path)
+    with pytest.raises(InvalidValue, match="other things") as met:
+        tier(tmp_path)
+    assert str(tmp_path) in str(met.value)
+    assert snapshot(tmp_path) == before
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(InvalidValue, match="not a folder"):
+        tier(tmp_path / "file")
+
+
+def test_a_folder_that_came_to_hold_other_things_is_left_alone(tmp_path: Path) -> None:
+    ours = tier(tmp_path / "tier")
+    (tmp_path / "tier").mkdir()
+    (tmp_path / "tier" / "mine").write_bytes(b"mine")
+    with pytest.warns(LocalCacheWarning, match="other things"):
+        ours.put(*copy(1))
+    assert snapshot(tmp_path / "tier") == {"mine": b"mine"}
+
+
+def test_an_empty_folder_becomes_a_tiers(tmp_path: Path) -> None:
+    tier(tmp_path).put(*copy(1))
+    assert kept(tmp_path, [copy(1)]) == [copy(1).row]
+
+
+def test_things_of_others_in_a_tiers_folder_stay(tmp_path: Path) -> None:
+    ours = tier(tmp_path / "tier")
+    ours.put(*copy(0))
+    aside, below = tmp_path / "tier" / "aside", tmp_path / "tier" / "frames" / "below"
+    outside = tmp_path / "outside"
+    for path in (aside, below, outside):
+        path.write_bytes(b"mine")
+    link = tmp_path / "tier" / "frames" / ("0" * 32)
+    link.symlink_to(outside)
+    (tmp_path / "tier" / "frames" / ("1" * 32)).mkdir()
+    for number in range(1, 200):
+        ours.put(*copy(number))
+    assert [path.read_bytes() for path in (aside, below, outside)] == [b"mine"] * 3
+    assert link.is_symlink()
+
+
+def test_nothing_is_read_through_a_link_in_a_copys_place(tmp_path: Path) -> None:
+    row, data = copy(1)
+    ours = tier(tmp_path / "tier")
+    ours.put(row, data)
+    [file] = files(tmp_path / "tier")
+    file.rename(tmp_path / "outside")
+    file.symlink_to(tmp_path / "outside")
+    assert ours.get(row) is None
+    ours.put(row, data)
+    assert ours.get(row) == data
+    assert not file.is_symlink()
+    assert (tmp_path / "outside").read_bytes() == data
+
+
+def test_nothing_is_written_or_deleted_through_a_link_in_the_place_of_the_frames(
+    tmp_path: Path,
+) -> None:
+    folder, outside = tmp_path / "tier", tmp_path / "outside"
+    ours = tier(folder)
+    for number in range(50):
+        ours.put(*copy(number))
+    (folder / "frames").rename(outside)
+    (folder / "frames").symlink_to(outside)
+    (folder / "ledger").unlink()
+    [damaged, *_] = sorted(outside.iterdir())
+    damaged.write_bytes(b"damaged")
+    before = snapshot(outside)
+    with pytest.warns(LocalCacheWarning, match="Not a directory|symbolic"):
+        tier(folder, limit=LIMIT).put(*copy(50))
+    kept(folder, [copy(number) for number in range(50)])
+    assert snapshot(outside) == before
+
+
+def test_a_tier_may_be_reached_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    tier(tmp_path / "link").put(*copy(1))
+    assert kept(tmp_path / "real", [copy(1)]) == [copy(1).row]
+
+
+def test_a_full_disk_is_said_once_and_what_is_there_is_found(small_disk: Path) -> None:
+    copies = [copy(number, size=50_000) for number in range(40)]
+    ours = tier(small_disk / "tier", limit=8 * LIMIT)
+    with pytest.warns(LocalCacheWarning, match="no space is left") as met:
+        put(ours, copies)
+    assert len(met) == 1
+    there = kept(small_disk / "tier", copies)
+    assert there == [one.row for one in copies[: len(there)]]
+    assert len(there) == len(files(small_disk / "tier")) >= 10
+
+
+@pytest.mark.parametrize(("seconds", "is_used"), [(0.0, True), (3600.0, False)])
+def test_a_disk_that_was_full_is_used_again_after_a_while(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, *, is_used: bool
+) -> None:
+    monkeypatch.setattr("framecache.tier.frames._PAUSE_SECONDS", seconds)
+    (small_disk / "other").write_bytes(bytes(900_000))
+    ours = tier(small_disk / "tier", limit=8 * LIMIT)
+    with pytest.warns(LocalCacheWarning, match="no space is left"):
+        ours.put(*copy(1, size=200_000))
+    (small_disk / "other").unlink()
+    ours.put(*copy(1, size=200_000))
+    assert bool(kept(small_disk / "tier", [copy(1, size=200_000)])) == is_used
+
+
+def test_a_read_only_tier_is_read_and_said_once(small_disk: Path) -> None:
+    folder = small_disk / "tier"
+    tier(folder).put(*copy(1))
+    [file] = files(folder)
+    os.utime(file, ns=(0, 0))
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    ours = tier(folder)
+    with pytest.warns(LocalCacheWarning, match="Read-only") as met:
+        put(ours, [copy(2), copy(3)])
+    assert len(met) == 1
+    assert ours.get(copy(1).row) == copy(1).data
+    file.is_file()
+
+
+def test_a_folder_without_permission_is_said_and_is_no_tier(locked_folder: Path) -> None:
+    with pytest.warns(LocalCacheWarning, match="Permission denied") as met:
+        ours = tier(locked_folder / "tier")
+    ours.put(*copy(1))
+    assert str(locked_folder / "tier") in str(met[0].message)
+    assert ours.get(copy(1).row) is None
+
+
+def test_whoever_holds_the_lock_holds_up_no_one(tmp_path: Path) -> None:
+    ours = tier(tmp_path)
+    ours.put(*copy(1))
+    with (tmp_path / "framecache-tier").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ours.put(*copy(2))
+        assert ours.get(copy(1).row) == copy(1).data
+    assert kept(tmp_path, [copy(1), copy(2)]) == [copy(1).row]
+    ours.put(*copy(2))
+    assert kept(tmp_path, [copy(1), copy(2)]) == [copy(1).row, copy(2).row]
+
+
+def test_a_folder_that_goes_meanwhile_comes_back(tmp_path: Path) -> None:
+    ours = tier(tmp_path / "tier")
+    ours.put(*copy(1))
+    shutil.rmtree(tmp_path / "tier")
+    assert ours.get(copy(1).row) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ours.put(*copy(1))
+    assert ours.get(copy(1).row) == copy(1).data
+    assert bytes_on_disk(tmp_path / "tier") <= LIMIT
