@@ -2,33 +2,51 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from framecache import keys
+from framecache.errors import InvalidValue
 from framecache.gc import GcPlan, GcProgress, plan_gc
-from framecache.store import Store, open_store, probed
+from framecache.store import Store, is_remote, open_store, probed
+from framecache.tier import SMALLEST_LIMIT_BYTES, FrameTier
 from framecache.timeline import Timeline
 
 _DEFAULT_FOLDER: Final = "./.framecache"
 _GRACE_SECONDS: Final = 24 * 3600.0
+_LOCAL_CACHE_BYTES: Final = 10 * 10**9
 
 
 class FrameCache:
     """The timelines in one store. Cheap to make, safe to share between threads."""
 
-    def __init__(self, url: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        url: str | os.PathLike[str] | None = None,
+        *,
+        local_cache: str | os.PathLike[str] | None = None,
+        local_cache_bytes: int | None = None,
+    ) -> None:
         """Name the store; nothing is requested until a timeline is used.
 
         Args:
             url: ``s3://bucket/prefix``, ``gs://…``, ``az://…``, ``memory://name`` or a local
                 folder. None: ``$FRAMECACHE_URL``, else ``s3://$S3_BUCKET``, else
                 ``./.framecache``.
+            local_cache: a folder of this machine that fetched frames are kept in, and read from
+                when they are read again. It is empty, or not there yet, or was given before; any
+                number of programs and stores may share it. Of a store that lies in a local folder
+                or in memory nothing is kept. None: ``$FRAMECACHE_LOCAL_CACHE``; empty: none.
+            local_cache_bytes: what that folder may take on disk, from 1 MiB; the least recently
+                used frames go first. None: ``$FRAMECACHE_LOCAL_CACHE_BYTES``, else 10 GB.
 
         Raises:
-            InvalidValue: a URL of another kind.
+            InvalidValue: a URL of another kind, a number out of its range, or a folder that holds
+                other things.
         """
         chosen = os.fspath(url) if url is not None else _url_from_environment()
         self._store = probed(open_store(chosen))
+        self._tier = _tier(self._store, local_cache, local_cache_bytes)
 
     def __repr__(self) -> str:
         return f"<FrameCache {self.url}>"
@@ -49,7 +67,7 @@ class FrameCache:
         Raises:
             InvalidId: an id that cannot be part of a key.
         """
-        return Timeline(self._store, timeline_id)
+        return Timeline(self._store, timeline_id, tier=self._tier)
 
     def timelines(self) -> list[str]:
         """The ids of all timelines in the store, sorted; folders that are none are passed over."""
@@ -97,3 +115,40 @@ def _url_from_environment() -> str:
     bucket = os.environ.get("S3_BUCKET")
     fallback = f"s3://{bucket}" if bucket else _DEFAULT_FOLDER
     return os.environ.get("FRAMECACHE_URL") or fallback
+
+
+def _tier(
+    store: Store, folder: str | os.PathLike[str] | None, size_limit_bytes: int | None
+) -> FrameTier | None:
+    chosen = os.environ.get("FRAMECACHE_LOCAL_CACHE", "") if folder is None else os.fspath(folder)
+    limit = _limit_from_environment() if size_limit_bytes is None else size_limit_bytes
+    if type(limit) is not int or limit < SMALLEST_LIMIT_BYTES:
+        raise InvalidValue(
+            f"local_cache_bytes is a whole number of bytes from {SMALLEST_LIMIT_BYTES}, not "
+            f"{limit!r}: to keep nothing on local disk, give no local_cache"
+        )
+    if not chosen:
+        return None
+    path = _local_folder(chosen)
+    if not is_remote(store):
+        return None
+    return FrameTier(path, size_limit_bytes=limit, store_url=store.url)
+
+
+def _local_folder(path: str) -> str:
+    try:
+        if "://" not in path:
+            return str(Path(path).expanduser().resolve())
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise InvalidValue(f"local_cache={path!r} is no folder of this machine: {error}") from error
+    raise InvalidValue(f"local_cache={path!r} is no folder of this machine: give a plain path")
+
+
+def _limit_from_environment() -> int:
+    given = os.environ.get("FRAMECACHE_LOCAL_CACHE_BYTES") or str(_LOCAL_CACHE_BYTES)
+    try:
+        return int(given)
+    except ValueError as error:
+        raise InvalidValue(
+            f"$FRAMECACHE_LOCAL_CACHE_BYTES is a whole number of bytes, not {given!r}"
+        ) from error

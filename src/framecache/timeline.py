@@ -35,6 +35,7 @@ from framecache.reader import (
     FrameSource,
     as_sequences,
     check_seconds,
+    local_frames,
     position_on_screen,
     positions_in_range,
     read_batch,
@@ -46,6 +47,7 @@ from framecache.repack import RepackReport
 from framecache.sampling import EveryFrame, Sampling
 from framecache.store import Store
 from framecache.sweep import Removal
+from framecache.tier import FrameTier
 from framecache.usage import note_use
 from framecache.verify import FindingCallback, VerifyReport
 
@@ -66,9 +68,10 @@ class Timeline:
     store; :meth:`frames` and :meth:`sequences` make sure that nothing was added since.
     """
 
-    def __init__(self, store: Store, timeline_id: str) -> None:
+    def __init__(self, store: Store, timeline_id: str, *, tier: FrameTier | None = None) -> None:
         self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
         self._store = store
+        self._tier = tier
         self._known: FrameSource | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -439,7 +442,9 @@ class Timeline:
         return self._source_looked_up().snapshot
 
     def _source_looked_up(self) -> FrameSource:
-        source = FrameSource(self._store, find(self._store, self.timeline_id))
+        snapshot = find(self._store, self.timeline_id)
+        local = local_frames(self._tier, self._store, snapshot)
+        source = FrameSource(self._store, snapshot, local)
         self._known = source
         return source
 

@@ -107,7 +107,7 @@ def test_overlays_have_these_members() -> None:
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (FrameCache, "(url=None)"),
+        (FrameCache, "(url=None, *, local_cache=None, local_cache_bytes=None)"),
         (FrameCache.timeline, "(self, timeline_id)"),
         (FrameCache.timelines, "(self)"),
         (

@@ -1,6 +1,7 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
 from framecache.reader.fetch import FrameSource
+from framecache.reader.local import local_frames
 from framecache.reader.plan import (
     as_sequences,
     check_seconds,
@@ -21,6 +22,7 @@ __all__ = [
     "FrameSource",
     "as_sequences",
     "check_seconds",
+    "local_frames",
     "position_on_screen",
     "positions_in_range",
     "read_batch",

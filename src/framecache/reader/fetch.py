@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import google_crc32c
 
 from framecache.errors import CorruptFrame, FrameCacheError
 from framecache.index import FrameRow, Snapshot, ensure_current, find, stored_jpeg
+from framecache.reader.local import LocalFrames
+from framecache.reader.ranges import ranges_of
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 2
@@ -30,14 +33,16 @@ class Fetched:
 class FrameSource:
     """The JPEGs of a timeline as it was at one moment. Safe to share between threads."""
 
-    def __init__(self, store: Store, snapshot: Snapshot) -> None:
+    def __init__(self, store: Store, snapshot: Snapshot, local: LocalFrames | None = None) -> None:
         self.store = store
         self.snapshot = snapshot
+        self._local = local
+        """Where frames are looked for before, and kept after, they are fetched."""
         self._later: Snapshot | None = None
         """As it was when a frame was found to have been stored again elsewhere."""
 
     def jpeg(self, row: FrameRow) -> bytes:
-        """The stored bytes of a frame whose status is ``"ok"``; one request.
+        """The stored bytes of a frame whose status is ``"ok"``; one request, or from local disk.
 
         Raises:
             Cleared: the timeline is no longer the one this source reads.
@@ -60,20 +65,39 @@ class FrameSource:
         """
         if len(rows) == 1:
             return [self._fetched(rows[0])]
+        local = {row.sequence: one for row in rows if (one := self._locally(row)) is not None}
+        missing = (row for row in rows if row.sequence not in local)
+        fetched = chain.from_iterable(map(self._fetched_together, ranges_of(missing)))
+        outcomes = local | {one.row.sequence: one for one in fetched}
+        return [outcomes[row.sequence] for row in rows]
+
+    def _locally(self, row: FrameRow) -> Fetched | None:
         try:
-            pieces = self._pieces(rows)
+            data = self._local.get(row) if self._local is not None else None
         except FrameCacheError as error:
-            return [Fetched(row, error) for row in rows]
-        return [
-            self._fetched(row) if self._difference(piece, row) else Fetched(row, piece)
-            for row, piece in zip(rows, pieces, strict=True)
-        ]
+            return Fetched(row, error)
+        return None if data is None else Fetched(row, data)
 
     def _fetched(self, row: FrameRow) -> Fetched:
         try:
             return Fetched(row, self.jpeg(row))
         except FrameCacheError as error:
             return Fetched(row, error)
+
+    def _fetched_together(self, rows: Sequence[FrameRow]) -> list[Fetched]:
+        try:
+            pieces = self._pieces(rows)
+        except FrameCacheError as error:
+            return [Fetched(row, error) for row in rows]
+        return [
+            self._fetched(row) if self._difference(piece, row) else self._kept(row, piece)
+            for row, piece in zip(rows, pieces, strict=True)
+        ]
+
+    def _kept(self, row: FrameRow, data: bytes) -> Fetched:
+        if self._local is not None:
+            self._local.put(row, data)
+        return Fetched(row, data)
 
     def _pieces(self, rows: Sequence[FrameRow]) -> list[bytes]:
         start, end = rows[0].offset, rows[-1].offset + rows[-1].size
@@ -99,6 +123,15 @@ class FrameSource:
         return _row_in(latest, row)
 
     def _checked_jpeg(self, row: FrameRow) -> bytes:
+        if self._local is None:
+            return self._fetched_jpeg(row)
+        data = self._local.get(row)
+        if data is None:
+            data = self._fetched_jpeg(row)
+            self._local.put(row, data)
+        return data
+
+    def _fetched_jpeg(self, row: FrameRow) -> bytes:
         difference = ""
         for _ in range(_ATTEMPTS):
             try:

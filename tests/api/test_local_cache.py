@@ -1,0 +1,223 @@
+"""Frames read again come from local disk, and are the ones that were committed."""
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from framecache import (
+    Cleared,
+    CorruptFrame,
+    FrameCache,
+    InvalidValue,
+    LocalCacheWarning,
+    Timeline,
+)
+from outside import frame, frames_of, jpeg_by_pillow, mean_error, outside, picture
+
+PREFIX = "cache/timelines/t/"
+SEQUENCES = range(6)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A local cache that is not there yet."""
+    return tmp_path / "local"
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("URL", "LOCAL_CACHE", "LOCAL_CACHE_BYTES"):
+        monkeypatch.delenv(f"FRAMECACHE_{name}", raising=False)
+
+
+def fill(url: str, *, first: int = 0, quality: int = 85) -> None:
+    """Frames by another program; their pictures are numbered from ``first``."""
+    frames = [frame(n, number=first + n) for n in SEQUENCES]
+    FrameCache(url).timeline("t").write(frames, quality=quality)
+
+
+def timeline(url: str, folder: Path) -> Timeline:
+    return FrameCache(url, local_cache=folder).timeline("t")
+
+
+def copies(folder: Path) -> list[Path]:
+    return sorted((folder / "frames").glob("*"))
+
+
+@contextmanager
+def without_frames(url: str) -> Iterator[None]:
+    """Within, no frame can be fetched from the store."""
+    blobs = outside(url)
+    frames = frames_of(blobs, "t")
+    for name in frames:
+        blobs.remove(f"{PREFIX}frames/{name}")
+    yield
+    for name, data in frames.items():
+        blobs.put(f"{PREFIX}frames/{name}", data)
+
+
+@pytest.mark.parametrize("kind", ["s3", pytest.param("ceph", marks=pytest.mark.ceph)])
+def test_frames_read_again_are_not_fetched_again(
+    kind: str, request: pytest.FixtureRequest, folder: Path
+) -> None:
+    url = str(request.getfixturevalue(f"{kind}_url"))
+    fill(url)
+    stored = [frames_of(outside(url), "t")[f"{n}.jpg"] for n in SEQUENCES]
+    assert list(timeline(url, folder).jpegs(SEQUENCES)) == stored
+    with without_frames(url):
+        again = timeline(url, folder)
+        assert list(again.jpegs(SEQUENCES)) == stored
+        assert [f.sequence for f in again.frames(step=2)] == [0, 2, 4]
+        assert len(again.batch([5, 1])) == 2
+        for n in SEQUENCES:
+            assert mean_error(again.frame(n).image, picture(n)) <= 3
+
+
+def test_every_way_of_reading_keeps_what_it_fetches(s3_url: str, folder: Path) -> None:
+    fill(s3_url)
+    t = timeline(s3_url, folder)
+    t.frame(0)
+    t.jpeg(1)
+    t.batch([2])
+    list(t.jpegs([3]))
+    assert len(copies(folder)) == 4
+    list(t.frames())
+    assert len(copies(folder)) == 6
+
+
+def test_a_spawned_process_uses_the_same_local_cache(s3_url: str, folder: Path) -> None:
+    fill(s3_url)
+    t = timeline(s3_url, folder)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        data = pool.apply(t.jpeg, (3,))
+    with without_frames(s3_url):
+        assert t.jpeg(3) == data
+
+
+def test_stores_that_share_a_local_cache_keep_their_frames_apart(s3_url: str, folder: Path) -> None:
+    for number, name in ((0, "a"), (50, "b")):
+        fill(f"{s3_url}/{name}", first=number)
+        timeline(f"{s3_url}/{name}", folder).frame(1)
+    for number, name in ((0, "a"), (50, "b")):
+        image = timeline(f"{s3_url}/{name}", folder).frame(1).image
+        assert mean_error(image, picture(number + 1)) <= 3
+
+
+@pytest.mark.parametrize("quality", [85, 60])
+def test_what_was_written_after_a_clear_is_what_is_read(
+    s3_url: str, folder: Path, quality: int
+) -> None:
+    fill(s3_url)
+    t = timeline(s3_url, folder)
+    list(t.frames())
+    FrameCache(s3_url).timeline("t").clear()
+    assert list(t.frames()) == []
+    assert not timeline(s3_url, folder).exists
+    fill(s3_url, first=100, quality=quality)
+    for reader in (timeline(s3_url, folder), t):
+        read = list(reader.frames())
+        assert len(read) == 6
+        for one in read:
+            assert mean_error(one.image, picture(100 + one.sequence)) <= 3
+
+
+def test_a_reader_whose_frames_are_all_local_notices_a_clear_after_a_while(
+    s3_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(s3_url)
+    t = timeline(s3_url, folder)
+    before = t.jpeg(0)
+    FrameCache(s3_url).timeline("t").clear()
+    assert t.jpeg(0) == before
+    monkeypatch.setattr("framecache.reader.local._CURRENT_FOR_SECONDS", 0.0)
+    with pytest.raises(Cleared, match="timeline t "):
+        t.jpeg(0)
+
+
+def test_what_differs_from_what_was_committed_is_never_kept(s3_url: str, folder: Path) -> None:
+    fill(s3_url)
+    outside(s3_url).put(f"{PREFIX}frames/2.jpg", jpeg_by_pillow(99))
+    with pytest.raises(CorruptFrame):
+        timeline(s3_url, folder).jpeg(2)
+    assert copies(folder) == []
+
+
+def test_a_damaged_copy_is_fetched_anew(s3_url: str, folder: Path) -> None:
+    fill(s3_url)
+    t = timeline(s3_url, folder)
+    data = t.jpeg(0)
+    [copy] = copies(folder)
+    for damaged in (data[:-1], b"", bytes([data[0] ^ 1]) + data[1:]):
+        copy.write_bytes(damaged)
+        assert t.jpeg(0) == data
+        assert copy.read_bytes() == data
+
+
+def test_frames_that_another_program_stored_are_never_kept(s3_url: str, folder: Path) -> None:
+    blobs = outside(s3_url)
+    blobs.put(f"{PREFIX}frames/0.jpg", jpeg_by_pillow(1))
+    t = timeline(s3_url, folder)
+    assert t.jpeg(0) == jpeg_by_pillow(1)
+    blobs.put(f"{PREFIX}frames/0.jpg", jpeg_by_pillow(2))
+    assert t.jpeg(0) == jpeg_by_pillow(2)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("kind", ["memory", "local"])
+def test_of_a_store_on_this_machine_nothing_is_kept(
+    kind: str, request: pytest.FixtureRequest, folder: Path
+) -> None:
+    url = str(request.getfixturevalue(f"{kind}_url"))
+    fill(url)
+    timeline(url, folder).frame(0)
+    assert not folder.exists()
+
+
+def test_without_arguments_the_environment_names_folder_and_bound(
+    s3_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(s3_url)
+    monkeypatch.setenv("FRAMECACHE_LOCAL_CACHE", str(folder))
+    FrameCache(s3_url).timeline("t").frame(0)
+    assert len(copies(folder)) == 1
+    FrameCache(s3_url, local_cache="").timeline("t").frame(1)
+    assert len(copies(folder)) == 1
+    FrameCache(s3_url, local_cache=folder.with_name("other")).timeline("t").frame(2)
+    assert len(copies(folder.with_name("other"))) == 1
+    monkeypatch.setenv("FRAMECACHE_LOCAL_CACHE_BYTES", "10GB")
+    with pytest.raises(InvalidValue, match=r"\$FRAMECACHE_LOCAL_CACHE_BYTES .*'10GB'"):
+        FrameCache(s3_url)
+    monkeypatch.setenv("FRAMECACHE_LOCAL_CACHE_BYTES", "5")
+    with pytest.raises(InvalidValue, match=r"local_cache_bytes .*1048576.* 5"):
+        FrameCache(s3_url)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2**20 - 1, 1e9, True, "1000000000"])
+def test_a_bound_out_of_its_range_is_refused(memory_url: str, folder: Path, size: int) -> None:
+    with pytest.raises(InvalidValue, match="local_cache_bytes"):
+        FrameCache(memory_url, local_cache=folder, local_cache_bytes=size)
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/x", "file:///x", "a\0b", "~nobody-of-that-name/x"])
+def test_what_is_no_local_folder_is_refused(memory_url: str, path: str) -> None:
+    with pytest.raises(InvalidValue, match="local_cache"):
+        FrameCache(memory_url, local_cache=path)
+
+
+def test_a_folder_of_other_things_is_refused_before_any_request(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"mine")
+    with pytest.raises(InvalidValue, match="other things"):
+        FrameCache("s3://bucket", local_cache=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_full_disk_is_warned_of_and_reading_goes_on(s3_url: str, small_disk: Path) -> None:
+    fill(s3_url)
+    (small_disk / "filling").write_bytes(bytes(2**20 - 4 * 4096))
+    with pytest.warns(LocalCacheWarning, match="no space is left"):
+        read = list(timeline(s3_url, small_disk / "local").frames())
+    for one in read:
+        assert mean_error(one.image, picture(one.sequence)) <= 3
