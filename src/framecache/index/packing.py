@@ -1,6 +1,6 @@
 """Columns in as little memory as lets a row be read in microseconds.
 
-A million rows take 30 to 70 MB so. As texts, their keys alone would take 100 MB.
+A million rows take about 50 MB so; as texts, their keys alone would take 100 MB.
 """
 
 import binascii

@@ -56,8 +56,8 @@ _ENCODINGS: Final = {
     "crc32c": "PLAIN",
     "perceptual_hash": "PLAIN",
 }
-"""Of columns whose values mostly differ. They take a fifth off the file, and half off the time to
-decode sequences and times."""
+"""Of columns whose values mostly differ. They take a fifth off the file, and most of the time to
+decode sequences and times away."""
 
 
 class Source(ABC):
