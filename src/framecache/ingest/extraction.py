@@ -42,6 +42,8 @@ from framecache.store import BlobFile, Store, open_blob_file
 from framecache.sweep import sweep_older, withdraw_if_deleted
 
 _MOST_INDEX_FILES: Final = 16
+_FRAMES_OF_A_SMALL_INDEX: Final = 2**16
+"""Whose rows take about a megabyte."""
 
 
 def extract(
@@ -84,8 +86,10 @@ def append(
         if any(chunk.url == entry.url for chunk in identified)
     ]
     run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    # Writing all rows anew for each small append would take quadratic time and room.
-    return run.fill(entries, began, most_index_files=_MOST_INDEX_FILES)
+    # Writing all rows anew for each small append to a long timeline would take time and room that
+    # grow with the square of its length.
+    is_long = described.description.frame_count > _FRAMES_OF_A_SMALL_INDEX
+    return run.fill(entries, began, most_index_files=_MOST_INDEX_FILES if is_long else 1)
 
 
 def rebuild(

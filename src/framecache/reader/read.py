@@ -183,7 +183,8 @@ def _cores() -> int:
 def _decoded_ahead(source: FrameSource, positions: Positions, decoding: Decoding) -> int:
     """How many decoded frames may wait for the consumer: few when they are large."""
     index = source.snapshot.index
-    known = int((index.width.astype(np.int64) * index.height)[positions].max(initial=0))
+    sides = index.width[positions].astype(np.int64), index.height[positions]
+    known = int((sides[0] * sides[1]).max(initial=0))
     pixels = known or _PIXELS_WHEN_UNKNOWN
     frame_bytes = pixels * (3 if decoding.color == "rgb" else 1) * decoding.scale**2
     return int(max(2, min(4 * _cores(), _DECODED_BYTES // max(1, frame_bytes))))

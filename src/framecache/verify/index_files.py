@@ -180,6 +180,7 @@ def _holds_exactly(compacted: Index, compaction: Compaction, rows: Mapping[str, 
 
 def _without(index: Index, others: Index) -> Index:
     """The rows that ``others`` does not have, or has differently."""
+    table = index.to_arrow()
     position = np.searchsorted(others.sequence, index.sequence)
     position = np.minimum(position, max(0, len(others) - 1))
     is_there = np.zeros(len(index), np.bool_)
@@ -187,5 +188,5 @@ def _without(index: Index, others: Index) -> Index:
         is_there = others.sequence[position] == index.sequence
         theirs = others.to_arrow().take(position)
         for name in theirs.column_names:
-            is_there &= theirs[name].to_numpy() == index.to_arrow()[name].to_numpy()
-    return Index(index.to_arrow().take(np.flatnonzero(~is_there)))
+            is_there &= theirs[name].to_numpy() == table[name].to_numpy()
+    return Index(table.take(np.flatnonzero(~is_there)))
