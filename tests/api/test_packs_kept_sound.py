@@ -1,0 +1,263 @@
+"""Packs that are damaged, lost or left behind: found, repaired from the chunks, and collected."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import clips
+import pytest
+
+from framecache import (
+    CorruptFrame,
+    FrameCache,
+    StoreUnavailable,
+    Timeline,
+    VerifyReport,
+    claims,
+)
+from framecache.gc import Reason
+from framecache.testing import HookedStore, failing_at
+from outside import everything, frame, outside
+
+PREFIX = "cache/timelines/t/"
+FRAMES = 45
+DAY = 24 * 3600
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes after a crash waits until its claims are stale."""
+    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 2.0)
+
+
+@pytest.fixture
+def url(store_url: str) -> str:
+    """A store with 45 frames of three chunks, in three packs."""
+    timeline(store_url).extract(clips.chunks(), layout="packs")
+    return store_url
+
+
+@pytest.fixture
+def filled(url: str) -> Timeline:
+    return timeline(url)
+
+
+def timeline(url: str) -> Timeline:
+    """A new handle, as another program has one."""
+    return FrameCache(url).timeline("t")
+
+
+def all_jpegs(packed: Timeline) -> list[bytes]:
+    return list(packed.jpegs(range(FRAMES)))
+
+
+def packs(url: str) -> set[str]:
+    return set(outside(url).list(f"{PREFIX}packs"))
+
+
+def counted(report: VerifyReport) -> dict[str, int]:
+    return {kind: number for kind, number in report.counts.items() if number}
+
+
+def damage(packed: Timeline, sequence: int, change: Callable[[bytes, int], bytes]) -> None:
+    """Change the pack of a frame, given where the frame begins in it."""
+    row = packed.index.row(sequence)
+    store = FrameCache(packed.info().url).store
+    store.put(row.key, change(store.get(row.key), row.offset + row.size // 2))
+
+
+def flipped(pack: bytes, at: int) -> bytes:
+    return pack[:at] + bytes([pack[at] ^ 1]) + pack[at + 1 :]
+
+
+def cut(pack: bytes, at: int) -> bytes:
+    return pack[:at]
+
+
+def test_sound_packs_are_sound(filled: Timeline) -> None:
+    report = filled.verify(deep=True)
+    assert counted(report) == {"ok": FRAMES}
+    assert report.ok
+
+
+def test_verifying_takes_a_request_a_range_and_changes_nothing(store_url: str) -> None:
+    timeline(store_url).extract(clips.chunks(), layout="packs")
+    before = everything(outside(store_url))
+    store = HookedStore(FrameCache(store_url).store)
+    Timeline(store, "t").verify()
+    assert everything(outside(store_url)) == before
+    ranges = [key for action, key in store.requests if action == "get" and "/packs/" in key]
+    assert len(ranges) == len(packs(store_url))
+
+
+@pytest.mark.parametrize(
+    ("sequence", "change", "kind", "bad"),
+    [
+        (3, flipped, "corrupt", {3}),
+        (20, flipped, "corrupt", {20}),
+        (44, cut, "truncated", {44}),
+        (25, cut, "truncated", {25, 26, 27, 28, 29}),
+    ],
+)
+def test_damage_is_found_frame_by_frame_and_repaired(
+    filled: Timeline,
+    sequence: int,
+    change: Callable[[bytes, int], bytes],
+    kind: str,
+    bad: set[int],
+) -> None:
+    good = all_jpegs(filled)
+    damage(filled, sequence, change)
+    found = filled.verify()
+    assert {one.sequence for one in found.findings if one.kind == kind} == bad
+    assert found.damaged == len(bad)
+    with pytest.raises(CorruptFrame):
+        filled.jpeg(min(bad))
+    repaired = filled.verify(repair=True)
+    assert repaired.ok
+    assert repaired.repaired == len(bad)
+    assert all_jpegs(filled) == good
+    assert filled.verify(deep=True).counts["ok"] == FRAMES
+
+
+def test_a_lost_pack_is_made_again(url: str, filled: Timeline) -> None:
+    good = all_jpegs(filled)
+    lost = filled.index.row(22).key
+    FrameCache(url).store.delete([lost])
+    assert counted(filled.verify())["missing"] == 10
+    assert filled.verify(repair=True).ok
+    assert all_jpegs(filled) == good
+    assert filled.index.row(22).key != lost
+
+
+def test_what_is_repaired_lies_in_a_pack_beside_the_damaged_one(url: str, filled: Timeline) -> None:
+    before = {sequence: filled.index.row(sequence) for sequence in range(FRAMES)}
+    stored = {key: outside(url).read(key) for key in packs(url)}
+    damage(filled, 21, flipped)
+    damaged = outside(url).read(before[21].key)
+    filled.verify(repair=True)
+    after = timeline(url).index
+    assert [n for n in before if after.row(n) != before[n]] == [21]
+    assert {key: outside(url).read(key) for key in stored} == {**stored, before[21].key: damaged}
+    assert len(packs(url)) == len(stored) + 1
+
+
+def test_a_reader_goes_on_after_a_repair(url: str, filled: Timeline) -> None:
+    good = all_jpegs(filled)
+    reader = timeline(url)
+    assert reader.jpeg(21) == good[21]
+    damage(filled, 21, flipped)
+    filled.verify(repair=True)
+    assert list(reader.jpegs(range(FRAMES))) == good
+
+
+def test_a_repair_that_stops_anywhere_can_be_repeated(memory_url: str) -> None:
+    packed = timeline(memory_url)
+    packed.extract(clips.chunks(), layout="packs")
+    good = all_jpegs(packed)
+    error = StoreUnavailable("the test's store went away")
+    nth = 1
+    while True:
+        damage(timeline(memory_url), 21, flipped)
+        hook = failing_at(error, action="put", nth=nth, within="/packs/")
+        store = HookedStore(FrameCache(memory_url).store, before=hook)
+        try:
+            assert Timeline(store, "t").verify(repair=True).ok
+        except StoreUnavailable:
+            nth += 1
+            assert timeline(memory_url).verify(repair=True).ok
+            assert all_jpegs(timeline(memory_url)) == good
+        else:
+            break
+    assert nth > 1
+    assert all_jpegs(timeline(memory_url)) == good
+
+
+def test_a_damaged_description_is_made_anew_with_its_packs(url: str, filled: Timeline) -> None:
+    good = all_jpegs(filled)
+    newest = max(outside(url).list(f"{PREFIX}timeline"))
+    FrameCache(url).store.put(newest, b"{")
+    assert timeline(url).verify(repair=True).ok
+    assert all_jpegs(timeline(url)) == good
+    assert counted(timeline(url).verify(deep=True))["ok"] == FRAMES
+    FrameCache(url).plan_gc(grace_seconds=0).carry_out(largest_share=1)
+    assert all_jpegs(timeline(url)) == good
+
+
+def age(url: str, seconds: float) -> None:
+    """Let some time pass for what lies in a local store."""
+    then = time.time() - seconds
+    for path in Path(url).rglob("*"):
+        if path.is_file():
+            os.utime(path, (then, then))
+
+
+def leave_a_pack(url: str) -> set[str]:
+    """Have a program die between its pack and its part; returns the pack nobody names."""
+    before = packs(url)
+    error = StoreUnavailable("the test's store went away")
+    hook = failing_at(error, action="create", nth=1, within="/index/")
+    dying = Timeline(HookedStore(FrameCache(url).store, before=hook), "t")
+    with pytest.raises(StoreUnavailable):
+        dying.append(clips.clip(frames=12))
+    return packs(url) - before
+
+
+def test_a_pack_that_nobody_names_is_an_orphan_and_goes_after_a_while(local_url: str) -> None:
+    timeline(local_url).extract(clips.chunks(), layout="packs")
+    good = all_jpegs(timeline(local_url))
+    [left] = leave_a_pack(local_url)
+    report = timeline(local_url).verify()
+    assert left in {one.key for one in report.findings if one.kind == "orphan"}
+    FrameCache(local_url).plan_gc(grace_seconds=DAY).carry_out(largest_share=1)
+    assert left in packs(local_url)
+    age(local_url, 2 * DAY)
+    FrameCache(local_url).plan_gc(grace_seconds=DAY).carry_out(largest_share=1)
+    assert left not in packs(local_url)
+    assert all_jpegs(timeline(local_url)) == good
+
+
+def test_packs_of_an_epoch_that_was_cleared_halfway_go(local_url: str) -> None:
+    timeline(local_url).extract(clips.chunks(), layout="packs")
+    old = packs(local_url)
+    error = StoreUnavailable("the test's store went away")
+    hook = failing_at(error, action="delete", nth=1, within="")
+    with pytest.raises(StoreUnavailable):
+        Timeline(HookedStore(FrameCache(local_url).store, before=hook), "t").clear()
+    assert packs(local_url) == old
+    timeline(local_url).verify()
+    stale = {one.key for one in timeline(local_url).verify().findings if one.kind == "stale"}
+    assert old <= stale
+    age(local_url, 2 * DAY)
+    plan = FrameCache(local_url).plan_gc(grace_seconds=DAY)
+    report = plan.carry_out(largest_share=1)
+    assert report.removed[Reason.OLD_EPOCHS].blobs >= len(old)
+    assert packs(local_url) == set()
+
+
+def test_an_evicted_timeline_loses_its_packs_and_can_be_rebuilt(local_url: str) -> None:
+    timeline(local_url).extract(clips.chunks(), layout="packs")
+    good = all_jpegs(timeline(local_url))
+    plan = FrameCache(local_url).plan_gc(grace_seconds=0, max_bytes=1)
+    assert [state.timeline_id for state in plan.evicted] == ["t"]
+    freed = plan.evicted[0].cached.size_bytes
+    stored = sum(len(outside(local_url).read(key)) for key in packs(local_url))
+    assert freed >= stored
+    plan.carry_out(largest_share=1)
+    assert packs(local_url) == set()
+    timeline(local_url).rebuild()
+    assert timeline(local_url).info().settings is not None
+    assert all_jpegs(timeline(local_url)) == good
+
+
+def test_packs_of_written_frames_stay_while_rows_of_them_are_lost(local_url: str) -> None:
+    written = timeline(local_url)
+    written.write([frame(0), frame(1)], layout="packs")
+    written.write([frame(2)])
+    parts = [key for key in outside(local_url).list(f"{PREFIX}index") if "/w" in key]
+    FrameCache(local_url).store.delete([max(parts)])
+    age(local_url, 2 * DAY)
+    before = packs(local_url)
+    FrameCache(local_url).plan_gc(grace_seconds=DAY).carry_out(largest_share=1)
+    assert packs(local_url) == before
