@@ -1,0 +1,67 @@
+"""How long answers take, and how fast their bodies come: the arithmetic, with no clock in it."""
+
+import math
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+QUANTUM_BYTES: Final = 128 * 1024
+"""The least that is worth a wake-up; only the end of a body is less."""
+BURST_BYTES: Final = 256 * 1024
+"""The most that a line which stood idle within an answer may send at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What stands between a client and the server."""
+
+    median_ms: float = 0.0
+    """Of the time from the end of a request to the first byte of its answer; 0: none is added."""
+    sigma: float = 0.0
+    """Of the logarithm of that time."""
+    megabytes_per_second: float = 0.0
+    """Of the answers on one connection (10⁶ bytes); 0: no limit."""
+
+
+class Turnarounds:
+    """The seconds that answers take, in the order in which they begin."""
+
+    def __init__(self, network: Network, *, seed: int) -> None:
+        self._network = network
+        self._random = Random(seed)
+
+    def next_seconds(self) -> float:
+        """A sample of the log-normal distribution."""
+        network = self._network
+        if not network.median_ms:
+            return 0.0
+        return self._random.lognormvariate(math.log(network.median_ms / 1000), network.sigma)
+
+
+class Line:
+    """The account of one connection: what it may send by when."""
+
+    def __init__(self, megabytes_per_second: float) -> None:
+        self._bytes_per_second = megabytes_per_second * 1e6 or math.inf
+        self._paid_until = -math.inf
+
+    def begin(self, now: float) -> None:
+        """An answer begins; what the line could have sent before is lost."""
+        self._paid_until = max(self._paid_until, now)
+
+    def granted_bytes(self, now: float, left: int) -> int:
+        """How much of the ``left`` bytes may go now; 0: not before :meth:`ready_at`."""
+        self._paid_until = max(self._paid_until, now - BURST_BYTES / self._bytes_per_second)
+        if math.isinf(self._bytes_per_second):
+            return min(left, BURST_BYTES)
+        # A wake-up at the very moment must not be refused for the last bit of a float.
+        allowed = int((now - self._paid_until) * self._bytes_per_second + 1e-3)
+        return min(left, allowed) if allowed >= min(left, QUANTUM_BYTES) else 0
+
+    def ready_at(self, left: int) -> float:
+        """When enough of the ``left`` bytes may go."""
+        return self._paid_until + min(left, QUANTUM_BYTES) / self._bytes_per_second
+
+    def sent(self, size_bytes: int) -> None:
+        """These bytes are on their way."""
+        self._paid_until += size_bytes / self._bytes_per_second
