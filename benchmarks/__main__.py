@@ -1,103 +1,155 @@
-"""``python -m benchmarks CLIPS [--rounds N] [--frames N]``: print the figures of this machine."""
+"""Measure framecache beside the physical limit and the tools a user would pick instead."""
 
 import argparse
+import json
+import os
 import platform
-import shutil
+import re
+import shlex
+import statistics
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks import inputs as preparing
+from benchmarks import report, server
+from benchmarks.contract import Inputs
+from benchmarks.environments import ENVIRONMENTS, FOLDER, ROOT
+from benchmarks.jobs import s3
+from benchmarks.jobs.threads import cores
+from benchmarks.model import DIRECT, Task
+from benchmarks.results import task_result
+from benchmarks.rounds import Stage, run
+from benchmarks.tasks import TASKS
+from benchmarks.turnaround import launch
+from framecache import __version__
 
-from benchmarks import clips, extracting, footprint, reading
-from benchmarks.measure import Result, cores, interleave
-from framecache import Frame, FrameCache, __version__
 
-console = Console(highlight=False)
-
-
-def main() -> None:
+def main() -> int:
     arguments = parse()
-    console.print(
-        f"framecache {__version__}, Python {platform.python_version()}, {cores()} cores; "
-        f"{arguments.rounds} interleaved rounds after a warm-up, medians"
-    )
-    with scratch() as folder:
-        clip = clips.repeat(
-            arguments.clips / "bigbuckbunny.mp4",
-            arguments.clips / f"bunny-x{arguments.repeats}.mp4",
-            arguments.repeats,
-        )
-        extract_and_read(clip, folder, arguments.rounds)
-        memory(clip, folder, arguments.frames)
-    imports(arguments.rounds)
+    if arguments.render is not None:
+        report.render(arguments.render)
+        return 0
+    tasks = chosen(arguments.tasks)
+    if arguments.tiny:
+        tasks = [on_a_fast_network(task) for task in tasks]
+    if arguments.no_peers:
+        tasks = [without_peers(task) for task in tasks]
+    try:
+        results = measure(arguments, tasks)
+    except server.ServerMissing as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / f"{results['began'].replace(':', '')}.json"
+    path.write_text(json.dumps(results, indent=1))
+    print(report.as_text(results))
+    print(f"\nwritten: {path}")
+    return 0
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("clips", type=Path, help="folder with bigbuckbunny.mp4")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--repeats", type=int, default=4, help="times the clip is repeated")
-    parser.add_argument("--frames", type=int, default=20_000, help="frames of the memory test")
+    parser.add_argument("--tasks", nargs="+", metavar="NAME", help="names, or how they begin")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--frames", type=int, default=600, help="frames of the clip")
+    parser.add_argument("--clips", type=Path, default=ROOT / ".cache" / "clips")
+    parser.add_argument("--tiny", action="store_true", help="one round of a few small frames")
+    parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
+    parser.add_argument("--output", type=Path, default=FOLDER / "results")
+    parser.add_argument(
+        "--render", type=Path, metavar="RESULTS", help="only bring docs/performance.md up to these"
+    )
     return parser.parse_args()
 
 
-def extract_and_read(clip: Path, folder: Path, rounds: int) -> None:
-    results = interleave(extracting.contenders(clip, folder / "jpegs"), rounds=rounds)
-    show("Video → local JPEGs, 1280x720 H.264", results, extracting.LIMIT, extracting.OURS)
-    cache = folder / "read"
-    timeline = FrameCache(cache).timeline("clip")
-    timeline.extract(clip)
-    frames_folder = cache / "cache" / "timelines" / "clip" / "frames"
-    results = interleave(reading.contenders(timeline, frames_folder), rounds=rounds)
-    show("Local cache → numpy, 1280x720", results, reading.LIMIT, reading.OURS)
+def chosen(names: Sequence[str] | None) -> list[Task]:
+    if names is None:
+        return list(TASKS)
+    unknown = [name for name in names if not any(task.name.startswith(name) for task in TASKS)]
+    if unknown:
+        known = ", ".join(task.name for task in TASKS)
+        sys.exit(f"error: there is no task {unknown[0]}; there are {known}")
+    return [task for task in TASKS if any(task.name.startswith(name) for name in names)]
 
 
-def memory(clip: Path, folder: Path, frames: int) -> None:
-    """Read a long timeline of 720p frames in a process of its own."""
-    cache = FrameCache(folder / "long")
-    source = FrameCache(folder / "read").timeline("clip").frame(0)
-    small = source.image
-    cache.timeline("long").write(
-        (Frame(number, 0, number / 25, small, "0" * 16) for number in range(frames)), quality=50
-    )
-    count, peak = footprint.peak_mb_of_reading(folder / "long")
-    console.print(f"\nMemory: frames() over {count} frames of {clip.stem} peaks at {peak:.0f} MB")
-
-
-def imports(rounds: int) -> None:
-    ours = footprint.import_seconds("framecache", rounds=rounds)
-    numpy = footprint.import_seconds("numpy", rounds=rounds)
-    console.print(f"Import: framecache {ours:.3f} s, of which numpy alone {numpy:.3f} s")
-
-
-def show(title: str, results: Mapping[str, Result], limit: str, ours: str) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("")
-    for name in ("frames/s", "CPU ms/frame", "of the limit", "framecache is"):
-        table.add_column(name, justify="right")
-    for name, result in results.items():
-        table.add_row(
-            name,
-            f"{result.frames_per_second:.0f}",
-            f"{result.cpu_ms_per_frame:.2f}",
-            f"{result.speed_of(results[limit]):.2f}",
-            "" if name == ours else f"{results[ours].speed_of(result):.2f}×",
+def measure(arguments: argparse.Namespace, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Run the tasks; what they gave, and where and when."""
+    began = datetime.now(UTC)
+    if arguments.tiny:
+        size, rounds = preparing.tiny(), 1
+    else:
+        size, rounds = preparing.full(arguments.clips, arguments.frames), arguments.rounds
+    with (
+        server.running() as s3_server,
+        tempfile.TemporaryDirectory(prefix="framecache-bench-") as folder,
+    ):
+        inputs = preparing.prepare(s3_server, size, Path(folder))
+        stage = Stage(
+            server=s3_server,
+            client=s3.client(s3_server.endpoint),
+            rounds=rounds,
+            install=not arguments.tiny,
+            tune=not arguments.tiny,
+            tell=lambda text: print(text, file=sys.stderr, flush=True),
         )
-    console.print()
-    console.print(table)
+        jpeg_bytes = statistics.mean(len(jpeg) for jpeg in inputs.read_jpegs())
+        results = [perform(stage, task, inputs) for task in tasks]
+    return {
+        "began": began.isoformat(timespec="seconds"),
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "framecache": __version__,
+        "machine": machine(),
+        "rounds": rounds,
+        "frames": size.frames,
+        "mean_jpeg_bytes": round(jpeg_bytes),
+        "environments": {name: list(pins) for name, pins in ENVIRONMENTS.items()},
+        "tasks": results,
+    }
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="framecache-bench-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+def perform(stage: Stage, task: Task, inputs: Inputs) -> dict[str, Any]:
+    """Run one task, behind a proxy where it has a network."""
+    folder = Path(inputs.folder, task.name)
+    folder.mkdir()
+    with ExitStack() as stack:
+        proxy = None
+        here = replace(inputs, folder=str(folder))
+        if task.network != DIRECT:
+            proxy = stack.enter_context(launch.running(stage.server.address, task.network))
+            here = replace(here, endpoint=proxy.endpoint)
+        return task_result(task, run(stage, task, here, proxy))
+
+
+def on_a_fast_network(task: Task) -> Task:
+    """The task with turnarounds that nobody waits long for."""
+    if task.network == DIRECT:
+        return task
+    return replace(task, network=replace(task.network, median_ms=1.0))
+
+
+def without_peers(task: Task) -> Task:
+    """The task with the limit and ourselves only."""
+    kept = [one for one in task.contestants if one.kind in {"limit", "ours"}]
+    return replace(task, contestants=kept)
+
+
+def machine() -> str:
+    """What it ran on, in a line."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    processor = model[1] if model else platform.machine()
+    return (
+        f"{cores()} cores ({processor}), {memory:.0f} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

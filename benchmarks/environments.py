@@ -1,0 +1,81 @@
+"""Environments of the peers: what is pinned here, installed by pip, each in a folder of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+FOLDER: Final = ROOT / ".cache" / "bench"
+MAIN: Final = "main"
+"""The environment that this program itself runs in."""
+INSTALL_SECONDS: Final = 1500
+
+COMMON: Final = ("numpy==2.4.6", "simplejpeg==1.9.0")
+TORCH: Final = (*COMMON, "torch==2.13.0")
+
+ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "aioboto3": (*COMMON, "aioboto3==15.5.0"),
+    "decord": ("numpy==2.4.6", "decord==0.6.0"),
+    "lance": (*COMMON, "pylance==14.0.2"),
+    "s3fs": (*COMMON, "s3fs==2026.9.0"),
+    "s3torchconnector": (*TORCH, "s3torchconnector==1.5.0"),
+    "torchcodec": (*TORCH, "torchcodec==0.13.0"),
+    "webdataset": (*TORCH, "webdataset==1.0.2"),
+}
+"""By name. One that fails is missed by its own contestants only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a contestant's Python is, or why there is none."""
+
+    name: str
+    python: str
+    failure: str = ""
+
+
+def find(name: str, *, install: bool) -> Environment:
+    """The environment of a name; made when it is not there and may be installed."""
+    if name == MAIN:
+        return Environment(name, sys.executable)
+    folder = FOLDER / "environments" / name
+    python = str(folder / "bin" / "python")
+    if _is_made(folder, name):
+        return Environment(name, python)
+    if not install:
+        return Environment(name, python, "its environment was not installed in this run")
+    failure = _make(folder, name)
+    return Environment(name, python, failure)
+
+
+def _make(folder: Path, name: str) -> str:
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-q"]
+    commands = [
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
+        [*pip, "install", "--no-input", *ENVIRONMENTS[name]],
+    ]
+    for command in commands:
+        try:
+            subprocess.run(
+                command, check=True, capture_output=True, text=True, timeout=INSTALL_SECONDS
+            )
+        except subprocess.CalledProcessError as error:
+            lines = (error.stderr or error.stdout).strip().splitlines()
+            return f"could not be installed: {lines[-1] if lines else error}"
+        except subprocess.TimeoutExpired:
+            return f"could not be installed within {INSTALL_SECONDS} s"
+    _stamp(folder).write_text(json.dumps(ENVIRONMENTS[name]))
+    return ""
+
+
+def _is_made(folder: Path, name: str) -> bool:
+    stamp = _stamp(folder)
+    return stamp.exists() and stamp.read_text() == json.dumps(ENVIRONMENTS[name])
+
+
+def _stamp(folder: Path) -> Path:
+    return folder / "installed.json"

@@ -1,0 +1,69 @@
+"""What the machine allows: the codecs alone, on all cores, with nothing fetched or stored."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import simplejpeg
+
+from benchmarks.contract import Inputs, Job, Pass
+from benchmarks.jobs import s3
+from benchmarks.jobs.random_frames import SINGLE, chosen
+from benchmarks.jobs.threads import cores, ordered
+from benchmarks.jobs.video import encode_each
+
+EXPIRES_SECONDS = 24 * 3600
+
+
+def decode_from_ram(inputs: Inputs, *, which: str = "all") -> Job:
+    """simplejpeg on all cores, a few frames ahead, in order, a fresh array for each."""
+    jpegs = inputs.read_jpegs()
+    sequences: Sequence[int] = inputs.sequences if which == "all" else chosen(inputs, which)
+    pool = ThreadPoolExecutor(cores())
+
+    def work(this: Pass) -> None:
+        wanted = [jpegs[sequence] for sequence in sequences]
+        images = ordered(simplejpeg.decode_jpeg, wanted, pool, ahead=4 * cores())
+        for sequence, image in zip(sequences, images, strict=True):
+            this.take(sequence, image)
+
+    return Job(work)
+
+
+def decode_and_encode(inputs: Inputs) -> Job:
+    """PyAV and simplejpeg on all cores: planes as they are, no colour, no hash."""
+
+    def work(this: Pass) -> None:
+        encode_each(inputs.clip, lambda number, _: this.take(number, None), threads=cores())
+
+    return Job(work)
+
+
+def first_byte_and_decode(inputs: Inputs) -> Job:
+    """One GET after the other, as bare as they come, and a decode as soon as its answer begins.
+
+    What is decoded lies in memory already, so the transfer of the body takes no part.
+    """
+    jpegs = inputs.read_jpegs()
+    sequences = chosen(inputs, SINGLE)
+    client = s3.client(inputs.endpoint)
+    paths = {
+        sequence: client.generate_presigned_url(
+            "get_object",
+            Params={"Bucket": inputs.bucket, "Key": inputs.key(sequence)},
+            ExpiresIn=EXPIRES_SECONDS,
+        ).removeprefix(inputs.endpoint)
+        for sequence in sequences
+    }
+    connection = HTTPConnection(urlsplit(inputs.endpoint).netloc)
+
+    def work(this: Pass) -> None:
+        for sequence in sequences:
+            connection.request("GET", paths[sequence])
+            answer = connection.getresponse()
+            assert answer.status == 200
+            this.take(sequence, simplejpeg.decode_jpeg(jpegs[sequence]))
+            answer.read()
+
+    return Job(work)

@@ -1,0 +1,99 @@
+"""framecache, as its users call it."""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contract import Inputs, Job, Pass
+from benchmarks.jobs.random_frames import SINGLE, chosen
+from benchmarks.jobs.video import QUALITY
+from framecache import FrameCache, Timeline
+
+LAYOUTS: dict[str, dict[str, Any]] = {"objects": {}, "packs": {"layout": "packs"}}
+"""The argument that asks for a layout; objects are what one gets without."""
+TIER_BYTES = 2 * 2**30
+
+
+def read(inputs: Inputs, *, layout: str) -> Job:
+    """``frames()`` over a whole timeline that was opened before."""
+    timeline = FrameCache(f"s3://{inputs.bucket}").timeline(layout)
+
+    def work(this: Pass) -> None:
+        for frame in timeline.frames():
+            this.take(frame.sequence, frame.image)
+
+    return Job(work)
+
+
+def write(inputs: Inputs, *, layout: str) -> Job:
+    """``extract()`` into the bucket, committed and compacted."""
+
+    def cache(this: Pass) -> Timeline:
+        return FrameCache(f"s3://{inputs.bucket}/out/{this.name}").timeline("clip")
+
+    def work(this: Pass) -> None:
+        report = cache(this).extract(inputs.clip, quality=QUALITY, **LAYOUTS[layout])
+        for sequence in range(report.frames_extracted):
+            this.take(sequence, None)
+
+    return Job(work, lambda this: show(cache(this), this))
+
+
+def write_locally(inputs: Inputs, *, fps: int | None = None) -> Job:
+    """``extract()`` into a local folder."""
+
+    def cache(this: Pass) -> Timeline:
+        return FrameCache(Path(inputs.folder, this.name)).timeline("clip")
+
+    def work(this: Pass) -> None:
+        report = cache(this).extract(inputs.clip, quality=QUALITY, fps=fps)
+        for sequence in range(report.frames_extracted):
+            this.take(sequence, None)
+
+    return Job(work, lambda this: show(cache(this), this))
+
+
+def read_locally(inputs: Inputs) -> Job:
+    """``frames()`` of a local folder."""
+    timeline = FrameCache(inputs.path("local")).timeline("clip")
+    timeline.extract(inputs.clip, quality=QUALITY)
+
+    def work(this: Pass) -> None:
+        for frame in timeline.frames():
+            this.take(frame.sequence, frame.image)
+
+    return Job(work)
+
+
+def batch_from_tier(inputs: Inputs, *, which: str, layout: str) -> Job:
+    """``batch()`` of frames that the local tier holds already."""
+    tier: dict[str, Any] = {
+        "local_cache": inputs.path("tier"),
+        "local_cache_bytes": TIER_BYTES,
+    }
+    timeline = FrameCache(f"s3://{inputs.bucket}", **tier).timeline(layout)
+    for _ in timeline.frames():
+        pass
+    sequences = chosen(inputs, which)
+
+    def work(this: Pass) -> None:
+        for sequence, image in zip(sequences, timeline.batch(sequences), strict=True):
+            this.take(sequence, image)
+
+    return Job(work)
+
+
+def single_frames(inputs: Inputs, *, layout: str) -> Job:
+    """``frame()`` by ``frame()`` of a timeline that was opened before."""
+    timeline = FrameCache(f"s3://{inputs.bucket}").timeline(layout)
+    sequences = chosen(inputs, SINGLE)
+
+    def work(this: Pass) -> None:
+        for sequence in sequences:
+            this.take(sequence, timeline.frame(sequence).image)
+
+    return Job(work)
+
+
+def show(timeline: Timeline, this: Pass) -> None:
+    for frame in timeline.frames():
+        this.take(frame.sequence, frame.image)

@@ -1,0 +1,116 @@
+"""From what was measured to figures: medians, ratios within a round, aims met or not."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.model import Aim, Entry, Measured, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An aim, and what became of it."""
+
+    text: str
+    aim: str
+    figure: float | None
+    """None: not measured."""
+    is_met: bool
+    against: str = ""
+    """The contestant that was the best of those compared with."""
+
+
+def task_result(task: Task, entries: Sequence[Entry]) -> dict[str, Any]:
+    """A task as it goes into the results file."""
+    ours = next(entry for entry in entries if entry.contestant.kind == "ours")
+    return {
+        "name": task.name,
+        "title": task.title,
+        "network": asdict(task.network),
+        "columns": dict(task.columns),
+        "contestants": [_contestant(entry, ours) for entry in entries],
+        "aims": [asdict(verdict(aim, entries)) for aim in task.aims],
+    }
+
+
+def _contestant(entry: Entry, ours: Entry) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "name": entry.contestant.name,
+        "kind": entry.contestant.kind,
+        "settings": dict(entry.settings),
+        "trials": [{"settings": dict(one), "seconds": seconds} for one, seconds in entry.trials],
+        "failure": entry.failure,
+        "rounds": [asdict(one) for one in entry.rounds],
+    }
+    if entry.rounds and not entry.failure:
+        seconds = sorted(one.seconds for one in entry.rounds)
+        result |= {
+            "frames_per_second": statistics.median(
+                one.frames / one.seconds for one in entry.rounds
+            ),
+            "seconds": statistics.median(seconds),
+            "least_seconds": seconds[0],
+            "most_seconds": seconds[-1],
+            "figures": _figures(entry),
+        }
+        if ours.rounds and not ours.failure:
+            result["ours_is"] = ratio(ours, entry, "seconds")
+    return result
+
+
+def verdict(aim: Aim, entries: Sequence[Entry]) -> Verdict:
+    """Whether an aim is met."""
+    ours = next(entry for entry in entries if entry.contestant.kind == "ours")
+    words = f"≥ {aim.at_least:.3g}" if aim.at_least is not None else f"≤ {aim.at_most:.3g}"
+    if not ours.rounds or ours.failure:
+        return Verdict(aim.text, words, None, is_met=False)
+    if not aim.against:
+        figure = value(ours, aim.measure)
+        return Verdict(aim.text, words, figure, is_met=_fits(aim, figure))
+    others = [
+        (ratio(ours, entry, aim.measure), entry.contestant.name)
+        for entry in entries
+        if entry.contestant.name in aim.against and entry.rounds and not entry.failure
+    ]
+    if not others:
+        return Verdict(aim.text, words, None, is_met=False)
+    figure, best = min(others)
+    return Verdict(aim.text, words, figure, is_met=_fits(aim, figure), against=best)
+
+
+def _fits(aim: Aim, figure: float) -> bool:
+    return (aim.at_least is None or figure >= aim.at_least) and (
+        aim.at_most is None or figure <= aim.at_most
+    )
+
+
+def ratio(ours: Entry, other: Entry, measure: str) -> float:
+    """How many times as long the other takes, or as much: the median over the rounds."""
+    return statistics.median(
+        _of(theirs, measure) / _of(mine, measure)
+        for mine, theirs in zip(ours.rounds, other.rounds, strict=True)
+    )
+
+
+def value(entry: Entry, measure: str) -> float:
+    return statistics.median(_of(one, measure) for one in entry.rounds)
+
+
+def _of(measured: Measured, measure: str) -> float:
+    return measured.seconds if measure == "seconds" else measured.figures[measure]
+
+
+def _figures(entry: Entry) -> Mapping[str, float]:
+    """Medians: CPU a frame, of the contestant and of what served it; and its own figures."""
+    figures = {name: value(entry, name) for name in entry.rounds[0].figures}
+    frames = entry.rounds[0].frames
+    if frames:
+        for name, field in (
+            ("cpu_ms", "cpu_seconds"),
+            ("server_cpu_ms", "server_cpu_seconds"),
+            ("proxy_cpu_ms", "proxy_cpu_seconds"),
+        ):
+            median = statistics.median(getattr(one, field) for one in entry.rounds)
+            figures[name] = 1000 * median / frames
+    return figures
