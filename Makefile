@@ -13,6 +13,7 @@ PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13 python3,
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 UV ?= .venv/bin/uv
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 CLIPS := .cache/clips
 
 .PHONY: help
@@ -56,8 +57,9 @@ hooks: .venv/dev ## Have git run the quick checks before each commit
 	@.venv/bin/pre-commit install
 
 .PHONY: bench
-bench: .venv/dev clips ## Measure speed and memory, as ratios within one run
-	@.venv/bin/python -m benchmarks $(CLIPS)
+bench: .venv/dev clips ## Measure beside limits and peers, against S3 (BENCH_ARGS="--tasks local")
+	@scripts/install-test-tools.sh
+	@.venv/bin/python -m benchmarks --clips $(CLIPS) $(BENCH_ARGS)
 
 .PHONY: lock
 lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newer releases)

@@ -48,7 +48,7 @@ def main() -> int:
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / f"{results['began'].replace(':', '')}.json"
     path.write_text(json.dumps(results, indent=1))
-    print(report.as_text(results))
+    print(report.markdown(results))
     print(f"\nwritten: {path}")
     return 0
 

@@ -1,24 +1,135 @@
-"""Showing results: as text, and as tables and plots in docs/performance.md."""
+"""Results as Markdown, on the terminal and in docs/performance.md."""
 
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from benchmarks import plots
+from benchmarks.environments import ROOT
+
+PAGE: Final = ROOT / "docs" / "performance.md"
+PLOTS: Final = ROOT / "docs" / "performance"
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+FEWEST_BARS: Final = 3
+
+Json = Mapping[str, Any]
 
 
-def as_text(results: dict[str, Any]) -> str:
-    lines = []
+def render(path: Path, page: Path = PAGE, folder: Path = PLOTS) -> None:
+    """Put the figures of a results file, with plots, between the marks of the page."""
+    results = json.loads(path.read_text())
+    folder.mkdir(exist_ok=True)
     for task in results["tasks"]:
-        lines += ["", f"## {task['title']} ({task['name']})"]
-        for one in task["contestants"]:
-            if one["failure"]:
-                lines.append(f"  {one['name']}: {one['failure']}")
-            else:
-                lines.append(
-                    f"  {one['name']}: {one['frames_per_second']:.0f}/s {one['seconds']:.3f} s x{one.get('ours_is', 0):.2f} {one['settings']} { {k: round(v, 2) for k, v in one['figures'].items()} } {[(t['settings'], round(t['seconds'], 2)) for t in one['trials']]}"
-                )
-        for aim in task["aims"]:
-            lines.append(f"  {aim}")
-    return "\n".join(lines)
+        if has_plot(task):
+            (folder / f"{task['name']}.svg").write_text(plots.bars(task))
+    before, _, rest = page.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{markdown(results, plots_in=folder.name)}\n{END}{after}")
 
 
-def render(path: Path) -> None:
-    pass
+def markdown(results: Json, *, plots_in: str = "") -> str:
+    """Where and when, all aims, then a table for each task."""
+    parts = [run(results), aims(results["tasks"])]
+    for task in results["tasks"]:
+        parts.append(f"### {task['title']}")
+        parts.append(figures(task))
+        parts += notes(task)
+        if plots_in and has_plot(task):
+            parts.append(f"![{task['title']}: frames a second]({plots_in}/{task['name']}.svg)")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def run(results: Json) -> str:
+    began, ended = (results[name].replace("T", " ")[:16] for name in ("began", "ended"))
+    return (
+        f"Measured from {began} to {ended} UTC on {results['machine']}; framecache "
+        f"{results['framecache']}; `{results['command']}`: {results['rounds']} rounds of "
+        f"{results['frames']} frames, {results['mean_jpeg_bytes'] / 1000:.0f} kB each as a JPEG."
+    )
+
+
+def aims(tasks: Sequence[Json]) -> str:
+    """Every aim, and whether it is met."""
+    rows = [
+        (task["title"], f"{aim['aim']} {aim['text']}", shown(aim["figure"]), met(aim))
+        for task in tasks
+        for aim in task["aims"]
+    ]
+    return f"### Aims\n\n{table(('task', 'aim', 'figure', 'met'), rows)}" if rows else ""
+
+
+def met(aim: Json) -> str:
+    if aim["figure"] is None:
+        return "not measured"
+    return "yes" if aim["is_met"] else "**no**"
+
+
+def figures(task: Json) -> str:
+    """What each contestant reached."""
+    measured = [one for one in task["contestants"] if "figures" in one]
+    if not measured:
+        return ""
+    has_frames = any(one["frames_per_second"] for one in measured)
+    heads = ["", *(["frames/s", "least to most", "of the limit"] if has_frames else [])]
+    heads += list(task["columns"].values())
+    heads += ["server's CPU ms", "framecache is"] if has_frames else []
+    rows = []
+    for one in measured:
+        row = [f"**{one['name']}**" if one["kind"] == "ours" else one["name"]]
+        if has_frames:
+            rates = [each["frames"] / each["seconds"] for each in one["rounds"]]
+            row += [shown(one["frames_per_second"]), f"{shown(min(rates))} to {shown(max(rates))}"]
+            row.append(shown(one.get("of_the_limit")))
+        row += [shown(one["figures"].get(name)) for name in task["columns"]]
+        if has_frames:
+            row.append(shown(one["figures"].get("server_cpu_ms")))
+            row.append("" if one["kind"] == "ours" else f"{shown(one.get('ours_is'))}×")
+        rows.append(row)
+    return table(heads, rows)
+
+
+def notes(task: Json) -> Iterator[str]:
+    """Who took no part and why, and which settings the others were given."""
+    missing = [one for one in task["contestants"] if one["failure"]]
+    if missing:
+        yield "\n".join(f"- {one['name']}: {one['failure']}" for one in missing)
+    tuned = [one for one in task["contestants"] if one["trials"] and not one["failure"]]
+    if tuned:
+        yield "Settings: " + "; ".join(f"{one['name']} {settings(one)}" for one in tuned) + "."
+
+
+def settings(contestant: Json) -> str:
+    """The settings that were the fastest, of those that were tried."""
+    varying = {
+        name
+        for trial in contestant["trials"]
+        for name, value in trial["settings"].items()
+        if any(other["settings"].get(name) != value for other in contestant["trials"])
+    }
+    words = " and ".join(
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in contestant["settings"].items()
+        if name in varying
+    )
+    return f"{words} (the fastest of {len(contestant['trials'])})"
+
+
+def has_plot(task: Json) -> bool:
+    bars = [one for one in task["contestants"] if one.get("frames_per_second")]
+    return len(bars) >= FEWEST_BARS
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *(["---:"] * (len(heads) - 1))], *rows]
+    return "\n".join(re.sub(" +", " ", f"| {' | '.join(cells)} |") for cells in lines)
+
+
+def shown(value: float | None) -> str:
+    """Three digits that count, and no exponent."""
+    if value is None:
+        return ""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

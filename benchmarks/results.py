@@ -24,17 +24,18 @@ class Verdict:
 def task_result(task: Task, entries: Sequence[Entry]) -> dict[str, Any]:
     """A task as it goes into the results file."""
     ours = next(entry for entry in entries if entry.contestant.kind == "ours")
+    limit = next((entry for entry in entries if entry.contestant.kind == "limit"), None)
     return {
         "name": task.name,
         "title": task.title,
         "network": asdict(task.network),
         "columns": dict(task.columns),
-        "contestants": [_contestant(entry, ours) for entry in entries],
+        "contestants": [_contestant(entry, ours, limit) for entry in entries],
         "aims": [asdict(verdict(aim, entries)) for aim in task.aims],
     }
 
 
-def _contestant(entry: Entry, ours: Entry) -> dict[str, Any]:
+def _contestant(entry: Entry, ours: Entry, limit: Entry | None) -> dict[str, Any]:
     result: dict[str, Any] = {
         "name": entry.contestant.name,
         "kind": entry.contestant.kind,
@@ -44,18 +45,17 @@ def _contestant(entry: Entry, ours: Entry) -> dict[str, Any]:
         "rounds": [asdict(one) for one in entry.rounds],
     }
     if entry.rounds and not entry.failure:
-        seconds = sorted(one.seconds for one in entry.rounds)
         result |= {
             "frames_per_second": statistics.median(
                 one.frames / one.seconds for one in entry.rounds
             ),
-            "seconds": statistics.median(seconds),
-            "least_seconds": seconds[0],
-            "most_seconds": seconds[-1],
+            "seconds": statistics.median(one.seconds for one in entry.rounds),
             "figures": _figures(entry),
         }
         if ours.rounds and not ours.failure:
             result["ours_is"] = ratio(ours, entry, "seconds")
+        if limit is not None and limit.rounds and not limit.failure:
+            result["of_the_limit"] = ratio(entry, limit, "seconds")
     return result
 
 

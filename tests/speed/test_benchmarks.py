@@ -1,0 +1,80 @@
+"""The benchmark runs: every task that needs no peer's environment, with a few small frames."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.contract import signature
+from outside import picture
+
+ROOT = Path(__file__).parents[2]
+TASKS = ("read-objects", "write-objects", "local", "fps", "one-frame-objects", "index", "import")
+NOT_INSTALLED = "its environment was not installed in this run"
+
+
+@pytest.fixture(scope="module")
+def results_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("radosgw") is None:
+        message = "radosgw is not installed; scripts/ceph-rgw.sh names the packages it needs"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    folder = tmp_path_factory.mktemp("results")
+    command = [sys.executable, "-m", "benchmarks", "--tiny", "--output", str(folder)]
+    subprocess.run([*command, "--tasks", *TASKS], check=True, cwd=ROOT, capture_output=True)
+    (file,) = folder.iterdir()
+    return file
+
+
+@pytest.fixture
+def tasks(results_file: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(results_file.read_text())["tasks"]
+    return found
+
+
+@pytest.mark.ceph
+def test_every_contestant_delivers_the_same_frames(tasks: list[dict[str, Any]]) -> None:
+    failures = [one["failure"] for task in tasks for one in task["contestants"] if one["failure"]]
+    assert set(failures) <= {NOT_INSTALLED}
+    assert all(
+        len(one["rounds"]) == 1
+        for task in tasks
+        for one in task["contestants"]
+        if not one["failure"]
+    )
+
+
+@pytest.mark.ceph
+def test_every_aim_that_needs_no_peer_gets_a_figure(tasks: list[dict[str, Any]]) -> None:
+    unknown = [aim for task in tasks for aim in task["aims"] if aim["figure"] is None]
+    assert unknown == []
+
+
+@pytest.mark.ceph
+def test_the_page_shows_what_was_measured_between_its_marks(
+    results_file: Path, tmp_path: Path
+) -> None:
+    page, plots = tmp_path / "page.md", tmp_path / "plots"
+    page.write_text(f"before\n{report.BEGIN}figures of before\n{report.END}after\n")
+    report.render(results_file, page, plots)
+    text = page.read_text()
+    assert text.startswith(f"before\n{report.BEGIN}")
+    assert text.endswith(f"{report.END}after\n")
+    assert "figures of before" not in text
+    for task in json.loads(results_file.read_text())["tasks"]:
+        assert task["title"] in text
+    for plot in plots.iterdir():
+        assert f"plots/{plot.name}" in text
+
+
+def test_a_picture_of_another_number_looks_different() -> None:
+    one, other = (signature(picture(number, width=64, height=48)) for number in (1, 2))
+    assert one != other
+    assert one == signature(picture(1, width=64, height=48))
