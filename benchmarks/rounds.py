@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from types_boto3_s3 import S3Client
@@ -105,7 +105,8 @@ def _prepared(contest: _Contest, preparation: Preparation) -> str:
     where = environments.find(preparation.environment, install=contest.stage.install)
     if where.failure:
         return where.failure
-    with started(preparation.job, contest.inputs, where) as worker:
+    inputs = replace(contest.inputs, endpoint=contest.inputs.server)  # in no need of a proxy
+    with started(preparation.job, inputs, where) as worker:
         try:
             worker.ask(open={})
             worker.ask(check="prepare")
