@@ -47,7 +47,8 @@ class Aim:
     at_most: float | None = None
     measure: str = "seconds"
     against: tuple[str, ...] = ()
-    """Contestants: the ratio is theirs to ours, of the best of them. None: our own figure."""
+    """Contestants, of whom the best counts: ``at_least`` bounds how many times ours theirs is,
+    ``at_most`` how many times theirs ours is. None: the figure is our own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,9 @@ class Task:
     """By how much mean colours of a field may differ from the first contestant's, of 255; None
     where contestants rightly choose different pictures."""
     columns: Mapping[str, str] = field(default_factory=lambda: {"cpu_ms": "CPU ms a frame"})
-    """Figures to show beside the time."""
+    """Figures to show, and their headings."""
+    shows_rates: bool = True
+    """Whether frames a second say something of this task."""
 
 
 @dataclass(frozen=True, slots=True)

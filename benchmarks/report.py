@@ -53,7 +53,7 @@ def run(results: Json) -> str:
 def aims(tasks: Sequence[Json]) -> str:
     """Every aim, and whether it is met."""
     rows = [
-        (task["title"], f"{aim['aim']} {aim['text']}", shown(aim["figure"]), met(aim))
+        (task["title"], aim["aim"], shown(aim["figure"]), met(aim))
         for task in tasks
         for aim in task["aims"]
     ]
@@ -71,19 +71,19 @@ def figures(task: Json) -> str:
     measured = [one for one in task["contestants"] if "figures" in one]
     if not measured:
         return ""
-    has_frames = any(one["frames_per_second"] for one in measured)
-    heads = ["", *(["frames/s", "least to most", "of the limit"] if has_frames else [])]
+    has_rates = task["shows_rates"]
+    heads = ["", *(["frames/s", "least to most", "of the limit"] if has_rates else [])]
     heads += list(task["columns"].values())
-    heads += ["server's CPU ms", "framecache is"] if has_frames else []
+    heads += ["server's CPU ms", "framecache is"] if has_rates else []
     rows = []
     for one in measured:
         row = [f"**{one['name']}**" if one["kind"] == "ours" else one["name"]]
-        if has_frames:
+        if has_rates:
             rates = [each["frames"] / each["seconds"] for each in one["rounds"]]
             row += [shown(one["frames_per_second"]), f"{shown(min(rates))} to {shown(max(rates))}"]
             row.append(shown(one.get("of_the_limit")))
         row += [shown(one["figures"].get(name)) for name in task["columns"]]
-        if has_frames:
+        if has_rates:
             row.append(shown(one["figures"].get("server_cpu_ms")))
             row.append("" if one["kind"] == "ours" else f"{shown(one.get('ours_is'))}×")
         rows.append(row)
@@ -117,8 +117,8 @@ def settings(contestant: Json) -> str:
 
 
 def has_plot(task: Json) -> bool:
-    bars = [one for one in task["contestants"] if one.get("frames_per_second")]
-    return len(bars) >= FEWEST_BARS
+    bars = [one for one in task["contestants"] if "figures" in one]
+    return task["shows_rates"] and len(bars) >= FEWEST_BARS
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

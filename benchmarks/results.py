@@ -12,7 +12,6 @@ from benchmarks.model import Aim, Entry, Measured, Task
 class Verdict:
     """An aim, and what became of it."""
 
-    text: str
     aim: str
     figure: float | None
     """None: not measured."""
@@ -30,6 +29,7 @@ def task_result(task: Task, entries: Sequence[Entry]) -> dict[str, Any]:
         "title": task.title,
         "network": asdict(task.network),
         "columns": dict(task.columns),
+        "shows_rates": task.shows_rates,
         "contestants": [_contestant(entry, ours, limit) for entry in entries],
         "aims": [asdict(verdict(aim, entries)) for aim in task.aims],
     }
@@ -49,7 +49,6 @@ def _contestant(entry: Entry, ours: Entry, limit: Entry | None) -> dict[str, Any
             "frames_per_second": statistics.median(
                 one.frames / one.seconds for one in entry.rounds
             ),
-            "seconds": statistics.median(one.seconds for one in entry.rounds),
             "figures": _figures(entry),
         }
         if ours.rounds and not ours.failure:
@@ -62,21 +61,33 @@ def _contestant(entry: Entry, ours: Entry, limit: Entry | None) -> dict[str, Any
 def verdict(aim: Aim, entries: Sequence[Entry]) -> Verdict:
     """Whether an aim is met."""
     ours = next(entry for entry in entries if entry.contestant.kind == "ours")
-    words = f"≥ {aim.at_least:.3g}" if aim.at_least is not None else f"≤ {aim.at_most:.3g}"
     if not ours.rounds or ours.failure:
-        return Verdict(aim.text, words, None, is_met=False)
+        return Verdict(_words(aim), None, is_met=False)
     if not aim.against:
         figure = value(ours, aim.measure)
-        return Verdict(aim.text, words, figure, is_met=_fits(aim, figure))
+        return Verdict(_words(aim), figure, is_met=_fits(aim, figure))
     others = [
         (ratio(ours, entry, aim.measure), entry.contestant.name)
         for entry in entries
         if entry.contestant.name in aim.against and entry.rounds and not entry.failure
     ]
     if not others:
-        return Verdict(aim.text, words, None, is_met=False)
+        return Verdict(_words(aim), None, is_met=False)
     figure, best = min(others)
-    return Verdict(aim.text, words, figure, is_met=_fits(aim, figure), against=best)
+    if aim.at_most is not None:
+        figure = 1 / figure
+    return Verdict(_words(aim), figure, is_met=_fits(aim, figure), against=best)
+
+
+def _words(aim: Aim) -> str:
+    """The bound and what it is of: ``≥ 4 × boto3``, ``≥ 0.90 of the limit``, ``≤ 50 µs``."""
+    if aim.at_most is not None:
+        number = f"≤ {aim.at_most:g}"
+    elif aim.at_least is not None and aim.at_least < 1:
+        number = f"≥ {aim.at_least:.2f}"
+    else:
+        number = f"≥ {aim.at_least:g} ×"
+    return f"{number} {aim.text}"
 
 
 def _fits(aim: Aim, figure: float) -> bool:
@@ -104,6 +115,8 @@ def _of(measured: Measured, measure: str) -> float:
 def _figures(entry: Entry) -> Mapping[str, float]:
     """Medians: CPU a frame, of the contestant and of what served it; and its own figures."""
     figures = {name: value(entry, name) for name in entry.rounds[0].figures}
+    figures["seconds"] = value(entry, "seconds")
+    figures["cpu_seconds"] = statistics.median(one.cpu_seconds for one in entry.rounds)
     frames = entry.rounds[0].frames
     if frames:
         for name, field in (

@@ -11,6 +11,7 @@ TASKS: Final = (
         (Contestant("framecache", "ours", "footprint:iterating"),),
         (Aim("MB at the peak", at_most=400.0, measure="peak_mb"),),
         tolerance=None,
+        shows_rates=False,
         columns={"peak_mb": "peak, MB"},
     ),
     Task(
@@ -24,6 +25,7 @@ TASKS: Final = (
         ),
         (Aim("s to import", at_most=0.4, measure="import_s"),),
         tolerance=None,
+        shows_rates=False,
         columns={"import_s": "import, s"},
     ),
 )

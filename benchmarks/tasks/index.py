@@ -21,6 +21,7 @@ TASKS: Final = (
             Aim("JSON, opened", at_least=5.0, measure="open_s", against=(JSON.name,)),
         ),
         tolerance=None,
+        shows_rates=False,
         columns={
             "open_s": "open, s",
             "by_sequence_us": "by sequence, µs",
