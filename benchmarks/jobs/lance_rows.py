@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import lance
+import numpy as np
 import pyarrow as pa
 import simplejpeg
 
@@ -45,7 +46,7 @@ def read(inputs: Inputs, *, rows: int) -> Job:
         batches = dataset.to_batches(columns=["sequence", "jpeg"], batch_size=rows)
         for batch in batches:
             for sequence, jpeg in zip(batch["sequence"], batch["jpeg"], strict=True):
-                yield sequence.as_py(), jpeg.as_buffer()
+                yield sequence.as_py(), np.frombuffer(jpeg.as_buffer(), np.uint8)
 
     def work(this: Pass) -> None:
         for sequence, image in ordered(decoded, jpegs(), pool, ahead=4 * cores()):
