@@ -85,7 +85,8 @@ def figures(task: Json) -> str:
         row += [shown(one["figures"].get(name)) for name in task["columns"]]
         if has_rates:
             row.append(shown(one["figures"].get("server_cpu_ms")))
-            row.append("" if one["kind"] == "ours" else f"{shown(one.get('ours_is'))}×")
+            is_compared = one["kind"] != "ours" and "ours_is" in one
+            row.append(f"{shown(one['ours_is'])}×" if is_compared else "")
         rows.append(row)
     return table(heads, rows)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -72,6 +73,8 @@ def test_the_page_shows_what_was_measured_between_its_marks(
         assert task["title"] in text
     for plot in plots.iterdir():
         assert f"plots/{plot.name}" in text
+        names = [text.text for text in ET.parse(plot).iter("{http://www.w3.org/2000/svg}text")]
+        assert "framecache" in names
 
 
 def test_a_picture_of_another_number_looks_different() -> None:
