@@ -39,29 +39,40 @@ class Turnarounds:
 
 
 class Line:
-    """The account of one connection: what it may send by when."""
+    """The account of one connection: what it may send by when, to a byte."""
 
     def __init__(self, megabytes_per_second: float) -> None:
         self._bytes_per_second = megabytes_per_second * 1e6 or math.inf
-        self._paid_until = -math.inf
+        self._since = -math.inf
+        self._sent_bytes = 0
+        """Since then: an integer, for no error may add up."""
 
     def begin(self, now: float) -> None:
         """An answer begins; what the line could have sent before is lost."""
-        self._paid_until = max(self._paid_until, now)
+        if self._allowed_bytes(now) > 0:
+            self._since, self._sent_bytes = now, 0
 
     def granted_bytes(self, now: float, left: int) -> int:
         """How much of the ``left`` bytes may go now; 0: not before :meth:`ready_at`."""
-        self._paid_until = max(self._paid_until, now - BURST_BYTES / self._bytes_per_second)
-        if math.isinf(self._bytes_per_second):
-            return min(left, BURST_BYTES)
+        allowed = self._allowed_bytes(now)
+        if allowed >= BURST_BYTES:
+            self._since = now - BURST_BYTES / self._bytes_per_second
+            self._sent_bytes = 0
+            allowed = BURST_BYTES
         # A wake-up at the very moment must not be refused for the last bit of a float.
-        allowed = int((now - self._paid_until) * self._bytes_per_second + 1e-3)
-        return min(left, allowed) if allowed >= min(left, QUANTUM_BYTES) else 0
+        whole = int(allowed + 1)
+        return min(left, whole) if whole >= min(left, QUANTUM_BYTES) else 0
 
     def ready_at(self, left: int) -> float:
         """When enough of the ``left`` bytes may go."""
-        return self._paid_until + min(left, QUANTUM_BYTES) / self._bytes_per_second
+        until = self._sent_bytes + min(left, QUANTUM_BYTES)
+        return self._since + until / self._bytes_per_second
 
     def sent(self, size_bytes: int) -> None:
         """These bytes are on their way."""
-        self._paid_until += size_bytes / self._bytes_per_second
+        self._sent_bytes += size_bytes
+
+    def _allowed_bytes(self, now: float) -> float:
+        if math.isinf(self._bytes_per_second):
+            return math.inf
+        return (now - self._since) * self._bytes_per_second - self._sent_bytes
