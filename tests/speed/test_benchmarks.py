@@ -16,7 +16,16 @@ from benchmarks.contract import signature
 from outside import picture
 
 ROOT = Path(__file__).parents[2]
-TASKS = ("read-objects", "write-objects", "local", "fps", "one-frame-objects", "index", "import")
+TASKS = (
+    "read-objects",
+    "write-objects",
+    "local",
+    "fps",
+    "one-frame-objects",
+    "index",
+    "memory",
+    "import",
+)
 NOT_INSTALLED = "its environment was not installed in this run"
 
 
