@@ -30,9 +30,9 @@ class Size:
 
 
 def full(clips: Path, frames: int) -> Size:
-    """Real footage of 1280 by 720, 25 a second, as often as it takes."""
+    """Real footage of 1280 by 720, as often as it takes."""
     source = ("-stream_loop", "-1", "-i", str(clips / "bigbuckbunny.mp4"))
-    return Size(frames, 1_000_000, 20_000, source, f"bunny-{frames}.mp4")
+    return Size(frames, 1_000_000, 20_000, source, f"bunny-30-{frames}.mp4")
 
 
 def tiny() -> Size:
@@ -42,13 +42,15 @@ def tiny() -> Size:
 
 
 def make_clip(size: Size) -> Path:
-    """H.264 with a keyframe every 30 frames; made once."""
+    """H.264 of 30 frames a second with a keyframe every 30 frames; made once."""
     clip = FOLDER / "clips" / size.name
     if clip.exists():
         return clip
     clip.parent.mkdir(parents=True, exist_ok=True)
     partial = clip.with_suffix(f".{os.getpid()}.mp4")
     command = ["ffmpeg", "-v", "error", *size.source, "-frames:v", str(size.frames), "-an"]
+    # As many a second as a GOP has, whatever the source says.
+    command += ["-vf", f"setpts=N/({GOP}*TB)", "-r", str(GOP)]
     command += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p"]
     command += ["-g", str(GOP), "-keyint_min", str(GOP), "-sc_threshold", "0", str(partial)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)

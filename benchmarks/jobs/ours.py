@@ -1,15 +1,13 @@
 """framecache, as its users call it."""
 
 from pathlib import Path
-from typing import Any
 
 from benchmarks.contract import Inputs, Job, Pass
 from benchmarks.jobs.random_frames import SINGLE, chosen
 from benchmarks.jobs.video import QUALITY
 from framecache import FrameCache, Timeline
+from framecache.model import Layout
 
-LAYOUTS: dict[str, dict[str, Any]] = {"objects": {}, "packs": {"layout": "packs"}}
-"""The argument that asks for a layout; objects are what one gets without."""
 TIER_BYTES = 2 * 2**30
 
 
@@ -24,14 +22,14 @@ def read(inputs: Inputs, *, layout: str) -> Job:
     return Job(work)
 
 
-def write(inputs: Inputs, *, layout: str) -> Job:
+def write(inputs: Inputs, *, layout: Layout) -> Job:
     """``extract()`` into the bucket, committed and compacted."""
 
     def cache(this: Pass) -> Timeline:
         return FrameCache(f"s3://{inputs.bucket}/out/{this.name}").timeline("clip")
 
     def work(this: Pass) -> None:
-        report = cache(this).extract(inputs.clip, quality=QUALITY, **LAYOUTS[layout])
+        report = cache(this).extract(inputs.clip, quality=QUALITY, layout=layout)
         for sequence in range(report.frames_extracted):
             this.take(sequence, None)
 
@@ -66,11 +64,10 @@ def read_locally(inputs: Inputs) -> Job:
 
 def batch_from_tier(inputs: Inputs, *, which: str, layout: str) -> Job:
     """``batch()`` of frames that the local tier holds already."""
-    tier: dict[str, Any] = {
-        "local_cache": inputs.path("tier"),
-        "local_cache_bytes": TIER_BYTES,
-    }
-    timeline = FrameCache(f"s3://{inputs.bucket}", **tier).timeline(layout)
+    cache = FrameCache(
+        f"s3://{inputs.bucket}", local_cache=inputs.path("tier"), local_cache_bytes=TIER_BYTES
+    )
+    timeline = cache.timeline(layout)
     for _ in timeline.frames():
         pass
     sequences = chosen(inputs, which)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from benchmarks.contract import Inputs, Job, Pass
 from benchmarks.jobs import s3
-from benchmarks.jobs.ours import LAYOUTS
 from benchmarks.jobs.shards import SHARDS, shard_keys
 from benchmarks.jobs.video import QUALITY
 from framecache import FrameCache
@@ -17,7 +16,7 @@ def packs(inputs: Inputs) -> Job:
 
     def work(_: Pass) -> None:
         timeline = FrameCache(f"s3://{inputs.bucket}").timeline("packs")
-        timeline.extract(inputs.clip, quality=QUALITY, **LAYOUTS["packs"])
+        timeline.extract(inputs.clip, quality=QUALITY, layout="packs")
 
     return Job(work)
 
