@@ -19,22 +19,27 @@ from framecache.errors import (
     StoreWarning,
     UndecodableFrame,
 )
+from framecache.footprint import ExtractPlan, Footprint, PlannedChunk
 from framecache.index import Index
 from framecache.info import TimelineInfo
-from framecache.model import Chunk, ExtractReport, Frame, Progress
+from framecache.model import Chunk, ExtractReport, Frame, Progress, Requests
 from framecache.overlays import Overlays
+from framecache.prices import S3_STANDARD, Prices
 from framecache.repack import RepackReport
 from framecache.timeline import Timeline
 from framecache.verify import Finding, VerifyReport
 
 __all__ = [
+    "S3_STANDARD",
     "BadChunk",
     "Chunk",
     "ChunkChanged",
     "Cleared",
     "CorruptFrame",
+    "ExtractPlan",
     "ExtractReport",
     "Finding",
+    "Footprint",
     "Frame",
     "FrameCache",
     "FrameCacheError",
@@ -44,8 +49,11 @@ __all__ = [
     "LocalCacheWarning",
     "NotCached",
     "Overlays",
+    "PlannedChunk",
+    "Prices",
     "Progress",
     "RepackReport",
+    "Requests",
     "SettingsConflict",
     "StoreDenied",
     "StoreFull",

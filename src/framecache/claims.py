@@ -27,6 +27,9 @@ from framecache.store import BlobInfo, Store
 STALE_AFTER_SECONDS = 20.0
 """How long a claim is believed after its last sign of life, if that is a claim of another."""
 
+FRAMES_BETWEEN_CHECKS: Final = 256
+"""After so many frames a run makes sure that what it works on is still there, and its own."""
+
 _SIGNS_OF_LIFE: Final = 4
 """That many are given in the time after which a claim is stale, so that some may be lost."""
 

@@ -101,6 +101,43 @@ class ExtractReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Requests:
+    """How many requests of a store something takes, as S3 counts them."""
+
+    puts: int = 0
+    """PUT and POST: each part of a multipart upload is one, and so are its begin and its end."""
+    lists: int = 0
+    gets: int = 0
+    heads: int = 0
+    deletes: int = 0
+
+    @property
+    def total(self) -> int:
+        """Of all kinds."""
+        return self.puts + self.lists + self.gets + self.heads + self.deletes
+
+    def __add__(self, other: "Requests") -> "Requests":
+        """Both."""
+        return Requests(
+            self.puts + other.puts,
+            self.lists + other.lists,
+            self.gets + other.gets,
+            self.heads + other.heads,
+            self.deletes + other.deletes,
+        )
+
+    def __mul__(self, times: int) -> "Requests":
+        """So many times."""
+        return Requests(
+            self.puts * times,
+            self.lists * times,
+            self.gets * times,
+            self.heads * times,
+            self.deletes * times,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class JpegSettings:
     """How frames are encoded. Chroma is always stored at 4:2:0."""
 

@@ -9,6 +9,9 @@ import tarfile
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
+
 _BLOCK_BYTES: Final = tarfile.BLOCKSIZE
 
 HEADER_BYTES: Final = _BLOCK_BYTES
@@ -25,6 +28,14 @@ def frame_members(sequence: int, jpeg: bytes, about: Mapping[str, Any]) -> bytes
     """
     described = json.dumps(about, separators=(",", ":")).encode()
     return _member(f"{sequence}.jpg", jpeg) + _member(f"{sequence}.json", described)
+
+
+def frame_bytes(jpeg_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How long the members of frames are whose JPEGs have so many bytes.
+
+    What is told of a frame fits in one block.
+    """
+    return 3 * _BLOCK_BYTES + jpeg_bytes + -jpeg_bytes % _BLOCK_BYTES
 
 
 def _member(name: str, data: bytes) -> bytes:

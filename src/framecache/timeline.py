@@ -14,6 +14,7 @@ from framecache import ingest, keys, overlays, sampling, sweep
 from framecache import repack as repacking
 from framecache import verify as verification
 from framecache.errors import Cleared, InvalidValue, NotCached, UndecodableFrame
+from framecache.footprint import ExtractPlan, Footprint, extract_plan, timeline_footprint
 from framecache.index import FrameRow, Index, Snapshot, find, is_current
 from framecache.info import TimelineInfo, extent, timeline_info
 from framecache.manifest import Settings
@@ -113,9 +114,7 @@ class Timeline:
             Cleared: another program cleared the timeline meanwhile.
         """
         by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
-        wanted = _as_chunks(chunks)
-        if not wanted:
-            raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
+        wanted = self._some_chunks(chunks)
         self._known = None
         return ingest.extract(
             self._store,
@@ -125,6 +124,45 @@ class Timeline:
             workers=_as_workers(workers),
             progress=progress,
         )
+
+    def plan_extract(
+        self,
+        chunks: ChunkLike | Iterable[ChunkLike],
+        *,
+        fps: Rate | None = None,
+        every: int | None = None,
+        keyframes: bool = False,
+        quality: int = 85,
+        layout: Layout | None = None,
+        workers: int | None = None,
+    ) -> ExtractPlan:
+        """What :meth:`extract` would do now; makes no request that changes anything.
+
+        The chunks are scanned, and a few keyframes of each are encoded to tell how large its
+        JPEGs would be. Arguments and errors are those of :meth:`extract`.
+        """
+        by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
+        foreseen = ingest.foresee_extraction(
+            self._store,
+            self.timeline_id,
+            self._some_chunks(chunks),
+            choose=partial(_settings, by, JpegSettings(quality), as_layout(layout)),
+            workers=_as_workers(workers),
+        )
+        return extract_plan(self._store.url, foreseen)
+
+    def plan_append(
+        self, chunks: ChunkLike | Iterable[ChunkLike], *, workers: int | None = None
+    ) -> ExtractPlan:
+        """What :meth:`append` would do now: see :meth:`plan_extract`."""
+        foreseen = ingest.foresee_append(
+            self._store,
+            self.timeline_id,
+            self._some_chunks(chunks),
+            settings=Settings(),
+            workers=_as_workers(workers),
+        )
+        return extract_plan(self._store.url, foreseen)
 
     def append(
         self,
@@ -140,9 +178,7 @@ class Timeline:
 
         Raises what :meth:`extract` raises.
         """
-        wanted = _as_chunks(chunks)
-        if not wanted:
-            raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
+        wanted = self._some_chunks(chunks)
         self._known = None
         return ingest.append(
             self._store,
@@ -330,6 +366,29 @@ class Timeline:
         """What is known of the timeline without reading a frame."""
         return timeline_info(self.timeline_id, self._store.url, self._look_up())
 
+    def footprint(self, layout: Layout | None = None) -> Footprint:
+        """What the cached frames take: bytes, and requests to fill and to read the timeline.
+
+        Args:
+            layout: None: the one it has. Another: what :meth:`repack` would make of it.
+
+        Raises:
+            NotCached: no frame is cached; or another layout is asked for, and nothing is described.
+        """
+        chosen = as_layout(layout)
+        snapshot = self._source().snapshot
+        if not snapshot.exists:
+            raise NotCached(
+                f"timeline {self.timeline_id} in {self._store.url} takes no room: "
+                f"{extent(snapshot)}"
+            )
+        if chosen == "packs" and snapshot.description is None:
+            raise NotCached(
+                f"timeline {self.timeline_id} in {self._store.url} is not described, so its "
+                f"layout cannot be changed: extract it first"
+            )
+        return timeline_footprint(snapshot, chosen)
+
     def frame(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
         """The frame of a sequence; one request once the index is known.
 
@@ -437,6 +496,12 @@ class Timeline:
     def jobs(self) -> dict[str, dict[str, int]]:
         """How many overlays each stage of each job has: ``{job_id: {stage: count}}``."""
         return overlays.count_jobs(self._store, self.timeline_id)
+
+    def _some_chunks(self, chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
+        wanted = _as_chunks(chunks)
+        if not wanted:
+            raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
+        return wanted
 
     def _look_up(self) -> Snapshot:
         return self._source_looked_up().snapshot

@@ -36,13 +36,16 @@ def parameters(function: object) -> str:
 
 def test_the_package_exports_these_names() -> None:
     assert set(framecache.__all__) == {
+        "S3_STANDARD",
         "BadChunk",
         "Chunk",
         "ChunkChanged",
         "Cleared",
         "CorruptFrame",
+        "ExtractPlan",
         "ExtractReport",
         "Finding",
+        "Footprint",
         "Frame",
         "FrameCache",
         "FrameCacheError",
@@ -52,8 +55,11 @@ def test_the_package_exports_these_names() -> None:
         "LocalCacheWarning",
         "NotCached",
         "Overlays",
+        "PlannedChunk",
+        "Prices",
         "Progress",
         "RepackReport",
+        "Requests",
         "SettingsConflict",
         "StoreDenied",
         "StoreFull",
@@ -81,6 +87,7 @@ def test_a_timeline_has_these_members() -> None:
         "delete",
         "exists",
         "extract",
+        "footprint",
         "frame",
         "frame_at",
         "frames",
@@ -90,6 +97,8 @@ def test_a_timeline_has_these_members() -> None:
         "jpeg",
         "jpegs",
         "overlays",
+        "plan_append",
+        "plan_extract",
         "rebuild",
         "repack",
         "sequence_at",
@@ -124,6 +133,15 @@ def test_overlays_have_these_members() -> None:
                 "layout=None, workers=None, progress=None)"
             ),
         ),
+        (
+            Timeline.plan_extract,
+            (
+                "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
+                "layout=None, workers=None)"
+            ),
+        ),
+        (Timeline.plan_append, "(self, chunks, *, workers=None)"),
+        (Timeline.footprint, "(self, layout=None)"),
         (Timeline.append, "(self, chunks, *, workers=None, progress=None)"),
         (Timeline.write, "(self, frames, *, quality=85, layout=None, workers=None)"),
         (
@@ -189,6 +207,60 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "frame_count",
                 "bytes_stored",
                 "seconds",
+            ],
+        ),
+        (framecache.Requests, ["puts", "lists", "gets", "heads", "deletes"]),
+        (
+            framecache.Footprint,
+            [
+                "layout",
+                "frame_count",
+                "blobs",
+                "stored_bytes",
+                "read_bytes",
+                "fill",
+                "read_all",
+                "read_one",
+            ],
+        ),
+        (
+            framecache.PlannedChunk,
+            [
+                "chunk_id",
+                "url",
+                "is_cached",
+                "frame_count",
+                "duration_seconds",
+                "width",
+                "height",
+                "jpeg_bytes",
+                "frames_sampled",
+                "samples_undecodable",
+            ],
+        ),
+        (
+            framecache.ExtractPlan,
+            [
+                "timeline_id",
+                "url",
+                "settings",
+                "chunks",
+                "bytes_to_store",
+                "requests",
+                "footprints",
+            ],
+        ),
+        (
+            framecache.Prices,
+            [
+                "name",
+                "as_of",
+                "storage_per_gb_month",
+                "puts_and_lists_per_1000",
+                "gets_and_heads_per_1000",
+                "deletes_per_1000",
+                "transfer_to_internet_per_gb",
+                "transfer_in_region_per_gb",
             ],
         ),
         (

@@ -178,7 +178,7 @@ def test_whoever_is_taken_over_stops_and_waits_for_the_other(
     store: Store, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
 ) -> None:
     """It slept, another took it for dead, and it finds out when it wakes up."""
-    monkeypatch.setattr("framecache.ingest.chunk_frames._FRAMES_BETWEEN_CHECKS", 5)
+    monkeypatch.setattr("framecache.ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
     monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
     described(store)
     decoded.clear()
@@ -331,7 +331,7 @@ def test_a_sweep_leaves_what_was_made_anew_under_the_same_version(store: Store) 
 def test_an_extraction_leaves_nothing_behind_in_a_deleted_timeline(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache.ingest.chunk_frames._FRAMES_BETWEEN_CHECKS", 5)
+    monkeypatch.setattr("framecache.ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
     left = [True]
 
     def delete(action: str, key: str) -> None:

@@ -2,6 +2,8 @@
 
 from framecache.index.create import create_once
 from framecache.index.descriptions import (
+    Advance,
+    Change,
     advance,
     current_description,
     ensure_current,
@@ -17,6 +19,8 @@ from framecache.index.rows import FrameRow
 from framecache.index.table import Index, PartBuilder, pack_keys
 
 __all__ = [
+    "Advance",
+    "Change",
     "FrameRow",
     "Index",
     "LostDescription",

@@ -1,7 +1,7 @@
 """The description of a timeline in a store: find the current version, add the next."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from framecache import keys, manifest
 from framecache.errors import Cleared, StoreUnavailable
@@ -11,6 +11,17 @@ from framecache.manifest import Description
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 100
+
+Change = Callable[[Description | None], Description]
+"""What follows the current description; the same object when nothing is to change."""
+
+
+class Advance(Protocol):
+    """Brings a timeline from its current description to the next, as `advance` does."""
+
+    def __call__(self, store: Store, timeline_id: str, change: Change) -> Description:
+        """The description that then counts."""
+        ...
 
 
 def current_description(store: Store, timeline_id: str) -> Description | None:
@@ -37,9 +48,7 @@ def versions(store: Store, timeline_id: str) -> list[int]:
     ]
 
 
-def advance(
-    store: Store, timeline_id: str, change: Callable[[Description | None], Description]
-) -> Description:
+def advance(store: Store, timeline_id: str, change: Change) -> Description:
     """Store the version that ``change`` makes of the current one, and return it.
 
     ``change`` is called again with the newer version whenever another program was first. When

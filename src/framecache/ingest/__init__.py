@@ -9,14 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from framecache.ingest.extraction import append, extract, fill, rebuild
+    from framecache.ingest.foresee import Foreseen, foresee_append, foresee_extraction
     from framecache.ingest.writing import write
 
-__all__ = ["append", "extract", "fill", "rebuild", "write"]
+__all__ = [
+    "Foreseen",
+    "append",
+    "extract",
+    "fill",
+    "foresee_append",
+    "foresee_extraction",
+    "rebuild",
+    "write",
+]
 
 _HOMES = {
+    "Foreseen": "foresee",
     "append": "extraction",
     "extract": "extraction",
     "fill": "extraction",
+    "foresee_append": "foresee",
+    "foresee_extraction": "foresee",
     "rebuild": "extraction",
     "write": "writing",
 }

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from framecache import jpeg, video
 from framecache._version import __version__
+from framecache.claims import FRAMES_BETWEEN_CHECKS
 from framecache.index import FrameRow, PartBuilder
 from framecache.ingest.encode import EncodedFrame, encode_picture
 from framecache.ingest.plan import ChunkPlan
@@ -14,8 +15,6 @@ from framecache.ingest.storage import FrameStorage
 from framecache.manifest import ChunkEntry, Description
 from framecache.model import JpegSettings
 from framecache.store import BlobFile
-
-_FRAMES_BETWEEN_CHECKS: Final = 256
 
 
 def decode_frames(
@@ -52,7 +51,7 @@ def store_frames(
     part = PartBuilder()
     frames = decode_frames(file, entry, planned, threads=threads)
     for position, (slot, item) in enumerate(frames):
-        if position % _FRAMES_BETWEEN_CHECKS == 0:
+        if position % FRAMES_BETWEEN_CHECKS == 0:
             check()
         if isinstance(item, video.Undecodable):
             part.add(_undecodable_row(slot, entry, item.reason))

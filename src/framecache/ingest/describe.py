@@ -12,7 +12,7 @@ from typing import Final
 
 from framecache import keys
 from framecache.errors import BadChunk, ChunkChanged, FrameCacheError, NotCached, SettingsConflict
-from framecache.index import advance, current_description, load
+from framecache.index import Advance, advance, current_description, load
 from framecache.ingest.plan import ScannedChunk, place, scan_chunks, start_of
 from framecache.manifest import ChunkEntry, Description, Settings, first_description
 from framecache.model import Chunk, Layout
@@ -59,6 +59,8 @@ class Described:
     """What was agreed on, and what was read of the videos on the way."""
 
     description: Description
+    entries: tuple[ChunkEntry, ...]
+    """Its chunks that were asked for."""
     scans: Mapping[str, VideoScan]
     """By URL: the chunks that had to be scanned."""
     replaces_leftovers: bool = False
@@ -74,9 +76,17 @@ def identify(chunks: Sequence[Chunk]) -> list[IdentifiedChunk]:
 
 
 def describe_extraction(
-    store: Store, timeline_id: str, chunks: Sequence[IdentifiedChunk], choose: Choose
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[IdentifiedChunk],
+    choose: Choose,
+    *,
+    agree: Advance = advance,
 ) -> Described:
-    """The description under which exactly ``chunks`` (or a timeline they begin) are cached."""
+    """The description under which exactly ``chunks`` (or a timeline they begin) are cached.
+
+    ``agree`` settles on it: by storing it, unless told otherwise.
+    """
     scans = _Scans([chunk.chunk for chunk in chunks])
 
     replaced: list[Description] = []
@@ -97,16 +107,23 @@ def describe_extraction(
         replaced.append(current)
         return current.next_epoch(settings=settings, chunks=entries)
 
-    description = advance(store, timeline_id, change)
-    return Described(description, scans.by_url, replaces_leftovers=bool(replaced))
+    description = agree(store, timeline_id, change)
+    entries = description.chunks[: len(chunks)]
+    return Described(description, entries, scans.by_url, replaces_leftovers=bool(replaced))
 
 
 def describe_append(
-    store: Store, timeline_id: str, chunks: Sequence[IdentifiedChunk], settings: Settings
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[IdentifiedChunk],
+    settings: Settings,
+    *,
+    agree: Advance = advance,
 ) -> Described:
     """The description of a timeline with ``chunks`` at its end, unless it has them already.
 
-    ``settings`` count only where nothing is described yet.
+    ``settings`` count only where nothing is described yet. ``agree`` settles on the description:
+    by storing it, unless told otherwise.
     """
     scans = _Scans([chunk.chunk for chunk in chunks])
 
@@ -122,7 +139,10 @@ def describe_append(
         ]
         return _extended(current, scans.of(new))
 
-    return Described(advance(store, timeline_id, change), scans.by_url)
+    description = agree(store, timeline_id, change)
+    urls = {chunk.url for chunk in chunks}
+    entries = tuple(entry for entry in description.chunks if entry.url in urls)
+    return Described(description, entries, scans.by_url)
 
 
 def describe_rebuild(
@@ -150,7 +170,7 @@ def describe_rebuild(
         return current.next_epoch(settings=settings, chunks=entries)
 
     description = advance(store, timeline_id, change)
-    return Described(description, scans, replaces_leftovers=True)
+    return Described(description, description.chunks, scans, replaces_leftovers=True)
 
 
 def other_layout(current: Description, asked: Layout) -> SettingsConflict:

@@ -41,6 +41,7 @@ from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
 from framecache.store import BlobFile, Store, open_blob_file
 from framecache.sweep import sweep_older, withdraw_if_deleted
 
+INDEX_FILES_AFTER_EXTRACT: Final = 1
 _MOST_INDEX_FILES: Final = 16
 _FRAMES_OF_A_SMALL_INDEX: Final = 2**16
 """Whose rows take about a megabyte."""
@@ -57,11 +58,9 @@ def extract(
 ) -> ExtractReport:
     """Cache the frames of ``chunks`` as the timeline; what is committed already is left alone."""
     began = time.monotonic()
-    identified = identify(chunks)
-    described = describe_extraction(store, timeline_id, identified, choose)
-    entries = described.description.chunks[: len(identified)]
-    run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    return run.fill(entries, began, most_index_files=1)
+    described = describe_extraction(store, timeline_id, identify(chunks), choose)
+    run = _Run(store, described, workers, _ProgressCounter(described.entries, progress))
+    return run.fill(began, most_index_files=INDEX_FILES_AFTER_EXTRACT)
 
 
 def append(
@@ -78,18 +77,10 @@ def append(
     ``settings`` count only where the timeline does not exist yet.
     """
     began = time.monotonic()
-    identified = identify(chunks)
-    described = describe_append(store, timeline_id, identified, settings)
-    entries = [
-        entry
-        for entry in described.description.chunks
-        if any(chunk.url == entry.url for chunk in identified)
-    ]
-    run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    # Writing all rows anew for each small append to a long timeline would take time and room that
-    # grow with the square of its length.
-    is_long = described.description.frame_count > _FRAMES_OF_A_SMALL_INDEX
-    return run.fill(entries, began, most_index_files=_MOST_INDEX_FILES if is_long else 1)
+    described = describe_append(store, timeline_id, identify(chunks), settings)
+    run = _Run(store, described, workers, _ProgressCounter(described.entries, progress))
+    most = index_files_after_append(described.description)
+    return run.fill(began, most_index_files=most)
 
 
 def rebuild(
@@ -103,17 +94,27 @@ def rebuild(
     """Extract the described chunks anew, as a new epoch, with altered settings."""
     began = time.monotonic()
     described = describe_rebuild(store, timeline_id, alter)
-    entries = described.description.chunks
-    run = _Run(store, described, workers, _ProgressCounter(entries, progress))
-    return run.fill(entries, began, most_index_files=1)
+    run = _Run(store, described, workers, _ProgressCounter(described.entries, progress))
+    return run.fill(began, most_index_files=INDEX_FILES_AFTER_EXTRACT)
 
 
 def fill(
     store: Store, description: Description, entries: Sequence[ChunkEntry], *, workers: int
 ) -> ExtractReport:
     """Cache some chunks of a timeline as it is described."""
-    run = _Run(store, Described(description, {}), workers, _ProgressCounter(entries, None))
-    return run.fill(entries, time.monotonic(), most_index_files=1)
+    described = Described(description, tuple(entries), {})
+    run = _Run(store, described, workers, _ProgressCounter(entries, None))
+    return run.fill(time.monotonic(), most_index_files=INDEX_FILES_AFTER_EXTRACT)
+
+
+def index_files_after_append(description: Description) -> int:
+    """How many index files may have to be read to open a timeline that has grown.
+
+    Writing all rows anew for each small append to a long timeline would take time and room that
+    grow with the square of its length.
+    """
+    is_long = description.frame_count > _FRAMES_OF_A_SMALL_INDEX
+    return _MOST_INDEX_FILES if is_long else INDEX_FILES_AFTER_EXTRACT
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +180,13 @@ class _Run:
         """The timeline as it was agreed on."""
         return self.described.description
 
-    def fill(
-        self, entries: Sequence[ChunkEntry], began: float, *, most_index_files: int
-    ) -> ExtractReport:
-        """Extract what is missing of ``entries``, several chunks at once, and report.
+    def fill(self, began: float, *, most_index_files: int) -> ExtractReport:
+        """Extract what is missing of the chunks asked for, several at once, and report.
 
         Once the timeline is complete, and more index files than ``most_index_files`` would have
         to be read to open it, they are compacted into one.
         """
+        entries = self.described.entries
         if self.described.replaces_leftovers:
             sweep_older(self.store, self.description)
         with Claims(self.store, self.description) as claims:

@@ -8,6 +8,7 @@ from framecache.reader.plan import (
     position_on_screen,
     positions_in_range,
 )
+from framecache.reader.ranges import ranges_of
 from framecache.reader.read import (
     Decoding,
     read_batch,
@@ -25,6 +26,7 @@ __all__ = [
     "local_frames",
     "position_on_screen",
     "positions_in_range",
+    "ranges_of",
     "read_batch",
     "read_fetched",
     "read_frame",

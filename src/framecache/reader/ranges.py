@@ -1,9 +1,7 @@
 """Which frames of packs are fetched together: ranges that are long enough, and no longer."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
-
-from framecache.index import FrameRow
+from typing import Final, Protocol, TypeVar
 
 ENOUGH_BYTES: Final = 1_250_000
 """A range of this length is not extended. A request then takes longer to be carried than to be
@@ -13,13 +11,35 @@ _LARGEST_GAP_BYTES: Final = 128 * 1024
 """What lies between two wanted frames and costs less to fetch as well than another request does."""
 
 
-def ranges_of(rows: Iterable[FrameRow]) -> Iterator[list[FrameRow]]:
+class Stored(Protocol):
+    """Where a JPEG lies."""
+
+    @property
+    def key(self) -> str:
+        """Of the blob."""
+        ...
+
+    @property
+    def offset(self) -> int:
+        """Where in the blob it begins; 0: the blob is the JPEG."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of the JPEG."""
+        ...
+
+
+Row = TypeVar("Row", bound=Stored)
+
+
+def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Cut rows, in their order, into those that one request fetches each.
 
     Frames of one pack that follow each other closely share a range, until it is long enough. A
     frame that is a blob of its own stands alone.
     """
-    together: list[FrameRow] = []
+    together: list[Row] = []
     for row in rows:
         if together and not _continues(together, row):
             yield together
@@ -29,7 +49,7 @@ def ranges_of(rows: Iterable[FrameRow]) -> Iterator[list[FrameRow]]:
         yield together
 
 
-def _continues(together: list[FrameRow], row: FrameRow) -> bool:
+def _continues(together: list[Row], row: Row) -> bool:
     first, last = together[0], together[-1]
     end = last.offset + last.size
     return (

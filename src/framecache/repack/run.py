@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from framecache._version import __version__
-from framecache.claims import Claims
+from framecache.claims import FRAMES_BETWEEN_CHECKS, Claims
 from framecache.errors import Cleared, CorruptFrame, NotCached, StoreUnavailable
 from framecache.index import (
     FrameRow,
@@ -43,7 +43,6 @@ from framecache.repack.report import RepackReport
 from framecache.store import Store
 
 _BATCH: Final = 1000
-_FRAMES_BETWEEN_CHECKS: Final = 256
 
 
 def repack(
@@ -192,7 +191,7 @@ class _Run:
         source = FrameSource(self._store, Snapshot(self._described, index, ()))
         with closing(read_fetched(source, np.flatnonzero(index.is_ok))) as fetched:
             for position, one in enumerate(fetched):
-                if position % _FRAMES_BETWEEN_CHECKS == 0:
+                if position % FRAMES_BETWEEN_CHECKS == 0:
                     self._ensure_mine(part)
                 storage.add(_slot(one.row), partial(_as_encoded, one.row, one.jpeg()))
         return [*storage.finish(), *index.rows(np.flatnonzero(~index.is_ok))]

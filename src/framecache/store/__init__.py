@@ -17,6 +17,7 @@ from framecache.store.blobfile import (
     open_blob_file,
 )
 from framecache.store.forks import refuse_after_fork
+from framecache.store.objects import PART_SIZE_BYTES
 from framecache.store.opening import open_store
 from framecache.store.probing import does_not_refuse, probed, unprobed
 from framecache.store.uploads import (
@@ -27,6 +28,7 @@ from framecache.store.uploads import (
 )
 
 __all__ = [
+    "PART_SIZE_BYTES",
     "AbandonedUpload",
     "BlobExists",
     "BlobFile",

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # S3 lists and deletes at most this many at once.
 _BATCH: Final = 1000
-# A larger blob is uploaded in parts, each with the deadline of a request.
-_PART_SIZE_BYTES: Final = 16 << 20
+PART_SIZE_BYTES: Final = 16 << 20
+"""A larger blob is uploaded in parts of this size, each with the deadline of a request."""
 # Each takes the memory of a part.
 _PARTS_AT_ONCE: Final = 3
 
@@ -113,13 +113,13 @@ class ObjectStore(ABC):
         check_key(key)
         with self._translated("write", key):
             client = self._client_to("write", key)
-            client.put(self._folder + key, data, chunk_size=_PART_SIZE_BYTES)
+            client.put(self._folder + key, data, chunk_size=PART_SIZE_BYTES)
 
     def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
         """See `Store.put_stream`."""
         remaining = iter(blocks)
         start = _first_part(remaining)
-        if len(start) <= _PART_SIZE_BYTES:
+        if len(start) <= PART_SIZE_BYTES:
             self.put(key, start)
         else:
             self._put_parts(check_key(key), Stream(start, remaining))
@@ -161,7 +161,7 @@ class ObjectStore(ABC):
                 self._client_to("write", key).put(
                     self._folder + key,
                     stream,
-                    chunk_size=_PART_SIZE_BYTES,
+                    chunk_size=PART_SIZE_BYTES,
                     max_concurrency=_PARTS_AT_ONCE,
                 )
         except Exception:
@@ -273,7 +273,7 @@ def _first_part(blocks: Iterator[bytes]) -> bytes:
     """All of the blocks, or as many as are more than one part."""
     taken: list[bytes] = []
     size_bytes = 0
-    while size_bytes <= _PART_SIZE_BYTES and (block := next(blocks, None)) is not None:
+    while size_bytes <= PART_SIZE_BYTES and (block := next(blocks, None)) is not None:
         taken.append(block)
         size_bytes += len(block)
     return b"".join(taken)

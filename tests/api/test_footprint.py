@@ -1,0 +1,242 @@
+"""Bytes and requests are told as they are: every one here was counted by a server or a store."""
+
+from collections.abc import Callable
+from threading import Lock
+from urllib.parse import parse_qs, urlsplit
+
+import clips
+import numpy as np
+import pytest
+
+from framecache import Frame, FrameCache, NotCached, Timeline, claims, usage
+from framecache.model import Layout, Requests
+from framecache.store import Store
+from framecache.testing import Action, WrappingStore
+from framecache.testing.wrapping import Result
+from media import real_clip
+from network import Proxy
+from outside import frame
+
+LAYOUTS: list[Layout] = ["objects", "packs"]
+OTHER: dict[Layout, Layout] = {"objects": "packs", "packs": "objects"}
+
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of life come by the clock, and are not counted."""
+    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 3600.0)
+
+
+@pytest.fixture
+def counted(proxy: Proxy) -> Callable[[], Requests]:
+    """The requests that a real S3 server answered since the last call."""
+
+    def count() -> Requests:
+        met = [_kind(*one) for one in proxy.met if "create-if-absent" not in one[1]]
+        proxy.met.clear()
+        return Requests(**{kind: met.count(kind) for kind in set(met)})
+
+    return count
+
+
+def _kind(method: str, path: str) -> str:
+    query = parse_qs(urlsplit(path).query, keep_blank_values=True)
+    if method == "GET" and "list-type" in query:
+        return "lists"
+    if method == "POST" and "delete" in query:
+        return "deletes"
+    return {"GET": "gets", "HEAD": "heads", "DELETE": "deletes"}.get(method, "puts")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_filling_takes_as_many_requests_as_told(
+    layout: Layout, chunks: int, s3_url: str, counted: Callable[[], Requests]
+) -> None:
+    timeline = FrameCache(s3_url).timeline("t")
+    videos = clips.chunks()[:chunks]
+    planned = timeline.plan_extract(videos, layout=layout)
+    counted()
+
+    timeline.extract(videos, layout=layout)
+
+    made = counted()
+    assert planned.requests == made
+    assert planned.footprints[layout].fill == made
+    assert timeline.footprint().fill == made
+
+
+@pytest.mark.parametrize("cached", [1, 2, 3])
+def test_going_on_takes_as_many_requests_as_told(
+    cached: int, s3_url: str, counted: Callable[[], Requests]
+) -> None:
+    timeline = FrameCache(s3_url).timeline("t")
+    timeline.extract(clips.chunks()[:cached], layout="packs")
+    planned = timeline.plan_extract(clips.chunks())
+    counted()
+    timeline.extract(clips.chunks())
+    assert planned.requests == counted()
+
+
+def test_appending_takes_as_many_requests_as_told(
+    s3_url: str, counted: Callable[[], Requests]
+) -> None:
+    timeline = FrameCache(s3_url).timeline("t")
+    for number, chunk in enumerate(clips.chunks()):
+        planned = timeline.plan_append(chunk)
+        counted()
+        timeline.append(chunk)
+        assert planned.requests == counted(), number
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_reading_takes_as_many_requests_as_told(
+    layout: Layout,
+    chunks: int,
+    s3_url: str,
+    counted: Callable[[], Requests],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timeline = FrameCache(s3_url).timeline("t")
+    planned = timeline.plan_extract(clips.chunks()[:chunks], layout=layout).footprints[layout]
+    timeline.extract(clips.chunks()[:chunks], layout=layout)
+    footprint = timeline.footprint()
+    counted()
+
+    assert sum(1 for _ in opened(s3_url).frames()) == footprint.frame_count
+    assert counted() == footprint.read_all == planned.read_all
+    monkeypatch.setattr(usage, "INTERVAL_SECONDS", 0.0)  # as another process, which notes it too
+    opened(s3_url).frame(0)
+    assert counted() == footprint.read_one == planned.read_one
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_real_footage_is_read_in_as_many_ranges_as_told(layout: Layout, memory_url: str) -> None:
+    timeline = FrameCache(memory_url).timeline("t")
+    timeline.extract([real_clip("bikes.mp4"), real_clip("bigbuckbunny.mp4")], layout=layout)
+    footprint = timeline.footprint()
+    store = CountingStore(FrameCache(memory_url).store)
+
+    jpegs = list(Timeline(store, "t").jpegs(timeline.sequences()))
+
+    assert len(jpegs) == footprint.frame_count == 382
+    opening = footprint.read_one.gets - 1
+    assert (store.gets, store.bytes_read) == (
+        footprint.read_all.gets - opening,
+        footprint.read_bytes,
+    )
+    assert (store.gets < 60) == (layout == "packs")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_blobs_and_bytes_are_those_that_lie_in_the_store(layout: Layout, memory_url: str) -> None:
+    cache = FrameCache(memory_url)
+    cache.timeline("t").extract([*clips.chunks(), clips.ends_in_garbage()], layout=layout)
+    footprint = cache.timeline("t").footprint()
+
+    folder = "frames" if layout == "objects" else "packs"
+    sizes = [blob.size_bytes for blob in cache.store.list(f"cache/timelines/t/{folder}")]
+    assert (footprint.blobs, footprint.stored_bytes) == (len(sizes), sum(sizes))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_another_layout_takes_what_it_takes_after_a_repack(layout: Layout, memory_url: str) -> None:
+    timeline = FrameCache(memory_url).timeline("t")
+    timeline.extract([*clips.chunks(), clips.ends_in_garbage()], layout=layout)
+    before = timeline.footprint(OTHER[layout])
+    timeline.repack(OTHER[layout])
+    assert before == timeline.footprint()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_writing_takes_as_many_requests_as_told(
+    layout: Layout, s3_url: str, counted: Callable[[], Requests]
+) -> None:
+    timeline = FrameCache(s3_url).timeline("t")
+    counted()
+    timeline.write([frame(number) for number in range(5)], layout=layout)
+    made = counted()
+    footprint = timeline.footprint()
+    assert footprint.fill == made
+
+    counted()
+    assert len(list(opened(s3_url).frames())) == 5
+    assert counted() == footprint.read_all
+
+
+def test_a_large_pack_is_stored_in_parts_which_are_counted(
+    s3_url: str, counted: Callable[[], Requests]
+) -> None:
+    noise = np.random.default_rng(7).integers(0, 256, (1080, 1920, 3), np.uint8)
+    frames = [Frame(number, 0, float(number), noise, "0" * 16) for number in range(12)]
+    timeline = FrameCache(s3_url).timeline("t")
+    counted()
+
+    timeline.write(frames, quality=100, layout="packs")
+
+    made = counted()
+    footprint = timeline.footprint()
+    assert footprint.stored_bytes > 2 * 16 * 2**20
+    assert footprint.fill == made
+
+
+def test_a_timeline_that_is_not_complete_takes_more_requests_to_open(
+    s3_url: str, counted: Callable[[], Requests]
+) -> None:
+    cache = FrameCache(s3_url)
+    cache.timeline("t").extract(clips.chunks()[:1])
+    cache.timeline("t").append(clips.chunks()[1])
+    last = [blob.key for blob in cache.store.list("cache/timelines/t/index")][-1]
+    cache.store.delete([last])
+    footprint = cache.timeline("t").footprint()
+    counted()
+
+    assert len(list(opened(s3_url).frames())) == footprint.frame_count == 20
+    assert counted() == footprint.read_all
+
+
+def test_frames_of_another_program_can_be_read_and_nobody_knows_how_they_came(
+    s3_url: str, counted: Callable[[], Requests]
+) -> None:
+    cache = FrameCache(s3_url)
+    cache.timeline("t").extract(clips.clip())
+    for number, jpeg in enumerate(cache.timeline("t").jpegs(range(3))):
+        cache.store.put(f"cache/timelines/foreign/frames/{number}.jpg", jpeg)
+    foreign = cache.timeline("foreign")
+    footprint = foreign.footprint()
+    counted()
+
+    assert len(list(opened(s3_url, "foreign").frames())) == 3
+    assert counted() == footprint.read_all
+    assert footprint.fill is None
+    with pytest.raises(NotCached, match="its layout cannot be changed"):
+        foreign.footprint("packs")
+
+
+def test_what_is_not_cached_has_no_footprint(memory_url: str) -> None:
+    with pytest.raises(NotCached, match="extract it first"):
+        FrameCache(memory_url).timeline("t").footprint()
+
+
+class CountingStore(WrappingStore):
+    """Counts what is got of frames."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.gets = self.bytes_read = 0
+        self._lock = Lock()
+
+    def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:  # noqa: ARG002 -- the signature
+        result = operation()
+        if "/frames/" in key or "/packs/" in key:
+            assert isinstance(result, bytes)
+            with self._lock:
+                self.gets += 1
+                self.bytes_read += len(result)
+        return result
+
+
+def opened(url: str, timeline_id: str = "t") -> Timeline:
+    """As another program comes to it."""
+    return FrameCache(url).timeline(timeline_id)
