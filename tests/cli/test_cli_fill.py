@@ -133,6 +133,87 @@ def test_an_extraction_without_any_picture_has_failed(local_url: str, tmp_path: 
         assert f"framecache rm walk --cache {local_url}" in line
 
 
+def test_a_dry_run_tells_what_would_be_done_and_does_nothing(local_url: str) -> None:
+    words = ("extract", "walk", clip(), other_clip(), "--fps", "5", "--cache", local_url)
+    text = run(*words, "--dry-run").succeeded().text
+
+    assert not Path(local_url).exists()
+    assert text.startswith("walk: 15 frames would be extracted; nothing was stored\n")
+    rows = [line.split() for line in text.splitlines()]
+    assert [row[:5] for row in rows if row and row[0] in {"0", "1"}] == [
+        ["0", "10", "0:02.000", "160×120", "about"],
+        ["1", "5", "0:01.000", "160×120", "about"],
+    ]
+    assert "5 fps, JPEG quality 85, layout objects" in text
+    assert "requests to read instead of" in text
+    plan = FrameCache(local_url).timeline("walk").plan_extract([clip(), other_clip()], fps=5)
+    assert f"about {plan.requests.total} requests" in text
+
+
+def test_a_dry_run_reports_as_json(local_url: str) -> None:
+    words = ("extract", "walk", clip(), other_clip(), "--layout", "packs", "--cache", local_url)
+    document = run(*words, "--dry-run", "--json").succeeded().document
+
+    assert (document["frames_to_extract"], document["frame_count"]) == (75, 75)
+    assert document["settings"]["layout"] == "packs"
+    assert [chunk["duration_seconds"] for chunk in document["chunks"]] == [2.0, 1.0]
+    assert list(document["cost"]["layouts"]) == ["objects", "packs"]
+    assert document["requests"]["total"] == document["cost"]["layouts"]["packs"]["fill"]["total"]
+    assert document["dollars_a_month"] > 0
+
+
+def test_a_dry_run_takes_account_of_what_is_cached(local_url: str) -> None:
+    run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    words = ("extract", "walk", clip(), other_clip(), "--dry-run", "--cache", local_url)
+    text = run(*words).succeeded().text
+    assert "walk: 25 frames would be extracted" in text
+    states = [line.split()[-2] for line in text.splitlines() if line.endswith(".mp4")]
+    assert states == ["cached", "new"]
+
+    nothing = run("extract", "walk", clip(), "--dry-run", "--cache", local_url).succeeded().text
+    assert "already cached, there would be nothing to do" in nothing
+    assert "about" not in nothing
+
+
+def test_a_dry_run_of_an_append_takes_the_settings_the_timeline_has(local_url: str) -> None:
+    run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
+    words = ("extract", "walk", other_clip(), "--append", "--dry-run", "--cache", local_url)
+    assert "5 frames would be extracted" in run(*words).succeeded().text
+    assert len(FrameCache(local_url).timeline("walk")) == 10
+
+
+def test_a_dry_run_ends_as_the_extraction_would(local_url: str, tmp_path: Path) -> None:
+    run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
+    conflicts = {
+        ("walk", clip(), "--fps", "2"): 4,
+        ("walk", other_clip(), "--fps", "5"): 4,
+        ("walk", clip(), "--fps", "5", "--layout", "packs"): 4,
+        ("new", tmp_path / "nowhere.mp4"): 5,
+        ("new", clip(), "--workers", "0"): 2,
+        ("new", clip(), "--quality", "101"): 2,
+        ("walk", clip(), "--append", "--fps", "5"): 2,
+        ("bad/id", clip()): 2,
+    }
+    for words, code in conflicts.items():
+        given = ("extract", "--cache", local_url, *words)
+        assert run(*given, "--dry-run").failed(code) == run(*given).failed(code)
+
+
+def test_a_dry_run_warns_of_sampled_frames_without_a_picture(
+    local_url: str, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.mov"
+    damaged.write_bytes(damaged_clip(range(30, 50)))
+    outcome = run("extract", "walk", damaged, "--dry-run", "--json", "--cache", local_url)
+    assert outcome.code == 0
+    (chunk,) = outcome.document["chunks"]
+    undecodable, sampled = chunk["samples_undecodable"], chunk["frames_sampled"]
+    assert 0 < undecodable < sampled
+    assert outcome.errors.startswith(
+        f"framecache: warning: {undecodable} of {sampled} sampled frames"
+    )
+
+
 def damaged_clip(zeros: range) -> bytes:
     """50 pictures in a sound container, some of which are zeros."""
     path = made("cli-mjpeg.mov", lambda path: make_clip(path, codec="mjpeg", extra=FULL_RANGE))

@@ -1,9 +1,12 @@
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from command_line import clip, other_clip, run
 
 from framecache import FrameCache
+from framecache.cli.show import money
+from framecache.model import Layout
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -110,6 +113,118 @@ def test_info_tells_which_chunks_are_missing(cache: FrameCache) -> None:
 def test_info_of_no_timeline_is_not_cached(local_url: str) -> None:
     line = run("info", "nothing", "--cache", local_url).failed(3)
     assert "there is no timeline nothing" in line
+
+
+@pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])
+def test_info_tells_the_cost_and_what_the_other_layout_would_take(
+    cache: FrameCache, layout: Layout, other: Layout
+) -> None:
+    timeline = cache.timeline("walk")
+    timeline.repack(layout)
+    own, others = timeline.footprint(), timeline.footprint(other)
+    assert own.fill
+    assert others.fill
+
+    text = run("info", "walk", "--cache", cache.url).succeeded().text
+
+    facts = {" ".join(line.split()[:2]): line for line in text.splitlines() if line}
+    assert f"{own.read_all.total} requests" in facts["to read"]
+    assert f"{own.fill.total} requests" in facts["to fill"]
+    assert (
+        f"{others.read_all.total} requests to read instead of {own.read_all.total}, "
+        f"{others.fill.total} to fill instead of {own.fill.total}"
+    ) in facts[f"as {other}"]
+    assert "Amazon S3 Standard, us-east-1, 2026-06" in text
+    assert "$0.00 " not in text
+
+
+def test_info_tells_the_cost_as_json(cache: FrameCache) -> None:
+    document = run("info", "walk", "--json", "--cache", cache.url).succeeded().document
+    cost = document["cost"]
+    footprint = cache.timeline("walk").footprint()
+    assert list(cost["layouts"]) == ["objects", "packs"]
+    own = cost["layouts"]["objects"]
+    assert own["stored_bytes"] == footprint.stored_bytes == document["size_bytes"]
+    assert own["read_all"]["total"] == footprint.read_all.total
+    puts_and_lists, others = (
+        own["fill"]["puts"] + own["fill"]["lists"],
+        own["fill"]["gets"] + own["fill"]["heads"],
+    )
+    million = 1_000_000
+    assert own["fill"]["dollars"] == pytest.approx((5 * puts_and_lists + 0.4 * others) / million)
+    assert own["dollars_a_month"] == pytest.approx(0.023 * footprint.stored_bytes / 2**30)
+    assert cost["prices"]["storage_per_gb_month"] == 0.023
+
+
+def test_info_of_a_cleared_timeline_has_no_cost(cache: FrameCache) -> None:
+    cache.timeline("walk").clear()
+    document = run("info", "walk", "--json", "--cache", cache.url).succeeded().document
+    assert document["cost"] is None
+    assert "requests" not in run("info", "walk", "--cache", cache.url).succeeded().text
+
+
+def test_info_of_another_programs_frames_compares_no_layouts(cache: FrameCache) -> None:
+    cache.store.put("cache/timelines/foreign/frames/0.jpg", cache.timeline("walk").jpeg(0))
+    document = run("info", "foreign", "--json", "--cache", cache.url).succeeded().document
+    assert list(document["cost"]["layouts"]) == ["objects"]
+    assert document["cost"]["layouts"]["objects"]["fill"] is None
+    text = run("info", "foreign", "--cache", cache.url).succeeded().text
+    assert "to read" in text
+    assert "as packs" not in text
+
+
+def test_a_file_names_other_prices(
+    cache: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text('name = "our MinIO"\nas_of = "2026"\nstorage_per_gb_month = 1000000\n')
+    monkeypatch.setenv("FRAMECACHE_PRICES", str(prices))
+    document = run("info", "walk", "--json", "--cache", cache.url).succeeded().document
+    assert document["cost"]["prices"]["name"] == "our MinIO"
+    dollars = document["size_bytes"] * 1_000_000 / 2**30
+    assert document["cost"]["layouts"]["objects"]["dollars_a_month"] == pytest.approx(dollars)
+    assert f"${dollars:,.2f} for" in run("info", "walk", "--cache", cache.url).succeeded().text
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "No such file or directory"),
+        (b"\xff\xfe", "is no text"),
+        (b"storage", "is no TOML"),
+        (b"storage = 1", "'storage', which is no price"),
+        (b"storage_per_gb_month = -1", "storage_per_gb_month in "),
+    ],
+)
+def test_prices_that_cannot_be_used_are_the_command_lines_mistake(
+    content: bytes | None,
+    said: str,
+    cache: FrameCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prices = tmp_path / "prices.toml"
+    if content is not None:
+        prices.write_bytes(content)
+    monkeypatch.setenv("FRAMECACHE_PRICES", str(prices))
+    line = run("info", "walk", "--cache", cache.url).failed(2)
+    assert said in line
+    assert f"{prices} ($FRAMECACHE_PRICES)" in line
+
+
+def test_money_that_is_not_nothing_is_never_shown_as_nothing() -> None:
+    shown = {
+        "0": "$0",
+        "0.0000001": "less than $0.000001",
+        "0.0000058": "$0.0000058",
+        "0.0003": "$0.0003",
+        "0.00396": "$0.0040",
+        "0.994": "$0.99",
+        "0.996": "$1.00",
+        "1.005": "$1.01",
+        "1234.5": "$1,234.50",
+    }
+    assert {amount: money(Decimal(amount)) for amount in shown} == shown
 
 
 def interrupted(cache: FrameCache, timeline_id: str) -> None:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import click
 
 from framecache import sampling
 from framecache.cli import describe
+from framecache.cli.cost import prices_in_use
+from framecache.cli.dry_run import show_plan
 from framecache.cli.options import (
     Choice,
     cache_options,
@@ -41,6 +44,7 @@ _DEFAULT_QUALITY: Final = JpegSettings().quality
 _REASONS_SHOWN: Final = 3
 _EXAMPLES: Final = """\b
 Examples:
+  framecache extract match-42 half1.mp4 half2.mp4 --fps 5 --dry-run
   framecache extract match-42 half1.mp4 half2.mp4 --fps 5
   framecache extract match-42 s3://media/overtime.mp4 --append
 """
@@ -55,6 +59,7 @@ Examples:
 )
 @layout_option
 @click.option("--append", is_flag=True, help="Add the chunks at the end, with the settings it has.")
+@click.option("--dry-run", is_flag=True, help="Say what it would do and cost; store nothing.")
 @workers_option
 @json_option
 @cache_options
@@ -71,6 +76,7 @@ def extract(
     quality: int | None,
     layout: Layout | None,
     append: bool,
+    dry_run: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -79,24 +85,29 @@ def extract(
     CHUNK is a video: a path, or the URL of an object in any store. Several follow each other in
     time. Without a way of sampling, every frame is taken. What is cached already is left alone,
     so the same command can be repeated, and goes on where it was interrupted.
+
+    With --dry-run the videos are looked at, a few frames of each are encoded to tell how large all
+    would be, and nothing is stored. $FRAMECACHE_PRICES names a TOML file of other prices.
     """
     timeline = choice.cache.timeline(timeline_id)
     if append:
         _refuse_settings(context)
+        do, plan = timeline.append, timeline.plan_append
+    else:
+        chosen: dict[str, Any] = {
+            "fps": fps,
+            "every": every,
+            "keyframes": keyframes,
+            "quality": _DEFAULT_QUALITY if quality is None else quality,
+            "layout": layout,
+        }
+        do, plan = partial(timeline.extract, **chosen), partial(timeline.plan_extract, **chosen)
+    if dry_run:
+        prices = prices_in_use()
+        show_plan(plan(chunks, workers=workers), prices, as_json=as_json)
+        return
     with _filling("extracting") as progress:
-        if append:
-            report = timeline.append(chunks, workers=workers, progress=progress)
-        else:
-            report = timeline.extract(
-                chunks,
-                fps=fps,
-                every=every,
-                keyframes=keyframes,
-                quality=_DEFAULT_QUALITY if quality is None else quality,
-                layout=layout,
-                workers=workers,
-                progress=progress,
-            )
+        report = do(chunks, workers=workers, progress=progress)
     _conclude(choice, timeline, report, as_json=as_json)
 
 

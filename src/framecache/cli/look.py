@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 import click
 
 from framecache.cache import FrameCache
-from framecache.cli import describe
+from framecache.cli import cost, describe
 from framecache.cli.failure import code_of
 from framecache.cli.options import Choice, cache_options, json_option, timeline_argument
 from framecache.cli.show import (
@@ -20,9 +20,12 @@ from framecache.cli.show import (
     size,
 )
 from framecache.errors import FrameCacheError, NotCached, StoreDenied, StoreUnavailable
+from framecache.footprint import Footprint
 from framecache.index import Index
 from framecache.info import TimelineInfo
 from framecache.manifest import ChunkEntry
+from framecache.model import Layout
+from framecache.timeline import Timeline
 
 _CONCURRENT_LOOK_UPS: Final = 32
 
@@ -62,7 +65,12 @@ def ls(context: click.Context, *, choice: Choice, as_json: bool) -> None:
 @json_option
 @cache_options
 def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
-    """Show all that is known of a timeline."""
+    """Show all that is known of a timeline.
+
+    Also what it costs to keep, fill and read on S3, and how many requests it would take in the
+    other layout. $FRAMECACHE_PRICES names a TOML file of other prices.
+    """
+    prices = cost.prices_in_use()
     timeline = choice.cache.timeline(timeline_id)
     known = timeline.info()
     index = timeline.index
@@ -73,6 +81,7 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
             f"{choice.command_line('ls')}"
         )
     cached = _cached_chunks(known, index)
+    footprints = _footprints(timeline, known)
     if as_json:
         chunks = [
             describe.chunk_to_json(chunk, is_cached=chunk.chunk_id in cached)
@@ -82,11 +91,17 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
             "undecodable": describe.undecodable_to_json(index),
             "chunks": chunks,
             "jobs": jobs,
+            "cost": cost.to_json(footprints, prices) if footprints else None,
         }
         print_json(document)
         return
     click.echo(f"{timeline_id}: {describe.state_in_words(known)}")
     print_facts(_facts(known, index))
+    if footprints:
+        click.echo()
+        click.echo("Cost on S3, unless other prices are named:")
+        own, *others = footprints
+        print_facts(cost.footprint_facts(own, others[0] if others else None, prices))
     if known.chunks:
         click.echo()
         _print_chunks(known.chunks, cached)
@@ -149,6 +164,15 @@ def _cached_chunks(info: TimelineInfo, index: Index) -> set[int]:
     if info.complete:
         return {chunk.chunk_id for chunk in info.chunks}
     return {int(chunk_id) for chunk_id in set(index.chunk_id.tolist())}
+
+
+def _footprints(timeline: Timeline, info: TimelineInfo) -> list[Footprint]:
+    """What the cached frames take in the layout they have, and then in the other if it can be."""
+    if not info.exists:
+        return []
+    own = timeline.footprint()
+    others = [layout for layout in get_args(Layout) if layout != own.layout]
+    return [own, *(timeline.footprint(layout) for layout in others if info.epoch)]
 
 
 def _facts(info: TimelineInfo, index: Index) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
 
 import click
@@ -10,6 +11,8 @@ import click
 _SECONDS_A_MINUTE: Final = 60
 _THOUSAND: Final = 1000
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
+_CENT: Final = Decimal("0.01")
+_LEAST_DOLLARS: Final = Decimal("0.000001")
 # Beside a pipe nothing is cut or wrapped, whatever the terminal's width.
 _PIPE_COLUMNS: Final = 10_000
 
@@ -36,6 +39,16 @@ def size(number: int) -> str:
         amount /= _THOUSAND
         unit += 1
     return f"{amount:.1f} {_UNITS[unit]}"
+
+
+def money(dollars: Decimal) -> str:
+    """``$1,234.50``, ``$0.038``, ``$0.0003``: what costs something is never shown as nothing."""
+    if 0 < dollars < _LEAST_DOLLARS:
+        return f"less than ${_LEAST_DOLLARS:f}"
+    in_cents = dollars.quantize(_CENT, ROUND_HALF_UP)
+    if not dollars or in_cents >= 1:
+        return f"${in_cents:,.2f}" if dollars else "$0"
+    return f"${Context(prec=2, rounding=ROUND_HALF_UP).plus(dollars):f}"
 
 
 def clock(seconds: float) -> str:
