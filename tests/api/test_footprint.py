@@ -66,6 +66,18 @@ def test_filling_takes_as_many_requests_as_told(
     assert timeline.footprint().fill == made
 
 
+def test_looking_whether_the_timeline_is_still_there_is_counted(
+    s3_url: str, counted: Callable[[], Requests], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("ingest.chunk_frames", "footprint.requests"):
+        monkeypatch.setattr(f"framecache.{module}.FRAMES_BETWEEN_CHECKS", 10)
+    timeline = FrameCache(s3_url).timeline("t")
+    planned = timeline.plan_extract(clips.chunks())
+    counted()
+    timeline.extract(clips.chunks())
+    assert planned.requests == counted()
+
+
 @pytest.mark.parametrize("cached", [1, 2, 3])
 def test_going_on_takes_as_many_requests_as_told(
     cached: int, s3_url: str, counted: Callable[[], Requests]
