@@ -4,6 +4,8 @@ import pytest
 from hypothesis import Phase
 from model_machine import run_model
 
+from framecache.index import FrameRow
+from framecache.reader import FrameSource
 from framecache.store import BlobExists, Store
 from proving import Proof
 
@@ -40,4 +42,15 @@ def test_the_model_sees_what_is_believed_without_reading_it_back(
     for user in ("publish", "descriptions"):
         monkeypatch.setattr(f"framecache.index.{user}.create_once", create)
     with pytest.raises(BlobExists):
+        run_model(300, 60, seed=_SEED)
+
+
+def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compare_the_length(_: FrameSource, data: bytes, row: FrameRow) -> str:
+        return "" if len(data) == row.size else "its length differs"
+
+    monkeypatch.setattr(FrameSource, "_difference", compare_the_length)
+    with pytest.raises(AssertionError, match="gave"):
         run_model(300, 60, seed=_SEED)
