@@ -67,6 +67,10 @@ def delete(store: Store, timeline_id: str) -> Removal:
     removed += _remove(store, (blob for blob in blobs if not blob.key.startswith(descriptions)))
     for blob in sorted(store.list(descriptions), key=lambda blob: blob.key):
         removed += _remove(store, [blob])
+    # Whoever worked in what was deleted may have stored more since the rest was listed.
+    left = list(store.list(keys.timeline_prefix(timeline_id)))
+    if left and current_description(store, timeline_id) is None:
+        removed += _remove(store, left)
     return removed
 
 

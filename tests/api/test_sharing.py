@@ -345,6 +345,38 @@ def test_an_extraction_leaves_nothing_behind_in_a_deleted_timeline(
     assert [*store.list(f"{PREFIX}frames")] == []
 
 
+def test_a_delete_takes_what_was_appended_in_its_midst(store: Store) -> None:
+    """Its frames would be another program's: nothing could be extracted before a clear."""
+    first, second = clips.chunks()[:2]
+    Timeline(store, "t").extract(first)
+    left = [True]
+
+    def append(action: str, key: str) -> None:
+        if (action, key) == ("delete", f"{PREFIX}frames/0.jpg") and left:
+            left.pop()
+            Timeline(store, "t").append(second)
+
+    Timeline(HookedStore(store, before=append), "t").delete()
+    assert not left
+    assert [*store.list(PREFIX)] == []
+    assert Timeline(store, "t").extract(second).chunks_extracted == 1
+
+
+def test_a_delete_leaves_what_is_made_anew_as_it_ends(store: Store) -> None:
+    Timeline(store, "t").extract(clips.clip())
+    asked: list[str] = []
+
+    def make_anew(action: str, key: str) -> None:
+        if action == "list" and key == PREFIX:
+            asked.append(key)
+            if len(asked) == 2:
+                Timeline(store, "t").extract(clips.clip())
+
+    Timeline(HookedStore(store, before=make_anew), "t").delete()
+    assert len(asked) == 2
+    assert Timeline(store, "t").verify().ok
+
+
 def test_whoever_adopts_a_part_that_names_other_frames_says_so(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
