@@ -54,6 +54,11 @@ def clip(chunk: str) -> Path:
 
 def rows_of(state: State) -> Rows:
     """What can be read of a timeline in this state."""
+    if state.listed:
+        # Of another program's frames only the number and the JPEG are known.
+        return {
+            sequence: Row(sequence, 0, 0.0, "", jpeg) for sequence, jpeg in sorted(state.listed)
+        }
     return _rows(state.chunks or (), state.setting, state.cached, state.written)
 
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from model_expected import CHUNKS, PICTURES, clip, written_frame
+from model_expected import CHUNKS, PICTURES, clip, rows_of, written_frame, written_row
 from model_plain import (
     ALL,
     HALF,
@@ -182,8 +182,9 @@ class TimelineMachine(RuleBasedStateMachine):
     @rule(timeline=st.sampled_from(TIMELINES), nth=st.integers(0, 20), whole=st.booleans())
     def damage_frame(self, timeline: str, nth: int, whole: bool) -> None:  # noqa: FBT001
         """A stored frame is lost, or one of its bytes is another."""
-        sequences = sorted(self.seen[timeline].rows)
-        if not sequences:
+        seen = self.seen[timeline]
+        sequences = sorted(seen.rows)
+        if not sequences or seen.state.listed:
             return
         sequence = sequences[nth % len(sequences)]
         key = f"{ROOT}/{timeline}/frames/{sequence}.jpg"
@@ -195,6 +196,21 @@ class TimelineMachine(RuleBasedStateMachine):
             middle = len(stored) // 2
             store.put(key, stored[:middle] + bytes([stored[middle] ^ 1]) + stored[middle + 1 :])
         self.harmed[timeline].add(sequence)
+        self._settle(timeline)
+
+    @rule(timeline=st.sampled_from(TIMELINES), data=st.data())
+    def store_or_remove_frames(self, timeline: str, data: st.DataObject) -> None:
+        """So does a program that knows nothing of an index, where nothing is described."""
+        state = self.seen[timeline].state
+        if state.chunks is not None:
+            return
+        store = self.world.used_by("another program")
+        if state.listed:
+            store.delete(self.world.keys(timeline, "frames/"))
+        else:
+            for sequence, picture in data.draw(FRAMES):
+                key = f"{ROOT}/{timeline}/frames/{sequence}.jpg"
+                store.put(key, written_row(sequence, picture, ALL.quality).jpeg)
         self._settle(timeline)
 
     # What must hold
@@ -226,6 +242,7 @@ class TimelineMachine(RuleBasedStateMachine):
         after = self.world.look(name)
         self.figures.endings[_name(error)] += 1
         self._check_change(before, done, after, client)
+        _check_listed(before.state, done, after.state)
         self._check_overlays_after(name, [done, *done.between])
         self._settle(name)
 
@@ -233,9 +250,7 @@ class TimelineMachine(RuleBasedStateMachine):
         how, fired = _name(done.error), client.suffering.fired
         is_disturbed = bool(done.between)
         ends = list(endings(before.state, done))
-        if how == "SettingsConflict" and before.is_strewn and before.state.chunks is None:
-            ends = [end for end in ends if end.state == before.state]
-        elif fired or is_disturbed:
+        if fired or is_disturbed:
             assert how in _excused(fired) | {end.how for end in ends} | (
                 REFUSALS if is_disturbed else set()
             ), f"{done} ended with {done.error!r}"
@@ -264,10 +279,12 @@ class TimelineMachine(RuleBasedStateMachine):
         during = [before.state, *self.passing, self.world.look(name).state]
         ever = [*client.remembers.get(name, []), *during]
         self.figures.endings[_name(error)] += 1
-        if before.is_strewn or self.world.look(name).is_strewn:
-            pass  # another program's, as far as anyone can tell
+        listed = [state for state in (*known, *during) if state.listed]
+        if error is None and listed and self._is_harmed(name, client):
+            pass  # of frames that are only listed nobody knows the length and the CRC
         elif error is None:
-            given = [read.given(state) for state in (*known, *during)]
+            current = [self._as_stored(name, state) for state in listed]
+            given = [read.given(state) for state in (*known, *during, *current)]
             assert results[0] in given, f"{read} gave {results[0]!r:.300}, not {given!r:.300}"
         else:
             self._check_reading_failed(name, read, error, client, during, ever)
@@ -293,9 +310,25 @@ class TimelineMachine(RuleBasedStateMachine):
         if len({state.epoch for state in ever}) > 1:
             excused.add("Cleared")
         now = self.world.look(name)
-        if self.between or read.needs(now.rows) & now.unsound:
+        lost = [
+            read.needs(rows_of(state)) - set(self.world.frames(name))
+            for state in ever
+            if state.listed
+        ]
+        if self.between or any(lost) or read.needs(now.rows) & now.unsound:
             excused.add("CorruptFrame")
         assert _name(error) in excused, f"{read} failed, of {[*ever]}: {error!r}"
+
+    def _is_harmed(self, name: str, client: Client) -> bool:
+        """Whether what is fetched of a timeline may be anything."""
+        is_damaged = bool(DAMAGE & set(client.suffering.fired))
+        return is_damaged or bool(self.between) or bool(self.world.look(name).unsound)
+
+    def _as_stored(self, name: str, state: State) -> State:
+        """Frames that were listed before, as they lie there now, whoever stored them."""
+        stored = self.world.frames(name)
+        kept = [(number, stored[number]) for number, _ in state.listed if number in stored]
+        return replace(state, listed=frozenset(kept))
 
     def _save_overlay(
         self, client: Client, name: str, sequence: int, overlay: str, png: bytes, plan: Plan
@@ -332,9 +365,6 @@ class TimelineMachine(RuleBasedStateMachine):
             for client in self.clients:
                 allowed |= self.world.touched_frames(name, since=self.slept_from, by=client.name)
         assert after.unsound <= allowed, f"frames {sorted(after.unsound - allowed)} came to harm"
-        assert not after.is_strewn or before.is_strewn or self.slept_from is not None, (
-            "frames lie about that nothing describes"
-        )
         self.harmed[name] = allowed & set(after.unsound)
         self.figures.most_harmed = max(self.figures.most_harmed, len(after.unsound))
         kept = {_overlay_key(name, *place): png for place, png in self.overlays[name].items()}
@@ -520,6 +550,16 @@ def _comparable(state: State, before: State) -> object:
     is_same_epoch = state.chunks is not None and state.epoch == before.epoch
     setting = None if state.chunks is None else state.setting
     return is_same_epoch, state.chunks, setting, state.cached, state.written
+
+
+def _check_listed(before: State, done: Done, after: State) -> None:
+    """Nothing leaves frames that nothing describes, and only a clear or a delete takes them."""
+    assert after.listed <= before.listed, f"{done} left frames that nothing describes"
+    all_done = (done, *done.between)
+    if not any(isinstance(one.operation, Clear | Delete) for one in all_done):
+        assert after.listed == before.listed, f"{done} removed frames of another program"
+    elif done.error is None and isinstance(done.operation, Clear | Delete):
+        assert not after.listed, f"{done} left frames behind"
 
 
 def _overlay_key(timeline: str, sequence: int, name: str) -> str:

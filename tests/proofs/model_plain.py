@@ -39,10 +39,12 @@ class State:
     """Chunks that are committed."""
     written: frozenset[tuple[int, int]] = frozenset()
     """Sequence and picture of each written frame."""
+    listed: frozenset[tuple[int, bytes]] = frozenset()
+    """Sequence and JPEG of each frame that lies where nothing is described."""
 
     @property
     def exists(self) -> bool:
-        return bool(self.cached or self.written)
+        return bool(self.cached or self.written or self.listed)
 
     @property
     def is_complete(self) -> bool:
@@ -82,6 +84,8 @@ class DescribeChunks(Step):
         return described, (CommitMissing(described.epoch, self.chunks),)
 
     def _described(self, state: State) -> State:
+        if state.listed:
+            raise Refused("SettingsConflict")
         if state.chunks is None:
             return state.next_epoch(self.setting, self.chunks)
         if state.written:
@@ -99,6 +103,8 @@ class DescribeMore(Step):
     chunk: str
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.listed:
+            raise Refused("SettingsConflict")
         if state.chunks is None:
             described = state.next_epoch(ALL, (self.chunk,))
         elif state.written:
@@ -152,6 +158,8 @@ class DescribeWritten(Step):
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         setting = Setting(None, self.quality)
+        if state.listed:
+            raise Refused("SettingsConflict")
         if state.chunks is None:
             described = state.next_epoch(setting, ())
         elif state.chunks or (state.written and state.setting != setting):
@@ -181,7 +189,7 @@ class CommitWritten(Step):
 class EndEpoch(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.chunks is None:
-            return state, ()
+            return replace(state, listed=frozenset()), ()
         return state.next_epoch(state.setting, state.chunks), ()
 
 

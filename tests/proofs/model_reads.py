@@ -65,6 +65,8 @@ class ReadAt:
 
     def _written_row(self, state: State) -> Row | None:
         """A written frame is on screen from its time on; until when, its batch decides."""
+        if state.listed:
+            return None  # of which no time is known
         rows = [row for row in rows_of(state).values() if row.timestamp <= self.fiftieths / 50]
         return rows[-1] if rows else None
 

@@ -42,8 +42,6 @@ class Seen:
     state: State
     unsound: frozenset[int] = frozenset()
     """Committed frames whose blob is missing or another."""
-    is_strewn: bool = False
-    """Whether frames lie about that nothing describes."""
 
     @property
     def rows(self) -> Rows:
@@ -100,10 +98,14 @@ class World:
         prefix = f"{ROOT}/{timeline_id}/{folder}"
         return [key for key in self.blobs if key.startswith(prefix)]
 
+    def frames(self, timeline_id: str) -> dict[int, bytes]:
+        """The JPEGs that lie there, whoever stored them, by sequence."""
+        return {_sequence(key): self.blobs[key] for key in self.keys(timeline_id, "frames/")}
+
     def _look(self, timeline_id: str) -> Seen:
         document = self._description(timeline_id)
         if document is None:
-            return Seen(State(), is_strewn=bool(self.keys(timeline_id, "frames/")))
+            return Seen(State(listed=frozenset(self.frames(timeline_id).items())))
         state = self._state(timeline_id, document)
         unsound = [
             sequence
