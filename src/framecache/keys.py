@@ -23,7 +23,7 @@ _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
 _DESCRIPTION_NAME: Final = re.compile(r"([0-9]{8})\.json")
 _INDEX_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
 _EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
-_PACK_NAME: Final = re.compile(rf"([0-9]{{6,}}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
+_PACK_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
 _CLAIM_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
 _SHOWN_CHARACTERS: Final = 40
 

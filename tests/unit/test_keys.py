@@ -109,3 +109,33 @@ def test_other_blobs_among_the_frames_are_not_frames(name: str) -> None:
 @given(st.integers(0, 10**15 - 1), GOOD)
 def test_an_overlays_sequence_and_name_are_read_back(sequence: int, name: str) -> None:
     assert keys.parse_overlay(keys.overlay("t", "j", "s", sequence, name)) == (sequence, name)
+
+
+@pytest.mark.parametrize(
+    "part", ["000000", "000123", "1234567", "w000000", "w1234567", keys.WRITTEN]
+)
+def test_the_name_of_a_pack_tells_its_part(part: str) -> None:
+    key = keys.pack("t", epoch="000001-0123abcd", part=part, attempt="0123456789abcdef")
+    assert key == f"cache/timelines/t/packs/000001-0123abcd/{part}-0123456789abcdef.tar"
+    assert keys.parse_pack("t", key) == part
+    assert keys.parse_epoch("t", key) == "000001-0123abcd"
+    assert keys.parse_pack("u", key) is None
+    assert keys.parse_frame("t", key) is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "cache/timelines/t/packs/000000-0123456789abcdef.tar",
+        "cache/timelines/t/packs/1-0123abcd/000000-0123456789abcdef.tar",
+        "cache/timelines/t/packs/000001-0123abcd/000000.tar",
+        "cache/timelines/t/packs/000001-0123abcd/000000-0123456789abcdef.tar.tmp",
+        "cache/timelines/t/packs/000001-0123abcd/000000-0123456789ABCDEF.tar",
+        "cache/timelines/t/packs/000001-0123abcd/00000-0123456789abcdef.tar",
+        "cache/timelines/t/packs/000001-0123abcd/x/000000-0123456789abcdef.tar",
+        "cache/timelines/t/packs/000001-0123abcd/ww000000-0123456789abcdef.tar",
+        "cache/timelines/t/frames/000001-0123abcd/000000-0123456789abcdef.tar",
+    ],
+)
+def test_another_name_is_that_of_no_pack(key: str) -> None:
+    assert keys.parse_pack("t", key) is None
