@@ -36,8 +36,8 @@ Row = TypeVar("Row", bound=Stored)
 def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Cut rows, in their order, into those that one request fetches each.
 
-    Frames of one pack that follow each other closely share a range, until it is long enough. A
-    frame that is a blob of its own stands alone.
+    Frames of one pack that follow each other closely share a range, until it is long enough; so
+    does a frame with itself. A frame that is a blob of its own stands alone.
     """
     together: list[Row] = []
     for row in rows:
@@ -56,5 +56,5 @@ def _continues(together: list[Row], row: Row) -> bool:
         row.key == last.key
         and bool(row.offset)
         and end - first.offset < ENOUGH_BYTES
-        and 0 <= row.offset - end <= _LARGEST_GAP_BYTES
+        and (row.offset == last.offset or 0 <= row.offset - end <= _LARGEST_GAP_BYTES)
     )

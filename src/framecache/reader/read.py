@@ -1,7 +1,8 @@
 """Frames as arrays, batches and bytes, from the rows of an index.
 
-Where the store is remote, requests wait on threads of their own, ahead of those that decode, of
-which there is one a core. Where it is not, a frame is fetched by the thread that decodes it.
+Requests wait on threads of their own, ahead of those that decode, of which there is one a core.
+Only a frame that is a blob of its own, in a store that is near, is fetched by the thread that
+decodes it.
 """
 
 import os
@@ -116,7 +117,8 @@ def _upcoming(
     source: FrameSource, rows: Iterable[FrameRow], positions: Positions
 ) -> Generator[FrameRow | Fetched]:
     """What the threads that decode are given: frames that are fetched already, or yet to be."""
-    if is_remote(source.store):
+    in_packs = source.snapshot.index.offset[positions].any()
+    if in_packs or is_remote(source.store):
         yield from _fetched(source, rows, positions)
     else:
         yield from rows

@@ -1,0 +1,90 @@
+"""Packs as other programs read them: by Python's tarfile, by GNU tar, and by webdataset."""
+
+import io
+import json
+import subprocess
+import tarfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import webdataset
+
+from outside import Outside
+
+Members = dict[str, bytes]
+"""What a tar holds, by name, in its order."""
+
+
+def packs_of(blobs: Outside, timeline_id: str) -> dict[str, bytes]:
+    """All that lies under a timeline's ``packs/``, by key."""
+    return {key: blobs.read(key) for key in blobs.list(f"cache/timelines/{timeline_id}/packs/")}
+
+
+def by_tarfile(path: Path) -> Members:
+    members: Members = {}
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            assert member.isreg()
+            file = tar.extractfile(member)
+            assert file is not None
+            assert member.name not in members
+            members[member.name] = file.read()
+    return members
+
+
+def by_gnu_tar(path: Path) -> Members:
+    listed = _gnu_tar("--list", path).decode().splitlines()
+    members = {name: _gnu_tar("--extract", path, "--to-stdout", name) for name in listed}
+    assert len(members) == len(listed)
+    return members
+
+
+def by_webdataset(path: Path) -> Members:
+    """The members that its samples have."""
+    samples = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
+    # It leaves the file to the garbage collector.
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        return {
+            f"{sample['__key__']}.{kind}": data
+            for sample in samples
+            for kind, data in sample.items()
+            if not kind.startswith("__")
+        }
+
+
+TOOLS: Final[dict[str, Callable[[Path], Members]]] = {
+    "tarfile": by_tarfile,
+    "GNU tar": by_gnu_tar,
+    "webdataset": by_webdataset,
+}
+
+
+def members_of(pack: bytes) -> Members:
+    """What a pack holds, by tarfile."""
+    with tarfile.open(fileobj=io.BytesIO(pack), mode="r:") as tar:
+        files = [(member.name, tar.extractfile(member)) for member in tar]
+        return {name: file.read() for name, file in files if file is not None}
+
+
+def jpegs_in(packs: dict[str, bytes]) -> dict[int, bytes]:
+    """The JPEGs of packs, by sequence."""
+    return {
+        int(name.removesuffix(".jpg")): data
+        for pack in packs.values()
+        for name, data in members_of(pack).items()
+        if name.endswith(".jpg")
+    }
+
+
+def described_in(members: Members) -> list[dict[str, Any]]:
+    """What the JSON members say, in their order."""
+    return [json.loads(data) for name, data in members.items() if name.endswith(".json")]
+
+
+def _gnu_tar(action: str, path: Path, *arguments: str) -> bytes:
+    command = ["tar", action, "--file", str(path), *arguments]
+    finished = subprocess.run(command, check=True, capture_output=True)
+    assert finished.stderr == b""
+    return finished.stdout

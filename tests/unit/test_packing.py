@@ -1,0 +1,162 @@
+"""The parts of a pack, and the ranges by which its frames are read: nothing here is stored."""
+
+import json
+import tarfile
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framecache import packs
+from framecache.index import FrameRow
+from framecache.reader.ranges import ranges_of
+from tars import members_of
+
+MEGABYTE: Final = 1_000_000
+
+
+# Members
+
+SEQUENCE: Final = st.integers(0, 10**15 - 1)
+BODIES: Final = st.lists(
+    st.tuples(SEQUENCE, st.binary(max_size=2000)), unique_by=lambda one: one[0]
+)
+
+
+@given(bodies=BODIES)
+def test_members_one_after_another_are_a_tar(bodies: list[tuple[int, bytes]]) -> None:
+    blocks = [packs.frame_members(number, jpeg, {"sequence": number}) for number, jpeg in bodies]
+    found = members_of(b"".join(blocks) + packs.END)
+    expected: dict[str, bytes] = {}
+    for number, jpeg in bodies:
+        expected |= {f"{number}.jpg": jpeg, f"{number}.json": b'{"sequence":%d}' % number}
+    assert found == expected
+    assert list(found) == list(expected)
+
+
+@given(jpeg=st.binary(max_size=2000), sequence=SEQUENCE)
+def test_a_jpeg_lies_where_the_index_says(jpeg: bytes, sequence: int) -> None:
+    members = packs.frame_members(sequence, jpeg, {})
+    assert members[packs.HEADER_BYTES : packs.HEADER_BYTES + len(jpeg)] == jpeg
+    assert len(members) % tarfile.BLOCKSIZE == 0
+
+
+def test_whatever_is_told_of_a_frame_is_told_as_json() -> None:
+    about = {"timestamp": 0.1 + 0.2, "perceptual_hash": 'ä"\n', "big": 10**18, "none": None}
+    members = members_of(packs.frame_members(7, b"x", about) + packs.END)
+    assert json.loads(members["7.json"]) == about
+
+
+def test_members_tell_no_time_and_no_owner() -> None:
+    header = tarfile.TarInfo.frombuf(
+        packs.frame_members(7, b"x", {})[: packs.HEADER_BYTES], "utf-8", "strict"
+    )
+    told = (header.mtime, header.uid, header.gid, header.uname, header.gname)
+    assert told == (0, 0, 0, "", "")
+    assert header.isreg()
+
+
+# Ranges
+
+
+def row(offset: int, size: int, *, key: str = "a") -> FrameRow:
+    return FrameRow(
+        sequence=offset,
+        chunk_id=0,
+        timestamp=0.0,
+        duration=0.0,
+        width=1,
+        height=1,
+        key=key,
+        offset=offset,
+        size=size,
+        crc32c=0,
+        perceptual_hash="",
+        status="ok",
+    )
+
+
+def pack_of(sizes: list[int], *, key: str = "a") -> list[FrameRow]:
+    """The rows of frames of these sizes in one pack, as they lie in a tar."""
+    rows, at = list[FrameRow](), 0
+    for size in sizes:
+        rows.append(row(at + packs.HEADER_BYTES, size, key=key))
+        at += len(packs.frame_members(0, b"", {"some": "json" * 40})) + -(-size // 512) * 512
+    return rows
+
+
+def spans(rows: list[FrameRow]) -> list[tuple[str, int, int]]:
+    """Key, start and length of each range."""
+    return [
+        (one[0].key, one[0].offset, one[-1].offset + one[-1].size - one[0].offset)
+        for one in ranges_of(rows)
+    ]
+
+
+SIZES: Final = st.lists(st.integers(1, 4 * MEGABYTE), max_size=60)
+ROWS: Final = st.builds(
+    lambda sizes, key: pack_of(sizes, key=key), SIZES, st.sampled_from(["a", "b"])
+)
+
+
+@given(groups=st.lists(ROWS, max_size=3), seed=st.integers(0, 99), is_shuffled=st.booleans())
+def test_every_row_is_in_one_range_in_its_order(
+    groups: list[list[FrameRow]], seed: int, *, is_shuffled: bool
+) -> None:
+    rows = [one for group in groups for one in group]
+    if is_shuffled:
+        order = np.random.default_rng(seed).integers(0, max(1, len(rows)), len(rows)).tolist()
+        rows = [rows[position] for position in order]
+    ranges = list(ranges_of(rows))
+    assert [one for together in ranges for one in together] == rows
+    for together in ranges:
+        assert together
+        assert len({one.key for one in together}) == 1
+        offsets = [one.offset for one in together]
+        assert offsets == sorted(offsets)
+
+
+@given(sizes=SIZES)
+def test_a_range_is_two_megabytes_at_most_or_one_frame_more(sizes: list[int]) -> None:
+    rows = pack_of(sizes)
+    largest = max(sizes, default=0)
+    for _, _, length in spans(rows):
+        assert length <= max(2 * MEGABYTE, largest + 1.5 * MEGABYTE)
+
+
+@given(sizes=st.lists(st.integers(1, MEGABYTE), min_size=1, max_size=2000), first=st.integers(0))
+def test_neighbours_take_a_request_a_megabyte_and_two(sizes: list[int], first: int) -> None:
+    rows = pack_of(sizes)[first % len(sizes) :]
+    size_bytes = rows[-1].offset + rows[-1].size - rows[0].offset
+    assert len(spans(rows)) <= -(-size_bytes // MEGABYTE) + 2
+
+
+@pytest.mark.parametrize("size", [10_000, 26_000, 156_000, 400_000, 999_000])
+def test_of_frames_as_videos_have_them_what_lies_between_takes_no_more(size: int) -> None:
+    rows = pack_of([size] * 1000)
+    assert len(spans(rows)) <= -(-size * 1000 // MEGABYTE) + 2
+
+
+def test_blobs_of_their_own_stand_alone() -> None:
+    rows = [replace(row(0, 10), key=f"frames/{n}.jpg") for n in range(5)]
+    rows += [rows[-1], rows[-1]]
+    assert [len(one) for one in ranges_of(rows)] == [1] * 7
+
+
+def test_a_frame_that_is_asked_for_again_shares_its_range() -> None:
+    rows = pack_of([1000] * 4)
+    wanted = [rows[0], rows[0], rows[1], rows[3], rows[3]]
+    assert [len(one) for one in ranges_of(wanted)] == [5]
+
+
+@pytest.mark.parametrize(("stride", "ranges"), [(1, 1), (2, 1), (20, 1), (30, 7), (100, 2)])
+def test_what_lies_between_is_fetched_where_it_is_little(stride: int, ranges: int) -> None:
+    assert len(spans(pack_of([4000] * 200)[::stride])) == ranges
+
+
+def test_going_backwards_takes_a_request_a_frame() -> None:
+    rows = pack_of([1000] * 4)
+    assert len(list(ranges_of(reversed(rows)))) == 4
