@@ -81,18 +81,21 @@ def withdraw_if_deleted(store: Store, timeline_id: str) -> None:
 
 
 def sweep_older(store: Store, description: Description) -> Removal:
-    """Remove index parts, claims and packs of older epochs, and frames beyond the new last one.
+    """Remove index parts, claims and packs of older epochs, and frames that none will replace.
 
-    To be called before the new epoch is filled: another program may then append to it, and its
-    frames lie beyond, too.
+    Those are all where the new epoch lies in packs, else those beyond its last one. To be called
+    before the new epoch is filled: another program may then append to it, and its frames lie
+    beyond, too; or bring it into the other layout.
     """
     latest = current_description(store, description.timeline_id)
     if latest is None or latest.epoch != description.epoch:
         return Removal(0, 0)
+    in_packs = latest.settings.layout == "packs"
+    is_left_alone = _is_unfilled if in_packs else is_current
     return _remove_older(store, latest) + _remove(
         store,
-        _frames(store, latest.timeline_id, first=latest.frame_count),
-        while_true=lambda: is_current(store, latest),
+        _frames(store, latest.timeline_id, first=0 if in_packs else latest.frame_count),
+        while_true=lambda: is_left_alone(store, latest),
     )
 
 

@@ -1,0 +1,415 @@
+"""Layout packs: the tars themselves, and what becomes of them."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import clips
+import google_crc32c
+import pytest
+from packed import (
+    FRAMES,
+    PREFIX,
+    Breaking,
+    at_first,
+    expected_jpegs,
+    extract,
+    rows,
+    sequences,
+    timeline,
+    without_place,
+)
+
+import framecache.claims
+import framecache.jpeg
+import framecache.video
+from framecache import (
+    Cleared,
+    Frame,
+    FrameCache,
+    FrameCacheError,
+    InvalidValue,
+    SettingsConflict,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+    Timeline,
+)
+from framecache.model import Layout
+from framecache.store import Store, open_store
+from framecache.testing import Fault, FaultyStore, HookedStore, WrappingStore
+from outside import everything, frame, frames_of, library_threads, outside, picture
+from tars import TOOLS, described_in, jpegs_in, members_of, packs_of
+
+
+@pytest.fixture
+def url(local_url: str) -> str:
+    """A store where little depends on which one it is."""
+    return local_url
+
+
+@pytest.fixture
+def store(memory_url: str) -> Store:
+    return open_store(memory_url)
+
+
+# What a pack is
+
+
+def test_each_chunk_has_one_pack_and_no_frame_is_a_blob_of_its_own(store_url: str) -> None:
+    extract(store_url)
+    named = [row["key"] for row in rows(store_url)]
+    epoch = timeline(store_url).info().epoch
+    assert frames_of(outside(store_url), "t") == {}
+    assert sorted(set(named)) == sorted(packs_of(outside(store_url), "t"))
+    for row in rows(store_url):
+        folder, name = row["key"].removeprefix(f"{PREFIX}packs/").split("/")
+        assert folder == epoch
+        assert name.startswith(f"{row['chunk_id']:06d}-")
+
+
+def test_the_index_tells_where_each_frame_lies(store_url: str) -> None:
+    extract(store_url)
+    packs = packs_of(outside(store_url), "t")
+    for row in rows(store_url):
+        stored = packs[row["key"]][row["offset"] : row["offset"] + row["size"]]
+        assert stored == members_of(packs[row["key"]])[f"{row['sequence']}.jpg"]
+        assert google_crc32c.value(stored) == row["crc32c"]
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_pack_holds_the_frames_of_the_index_for_every_tool(
+    url: str, tmp_path: Path, tool: str
+) -> None:
+    extract(url)
+    for key, pack in packs_of(outside(url), "t").items():
+        path = tmp_path / "pack.tar"
+        path.write_bytes(pack)
+        members = TOOLS[tool](path)
+        wanted = [row for row in rows(url) if row["key"] == key]
+        names = [f"{row['sequence']}.{kind}" for row in wanted for kind in ("jpg", "json")]
+        assert list(members) == names
+        for row, told in zip(wanted, described_in(members), strict=True):
+            assert members[f"{row['sequence']}.jpg"] == expected_jpegs()[row["sequence"]]
+            assert told.items() <= row.items()
+            assert told.keys() >= {"sequence", "chunk_id", "timestamp", "perceptual_hash"}
+
+
+def test_the_frames_and_their_index_are_those_of_layout_objects(store_url: str) -> None:
+    extract(store_url)
+    timeline(store_url, "o").extract(clips.chunks(), layout="objects")
+    assert jpegs_in(packs_of(outside(store_url), "t")) == dict(enumerate(expected_jpegs()))
+    others = timeline(store_url, "o").index.to_arrow().to_pylist()
+    assert [*map(without_place, rows(store_url))] == [*map(without_place, others)]
+
+
+def test_one_and_many_workers_store_the_same_packs(url: str, memory_url: str) -> None:
+    timeline(url).extract(clips.chunks(), layout="packs", workers=1)
+    timeline(memory_url).extract(clips.chunks(), layout="packs", workers=7)
+    one, many = (sorted(packs_of(outside(place), "t").values()) for place in (url, memory_url))
+    assert one == many
+
+
+def test_a_frame_without_picture_has_no_member(url: str) -> None:
+    timeline(url).extract(clips.ends_in_garbage(), layout="packs")
+    with_picture = [row["sequence"] for row in rows(url) if row["status"] == "ok"]
+    assert with_picture != [row["sequence"] for row in rows(url)]
+    assert sorted(jpegs_in(packs_of(outside(url), "t"))) == with_picture
+    assert sequences(timeline(url).frames()) == with_picture
+    assert {row["key"] for row in rows(url) if row["status"] != "ok"} == {""}
+
+
+def test_a_chunk_without_any_picture_has_no_pack(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = framecache.video.decode
+
+    def see_nothing(*args: Any, **kwargs: Any) -> Iterator[object]:  # noqa: ANN401 -- passed on
+        for item in decode(*args, **kwargs):
+            yield framecache.video.Undecodable(item.pts, "nothing is seen")
+
+    monkeypatch.setattr(framecache.video, "decode", see_nothing)
+    report = timeline(url).extract(clips.chunks(), layout="packs")
+    assert (report.chunks_extracted, report.frames_undecodable) == (3, FRAMES)
+    assert timeline(url).complete
+    assert packs_of(outside(url), "t") == {}
+
+
+def test_a_layout_that_is_none_is_refused_before_any_request(url: str) -> None:
+    layout: Any
+    for layout in ("pack", "PACKS", "", "tar", b"packs", 1, ["packs"]):
+        for fill in (
+            lambda layout=layout: timeline(url).extract(clips.chunks(), layout=layout),
+            lambda layout=layout: timeline(url).write([frame(0)], layout=layout),
+            lambda layout=layout: timeline(url).rebuild(layout=layout),
+            lambda layout=layout: timeline(url).repack(layout),
+        ):
+            with pytest.raises(InvalidValue, match="layout"):
+                fill()
+    assert outside(url).list() == []
+
+
+# A store that fails while packs are written
+
+
+@pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
+@pytest.mark.parametrize("blocks", [0, 3, 10])
+def test_a_store_that_fails_in_mid_upload_fails_the_extraction_and_leaves_no_pack(
+    url: str, error: FrameCacheError, blocks: int
+) -> None:
+    breaking = Breaking(FrameCache(url).store, error, blocks=blocks)
+    with pytest.raises(type(error)) as met:
+        Timeline(breaking, "t").extract(clips.chunks(), layout="packs", workers=2)
+    assert met.value is error
+    assert not timeline(url).exists
+    assert library_threads() == set()
+    assert packs_of(outside(url), "t") == {}
+    assert outside(url).list(f"{PREFIX}claims/") == []
+    extract(url)
+    assert list(timeline(url).jpegs(range(FRAMES))) == expected_jpegs()
+
+
+def test_an_upload_whose_answer_was_lost_is_a_success(store: Store) -> None:
+    def lose(action: str, key: str) -> Fault | None:
+        return Fault.LOSE_ANSWER if action == "put" and "/packs/" in key else None
+
+    report = Timeline(FaultyStore(store, lose), "t").extract(clips.chunks(), layout="packs")
+    assert report.chunks_extracted == 3
+    assert list(Timeline(store, "t").jpegs(range(FRAMES))) == expected_jpegs()
+
+
+def test_an_upload_that_seems_to_succeed_and_is_cut_short_is_not_committed_unseen(
+    store: Store,
+) -> None:
+    """Its answer is lost, and what lies there is another's, or half of it."""
+
+    def cut(action: str, key: str) -> None:
+        if action == "put" and "/packs/" in key:
+            store.put(key, store.get(key)[:-1])
+            raise StoreUnavailable("the answer was lost")
+
+    with pytest.raises(StoreUnavailable):
+        Timeline(HookedStore(store, after=cut), "t").extract(clips.chunks(), layout="packs")
+    assert not Timeline(store, "t").exists
+
+
+def test_an_upload_takes_frames_no_faster_than_the_store_does(store: Store) -> None:
+    """However many frames there are, those that wait for a slow store are few."""
+    given, far_ahead = [0], threading.Event()
+
+    def produce() -> Iterator[Frame]:
+        for sequence in range(400):
+            given[0] += 1
+            if given[0] > 150:
+                far_ahead.set()
+            yield frame(sequence, width=16, height=16)
+
+    class Slow(WrappingStore):
+        def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
+            def slowly() -> Iterator[bytes]:
+                for number, block in enumerate(blocks):
+                    if number == 0:
+                        assert not far_ahead.wait(0.5)
+                    yield block
+
+            self.inner.put_stream(key, slowly())
+
+    Timeline(Slow(store), "t").write(produce(), layout="packs", workers=2)
+    assert far_ahead.is_set()
+    assert len(Timeline(store, "t")) == 400
+
+
+# Others at work
+
+
+def test_programs_that_extract_into_packs_at_once_store_each_once(store_url: str) -> None:
+    together = threading.Barrier(3)
+
+    def work(_: int) -> int:
+        t = timeline(store_url)
+        together.wait(timeout=60)
+        return t.extract(clips.chunks(), layout="packs", workers=2).chunks_extracted
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(work, range(3))) == 3
+    assert list(timeline(store_url).jpegs(range(FRAMES))) == expected_jpegs()
+    named = {row["key"] for row in rows(store_url)}
+    assert sorted(packs_of(outside(store_url), "t")) == sorted(named)
+
+
+@pytest.mark.parametrize("moment", [("put", "/packs/"), ("create", "/index/")])
+def test_whoever_slept_and_was_taken_over_leaves_no_pack_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
+) -> None:
+    def take_over() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+            Timeline(store, "t").extract(clips.chunks(), layout="packs", workers=1)
+
+    sleeping = HookedStore(store, before=at_first(*moment, take_over))
+    report = Timeline(sleeping, "t").extract(clips.chunks(), layout="packs", workers=1)
+    assert report.chunks_extracted < 3
+    named = set(Timeline(store, "t").index.key)
+    assert {blob.key for blob in store.list(f"{PREFIX}packs")} == named
+    assert list(Timeline(store, "t").jpegs(range(FRAMES))) == expected_jpegs()
+
+
+def test_whoever_adopts_packs_of_another_encoder_has_nothing_to_repair(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = framecache.jpeg.encode_picture
+
+    def encode_otherwise(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
+        return encode(*planes, quality=quality - 1)
+
+    def be_faster() -> None:
+        with monkeypatch.context() as other:
+            other.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+            other.setattr("framecache.jpeg.encode_picture", encode_otherwise)
+            Timeline(store, "t").extract(clips.clip(), layout="packs")
+
+    hooked = HookedStore(store, before=at_first("create", "/index/", be_faster))
+    assert Timeline(hooked, "t").extract(clips.clip(), layout="packs").chunks_cached == 1
+    assert len(list(Timeline(store, "t").jpegs(range(FRAMES)))) == FRAMES
+
+
+@pytest.mark.parametrize("end", ["clear", "delete"])
+@pytest.mark.parametrize("moment", [("put", "/packs/"), ("create", "/claims/")])
+def test_an_extraction_during_which_the_timeline_ends_leaves_no_pack(
+    store_url: str, end: str, moment: tuple[str, str]
+) -> None:
+    def end_it() -> None:
+        getattr(timeline(store_url), end)()
+
+    hooked = HookedStore(FrameCache(store_url).store, before=at_first(*moment, end_it))
+    with pytest.raises(Cleared):
+        Timeline(hooked, "t").extract(clips.chunks(), layout="packs", workers=1)
+    assert not timeline(store_url).exists
+    assert packs_of(outside(store_url), "t") == {}
+    if end == "delete":
+        assert outside(store_url).list(PREFIX) == []
+
+
+def test_a_reader_of_packs_that_are_cleared_says_so(store_url: str) -> None:
+    extract(store_url)
+    readers = [timeline(store_url) for _ in range(3)]
+    for reader in readers:
+        assert reader.frame(0).sequence == 0
+    iterating = readers[2].jpegs([1, 2, 3])
+    timeline(store_url).rebuild(every=2)
+    for read in (
+        lambda: readers[0].frame(30),
+        lambda: readers[1].batch([1, 2, 3]),
+        lambda: list(iterating),
+    ):
+        with pytest.raises(Cleared, match="timeline t "):
+            read()
+    for reader in readers:
+        assert len(list(reader.frames())) == 23
+
+
+# Clearing, deleting, rebuilding, appending
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_clear_leaves_nothing_of_packs(store_url: str, *, written: bool) -> None:
+    t = timeline(store_url)
+    if written:
+        t.write([frame(0), frame(1)], layout="packs")
+    else:
+        extract(store_url)
+    t.overlays(job_id="j", stage="s").save(1, {"o": picture(1)})
+    overlays = outside(store_url).list(f"{PREFIX}overlays/")
+    t.clear()
+    left = outside(store_url).list(PREFIX)
+    assert [
+        key for key in left if "/timeline/" not in key and not key.endswith("/used")
+    ] == overlays
+    assert not timeline(store_url).exists
+    info = timeline(store_url).info()
+    assert info.settings is not None
+    assert info.settings.layout == "packs"
+
+
+def test_a_delete_leaves_nothing_of_packs(store_url: str) -> None:
+    extract(store_url)
+    timeline(store_url).delete()
+    assert outside(store_url).list(PREFIX) == []
+
+
+def test_a_rebuild_after_a_clear_fills_packs_again(store_url: str) -> None:
+    extract(store_url)
+    timeline(store_url).clear()
+    timeline(store_url).rebuild()
+    assert list(timeline(store_url).jpegs(range(FRAMES))) == expected_jpegs()
+    assert frames_of(outside(store_url), "t") == {}
+
+
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+def test_a_rebuild_in_the_other_layout_leaves_nothing_of_the_one_before(
+    store_url: str, layout: Layout
+) -> None:
+    extract(store_url, "packs" if layout == "objects" else "objects")
+    timeline(store_url).rebuild(layout=layout)
+    assert list(timeline(store_url).jpegs(range(FRAMES))) == expected_jpegs()
+    frames, packs = (
+        len(outside(store_url).list(f"{PREFIX}{what}/")) for what in ("frames", "packs")
+    )
+    assert (frames, packs) == ((FRAMES, 0) if layout == "objects" else (0, 3))
+
+
+def test_frames_of_an_extraction_that_died_are_gone_once_packs_take_their_place(url: str) -> None:
+    breaking = HookedStore(FrameCache(url).store, before=refuse_index_parts)
+    with pytest.raises(StoreDenied):
+        Timeline(breaking, "t").extract(clips.chunks())
+    assert frames_of(outside(url), "t") != {}
+    extract(url)
+    assert frames_of(outside(url), "t") == {}
+
+
+def refuse_index_parts(action: str, key: str) -> None:
+    if action == "create" and "/index/" in key:
+        raise StoreDenied("no")
+
+
+def test_an_append_goes_into_packs_of_its_own_and_touches_no_other(store_url: str) -> None:
+    paths = clips.chunks()
+    timeline(store_url).extract(paths[:2], layout="packs")
+    before = packs_of(outside(store_url), "t")
+    timeline(store_url).append(paths[2])
+    after = packs_of(outside(store_url), "t")
+    assert before.items() <= after.items()
+    assert len(after) == 3
+    assert list(timeline(store_url).jpegs(range(FRAMES))) == expected_jpegs()
+
+
+def test_extracting_into_packs_again_changes_nothing(store_url: str) -> None:
+    extract(store_url)
+    before = everything(outside(store_url))
+    for layout in ("packs", None):
+        report = timeline(store_url).extract(clips.chunks(), layout=layout)
+        assert (report.chunks_extracted, report.chunks_cached) == (0, 3)
+    assert everything(outside(store_url)) == before
+
+
+@pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])
+def test_another_layout_is_refused_and_repack_named(
+    url: str, layout: Layout, other: Layout
+) -> None:
+    extract(url, layout)
+    before = everything(outside(url))
+    with pytest.raises(SettingsConflict, match=f"framecache repack t --layout {other}"):
+        timeline(url).extract(clips.chunks(), layout=other)
+    with pytest.raises(SettingsConflict, match=r"quality 85.*quality 60.*rebuild"):
+        timeline(url).extract(clips.chunks(), layout=other, quality=60)
+    assert everything(outside(url)) == before
+
+
+def test_overlays_of_a_timeline_in_packs_are_those_of_any(url: str) -> None:
+    extract(url)
+    edges = timeline(url).overlays(job_id="j", stage="s")
+    edges.save(7, {"o": picture(1)})
+    assert edges.frames() == [7]
+    assert timeline(url).jobs() == {"j": {"s": 1}}
+    timeline(url).rebuild()
+    assert edges.frames() == [7]
