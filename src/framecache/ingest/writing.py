@@ -64,7 +64,7 @@ def write(
         # Others may write at the same time. A sweep of what was cleared before must not.
         claims.take(keys.writing(new_write_id()))
         try:
-            part = _store_frames(store, description, placing, frames, workers=workers)
+            part = _store_frames(store, description, placing, frames, cached.index, workers=workers)
             if part.rows:
                 ensure_current(store, description)
                 description = _commit(store, description, part.build())
@@ -122,6 +122,7 @@ def _store_frames(
     description: Description,
     placing: Placing,
     frames: Iterable[Frame],
+    cached: Index,
     *,
     workers: int,
 ) -> _Part:
@@ -136,7 +137,9 @@ def _store_frames(
             given.add(frame.sequence)
             storage.add(_slot(frame), partial(_encode, frame, description.settings.jpeg))
         rows = storage.finish()
-    for row in _with_durations(rows):
+    new = [row for row in rows if cached.position(row.sequence) is None]
+    stored_again = [row for row in rows if cached.position(row.sequence) is not None]
+    for row in (*_with_durations(new), *stored_again):
         part.add(row)
     part.given = len(given)
     return part

@@ -1,0 +1,254 @@
+"""Writing frames that a program already holds into packs."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import clips
+import pytest
+from packed import (
+    Breaking,
+    at_first,
+    damage,
+    extract,
+    rows,
+    sequences,
+    timeline,
+    without_place,
+    write,
+)
+
+import tars
+from framecache import (
+    Cleared,
+    CorruptFrame,
+    Frame,
+    FrameCache,
+    FrameCacheError,
+    InvalidValue,
+    SettingsConflict,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+    Timeline,
+)
+from framecache.model import Layout
+from framecache.store import Store, open_store
+from framecache.testing import HookedStore
+from outside import everything, frame, frames_of, library_threads, mean_error, outside, picture
+from tars import jpegs_in, members_of, packs_of
+
+
+@pytest.fixture
+def url(local_url: str) -> str:
+    """A store where little depends on which one it is."""
+    return local_url
+
+
+@pytest.fixture
+def store(memory_url: str) -> Store:
+    return open_store(memory_url)
+
+
+# Writing frames that a program holds
+
+
+def test_written_frames_lie_in_one_pack_a_call(store_url: str, tmp_path: Path) -> None:
+    write(store_url, [3, 0, 9], layout="packs")
+    write(store_url, [4])
+    packs = packs_of(outside(store_url), "t")
+    assert frames_of(outside(store_url), "t") == {}
+    assert sorted(sorted(jpegs_in({key: pack})) for key, pack in packs.items()) == [[0, 3, 9], [4]]
+    assert sequences(timeline(store_url).frames()) == [0, 3, 4, 9]
+    for one in timeline(store_url).frames():
+        assert mean_error(one.image, picture(one.sequence)) <= 3
+    for number, pack in enumerate(packs.values()):
+        path = tmp_path / f"{number}.tar"
+        path.write_bytes(pack)
+        assert tars.by_webdataset(path) == members_of(pack)
+
+
+def test_the_index_of_written_frames_is_that_of_layout_objects(url: str) -> None:
+    write(url, [3, 0, 9], layout="packs")
+    timeline(url, "o").write([frame(n) for n in (3, 0, 9)])
+    others = timeline(url, "o").index.to_arrow().to_pylist()
+    assert [*map(without_place, rows(url))] == [*map(without_place, others)]
+
+
+def test_writing_the_same_frames_again_stores_nothing(store_url: str) -> None:
+    write(store_url, range(5), layout="packs")
+    before = everything(outside(store_url))
+    assert write(store_url, range(5)) == 5
+    assert write(store_url, [2], layout="packs") == 1
+    assert everything(outside(store_url)) == before
+
+
+def test_of_a_batch_that_is_cached_in_part_only_the_rest_is_stored(url: str) -> None:
+    write(url, range(3), layout="packs")
+    before = packs_of(outside(url), "t")
+    write(url, range(1, 5))
+    new = {key: pack for key, pack in packs_of(outside(url), "t").items() if key not in before}
+    assert sorted(jpegs_in(new)) == [3, 4]
+    assert [row["duration"] for row in rows(url)] == [0.125] * 5
+
+
+@pytest.mark.parametrize("place", [0, 50, 99])
+def test_another_picture_is_refused_and_leaves_no_pack(store_url: str, place: int) -> None:
+    write(store_url, [500], layout="packs")
+    before = everything(outside(store_url))
+    frames = [frame(n) for n in range(100)]
+    frames.insert(place, frame(500, number=9))
+    with pytest.raises(SettingsConflict, match=r"frame 500 of timeline t .* clear"):
+        timeline(store_url).write(frames)
+    assert everything(outside(store_url)) == before
+
+
+@pytest.mark.parametrize("how", ["a bit flipped", "cut within the frame", "lost"])
+def test_a_damaged_frame_that_is_written_again_can_be_read(store_url: str, how: str) -> None:
+    write(store_url, range(5), layout="packs")
+    before = rows(store_url)
+    damage(store_url, 4, how)
+    with pytest.raises(CorruptFrame, match="write the frame again"):
+        timeline(store_url).frame(4)
+    opened = timeline(store_url)
+    assert len(opened) == 5
+
+    assert write(store_url, range(5)) == 5
+
+    for t in (opened, timeline(store_url)):
+        for one in t.frames():
+            assert mean_error(one.image, picture(one.sequence)) <= 3
+    assert [*map(without_place, rows(store_url))] == [*map(without_place, before)]
+
+
+def test_only_the_damaged_frames_are_stored_again(url: str) -> None:
+    write(url, range(5), layout="packs")
+    before = packs_of(outside(url), "t").keys()
+    damage(url, 2, "a bit flipped")
+    write(url, range(7))
+    new = {key: pack for key, pack in packs_of(outside(url), "t").items() if key not in before}
+    assert sorted(jpegs_in(new)) == [2, 5, 6]
+    assert [row["duration"] for row in rows(url)] == [0.125] * 7
+    after = everything(outside(url))
+    write(url, range(7))
+    assert everything(outside(url)) == after
+
+
+def test_a_reader_that_met_the_damage_reads_what_was_written_since(url: str) -> None:
+    write(url, range(5), layout="packs")
+    opened = timeline(url)
+    frames = opened.frames()
+    damage(url, 0, "lost")
+    write(url, range(5))
+    assert sequences(frames) == [0, 1, 2, 3, 4]
+    assert list(opened.jpegs(range(5))) == list(timeline(url).jpegs(range(5)))
+
+
+@pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])
+def test_frames_of_another_layout_or_quality_are_refused(
+    url: str, layout: Layout, other: Layout
+) -> None:
+    write(url, range(2), layout=layout)
+    before = everything(outside(url))
+    with pytest.raises(SettingsConflict, match=f"framecache repack t --layout {other}"):
+        write(url, [2], layout=other)
+    with pytest.raises(SettingsConflict, match=r"85.*60"):
+        write(url, [2], quality=60)
+    assert everything(outside(url)) == before
+
+
+def test_after_a_clear_another_layout_may_be_written(store_url: str) -> None:
+    write(store_url, range(2), layout="packs")
+    timeline(store_url).clear()
+    write(store_url, range(2), layout="objects")
+    assert sorted(frames_of(outside(store_url), "t")) == ["0.jpg", "1.jpg"]
+    assert packs_of(outside(store_url), "t") == {}
+
+
+def test_chunks_and_written_frames_are_not_mixed_in_packs(url: str) -> None:
+    extract(url)
+    before = everything(outside(url))
+    with pytest.raises(SettingsConflict, match="described by its chunks"):
+        write(url, [100])
+    timeline(url, "w").write([frame(0)], layout="packs")
+    with pytest.raises(SettingsConflict, match="frames that a program wrote"):
+        timeline(url, "w").extract(clips.chunks())
+    after = {key: body for key, body in everything(outside(url)).items() if "/w/" not in key}
+    assert after == before
+
+
+class ProducerError(Exception):
+    """What a caller's generator fails with."""
+
+
+@pytest.mark.parametrize("error", [ProducerError, KeyboardInterrupt, GeneratorExit])
+def test_a_write_whose_frames_end_in_an_error_leaves_no_pack(
+    store_url: str, error: type[BaseException]
+) -> None:
+    def produce() -> Iterator[Frame]:
+        yield from (frame(n) for n in range(50))
+        raise error
+
+    with pytest.raises(error):
+        timeline(store_url).write(produce(), layout="packs")
+    assert packs_of(outside(store_url), "t") == {}
+    assert library_threads() == set()
+    assert write(store_url, range(50)) == 50
+
+
+@pytest.mark.parametrize("bad", [frame(3), "no frame", frame(-1), frame(2**60)])
+def test_a_write_with_a_frame_that_is_none_leaves_no_pack(url: str, bad: Frame) -> None:
+    with pytest.raises(InvalidValue):
+        timeline(url).write([*(frame(n) for n in range(40)), bad], layout="packs")
+    assert packs_of(outside(url), "t") == {}
+    assert not timeline(url).exists
+
+
+@pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
+def test_a_store_that_fails_in_mid_upload_fails_the_write(url: str, error: FrameCacheError) -> None:
+    write(url, [100], layout="packs")
+    before = packs_of(outside(url), "t")
+    breaking = Timeline(Breaking(FrameCache(url).store, error, blocks=4), "t")
+    with pytest.raises(type(error)) as met:
+        breaking.write((frame(n) for n in range(300)), workers=2)
+    assert met.value is error
+    assert packs_of(outside(url), "t") == before
+    assert library_threads() == set()
+
+
+@pytest.mark.parametrize("end", ["clear", "delete"])
+def test_a_write_during_which_the_timeline_ends_leaves_no_pack(store_url: str, end: str) -> None:
+    write(store_url, [100], layout="packs")
+
+    def produce() -> Iterator[Frame]:
+        yield frame(0)
+        getattr(timeline(store_url), end)()
+        yield frame(1)
+
+    with pytest.raises(Cleared, match="timeline t "):
+        timeline(store_url).write(produce())
+    assert not timeline(store_url).exists
+    assert packs_of(outside(store_url), "t") == {}
+
+
+def test_programs_that_write_into_packs_at_once_all_succeed(store_url: str) -> None:
+    write(store_url, [0], layout="packs")
+    with ThreadPoolExecutor(4) as pool:
+        batches = [range(4), range(2, 6), range(4, 8), range(8)]
+        assert list(pool.map(lambda numbers: write(store_url, numbers), batches)) == [4, 4, 4, 8]
+    assert sequences(timeline(store_url).frames()) == list(range(8))
+    for one in timeline(store_url).frames():
+        assert mean_error(one.image, picture(one.sequence)) <= 3
+
+
+def test_of_two_pictures_written_at_once_the_first_stays_and_the_other_leaves_no_pack(
+    url: str,
+) -> None:
+    def write_another() -> None:
+        timeline(url).write([frame(0, number=2)], layout="packs")
+
+    store = HookedStore(FrameCache(url).store, before=at_first("create", "/index/", write_another))
+    with pytest.raises(SettingsConflict, match="frame 0"):
+        Timeline(store, "t").write([frame(0, number=1)], layout="packs")
+    assert mean_error(timeline(url).frame(0).image, picture(2)) <= 3
+    assert set(packs_of(outside(url), "t")) == {row["key"] for row in rows(url)}
