@@ -1,8 +1,13 @@
 """Writing frames that a program already holds into packs."""
 
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import clips
 import pytest
@@ -252,3 +257,48 @@ def test_of_two_pictures_written_at_once_the_first_stays_and_the_other_leaves_no
         Timeline(store, "t").write([frame(0, number=1)], layout="packs")
     assert mean_error(timeline(url).frame(0).image, picture(2)) <= 3
     assert set(packs_of(outside(url), "t")) == {row["key"] for row in rows(url)}
+
+
+class _InterruptedQueue(Queue[object]):
+    """Ctrl-C comes while the end of the frames waits for a slow store."""
+
+    left = 1
+
+    def put(self, item: object, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- passed on
+        if not isinstance(item, tuple) and self.left:
+            self.left -= 1
+            raise KeyboardInterrupt
+        super().put(item, *args, **kwargs)
+
+
+def test_ctrl_c_as_the_last_frame_waits_for_the_upload_ends_the_write(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache.ingest.pack_storage.Queue", _InterruptedQueue)
+    with pytest.raises(KeyboardInterrupt):
+        write(url, range(40), layout="packs")
+    assert packs_of(outside(url), "t") == {}
+    assert library_threads() == set()
+
+
+def test_ctrl_c_while_the_upload_ends_leaves_no_pack(url: str) -> None:
+    came = threading.Event()
+
+    def interrupted(*_: object) -> None:
+        came.set()
+        raise KeyboardInterrupt
+
+    def interrupt(action: str, key: str) -> None:
+        if action == "put" and "/packs/" in key:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert came.wait(30)
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        hooked = HookedStore(FrameCache(url).store, after=interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            Timeline(hooked, "t").write([frame(n) for n in range(40)], layout="packs")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert packs_of(outside(url), "t") == {}
+    assert library_threads() == set()

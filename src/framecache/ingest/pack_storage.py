@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from enum import Enum, auto
 from queue import Queue
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,6 +20,13 @@ from framecache.store import BlobMissing, Store
 
 _FRAMES_WAITING: Final = 32
 """JPEGs that are encoded, or about to be, and not yet taken by the upload."""
+
+
+class _End(Enum):
+    """What comes after the last frame."""
+
+    WHOLE = auto()
+    ABANDONED = auto()
 
 
 class _Abandoned(Exception):
@@ -59,11 +67,15 @@ class PackStorage:
         self._store = store
         self._encoders = encoders
         self._on_stored = on_stored
-        self._waiting: Queue[tuple[Slot, Future[EncodedFrame]] | None] = Queue(_FRAMES_WAITING)
+        self._waiting: Queue[tuple[Slot, Future[EncodedFrame]] | _End] = Queue(_FRAMES_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="framecache-pack")
         self._upload: Future[list[FrameRow]] | None = None
-        self._is_finished = False
-        self._has_ended = False
+        self._rows: list[FrameRow] | None = None
+        """Once the pack is stored."""
+        self._has_all = False
+        """Whether the last frame was given."""
+        self._end: _End | None = None
+        """Once the upload came to it."""
         self._size_bytes = 0
 
     def add(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> None:
@@ -75,11 +87,12 @@ class PackStorage:
 
     def finish(self) -> list[FrameRow]:
         """See `FrameStorage`."""
-        self._is_finished = True
         if self._upload is None:
             return []
-        self._waiting.put(None)
-        return self._upload.result()
+        self._waiting.put(_End.WHOLE)
+        self._has_all = True
+        self._rows = self._upload.result()
+        return self._rows
 
     def discard(self) -> None:
         """See `FrameStorage`."""
@@ -96,9 +109,11 @@ class PackStorage:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._upload is not None and not self._is_finished:
-            self._waiting.put(None)
+        if self._upload is not None and not self._has_all:
+            self._waiting.put(_End.ABANDONED)
         self._thread.shutdown()
+        if self._end is _End.WHOLE and self._rows is None:
+            self.discard()  # it may have been stored all the same
 
     def _store_all(self) -> list[FrameRow]:
         rows: list[FrameRow] = []
@@ -111,13 +126,15 @@ class PackStorage:
             raise
         finally:
             # Nobody is to wait for what still comes to be taken.
-            while not self._has_ended:
+            while self._end is None:
                 self._take()
         return rows
 
     def _take(self) -> tuple[Slot, Future[EncodedFrame]] | None:
         item = self._waiting.get()
-        self._has_ended = item is None
+        if isinstance(item, _End):
+            self._end = item
+            return None
         return item
 
     def _blocks(self, rows: list[FrameRow]) -> Iterator[bytes]:
@@ -132,7 +149,7 @@ class PackStorage:
             rows.append(row)
             yield members
             self._on_stored(slot)
-        if not self._is_finished:
+        if self._end is not _End.WHOLE:
             raise _Abandoned
         self._size_bytes += len(packs.END)
         yield packs.END
@@ -150,7 +167,7 @@ class PackStorage:
             stored = self._store.head(self.key)
         except (BlobMissing, StoreUnavailable):
             return False
-        return self._has_ended and self._is_finished and stored.size_bytes == self._size_bytes
+        return self._end is _End.WHOLE and stored.size_bytes == self._size_bytes
 
 
 def _as_it_is(encoded: EncodedFrame) -> EncodedFrame:
