@@ -274,7 +274,7 @@ class Timeline:
         Args:
             layout: ``"objects"`` or ``"packs"``: see :meth:`extract`.
             workers: threads; None: one a core, more for a remote store.
-            progress: told after each frame.
+            progress: told after each frame; one thread at a time.
 
         Raises:
             NotCached: nothing of the timeline is described.

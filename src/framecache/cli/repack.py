@@ -52,7 +52,7 @@ def repack(
 
 def _in_words(report: RepackReport) -> str:
     if not report.parts_moved:
-        return f"{report.timeline_id}: already in layout {report.layout}, nothing to do"
+        return f"{report.timeline_id}: in layout {report.layout}, no frame had to be moved"
     return (
         f"{report.timeline_id}: {count(report.frames_moved, 'frame')} "
         f"({size(report.bytes_moved)}) now in layout {report.layout}, "

@@ -66,11 +66,11 @@ def commit_repair(
 
 def _metadata(description: Description, part: str, about: Mapping[str, Any]) -> bytes:
     metadata = {
+        **about,
         "write_id": new_write_id(),
         "epoch": description.epoch,
         "part": part,
         "settings": str(description.settings),
-        **about,
     }
     return json.dumps(metadata).encode()
 

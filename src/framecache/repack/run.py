@@ -7,17 +7,26 @@ readers meet complete timelines before and after. Only then what is no longer na
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from threading import Lock
 from typing import Final
 
 import numpy as np
 
+from framecache import claims, keys
 from framecache._version import __version__
 from framecache.claims import FRAMES_BETWEEN_CHECKS, Claims
-from framecache.errors import Cleared, CorruptFrame, NotCached, StoreUnavailable
+from framecache.errors import (
+    Cleared,
+    CorruptFrame,
+    FrameCacheError,
+    NotCached,
+    StoreDenied,
+    StoreUnavailable,
+)
 from framecache.index import (
     FrameRow,
     Index,
@@ -41,8 +50,12 @@ from framecache.model import Layout, Progress, ProgressCallback
 from framecache.reader import FrameSource, read_fetched
 from framecache.repack.report import RepackReport
 from framecache.store import Store
+from framecache.sweep import withdraw_if_deleted
 
 _BATCH: Final = 1000
+_LOOK_AGAIN_SECONDS: Final = 1.0
+_PATIENCE: Final = 2
+"""How often the time after which a claim is stale is waited for one that is not."""
 
 
 def repack(
@@ -68,9 +81,13 @@ def repack(
             f"timeline {timeline_id} in {store.url} is not described, so its layout cannot be "
             f"changed: extract it first"
         )
-    with Claims(store, described) as claims:
-        run = _Run(store, described, layout, claims, workers, progress)
-        moved = run.move_all()
+    with Claims(store, described) as held:
+        run = _Run(store, described, layout, held, workers, progress)
+        try:
+            moved = run.move_all()
+        except Cleared:
+            withdraw_if_deleted(store, timeline_id)
+            raise
         removed = run.remove_unnamed(moved)
     frames = sum(part.frames for part in moved)
     return RepackReport(
@@ -94,6 +111,8 @@ class _Moved:
     replaces: int
     """The one that names them where they were."""
     keys_before: Sequence[str]
+    packs: Sequence[str]
+    """Those that its frames were stored in."""
     frames: int
     bytes_moved: int
 
@@ -106,17 +125,18 @@ class _Run:
         store: Store,
         described: Description,
         layout: Layout,
-        claims: Claims,
+        held: Claims,
         workers: int,
         progress: ProgressCallback | None,
     ) -> None:
         self._store = store
         self._described = described
         self._target = replace(described, settings=replace(described.settings, layout=layout))
-        self._claims = claims
+        self._claims = held
         self._workers = workers
         self._progress = progress
         self._done = self._total = 0
+        self._counting = Lock()
 
     def move_all(self) -> list[_Moved]:
         """Store all frames that lie otherwise anew, and describe that they are there."""
@@ -127,7 +147,13 @@ class _Run:
         }
         self._total = sum(int(index.is_ok.sum()) for index in wanted.values())
         self._claims.look()
-        moved = [self._move(part, index) for part, index in wanted.items()]
+        moved: list[_Moved] = []
+        try:
+            for part, index in wanted.items():
+                moved.append(self._move(part, index))
+        except FrameCacheError:
+            self._take_back(moved)
+            raise
         self._describe(moved)
         return moved
 
@@ -159,11 +185,7 @@ class _Run:
 
     def _move(self, part: str, index: Index) -> _Moved:
         """Store the frames of a part in the new layout, and commit where they are."""
-        if not self._claims.take(part):
-            raise StoreUnavailable(
-                f"another program is at work on part {part} of timeline "
-                f"{self._described.timeline_id} in {self._store.url}: try again when it is done"
-            )
+        self._claim(part)
         layout = self._target.settings.layout
         with (
             EncoderPool(self._store, layout, workers=self._workers) as encoders,
@@ -172,19 +194,44 @@ class _Run:
             rows = PartBuilder()
             for row in self._stored(part, index, storage):
                 rows.add(row)
-            ensure_current(self._store, self._described)
-            about = {"framecache": __version__, "repacked": layout}
-            generation = commit_repair(
-                self._store, self._described, part, rows.build(), about=about
-            )
+            try:
+                ensure_current(self._store, self._described)
+            except Cleared:
+                storage.discard()
+                raise
+            about = {**index.about, "framecache": __version__, "repacked": layout}
+            generation = commit_repair(self._store, self._target, part, rows.build(), about=about)
+            packs = dict.fromkeys(row.key for row in rows.rows if row.offset)
         return _Moved(
             part,
             generation,
             replaces=self._described.generations.get(part, 0),
             keys_before=index.key[index.is_ok].tolist(),
+            packs=list(packs),
             frames=int(index.is_ok.sum()),
             bytes_moved=int(index.size.sum()),
         )
+
+    def _claim(self, part: str) -> None:
+        """Claim a part; waits for a claim that may be a dead program's."""
+        if self._claims.take(part):
+            return
+        timeline_id, url = self._described.timeline_id, self._store.url
+        deadline = time.monotonic() + _PATIENCE * claims.STALE_AFTER_SECONDS
+        while not self._claims.take(part):
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    f"another program is at work on part {part} of timeline {timeline_id} in "
+                    f"{url}: try again when it is done"
+                )
+            time.sleep(_LOOK_AGAIN_SECONDS)
+            self._claims.look()
+        latest = current_description(self._store, timeline_id)
+        if latest is not None and latest.index_key(part) != self._described.index_key(part):
+            raise StoreUnavailable(
+                f"another program repacked or repaired part {part} of timeline {timeline_id} in "
+                f"{url} meanwhile: try again"
+            )
 
     def _stored(self, part: str, index: Index, storage: FrameStorage) -> list[FrameRow]:
         """The rows of a part, its frames stored anew."""
@@ -196,6 +243,21 @@ class _Run:
                 storage.add(_slot(one.row), partial(_as_encoded, one.row, one.jpeg()))
         return [*storage.finish(), *index.rows(np.flatnonzero(~index.is_ok))]
 
+    def _take_back(self, moved: Sequence[_Moved]) -> None:
+        """Remove what nobody else can have named; frames that are blobs of their own stay."""
+        parts = [
+            keys.index_part(
+                self._described.timeline_id,
+                epoch=self._described.epoch,
+                part=one.part,
+                generation=one.generation,
+            )
+            for one in moved
+        ]
+        # Who may not delete leaves them for gc.
+        with suppress(StoreDenied, StoreUnavailable):
+            self._store.delete([*parts, *(key for one in moved for key in one.packs)])
+
     def _ensure_mine(self, part: str) -> None:
         """Whoever slept must not store over what others have made meanwhile."""
         ensure_current(self._store, self._described)
@@ -206,9 +268,10 @@ class _Run:
             )
 
     def _count(self, _: Slot) -> None:
-        self._done += 1
-        if self._progress is not None:
-            self._progress(Progress(self._done, self._total))
+        with self._counting:
+            self._done += 1
+            if self._progress is not None:
+                self._progress(Progress(self._done, self._total))
 
     def _describe(self, moved: Sequence[_Moved]) -> None:
         """Have the new generations, and the layout, count; all at once."""

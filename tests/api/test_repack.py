@@ -1,0 +1,705 @@
+"""Repacking: the same frames in another layout, whatever happens meanwhile."""
+
+import io
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import clips
+import pyarrow.parquet as pq
+import pytest
+from packed import FRAMES, PREFIX, at_first, timeline
+
+import framecache.claims
+from framecache import (
+    Cleared,
+    CorruptFrame,
+    Frame,
+    FrameCache,
+    FrameCacheError,
+    NotCached,
+    Progress,
+    SettingsConflict,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+    Timeline,
+)
+from framecache.claims import Claims
+from framecache.index import current_description
+from framecache.keys import parse_pack
+from framecache.model import Layout
+from framecache.store import Store, open_store
+from framecache.testing import Fault, FaultyStore, HookedStore
+from outside import (
+    everything,
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    library_threads,
+    mean_error,
+    outside,
+    picture,
+)
+from tars import jpegs_in, packs_of
+
+BOTH_WAYS: Final = pytest.mark.parametrize(
+    ("before", "after"), [("objects", "packs"), ("packs", "objects")]
+)
+
+
+@pytest.fixture
+def url(local_url: str) -> str:
+    """A store where little depends on which one it is."""
+    return local_url
+
+
+@pytest.fixture
+def store(memory_url: str) -> Store:
+    return open_store(memory_url)
+
+
+def extract(url: str, layout: Layout) -> list[bytes]:
+    timeline(url).extract(clips.chunks(), layout=layout)
+    return list(timeline(url).jpegs(range(FRAMES)))
+
+
+def write(url: str, layout: Layout, *batches: range) -> None:
+    for batch in batches:
+        timeline(url).write([frame(n) for n in batch], layout=layout)
+
+
+def rows(url: str) -> list[dict[str, Any]]:
+    """The index but for where the JPEGs lie, as others read it."""
+    found: list[dict[str, Any]] = timeline(url).index.to_arrow().to_pylist()
+    return [
+        {name: value for name, value in row.items() if name not in {"key", "offset"}}
+        for row in found
+    ]
+
+
+def require_layout(url: str, layout: Layout, jpegs: dict[int, bytes]) -> None:
+    """Exactly these frames are stored, in this layout, and read."""
+    blobs = outside(url)
+    in_packs, as_objects = jpegs_in(packs_of(blobs, "t")), frames_of(blobs, "t")
+    if layout == "packs":
+        assert (in_packs, as_objects) == (jpegs, {})
+        assert set(packs_of(blobs, "t")) == set(timeline(url).index.key) - {""}
+    else:
+        assert as_objects == {f"{sequence}.jpg": data for sequence, data in jpegs.items()}
+        assert packs_of(blobs, "t") == {}
+    settings = timeline(url).info().settings
+    assert settings is not None
+    assert settings.layout == layout
+    assert dict(zip(jpegs, timeline(url).jpegs(jpegs), strict=True)) == jpegs
+
+
+def repacking(store: Store, layout: Layout, hook: Callable[[str, str], None]) -> object:
+    """Repack by a store whose requests are preceded by a hook."""
+    return Timeline(HookedStore(store, before=hook), "t").repack(layout, workers=1)
+
+
+# What changes and what does not
+
+
+@BOTH_WAYS
+def test_the_frames_stay_to_the_byte(store_url: str, before: Layout, after: Layout) -> None:
+    jpegs = dict(enumerate(extract(store_url, before)))
+    expected = rows(store_url)
+    timeline(store_url).overlays(job_id="j", stage="s").save(7, {"o": picture(1)})
+    overlays = outside(store_url).list(f"{PREFIX}overlays/")
+
+    report = timeline(store_url).repack(after)
+
+    require_layout(store_url, after, jpegs)
+    assert rows(store_url) == expected
+    assert timeline(store_url).complete
+    assert outside(store_url).list(f"{PREFIX}overlays/") == overlays
+    assert (report.timeline_id, report.layout) == ("t", after)
+    assert (report.frames_moved, report.parts_moved) == (FRAMES, 3)
+    assert report.bytes_moved == sum(map(len, jpegs.values()))
+    assert report.blobs_removed == (FRAMES if before == "objects" else 3)
+
+
+@BOTH_WAYS
+def test_nothing_is_encoded_nor_read_from_the_video(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
+) -> None:
+    chunk = clips.copy_to(clips.clip(), tmp_path / "chunks")
+    timeline(url).extract(chunk, layout=before)
+    jpegs = dict(enumerate(timeline(url).jpegs(range(FRAMES))))
+    chunk.unlink()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("encoded or decoded")
+
+    for name in ("decode", "encode_picture", "encode_rgb"):
+        monkeypatch.setattr(f"framecache.jpeg.{name}", refuse)
+    timeline(url).repack(after)
+    require_layout(url, after, jpegs)
+
+
+@BOTH_WAYS
+def test_there_and_back_again_is_where_it_began(url: str, before: Layout, after: Layout) -> None:
+    jpegs = extract(url, before)
+    index = timeline(url).index
+    timeline(url).repack(after, workers=3)
+    timeline(url).repack(before, workers=1)
+    require_layout(url, before, dict(enumerate(jpegs)))
+    assert timeline(url).index.offset.tolist() == index.offset.tolist()
+    assert [key.partition("-")[0] for key in timeline(url).index.key] == [
+        key.partition("-")[0] for key in index.key
+    ]
+
+
+def test_a_repacked_pack_is_that_of_an_extraction(url: str, memory_url: str) -> None:
+    extract(url, "packs")
+    extract(memory_url, "objects")
+    timeline(memory_url).repack("packs")
+    one, other = (sorted(packs_of(outside(place), "t").values()) for place in (url, memory_url))
+    assert one == other
+
+
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+def test_repacking_into_the_layout_it_has_changes_nothing(store_url: str, layout: Layout) -> None:
+    extract(store_url, layout)
+    before = everything(outside(store_url))
+    report = timeline(store_url).repack(layout)
+    assert (report.frames_moved, report.parts_moved, report.blobs_removed) == (0, 0, 0)
+    assert everything(outside(store_url)) == before
+
+
+@BOTH_WAYS
+def test_frames_that_a_program_wrote_move_too(
+    store_url: str, before: Layout, after: Layout
+) -> None:
+    write(store_url, before, range(3), range(5, 8), range(3, 5))
+    expected, jpegs = rows(store_url), dict(enumerate(timeline(store_url).jpegs(range(8))))
+    timeline(store_url).repack(after)
+    require_layout(store_url, after, jpegs)
+    assert rows(store_url) == expected
+    write(store_url, after, range(10))
+    assert [one.sequence for one in timeline(store_url).frames()] == list(range(10))
+
+
+def test_packs_of_written_frames_are_known_as_packs(url: str) -> None:
+    write(url, "objects", range(3))
+    timeline(url).repack("packs")
+    [key] = packs_of(outside(url), "t")
+    assert parse_pack("t", key) is not None
+
+
+def test_a_frame_that_was_written_again_elsewhere_moves_as_it_is_read(url: str) -> None:
+    write(url, "packs", range(5))
+    [key] = packs_of(outside(url), "t")
+    outside(url).remove(key)
+    write(url, "packs", range(5))
+    jpegs = dict(enumerate(timeline(url).jpegs(range(5))))
+    timeline(url).repack("objects")
+    require_layout(url, "objects", jpegs)
+
+
+@BOTH_WAYS
+def test_frames_without_picture_stay_so(url: str, before: Layout, after: Layout) -> None:
+    timeline(url).extract(clips.ends_in_garbage(), layout=before)
+    expected, jpegs = rows(url), dict(enumerate(timeline(url).jpegs(range(20))))
+    timeline(url).repack(after)
+    require_layout(url, after, jpegs)
+    assert rows(url) == expected
+
+
+@BOTH_WAYS
+def test_a_part_still_tells_what_it_was_made_of(url: str, before: Layout, after: Layout) -> None:
+    extract(url, before)
+    made = about_part(url, "000000-0")
+    timeline(url).repack(after)
+    moved = about_part(url, "000000-1")
+    differing = {"write_id", "settings", "repacked", "framecache"}
+    assert made.keys() - differing <= moved.keys()
+    assert {name: moved[name] for name in made.keys() - differing} == {
+        name: made[name] for name in made.keys() - differing
+    }
+    assert f"layout {after}" in moved["settings"]
+    assert made["write_id"] != moved["write_id"]
+
+
+def about_part(url: str, name: str) -> dict[str, Any]:
+    [key] = [
+        key for key in outside(url).list(f"{PREFIX}index/") if key.endswith(f"/{name}.parquet")
+    ]
+    body = outside(url).read(key)
+    metadata = pq.read_schema(io.BytesIO(body)).metadata
+    about: dict[str, Any] = json.loads(metadata[b"framecache"])
+    return about
+
+
+@BOTH_WAYS
+def test_a_repacked_timeline_opens_by_three_requests(
+    url: str, before: Layout, after: Layout
+) -> None:
+    extract(url, before)
+    timeline(url).repack(after)
+    hooked = HookedStore(FrameCache(url).store)
+    assert len(Timeline(hooked, "t")) == FRAMES
+    assert [action for action, _ in hooked.requests] == ["list", "get", "get"]
+
+
+@BOTH_WAYS
+def test_everything_goes_on_after_a_repack(store_url: str, before: Layout, after: Layout) -> None:
+    paths = clips.chunks()
+    timeline(store_url).extract(paths[:2], layout=before)
+    timeline(store_url).repack(after)
+    assert timeline(store_url).extract(paths[:2], layout=after).chunks_extracted == 0
+    assert timeline(store_url).append(paths[2]).chunks_extracted == 1
+    assert timeline(store_url).extract(paths).chunks_extracted == 0
+    with pytest.raises(SettingsConflict, match=f"repack t --layout {before}"):
+        timeline(store_url).extract(paths, layout=before)
+    jpegs = dict(enumerate(timeline(store_url).jpegs(range(FRAMES))))
+    require_layout(store_url, after, jpegs)
+    timeline(store_url).rebuild()
+    require_layout(store_url, after, jpegs)
+    timeline(store_url).clear()
+    left = outside(store_url).list(PREFIX)
+    assert [key for key in left if "/timeline/" not in key and not key.endswith("/used")] == []
+    timeline(store_url).delete()
+    assert outside(store_url).list(PREFIX) == []
+
+
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+def test_progress_counts_every_frame_once_and_one_at_a_time(url: str, layout: Layout) -> None:
+    extract(url, "packs" if layout == "objects" else "objects")
+    seen: list[Progress] = []
+    inside, met_another = threading.Lock(), threading.Event()
+
+    def note(progress: Progress) -> None:
+        if not inside.acquire(blocking=False):
+            met_another.set()
+            return
+        met_another.wait(0.002)
+        seen.append(progress)
+        inside.release()
+
+    timeline(url).repack(layout, workers=8, progress=note)
+    assert not met_another.is_set()
+    assert seen == [Progress(done, FRAMES) for done in range(1, FRAMES + 1)]
+
+
+# Timelines that are not whole
+
+
+def test_a_timeline_that_is_not_there_is_not_cached(store_url: str) -> None:
+    with pytest.raises(NotCached, match="timeline t "):
+        timeline(store_url).repack("packs")
+    assert outside(store_url).list() == []
+
+
+def test_frames_of_another_program_are_not_touched(store_url: str) -> None:
+    outside(store_url).put(f"{PREFIX}frames/0.jpg", jpeg_by_pillow(1))
+    before = everything(outside(store_url))
+    with pytest.raises(NotCached, match=r"timeline t .* extract"):
+        timeline(store_url).repack("packs")
+    assert everything(outside(store_url)) == before
+
+
+@BOTH_WAYS
+def test_a_cleared_timeline_is_filled_in_the_new_layout(
+    url: str, before: Layout, after: Layout
+) -> None:
+    jpegs = dict(enumerate(extract(url, before)))
+    timeline(url).clear()
+    report = timeline(url).repack(after)
+    assert (report.frames_moved, report.parts_moved) == (0, 0)
+    timeline(url).rebuild()
+    require_layout(url, after, jpegs)
+
+
+@BOTH_WAYS
+def test_of_a_timeline_that_is_cached_in_part_the_rest_comes_in_the_new_layout(
+    url: str, before: Layout, after: Layout
+) -> None:
+    def refuse_the_second(action: str, key: str) -> None:
+        if action == "create" and "/index/" in key and "/000001-" in key:
+            raise StoreDenied("no")
+
+    breaking = Timeline(HookedStore(FrameCache(url).store, before=refuse_the_second), "t")
+    with pytest.raises(StoreDenied):
+        breaking.extract(clips.chunks(), layout=before, workers=1)
+    assert not timeline(url).complete
+    assert timeline(url).repack(after).parts_moved == 1
+    assert not timeline(url).complete
+    assert timeline(url).sequences() == list(range(20))
+    timeline(url).extract(clips.chunks())
+    # What the extraction left that failed is for gc.
+    assert {key.split("/")[3] for key in timeline(url).index.key} == {
+        "packs" if after == "packs" else "frames"
+    }
+    assert timeline(url).complete
+
+
+# Readers
+
+
+@BOTH_WAYS
+def test_readers_that_were_opened_before_go_on(
+    store_url: str, before: Layout, after: Layout
+) -> None:
+    jpegs = extract(store_url, before)
+    opened = [timeline(store_url) for _ in range(5)]
+    assert [len(t) for t in opened] == [FRAMES] * 5
+    iterating, listing = opened[0].frames(), opened[1].jpegs(range(FRAMES))
+    assert next(iterating).sequence == 0
+    assert next(listing) == jpegs[0]
+
+    timeline(store_url).repack(after)
+
+    assert [one.sequence for one in iterating] == list(range(1, FRAMES))
+    assert list(listing) == jpegs[1:]
+    assert opened[2].jpeg(30) == jpegs[30]
+    assert opened[3].batch([44, 3]).shape[0] == 2
+    assert opened[4].frame_at(1.0).sequence == timeline(store_url).sequence_at(1.0)
+
+
+@BOTH_WAYS
+def test_a_reader_looks_once_where_all_frames_went(url: str, before: Layout, after: Layout) -> None:
+    extract(url, before)
+    hooked = HookedStore(FrameCache(url).store)
+    opened = Timeline(hooked, "t")
+    assert len(opened) == FRAMES
+    timeline(url).repack(after)
+    made = len(hooked.requests)
+    list(opened.jpegs(range(FRAMES)))
+    lists = [action for action, _ in hooked.requests[made:] if action == "list"]
+    assert 1 <= len(lists) <= 8
+
+
+@BOTH_WAYS
+def test_at_every_request_a_new_reader_reads_everything(
+    store: Store, before: Layout, after: Layout
+) -> None:
+    Timeline(store, "t").extract(clips.chunks(), layout=before)
+    jpegs = list(Timeline(store, "t").jpegs(range(FRAMES)))
+    looked = 0
+
+    def look(_action: str, _key: str) -> None:
+        nonlocal looked
+        looked += 1
+        if looked % 3 == 0:
+            assert list(Timeline(store, "t").jpegs(range(FRAMES))) == jpegs
+            assert Timeline(store, "t").complete
+
+    repacking(store, after, look)
+    assert looked > 20
+
+
+# Damage
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("how", ["flipped", "lost"])
+def test_a_damaged_frame_is_an_error_and_what_can_be_read_stays(
+    store_url: str, before: Layout, after: Layout, how: str
+) -> None:
+    jpegs = extract(store_url, before)
+    index = timeline(store_url).index
+    key, at = str(index.key[25]), int(index.offset[25]) + 100
+    data = outside(store_url).read(key)
+    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    if how == "lost":
+        outside(store_url).remove(key)
+    else:
+        outside(store_url).put(key, damaged)
+    blobs = everything(outside(store_url))
+
+    with pytest.raises(CorruptFrame, match="framecache verify t --repair") as met:
+        timeline(store_url).repack(after)
+
+    assert key in str(met.value)
+    assert library_threads() == set()
+    left = everything(outside(store_url)).items() - blobs.items()
+    # Another program may have stored the like of a frame that is a blob of its own: it stays.
+    assert [name for name, _ in left if "/frames/" not in name or after == "packs"] == []
+    assert list(timeline(store_url).jpegs(range(20))) == jpegs[:20]
+    assert list(timeline(store_url).jpegs(range(30, FRAMES))) == jpegs[30:]
+    outside(store_url).put(key, data)
+    timeline(store_url).repack(after)
+    require_layout(store_url, after, dict(enumerate(jpegs)))
+
+
+@pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
+@pytest.mark.parametrize("within", ["/index/", "/timeline/0"])
+@BOTH_WAYS
+def test_a_store_that_fails_leaves_the_timeline_as_it_was(
+    url: str, before: Layout, after: Layout, within: str, error: FrameCacheError
+) -> None:
+    jpegs = extract(url, before)
+
+    def fail(action: str, key: str) -> None:
+        if action == "create" and within in key:
+            raise error
+
+    with pytest.raises(type(error)):
+        repacking(FrameCache(url).store, after, fail)
+    assert library_threads() == set()
+    settings = timeline(url).info().settings
+    assert settings is not None
+    assert settings.layout == before
+    assert list(timeline(url).jpegs(range(FRAMES))) == jpegs
+    timeline(url).repack(after)
+    assert list(timeline(url).jpegs(range(FRAMES))) == jpegs
+
+
+@BOTH_WAYS
+def test_answers_that_are_lost_change_nothing(store: Store, before: Layout, after: Layout) -> None:
+    Timeline(store, "t").extract(clips.chunks(), layout=before)
+    jpegs = list(Timeline(store, "t").jpegs(range(FRAMES)))
+    lost = set[str]()
+
+    def lose(action: str, key: str) -> Fault | None:
+        is_stored = action == "create" or (action == "put" and "/packs/" in key)
+        if not is_stored or key in lost:
+            return None
+        lost.add(key)
+        return Fault.LOSE_ANSWER
+
+    Timeline(FaultyStore(store, lose), "t").repack(after)
+    assert len(lost) > 6
+    assert list(Timeline(store, "t").jpegs(range(FRAMES))) == jpegs
+
+
+def test_a_repack_of_much_holds_little_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store that takes frames does not: those that were read and wait for it are few."""
+    Timeline(store, "t").write(frame(n, width=16, height=16) for n in range(600))
+    monkeypatch.setattr("framecache.reader.read._FETCHED_BYTES", 20_000)
+    read, far_ahead = [0], threading.Event()
+
+    class Slow(HookedStore):
+        def put_stream(self, key: str, blocks: Any) -> None:  # noqa: ANN401 -- passed on
+            def slowly() -> Iterator[bytes]:
+                for number, block in enumerate(blocks):
+                    if number == 0:
+                        assert not far_ahead.wait(0.5)
+                    yield block
+
+            super().put_stream(key, slowly())
+
+    def count(action: str, key: str) -> None:
+        read[0] += action == "get" and "/frames/" in key
+        if read[0] > 200:
+            far_ahead.set()
+
+    Timeline(Slow(store, before=count), "t").repack("packs")
+    assert far_ahead.is_set()
+
+
+# Others at work
+
+
+@BOTH_WAYS
+def test_a_claim_of_a_program_that_died_is_taken_over(
+    store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
+) -> None:
+    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.05)
+    Timeline(store, "t").extract(clips.chunks(), layout=before)
+    epoch = Timeline(store, "t").info().epoch
+    store.create(f"{PREFIX}claims/{epoch}/000001-7.json", b"of one who died")
+    assert Timeline(store, "t").repack(after).parts_moved == 3
+    assert list(store.list(f"{PREFIX}claims/")) == []
+
+
+@BOTH_WAYS
+def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
+) -> None:
+    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.05)
+    Timeline(store, "t").extract(clips.chunks(), layout=before)
+    description = current_description(store, "t")
+    assert description is not None
+    with Claims(store, description) as others:
+        assert others.take("000001")
+        with pytest.raises(StoreUnavailable, match=r"part 000001 of timeline t .*try again"):
+            Timeline(store, "t").repack(after)
+        assert others.holds("000001")
+    assert Timeline(store, "t").repack(after).parts_moved == 3
+
+
+@BOTH_WAYS
+def test_of_two_that_repack_at_once_nobody_harms_the_other(
+    store_url: str, before: Layout, after: Layout
+) -> None:
+    jpegs = extract(store_url, before)
+    together = threading.Barrier(3)
+
+    def work(layout: Layout) -> str:
+        t = timeline(store_url)
+        together.wait(timeout=60)
+        try:
+            t.repack(layout)
+        except StoreUnavailable as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(3) as pool:
+        said = list(pool.map(work, [after, after, before]))
+    assert all("try again" in text for text in said if text), said
+    assert list(timeline(store_url).jpegs(range(FRAMES))) == jpegs
+    assert timeline(store_url).complete
+    timeline(store_url).repack(after)
+    assert list(timeline(store_url).jpegs(range(FRAMES))) == jpegs
+    assert outside(store_url).list(f"{PREFIX}claims/") == []
+
+
+@pytest.mark.parametrize("meanwhile", ["objects", "packs"])
+@pytest.mark.parametrize("moment", [("create", "/index/"), ("create", "/timeline/"), ("head", "/")])
+@BOTH_WAYS
+def test_whoever_slept_and_was_taken_over_harms_nobody(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    before: Layout,
+    after: Layout,
+    moment: tuple[str, str],
+    meanwhile: Layout,
+) -> None:
+    Timeline(store, "t").extract(clips.chunks(), layout=before)
+    jpegs = list(Timeline(store, "t").jpegs(range(FRAMES)))
+
+    def take_over() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+            Timeline(store, "t").repack(meanwhile)
+
+    try:
+        repacking(store, after, at_first(*moment, take_over))
+    except StoreUnavailable as error:
+        assert "try again" in str(error)  # noqa: PT017 -- either is right
+    assert list(Timeline(store, "t").jpegs(range(FRAMES))) == jpegs
+    assert Timeline(store, "t").complete
+
+
+@pytest.mark.parametrize("end", ["clear", "delete"])
+@pytest.mark.parametrize("moment", [("get", "/frames/"), ("get", "/packs/"), ("put", "/")])
+@BOTH_WAYS
+def test_a_repack_during_which_the_timeline_ends_brings_nothing_back(
+    url: str, before: Layout, after: Layout, moment: tuple[str, str], end: str
+) -> None:
+    extract(url, before)
+    met: list[str] = []
+
+    def end_it() -> None:
+        met.append(end)
+        getattr(timeline(url), end)()
+
+    with_end = at_first(*moment, end_it)
+    try:
+        repacking(FrameCache(url).store, after, with_end)
+    except Cleared as error:
+        assert "timeline t " in str(error)  # noqa: PT017 -- it may not have come to the moment
+        assert met
+    else:
+        assert not met
+        return
+    assert not timeline(url).exists
+    assert list(timeline(url).frames()) == []
+    assert packs_of(outside(url), "t") == {}
+    assert library_threads() == set()
+    if end == "delete":
+        assert outside(url).list(PREFIX) == []
+    else:
+        timeline(url).rebuild()
+        assert len(list(timeline(url).frames())) == FRAMES
+
+
+@BOTH_WAYS
+def test_a_repack_during_which_the_timeline_is_rebuilt_leaves_the_new_one_alone(
+    url: str, before: Layout, after: Layout
+) -> None:
+    extract(url, before)
+
+    def rebuild() -> None:
+        timeline(url).rebuild(every=2)
+
+    with pytest.raises(Cleared, match="timeline t "):
+        repacking(FrameCache(url).store, after, at_first("create", "/index/", rebuild))
+    assert len(list(timeline(url).frames())) == 23
+    assert timeline(url).complete
+
+
+@pytest.mark.parametrize(
+    "moment", [("create", "/index/"), ("create", "/timeline/"), ("delete", "/")]
+)
+@BOTH_WAYS
+def test_what_is_appended_meanwhile_is_kept(
+    url: str, before: Layout, after: Layout, moment: tuple[str, str]
+) -> None:
+    paths = clips.chunks()
+    timeline(url).extract(paths[:2], layout=before)
+
+    def append() -> None:
+        timeline(url).append(paths[2])
+
+    repacking(FrameCache(url).store, after, at_first(*moment, append))
+    jpegs = list(timeline(url).jpegs(range(FRAMES)))
+    assert timeline(url).complete
+    timeline(url).repack(after)
+    require_layout(url, after, dict(enumerate(jpegs)))
+
+
+@pytest.mark.parametrize(
+    "moment", [("create", "/index/"), ("create", "/timeline/"), ("delete", "/")]
+)
+@BOTH_WAYS
+def test_what_is_written_meanwhile_is_kept(
+    url: str, before: Layout, after: Layout, moment: tuple[str, str]
+) -> None:
+    write(url, before, range(5))
+
+    def write_more() -> None:
+        timeline(url).write([frame(n) for n in range(3, 8)])
+
+    repacking(FrameCache(url).store, after, at_first(*moment, write_more))
+    assert [one.sequence for one in timeline(url).frames()] == list(range(8))
+    for one in timeline(url).frames():
+        assert mean_error(one.image, picture(one.sequence)) <= 3
+    timeline(url).repack(after)
+    require_layout(url, after, dict(enumerate(timeline(url).jpegs(range(8)))))
+
+
+@BOTH_WAYS
+def test_a_write_during_which_the_timeline_is_repacked_says_so_or_is_kept(
+    url: str, before: Layout, after: Layout
+) -> None:
+    write(url, before, range(5))
+
+    def produce() -> Iterator[Frame]:
+        yield frame(5)
+        timeline(url).repack(after)
+        yield frame(6)
+
+    with pytest.raises(SettingsConflict, match=f"layout {after}"):
+        timeline(url).write(produce())
+    jpegs = dict(enumerate(timeline(url).jpegs(range(5))))
+    assert timeline(url).sequences() == list(range(5))
+    write(url, after, range(7))
+    assert timeline(url).sequences() == list(range(7))
+    assert dict(enumerate(timeline(url).jpegs(range(5)))) == jpegs
+
+
+@BOTH_WAYS
+def test_an_extraction_during_which_the_timeline_is_repacked_succeeds(
+    url: str, before: Layout, after: Layout
+) -> None:
+    paths = clips.chunks()
+    timeline(url).extract(paths[:1], layout=before)
+
+    def repack() -> None:
+        timeline(url).repack(after)
+
+    for moment in (("create", "/claims/"), ("create", "/index/")):
+        hooked = HookedStore(FrameCache(url).store, before=at_first(*moment, repack))
+        Timeline(hooked, "t").extract(paths, workers=1)
+        assert timeline(url).complete
+        assert len(list(timeline(url).jpegs(range(FRAMES)))) == FRAMES

@@ -1,0 +1,190 @@
+import json
+from pathlib import Path
+
+import pytest
+from command_line import Terminal, clip, long_clip, other_clip, run
+
+from framecache import FrameCache, Timeline
+from framecache.model import Layout
+
+PREFIX = "cache/timelines/walk"
+
+
+@pytest.fixture
+def walk(local_url: str) -> Timeline:
+    """75 frames in layout objects, of two chunks."""
+    timeline = FrameCache(local_url).timeline("walk")
+    timeline.extract([clip(), other_clip()])
+    return timeline
+
+
+def layout_of(url: str) -> Layout | None:
+    settings = FrameCache(url).timeline("walk").info().settings
+    return settings.layout if settings else None
+
+
+def test_extract_into_packs(local_url: str) -> None:
+    words = ("extract", "walk", clip(), "--layout", "packs", "--cache", local_url)
+    assert "50 frames extracted" in run(*words).succeeded().text
+    assert "nothing to do" in run(*words).succeeded().text
+    assert "layout packs" in run("info", "walk", "--cache", local_url).succeeded().text
+    assert len([*Path(local_url, PREFIX, "packs").rglob("*.tar")]) == 1
+    assert not Path(local_url, PREFIX, "frames").exists()
+
+
+def test_export_and_get_take_frames_out_of_packs(
+    walk: Timeline, local_url: str, tmp_path: Path
+) -> None:
+    expected = [*walk.jpegs(range(75))]
+    walk.repack("packs")
+    run("get", "walk", "60", "--output", tmp_path / "60.jpg", "--cache", local_url).succeeded()
+    assert (tmp_path / "60.jpg").read_bytes() == expected[60]
+    run("export", "walk", tmp_path / "out", "--cache", local_url).succeeded()
+    exported = [path.read_bytes() for path in sorted((tmp_path / "out").rglob("*.jpg"))]
+    assert sorted(exported) == sorted(expected)
+
+
+@pytest.mark.usefixtures("walk")
+def test_repack_says_what_was_moved(local_url: str) -> None:
+    words = ("repack", "walk", "--cache", local_url, "--layout")
+    text = run(*words, "packs").succeeded().text
+    assert text.startswith("walk: 75 frames (")
+    assert "now in layout packs, 75 blobs of the one before removed" in text
+    assert layout_of(local_url) == "packs"
+    assert "2 blobs of the one before removed" in run(*words, "objects").succeeded().text
+    assert layout_of(local_url) == "objects"
+    again = run(*words, "objects").succeeded().text
+    assert again == "walk: in layout objects, no frame had to be moved\n"
+
+
+def test_repack_reports_as_json(walk: Timeline, local_url: str) -> None:
+    words = ("repack", "walk", "--layout", "packs", "--json", "--cache", local_url)
+    document = run(*words).succeeded().document
+    assert document.pop("seconds") > 0
+    assert document == {
+        "timeline_id": "walk",
+        "layout": "packs",
+        "frames_moved": 75,
+        "parts_moved": 2,
+        "bytes_moved": walk.info().size_bytes,
+        "blobs_removed": 75,
+        "url": f"file://{local_url}",
+    }
+
+
+def test_repack_of_a_cleared_timeline_says_what_it_is_in_now(
+    walk: Timeline, local_url: str
+) -> None:
+    walk.clear()
+    text = run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded().text
+    assert text == "walk: in layout packs, no frame had to be moved\n"
+    assert layout_of(local_url) == "packs"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("walk",), "--layout"),
+        (("walk", "--layout", "tar"), "'tar'"),
+        (("walk", "--layout", "PACKS"), "'PACKS'"),
+        (("--layout", "packs"), "TIMELINE"),
+        (("../walk", "--layout", "packs"), "../walk"),
+        (("walk", "--layout", "packs", "--workers", "0"), "workers"),
+    ],
+    ids=str,
+)
+def test_a_repack_that_is_none_is_refused(
+    walk: Timeline, local_url: str, words: tuple[str, ...], said: str
+) -> None:
+    assert said in run("repack", *words, "--cache", local_url).failed(2)
+    assert walk.info().version == FrameCache(local_url).timeline("walk").info().version
+    assert layout_of(local_url) == "objects"
+
+
+def test_a_timeline_that_is_not_there_is_not_cached(local_url: str) -> None:
+    words = ("repack", "nothing", "--layout", "packs", "--cache", local_url)
+    assert "timeline nothing" in run(*words).failed(3)
+
+
+@pytest.mark.usefixtures("walk")
+def test_a_damaged_frame_ends_a_repack_and_its_way_out_is_named(local_url: str) -> None:
+    Path(local_url, PREFIX, "frames", "60.jpg").write_bytes(b"")
+    line = run("repack", "walk", "--layout", "packs", "--cache", local_url).failed(8)
+    assert line.startswith("frame 60 (")
+    assert "framecache verify walk --repair" in line
+    assert layout_of(local_url) == "objects"
+    assert not Path(local_url, PREFIX, "packs").exists()
+
+
+@pytest.mark.usefixtures("walk")
+@pytest.mark.parametrize("command", [("extract", clip()), ("extract", clip(), "--fps", "25")])
+def test_another_layout_is_a_conflict(local_url: str, command: tuple[str, ...]) -> None:
+    action, *rest = command
+    words = (action, "walk", *rest, "--layout", "packs", "--cache", local_url)
+    assert "layout" in run(*words).failed(4)
+    assert layout_of(local_url) == "objects"
+
+
+def test_append_takes_the_layout_that_is_cached(local_url: str) -> None:
+    words = ("extract", "walk", other_clip(), "--append", "--cache", local_url)
+    line = run(*words, "--layout", "packs").failed(2)
+    assert "leave out --layout" in line
+    run("extract", "walk", clip(), "--layout", "packs", "--cache", local_url).succeeded()
+    run(*words).succeeded()
+    assert len([*Path(local_url, PREFIX, "packs").rglob("*.tar")]) == 2
+
+
+@pytest.mark.usefixtures("walk")
+def test_rebuild_into_another_layout(local_url: str) -> None:
+    words = ("rebuild", "walk", "--layout", "packs", "--cache", local_url)
+    assert "layout packs" in run(*words).failed(2)
+    run(*words, "--yes").succeeded()
+    assert layout_of(local_url) == "packs"
+    assert not Path(local_url, PREFIX, "frames").exists()
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_clear_and_rm_tell_of_packs(local_url: str, *, is_written: bool) -> None:
+    timeline = FrameCache(local_url).timeline("walk")
+    if is_written:
+        read = FrameCache(local_url).timeline("other")
+        read.extract(clip())
+        timeline.write(read.frames(0, 10))
+        timeline.write(read.frames(10, 20))
+    else:
+        timeline.extract([clip(), other_clip()])
+    timeline.repack("packs")
+    assert "2 packs" in run("rm", "walk", "--cache", local_url).failed(2)
+    text = run("clear", "walk", "--yes", "--cache", local_url).succeeded().text
+    assert "removed 2 packs and " in text
+    assert not Path(local_url, PREFIX, "packs").exists()
+
+
+@pytest.mark.usefixtures("walk")
+def test_clear_of_packs_reports_as_json(local_url: str) -> None:
+    run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded()
+    document = run("clear", "walk", "--yes", "--json", "--cache", local_url).succeeded().document
+    assert json.dumps(document)
+    assert document["bytes_removed"] > 0
+    assert document["blobs_removed"] >= 2
+
+
+def test_repack_draws_a_bar_on_a_terminal_and_ctrl_c_changes_nothing(local_url: str) -> None:
+    timeline = FrameCache(local_url).timeline("walk")
+    timeline.extract(long_clip())
+    expected = timeline.jpeg(700)
+    words = ["repack", "walk", "--layout", "packs", "--workers", "1", "--cache", local_url]
+    with Terminal(words) as terminal:
+        terminal.wait_for("of 1,500 frames")
+        terminal.interrupt()
+        code, shown = terminal.end()
+    assert "repacking" in shown
+    assert "Traceback" not in shown
+    if code == 130:
+        assert "framecache: interrupted; the timeline can be read as before" in shown
+        assert layout_of(local_url) == "objects"
+    else:  # it was faster
+        assert code == 0
+    assert FrameCache(local_url).timeline("walk").jpeg(700) == expected
+    run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded()
+    assert FrameCache(local_url).timeline("walk").jpeg(700) == expected
