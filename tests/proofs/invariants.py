@@ -235,9 +235,11 @@ def index_files(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | 
 def _require_stored(blobs: Blobs, key: str, row: dict[str, Any], right: Frames) -> None:
     where = f"frame {row['sequence']}, committed by {key},"
     require(row["status"] == "ok", f"{where} is {row['status']}")
-    stored = blobs.get(row["key"])
-    require(stored is not None, f"{where} is not stored")
-    assert stored is not None
+    blob = blobs.get(row["key"])
+    require(blob is not None, f"{where} is not stored")
+    assert blob is not None
+    is_in_pack = row["offset"] > 0
+    stored = blob[row["offset"] : row["offset"] + row["size"]] if is_in_pack else blob
     require(len(stored) == row["size"], f"{where} has another length")
     require(google_crc32c.value(stored) == row["crc32c"], f"{where} has another CRC")
     require(stored == right.get(row["sequence"]), f"{where} is not the one described")

@@ -15,6 +15,7 @@ import media
 from framecache import FrameCacheError, Timeline, keys
 from framecache.gc import plan_gc
 from framecache.index import Index, PartBuilder, current_description
+from framecache.model import Layout
 from framecache.store import Store
 from framecache.testing import Action, Crash, HookedStore
 
@@ -26,6 +27,7 @@ THIRD: Final = frozenset({5})
 BOTH: Final = FIRST | SECOND
 DAMAGED_DESCRIPTION: Final = b"{}"
 _NEIGHBOUR: Final = "neighbour"
+_FOLDERS: Final = ("frames", "packs", "index", "claims")
 
 
 class _Unfinished(FrameCacheError):
@@ -52,6 +54,8 @@ class Operation:
     """Whether it replaces what could be read before, by a new epoch."""
     settings: tuple[int | None, int] = (None, 85)
     """When it is done: which n-th frames are sampled, None for all, and their JPEG quality."""
+    layout: Layout = "objects"
+    """When it is done, and when the timeline is filled again."""
     is_slow: bool = False
     """Whether its claims would become stale if they were not renewed."""
     tidies: bool = False
@@ -66,9 +70,9 @@ class Operation:
     def refill(self, store: Store) -> AbstractSet[int]:
         """Fill the timeline once it is cleared; returns the sequences it must have then."""
         if self.is_of_written_frames:
-            Timeline(store, TIMELINE).write(pictures(range(4)), workers=1)
+            Timeline(store, TIMELINE).write(pictures(range(4)), layout=self.layout, workers=1)
             return frozenset(range(4))
-        Timeline(store, TIMELINE).extract(chunks(3), workers=1)
+        Timeline(store, TIMELINE).extract(chunks(3), layout=self.layout, workers=1)
         return BOTH | THIRD
 
 
@@ -90,12 +94,22 @@ def extract(store: Store) -> object:
     return Timeline(store, TIMELINE).extract(chunks(2), workers=1)
 
 
+def _extract_into_packs(store: Store) -> object:
+    return Timeline(store, TIMELINE).extract(chunks(2), layout="packs", workers=1)
+
+
+def _repack(layout: Layout) -> Callable[[Store], object]:
+    return lambda store: Timeline(store, TIMELINE).repack(layout, workers=1)
+
+
 def _append(store: Store) -> object:
     return Timeline(store, TIMELINE).append(chunks(3)[2], workers=1)
 
 
-def _write(sequences: range) -> Callable[[Store], object]:
-    return lambda store: Timeline(store, TIMELINE).write(pictures(sequences), workers=1)
+def _write(sequences: range, layout: Layout | None = None) -> Callable[[Store], object]:
+    return lambda store: Timeline(store, TIMELINE).write(
+        pictures(sequences), layout=layout, workers=1
+    )
 
 
 def _clear(store: Store) -> object:
@@ -238,6 +252,73 @@ OPERATIONS: Final = (
     ),
     Operation("delete", _delete, extract, before=BOTH, starts_anew=True, leaves_nothing=True),
     Operation(
+        "extract into packs",
+        _extract_into_packs,
+        after=BOTH,
+        together=(FIRST, SECOND),
+        layout="packs",
+    ),
+    Operation(
+        "append into packs",
+        _append,
+        _extract_into_packs,
+        before=BOTH,
+        after=BOTH | THIRD,
+        together=(THIRD,),
+        layout="packs",
+    ),
+    Operation(
+        "write into packs",
+        _write(range(2, 6)),
+        _write(range(3), "packs"),
+        before=frozenset(range(3)),
+        after=frozenset(range(6)),
+        together=(frozenset(range(3, 6)),),
+        is_of_written_frames=True,
+        layout="packs",
+    ),
+    Operation(
+        "rebuild into packs",
+        lambda store: Timeline(store, TIMELINE).rebuild(layout="packs", workers=1),
+        extract,
+        before=BOTH,
+        after=BOTH,
+        together=(FIRST, SECOND),
+        starts_anew=True,
+        layout="packs",
+    ),
+    Operation(
+        "clear packs",
+        _clear,
+        _extract_into_packs,
+        before=BOTH,
+        starts_anew=True,
+        layout="packs",
+    ),
+    Operation(
+        "delete packs",
+        _delete,
+        _extract_into_packs,
+        before=BOTH,
+        starts_anew=True,
+        leaves_nothing=True,
+    ),
+    Operation(
+        "repack into packs", _repack("packs"), extract, before=BOTH, after=BOTH, layout="packs"
+    ),
+    Operation(
+        "repack into objects", _repack("objects"), _extract_into_packs, before=BOTH, after=BOTH
+    ),
+    Operation(
+        "repack written frames",
+        _repack("packs"),
+        _write(range(3)),
+        before=frozenset(range(3)),
+        after=frozenset(range(3)),
+        is_of_written_frames=True,
+        layout="packs",
+    ),
+    Operation(
         "repair frames",
         _repair,
         _damage_frames,
@@ -346,7 +427,10 @@ def check_done(operation: Operation, store: Store, before: Blobs) -> None:
         _check_tidy(store, seen)
     if seen.document is not None:
         described = (seen.document["sampling"].get("n"), seen.document["jpeg"]["quality"])
-        is_right = not operation.after or described == operation.settings
+        is_right = not operation.after or (*described, seen.document["layout"]) == (
+            *operation.settings,
+            operation.layout,
+        )
         require(is_right, f"it is described with {described}")
     if operation.starts_anew:
         require(_epoch(seen.document) not in _epochs(before), "the old epoch goes on")
@@ -363,7 +447,7 @@ def check_that_it_can_go_on(operation: Operation, store: Store, before: Blobs) -
     left = [
         key
         for key in contents(store)
-        if key.startswith(tuple(f"{PREFIX}{folder}/" for folder in ("frames", "index", "claims")))
+        if key.startswith(tuple(f"{PREFIX}{folder}/" for folder in _FOLDERS))
     ]
     require(not left, f"a clear leaves {left} behind")
     require(not look(store, kept=kept).frames, "frames can be read after a clear")

@@ -81,12 +81,14 @@ class Process:
             return next(looks) * _STALE_AFTER_SECONDS / self.looks_until_stale
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("framecache.manifest.secrets", SimpleNamespace(token_hex=token_hex))
+            for module in ("manifest", "ingest.pack_storage"):
+                patch.setattr(f"framecache.{module}.secrets", SimpleNamespace(token_hex=token_hex))
             patch.setattr("framecache.claims.time", SimpleNamespace(monotonic=monotonic))
             # So long that its heart does not beat: how often would depend on how fast it runs.
             patch.setattr("framecache.claims.STALE_AFTER_SECONDS", _STALE_AFTER_SECONDS)
             patch.setattr("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0)
             patch.setattr("framecache.verify.repair._LOOK_AGAIN_SECONDS", 0.0)
+            patch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.0)
             yield
 
 

@@ -10,8 +10,10 @@ from numbered import NumberedChunks, Truth
 from numbered_clips import frames_alone, numbered_chunks
 from workers import Extracted, Place, Readings, Worker, extract, read_until_complete
 
+from framecache.model import Layout
 from outside import frames_of, outside, pixels_by_pillow
 from proving import Proof
+from tars import jpegs_in, packs_of
 
 
 @pytest.mark.ceph
@@ -73,7 +75,27 @@ def test_race_of_long_chunks(local_url: str, proof: Proof) -> None:
     assert wrong_frames(local_url, chunks, frames_alone(chunks)) == []
 
 
-def race(places: Sequence[Place], chunks: NumberedChunks) -> tuple[list[Extracted], Readings]:
+def test_race_into_packs(local_url: str, proof: Proof) -> None:
+    """Each chunk comes to one pack, which the index names, and no reader sees a wrong frame."""
+    chunks = numbered_chunks(proof.size(short=12, long=200), frames_each=10)
+    places = [Place(local_url, "race")] * proof.size(short=2, long=6)
+
+    extracted, readings = race(places, chunks, layout="packs")
+
+    packs = packs_of(outside(local_url), "race")
+    proof.found(chunks=len(chunks.paths), packs=len(packs), reads=readings.frames)
+    assert readings.violations == ()
+    assert all(one.is_complete for one in extracted)
+    assert sum(one.report.chunks_extracted for one in extracted) == len(chunks.paths)
+    assert set(packs) == set(places[0].open().index.key)
+    stored = {f"{sequence}.jpg": data for sequence, data in jpegs_in(packs).items()}
+    assert stored == frames_alone(chunks)
+    assert frames_of(outside(local_url), "race") == {}
+
+
+def race(
+    places: Sequence[Place], chunks: NumberedChunks, *, layout: Layout | None = None
+) -> tuple[list[Extracted], Readings]:
     """Extract in as many processes as there are places, and read in one more, all at once."""
     with ExitStack() as stack:
         warm_up = numbered_chunks(2, frames_each=2)
@@ -84,7 +106,8 @@ def race(places: Sequence[Place], chunks: NumberedChunks) -> tuple[list[Extracte
             worker.wait_until_warm()
         reading = reader.start(read_until_complete, places[-1], chunks)
         answers = [
-            racer.start(extract, place, chunks) for racer, place in zip(racers, places, strict=True)
+            racer.start(extract, place, chunks, layout=layout)
+            for racer, place in zip(racers, places, strict=True)
         ]
         return [answer.get() for answer in answers], reading.get()
 

@@ -22,6 +22,7 @@ from unittest import mock
 from numbered import NumberedChunks, Truth
 
 from framecache import ExtractReport, FrameCache, Timeline, claims, video
+from framecache.model import Layout
 from framecache.testing import Hook, HookedStore
 
 _SERVE = "import sys, workers; workers.serve(int(sys.argv[1]))"
@@ -202,6 +203,7 @@ def extract(
     stale_after_seconds: float = claims.STALE_AFTER_SECONDS,
     dying: Moment | None = None,
     put_seconds: float = 0,
+    layout: Layout | None = None,
     workers: int | None = None,
 ) -> Extracted:
     """Extract a timeline, or be killed while doing so; each put takes ``put_seconds`` longer."""
@@ -217,7 +219,9 @@ def extract(
     before = _killing_at(dying) if dying else None
     store = HookedStore(FrameCache(place.url).store, before=before, after=note)
     with mock.patch.object(video, "decode", _counting(video.decode, decoded)):
-        report = Timeline(store, place.timeline_id).extract(chunks.paths, workers=workers)
+        report = Timeline(store, place.timeline_id).extract(
+            chunks.paths, layout=layout, workers=workers
+        )
     return Extracted(
         report, timeline.complete, sum(decoded), tuple(created), requests=len(store.requests)
     )
