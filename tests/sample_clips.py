@@ -1,6 +1,7 @@
 """One small clip for each way in which videos differ, by file name."""
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,11 @@ TS_PACKET_BYTES: Final = 188
 def clip(name: str) -> Path:
     """The clip of that name, made on first use."""
     return made(name, _MAKERS[name])
+
+
+def clip_names() -> list[str]:
+    """The names of all clips."""
+    return list(_MAKERS)
 
 
 def _encoded(codec: str, *extra: str, **settings: object) -> Maker:
@@ -67,6 +73,15 @@ def _flipped_bits(count: int) -> Callable[[bytes], bytes]:
     return change
 
 
+def _dropping_what_waits(data: bytes) -> bytes:
+    """HEVC whose keyframes, but for the first, have no_output_of_prior_pics_flag set."""
+    keyframes = list(re.finditer(rb"\x00\x00\x01[\x26\x28]\x01", data))
+    changed = bytearray(data)
+    for keyframe in keyframes[1:]:
+        changed[keyframe.end()] |= 0x40
+    return bytes(changed)
+
+
 def _from_the_middle(data: bytes) -> bytes:
     packets = len(data) // TS_PACKET_BYTES
     return data[packets // 4 * TS_PACKET_BYTES :]
@@ -78,6 +93,9 @@ _HEVC = (
     *("-pix_fmt", "yuv420p10le", "-movflags", "+faststart"),
     *("-x265-params", "bframes=3:keyint=20:min-keyint=20:open-gop=1:log-level=none"),
 )
+_HEVC_CLOSED = ("-x265-params", "bframes=3:keyint=20:min-keyint=20:open-gop=0:log-level=none")
+_REFRESH = ("-bf", "0", "-x264-params", "intra-refresh=1:keyint=25:scenecut=0")
+_SECONDS = ("-bf", "2", "-g", "30", "-keyint_min", "30", "-sc_threshold", "0")
 _UNEVEN = "settb=1/90000,setpts='(N+0.3*mod(N,3)+floor(N/10))/25/TB'"
 _ANY_TIME = ("-fps_mode", "passthrough", "-enc_time_base", "1:90000")
 _INTERLACED = ("-flags", "+ildct+ilme", "-bf", "2", "-g", "20")
@@ -97,11 +115,21 @@ _MAKERS: Final[dict[str, Maker]] = {
     "h264-long.ts": _copied("h264-long.mp4"),
     "h264-long-open.ts": _encoded("libx264", *_OPEN_GROUPS, frames=150),
     "h264-long-open-cut.ts": _bytes_of("h264-long-open.ts", _from_the_middle),
+    "h264-seconds.mp4": _encoded("libx264", *_SECONDS, rate="30", frames=300),
+    "h264-seconds.mkv": _copied("h264-seconds.mp4"),
+    "h264-seconds.ts": _copied("h264-seconds.mp4"),
+    # A keyframe is marked where the next 25 pictures begin to be refreshed.
+    "h264-refresh.ts": _encoded("libx264", *_REFRESH, frames=150),
+    "h264-refresh.mp4": _copied("h264-refresh.ts"),
+    # Without a table of keyframes, every sample is one.
+    "h264-all-keys.mp4": _bytes_of("h264.mp4", lambda data: data.replace(b"stss", b"free")),
     "hevc.mp4": _encoded("libx265", *_HEVC),
     "hevc.ts": _copied("hevc.mp4"),
     "hevc-cut.mp4": _copied("hevc.ts", before=("-ss", "0.9")),
     "hevc-cut.ts": _copied("hevc.ts", before=("-ss", "0.9")),
     "hevc-long.mp4": _encoded("libx265", *_HEVC, frames=200),
+    "hevc-closed.ts": _encoded("libx265", *_HEVC_CLOSED),
+    "hevc-dropping.ts": _bytes_of("hevc-closed.ts", _dropping_what_waits),
     "vp8.webm": _in_two_passes("libvpx"),
     "vp9-hidden.webm": _in_two_passes("libvpx-vp9"),
     "vp9.webm": _encoded("libvpx-vp9", "-cpu-used", "8", "-g", "20"),
@@ -110,6 +138,7 @@ _MAKERS: Final[dict[str, Maker]] = {
     "av1.mp4": _copied("av1.mkv", "-movflags", "+faststart"),
     "mjpeg.avi": _encoded("mjpeg", "-q:v", "3", "-pix_fmt", "yuvj420p", frames=20),
     "mjpeg.mp4": _copied("mjpeg.avi", "-movflags", "+faststart"),
+    "prores.mov": _encoded("prores_ks", "-pix_fmt", "yuv422p10le", frames=20),
     "mpeg2-interlaced.ts": _encoded("mpeg2video", *_INTERLACED),
     "theora.ogg": _encoded("libtheora", "-q:v", "5", frames=30),
     "mpeg4.avi": _encoded("mpeg4", "-bf", "2", frames=30),

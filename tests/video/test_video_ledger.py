@@ -1,6 +1,7 @@
 """The ledger gives out what nothing bad can have gone into, and as soon as that is known."""
 
 from collections.abc import Iterable
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -141,3 +142,38 @@ def test_damage_all_over_takes_no_more_time_for_each_picture() -> None:
         given_out += len(list(ledger.settled()))
     assert given_out == 19_999
     assert len(ledger._bad) == 1  # noqa: SLF001 - what the time of each depends on
+
+
+def test_a_picture_that_comes_too_early_takes_none_away() -> None:
+    story = Story("I0 P2 P4 P6 I8").send()
+    assert story.come(0, 6, 2, 4, 8) == good(0, 2, 4) | bad(6) | good(8)
+
+
+def test_a_picture_that_comes_after_one_it_was_decoded_after_is_out_of_place() -> None:
+    story = Story("I0 P4 B2 I8").send()
+    assert story.come(0, 4, 2, 8) == good(0) | bad(2) | good(4, 8)
+
+
+def test_what_is_said_of_a_picture_does_not_depend_on_what_is_decoded_after_it() -> None:
+    for seed in range(300):
+        dice = Random(seed)
+        order = [0]
+        for begin in range(0, 12, 4):
+            order += [begin + 4, begin + 2, begin + 1, begin + 3]
+        # A decoder orders pictures by what they say of themselves, which may be damaged.
+        told = {pts: pts if dice.random() < 0.8 else dice.randint(-3, 20) + 0.5 for pts in order}
+        told[0] = -9
+        everything = verdicts(order, told, order)
+        for end in range(1, len(order) + 1):
+            last = order[end - 1]
+            assert verdicts(order[:end], told, order)[last] == everything[last], seed
+
+
+def verdicts(sent: list[int], told: dict[int, float], displayed: list[int]) -> dict[int, bool]:
+    ledger = Ledger(set(displayed))
+    for pts in sent:
+        ledger.sent(pts, key=pts == 0)
+    for pts in sorted(sent, key=lambda pts: told[pts]):
+        ledger.came(pts, frame())
+    ledger.finish()
+    return {item.pts: isinstance(item, Decoded) for item in ledger.settled()}

@@ -24,13 +24,11 @@ from framecache.video.pictures import Decoded, Undecodable
 from framecache.video.scanning import VideoScan
 from framecache.video.timing import Clock
 
-_WORTH_SKIPPING: Final = 32
-"""Frames between two wanted ones that cost more to decode than to begin anew behind them."""
-
 _THREADED: Final = frozenset({"av1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"})
 """Codecs whose decoders notice the same damage with several threads as with one."""
 
 _MOST_THREADS: Final = 8
+
 _REORDER_DEPTH: Final = 16
 """Pictures that H.264 holds back, the most it can.
 
@@ -38,6 +36,8 @@ Its threads note what is missing from a picture when they are done with it, and 
 with the picture when it is given out. A picture that waits for more others than there are
 threads is given out after its thread is done.
 """
+_LONG: Final = 2 * _REORDER_DEPTH
+"""More pictures, in one run, than have a thread at work on them when the decoder gives out all."""
 
 _SEEKS_EXACTLY: Final = frozenset({"mov", "matroska"})
 """Containers with an index of their keyframes. Packets of the others are read and dropped."""
@@ -67,13 +67,15 @@ def decode(
 
     A frame is undecodable when the decoder produces none, when it says that parts of it are
     missing, or when a picture it is built on is damaged. Frames are good again from the next
-    keyframe on. Damage that the decoder does not notice, which is common with HEVC and VP9,
+    keyframe on. Damage that the decoder does not notice, which is common with HEVC, VP8 and VP9,
     cannot be told from a sound picture.
 
-    The result does not depend on ``threads``. What FFmpeg makes of damage does, so that several
-    work only where there is none: the decoder is told to stop at the first irregularity, and a
-    frame is given out once all that were decoded before it are known to be good. What remains
-    is decoded patiently, by one thread.
+    The result depends neither on which others are wanted nor on ``threads``. What is not needed
+    is skipped: decoding goes on from one entry of the video to another, and stops once a wanted
+    frame is out. What FFmpeg makes of damage depends on threads, so that several work only where
+    there is none: the decoder is told to stop at the first irregularity, and a frame is given out
+    once all that were decoded before it are known to be good. What remains is decoded patiently,
+    by one thread.
 
     Args:
         file: the video that ``scan`` describes; what it raises surfaces unchanged.
@@ -88,12 +90,8 @@ def decode(
     remaining = deque(np.unique(np.asarray(wanted, np.int64)).tolist())
     if remaining and scan.packets_have_pts:
         with Container(file, name=name) as container:
-            runs = _runs(scan, list(remaining))
-            container.set_up_decoder(
-                threads=min(threads, _most_threads(scan, runs)),
-                options=_HASTE,
-                reorder_depth=_REORDER_DEPTH,
-            )
+            runs, threads = _plan(scan, list(remaining), threads)
+            container.set_up_decoder(threads=threads, options=_HASTE, reorder_depth=_REORDER_DEPTH)
             with suppress(_Irregular):
                 yield from _Decoding(container, scan, remaining, patient=False).items(runs)
     if remaining:
@@ -102,8 +100,8 @@ def decode(
             depth = _REORDER_DEPTH if scan.packets_have_pts else 0
             options = _PATIENCE.get(scan.codec, {})
             container.set_up_decoder(threads=1, options=options, reorder_depth=depth)
-            run = _Run(_runs(scan, list(remaining))[0].start, list(remaining))
-            yield from _Decoding(container, scan, remaining, patient=True).items([run])
+            runs = _runs(scan, list(remaining))
+            yield from _Decoding(container, scan, remaining, patient=True).items(runs)
     yield from (Undecodable(pts, _CUT_SHORT) for pts in remaining)
 
 
@@ -130,6 +128,8 @@ class _Decoding:
         self._remaining = remaining
         self._patient = patient
         self._clock = Clock(container.average_step, start=int(scan.pts[0]))
+        # Elsewhere a packet may take a picture away that waits to be given out.
+        self._ends_anywhere = bool(scan.is_entry.any())
 
     def items(self, runs: list[_Run]) -> Iterator[Decoded | Undecodable]:
         """Give out the items of the remaining frames, and take these off their list.
@@ -158,8 +158,9 @@ class _Decoding:
         for packet in self._packets(run.start):
             self._send(packet, ledger)
             yield
-            unsent.discard(packet.pts if packet.pts is not None else _NO_PTS)
-            if not (unsent if self._scan.packets_have_pts else self._remaining):
+            if packet.pts is not None and self._container.shows(packet):
+                unsent.discard(packet.pts)
+            if not (unsent if self._ends_anywhere else self._remaining):
                 break
         self._send(None, ledger)
         ledger.finish()
@@ -221,24 +222,38 @@ def _first(run: _Run) -> int:
     return _NO_PTS if run.start is None else run.start
 
 
-def _most_threads(scan: VideoScan, runs: list[_Run]) -> int:
-    # At the end of a run the decoder gives out all it holds, which must be more pictures than
-    # have a thread at work on them.
-    first = [_first(run) for run in runs]
-    last = [run.wanted[-1] for run in runs]
-    lengths = np.searchsorted(scan.pts, last) - np.searchsorted(scan.pts, first)
-    is_long = bool((lengths >= 2 * _REORDER_DEPTH).all())
-    return _MOST_THREADS if is_long and scan.codec in _THREADED else 1
+def _plan(scan: VideoScan, wanted: list[int], threads: int) -> tuple[list[_Run], int]:
+    """How to decode ascending ``wanted`` soonest: in which runs, and on how many threads."""
+    runs, long_runs = _runs(scan, wanted), _runs(scan, wanted, skipping=_LONG)
+    is_long = bool((_lengths(scan, long_runs) > _LONG).all())
+    most = min(threads, _MOST_THREADS) if is_long and scan.codec in _THREADED else 1
+    # Each further thread is worth half a thread: pictures wait for those they are built on.
+    return min(
+        [(runs, 1), (long_runs, most)],
+        key=lambda plan: int(_lengths(scan, plan[0]).sum()) / (plan[1] + 1),
+    )
 
 
-def _runs(scan: VideoScan, wanted: list[int]) -> list[_Run]:
-    """Split ascending ``wanted`` where beginning anew saves decoding."""
+def _lengths(scan: VideoScan, runs: list[_Run]) -> npt.NDArray[np.int64]:
+    """How many frames each run decodes, as if they were decoded in the order of time."""
+    first = np.searchsorted(scan.pts, [_first(run) for run in runs])
+    last = np.searchsorted(scan.pts, [run.wanted[-1] for run in runs])
+    return last - first + 1
+
+
+def _runs(scan: VideoScan, wanted: list[int], *, skipping: int = 1) -> list[_Run]:
+    """Split ascending ``wanted`` wherever that skips so many frames or more.
+
+    To begin anew costs less than to decode one frame, however small it is.
+    """
     positions = np.searchsorted(scan.pts, wanted)
     entries = np.flatnonzero(scan.is_entry)
     # The last entry not after each wanted frame; -1 where there is none.
     entry = np.concatenate([entries, [-1]])[np.searchsorted(entries, positions, "right") - 1]
-    before = np.concatenate([[0], positions[:-1]])
-    skips = entry - before >= _WORTH_SKIPPING
+    following = np.concatenate([[0], positions[:-1] + 1])
+    # A frame that is decoded after an entry, though shown before it, is no reason to go back.
+    is_behind = np.searchsorted(scan.pts, scan.leads_from[entry]) >= following
+    skips = (entry - following >= skipping) & is_behind
     runs = [_Run(None, [])]
     for pts, begin, skip in zip(wanted, entry.tolist(), skips.tolist(), strict=True):
         if skip:

@@ -1,6 +1,7 @@
 """Which decoded pictures can be believed, when others beside them are damaged. No I/O."""
 
 import sys
+from bisect import insort
 from collections import deque
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -13,7 +14,7 @@ from av.video.frame import VideoFrame
 from framecache.video import limits
 from framecache.video.pictures import Decoded, Undecodable
 
-_NO_PICTURE: Final = "decoder: no picture came of it"
+_NO_PICTURE: Final = "decoder: no picture came of it in its place"
 _INCOMPLETE: Final = "damaged: parts of the picture are missing"
 _BUILT_ON_DAMAGE: Final = "damaged: a picture that it is built on is damaged or missing"
 
@@ -32,6 +33,10 @@ class Ledger:
     Pictures are built on pictures decoded earlier, back to the last keyframe that is not shown
     after them; and never on leading pictures, those shown before a keyframe but decoded after
     it (H.264 and HEVC open groups), unless they lead the same keyframe.
+
+    What is said of a picture depends on those decoded before it alone, so that it does not matter
+    how far decoding goes on. Of two pictures that come in the wrong order, the one decoded last is
+    out of place, and the other is awaited until it cannot come any more.
     """
 
     def __init__(self, displayed: AbstractSet[int], *, floor: int = _EVER) -> None:
@@ -43,7 +48,10 @@ class Ledger:
         self._keys: deque[tuple[int, int]] = deque([(0, _EVER)], maxlen=16)
         self._awaited: dict[int, _Place] = {}
         self._awaited_in_order: list[int] = []
+        self._late: dict[int, _Place] = {}
+        """Awaited ones that another, decoded after them and shown after them, has overtaken."""
         self._held: deque[_Held] = deque()
+        self._pictures = 0
         self._latest = _EVER
         self._bad: list[tuple[int, int]] = []
         self._reasons: dict[int, str] = {}
@@ -52,9 +60,7 @@ class Ledger:
     @property
     def is_clean(self) -> bool:
         """Whether nothing failed or was lost so far, and no picture waits in vain."""
-        most = limits.MAX_HELD_PICTURES
-        in_vain = len(self._held) > most and self._held[-most - 1].place.reach > self._latest
-        return self._all_good and not in_vain
+        return self._all_good and all(self._is_settled(held.place) for held in self._excess())
 
     def sent(self, pts: int | None, *, key: bool, shown: bool = True) -> None:
         """Note a packet that goes to the decoder; ``shown``: whether a picture will come of it."""
@@ -74,18 +80,23 @@ class Ledger:
         self._note(self._order, _NEVER if pts is None else pts, reason)
 
     def came(self, pts: int, frame: VideoFrame) -> None:
-        """Take in a picture from the decoder. Those that should have come before it are lost."""
+        """Take in a picture from the decoder, after which some others cannot come any more."""
         place = self._awaited.pop(pts, None)
-        self._lose(before=pts)
+        if place is None and pts in self._late:
+            place = self._late.pop(pts)
+            for held in self._held:
+                if held.pts > pts and held.place.order > place.order:
+                    self._miss(held.place.order, held.pts)
+        self._lose(before=pts, at=place or _Place(self._order, _EVER, _EVER, _EVER))
         self._latest = max(self._latest, pts)
         if place is not None:
             if frame.is_corrupt:
                 self._note(place.order, pts, _INCOMPLETE)
-            self._held.append(_Held(pts, place, frame))
+            self._hold(_Held(pts, place, frame))
 
     def finish(self) -> None:
         """Note that the decoder has given out all it had."""
-        self._lose(before=_NEVER)
+        self._lose(before=_NEVER, at=_END)
         self._latest = _NEVER
 
     def settled(self) -> Iterator[Decoded | Undecodable]:
@@ -93,11 +104,13 @@ class Ledger:
 
         Where times are damaged, that may be none for long: then the oldest go for what they seem.
         """
-        while self._held and (
-            self._held[0].place.reach <= self._latest or len(self._held) > limits.MAX_HELD_PICTURES
-        ):
+        while self._held and (self._is_settled(self._held[0].place) or any(self._excess())):
             held = self._held.popleft()
-            reason = self._reasons.pop(held.pts, None) or self._inherited(held.place)
+            self._pictures -= held.frame is not None
+            own = self._reasons.pop(held.pts, None)
+            # What the decoder makes of a picture without those it is built on depends on what
+            # else it has decoded.
+            reason = self._inherited(held.place) or own
             if reason is not None or held.frame is None:
                 yield Undecodable(held.pts, reason or _NO_PICTURE)
             else:
@@ -120,13 +133,45 @@ class Ledger:
             for key_order, key_pts in self._keys
         )
 
-    def _lose(self, *, before: int) -> None:
+    def _lose(self, *, before: int, at: "_Place") -> None:
+        """Give up the awaited pictures that cannot come any more, now that one at a place did."""
         while self._awaited_in_order and self._awaited_in_order[0] < before:
             pts = heappop(self._awaited_in_order)
             place = self._awaited.pop(pts, None)
             if place is not None and pts >= self._floor and pts in self._displayed:
-                self._note(place.order, pts, _NO_PICTURE)
-                self._held.append(_Held(pts, place, None))
+                self._late[pts] = place
+        is_long_ago = self._pictures >= limits.MAX_HELD_PICTURES
+        for pts, place in list(self._late.items()):
+            is_first = at.order < place.order or at.is_key or pts in self._reasons
+            if (pts < before and is_first) or is_long_ago:
+                del self._late[pts]
+                self._miss(place.order, pts)
+                self._hold(_Held(pts, place, None))
+
+    def _miss(self, order: int, pts: int) -> None:
+        if self._reasons.get(pts) == _INCOMPLETE:
+            del self._reasons[pts]
+        self._note(order, pts, _NO_PICTURE)
+
+    def _hold(self, held: "_Held") -> None:
+        self._pictures += held.frame is not None
+        if self._held and self._held[-1].pts > held.pts:
+            insort(self._held, held, key=lambda one: one.pts)
+        else:
+            self._held.append(held)
+
+    def _excess(self) -> Iterator["_Held"]:
+        """The first of those held, as long as they and those behind are too many pictures."""
+        pictures = self._pictures
+        for held in self._held:
+            if pictures <= limits.MAX_HELD_PICTURES:
+                return
+            yield held
+            pictures -= held.frame is not None
+
+    def _is_settled(self, place: "_Place") -> bool:
+        awaited = min((late.order for late in self._late.values()), default=_NEVER)
+        return place.reach <= self._latest and place.order < awaited
 
     def _inherited(self, place: "_Place") -> str | None:
         if not self._bad:
@@ -148,6 +193,11 @@ class _Place:
     reach: int
     """The last PTS among the pictures decoded up to it."""
 
+    @property
+    def is_key(self) -> bool:
+        """Whether it is a keyframe."""
+        return self.order == self.since
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
@@ -157,3 +207,4 @@ class _Held:
 
 
 _START: Final = (0, _EVER)
+_END: Final = _Place(_NEVER, _NEVER, _NEVER, _NEVER)

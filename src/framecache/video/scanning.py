@@ -15,6 +15,7 @@ from framecache.errors import BadChunk
 from framecache.video import limits
 from framecache.video.boxes import check_boxes
 from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
+from framecache.video.entries import EntryFinder
 from framecache.video.pictures import Decoded
 from framecache.video.timing import Clock
 
@@ -25,6 +26,9 @@ _ONE_PICTURE_A_PACKET: Final = frozenset(
 
 _DROPS_LEADING_PICTURES: Final = frozenset({"hevc", "vvc"})
 """Codecs whose decoders begin at any keyframe cleanly, dropping what needs earlier pictures."""
+
+_MOST_REORDERED: Final = 16
+"""Pictures that may be decoded before one that is shown before them all."""
 
 _PROGRESSIVE: Final = (0, 1)
 """AVFieldOrder unknown and progressive; with others, a packet may hold half a picture."""
@@ -55,6 +59,8 @@ class VideoScan:
     """FFmpeg's name of it: ``mov``, ``matroska``, ``mpegts``, ``avi`` or ``ogg``."""
     is_entry: npt.NDArray[np.bool_]
     """Whether decoding can begin at each of them with the same result as from the beginning."""
+    leads_from: npt.NDArray[np.int64]
+    """The earliest PTS of what is decoded from each entry on; of other frames, their own PTS."""
     packets_have_pts: bool
     """Whether the packet of each displayed frame carries the PTS of that frame."""
 
@@ -87,6 +93,7 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
     _check_times(times[0], end_pts, survey.time_base, name)
     pts = np.array(times, np.int64)
     keys = survey.keys() if packets_have_pts else [p for p, one in displayed.items() if one.key]
+    entries = survey.entries() if packets_have_pts else {}
     height, width = Decoded(0, survey.first).size()
     return VideoScan(
         time_base=survey.time_base,
@@ -97,7 +104,8 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         height=height,
         codec=survey.codec,
         container=survey.container,
-        is_entry=np.isin(pts, survey.entries()) & packets_have_pts,
+        is_entry=np.isin(pts, list(entries)),
+        leads_from=np.array([entries.get(one, one) for one in times], np.int64),
         packets_have_pts=packets_have_pts,
     )
 
@@ -119,6 +127,8 @@ class _Survey:
     key: npt.NDArray[np.bool_]
     shown: npt.NDArray[np.bool_]
     """Whether a packet's picture is meant to be shown: not when an edit list leaves it out."""
+    begins: npt.NDArray[np.bool_]
+    """Whether a decoder can begin with a packet."""
     is_damaged: bool
     is_progressive: bool
     codec: str
@@ -157,15 +167,26 @@ class _Survey:
     def keys(self) -> npt.NDArray[np.int64]:
         return self.pts[self.key]
 
-    def entries(self) -> npt.NDArray[np.int64]:
-        """Keyframes that split the video: what is decoded before is shown before, and so on."""
+    def entries(self) -> dict[int, int]:
+        """Packets that split the video: what is decoded before is shown before, and so on.
+
+        By their PTS, the earliest one among them and all packets after them.
+        """
+        if not self._is_orderly():
+            return {}
         before = np.maximum.accumulate(np.concatenate([[_UNKNOWN], self.pts[:-1]]))
-        entry = self.key & (before < self.pts)
+        known = np.where(self.pts > _UNKNOWN, self.pts, _NEVER)
+        since = np.minimum.accumulate(known[::-1])[::-1]
+        entry = self.key & self.begins & (before < self.pts)
         if self.codec not in _DROPS_LEADING_PICTURES:
-            later = np.where(self.pts > _UNKNOWN, self.pts, _NEVER)[1:]
-            after = np.minimum.accumulate(np.concatenate([later, [_NEVER]])[::-1])[::-1]
-            entry &= self.pts < after
-        return self.pts[entry]
+            entry &= self.pts == since
+        return dict(zip(self.pts[entry].tolist(), since[entry].tolist(), strict=True))
+
+    def _is_orderly(self) -> bool:
+        """Whether packets are no further from their places in time than codecs take them."""
+        pts = self.pts[self.pts > _UNKNOWN]
+        away = np.argsort(pts, kind="stable") - np.arange(len(pts))
+        return bool((np.abs(away) <= _MOST_REORDERED).all())
 
 
 def _survey(file: VideoFile, name: str) -> _Survey:
@@ -173,8 +194,10 @@ def _survey(file: VideoFile, name: str) -> _Survey:
     damaged = False
     first: VideoFrame | None = None
     with Container(file, name=name) as container:
+        finder = EntryFinder(container.codec, container.stream.codec_context.extradata)
         container.set_up_decoder(threads=1, options={})
         for packet in container.packets():
+            finder.look(bytes(packet), brings_extradata=packet.has_sidedata("new_extradata"))
             pts = _UNKNOWN if packet.pts is None else packet.pts
             shown = container.shows(packet)
             rows.append((pts, packet.duration or 0, packet.is_keyframe, shown))
@@ -194,6 +217,7 @@ def _survey(file: VideoFile, name: str) -> _Survey:
             duration=np.array(durations, np.int64),
             key=np.array(keys, np.bool_),
             shown=np.array(shows, np.bool_),
+            begins=finder.found(),
             is_damaged=damaged,
             is_progressive=_is_progressive(stream, first),
             codec=container.codec,
