@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, Final
 
 import clips
+import numpy as np
 
 from framecache import Frame, FrameCache, Timeline
 from framecache.model import Layout
@@ -79,6 +80,12 @@ class Ranges(HookedStore):
     def get_range(self, key: str, *, start: int, length: int) -> bytes:
         self.ranges.append((key, start, length))
         return super().get_range(key, start=start, length=length)
+
+
+def noise(sequence: int) -> Frame:
+    """A frame of about 110 KB."""
+    image = np.random.default_rng(sequence).integers(0, 256, (360, 400, 3), dtype=np.uint8)
+    return Frame(sequence, 0, sequence / 8, image)
 
 
 def near_and_far(store: Store) -> Iterator[tuple[Ranges, Timeline]]:

@@ -19,13 +19,14 @@ from packed import (
     extract,
     filled,
     near_and_far,
+    noise,
     packed_store,
     sequences,
     timeline,
     told,
 )
 
-from framecache import CorruptFrame, Frame, FrameCache, Timeline, functional
+from framecache import CorruptFrame, FrameCache, Timeline, functional
 from framecache.model import Color
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore
@@ -141,12 +142,6 @@ def test_info_tells_the_same_of_both_layouts(url: str) -> None:
 
 
 # Requests
-
-
-def noise(sequence: int) -> Frame:
-    """A frame of about 110 KB."""
-    image = np.random.default_rng(sequence).integers(0, 256, (360, 400, 3), dtype=np.uint8)
-    return Frame(sequence, 0, sequence / 8, image)
 
 
 @cache
@@ -335,3 +330,15 @@ def test_a_flipped_bit_costs_one_frame_and_no_other(url: str) -> None:
     for _, t in near_and_far(FrameCache(url).store):
         others = [sequence for sequence in range(FRAMES) if sequence != 25]
         assert list(t.jpegs(others)) == [expected_jpegs()[sequence] for sequence in others]
+
+
+def test_a_lost_pack_is_met_after_few_requests(url: str) -> None:
+    extract(url)
+    damage(url, 0, "lost")
+    for ranges, t in near_and_far(FrameCache(url).store):
+        assert len(t) == FRAMES
+        opened = len(ranges.requests)
+        with pytest.raises(CorruptFrame, match="frame 0 "):
+            list(t.jpegs(range(20)))
+        # The range, the frame twice, what the timeline is now, and that again as it opens.
+        assert len(ranges.requests) - opened <= 10

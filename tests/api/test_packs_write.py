@@ -5,17 +5,21 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from queue import Queue
 from typing import Any
 
+import boto3
 import clips
 import pytest
 from packed import (
+    PREFIX,
     Breaking,
     at_first,
     damage,
     extract,
+    noise,
     rows,
     sequences,
     timeline,
@@ -259,6 +263,23 @@ def test_of_two_pictures_written_at_once_the_first_stays_and_the_other_leaves_no
     assert set(packs_of(outside(url), "t")) == {row["key"] for row in rows(url)}
 
 
+def test_a_pack_of_many_uploads_is_read_as_it_was_written(store_url: str) -> None:
+    """Stores take a larger blob than 16 MiB in parts."""
+    timeline(store_url).write((noise(n) for n in range(250)), layout="packs")
+    [pack] = packs_of(outside(store_url), "t").values()
+    assert len(pack) > 24 << 20
+    assert list(timeline(store_url).jpegs(range(250))) == list(jpegs_in({"": pack}).values())
+
+
+@pytest.mark.parametrize("error", [StoreFull("no room"), ProducerError("broken")])
+def test_an_upload_that_breaks_off_late_leaves_nothing(store_url: str, error: Exception) -> None:
+    breaking = Breaking(FrameCache(store_url).store, error, blocks=200)
+    with pytest.raises(type(error)):
+        Timeline(breaking, "t").write((noise(n) for n in range(250)), layout="packs")
+    assert outside(store_url).list(f"{PREFIX}packs/") == []
+    assert library_threads() == set()
+
+
 class _InterruptedQueue(Queue[object]):
     """Ctrl-C comes while the end of the frames waits for a slow store."""
 
@@ -302,3 +323,16 @@ def test_ctrl_c_while_the_upload_ends_leaves_no_pack(url: str) -> None:
         signal.signal(signal.SIGINT, before)
     assert packs_of(outside(url), "t") == {}
     assert library_threads() == set()
+
+
+@pytest.mark.parametrize("name", ["s3_url", pytest.param("ceph_url", marks=pytest.mark.ceph)])
+def test_an_upload_that_breaks_off_leaves_no_parts_that_are_paid_for(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    url = request.getfixturevalue(name)
+    breaking = Breaking(FrameCache(url).store, ProducerError("broken"), blocks=200)
+    with pytest.raises(ProducerError):
+        Timeline(breaking, "t").write((noise(n) for n in range(250)), layout="packs")
+    with closing(boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])) as client:
+        begun = client.list_multipart_uploads(Bucket=url.removeprefix("s3://"))
+    assert begun.get("Uploads", []) == []

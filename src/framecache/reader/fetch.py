@@ -61,7 +61,8 @@ class FrameSource:
     def fetch(self, rows: Sequence[FrameRow]) -> list[Fetched]:
         """The stored bytes of frames that one range holds, or of one frame: in their order.
 
-        One request in the ordinary case. A frame that does not come out right is asked for alone.
+        One request in the ordinary case. A frame that does not come out right is asked for alone;
+        those after one that cannot be had share its error, as nobody reads on.
         """
         if len(rows) == 1:
             return [self._fetched(rows[0])]
@@ -89,10 +90,13 @@ class FrameSource:
             pieces = self._pieces(rows)
         except FrameCacheError as error:
             return [Fetched(row, error) for row in rows]
-        return [
-            self._fetched(row) if self._difference(piece, row) else self._kept(row, piece)
-            for row, piece in zip(rows, pieces, strict=True)
-        ]
+        fetched: list[Fetched] = []
+        for row, piece in zip(rows, pieces, strict=True):
+            one = self._fetched(row) if self._difference(piece, row) else self._kept(row, piece)
+            if isinstance(one.outcome, FrameCacheError):
+                return fetched + [Fetched(later, one.outcome) for later in rows[len(fetched) :]]
+            fetched.append(one)
+        return fetched
 
     def _kept(self, row: FrameRow, data: bytes) -> Fetched:
         if self._local is not None:

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Protocol, TypeVar
 
 ENOUGH_BYTES: Final = 1_250_000
-"""A range of this length is not extended. A request then takes longer to be carried than to be
-answered, and further bytes come sooner by another connection."""
+"""A range that holds so much of JPEGs is not extended. A request then takes longer to be carried
+than to be answered, and further bytes come sooner by another connection."""
+
+LONGEST_BYTES: Final = 2_000_000
+"""No range is longer, whatever lies between its JPEGs, unless it is one frame."""
 
 _LARGEST_GAP_BYTES: Final = 128 * 1024
 """What lies between two wanted frames and costs less to fetch as well than another request does."""
@@ -40,10 +43,13 @@ def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
     does a frame with itself. A frame that is a blob of its own stands alone.
     """
     together: list[Row] = []
+    wanted_bytes = 0
     for row in rows:
-        if together and not _continues(together, row):
+        if together and not (wanted_bytes < ENOUGH_BYTES and _continues(together, row)):
             yield together
-            together = []
+            together, wanted_bytes = [], 0
+        if not together or row.offset != together[-1].offset:
+            wanted_bytes += row.size
         together.append(row)
     if together:
         yield together
@@ -51,10 +57,8 @@ def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
 
 def _continues(together: list[Row], row: Row) -> bool:
     first, last = together[0], together[-1]
-    end = last.offset + last.size
-    return (
-        row.key == last.key
-        and bool(row.offset)
-        and end - first.offset < ENOUGH_BYTES
-        and (row.offset == last.offset or 0 <= row.offset - end <= _LARGEST_GAP_BYTES)
-    )
+    if row.key != last.key or not row.offset:
+        return False
+    gap = row.offset - (last.offset + last.size)
+    is_near = row.offset == last.offset or 0 <= gap <= _LARGEST_GAP_BYTES
+    return is_near and row.offset + row.size - first.offset <= LONGEST_BYTES

@@ -22,7 +22,7 @@ from framecache.model import Color, Frame, Image
 from framecache.reader.arrays import ArrayPool
 from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.pipeline import ordered
-from framecache.reader.ranges import ENOUGH_BYTES, ranges_of
+from framecache.reader.ranges import LONGEST_BYTES, ranges_of
 from framecache.store import is_remote
 
 _REQUESTS_AT_ONCE: Final = 32
@@ -131,7 +131,7 @@ def _fetched(
     index = source.snapshot.index
     largest = int(index.size[positions].max(initial=0))
     if index.offset[positions].any():
-        largest += ENOUGH_BYTES
+        largest = max(largest, LONGEST_BYTES)
     requests = _REQUESTS_AT_ONCE if is_remote(source.store) else _cores()
     ahead = max(2, min(2 * requests, _FETCHED_BYTES // max(1, largest)))
     threads = min(requests, ahead)
