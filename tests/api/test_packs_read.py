@@ -191,6 +191,23 @@ def test_a_shuffled_list_with_repeats_is_a_batch_of_as_few_requests() -> None:
             assert image.tobytes() == t.frame(sequence, scale=0.125, color="gray").image.tobytes()
 
 
+@pytest.mark.parametrize("wanted", [range(99, -1, -1), np.random.default_rng(4).permutation(100)])
+def test_bytes_in_any_order_come_by_as_few_requests(wanted: Iterable[int]) -> None:
+    for ranges, t in near_and_far(heavy()):
+        expected = dict(enumerate(t.jpegs(range(100))))
+        ranges.ranges.clear()
+        assert list(t.jpegs(wanted)) == [expected[sequence] for sequence in wanted]
+        assert len(ranges.ranges) <= most_requests(t, range(100))
+
+
+def test_frames_that_were_written_in_any_order_are_read_by_as_few_requests(store: Store) -> None:
+    order = np.random.default_rng(5).permutation(60).tolist()
+    Timeline(store, "t").write((noise(sequence) for sequence in order), layout="packs")
+    for ranges, t in near_and_far(store):
+        assert sequences(t.frames(scale=0.125)) == list(range(60))
+        assert len(ranges.ranges) <= most_requests(t, range(60))
+
+
 def test_frames_far_apart_are_fetched_without_what_lies_between() -> None:
     for ranges, t in near_and_far(heavy()):
         wanted = range(0, 100, 10)

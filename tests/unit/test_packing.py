@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from framecache import packs
 from framecache.index import FrameRow
-from framecache.reader.ranges import ranges_of
+from framecache.reader.ranges import plan_ranges, ranges_of
 from tars import members_of
 
 MEGABYTE: Final = 1_000_000
@@ -117,6 +117,25 @@ def test_every_row_is_in_one_range_in_its_order(
         assert len({one.key for one in together}) == 1
         offsets = [one.offset for one in together]
         assert offsets == sorted(offsets)
+
+
+@given(groups=st.lists(ROWS, max_size=3), seed=st.integers(0, 99))
+def test_rows_in_any_order_come_to_their_places_and_few_wait_for_others(
+    groups: list[list[FrameRow]], seed: int
+) -> None:
+    rows = [one for group in groups for one in group]
+    order = np.random.default_rng(seed).integers(0, max(1, len(rows)), len(rows)).tolist()
+    wanted = [rows[position] for position in order]
+    arrived: dict[int, FrameRow] = {}
+    delivered: list[FrameRow] = []
+    for planned in plan_ranges(wanted):
+        assert [len(one) for one in ranges_of(planned.rows)] == [len(planned.rows)]
+        arrived |= dict(zip(planned.places, planned.rows, strict=True))
+        while len(delivered) in arrived:
+            delivered.append(arrived.pop(len(delivered)))
+        assert sum(one.size for one in arrived.values()) <= 20 * MEGABYTE
+    assert delivered == wanted
+    assert arrived == {}
 
 
 @given(sizes=SIZES)

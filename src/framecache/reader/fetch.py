@@ -62,7 +62,7 @@ class FrameSource:
         """The stored bytes of frames that one range holds, or of one frame: in their order.
 
         One request in the ordinary case. A frame that does not come out right is asked for alone;
-        those after one that cannot be had share its error, as nobody reads on.
+        those of which nothing came share the error of the first that cannot be had.
         """
         if len(rows) == 1:
             return [self._fetched(rows[0])]
@@ -91,10 +91,14 @@ class FrameSource:
         except FrameCacheError as error:
             return [Fetched(row, error) for row in rows]
         fetched: list[Fetched] = []
+        failure: FrameCacheError | None = None
         for row, piece in zip(rows, pieces, strict=True):
+            if failure is not None and not piece:
+                fetched.append(Fetched(row, failure))
+                continue
             one = self._fetched(row) if self._difference(piece, row) else self._kept(row, piece)
             if isinstance(one.outcome, FrameCacheError):
-                return fetched + [Fetched(later, one.outcome) for later in rows[len(fetched) :]]
+                failure = one.outcome
             fetched.append(one)
         return fetched
 

@@ -1,7 +1,11 @@
 """Which frames of packs are fetched together: ranges that are long enough, and no longer."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final, Protocol, TypeVar
+
+from framecache.index import FrameRow
 
 ENOUGH_BYTES: Final = 1_250_000
 """A range that holds so much of JPEGs is not extended. A request then takes longer to be carried
@@ -36,6 +40,37 @@ class Stored(Protocol):
 Row = TypeVar("Row", bound=Stored)
 
 
+_WINDOW_BYTES: Final = 16_000_000
+"""Of JPEGs, within which rows are fetched in another order than theirs."""
+
+_WINDOW_ROWS: Final = 4096
+"""Likewise: the first request waits for as many rows to be taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRange:
+    """What one request fetches."""
+
+    places: Sequence[int]
+    """Of each row, its place among all that were wanted."""
+    rows: Sequence[FrameRow]
+    """As they lie in their blob."""
+
+
+def plan_ranges(rows: Iterable[FrameRow]) -> Iterator[PlannedRange]:
+    """The ranges to fetch rows by, in any order of these.
+
+    Rows of packs are sorted where they lie near each other in the order given: whoever fetches the
+    ranges in turn never waits for more than a window of them.
+    """
+    for window in _windows(rows):
+        if any(row.offset for _, row in window):
+            window.sort(key=lambda one: (one[1].key, one[1].offset))
+        places = iter([place for place, _ in window])
+        for together in ranges_of(row for _, row in window):
+            yield PlannedRange([*islice(places, len(together))], together)
+
+
 def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Cut rows, in their order, into those that one request fetches each.
 
@@ -53,6 +88,19 @@ def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
         together.append(row)
     if together:
         yield together
+
+
+def _windows(rows: Iterable[FrameRow]) -> Iterator[list[tuple[int, FrameRow]]]:
+    window: list[tuple[int, FrameRow]] = []
+    size_bytes = 0
+    for place, row in enumerate(rows):
+        window.append((place, row))
+        size_bytes += row.size
+        if size_bytes >= _WINDOW_BYTES or len(window) >= _WINDOW_ROWS:
+            yield window
+            window, size_bytes = [], 0
+    if window:
+        yield window
 
 
 def _continues(together: list[Row], row: Row) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Final, get_args
 
 import numpy as np
@@ -22,7 +23,7 @@ from framecache.model import Color, Frame, Image
 from framecache.reader.arrays import ArrayPool
 from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.pipeline import ordered
-from framecache.reader.ranges import LONGEST_BYTES, ranges_of
+from framecache.reader.ranges import LONGEST_BYTES, PlannedRange, plan_ranges
 from framecache.store import is_remote
 
 _REQUESTS_AT_ONCE: Final = 32
@@ -135,8 +136,18 @@ def _fetched(
     requests = _REQUESTS_AT_ONCE if is_remote(source.store) else _cores()
     ahead = max(2, min(2 * requests, _FETCHED_BYTES // max(1, largest)))
     threads = min(requests, ahead)
-    for together in ordered(source.fetch, ranges_of(rows), threads=threads, ahead=ahead):
-        yield from together
+    arrived: dict[int, Fetched] = {}
+    following = count()
+    place = next(following)
+
+    def fetch(planned: PlannedRange) -> Iterable[tuple[int, Fetched]]:
+        return zip(planned.places, source.fetch(planned.rows), strict=True)
+
+    for together in ordered(fetch, plan_ranges(rows), threads=threads, ahead=ahead):
+        arrived.update(together)
+        while place in arrived:
+            yield arrived.pop(place)
+            place = next(following)
 
 
 def _frame(
