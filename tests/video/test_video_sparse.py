@@ -16,7 +16,8 @@ from media import ffprobe
 from sample_clips import clip, clip_names
 
 UNNOTICED = {"spoilt-hevc.mp4"}
-"""Damage of which the decoder says nothing, and for which it shows what memory held before."""
+UNSURE = {"hevc", "mjpeg", "vp8"}
+"""Codecs whose decoders do not notice some damage, and show what memory held before instead."""
 DAMAGEABLE = [
     "h264.mp4",
     "h264.mkv",
@@ -25,6 +26,8 @@ DAMAGEABLE = [
     "h264-long.mp4",
     "h264-seconds.ts",
     "h264-refresh.mp4",
+    "hevc.mp4",
+    "vp8.webm",
     "vp9.mp4",
     "av1.mp4",
     "mjpeg.mp4",
@@ -86,10 +89,17 @@ def test_damage_looks_the_same_whichever_frames_are_wanted(name: str, seed: int)
         found = scan(data)
     except BadChunk:
         return
-    everything = decode(data, found, found.pts.tolist(), threads=1)
+    everything = noticed(found, decode(data, found, found.pts.tolist(), threads=1))
     for wanted in samples(found, dice):
-        alone = decode(data, found, wanted, threads=dice.choice((1, 2, 8)))
+        alone = noticed(found, decode(data, found, wanted, threads=dice.choice((1, 2, 8))))
         assert alone == {pts: everything[pts] for pts in wanted}
+
+
+def noticed(found: video.VideoScan, result: Result) -> Result:
+    """The result itself; where pictures may show what memory held before, without them."""
+    if found.codec not in UNSURE:
+        return result
+    return {pts: text if ":" in text else "decoded" for pts, text in result.items()}
 
 
 def damaged(data: bytes, dice: Random) -> bytes:
