@@ -254,6 +254,7 @@ def test_whoever_stops_reading_stops_the_fetching(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
     monkeypatch.setattr("framecache.reader.read._FETCHED_BYTES", 4 * MEGABYTE)
+    monkeypatch.setattr("framecache.reader.read._cores", lambda: 2)
     for ranges, t in near_and_far(heavy()):
         items = read(t)
         next(items)
@@ -268,6 +269,7 @@ def test_what_is_under_way_is_bounded_whatever_the_consumer_takes(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
     monkeypatch.setattr("framecache.reader.read._FETCHED_BYTES", 4 * MEGABYTE)
+    monkeypatch.setattr("framecache.reader.read._cores", lambda: 2)
     for ranges, t in near_and_far(heavy()):
         sizes = t.index.size.tolist()
         taken = most = 0

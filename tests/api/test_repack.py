@@ -514,8 +514,7 @@ def test_a_claim_of_a_program_that_died_is_taken_over(
 def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
-    monkeypatch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("framecache.repack.run._PATIENCE", 0)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     description = current_description(store, "t")
     assert description is not None
