@@ -2,20 +2,15 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from functools import partial
-from typing import Any, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from framecache import ingest, keys, overlays, sampling, sweep
 from framecache import repack as repacking
 from framecache import verify as verification
-from framecache.errors import Cleared, InvalidValue, NotCached, UndecodableFrame
+from framecache.errors import InvalidValue, NotCached
 from framecache.footprint import ExtractPlan, Footprint, extract_plan, timeline_footprint
-from framecache.index import FrameRow, Index, Snapshot, find, is_current
+from framecache.index import Index
 from framecache.info import TimelineInfo, extent, timeline_info
 from framecache.manifest import Settings
 from framecache.model import (
@@ -30,14 +25,10 @@ from framecache.model import (
     as_layout,
     require_layout,
 )
+from framecache.opened import Opened
 from framecache.overlays import Overlays
 from framecache.reader import (
     Decoding,
-    FrameSource,
-    as_sequences,
-    check_seconds,
-    local_frames,
-    position_on_screen,
     positions_in_range,
     read_batch,
     read_frame,
@@ -49,10 +40,7 @@ from framecache.sampling import EveryFrame, Sampling
 from framecache.store import Store
 from framecache.sweep import Removal
 from framecache.tier import FrameTier
-from framecache.usage import note_use
 from framecache.verify import FindingCallback, VerifyReport
-
-Item = TypeVar("Item")
 
 ChunkLike = str | os.PathLike[str] | Chunk
 """A local path, the URL of an object in a store, or a `Chunk` with its place in time."""
@@ -72,12 +60,7 @@ class Timeline:
     def __init__(self, store: Store, timeline_id: str, *, tier: FrameTier | None = None) -> None:
         self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
         self._store = store
-        self._tier = tier
-        self._known: FrameSource | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Another process looks for itself."""
-        return vars(self) | {"_known": None}
+        self._opened = Opened(store, self.timeline_id, tier)
 
     def __repr__(self) -> str:
         return f"<Timeline {self.timeline_id} in {self._store.url}>"
@@ -115,7 +98,7 @@ class Timeline:
         """
         by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
         wanted = self._some_chunks(chunks)
-        self._known = None
+        self._opened.forget()
         return ingest.extract(
             self._store,
             self.timeline_id,
@@ -179,7 +162,7 @@ class Timeline:
         Raises what :meth:`extract` raises.
         """
         wanted = self._some_chunks(chunks)
-        self._known = None
+        self._opened.forget()
         return ingest.append(
             self._store,
             self.timeline_id,
@@ -210,7 +193,7 @@ class Timeline:
         """
         if isinstance(frames, Frame):
             raise InvalidValue("write takes several frames: give a list, even of one")
-        self._known = None
+        self._opened.forget()
         choose = partial(_settings, EveryFrame(), JpegSettings(quality), as_layout(layout))
         return ingest.write(
             self._store,
@@ -251,7 +234,7 @@ class Timeline:
                 chosen or cached.layout,
             )
 
-        self._known = None
+        self._opened.forget()
         return ingest.rebuild(
             self._store,
             self.timeline_id,
@@ -282,7 +265,7 @@ class Timeline:
             Cleared: another program cleared the timeline meanwhile.
             StoreUnavailable: another program is at work on it.
         """
-        self._known = None
+        self._opened.forget()
         return repacking.repack(
             self._store,
             self.timeline_id,
@@ -318,7 +301,7 @@ class Timeline:
             StoreDenied, StoreUnavailable: the store's, or a chunk's.
             Cleared: another program cleared the timeline meanwhile.
         """
-        self._known = None
+        self._opened.forget()
         return verification.verify(
             self._store,
             self.timeline_id,
@@ -331,28 +314,28 @@ class Timeline:
 
     def clear(self) -> Removal:
         """Remove all cached frames; chunks, settings and overlays stay, for :meth:`rebuild`."""
-        self._known = None
+        self._opened.forget()
         return sweep.clear(self._store, self.timeline_id)
 
     def delete(self) -> Removal:
         """Remove everything of the timeline, overlays included. Chunks are never touched."""
-        self._known = None
+        self._opened.forget()
         return sweep.delete(self._store, self.timeline_id)
 
     @property
     def exists(self) -> bool:
         """Whether any frame is cached now."""
-        return self._look_up().exists
+        return self._opened.look_up().exists
 
     @property
     def complete(self) -> bool:
         """Whether something is cached, and every described chunk is."""
-        return self._look_up().is_complete
+        return self._opened.look_up().is_complete
 
     @property
     def index(self) -> Index:
         """The cached frames, as columns; empty when there is none."""
-        return self._source().snapshot.index
+        return self._opened.source().snapshot.index
 
     def __len__(self) -> int:
         """Cached frames, undecodable ones included."""
@@ -364,7 +347,7 @@ class Timeline:
 
     def info(self) -> TimelineInfo:
         """What is known of the timeline without reading a frame."""
-        return timeline_info(self.timeline_id, self._store.url, self._look_up())
+        return timeline_info(self.timeline_id, self._store.url, self._opened.look_up())
 
     def footprint(self, layout: Layout | None = None) -> Footprint:
         """What the cached frames take: bytes, and requests to fill and to read the timeline.
@@ -376,7 +359,7 @@ class Timeline:
             NotCached: no frame is cached; or another layout is asked for, and nothing is described.
         """
         chosen = as_layout(layout)
-        snapshot = self._source().snapshot
+        snapshot = self._opened.source().snapshot
         if not snapshot.exists:
             raise NotCached(
                 f"timeline {self.timeline_id} in {self._store.url} takes no room: "
@@ -398,8 +381,8 @@ class Timeline:
             CorruptFrame: what is stored is not what was committed.
         """
         decoding = Decoding(color, scale)
-        source, row = self._find(sequence)
-        with self._reading(source):
+        source, row = self._opened.find(sequence)
+        with self._opened.reading(source):
             return read_frame(source, row, decoding)
 
     def frame_at(self, seconds: float, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
@@ -408,13 +391,13 @@ class Timeline:
         Raises what :meth:`frame` raises; NotCached also where the timeline shows nothing.
         """
         decoding = Decoding(color, scale)
-        source, position = self._find_at(seconds)
-        with self._reading(source):
+        source, position = self._opened.find_at(seconds)
+        with self._opened.reading(source):
             return read_frame(source, source.snapshot.index.row(position), decoding)
 
     def sequence_at(self, seconds: float) -> int:
         """The sequence of the frame on screen at a time: see :meth:`frame_at`."""
-        source, position = self._find_at(seconds)
+        source, position = self._opened.find_at(seconds)
         return int(source.snapshot.index.sequence[position])
 
     def sequences(
@@ -427,7 +410,7 @@ class Timeline:
         stop_seconds: float | None = None,
     ) -> list[int]:
         """The sequences whose frames :meth:`frames` would give for this range."""
-        index = self._latest_source().snapshot.index
+        index = self._opened.latest_source().snapshot.index
         chosen = positions_in_range(index, start, stop, step, start_seconds, stop_seconds)
         sequences: list[int] = index.sequence[chosen].tolist()
         return sequences
@@ -459,11 +442,11 @@ class Timeline:
             Cleared, CorruptFrame: while iterating.
         """
         decoding = Decoding(color, scale)
-        source = self._latest_source()
+        source = self._opened.latest_source()
         positions = positions_in_range(
             source.snapshot.index, start, stop, step, start_seconds, stop_seconds
         )
-        return self._each(source, read_frames(source, positions, decoding))
+        return self._opened.each(source, read_frames(source, positions, decoding))
 
     def batch(self, sequences: Iterable[int], *, scale: float = 1.0, color: Color = "rgb") -> Image:
         """The images of these sequences, in the order given: ``(N, H, W, 3)`` or ``(N, H, W)``.
@@ -471,14 +454,14 @@ class Timeline:
         Raises what :meth:`frame` raises; InvalidValue when they differ in size.
         """
         decoding = Decoding(color, scale)
-        source, positions = self._find_all(sequences)
-        with self._reading(source):
+        source, positions = self._opened.find_all(sequences)
+        with self._opened.reading(source):
             return read_batch(source, positions, decoding)
 
     def jpeg(self, sequence: int) -> bytes:
         """The stored bytes of a frame. Raises what :meth:`frame` raises."""
-        source, row = self._find(sequence)
-        with self._reading(source):
+        source, row = self._opened.find(sequence)
+        with self._opened.reading(source):
             return source.jpeg(row)
 
     def jpegs(self, sequences: Iterable[int]) -> Iterator[bytes]:
@@ -486,8 +469,8 @@ class Timeline:
 
         Raises what :meth:`frame` raises: NotCached before the first, the others while iterating.
         """
-        source, positions = self._find_all(sequences)
-        return self._each(source, read_jpegs(source, positions))
+        source, positions = self._opened.find_all(sequences)
+        return self._opened.each(source, read_jpegs(source, positions))
 
     def overlays(self, *, job_id: str, stage: str) -> Overlays:
         """The debug overlays of one stage of one job; makes no request."""
@@ -502,92 +485,6 @@ class Timeline:
         if not wanted:
             raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
         return wanted
-
-    def _look_up(self) -> Snapshot:
-        return self._source_looked_up().snapshot
-
-    def _source_looked_up(self) -> FrameSource:
-        snapshot = find(self._store, self.timeline_id)
-        local = local_frames(self._tier, self._store, snapshot)
-        source = FrameSource(self._store, snapshot, local)
-        self._known = source
-        return source
-
-    def _source(self) -> FrameSource:
-        return self._known or self._source_looked_up()
-
-    def _latest_source(self) -> FrameSource:
-        """What is known if it is complete and still the latest: a HEAD and a GET tell."""
-        known = self._known
-        if known is None or not known.snapshot.is_complete:
-            return self._source_looked_up()
-        description = known.snapshot.description
-        if description is None or not is_current(self._store, description):
-            return self._source_looked_up()
-        return known
-
-    @contextmanager
-    def _reading(self, source: FrameSource) -> Iterator[None]:
-        """Note the use; look again next time when it turns out to be no longer the known one."""
-        try:
-            yield
-        except Cleared:
-            self._known = None
-            raise
-        # Afterwards, so that nothing is stored beside what was deleted.
-        note_use(self._store, source.snapshot.description)
-
-    def _each(self, source: FrameSource, results: Iterator[Item]) -> Iterator[Item]:
-        with self._reading(source):
-            for result in results:
-                note_use(self._store, source.snapshot.description)
-                yield result
-
-    def _find(self, sequence: int) -> tuple[FrameSource, FrameRow]:
-        source, positions = self._find_all([sequence])
-        return source, source.snapshot.index.row(int(positions[0]))
-
-    def _find_all(self, sequences: Iterable[int]) -> tuple[FrameSource, npt.NDArray[np.int64]]:
-        """The rows of sequences that have a picture; looks again once when one is unknown."""
-        wanted = as_sequences(sequences)
-        was_known = self._known is not None
-        source = self._source()
-        positions = source.snapshot.index.positions(wanted)
-        if was_known and (positions < 0).any():
-            source = self._latest_source()
-            positions = source.snapshot.index.positions(wanted)
-        if len(unknown := wanted[positions < 0]):
-            raise NotCached(
-                f"timeline {self.timeline_id} in {self._store.url} has no frame {unknown[0]}: "
-                f"{extent(source.snapshot)}"
-            )
-        self._require_pictures(source.snapshot.index, positions)
-        return source, positions
-
-    def _find_at(self, seconds: float) -> tuple[FrameSource, int]:
-        time = check_seconds(seconds)
-        was_known = self._known is not None
-        source = self._source()
-        position = position_on_screen(source.snapshot, time)
-        if position is None and was_known:
-            source = self._latest_source()
-            position = position_on_screen(source.snapshot, time)
-        if position is None:
-            raise NotCached(
-                f"timeline {self.timeline_id} in {self._store.url} shows no cached frame at "
-                f"{seconds} s: {extent(source.snapshot)}"
-            )
-        self._require_pictures(source.snapshot.index, np.array([position]))
-        return source, position
-
-    def _require_pictures(self, index: Index, positions: npt.NDArray[np.int64]) -> None:
-        lacking = positions[~index.is_ok[positions]]
-        if len(lacking):
-            row = index.row(int(lacking[0]))
-            raise UndecodableFrame(
-                f"frame {row.sequence} of timeline {self.timeline_id} has no picture "
-                f"({row.reason}): skip it, or repair the video and rebuild"
-            )
 
 
 def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
