@@ -8,10 +8,18 @@ import clips
 import numpy as np
 import pytest
 
-from framecache import Frame, FrameCache, NotCached, Timeline, claims, usage
+from framecache import (
+    Frame,
+    FrameCache,
+    NotCached,
+    StoreUnavailable,
+    Timeline,
+    claims,
+    usage,
+)
 from framecache.model import Layout, Requests
 from framecache.store import Store
-from framecache.testing import Action, WrappingStore
+from framecache.testing import Action, HookedStore, WrappingStore, failing_at
 from framecache.testing.wrapping import Result
 from media import real_clip
 from network import Proxy
@@ -198,9 +206,11 @@ def test_a_timeline_that_is_not_complete_takes_more_requests_to_open(
 ) -> None:
     cache = FrameCache(s3_url)
     cache.timeline("t").extract(clips.chunks()[:1])
-    cache.timeline("t").append(clips.chunks()[1])
-    last = [blob.key for blob in cache.store.list("cache/timelines/t/index")][-1]
-    cache.store.delete([last])
+    failing = failing_at(
+        StoreUnavailable("a test's"), action="create", nth=1, within="/000001-0.parquet"
+    )
+    with pytest.raises(StoreUnavailable):
+        Timeline(HookedStore(cache.store, before=failing), "t").append(clips.chunks()[1])
     footprint = cache.timeline("t").footprint()
     counted()
 

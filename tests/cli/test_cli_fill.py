@@ -203,7 +203,8 @@ def test_a_dry_run_warns_of_sampled_frames_without_a_picture(
     local_url: str, tmp_path: Path
 ) -> None:
     damaged = tmp_path / "damaged.mov"
-    damaged.write_bytes(damaged_clip(range(30, 50)))
+    # Behind their tables, by which it is seen that decoding can begin with them.
+    damaged.write_bytes(damaged_clip(range(30, 50), kept_bytes=700))
     outcome = run("extract", "walk", damaged, "--dry-run", "--json", "--cache", local_url)
     assert outcome.code == 0
     (chunk,) = outcome.document["chunks"]
@@ -214,12 +215,15 @@ def test_a_dry_run_warns_of_sampled_frames_without_a_picture(
     )
 
 
-def damaged_clip(zeros: range) -> bytes:
-    """50 pictures in a sound container, some of which are zeros."""
+def damaged_clip(zeros: range, *, kept_bytes: int = 0) -> bytes:
+    """50 pictures in a sound container, some of which are zeros from some byte on."""
     path = made("cli-mjpeg.mov", lambda path: make_clip(path, codec="mjpeg", extra=FULL_RANGE))
     video = path.read_bytes()
     begins = [match.start() for match in re.finditer(rb"\xff\xd8\xff", video)]
     begins.append(video.rindex(b"moov") - 4)
     assert len(begins) == 51
-    start, stop = begins[zeros.start], begins[zeros.stop]
-    return video[:start] + bytes(stop - start) + video[stop:]
+    damaged = bytearray(video)
+    for number in zeros:
+        start, stop = begins[number] + kept_bytes, begins[number + 1]
+        damaged[start:stop] = bytes(stop - start)
+    return bytes(damaged)

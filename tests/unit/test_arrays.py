@@ -66,7 +66,22 @@ def test_no_more_is_kept_than_was_asked_for() -> None:
     arrays.clear()
     again = [pool.array(SHAPE) for _ in range(2)]
     assert {address(array) for array in again} <= places
-    assert len(pool._free) == 0  # noqa: SLF001 -- what is kept has no other sign
+    free = pool._lending.free  # noqa: SLF001 -- what is kept has no other sign
+    assert free is not None
+    assert len(free) == 0
+
+
+def test_an_array_that_outlives_its_pool_keeps_no_other() -> None:
+    pool = ArrayPool(keep=4)
+    arrays = [pool.array(SHAPE) for _ in range(4)]
+    kept = arrays.pop()
+    arrays.clear()
+    pool.close()
+    assert pool._lending.free is None  # noqa: SLF001 -- what is kept has no other sign
+    kept[:] = 7
+    assert (kept == 7).all()
+    del kept
+    assert pool.array(SHAPE).shape == SHAPE
 
 
 def test_threads_never_share_memory() -> None:

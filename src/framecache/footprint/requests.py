@@ -66,13 +66,11 @@ def of_extracting(
 
 def of_writing(*, frame_puts: int) -> Requests:
     """Store the frames of a program as a new timeline, in one call of ``write``."""
-    looking_up = Requests(lists=2)
-    describing = Requests(puts=1, lists=1)
+    # Nor are there frames that another program stored.
+    describing = Requests(puts=1, lists=2)
     committing = _ENSURE_CURRENT + Requests(puts=1)
     describing_part = Requests(puts=1, lists=1, gets=1) + _PRESENT
-    return (
-        Requests(puts=frame_puts) + looking_up + describing + _CLAIM + committing + describing_part
-    )
+    return Requests(puts=frame_puts) + describing + _CLAIM + committing + describing_part
 
 
 def of_opening(snapshot: Snapshot) -> Requests:

@@ -148,10 +148,10 @@ class _Removing:
         self._remove_traces(cleared)
 
     def _remove_leftover(self) -> None:
-        """The note of its last use, where it is all that is left of a timeline."""
+        """What programs stored after a delete, where it is all that is left of a timeline."""
         planned = self._state.blobs.get(Reason.ORPHANS, ())
         found = list(self._store.list(keys.timeline_prefix(self._timeline_id)))
-        if [blob.key for blob in found] == [blob.key for blob in planned]:
+        if {blob.key for blob in found} <= {blob.key for blob in planned}:
             self.removed[Reason.ORPHANS] += self._remove(found)
 
     def _remove_traces(self, description: Description) -> None:

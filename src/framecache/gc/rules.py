@@ -10,8 +10,9 @@ between two of its requests. What follows from that:
   that where ``n + 1`` is gone ``n`` is, too, and nobody who looks it up takes it for current.
 - Nobody is at work on a part whose claims are all older; of one that somebody is at work on, the
   first claim stays however old it is.
-- A pack that nothing names goes, for no other attempt has its name. Its writer commits it right
-  after it is stored.
+- Frames, packs and generations of index parts that nothing names stay while anybody is at work in
+  the epoch: whoever moves a timeline into another layout stores many before one description names
+  them all.
 - What a program is storing lies beside what crashed ones have left: frames that nothing names
   stay as long as one of them is younger, or the timeline is claimed.
 
@@ -203,17 +204,15 @@ def judge(
     if problem is not None:
         return state
     if description is None:
-        # Whoever read it while it was deleted noted so afterwards.
-        leftover = listed.used if listed.total.blobs == 1 else []
-        return _with(state, {Reason.ORPHANS: _old(leftover, before)}, {})
-    blobs = _blobs(listed, description, committed.missing_parts, before)
-    return _with(state, blobs, _frames(state, listed, committed))
+        return _with(state, {Reason.ORPHANS: _old(listed.after_a_delete(), before)}, {})
+    return _with(state, _blobs(state, listed, description), _frames(state, listed, committed))
 
 
 class _Listed:
     """The blobs of a timeline, by kind."""
 
     def __init__(self, timeline_id: str, committed: Committed, before: datetime) -> None:
+        self.before = before
         self.frames = _UnnamedFrames(committed.sequences, before)
         self.index: dict[str, list[BlobInfo]] = defaultdict(list)
         """By epoch."""
@@ -228,6 +227,19 @@ class _Listed:
         self._timeline_id = timeline_id
         self._named_packs = committed.packs
         self._prefix = keys.timeline_prefix(timeline_id)
+
+    def after_a_delete(self) -> list[BlobInfo]:
+        """What a program may store after another deleted the timeline, where that is all there is.
+
+        Frames are not among it: they may be another program's.
+        """
+        found = [
+            *self.used,
+            *(blob for blobs in self.index.values() for blob in blobs),
+            *(blob for blobs in self.claims.values() for blob in blobs),
+            *(blob for blobs in self.unnamed_packs.values() for blob in blobs),
+        ]
+        return found if len(found) == self.total.blobs else []
 
     def add(self, blob: BlobInfo) -> None:
         amount = Removal(1, blob.size_bytes)
@@ -290,8 +302,9 @@ class _UnnamedFrames:
 
 
 def _blobs(
-    listed: _Listed, description: Description, missing_parts: frozenset[str], before: datetime
+    state: TimelineState, listed: _Listed, description: Description
 ) -> dict[Reason, list[BlobInfo]]:
+    before = listed.before
     old_epochs = [
         blob
         for found in (listed.index, listed.unnamed_packs)
@@ -299,10 +312,12 @@ def _blobs(
         for blob in blobs
         if epoch != description.epoch
     ]
-    orphans = _unnamed_index_files(listed.index[description.epoch], description, before)
-    # Where the rows of written frames were lost, nobody can make their pictures again.
-    if missing_parts.isdisjoint(description.written_parts):
-        orphans += _old(listed.unnamed_packs[description.epoch], before)
+    orphans = _replaced_index_files(listed.index[description.epoch], description, before)
+    if not state.is_being_filled:
+        orphans += _old(_undescribed(listed.index[description.epoch], description), before)
+        # Where the rows of written frames were lost, nobody can make their pictures again.
+        if state.missing_parts.isdisjoint(description.written_parts):
+            orphans += _old(listed.unnamed_packs[description.epoch], before)
     return {
         Reason.OLD_EPOCHS: _old(old_epochs, before),
         Reason.DEAD_CLAIMS: dead_claims(
@@ -326,26 +341,46 @@ def dead_claims(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
     ]
 
 
-def _unnamed_index_files(
+def _replaced_index_files(
     blobs: Iterable[BlobInfo], description: Description, before: datetime
 ) -> list[BlobInfo]:
+    """Index files that another took the place of."""
+    named = _named_index_files(description)
+    found: list[BlobInfo] = []
+    for part, files in _by_part(blobs).items():
+        current = named.get(part)
+        if current in files:
+            found += _replaced(files, current, before)
+    return found
+
+
+def _undescribed(blobs: Iterable[BlobInfo], description: Description) -> list[BlobInfo]:
+    """Index files that no description names, or not yet."""
+    named = _named_index_files(description)
+    found: list[BlobInfo] = []
+    for part, files in _by_part(blobs).items():
+        current = named.get(part)
+        if current is None:
+            found += files.values()
+        elif current in files:
+            found += [files[number] for number in files if number > current]
+    return found
+
+
+def _named_index_files(description: Description) -> dict[str, int]:
     named = {part: description.generations.get(part, 0) for part in description.parts}
     if description.compaction is not None:
         named[keys.COMPACTION] = description.compaction.number
+    return named
+
+
+def _by_part(blobs: Iterable[BlobInfo]) -> dict[str, dict[int, BlobInfo]]:
     by_part: dict[str, dict[int, BlobInfo]] = defaultdict(dict)
     for blob in blobs:
         if (parsed := keys.parse_index(blob.key)) is not None:
             part, number = parsed
             by_part[part][number] = blob
-    found: list[BlobInfo] = []
-    for part, files in by_part.items():
-        current = named.get(part)
-        if current is None:
-            found += _old(files.values(), before)
-        elif current in files:
-            found += _replaced(files, current, before)
-            found += _old((files[number] for number in files if number > current), before)
-    return found
+    return by_part
 
 
 def _replaced_descriptions(
@@ -384,8 +419,10 @@ def _frames(
                 unnamed.sequences, [chunk.first_sequence, chunk.stop_sequence]
             )
             are_missing[first:last] = True
+    if state.is_being_filled:
+        return {}
     found = {Reason.ORPHANS: unnamed.where(~are_missing)}
-    if not state.is_being_filled and not listed.frames.has_young:
+    if not listed.frames.has_young:
         found[Reason.ABANDONED_ATTEMPTS] = unnamed.where(are_missing)
     return found
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 from framecache import keys
 from framecache.errors import StoreUnavailable
 from framecache.index.create import create_once
-from framecache.index.descriptions import follow
+from framecache.index.descriptions import ensure_current, follow
 from framecache.index.fetch import fetch, is_stored
 from framecache.index.table import Index
 from framecache.manifest import Compaction, Description, new_write_id
-from framecache.store import Store
+from framecache.store import BlobMissing, Store
 
 _CONCURRENT_REQUESTS: Final = 16
 _ATTEMPTS: Final = 100
@@ -34,7 +34,13 @@ def commit_part(
     key = description.index_key(part)
     body = index.encode(_metadata(description, part, about))
     stored = create_once(store, key, body)
-    return index if stored == body else fetch(store, key, Index.decode)
+    if stored == body:
+        return index
+    try:
+        return fetch(store, key, Index.decode)
+    except BlobMissing as error:
+        ensure_current(store, description)
+        raise StoreUnavailable(f"{key} in {store.url} was there and is gone: try again") from error
 
 
 def commit_repair(

@@ -173,6 +173,23 @@ def describe_rebuild(
     return Described(description, description.chunks, scans, replaces_leftovers=True)
 
 
+def refuse_strewn(store: Store, timeline_id: str) -> None:
+    """Refuse to describe a timeline where frames lie that nobody described.
+
+    Raises:
+        SettingsConflict: there are some.
+    """
+    names = (blob.key for blob in store.list(keys.frames_prefix(timeline_id)))
+    is_filled = any(keys.parse_frame(timeline_id, name) is not None for name in names)
+    # A description comes before its frames: with one by now, they are not another program's,
+    # and storing this description will find that out.
+    if is_filled and current_description(store, timeline_id) is None:
+        raise SettingsConflict(
+            f"timeline {timeline_id} in {store.url} holds frames that another program stored: "
+            f"clear it first, or use another timeline_id"
+        )
+
+
 def other_layout(current: Description, asked: Layout) -> SettingsConflict:
     """What to say when frames are cached in another layout than the one asked for."""
     return SettingsConflict(
@@ -214,15 +231,7 @@ class _Scans:
 def _first(
     store: Store, timeline_id: str, settings: Settings, scanned: Sequence[ScannedChunk]
 ) -> Description:
-    names = (blob.key for blob in store.list(keys.frames_prefix(timeline_id)))
-    is_filled = any(keys.parse_frame(timeline_id, name) is not None for name in names)
-    # A description comes before its frames: with one by now, they are not another program's,
-    # and storing this description will find that out.
-    if is_filled and current_description(store, timeline_id) is None:
-        raise SettingsConflict(
-            f"timeline {timeline_id} in {store.url} holds frames that another program stored: "
-            f"clear it first, or use another timeline_id"
-        )
+    refuse_strewn(store, timeline_id)
     entries = place(scanned, after=(), by=settings.sampling)
     return first_description(timeline_id, settings, chunks=entries)
 

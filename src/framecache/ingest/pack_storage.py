@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from queue import Queue
 from types import TracebackType
@@ -21,6 +22,11 @@ from framecache.store import BlobMissing, Store
 _FRAMES_WAITING: Final = 32
 """JPEGs that are encoded, or about to be, and not yet taken by the upload."""
 
+_ENOUGH_BYTES: Final = 100 * 10**9
+"""In a pack; further frames of the part come into another. S3 takes 10,000 parts of an upload."""
+
+_Item = tuple[Slot, Future[EncodedFrame]]
+
 
 class _End(Enum):
     """What comes after the last frame."""
@@ -37,7 +43,8 @@ class PackStorage:
     """Stores frames in a pack that no other program has; a context manager.
 
     The pack is uploaded on a thread of its own, as the frames come, in their order. It is there,
-    whole, when :meth:`finish` returns, and never if that is not reached.
+    whole, when :meth:`finish` returns, and never if that is not reached. More frames than one
+    blob can hold come into several.
     """
 
     def __init__(
@@ -58,16 +65,12 @@ class PackStorage:
             encoders: encode the frames.
             on_stored: told of each frame that is on its way.
         """
-        self.key = keys.pack(
-            description.timeline_id,
-            epoch=description.epoch,
-            part=part,
-            attempt=secrets.token_hex(8),
-        )
         self._store = store
+        self._description = description
+        self._part = part
         self._encoders = encoders
         self._on_stored = on_stored
-        self._waiting: Queue[tuple[Slot, Future[EncodedFrame]] | _End] = Queue(_FRAMES_WAITING)
+        self._waiting: Queue[_Item | _End] = Queue(_FRAMES_WAITING)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="framecache-pack")
         self._upload: Future[list[FrameRow]] | None = None
         self._rows: list[FrameRow] | None = None
@@ -76,7 +79,7 @@ class PackStorage:
         """Whether the last frame was given."""
         self._end: _End | None = None
         """Once the upload came to it."""
-        self._size_bytes = 0
+        self._packs: list[_Pack] = []
 
     def add(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> None:
         """See `FrameStorage`."""
@@ -98,7 +101,7 @@ class PackStorage:
         """See `FrameStorage`."""
         # Who may not delete leaves it for gc.
         with suppress(StoreDenied, StoreUnavailable):
-            self._store.delete([self.key])
+            self._store.delete([pack.key for pack in self._packs])
 
     def __enter__(self) -> Self:
         return self
@@ -112,13 +115,15 @@ class PackStorage:
         if self._upload is not None and not self._has_all:
             self._waiting.put(_End.ABANDONED)
         self._thread.shutdown()
-        if self._end is _End.WHOLE and self._rows is None:
-            self.discard()  # it may have been stored all the same
+        if self._rows is None and any(pack.may_be_stored for pack in self._packs):
+            self.discard()
 
     def _store_all(self) -> list[FrameRow]:
         rows: list[FrameRow] = []
         try:
-            self._put(self._blocks(rows))
+            following = self._take()
+            while following is not None:
+                following = self._store_pack(following, rows)
         except _Abandoned:
             raise
         except BaseException as error:
@@ -130,44 +135,72 @@ class PackStorage:
                 self._take()
         return rows
 
-    def _take(self) -> tuple[Slot, Future[EncodedFrame]] | None:
+    def _take(self) -> _Item | None:
         item = self._waiting.get()
         if isinstance(item, _End):
             self._end = item
             return None
         return item
 
-    def _blocks(self, rows: list[FrameRow]) -> Iterator[bytes]:
+    def _store_pack(self, first: _Item, rows: list[FrameRow]) -> _Item | None:
+        """Store frames from one on, as many as a pack holds; returns the first of the next pack."""
+        pack = _Pack(self._new_key())
+        self._packs.append(pack)
+        try:
+            self._store.put_stream(pack.key, self._blocks(pack, first, rows))
+        except StoreUnavailable:
+            # The answer may have been lost; nobody else stores under this name.
+            if not (pack.may_be_stored and self._is_stored(pack)):
+                raise
+        return pack.following
+
+    def _new_key(self) -> str:
+        return keys.pack(
+            self._description.timeline_id,
+            epoch=self._description.epoch,
+            part=self._part,
+            attempt=secrets.token_hex(8),
+        )
+
+    def _blocks(self, pack: "_Pack", first: _Item, rows: list[FrameRow]) -> Iterator[bytes]:
         """The tar, frame by frame; their rows are added as they go."""
-        while (item := self._take()) is not None:
+        item: _Item | None = first
+        while item is not None and pack.size_bytes < _ENOUGH_BYTES:
             slot, future = item
             encoded = future.result()
-            offset = self._size_bytes + packs.HEADER_BYTES
-            row = row_of(slot, encoded, key=self.key, offset=offset)
+            offset = pack.size_bytes + packs.HEADER_BYTES
+            row = row_of(slot, encoded, key=pack.key, offset=offset)
             members = packs.frame_members(slot.sequence, encoded.data, _about(row))
-            self._size_bytes += len(members)
+            pack.size_bytes += len(members)
             rows.append(row)
             yield members
             self._on_stored(slot)
-        if self._end is not _End.WHOLE:
+            item = self._take()
+        if item is None and self._end is not _End.WHOLE:
             raise _Abandoned
-        self._size_bytes += len(packs.END)
+        pack.following = item
+        pack.size_bytes += len(packs.END)
+        pack.may_be_stored = True
         yield packs.END
 
-    def _put(self, blocks: Iterator[bytes]) -> None:
+    def _is_stored(self, pack: "_Pack") -> bool:
         try:
-            self._store.put_stream(self.key, blocks)
-        except StoreUnavailable:
-            # The answer may have been lost; nobody else stores under this name.
-            if not self._is_stored():
-                raise
-
-    def _is_stored(self) -> bool:
-        try:
-            stored = self._store.head(self.key)
+            return self._store.head(pack.key).size_bytes == pack.size_bytes
         except (BlobMissing, StoreUnavailable):
             return False
-        return self._end is _End.WHOLE and stored.size_bytes == self._size_bytes
+
+
+@dataclass(slots=True)
+class _Pack:
+    """A pack on its way."""
+
+    key: str
+    size_bytes: int = 0
+    """So far."""
+    following: _Item | None = None
+    """The first frame that comes into another one."""
+    may_be_stored: bool = False
+    """Whether all of it was handed over."""
 
 
 def _as_it_is(encoded: EncodedFrame) -> EncodedFrame:

@@ -21,11 +21,10 @@ from framecache.index import (
     commit_part,
     compact,
     ensure_current,
-    find,
     load,
     load_parts,
 )
-from framecache.ingest.describe import Choose, other_layout
+from framecache.ingest.describe import Choose, other_layout, refuse_strewn
 from framecache.ingest.encode import EncodedFrame, encode_frame
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.placing import Placing, other_picture, placing_in
@@ -52,19 +51,15 @@ def write(
         InvalidValue: an image, sequence or time no frame can have, or a sequence given twice.
         SettingsConflict: other settings, or another picture under a cached sequence.
     """
-    cached = find(store, timeline_id)
-    if cached.description is None and cached.exists:
-        raise SettingsConflict(
-            f"timeline {timeline_id} in {store.url} holds frames that another program stored: "
-            f"clear it first, or use another timeline_id"
-        )
     description = _describe(store, timeline_id, choose)
-    placing = placing_in(store, description, cached.index)
+    # Read after it was described, so that whatever comes between is met when the part is.
+    cached = load(store, description).index
+    placing = placing_in(store, description, cached)
     with Claims(store, description) as claims:
         # Others may write at the same time. A sweep of what was cleared before must not.
         claims.take(keys.writing(new_write_id()))
         try:
-            part = _store_frames(store, description, placing, frames, cached.index, workers=workers)
+            part = _store_frames(store, description, placing, frames, cached, workers=workers)
             if part.rows:
                 ensure_current(store, description)
                 description = _commit(store, description, part.build())
@@ -88,6 +83,7 @@ def _describe(store: Store, timeline_id: str, choose: Choose) -> Description:
     def change(current: Description | None) -> Description:
         settings = choose(current.settings if current else None)
         if current is None:
+            refuse_strewn(store, timeline_id)
             return first_description(timeline_id, settings)
         _refuse_chunks(store, current)
         if current.settings == settings:
@@ -245,10 +241,10 @@ def _describe_part(store: Store, description: Description, part: str, index: Ind
                 f"program while frames were written: write them again"
             )
         _refuse_chunks(store, current)
-        if current.settings != description.settings:
-            raise _other_settings(current, description.settings)
         if part in current.written_parts:
             return current  # the answer to having described it was lost
+        if current.settings != description.settings:
+            raise _other_settings(current, description.settings)
         new = [name for name in current.written_parts if name not in known]
         if new:
             _require_no_overlap(index, load_parts(store, current, new), current)

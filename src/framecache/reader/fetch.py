@@ -126,6 +126,7 @@ class FrameSource:
         ensure_current(self.store, described)
         latest = find(self.store, described.timeline_id)
         if latest.description is None or latest.description.epoch != described.epoch:
+            ensure_current(self.store, described)
             return row
         self._later = latest
         return _row_in(latest, row)

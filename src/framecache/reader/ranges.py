@@ -47,6 +47,10 @@ _WINDOW_ROWS: Final = 4096
 """Likewise: the first request waits for as many rows to be taken."""
 
 
+_Window = list[tuple[int, FrameRow]]
+"""Rows, each with its place among all that were wanted."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedRange:
     """What one request fetches."""
@@ -63,12 +67,19 @@ def plan_ranges(rows: Iterable[FrameRow]) -> Iterator[PlannedRange]:
     Rows of packs are sorted where they lie near each other in the order given: whoever fetches the
     ranges in turn never waits for more than a window of them.
     """
-    for window in _windows(rows):
-        if any(row.offset for _, row in window):
-            window.sort(key=lambda one: (one[1].key, one[1].offset))
-        places = iter([place for place, _ in window])
-        for together in ranges_of(row for _, row in window):
-            yield PlannedRange([*islice(places, len(together))], together)
+    left: _Window = []
+    for given in _windows(rows):
+        window = left + given
+        stored = sorted(window, key=_as_stored) if any(row.offset for _, row in window) else window
+        planned = _cut(stored)
+        # What comes next may continue the last range. Of a window in another order than that of
+        # the store, that range may hold what is waited for.
+        left = []
+        if stored == window:
+            last = planned.pop()
+            left = [*zip(last.places, last.rows, strict=True)]
+        yield from planned
+    yield from _cut(left)
 
 
 def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
@@ -90,8 +101,20 @@ def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield together
 
 
-def _windows(rows: Iterable[FrameRow]) -> Iterator[list[tuple[int, FrameRow]]]:
-    window: list[tuple[int, FrameRow]] = []
+def _as_stored(one: tuple[int, FrameRow]) -> tuple[str, int]:
+    return one[1].key, one[1].offset
+
+
+def _cut(window: _Window) -> list[PlannedRange]:
+    places = iter([place for place, _ in window])
+    return [
+        PlannedRange([*islice(places, len(together))], together)
+        for together in ranges_of(row for _, row in window)
+    ]
+
+
+def _windows(rows: Iterable[FrameRow]) -> Iterator[_Window]:
+    window: _Window = []
     size_bytes = 0
     for place, row in enumerate(rows):
         window.append((place, row))

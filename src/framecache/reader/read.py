@@ -66,8 +66,11 @@ def read_frame(source: FrameSource, row: FrameRow, decoding: Decoding) -> Frame:
 def read_frames(source: FrameSource, positions: Positions, decoding: Decoding) -> Iterator[Frame]:
     """The frames of these index rows, in order, prefetched; memory is bounded."""
     ahead = _decoded_ahead(source, positions, decoding)
-    work = partial(_frame, source, decoding, ArrayPool(keep=ahead))
-    with closing(_upcoming(source, _rows(source, positions), positions)) as upcoming:
+    with (
+        closing(ArrayPool(keep=ahead)) as pool,
+        closing(_upcoming(source, _rows(source, positions), positions)) as upcoming,
+    ):
+        work = partial(_frame, source, decoding, pool)
         yield from ordered(work, upcoming, threads=_cores(), ahead=ahead)
 
 

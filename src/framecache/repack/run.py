@@ -38,6 +38,7 @@ from framecache.index import (
     current_description,
     ensure_current,
     is_latest,
+    is_stored,
     load,
     load_parts,
 )
@@ -45,7 +46,7 @@ from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.slot import Slot
 from framecache.ingest.storage import FrameStorage, storage_of
-from framecache.manifest import Description
+from framecache.manifest import Description, new_write_id
 from framecache.model import Layout, Progress, ProgressCallback
 from framecache.reader import FrameSource, read_fetched
 from framecache.repack.report import RepackReport
@@ -146,11 +147,15 @@ class _Run:
             if not _is_in_layout(index, self._target.settings.layout)
         }
         self._total = sum(int(index.is_ok.sum()) for index in wanted.values())
+        # As long as it is there, what is stored and not described yet is nobody's leftover.
+        self._claims.take(keys.writing(new_write_id()))
         self._claims.look()
         moved: list[_Moved] = []
         try:
             for part, index in wanted.items():
                 moved.append(self._move(part, index))
+                # That nobody repaired it since is looked at before it is described.
+                self._claims.release(part)
         except FrameCacheError:
             self._take_back(moved)
             raise
@@ -162,7 +167,10 @@ class _Run:
         latest = current_description(self._store, self._described.timeline_id)
         if latest is None or not self._is_target(latest):
             return 0
-        named = set(load(self._store, latest).index.key.tolist())
+        snapshot = load(self._store, latest)
+        if not {part.part for part in moved}.isdisjoint(snapshot.missing_parts):
+            return 0  # its rows are gone: what was there before may be all that is left
+        named = set(snapshot.index.key.tolist())
         unnamed = (
             key for part in moved for key in dict.fromkeys(part.keys_before) if key not in named
         )
@@ -245,18 +253,10 @@ class _Run:
 
     def _take_back(self, moved: Sequence[_Moved]) -> None:
         """Remove what nobody else can have named; frames that are blobs of their own stay."""
-        parts = [
-            keys.index_part(
-                self._described.timeline_id,
-                epoch=self._described.epoch,
-                part=one.part,
-                generation=one.generation,
-            )
-            for one in moved
-        ]
-        # Who may not delete leaves them for gc.
+        # Not the index parts, whose names another may use meanwhile. Who may not delete leaves the
+        # packs for gc, too.
         with suppress(StoreDenied, StoreUnavailable):
-            self._store.delete([*parts, *(key for one in moved for key in one.packs)])
+            self._store.delete([key for one in moved for key in one.packs])
 
     def _ensure_mine(self, part: str) -> None:
         """Whoever slept must not store over what others have made meanwhile."""
@@ -284,6 +284,7 @@ class _Run:
                 )
             if not moved and current.settings == self._target.settings:
                 return current
+            self._require_stored(moved)
             for part in moved:
                 if current.generations.get(part.part, 0) != part.replaces:
                     raise StoreUnavailable(
@@ -298,14 +299,40 @@ class _Run:
             )
 
         described = advance(self._store, self._described.timeline_id, change)
-        if moved and described.parts:
-            snapshot = load(self._store, described)
-            if snapshot.is_complete:
-                compact(self._store, described, snapshot.index)
+        if not moved:
+            return
+        snapshot = load(self._store, described)
+        if snapshot.is_complete:
+            compact(self._store, described, snapshot.index)
+        else:
+            # Were the only version that tells where the frames are now damaged, the one before it
+            # would name what is about to be removed.
+            advance(self._store, described.timeline_id, _once_more)
+
+    def _require_stored(self, moved: Sequence[_Moved]) -> None:
+        """Make sure that nobody has taken away what is about to be described."""
+        for part in moved:
+            key = keys.index_part(
+                self._described.timeline_id,
+                epoch=self._described.epoch,
+                part=part.part,
+                generation=part.generation,
+            )
+            if not is_stored(self._store, key):
+                raise StoreUnavailable(
+                    f"{key} in {self._store.url} was removed by another program while the timeline "
+                    f"was repacked: try again"
+                )
 
     def _is_target(self, latest: Description) -> bool:
         is_same_epoch = latest.epoch == self._described.epoch
         return is_same_epoch and latest.settings.layout == self._target.settings.layout
+
+
+def _once_more(current: Description | None) -> Description:
+    if current is None:
+        raise Cleared("the timeline was deleted by another program while it was repacked")
+    return current.next_version()
 
 
 def _is_in_layout(index: Index, layout: Layout) -> bool:

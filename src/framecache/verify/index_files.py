@@ -111,8 +111,9 @@ class _Reading:
         except BlobOutside:
             return Finding("corrupt", key, None, chunk_id, OUTSIDE)
         except BlobMissing:
-            # A part of written frames is described after it was committed.
-            if entry is not None and part not in self._covered:
+            # Parts of written frames, and later generations, are described once they are committed.
+            is_described_before = entry is not None and not self._description.generations.get(part)
+            if is_described_before and part not in self._covered:
                 return None
             return Finding("missing", key, None, chunk_id, "this index part is gone")
         if fault := part_fault(entry, rows):

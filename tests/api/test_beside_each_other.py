@@ -1,0 +1,251 @@
+"""Operations in the midst of each other: what one has stored, no other takes away."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import clips
+import pytest
+
+from framecache import (
+    Cleared,
+    Frame,
+    FrameCache,
+    SettingsConflict,
+    StoreUnavailable,
+    Timeline,
+    claims,
+)
+from framecache.gc import plan_gc
+from framecache.model import Layout
+from framecache.store import BlobInfo
+from framecache.testing import Action, FaultyStore, HookedStore, WrappingStore
+from framecache.testing.faulty import Fault, Interlude
+from outside import frame, outside
+
+PREFIX = "cache/timelines/t/"
+FRAMES = 45
+LAYOUTS: list[Layout] = ["objects", "packs"]
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 2.0)
+
+
+def timeline(url: str) -> Timeline:
+    """A new handle, as another program has one."""
+    return FrameCache(url).timeline("t")
+
+
+def meanwhile(url: str, action: Action, within: str, happens: Callable[[], object]) -> Timeline:
+    """The timeline of a program in the midst of whose first such request something happens."""
+    left = [happens]
+
+    def before(met: Action, key: str) -> None:
+        if met == action and within in key and left:
+            left.pop()()
+
+    return Timeline(HookedStore(FrameCache(url).store, before=before), "t")
+
+
+def interrupted(url: str, nth: int, happens: Callable[[], object]) -> Timeline:
+    """The timeline of a program in the midst of whose ``nth`` request something happens."""
+    requests = 0
+
+    def before(_: Action, __: str) -> None:
+        nonlocal requests
+        requests += 1
+        if requests == nth:
+            happens()
+
+    return Timeline(HookedStore(FrameCache(url).store, before=before), "t")
+
+
+class Aged(WrappingStore):
+    """What a collection sees two days later, while some program is still at work."""
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        return (
+            blob
+            if "/claims/" in blob.key
+            else replace(blob, modified_at=blob.modified_at - timedelta(days=2))
+            for blob in super().list(prefix)
+        )
+
+
+def collect(url: str) -> None:
+    """Remove whatever is nobody's."""
+    plan_gc(
+        Aged(FrameCache(url).store),
+        timelines=None,
+        grace_seconds=24 * 3600,
+        max_bytes=None,
+        max_age_seconds=None,
+    ).carry_out(largest_share=1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_frames_outlive_a_collection_in_the_midst_of_a_repack(
+    memory_url: str, layout: Layout, nth: int
+) -> None:
+    other: Layout = "objects" if layout == "packs" else "packs"
+    timeline(memory_url).extract(clips.chunks(), layout=layout)
+    jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
+    creates = 0
+
+    def before(action: Action, key: str) -> None:
+        nonlocal creates
+        if action == "create" and ("/index/" in key or "/timeline/" in key):
+            creates += 1
+            if creates == nth:
+                collect(memory_url)
+
+    repacking = Timeline(HookedStore(FrameCache(memory_url).store, before=before), "t")
+    with suppress(StoreUnavailable):  # it may find out, and says so
+        repacking.repack(other)
+    assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
+    timeline(memory_url).repack(other)
+    assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
+    assert timeline(memory_url).verify(deep=True).ok
+
+
+def test_nothing_is_removed_where_the_rows_of_the_new_places_are_gone(memory_url: str) -> None:
+    timeline(memory_url).extract(clips.clip())
+    jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
+    store = FrameCache(memory_url).store
+
+    def lose() -> None:
+        parts = [blob.key for blob in store.list(f"{PREFIX}index") if "000000-1" in blob.key]
+        store.delete(parts)
+
+    meanwhile(memory_url, "create", "/timeline/", lose).repack("packs")
+    frames = [blob.key for blob in store.list(f"{PREFIX}frames")]
+    assert len(frames) == FRAMES
+    assert timeline(memory_url).verify(repair=True).ok
+    assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("nth", range(1, 12))
+def test_of_two_pictures_under_one_number_the_first_stays(
+    memory_url: str, layout: Layout, nth: int
+) -> None:
+    """Another program writes its own at each request of this one."""
+    timeline(memory_url).write([frame(0)], layout=layout)
+    theirs: list[bytes] = []
+
+    def write_another() -> None:
+        timeline(memory_url).write([frame(1)])
+        theirs.append(timeline(memory_url).jpeg(1))
+
+    writing = interrupted(memory_url, nth, write_another)
+    mine = replace(frame(1), image=frame(7).image)
+    try:
+        writing.write([mine])
+    except SettingsConflict:
+        assert timeline(memory_url).jpeg(1) == theirs[0]
+    else:
+        pytest.fail("another picture was written over a cached one")
+    assert timeline(memory_url).verify(deep=True).ok
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("nth", range(1, 16))
+def test_a_write_across_a_clear_stores_all_it_says_or_tells(
+    memory_url: str, layout: Layout, nth: int
+) -> None:
+    frames = [frame(number) for number in range(6)]
+    timeline(memory_url).write(frames[:4], layout=layout)
+    cleared_after: list[int] = []
+
+    def clear() -> None:
+        timeline(memory_url).clear()
+        cleared_after.append(len(timeline(memory_url).index))
+
+    writing = interrupted(memory_url, nth, clear)
+    try:
+        written = writing.write(frames, layout=layout)
+    except Cleared:
+        return
+    left = timeline(memory_url).index.sequence.tolist()
+    assert left in (list(range(written)), [])
+
+
+def test_a_part_of_ones_own_that_is_misread_is_not_taken_for_anothers(memory_url: str) -> None:
+    """Its answer is lost, and a bit flips each time it is read back."""
+    met: list[str] = []
+
+    def schedule(action: Action, key: str) -> Fault | Interlude | None:
+        if "/index/" not in key or "timeline-" in key:
+            return None
+        if action == "create":
+            met.append(action)
+            return Fault.RETRIED
+        if action == "get" and met and len(met) < 3:
+            met.append(action)
+            return Fault.FLIP
+        return None
+
+    store = FaultyStore(FrameCache(memory_url).store, schedule)
+    Timeline(store, "t").extract(clips.clip(), layout="packs")
+    assert met == ["create", "get", "get"]
+    assert len(list(timeline(memory_url).frames())) == FRAMES
+    assert timeline(memory_url).verify(deep=True).ok
+
+
+def test_what_is_stored_after_a_delete_is_collected(local_url: str) -> None:
+    timeline(local_url).extract(clips.clip(), layout="packs")
+    left = {
+        key: outside(local_url).read(key)
+        for key in outside(local_url).list(PREFIX)
+        if "/packs/" in key or "/index/" in key
+    }
+    timeline(local_url).delete()
+    for key, body in left.items():
+        outside(local_url).put(key, body)
+    collect(local_url)
+    assert outside(local_url).list(PREFIX) == []
+
+
+def test_frames_beside_what_is_stored_after_a_delete_stay(local_url: str) -> None:
+    """They may be another program's."""
+    timeline(local_url).extract(clips.clip(), layout="packs")
+    [pack] = [key for key in outside(local_url).list(PREFIX) if "/packs/" in key]
+    body = outside(local_url).read(pack)
+    timeline(local_url).delete()
+    outside(local_url).put(pack, body)
+    outside(local_url).put(f"{PREFIX}frames/0.jpg", b"another's")
+    collect(local_url)
+    assert f"{PREFIX}frames/0.jpg" in outside(local_url).list(PREFIX)
+
+
+def test_frames_beyond_what_a_pack_holds_come_into_another(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeline(memory_url).extract(clips.clip())
+    jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
+    timeline(memory_url).delete()
+    monkeypatch.setattr("framecache.ingest.pack_storage._ENOUGH_BYTES", 20_000)
+    timeline(memory_url).extract(clips.clip(), layout="packs")
+    assert len(set(timeline(memory_url).index.key.tolist())) > 2
+    assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
+    assert timeline(memory_url).verify(deep=True).ok
+    timeline(memory_url).clear()
+    assert list(FrameCache(memory_url).store.list(f"{PREFIX}packs")) == []
+
+
+def test_of_packs_that_are_not_finished_none_is_left(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache.ingest.pack_storage._ENOUGH_BYTES", 2_000)
+
+    def frames() -> Iterator[Frame]:
+        yield from (frame(number) for number in range(20))
+        raise EOFError
+
+    with pytest.raises(EOFError):
+        timeline(memory_url).write(frames(), layout="packs")
+    assert list(FrameCache(memory_url).store.list(f"{PREFIX}packs")) == []
