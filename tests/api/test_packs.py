@@ -337,12 +337,12 @@ def test_a_delete_leaves_nothing_of_packs(store_url: str) -> None:
     assert outside(store_url).list(PREFIX) == []
 
 
-def test_a_rebuild_after_a_clear_fills_packs_again(store_url: str) -> None:
-    extract(store_url)
-    timeline(store_url).clear()
-    timeline(store_url).rebuild()
-    assert list(timeline(store_url).jpegs(range(FRAMES))) == expected_jpegs()
-    assert frames_of(outside(store_url), "t") == {}
+def test_a_rebuild_after_a_clear_fills_packs_again(url: str) -> None:
+    extract(url)
+    timeline(url).clear()
+    timeline(url).rebuild()
+    assert list(timeline(url).jpegs(range(FRAMES))) == expected_jpegs()
+    assert frames_of(outside(url), "t") == {}
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
@@ -383,13 +383,13 @@ def test_an_append_goes_into_packs_of_its_own_and_touches_no_other(store_url: st
     assert list(timeline(store_url).jpegs(range(FRAMES))) == expected_jpegs()
 
 
-def test_extracting_into_packs_again_changes_nothing(store_url: str) -> None:
-    extract(store_url)
-    before = everything(outside(store_url))
+def test_extracting_into_packs_again_changes_nothing(url: str) -> None:
+    extract(url)
+    before = everything(outside(url))
     for layout in ("packs", None):
-        report = timeline(store_url).extract(clips.chunks(), layout=layout)
+        report = timeline(url).extract(clips.chunks(), layout=layout)
         assert (report.chunks_extracted, report.chunks_cached) == (0, 3)
-    assert everything(outside(store_url)) == before
+    assert everything(outside(url)) == before
 
 
 @pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])

@@ -164,25 +164,23 @@ def test_a_repacked_pack_is_that_of_an_extraction(url: str, memory_url: str) -> 
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_repacking_into_the_layout_it_has_changes_nothing(store_url: str, layout: Layout) -> None:
-    extract(store_url, layout)
-    before = everything(outside(store_url))
-    report = timeline(store_url).repack(layout)
+def test_repacking_into_the_layout_it_has_changes_nothing(url: str, layout: Layout) -> None:
+    extract(url, layout)
+    before = everything(outside(url))
+    report = timeline(url).repack(layout)
     assert (report.frames_moved, report.parts_moved, report.blobs_removed) == (0, 0, 0)
-    assert everything(outside(store_url)) == before
+    assert everything(outside(url)) == before
 
 
 @BOTH_WAYS
-def test_frames_that_a_program_wrote_move_too(
-    store_url: str, before: Layout, after: Layout
-) -> None:
-    write(store_url, before, range(3), range(5, 8), range(3, 5))
-    expected, jpegs = rows(store_url), dict(enumerate(timeline(store_url).jpegs(range(8))))
-    timeline(store_url).repack(after)
-    require_layout(store_url, after, jpegs)
-    assert rows(store_url) == expected
-    write(store_url, after, range(10))
-    assert [one.sequence for one in timeline(store_url).frames()] == list(range(10))
+def test_frames_that_a_program_wrote_move_too(url: str, before: Layout, after: Layout) -> None:
+    write(url, before, range(3), range(5, 8), range(3, 5))
+    expected, jpegs = rows(url), dict(enumerate(timeline(url).jpegs(range(8))))
+    timeline(url).repack(after)
+    require_layout(url, after, jpegs)
+    assert rows(url) == expected
+    write(url, after, range(10))
+    assert [one.sequence for one in timeline(url).frames()] == list(range(10))
 
 
 def test_packs_of_written_frames_are_known_as_packs(url: str) -> None:
@@ -248,24 +246,24 @@ def test_a_repacked_timeline_opens_by_three_requests(
 
 
 @BOTH_WAYS
-def test_everything_goes_on_after_a_repack(store_url: str, before: Layout, after: Layout) -> None:
+def test_everything_goes_on_after_a_repack(url: str, before: Layout, after: Layout) -> None:
     paths = clips.chunks()
-    timeline(store_url).extract(paths[:2], layout=before)
-    timeline(store_url).repack(after)
-    assert timeline(store_url).extract(paths[:2], layout=after).chunks_extracted == 0
-    assert timeline(store_url).append(paths[2]).chunks_extracted == 1
-    assert timeline(store_url).extract(paths).chunks_extracted == 0
+    timeline(url).extract(paths[:2], layout=before)
+    timeline(url).repack(after)
+    assert timeline(url).extract(paths[:2], layout=after).chunks_extracted == 0
+    assert timeline(url).append(paths[2]).chunks_extracted == 1
+    assert timeline(url).extract(paths).chunks_extracted == 0
     with pytest.raises(SettingsConflict, match=f"repack t --layout {before}"):
-        timeline(store_url).extract(paths, layout=before)
-    jpegs = dict(enumerate(timeline(store_url).jpegs(range(FRAMES))))
-    require_layout(store_url, after, jpegs)
-    timeline(store_url).rebuild()
-    require_layout(store_url, after, jpegs)
-    timeline(store_url).clear()
-    left = outside(store_url).list(PREFIX)
+        timeline(url).extract(paths, layout=before)
+    jpegs = dict(enumerate(timeline(url).jpegs(range(FRAMES))))
+    require_layout(url, after, jpegs)
+    timeline(url).rebuild()
+    require_layout(url, after, jpegs)
+    timeline(url).clear()
+    left = outside(url).list(PREFIX)
     assert [key for key in left if "/timeline/" not in key and not key.endswith("/used")] == []
-    timeline(store_url).delete()
-    assert outside(store_url).list(PREFIX) == []
+    timeline(url).delete()
+    assert outside(url).list(PREFIX) == []
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
@@ -400,32 +398,32 @@ def test_at_every_request_a_new_reader_reads_everything(
 @BOTH_WAYS
 @pytest.mark.parametrize("how", ["flipped", "lost"])
 def test_a_damaged_frame_is_an_error_and_what_can_be_read_stays(
-    store_url: str, before: Layout, after: Layout, how: str
+    url: str, before: Layout, after: Layout, how: str
 ) -> None:
-    jpegs = extract(store_url, before)
-    index = timeline(store_url).index
+    jpegs = extract(url, before)
+    index = timeline(url).index
     key, at = str(index.key[25]), int(index.offset[25]) + 100
-    data = outside(store_url).read(key)
+    data = outside(url).read(key)
     damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     if how == "lost":
-        outside(store_url).remove(key)
+        outside(url).remove(key)
     else:
-        outside(store_url).put(key, damaged)
-    blobs = everything(outside(store_url))
+        outside(url).put(key, damaged)
+    blobs = everything(outside(url))
 
     with pytest.raises(CorruptFrame, match="framecache verify t --repair") as met:
-        timeline(store_url).repack(after)
+        timeline(url).repack(after)
 
     assert key in str(met.value)
     assert library_threads() == set()
-    left = everything(outside(store_url)).items() - blobs.items()
+    left = everything(outside(url)).items() - blobs.items()
     # Another program may have stored the like of what has no name of its own: it stays.
     assert [name for name, _ in left if "/packs/" in name] == []
-    assert list(timeline(store_url).jpegs(range(20))) == jpegs[:20]
-    assert list(timeline(store_url).jpegs(range(30, FRAMES))) == jpegs[30:]
-    outside(store_url).put(key, data)
-    timeline(store_url).repack(after)
-    require_layout(store_url, after, dict(enumerate(jpegs)))
+    assert list(timeline(url).jpegs(range(20))) == jpegs[:20]
+    assert list(timeline(url).jpegs(range(30, FRAMES))) == jpegs[30:]
+    outside(url).put(key, data)
+    timeline(url).repack(after)
+    require_layout(url, after, dict(enumerate(jpegs)))
 
 
 @pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
@@ -528,8 +526,9 @@ def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
 
 @BOTH_WAYS
 def test_of_two_that_repack_at_once_nobody_harms_the_other(
-    store_url: str, before: Layout, after: Layout
+    store_url: str, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
+    monkeypatch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.05)
     jpegs = extract(store_url, before)
     together = threading.Barrier(3)
 
