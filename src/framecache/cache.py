@@ -15,6 +15,7 @@ from framecache.timeline import Timeline
 _DEFAULT_FOLDER: Final = "./.framecache"
 _GRACE_SECONDS: Final = 24 * 3600.0
 _LOCAL_CACHE_BYTES: Final = 10 * 10**9
+_LIMIT_VARIABLE: Final = "FRAMECACHE_LOCAL_CACHE_BYTES"
 
 
 class FrameCache:
@@ -123,9 +124,10 @@ def _tier(
     chosen = os.environ.get("FRAMECACHE_LOCAL_CACHE", "") if folder is None else os.fspath(folder)
     limit = _limit_from_environment() if size_limit_bytes is None else size_limit_bytes
     if type(limit) is not int or limit < SMALLEST_LIMIT_BYTES:
+        name = "local_cache_bytes" if size_limit_bytes is not None else f"${_LIMIT_VARIABLE}"
         raise InvalidValue(
-            f"local_cache_bytes is a whole number of bytes from {SMALLEST_LIMIT_BYTES}, not "
-            f"{limit!r}: to keep nothing on local disk, give no local_cache"
+            f"{name} is a whole number of bytes from {SMALLEST_LIMIT_BYTES}, not {limit!r}: to "
+            f"keep nothing on local disk, give no local_cache"
         )
     if not chosen:
         return None
@@ -145,10 +147,10 @@ def _local_folder(path: str) -> str:
 
 
 def _limit_from_environment() -> int:
-    given = os.environ.get("FRAMECACHE_LOCAL_CACHE_BYTES") or str(_LOCAL_CACHE_BYTES)
+    given = os.environ.get(_LIMIT_VARIABLE) or str(_LOCAL_CACHE_BYTES)
     try:
         return int(given)
     except ValueError as error:
         raise InvalidValue(
-            f"$FRAMECACHE_LOCAL_CACHE_BYTES is a whole number of bytes, not {given!r}"
+            f"${_LIMIT_VARIABLE} is a whole number of bytes, not {given!r}"
         ) from error

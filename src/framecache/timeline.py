@@ -261,7 +261,8 @@ class Timeline:
 
         Raises:
             NotCached: nothing of the timeline is described.
-            CorruptFrame: a frame is damaged; nothing has changed: verify and repair first.
+            CorruptFrame: a frame is damaged, and the timeline as it was: verify and repair first.
+                What was stored for the new layout by then is left for ``framecache gc``.
             Cleared: another program cleared the timeline meanwhile.
             StoreUnavailable: another program is at work on it.
         """

@@ -162,6 +162,7 @@ def _print_removal(choice: Choice, timeline_id: str, met: _Contents, removal: Re
             "timeline_id": timeline_id,
             "url": choice.cache.url,
             "frames_removed": met.frames,
+            "packs_removed": met.packs,
             "overlays_removed": met.overlays,
             "blobs_removed": removal.blobs,
             "bytes_removed": removal.size_bytes,

@@ -10,7 +10,6 @@ from framecache.cli.options import (
     cache_options,
     json_option,
     timeline_argument,
-    workers_option,
 )
 from framecache.cli.progress import frames_progress
 from framecache.cli.show import count, elapsed, print_json, size
@@ -26,7 +25,7 @@ from framecache.repack import RepackReport
     required=True,
     help="One blob a frame, or one tar a chunk.",
 )
-@workers_option
+@click.option("--workers", type=int, metavar="N", help="Threads that move.  [default: cores]")
 @json_option
 @cache_options
 def repack(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from framecache import jpeg, video
 from framecache._version import __version__
@@ -15,6 +15,8 @@ from framecache.ingest.storage import FrameStorage
 from framecache.manifest import ChunkEntry, Description
 from framecache.model import JpegSettings
 from framecache.store import BlobFile
+
+_BYTES_A_PIXEL: Final = 4
 
 
 def decode_frames(
@@ -66,6 +68,11 @@ def store_frames(
 def encode_decoded(item: video.Decoded, settings: JpegSettings) -> EncodedFrame:
     """Encode what a decoder gave."""
     return encode_picture(item.picture(), settings)
+
+
+def picture_bytes_of(entry: ChunkEntry) -> int:
+    """How much a decoded picture of a chunk takes, at most: 4:2:2 of more than 8 bits."""
+    return max(1, _BYTES_A_PIXEL * entry.width * entry.height)
 
 
 def about_chunk(entry: ChunkEntry) -> dict[str, Any]:

@@ -37,6 +37,11 @@ def encode_frame(frame: Frame, settings: JpegSettings) -> EncodedFrame:
     return _encoded(data, frame.image.shape, name)
 
 
+def as_it_is(encoded: EncodedFrame) -> EncodedFrame:
+    """A frame that is encoded already, where others are yet to be."""
+    return encoded
+
+
 def _encoded(data: bytes, shape: tuple[int, ...], perceptual_hash: str) -> EncodedFrame:
     return EncodedFrame(
         data=data,

@@ -12,6 +12,8 @@ from framecache.store import Store, is_remote
 
 _UPLOADS_AT_ONCE: Final = 16
 _PICTURES_WAITING: Final = 24
+_PICTURE_BYTES: Final = 512 * 2**20
+"""Of decoded pictures that wait for an encoder, or are being encoded."""
 
 Result = TypeVar("Result")
 
@@ -24,11 +26,24 @@ class EncoderPool:
     larger than JPEGs, stay few. The first failure of any frame stops everything.
     """
 
-    def __init__(self, store: Store, layout: Layout, *, workers: int) -> None:
+    def __init__(
+        self, store: Store, layout: Layout, *, workers: int, picture_bytes: int = 0
+    ) -> None:
+        """Begin; nothing is encoded yet.
+
+        Args:
+            store: where frames go, layout ``objects``.
+            layout: of the timeline.
+            workers: threads that encode.
+            picture_bytes: of the largest picture to come; 0: unknown.
+        """
         waits = layout == "objects" and is_remote(store)
         threads = workers + (_UPLOADS_AT_ONCE if waits else 0)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="framecache-write")
-        self._pictures = Semaphore(2 * workers + _PICTURES_WAITING)
+        most = 2 * workers + _PICTURES_WAITING
+        if picture_bytes:
+            most = max(2, min(most, _PICTURE_BYTES // picture_bytes))
+        self._pictures = Semaphore(most)
         self._failure: BaseException | None = None
 
     def submit(

@@ -22,7 +22,7 @@ from framecache.index import (
     ensure_current,
     load,
 )
-from framecache.ingest.chunk_frames import about_chunk, store_frames
+from framecache.ingest.chunk_frames import about_chunk, picture_bytes_of, store_frames
 from framecache.ingest.describe import (
     Choose,
     Described,
@@ -43,6 +43,10 @@ from framecache.sweep import sweep_older, withdraw_if_deleted
 
 INDEX_FILES_AFTER_EXTRACT: Final = 1
 _MOST_INDEX_FILES: Final = 16
+_PICTURES_HELD: Final = 24
+"""By a decoder and its threads, to give them out in the order of time."""
+_DECODER_BYTES: Final = 2**30
+"""Of pictures that all decoders hold."""
 _FRAMES_OF_A_SMALL_INDEX: Final = 2**16
 """Whose rows take about a megabyte."""
 
@@ -217,13 +221,17 @@ class _Run:
             on_cached=self.progress.finish_chunk,
             on_waiting=self.progress.wait_for,
         )
-        decoders = min(len(entries), self.workers)
+        picture_bytes = max(picture_bytes_of(entry) for entry in entries)
+        held_bytes = _PICTURES_HELD * picture_bytes
+        decoders = max(1, min(len(entries), self.workers, _DECODER_BYTES // held_bytes))
         # Decoding takes a third of the work. More threads for it would only have more pictures
         # under way at once than the caches of the cores hold.
         threads = max(1, self.workers // decoders // 2)
         layout = self.description.settings.layout
         with (
-            EncoderPool(self.store, layout, workers=self.workers) as encoders,
+            EncoderPool(
+                self.store, layout, workers=self.workers, picture_bytes=picture_bytes
+            ) as encoders,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
             work = partial(self._extract_from, queue, claims, encoders, threads)

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from framecache import keys, packs
 from framecache.errors import StoreDenied, StoreUnavailable
 from framecache.index import FrameRow
-from framecache.ingest.encode import EncodedFrame
+from framecache.ingest.encode import EncodedFrame, as_it_is
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.slot import Slot, row_of
 from framecache.manifest import Description
@@ -83,7 +83,7 @@ class PackStorage:
 
     def add(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> None:
         """See `FrameStorage`."""
-        encoded = self._encoders.submit(encode, _as_it_is)
+        encoded = self._encoders.submit(encode, as_it_is)
         if self._upload is None:
             self._upload = self._thread.submit(self._store_all)
         self._waiting.put((slot, encoded))
@@ -201,10 +201,6 @@ class _Pack:
     """The first frame that comes into another one."""
     may_be_stored: bool = False
     """Whether all of it was handed over."""
-
-
-def _as_it_is(encoded: EncodedFrame) -> EncodedFrame:
-    return encoded
 
 
 def _about(row: FrameRow) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Storing the frames that a program holds, so that no other program's committed frame is lost."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Protocol
 from framecache import keys
 from framecache.errors import SettingsConflict
 from framecache.index import FrameRow, Index, current_description, load, stored_jpeg
-from framecache.ingest.encode import EncodedFrame
+from framecache.ingest.encode import EncodedFrame, as_it_is
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.pack_storage import PackStorage
 from framecache.ingest.slot import Slot
@@ -178,7 +179,7 @@ class _Repairing:
         self._cached = cached
         self._storage = storage
         self._encoders = encoders
-        self._unsound: list[Future[tuple[Slot, EncodedFrame] | None]] = []
+        self._compared: deque[Future[tuple[Slot, EncodedFrame] | None]] = deque()
         self.discard = storage.discard
 
     def add(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> None:
@@ -187,14 +188,19 @@ class _Repairing:
             self._storage.add(slot, encode)
         else:
             compare = partial(self._unless_sound, slot, self._cached.row(position))
-            self._unsound.append(self._encoders.submit(encode, compare))
+            self._compared.append(self._encoders.submit(encode, compare))
+            while self._compared and self._compared[0].done():
+                self._store_unless_sound(self._compared.popleft())
 
     def finish(self) -> list[FrameRow]:
-        for future in self._unsound:
-            if (found := future.result()) is not None:
-                slot, encoded = found
-                self._storage.add(slot, partial(_as_it_is, encoded))
+        while self._compared:
+            self._store_unless_sound(self._compared.popleft())
         return [self._as_cached(row) for row in self._storage.finish()]
+
+    def _store_unless_sound(self, compared: "Future[tuple[Slot, EncodedFrame] | None]") -> None:
+        if (found := compared.result()) is not None:
+            slot, encoded = found
+            self._storage.add(slot, partial(as_it_is, encoded))
 
     def _unless_sound(
         self, slot: Slot, row: FrameRow, encoded: EncodedFrame
@@ -208,10 +214,6 @@ class _Repairing:
         if position is None:
             return row
         return replace(self._cached.row(position), key=row.key, offset=row.offset)
-
-
-def _as_it_is(encoded: EncodedFrame) -> EncodedFrame:
-    return encoded
 
 
 def _is_sound(store: Store, description: Description, row: FrameRow, encoded: EncodedFrame) -> bool:

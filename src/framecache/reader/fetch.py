@@ -66,6 +66,8 @@ class FrameSource:
         """
         if len(rows) == 1:
             return [self._fetched(rows[0])]
+        if self._later is not None:
+            rows = [self._as_known_later(row) for row in rows]
         local = {row.sequence: one for row in rows if (one := self._locally(row)) is not None}
         missing = (row for row in rows if row.sequence not in local)
         fetched = chain.from_iterable(map(self._fetched_together, ranges_of(missing)))

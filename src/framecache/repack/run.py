@@ -71,7 +71,7 @@ def repack(
 
     Raises:
         NotCached: nothing of the timeline is described.
-        CorruptFrame: a frame is damaged; nothing has changed.
+        CorruptFrame: a frame is damaged; the timeline is as it was.
         Cleared: another program cleared the timeline meanwhile.
         StoreUnavailable: another program is at work on a part of it.
     """

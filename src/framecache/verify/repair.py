@@ -29,7 +29,7 @@ from framecache.index import (
     fetch,
     load,
 )
-from framecache.ingest.chunk_frames import about_chunk, store_frames
+from framecache.ingest.chunk_frames import about_chunk, picture_bytes_of, store_frames
 from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.plan import plan
@@ -190,7 +190,12 @@ class Repair:
                 open_blob_file(
                     entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
                 ) as file,
-                EncoderPool(self._store, layout, workers=self._workers) as encoders,
+                EncoderPool(
+                    self._store,
+                    layout,
+                    workers=self._workers,
+                    picture_bytes=picture_bytes_of(entry),
+                ) as encoders,
                 self._storage(entry.part, encoders) as storage,
             ):
                 scan = video.scan(file, name=entry.url)
