@@ -1,6 +1,7 @@
 """The S3 server that everything runs against: Ceph on loopback."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,8 @@ from benchmarks.environments import ROOT
 from benchmarks.worker import TICKS_PER_SECOND, ticks
 
 SCRIPT: Final = ROOT / "scripts" / "ceph-rgw.sh"
+START_ATTEMPTS: Final = 3
+SERVER_PORTS: Final = range(20_000, 32_000)
 ACCESS: Final = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "testsecret",
@@ -51,10 +54,8 @@ def running() -> Iterator[Server]:
     """Start a cluster that keeps everything in memory, until the block ends."""
     if shutil.which("radosgw") is None:
         raise ServerMissing("radosgw is not installed: run scripts/install-test-tools.sh")
-    port, monitor_port = free_ports(2)
     with tempfile.TemporaryDirectory(prefix="framecache-bench-ceph-") as folder:
-        start = [str(SCRIPT), "start", folder, str(port), str(monitor_port)]
-        subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
+        port = start_cluster(folder)
         try:
             processes = tuple(int(path.read_text()) for path in Path(folder).glob("*.pid"))
             yield Server(f"127.0.0.1:{port}", processes)
@@ -68,12 +69,32 @@ def environment(endpoint: str) -> dict[str, str]:
     return kept | ACCESS | {"AWS_ENDPOINT_URL": endpoint}
 
 
+def start_cluster(folder: str) -> int:
+    """Start Ceph in an empty folder; returns the port of its gateway.
+
+    Another program may take a port between the look and the start: then others are tried.
+    """
+    for _ in range(START_ATTEMPTS):
+        port, monitor_port = free_ports(2)
+        start = [str(SCRIPT), "start", folder, str(port), str(monitor_port)]
+        started = subprocess.run(
+            start, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        if started.returncode == 0:
+            return port
+    raise ServerMissing(f"Ceph did not start: {started.stderr.strip()[-2000:]}")
+
+
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nothing listens on, none of those that the system gives to clients."""
+    found: list[int] = []
+    for port in random.sample(SERVER_PORTS, len(SERVER_PORTS)):
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            break
+    return found

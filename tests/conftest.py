@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -15,6 +14,7 @@ import boto3
 import pytest
 from hypothesis import settings
 
+from benchmarks.server import free_ports, start_cluster
 from network import Proxy, running_proxy
 from outside import NOBODY
 from proving import Proof
@@ -157,7 +157,7 @@ def ceph_endpoint(ceph_cluster: CephCluster) -> str:
 @pytest.fixture(scope="session")
 def ceph_gateways(ceph_cluster: CephCluster) -> tuple[str, str]:
     """Two gateways of one cluster, the first of them that of ``ceph_url``."""
-    (port,) = _free_ports(1)
+    (port,) = free_ports(1)
     start = [_CEPH_SCRIPT, "gateway", ceph_cluster.folder, str(port)]
     subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
     return ceph_cluster.endpoint, f"http://127.0.0.1:{port}"
@@ -170,25 +170,12 @@ def ceph_cluster() -> Iterator[CephCluster]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    port, monitor_port = _free_ports(2)
     with tempfile.TemporaryDirectory(prefix="framecache-ceph-") as folder:
-        start = [_CEPH_SCRIPT, "start", folder, str(port), str(monitor_port)]
-        subprocess.run(start, check=True, stdout=subprocess.DEVNULL)
+        port = start_cluster(folder)
         try:
             yield CephCluster(folder, f"http://127.0.0.1:{port}")
         finally:
             subprocess.run([_CEPH_SCRIPT, "stop", folder], check=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
