@@ -1,13 +1,15 @@
 """What a program knows of a timeline that it reads, and when it looks again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from framecache.errors import Cleared, NotCached, UndecodableFrame
+from framecache.errors import Cleared, FrameCacheError, NotCached, UndecodableFrame
 from framecache.index import FrameRow, Index, Snapshot, find, is_current
 from framecache.info import extent
 from framecache.reader import (
@@ -17,7 +19,7 @@ from framecache.reader import (
     local_frames,
     position_on_screen,
 )
-from framecache.store import Store
+from framecache.store import Store, is_remote
 from framecache.tier import FrameTier
 from framecache.usage import note_use
 
@@ -72,6 +74,39 @@ class Opened:
         if description is None or not is_current(self._store, description):
             return self._looked_up()
         return known
+
+    def each_of_latest(self, read: Callable[[FrameSource], Iterator[Item]]) -> Iterator[Item]:
+        """What a reader gives of the timeline as it is now, with its use noted."""
+        known = self._known
+        if known is None or not is_remote(self._store):
+            latest = self.latest_source()
+            return self.each(latest, read(latest))
+        return self._each_unless_changed(known, read, read(known))
+
+    def _each_unless_changed(
+        self,
+        known: FrameSource,
+        read: Callable[[FrameSource], Iterator[Item]],
+        results: Iterator[Item],
+    ) -> Iterator[Item]:
+        """Begin with what is known while it is asked whether that is still the latest."""
+        first: list[Item] = []
+        failure: FrameCacheError | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="framecache-look") as pool:
+            looking = pool.submit(self.latest_source)
+            try:
+                first += islice(results, 1)
+            except FrameCacheError as error:
+                failure = error
+            latest = looking.result()
+        if latest is not known:
+            del results  # which ends what it has begun
+            yield from self.each(latest, read(latest))
+            return
+        if failure is not None:
+            with self.reading(known):
+                raise failure
+        yield from self.each(known, chain(first, results))
 
     @contextmanager
     def reading(self, source: FrameSource) -> Iterator[None]:

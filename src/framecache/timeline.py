@@ -29,6 +29,7 @@ from framecache.opened import Opened
 from framecache.overlays import Overlays
 from framecache.reader import (
     Decoding,
+    FrameSource,
     positions_in_range,
     read_batch,
     read_frame,
@@ -443,11 +444,14 @@ class Timeline:
             Cleared, CorruptFrame: while iterating.
         """
         decoding = Decoding(color, scale)
-        source = self._opened.latest_source()
-        positions = positions_in_range(
-            source.snapshot.index, start, stop, step, start_seconds, stop_seconds
-        )
-        return self._opened.each(source, read_frames(source, positions, decoding))
+
+        def read(source: FrameSource) -> Iterator[Frame]:
+            positions = positions_in_range(
+                source.snapshot.index, start, stop, step, start_seconds, stop_seconds
+            )
+            return read_frames(source, positions, decoding)
+
+        return self._opened.each_of_latest(read)
 
     def batch(self, sequences: Iterable[int], *, scale: float = 1.0, color: Color = "rgb") -> Image:
         """The images of these sequences, in the order given: ``(N, H, W, 3)`` or ``(N, H, W)``.
