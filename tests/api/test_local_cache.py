@@ -191,7 +191,7 @@ def test_without_arguments_the_environment_names_folder_and_bound(
     with pytest.raises(InvalidValue, match=r"\$FRAMECACHE_LOCAL_CACHE_BYTES .*'10GB'"):
         FrameCache(s3_url)
     monkeypatch.setenv("FRAMECACHE_LOCAL_CACHE_BYTES", "5")
-    with pytest.raises(InvalidValue, match=r"local_cache_bytes .*1048576.* 5"):
+    with pytest.raises(InvalidValue, match=r"\$FRAMECACHE_LOCAL_CACHE_BYTES .*1048576.* 5"):
         FrameCache(s3_url)
 
 

@@ -52,8 +52,9 @@ def test_damage_is_shown_and_its_way_out_works(walk: Path) -> None:
 
 def test_a_damaged_description_is_shown_and_its_way_out_works(walk: Path) -> None:
     run("extract", "walk", other_clip(), "--append", "--cache", walk).succeeded()
-    described = max(walk.rglob("timeline/*.json"))
-    described.write_bytes(described.read_bytes()[:-1])
+    # What the append described, and the compaction after it.
+    for described in sorted(walk.rglob("timeline/*.json"))[-2:]:
+        described.write_bytes(described.read_bytes()[:-1])
     outcome = run("verify", "walk", "--cache", walk)
     command = outcome.failed(8).rpartition(": ")[2]
     assert outcome.text.startswith("walk: 1 damaged; 0 frames checked")
@@ -165,6 +166,7 @@ def test_chunks_that_are_not_cached_yet_are_named(walk: Path, tmp_path: Path) ->
     part.unlink()
     for compaction in walk.rglob("timeline-*.parquet"):
         compaction.unlink()
+    max(walk.rglob("timeline/*.json")).unlink()  # which names it
     text = run("verify", "walk", "--cache", walk).succeeded().text
     assert "Not cached yet: 1 described chunk" in text
     assert f"framecache info walk --cache {walk}" in text

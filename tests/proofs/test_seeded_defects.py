@@ -21,7 +21,7 @@ from operations import BOTH, OPERATIONS, chunks
 from processes import Process
 from test_crash import Matrix
 
-from framecache import Cleared, ExtractReport, Timeline, keys, sweep
+from framecache import Cleared, ExtractReport, StoreUnavailable, Timeline, keys, sweep
 from framecache.claims import Claims
 from framecache.index import (
     Index,
@@ -42,7 +42,7 @@ from framecache.ingest.storage import ObjectStorage
 from framecache.manifest import ChunkEntry, Description, new_write_id
 from framecache.reader import FrameSource
 from framecache.store import BlobExists, Store, open_store
-from framecache.testing import Action, Crash, HookedStore
+from framecache.testing import Action, Crash, Fault, FaultyStore, HookedStore
 from proving import Proof
 
 Check = Callable[[Store], object]
@@ -100,6 +100,20 @@ def one_of_two_commits_a_chunk(store: Store) -> None:
         reports.append(extract(slow))
     committed = [report.chunks_extracted for report in reports]
     require(sum(committed) == 2, f"of 2 chunks, two programs say they committed {committed}")
+
+
+def a_conflict_is_no_existence(store: Store) -> None:
+    """S3 answers 409 to a create although nothing is stored."""
+    left = [Fault.CONFLICT]
+
+    def schedule(action: Action, key: str) -> Fault | None:
+        return left.pop() if left and action == "create" and "/index/" in key else None
+
+    try:
+        extract(FaultyStore(store, schedule))
+    except StoreUnavailable as error:
+        raise Violation(f"a conflict is taken for existence: {error}") from error
+    look(store)
 
 
 def damaged_frames_are_refused(store: Store) -> None:
@@ -409,8 +423,8 @@ DEFECTS: Final = (
     Defect(
         "what exists is believed to be another's, unread",
         believe_that_another_was_first,
-        every_crash_of("extract"),
-        "BlobMissing",
+        a_conflict_is_no_existence,
+        "taken for existence",
     ),
     Defect(
         "what exists is believed to be one's own, unread",
