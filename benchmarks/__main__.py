@@ -149,8 +149,9 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     processor = model[1] if model else platform.machine()
+    kernel = platform.release().partition("-")[0]
     return (
-        f"{cores()} cores ({processor}), {memory:.0f} GiB, Linux {platform.release()}, "
+        f"{cores()} cores ({processor}), {memory:.0f} GiB, Linux {kernel}, "
         f"Python {platform.python_version()}"
     )
 
