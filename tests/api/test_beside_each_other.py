@@ -159,13 +159,7 @@ def test_a_write_across_a_clear_stores_all_it_says_or_tells(
 ) -> None:
     frames = [frame(number) for number in range(6)]
     timeline(memory_url).write(frames[:4], layout=layout)
-    cleared_after: list[int] = []
-
-    def clear() -> None:
-        timeline(memory_url).clear()
-        cleared_after.append(len(timeline(memory_url).index))
-
-    writing = interrupted(memory_url, nth, clear)
+    writing = interrupted(memory_url, nth, timeline(memory_url).clear)
     try:
         written = writing.write(frames, layout=layout)
     except Cleared:
