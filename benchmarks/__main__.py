@@ -50,7 +50,7 @@ def main() -> int:
     except server.ServerMissing as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(report.markdown(results))
+    print(report.markdown([results]))
     print(f"written: {path}")
     return 0
 
@@ -65,7 +65,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
     parser.add_argument("--output", type=Path, default=FOLDER / "results")
     parser.add_argument(
-        "--render", type=Path, metavar="RESULTS", help="only bring docs/performance.md up to these"
+        "--render",
+        type=Path,
+        nargs="+",
+        metavar="RESULTS",
+        help="only bring docs/performance.md up to these",
     )
     return parser.parse_args()
 

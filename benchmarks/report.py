@@ -17,28 +17,33 @@ FEWEST_BARS: Final = 3
 Json = Mapping[str, Any]
 
 
-def render(path: Path, page: Path = PAGE, folder: Path = PLOTS) -> None:
-    """Put the figures of a results file, with plots, between the marks of the page."""
-    results = json.loads(path.read_text())
+def render(paths: Sequence[Path], page: Path = PAGE, folder: Path = PLOTS) -> None:
+    """Put the figures of results files, with plots, between the marks of the page."""
+    runs = [json.loads(path.read_text()) for path in paths]
     folder.mkdir(exist_ok=True)
-    for task in results["tasks"]:
+    for task in tasks(runs):
         if has_plot(task):
             (folder / f"{task['name']}.svg").write_text(plots.bars(task))
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n{markdown(results, plots_in=folder.name)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{markdown(runs, plots_in=folder.name)}\n{END}{after}")
 
 
-def markdown(results: Json, *, plots_in: str = "") -> str:
+def markdown(runs: Sequence[Json], *, plots_in: str = "") -> str:
     """Where and when, all aims, then a table for each task."""
-    parts = [run(results), aims(results["tasks"])]
-    for task in results["tasks"]:
+    parts = [*map(run, runs), aims(tasks(runs))]
+    for task in tasks(runs):
         parts.append(f"### {task['title']}")
         parts.append(figures(task))
         parts += notes(task)
         if plots_in and has_plot(task):
             parts.append(f"![{task['title']}: frames a second]({plots_in}/{task['name']}.svg)")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def tasks(runs: Sequence[Json]) -> list[Json]:
+    """Those of all runs."""
+    return [task for results in runs for task in results["tasks"]]
 
 
 def run(results: Json) -> str:
@@ -50,11 +55,11 @@ def run(results: Json) -> str:
     )
 
 
-def aims(tasks: Sequence[Json]) -> str:
+def aims(measured: Sequence[Json]) -> str:
     """Every aim, and whether it is met."""
     rows = [
         (task["title"], aim["aim"], shown(aim["figure"]), met(aim))
-        for task in tasks
+        for task in measured
         for aim in task["aims"]
     ]
     return f"### Aims\n\n{table(('task', 'aim', 'figure', 'met'), rows)}" if rows else ""

@@ -73,7 +73,7 @@ def test_the_page_shows_what_was_measured_between_its_marks(
 ) -> None:
     page, plots = tmp_path / "page.md", tmp_path / "plots"
     page.write_text(f"before\n{report.BEGIN}figures of before\n{report.END}after\n")
-    report.render(results_file, page, plots)
+    report.render([results_file], page, plots)
     text = page.read_text()
     assert text.startswith(f"before\n{report.BEGIN}")
     assert text.endswith(f"{report.END}after\n")
