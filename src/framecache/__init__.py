@@ -23,7 +23,7 @@ from framecache.footprint import ExtractPlan, Footprint, PlannedChunk
 from framecache.index import Index
 from framecache.info import TimelineInfo
 from framecache.model import Chunk, ExtractReport, Frame, Progress, Requests
-from framecache.overlays import Overlays
+from framecache.overlays import OverlayListing, Overlays, StageCounts
 from framecache.prices import S3_STANDARD, Prices
 from framecache.repack import RepackReport
 from framecache.timeline import Timeline
@@ -48,6 +48,7 @@ __all__ = [
     "InvalidValue",
     "LocalCacheWarning",
     "NotCached",
+    "OverlayListing",
     "Overlays",
     "PlannedChunk",
     "Prices",
@@ -55,6 +56,7 @@ __all__ = [
     "RepackReport",
     "Requests",
     "SettingsConflict",
+    "StageCounts",
     "StoreDenied",
     "StoreFull",
     "StoreUnavailable",

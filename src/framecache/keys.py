@@ -181,9 +181,14 @@ def parse_epoch(timeline_id: str, key: str) -> str | None:
     return epoch if is_in_epoch else None
 
 
+def epoch_ordinal(epoch: str) -> int:
+    """How many epochs of a timeline came before one."""
+    return int(epoch.partition("-")[0])
+
+
 def is_earlier_epoch(epoch: str, than: str) -> bool:
     """Whether one epoch of a timeline came before another."""
-    return int(epoch.partition("-")[0]) < int(than.partition("-")[0])
+    return epoch_ordinal(epoch) < epoch_ordinal(than)
 
 
 def parse_index(key: str) -> tuple[str, int] | None:

@@ -318,7 +318,7 @@ def test_a_clear_leaves_nothing_of_packs(store_url: str, *, written: bool) -> No
         t.write([frame(0), frame(1)], layout="packs")
     else:
         extract(store_url)
-    t.overlays(job_id="j", stage="s").save(1, {"o": picture(1)})
+    t.overlays(job_id="j", stage="s").save(1, {"o": picture(1, width=clips.WIDTH, height=clips.HEIGHT)})
     overlays = outside(store_url).list(f"{PREFIX}overlays/")
     t.clear()
     left = outside(store_url).list(PREFIX)

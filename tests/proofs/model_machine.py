@@ -74,7 +74,7 @@ REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
 )
 """What programs ask of a store, and where."""
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
-PNG: Final = b"\x89PNG\r\n\x1a\n"
+PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
 
 Plan = tuple[Arm | Disturbance, ...]
 
@@ -333,7 +333,9 @@ class TimelineMachine(RuleBasedStateMachine):
     def _save_overlay(
         self, client: Client, name: str, sequence: int, overlay: str, png: bytes, plan: Plan
     ) -> None:
-        stage = self._timeline(client, name).overlays(job_id="run", stage="draw")
+        # A handle of its own: what saving learns of the timeline, the client does not read by.
+        store = self._timeline(client, name)._store  # noqa: SLF001 -- the one it suffers from
+        stage = Overlays(store, name, job_id="run", stage="draw")
         error = self._suffer(client, name, plan, lambda: stage.save(sequence, {overlay: png}))
         assert _name(error) in _excused(client.suffering.fired) | {"finished"}
         stored = self.world.blobs.get(_overlay_key(name, sequence, overlay))

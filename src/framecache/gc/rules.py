@@ -4,7 +4,8 @@ Nothing goes that is younger than the grace period, which is longer than any pro
 between two of its requests. What follows from that:
 
 - An index file of the current epoch that another replaced goes when *that other* is older than
-  the period: whoever still means to read it has not asked for so long.
+  the period: whoever still means to read it has not asked for so long. The oldest file stays: it
+  tells which overlays are older than all frames of the epoch.
 - So does a version of the description, when the version after it is: whoever knows version
   ``n`` asks only whether ``n + 1`` is there. The oldest go first and the last two stay, so
   that where ``n + 1`` is gone ``n`` is, too, and nobody who looks it up takes it for current.
@@ -312,12 +313,15 @@ def _blobs(
         for blob in blobs
         if epoch != description.epoch
     ]
-    orphans = _replaced_index_files(listed.index[description.epoch], description, before)
+    current = listed.index[description.epoch]
+    orphans = _replaced_index_files(current, description, before)
     if not state.is_being_filled:
-        orphans += _old(_undescribed(listed.index[description.epoch], description), before)
+        orphans += _old(_undescribed(current, description), before)
         # Where the rows of written frames were lost, nobody can make their pictures again.
         if state.missing_parts.isdisjoint(description.written_parts):
             orphans += _old(listed.unnamed_packs[description.epoch], before)
+    oldest = min(current, key=lambda blob: (blob.modified_at, blob.key), default=None)
+    orphans = [blob for blob in orphans if blob is not oldest]
     return {
         Reason.OLD_EPOCHS: _old(old_epochs, before),
         Reason.DEAD_CLAIMS: dead_claims(
