@@ -26,6 +26,7 @@ from framecache.model import Chunk, ExtractReport, Frame, Progress, Requests
 from framecache.overlays import OverlayListing, Overlays, StageCounts
 from framecache.prices import S3_STANDARD, Prices
 from framecache.repack import RepackReport
+from framecache.sprites import SpriteMap, Sprites, SpriteSheet
 from framecache.timeline import Timeline
 from framecache.verify import Finding, VerifyReport
 
@@ -56,6 +57,9 @@ __all__ = [
     "RepackReport",
     "Requests",
     "SettingsConflict",
+    "SpriteMap",
+    "SpriteSheet",
+    "Sprites",
     "StageCounts",
     "StoreDenied",
     "StoreFull",

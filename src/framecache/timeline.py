@@ -38,6 +38,7 @@ from framecache.reader import (
 )
 from framecache.repack import RepackReport
 from framecache.sampling import EveryFrame, Sampling
+from framecache.sprites import Sprites
 from framecache.store import Store
 from framecache.sweep import Removal
 from framecache.tier import FrameTier
@@ -493,6 +494,13 @@ class Timeline:
         Frames, overlays of each name, and frames whose overlays are older than they are.
         """
         return overlays.count_stages(self._store, self.timeline_id)
+
+    def sprites(self) -> Sprites:
+        """Sheets of small thumbnails of the frames that :attr:`index` has, for scrubbing.
+
+        Makes no request once the index is known; a sheet is made when it is first asked for.
+        """
+        return Sprites(self._opened.source(), self.timeline_id, self._opened.reading)
 
     def _some_chunks(self, chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
         wanted = _as_chunks(chunks)

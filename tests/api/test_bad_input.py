@@ -363,10 +363,11 @@ def test_the_plain_functions_refuse_a_bad_id(
 def test_ids_of_the_contract_are_fine(local_url: str, good: str) -> None:
     t = timeline(local_url, good)
     t.write([frame(0)])
-    t.overlays(job_id=good, stage=good).save(0, {good: png_by_pillow(1)})
+    png = png_by_pillow(1, width=48, height=32)
+    t.overlays(job_id=good, stage=good).save(0, {good: png})
     assert FrameCache(local_url).timelines() == [good]
     assert t.jobs() == {good: {good: 1}}
-    assert t.overlays(job_id=good, stage=good).load(0) == {good: png_by_pillow(1)}
+    assert t.overlays(job_id=good, stage=good).load(0) == {good: png}
 
 
 # Overlays

@@ -667,7 +667,9 @@ def test_without_described_chunks_there_is_nothing_to_rebuild(
 def test_a_clear_removes_frames_and_index_and_keeps_the_rest(store_url: str) -> None:
     t = timeline(store_url)
     t.extract(clips.chunks(), every=9)
-    t.overlays(job_id="j", stage="s").save(3, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)})
+    t.overlays(job_id="j", stage="s").save(
+        3, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
+    )
     frames_size_bytes = sum(map(len, frames_of(outside(store_url), "t").values()))
     removed = t.clear()
     assert removed.blobs >= 5
@@ -694,7 +696,9 @@ def test_a_delete_leaves_nothing_of_the_timeline_and_all_of_others(
 ) -> None:
     for name in ("t", "t2"):
         timeline(store_url, name).extract(own, every=9)
-        timeline(store_url, name).overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)})
+        timeline(store_url, name).overlays(job_id="j", stage="s").save(
+            0, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
+        )
     blobs = everything(outside(store_url))
     removed = timeline(store_url).delete()
     assert removed.blobs >= len([key for key in blobs if key.startswith(PREFIX)])

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from model_expected import CHUNKS, PICTURES, clip, rows_of, written_frame, written_row
+from model_expected import CHUNKS, PICTURES, SIZE, clip, rows_of, written_frame, written_row
 from model_plain import (
     ALL,
     HALF,
@@ -48,8 +48,9 @@ from model_world import (
     suffering_store,
 )
 
-from framecache import FrameCacheError, Timeline
+from framecache import FrameCacheError, Overlays, Timeline
 from framecache.testing import Action, Fault, faults_of
+from outside import png_by_pillow
 
 TIMELINES: Final = ("video", "written")
 CLIENTS: Final = 3
