@@ -23,9 +23,10 @@ from framecache.footprint import ExtractPlan, Footprint, PlannedChunk
 from framecache.index import Index
 from framecache.info import TimelineInfo
 from framecache.model import Chunk, ExtractReport, Frame, Progress, Requests
-from framecache.overlays import Overlays
+from framecache.overlays import OverlayListing, Overlays, StageCounts
 from framecache.prices import S3_STANDARD, Prices
 from framecache.repack import RepackReport
+from framecache.sprites import SpriteMap, Sprites, SpriteSheet
 from framecache.timeline import Timeline
 from framecache.verify import Finding, VerifyReport
 
@@ -48,6 +49,7 @@ __all__ = [
     "InvalidValue",
     "LocalCacheWarning",
     "NotCached",
+    "OverlayListing",
     "Overlays",
     "PlannedChunk",
     "Prices",
@@ -55,6 +57,10 @@ __all__ = [
     "RepackReport",
     "Requests",
     "SettingsConflict",
+    "SpriteMap",
+    "SpriteSheet",
+    "Sprites",
+    "StageCounts",
     "StoreDenied",
     "StoreFull",
     "StoreUnavailable",

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypedDict
 
-from framecache import jpeg
+from framecache import jpeg, keys
 from framecache.cache import FrameCache
 from framecache.model import Frame, JpegSettings
 from framecache.timeline import Timeline
@@ -60,7 +60,7 @@ def save_overlays(
     timeline_id: str, job_id: str, stage: str, seq: int, overlays: Mapping[str, str]
 ) -> None:
     """Store the overlays of one frame: ``{name: base64 PNG}``."""
-    _timeline(timeline_id).overlays(job_id=job_id, stage=stage).save(seq, overlays)
+    _drawn_on(timeline_id).overlays(job_id=job_id, stage=stage).save(seq, overlays)
 
 
 def load_overlays(timeline_id: str, job_id: str, stage: str, seq: int) -> dict[str, str] | None:
@@ -93,10 +93,19 @@ def frames_to_b64(frames: Iterable[Frame], quality: int = 75) -> list[EncodedFra
 
 
 def _timeline(timeline_id: str) -> Timeline:
+    return _current_cache().timeline(timeline_id)
+
+
+def _drawn_on(timeline_id: str) -> Timeline:
+    """A timeline that stays open from call to call, since an overlay must fit its frame."""
+    return _open_timeline(_current_cache(), keys.check_id(timeline_id, what="timeline_id"))
+
+
+def _current_cache() -> FrameCache:
     url = os.environ.get("FRAMECACHE_URL") or _bucket_url()
     names = sorted(name for name in os.environ if name.startswith(_STORE_VARIABLES))
     settings = tuple((name, os.environ[name]) for name in names)
-    return _cache(url, settings, Path.cwd()).timeline(timeline_id)
+    return _cache(url, settings, Path.cwd())
 
 
 def _bucket_url() -> str:
@@ -107,6 +116,11 @@ def _bucket_url() -> str:
 def _cache(url: str, _settings: tuple[tuple[str, str], ...], _folder: Path) -> FrameCache:
     """One client, with its connections, for all calls in the same environment and folder."""
     return FrameCache(url)
+
+
+@lru_cache(maxsize=4)
+def _open_timeline(cache: FrameCache, timeline_id: str) -> Timeline:
+    return cache.timeline(timeline_id)
 
 
 def _encoded_frame(sequence: int, timestamp: float, data: bytes) -> EncodedFrame:

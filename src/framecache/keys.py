@@ -22,8 +22,10 @@ _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
 _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
 _DESCRIPTION_NAME: Final = re.compile(r"([0-9]{8})\.json")
 _INDEX_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
+_ROOMS_OF_EPOCHS: Final = frozenset({"index", "claims", "packs", "sprites"})
 _EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
 _PACK_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
+_SPRITE_NAME: Final = re.compile(r"([0-9]{6,18})-(0|[1-9][0-9]{0,17})\.jpg")
 _CLAIM_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
 _SHOWN_CHARACTERS: Final = 40
 
@@ -122,6 +124,24 @@ def parse_pack(timeline_id: str, key: str) -> str | None:
     return match[1] if match and _EPOCH.fullmatch(epoch) else None
 
 
+def sprites_prefix(timeline_id: str) -> str:
+    """Where sheets of thumbnails lie, those of all epochs."""
+    return f"{timeline_prefix(timeline_id)}sprites/"
+
+
+def sprite(timeline_id: str, *, epoch: str, chunk_id: int, number: int) -> str:
+    """The ``number``-th sheet of thumbnails of a chunk's frames."""
+    return f"{sprites_prefix(timeline_id)}{epoch}/{chunk_part(chunk_id)}-{number}.jpg"
+
+
+def parse_sprite(timeline_id: str, key: str) -> tuple[int, int] | None:
+    """The chunk_id and number that a sheet's key holds, or None for any other key."""
+    prefix = sprites_prefix(timeline_id)
+    epoch, _, name = key.removeprefix(prefix).partition("/")
+    match = _SPRITE_NAME.fullmatch(name) if key.startswith(prefix) else None
+    return (int(match[1]), int(match[2])) if match and _EPOCH.fullmatch(epoch) else None
+
+
 def descriptions_prefix(timeline_id: str) -> str:
     """Where the versions of a timeline's description lie."""
     return f"{timeline_prefix(timeline_id)}timeline/"
@@ -174,16 +194,21 @@ def compacted_index(timeline_id: str, *, epoch: str, number: int) -> str:
 
 
 def parse_epoch(timeline_id: str, key: str) -> str | None:
-    """The epoch that the key of an index file, claim or pack lies in, or None for any other key."""
+    """The epoch that an index file, claim, pack or sheet lies in, or None for any other key."""
     folder, _, rest = key.removeprefix(timeline_prefix(timeline_id)).partition("/")
     epoch, _, name = rest.partition("/")
-    is_in_epoch = folder in {"index", "claims", "packs"} and _EPOCH.fullmatch(epoch) and name
+    is_in_epoch = folder in _ROOMS_OF_EPOCHS and _EPOCH.fullmatch(epoch) and name
     return epoch if is_in_epoch else None
+
+
+def epoch_ordinal(epoch: str) -> int:
+    """How many epochs of a timeline came before one."""
+    return int(epoch.partition("-")[0])
 
 
 def is_earlier_epoch(epoch: str, than: str) -> bool:
     """Whether one epoch of a timeline came before another."""
-    return int(epoch.partition("-")[0]) < int(than.partition("-")[0])
+    return epoch_ordinal(epoch) < epoch_ordinal(than)
 
 
 def parse_index(key: str) -> tuple[str, int] | None:

@@ -46,6 +46,11 @@ class Opened:
         """Another process looks for itself."""
         return vars(self) | {"_known": None}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is known of it."""
+        return self._known is not None
+
     def forget(self) -> None:
         """Look again next time."""
         self._known = None
@@ -138,7 +143,7 @@ class Opened:
             NotCached: the timeline has no such frame; UndecodableFrame: it has no picture.
         """
         wanted = as_sequences(sequences)
-        was_known = self._known is not None
+        was_known = self.is_open
         source = self.source()
         positions = source.snapshot.index.positions(wanted)
         if was_known and (positions < 0).any():
@@ -159,7 +164,7 @@ class Opened:
             NotCached: the timeline shows nothing then; UndecodableFrame: it has no picture.
         """
         time = check_seconds(seconds)
-        was_known = self._known is not None
+        was_known = self.is_open
         source = self.source()
         position = position_on_screen(source.snapshot, time)
         if position is None and was_known:

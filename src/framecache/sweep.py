@@ -81,7 +81,7 @@ def withdraw_if_deleted(store: Store, timeline_id: str) -> None:
 
 
 def sweep_older(store: Store, description: Description) -> Removal:
-    """Remove index parts, claims and packs of older epochs, and frames that none will replace.
+    """Remove all of older epochs but the frames, and of these those that none will replace.
 
     Those are all where the new epoch lies in packs, else those beyond its last one. To be called
     before the new epoch is filled: another program may then append to it, and its frames lie
@@ -127,7 +127,7 @@ def _is_unfilled(store: Store, description: Description) -> bool:
 
 
 def _remove_older(store: Store, description: Description) -> Removal:
-    """Remove the index parts, claims and packs of earlier epochs.
+    """Remove the index parts, claims, packs and sheets of earlier epochs.
 
     Not of all others, and only while the description is current: while this program slept,
     another may have begun a later epoch, or have deleted the timeline and made it anew.
@@ -138,6 +138,7 @@ def _remove_older(store: Store, description: Description) -> Removal:
         keys.indexes_prefix(timeline_id),
         keys.claims_prefix(timeline_id),
         keys.packs_prefix(timeline_id),
+        keys.sprites_prefix(timeline_id),
     ):
         older = (blob for blob in store.list(prefix) if _is_older(blob.key, description))
         removed += _remove(store, older, while_true=lambda: is_current(store, description))

@@ -26,7 +26,7 @@ from framecache.model import (
     require_layout,
 )
 from framecache.opened import Opened
-from framecache.overlays import Overlays
+from framecache.overlays import Overlays, StageCounts
 from framecache.reader import (
     Decoding,
     FrameSource,
@@ -38,6 +38,7 @@ from framecache.reader import (
 )
 from framecache.repack import RepackReport
 from framecache.sampling import EveryFrame, Sampling
+from framecache.sprites import Sprites
 from framecache.store import Store
 from framecache.sweep import Removal
 from framecache.tier import FrameTier
@@ -479,11 +480,27 @@ class Timeline:
 
     def overlays(self, *, job_id: str, stage: str) -> Overlays:
         """The debug overlays of one stage of one job; makes no request."""
-        return Overlays(self._store, self.timeline_id, job_id=job_id, stage=stage)
+        return Overlays(
+            self._store, self.timeline_id, job_id=job_id, stage=stage, opened=self._opened
+        )
 
     def jobs(self) -> dict[str, dict[str, int]]:
         """How many overlays each stage of each job has: ``{job_id: {stage: count}}``."""
         return overlays.count_jobs(self._store, self.timeline_id)
+
+    def stages(self) -> dict[str, dict[str, StageCounts]]:
+        """What each stage of each job has drawn, ``{job_id: {stage: counts}}``; reads no picture.
+
+        Frames, overlays of each name, and frames whose overlays are older than they are.
+        """
+        return overlays.count_stages(self._store, self.timeline_id)
+
+    def sprites(self) -> Sprites:
+        """Sheets of small thumbnails of the frames that :attr:`index` has, for scrubbing.
+
+        Makes no request once the index is known; a sheet is made when it is first asked for.
+        """
+        return Sprites(self._opened.source(), self.timeline_id, self._opened.reading)
 
     def _some_chunks(self, chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
         wanted = _as_chunks(chunks)

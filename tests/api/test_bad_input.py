@@ -363,10 +363,11 @@ def test_the_plain_functions_refuse_a_bad_id(
 def test_ids_of_the_contract_are_fine(local_url: str, good: str) -> None:
     t = timeline(local_url, good)
     t.write([frame(0)])
-    t.overlays(job_id=good, stage=good).save(0, {good: png_by_pillow(1)})
+    png = png_by_pillow(1, width=48, height=32)
+    t.overlays(job_id=good, stage=good).save(0, {good: png})
     assert FrameCache(local_url).timelines() == [good]
     assert t.jobs() == {good: {good: 1}}
-    assert t.overlays(job_id=good, stage=good).load(0) == {good: png_by_pillow(1)}
+    assert t.overlays(job_id=good, stage=good).load(0) == {good: png}
 
 
 # Overlays
@@ -442,6 +443,7 @@ def test_a_url_of_no_store_is_refused(url: str) -> None:
     assert repr(url)[1:8] in one_line(met.value)
 
 
+DRAWN = png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)
 OPERATIONS: dict[str, Callable[[Timeline], object]] = {
     "exists": lambda t: t.exists,
     "complete": lambda t: t.complete,
@@ -460,7 +462,7 @@ OPERATIONS: dict[str, Callable[[Timeline], object]] = {
     "rebuild": lambda t: t.rebuild(),
     "clear": lambda t: t.clear(),
     "delete": lambda t: t.delete(),
-    "save overlays": lambda t: t.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)}),
+    "save overlays": lambda t: t.overlays(job_id="j", stage="s").save(0, {"o": DRAWN}),
     "load overlays": lambda t: t.overlays(job_id="j", stage="s").load(0),
     "list overlays": lambda t: t.overlays(job_id="j", stage="s").frames(),
     "clear overlays": lambda t: t.overlays(job_id="j", stage="s").clear(),
@@ -539,7 +541,7 @@ def shared_folder() -> Iterator[Path]:
         one, two = (clips.copy_to(path, folder / "videos") for path in clips.chunks()[1:])
         t = timeline(str(folder / "cache"))
         t.extract(one)
-        t.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+        t.overlays(job_id="j", stage="s").save(0, {"o": DRAWN})
         assert two.name == "c2.mp4"
         yield folder / "cache"
 
@@ -576,7 +578,7 @@ def test_a_read_only_folder_can_be_read(shared_folder: Path) -> None:
         t = timeline(str(shared_folder))
         assert t.complete
         assert len(list(t.frames())) == 10
-        assert t.overlays(job_id="j", stage="s").load(0) == {"o": png_by_pillow(1)}
+        assert t.overlays(job_id="j", stage="s").load(0) == {"o": DRAWN}
         assert FrameCache(shared_folder).timelines() == ["t"]
 
 

@@ -635,9 +635,10 @@ def test_a_rebuild_leaves_one_epoch_in_the_store(store_url: str) -> None:
 def test_a_rebuild_keeps_overlays(url: str) -> None:
     timeline(url).extract(clips.chunks()[1])
     overlays = timeline(url).overlays(job_id="j", stage="s")
-    overlays.save(3, {"o": png_by_pillow(1)})
+    png = png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)
+    overlays.save(3, {"o": png})
     timeline(url).rebuild(every=5)
-    assert overlays.load(3) == {"o": png_by_pillow(1)}
+    assert overlays.load(3) == {"o": png}
 
 
 def test_a_rebuild_without_one_of_the_chunks_changes_nothing(url: str, own: list[Path]) -> None:
@@ -666,7 +667,9 @@ def test_without_described_chunks_there_is_nothing_to_rebuild(
 def test_a_clear_removes_frames_and_index_and_keeps_the_rest(store_url: str) -> None:
     t = timeline(store_url)
     t.extract(clips.chunks(), every=9)
-    t.overlays(job_id="j", stage="s").save(3, {"o": png_by_pillow(1)})
+    t.overlays(job_id="j", stage="s").save(
+        3, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
+    )
     frames_size_bytes = sum(map(len, frames_of(outside(store_url), "t").values()))
     removed = t.clear()
     assert removed.blobs >= 5
@@ -693,7 +696,9 @@ def test_a_delete_leaves_nothing_of_the_timeline_and_all_of_others(
 ) -> None:
     for name in ("t", "t2"):
         timeline(store_url, name).extract(own, every=9)
-        timeline(store_url, name).overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+        timeline(store_url, name).overlays(job_id="j", stage="s").save(
+            0, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
+        )
     blobs = everything(outside(store_url))
     removed = timeline(store_url).delete()
     assert removed.blobs >= len([key for key in blobs if key.startswith(PREFIX)])

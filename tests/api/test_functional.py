@@ -246,7 +246,7 @@ def test_overlays_that_another_program_stored_load(blobs: Outside) -> None:
 
 
 def test_clear_removes_the_frames_and_keeps_the_overlays(blobs: Outside) -> None:
-    png = b64(png_by_pillow(0))
+    png = b64(png_by_pillow(0, width=48, height=32))
     cache_frames("t", [frame(0), frame(1)])
     save_overlays("t", "j", "s", 1, {"o": png})
     clear_cache("t")
@@ -438,7 +438,7 @@ def test_what_one_process_caches_another_loads(
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", request.getfixturevalue(f"{kind}_url"))
     assert cache_exists("t") is False
-    png = b64(png_by_pillow(0))
+    png = b64(png_by_pillow(0, width=16, height=8))
     command = [sys.executable, "-c", CACHES, png]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "5\n"
     assert cache_exists("t") is True

@@ -145,7 +145,9 @@ def require_readable(url: str, frames: int = FRAMES) -> None:
 def test_a_cache_that_is_in_order_has_nothing_to_lose(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.clip())
-    timeline.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+    timeline.overlays(job_id="j", stage="s").save(
+        0, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
+    )
     before = everything(outside(store_url))
     met = plan(store_url, grace_seconds=0)
     assert (counts(met), met.evictions, met.share) == ({}, (), 0.0)
@@ -197,7 +199,9 @@ def test_an_attempt_that_crashed_goes_with_its_claims(store_url: str) -> None:
 def test_a_clear_that_was_interrupted_is_finished(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.chunks())
-    timeline.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+    timeline.overlays(job_id="j", stage="s").save(
+        0, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
+    )
     crash_clearing(store_url)
     before = everything(outside(store_url))
     met = plan(store_url, grace_seconds=0)
@@ -556,7 +560,9 @@ def test_an_evicted_timeline_comes_back_by_rebuild(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.chunks(), every=2)
     stored = {key: outside(store_url).read(key) for key in blobs(store_url, f"{PREFIX}frames/")}
-    timeline.overlays(job_id="j", stage="s").save(0, {"o": png_by_pillow(1)})
+    timeline.overlays(job_id="j", stage="s").save(
+        0, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
+    )
     collect(store_url, max_bytes=0)
     assert not timeline.exists
     assert len(timeline.info().chunks) == 3

@@ -318,7 +318,8 @@ def test_a_clear_leaves_nothing_of_packs(store_url: str, *, written: bool) -> No
         t.write([frame(0), frame(1)], layout="packs")
     else:
         extract(store_url)
-    t.overlays(job_id="j", stage="s").save(1, {"o": picture(1)})
+    png = picture(1) if written else picture(1, width=clips.WIDTH, height=clips.HEIGHT)
+    t.overlays(job_id="j", stage="s").save(1, {"o": png})
     overlays = outside(store_url).list(f"{PREFIX}overlays/")
     t.clear()
     left = outside(store_url).list(PREFIX)
@@ -408,7 +409,7 @@ def test_another_layout_is_refused_and_repack_named(
 def test_overlays_of_a_timeline_in_packs_are_those_of_any(url: str) -> None:
     extract(url)
     edges = timeline(url).overlays(job_id="j", stage="s")
-    edges.save(7, {"o": picture(1)})
+    edges.save(7, {"o": picture(1, width=clips.WIDTH, height=clips.HEIGHT)})
     assert edges.frames() == [7]
     assert timeline(url).jobs() == {"j": {"s": 1}}
     timeline(url).rebuild()

@@ -54,6 +54,7 @@ def test_the_package_exports_these_names() -> None:
         "InvalidValue",
         "LocalCacheWarning",
         "NotCached",
+        "OverlayListing",
         "Overlays",
         "PlannedChunk",
         "Prices",
@@ -61,6 +62,10 @@ def test_the_package_exports_these_names() -> None:
         "RepackReport",
         "Requests",
         "SettingsConflict",
+        "SpriteMap",
+        "SpriteSheet",
+        "Sprites",
+        "StageCounts",
         "StoreDenied",
         "StoreFull",
         "StoreUnavailable",
@@ -103,14 +108,33 @@ def test_a_timeline_has_these_members() -> None:
         "repack",
         "sequence_at",
         "sequences",
+        "sprites",
+        "stages",
         "verify",
         "write",
     }
     assert {"__len__", "__bool__"} <= set(vars(Timeline))
 
 
+def test_sprites_have_these_members() -> None:
+    assert members(framecache.Sprites) == {"make_all", "map", "sheet"}
+
+
 def test_overlays_have_these_members() -> None:
-    assert members(Overlays) == {"clear", "frames", "load", "save"}
+    assert members(Overlays) == {
+        "clear",
+        "compare",
+        "frames",
+        "listing",
+        "load",
+        "load_many",
+        "load_one",
+        "remove",
+        "remove_one",
+        "save",
+        "save_many",
+        "stale",
+    }
 
 
 @pytest.mark.parametrize(
@@ -171,6 +195,10 @@ def test_overlays_have_these_members() -> None:
         (Timeline.jpegs, "(self, sequences)"),
         (Timeline.overlays, "(self, *, job_id, stage)"),
         (Timeline.jobs, "(self)"),
+        (Timeline.stages, "(self)"),
+        (Timeline.sprites, "(self)"),
+        (framecache.Sprites.sheet, "(self, i)"),
+        (framecache.Sprites.make_all, "(self)"),
         (Timeline.info, "(self)"),
         (
             Timeline.verify,
@@ -179,7 +207,15 @@ def test_overlays_have_these_members() -> None:
         (Timeline.clear, "(self)"),
         (Timeline.delete, "(self)"),
         (Overlays.save, "(self, sequence, overlays)"),
+        (Overlays.save_many, "(self, frames)"),
         (Overlays.load, "(self, sequence)"),
+        (Overlays.load_one, "(self, sequence, name)"),
+        (Overlays.load_many, "(self, sequences)"),
+        (Overlays.listing, "(self)"),
+        (Overlays.stale, "(self)"),
+        (Overlays.compare, "(self, other)"),
+        (Overlays.remove, "(self, sequence)"),
+        (Overlays.remove_one, "(self, sequence, name)"),
         (Overlays.frames, "(self)"),
         (Overlays.clear, "(self)"),
         (Chunk, "(url, start_seconds=None)"),
@@ -263,6 +299,13 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "transfer_in_region_per_gb",
             ],
         ),
+        (framecache.OverlayListing, ["sequence", "names", "stale"]),
+        (framecache.StageCounts, ["frame_count", "names", "stale_count"]),
+        (
+            framecache.SpriteMap,
+            ["columns", "rows", "tile_width", "tile_height", "sheets"],
+        ),
+        (framecache.SpriteSheet, ["chunk_id", "first_position", "count"]),
         (
             framecache.Finding,
             ["kind", "key", "sequence", "chunk_id", "detail", "repaired"],

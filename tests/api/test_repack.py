@@ -109,7 +109,9 @@ def repacking(store: Store, layout: Layout, hook: Callable[[str, str], None]) ->
 def test_the_frames_stay_to_the_byte(store_url: str, before: Layout, after: Layout) -> None:
     jpegs = dict(enumerate(extract(store_url, before)))
     expected = rows(store_url)
-    timeline(store_url).overlays(job_id="j", stage="s").save(7, {"o": picture(1)})
+    timeline(store_url).overlays(job_id="j", stage="s").save(
+        7, {"o": picture(1, width=clips.WIDTH, height=clips.HEIGHT)}
+    )
     overlays = outside(store_url).list(f"{PREFIX}overlays/")
 
     report = timeline(store_url).repack(after)

@@ -1,12 +1,14 @@
 """How many requests opening and reading a complete timeline make, and which."""
 
+import base64
 from collections.abc import Callable
 
 import clips
 import pytest
 
-from framecache import FrameCache, NotCached, Timeline
+from framecache import FrameCache, InvalidValue, NotCached, Timeline, functional
 from framecache.testing import HookedStore
+from outside import png_by_pillow
 
 PREFIX = "cache/timelines/t/"
 FRAMES = 12
@@ -121,3 +123,54 @@ def test_a_timeline_that_grew_is_opened_again_when_more_is_asked_for(
     assert store.requests[:2] == [NEXT_DESCRIPTION, LIST]
     assert {action for action, _ in store.requests[2:]} == {"get"}
     assert store.requests[-1] == frame_of(FRAMES)
+
+
+PNG = png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)
+
+
+def overlay_of(sequence: int) -> tuple[str, str]:
+    return ("put", f"{PREFIX}overlays/j/s/{sequence}_o.png")
+
+
+def test_the_first_overlay_opens_the_timeline_and_the_others_are_one_request_each(
+    store: HookedStore,
+) -> None:
+    timeline = Timeline(store, "t")
+    overlays = timeline.overlays(job_id="j", stage="s")
+    overlays.save_many({n: {"o": PNG} for n in range(3)})
+    assert store.requests[:2] == [LIST, DESCRIPTION]
+    assert sorted(store.requests[3:]) == [overlay_of(n) for n in range(3)]
+    store.requests.clear()
+    for n in range(3):
+        timeline.overlays(job_id="j", stage="s").save(n, {"o": PNG})
+    overlays.save(FRAMES, {"o": PNG})
+    assert store.requests == [overlay_of(n) for n in (0, 1, 2, FRAMES)]
+
+
+def test_an_overlay_that_does_not_fit_looks_once_whether_the_frame_is_another_by_now(
+    opened: Timeline, store: HookedStore
+) -> None:
+    overlays = opened.overlays(job_id="j", stage="s")
+    with pytest.raises(InvalidValue, match="as frame 0"):
+        overlays.save(0, {"o": png_by_pillow(1)})
+    assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
+
+
+class Hooked(FrameCache):
+    """A cache whose requests are noted."""
+
+    def __init__(self, store: HookedStore) -> None:
+        super().__init__(store.url)
+        self._store = store
+
+
+def test_functional_saves_keep_the_timeline_open(
+    local_url: str, store: HookedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Hooked(store)
+    monkeypatch.setattr(functional, "_current_cache", lambda: cache)
+    for n in range(3):
+        functional.save_overlays("t", "j", "s", n, {"o": base64.b64encode(PNG).decode()})
+    assert store.requests[:2] == [LIST, DESCRIPTION]
+    assert store.requests[3:] == [overlay_of(n) for n in range(3)]
+    assert FrameCache(local_url).timeline("t").jobs() == {"j": {"s": 3}}

@@ -7,8 +7,9 @@ from command_line import clip, other_clip, run
 from framecache import FrameCache
 from framecache.cli.show import money
 from framecache.model import Layout
+from outside import png_by_pillow
 
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG = png_by_pillow(1)
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def cache(local_url: str) -> FrameCache:
     cache = FrameCache(local_url)
     walk = cache.timeline("walk")
     walk.extract([clip(), other_clip()])
-    walk.overlays(job_id="run-7", stage="edges").save(3, {"canny": PNG})
+    walk.overlays(job_id="run-7", stage="edges").save(999, {"canny": PNG})
     return cache
 
 
@@ -27,7 +28,7 @@ def test_ls_lists_every_timeline_with_its_state(cache: FrameCache, tmp_path: Pat
     foreign = tmp_path / "store" / "cache" / "timelines" / "foreign" / "frames"
     foreign.mkdir(parents=True)
     (foreign / "0.jpg").write_bytes(cache.timeline("walk").jpeg(0))
-    cache.timeline("drawn").overlays(job_id="run-7", stage="edges").save(3, {"canny": PNG})
+    cache.timeline("drawn").overlays(job_id="run-7", stage="edges").save(999, {"canny": PNG})
     interrupted(cache, "half")
 
     lines = run("ls", "--cache", cache.url).succeeded().text.splitlines()

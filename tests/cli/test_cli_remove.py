@@ -4,8 +4,9 @@ import pytest
 from command_line import Terminal, clip, run
 
 from framecache import FrameCache, Timeline
+from outside import png_by_pillow
 
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG = png_by_pillow(1)
 
 
 @pytest.fixture
@@ -13,7 +14,7 @@ def walk(local_url: str) -> Timeline:
     """50 frames and one overlay."""
     timeline = FrameCache(local_url).timeline("walk")
     timeline.extract(clip())
-    timeline.overlays(job_id="run-7", stage="edges").save(3, {"canny": PNG})
+    timeline.overlays(job_id="run-7", stage="edges").save(999, {"canny": PNG})
     return timeline
 
 

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from model_expected import CHUNKS, PICTURES, clip, rows_of, written_frame, written_row
+from model_expected import CHUNKS, PICTURES, SIZE, clip, rows_of, written_frame, written_row
 from model_plain import (
     ALL,
     HALF,
@@ -48,8 +48,9 @@ from model_world import (
     suffering_store,
 )
 
-from framecache import FrameCacheError, Timeline
+from framecache import FrameCacheError, Overlays, Timeline
 from framecache.testing import Action, Fault, faults_of
+from outside import png_by_pillow
 
 TIMELINES: Final = ("video", "written")
 CLIENTS: Final = 3
@@ -74,7 +75,7 @@ REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
 )
 """What programs ask of a store, and where."""
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
-PNG: Final = b"\x89PNG\r\n\x1a\n"
+PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
 
 Plan = tuple[Arm | Disturbance, ...]
 
@@ -333,7 +334,9 @@ class TimelineMachine(RuleBasedStateMachine):
     def _save_overlay(
         self, client: Client, name: str, sequence: int, overlay: str, png: bytes, plan: Plan
     ) -> None:
-        stage = self._timeline(client, name).overlays(job_id="run", stage="draw")
+        # A handle of its own: what saving learns of the timeline, the client does not read by.
+        store = self._timeline(client, name)._store  # noqa: SLF001 -- the one it suffers from
+        stage = Overlays(store, name, job_id="run", stage="draw")
         error = self._suffer(client, name, plan, lambda: stage.save(sequence, {overlay: png}))
         assert _name(error) in _excused(client.suffering.fired) | {"finished"}
         stored = self.world.blobs.get(_overlay_key(name, sequence, overlay))

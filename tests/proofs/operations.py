@@ -369,7 +369,7 @@ def prepare(operation: Operation, store: Store) -> None:
     """Lead to the state in which an operation begins, with overlays and another timeline."""
     operation.prepare(store)
     overlay = np.full((4, 4, 3), 9, np.uint8)
-    Timeline(store, TIMELINE).overlays(job_id="job", stage="edges").save(1, {"edges": overlay})
+    Timeline(store, TIMELINE).overlays(job_id="job", stage="edges").save(99, {"edges": overlay})
     Timeline(store, _NEIGHBOUR).write(pictures(range(2)), workers=1)
 
 

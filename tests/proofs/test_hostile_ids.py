@@ -19,11 +19,12 @@ from framecache import Frame, FrameCache, InvalidId, InvalidValue, Overlays, Tim
 from framecache.store import open_store
 from framecache.store.probing import unprobed
 from framecache.testing import HookedStore
+from outside import png_by_pillow
 from proving import Proof
 
 LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 OTHERS: Final = "._-"
-PNG: Final = b"\x89PNG\r\n\x1a\n"
+PNG: Final = png_by_pillow(0)
 PNG_B64: Final = base64.b64encode(PNG).decode()
 
 
@@ -212,6 +213,10 @@ class Named(dict[Any, Any]):
         return [("sound", self._item[1]), self._item]
 
 
+def puts(store: HookedStore) -> list[str]:
+    return [key for action, key in store.requests if action == "put"]
+
+
 def by_overlay_name(_: HookedStore) -> list[Callable[[Any], object]]:
     overlays = FrameCache().timeline("t").overlays(job_id="j", stage="s")
     return [
@@ -260,7 +265,9 @@ def test_what_is_an_id_is_taken_and_stays_in_its_place(store: HookedStore, proof
         store.requests.clear()
         functional.save_overlays(timeline_id, job_id, stage, 7, {name: PNG_B64})
         prefix = f"cache/timelines/{timeline_id}/overlays/{job_id}/{stage}/"
-        assert store.requests == [("put", f"{prefix}7_{name}.png")]
+        assert puts(store) == [f"{prefix}7_{name}.png"]
+        of_the_timeline = f"cache/timelines/{timeline_id}/"
+        assert all(key.startswith(of_the_timeline) for _, key in store.requests)
         assert functional.load_overlays(timeline_id, job_id, stage, 7) == {name: PNG_B64}
         assert functional.list_overlay_frames(timeline_id, job_id, stage) == [7]
         assert not functional.cache_exists(timeline_id)
@@ -458,6 +465,6 @@ def test_a_sequence_that_is_none_is_refused_without_an_overlay_too(store: Hooked
 @pytest.mark.parametrize("value", GOOD_SEQUENCES, ids=ascii)
 def test_what_is_a_sequence_is_taken_as_the_number_it_is(store: HookedStore, value: Any) -> None:  # noqa: ANN401
     functional.save_overlays("t", "j", "s", value, {"n": PNG_B64})
-    assert store.requests == [("put", f"cache/timelines/t/overlays/j/s/{int(value)}_n.png")]
+    assert puts(store) == [f"cache/timelines/t/overlays/j/s/{int(value)}_n.png"]
     assert functional.load_overlays("t", "j", "s", value) == {"n": PNG_B64}
     assert functional.list_overlay_frames("t", "j", "s") == [int(value)]

@@ -40,6 +40,7 @@ def clear(*, choice: Choice, timeline_id: str, yes: bool, as_json: bool) -> None
             *store.list(keys.frames_prefix(timeline_id)),
             *store.list(keys.packs_prefix(timeline_id)),
             *store.list(keys.indexes_prefix(timeline_id)),
+            *store.list(keys.sprites_prefix(timeline_id)),
         ],
     )
     removal = Removal(0, 0)

@@ -127,6 +127,7 @@ class _Removing:
         for reason in (Reason.OLD_EPOCHS, Reason.ORPHANS):
             self._remove_listed(description, reason, keys.indexes_prefix)
             self._remove_listed(description, reason, keys.packs_prefix)
+            self._remove_listed(description, reason, keys.sprites_prefix)
         for reason, frames in self._state.frames.items():
             for amount in self._remove_frames(description, frames):
                 self.removed[reason] += amount
@@ -266,10 +267,12 @@ class _Removing:
                 yield self._remove(chosen)
 
     def _remove_cached(self, cleared: Description) -> Iterator[Removal]:
-        """Remove index files and packs of all epochs but this, which is new, then the frames."""
+        """Remove index files, packs and sheets of all epochs but this new one, then frames."""
         yield from self._remove_older(cleared, keys.indexes_prefix, keys.parse_index)
         parse_pack = partial(keys.parse_pack, self._timeline_id)
         yield from self._remove_older(cleared, keys.packs_prefix, parse_pack)
+        parse_sprite = partial(keys.parse_sprite, self._timeline_id)
+        yield from self._remove_older(cleared, keys.sprites_prefix, parse_sprite)
         frames = FrameBlobs.listed(
             (sequence, blob.size_bytes)
             for blob in self._store.list(keys.frames_prefix(self._timeline_id))

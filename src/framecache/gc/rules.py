@@ -4,7 +4,8 @@ Nothing goes that is younger than the grace period, which is longer than any pro
 between two of its requests. What follows from that:
 
 - An index file of the current epoch that another replaced goes when *that other* is older than
-  the period: whoever still means to read it has not asked for so long.
+  the period: whoever still means to read it has not asked for so long. The oldest file stays: it
+  tells which overlays are older than all frames of the epoch.
 - So does a version of the description, when the version after it is: whoever knows version
   ``n`` asks only whether ``n + 1`` is there. The oldest go first and the last two stay, so
   that where ``n + 1`` is gone ``n`` is, too, and nobody who looks it up takes it for current.
@@ -49,7 +50,7 @@ class Reason(StrEnum):
     """Why something can go."""
 
     OLD_EPOCHS = "old epochs"
-    """Index files and packs from before a clear or rebuild."""
+    """Index files, packs and sheets of thumbnails from before a clear or rebuild."""
     DEAD_CLAIMS = "dead claims"
     """Signs of life of programs that give none any more."""
     ORPHANS = "orphans"
@@ -143,7 +144,7 @@ class TimelineState:
     total: Removal
     """All of its blobs."""
     cached: Removal
-    """Its frames and index files: what goes when it is evicted."""
+    """Its frames, index files and sheets of thumbnails: what goes when it is evicted."""
     last_used_at: datetime
     """When any of its blobs was stored last; reading a timeline stores one now and then."""
     is_being_filled: bool
@@ -220,6 +221,8 @@ class _Listed:
         """By epoch."""
         self.unnamed_packs: dict[str, list[BlobInfo]] = defaultdict(list)
         """By epoch."""
+        self.sprites: dict[str, list[BlobInfo]] = defaultdict(list)
+        """By epoch."""
         self.descriptions: dict[int, BlobInfo] = {}
         self.used: list[BlobInfo] = []
         self.total = self.cached = _NOTHING
@@ -238,6 +241,7 @@ class _Listed:
             *(blob for blobs in self.index.values() for blob in blobs),
             *(blob for blobs in self.claims.values() for blob in blobs),
             *(blob for blobs in self.unnamed_packs.values() for blob in blobs),
+            *(blob for blobs in self.sprites.values() for blob in blobs),
         ]
         return found if len(found) == self.total.blobs else []
 
@@ -258,6 +262,11 @@ class _Listed:
                 self.cached += amount
                 if blob.key not in self._named_packs:
                     self.unnamed_packs[epoch].append(blob)
+            case ["sprites", epoch, _] if (
+                keys.parse_sprite(self._timeline_id, blob.key) is not None
+            ):
+                self.cached += amount
+                self.sprites[epoch].append(blob)
             case ["claims", epoch, _] if keys.parse_claim(blob.key) is not None:
                 self.claims[epoch].append(blob)
             case ["timeline", _]:
@@ -307,17 +316,20 @@ def _blobs(
     before = listed.before
     old_epochs = [
         blob
-        for found in (listed.index, listed.unnamed_packs)
+        for found in (listed.index, listed.unnamed_packs, listed.sprites)
         for epoch, blobs in found.items()
         for blob in blobs
         if epoch != description.epoch
     ]
-    orphans = _replaced_index_files(listed.index[description.epoch], description, before)
+    current = listed.index[description.epoch]
+    orphans = _replaced_index_files(current, description, before)
     if not state.is_being_filled:
-        orphans += _old(_undescribed(listed.index[description.epoch], description), before)
+        orphans += _old(_undescribed(current, description), before)
         # Where the rows of written frames were lost, nobody can make their pictures again.
         if state.missing_parts.isdisjoint(description.written_parts):
             orphans += _old(listed.unnamed_packs[description.epoch], before)
+    oldest = _oldest_part(current, description)
+    orphans = [blob for blob in orphans if blob is not oldest]
     return {
         Reason.OLD_EPOCHS: _old(old_epochs, before),
         Reason.DEAD_CLAIMS: dead_claims(
@@ -352,6 +364,17 @@ def _replaced_index_files(
         if current in files:
             found += _replaced(files, current, before)
     return found
+
+
+def _oldest_part(blobs: Iterable[BlobInfo], description: Description) -> BlobInfo | None:
+    """What tells since when there are frames, though its rows may have been repaired since."""
+    parts = (
+        files[number]
+        for part, files in _by_part(blobs).items()
+        if part in description.parts
+        for number in files
+    )
+    return min(parts, key=lambda blob: (blob.modified_at, blob.key), default=None)
 
 
 def _undescribed(blobs: Iterable[BlobInfo], description: Description) -> list[BlobInfo]:

@@ -2,6 +2,7 @@
 
 from framecache.reader.fetch import FrameSource
 from framecache.reader.local import local_frames
+from framecache.reader.pipeline import ordered
 from framecache.reader.plan import (
     as_sequences,
     check_seconds,
@@ -24,6 +25,7 @@ __all__ = [
     "as_sequences",
     "check_seconds",
     "local_frames",
+    "ordered",
     "position_on_screen",
     "positions_in_range",
     "ranges_of",

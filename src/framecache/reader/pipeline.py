@@ -1,7 +1,7 @@
 """Doing work ahead of a consumer, on threads, in order, in bounded memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 def ordered(
     work: Callable[[Task], Result], tasks: Iterable[Task], *, threads: int, ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """The results of ``work`` on each task, in the order of the tasks.
 
     At most ``ahead`` results exist that the consumer has not taken. When it stops early, what

@@ -22,8 +22,8 @@ _BATCH: Final = 4096
 def find_unnamed(store: Store, files: IndexFiles) -> Iterator[Finding]:
     """Blobs of older epochs, and those that nothing that counts names; one LIST.
 
-    Looked at are ``frames/``, ``packs/``, ``index/`` and ``claims/``; what others put beside is
-    theirs. A frame takes 8 bytes of memory.
+    Looked at are ``frames/``, ``packs/``, ``index/``, ``claims/`` and ``sprites/``; what others
+    put beside is theirs. A frame takes 8 bytes of memory.
     """
     frames, others = _Frames(files), _Others(files)
     batch: list[tuple[int, str]] = []
@@ -85,6 +85,7 @@ class _Others:
         self._indexes = keys.indexes_prefix(timeline_id)
         self._claims = keys.claims_prefix(timeline_id)
         self._packs = keys.packs_prefix(timeline_id)
+        self._sprites = keys.sprites_prefix(timeline_id)
         self._named_packs = {name for rows in files.rows.values() for name in pack_keys(rows)}
         self._has_lost_rows = bool(files.lost_parts)
 
@@ -94,6 +95,7 @@ class _Others:
             (self._indexes, self._index_file),
             (self._claims, self._claim),
             (self._packs, self._pack),
+            (self._sprites, self._sprite),
         )
         for room, why_unnamed in rooms:
             # A timeline that was described anew has its packs in an epoch before.
@@ -131,6 +133,12 @@ class _Others:
         if self._has_lost_rows:
             return ""
         return "no index part names it: its writer is about to, or stopped"
+
+    def _sprite(self, key: str) -> str:
+        """Why it is no sheet of thumbnails; empty when it may be one."""
+        if keys.parse_sprite(self._description.timeline_id, key) is None:
+            return "no sheet of thumbnails has such a name"
+        return ""
 
     def _claim(self, key: str) -> str:
         """Why nobody needs it; empty when somebody may."""

@@ -1,0 +1,224 @@
+"""The overlays that one stage of one job drew: stored, loaded, listed and compared."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Final, TypeVar
+
+from framecache import keys
+from framecache.errors import InvalidValue
+from framecache.index import Index
+from framecache.opened import Opened
+from framecache.overlays.compare import differences
+from framecache.overlays.listing import Drawn, OverlayListing, list_stage
+from framecache.overlays.picture import Overlay, Png, as_png
+from framecache.overlays.staleness import frames_since
+from framecache.reader import as_sequences, ordered
+from framecache.store import BlobInfo, BlobMissing, Store
+
+_CONCURRENT_REQUESTS: Final = 16
+_LOADED_BYTES: Final = 64 * 2**20
+"""Of overlays that are under way or wait for the consumer."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Overlays:
+    """The overlays that one stage of one job drew. Safe to share between threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        timeline_id: str,
+        *,
+        job_id: str,
+        stage: str,
+        opened: Opened | None = None,
+    ) -> None:
+        """Name a stage; no request is made.
+
+        Args:
+            store: where the timeline lies.
+            timeline_id: whose frames were drawn on.
+            job_id: the run of a pipeline.
+            stage: the step of it.
+            opened: what is known of the timeline; None: it is looked up before the first save.
+        """
+        self._store = store
+        self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
+        self.job_id = keys.check_id(job_id, what="job_id")
+        self.stage = keys.check_id(stage, what="stage")
+        self._opened = opened or Opened(store, self.timeline_id, None)
+
+    def __repr__(self) -> str:
+        return f"<Overlays of {self.timeline_id}, job {self.job_id}, stage {self.stage}>"
+
+    def save(self, sequence: int, overlays: Mapping[str, Overlay]) -> None:
+        """Store the overlays of one frame, by name: see :meth:`save_many`."""
+        self.save_many({keys.check_sequence(sequence): overlays})
+
+    def save_many(self, frames: Mapping[int, Mapping[str, Overlay]]) -> None:
+        """Store overlays, ``{sequence: {name: overlay}}``; those of the same names are replaced.
+
+        Bytes given are the bytes loaded; arrays and Pillow images are encoded as PNG. An overlay
+        has the width and height of its frame, at most 64 MiB and at most 2**26 pixels. Everything
+        is checked before anything is stored; then several are stored at once. The timeline is
+        opened before the first save, unless it is open, and then known.
+
+        Raises:
+            InvalidId: a name that cannot be part of a key.
+            InvalidValue: not a PNG, a damaged one, an array no PNG can hold, one that is too large,
+                or of another size than its frame, if that is cached and its size known.
+            StoreDenied, StoreUnavailable: the store's. Some may have been stored: save again.
+        """
+        numbered = [(keys.check_sequence(sequence), named) for sequence, named in frames.items()]
+        given = {
+            (sequence, keys.check_id(name, what="overlay name")): overlay
+            for sequence, named in numbered
+            for name, overlay in named.items()
+        }
+        pngs = dict(zip(given, _at_once(_as_png, list(given.items())), strict=True))
+        if pngs:
+            self._check_sizes(pngs)
+        _at_once(lambda one: self._store.put(self._key(*one[0]), one[1].data), list(pngs.items()))
+
+    def load(self, sequence: int) -> dict[str, bytes]:
+        """The overlays of one frame as PNG bytes, by name; empty when it has none."""
+        wanted = keys.check_sequence(sequence)
+        names = sorted(name for number, name in self._list() if number == wanted)
+        bodies = _at_once(lambda name: self._get(wanted, name), names)
+        pairs = zip(names, bodies, strict=True)
+        return {name: body for name, body in pairs if body is not None}
+
+    def load_one(self, sequence: int, name: str) -> bytes | None:
+        """One overlay of one frame as PNG bytes, None when there is none; one request."""
+        return self._get(sequence, name)
+
+    def load_many(self, sequences: Iterable[int]) -> Iterator[tuple[int, dict[str, bytes]]]:
+        """Each sequence and its overlays, ``{name: PNG bytes}``, in the order given, prefetched.
+
+        A frame without any has an empty dict. Memory is bounded: besides those of one frame, about
+        64 MiB of overlays exist that were not taken. One LIST, and a request an overlay.
+        """
+        wanted = as_sequences(sequences).tolist()
+        return self._loaded(wanted) if wanted else iter(())
+
+    def frames(self) -> list[int]:
+        """The sequences that have an overlay, ascending."""
+        return sorted({sequence for sequence, _ in self._list()})
+
+    def listing(self) -> OverlayListing:
+        """Frames, names of their overlays, and whether these are stale; two LISTs, no picture."""
+        return OverlayListing.of(self._list(), frames_since(self._store, self.timeline_id))
+
+    def stale(self) -> list[int]:
+        """The sequences with an overlay older than the frames, ascending: see :meth:`listing`.
+
+        The timeline was cleared or rebuilt since it was drawn. Repairing, repacking and appending
+        leave overlays as they were.
+        """
+        listing = self.listing()
+        return [
+            sequence
+            for sequence, is_stale in zip(listing.sequence, listing.stale, strict=True)
+            if is_stale
+        ]
+
+    def compare(self, other: "Overlays") -> dict[int, tuple[str, ...]]:
+        """Where two stages differ: ``{sequence: names that differ}``, ascending.
+
+        The other may be of another job or timeline, in any store. An overlay that one of them lacks
+        differs. Two PNGs of the same pixels are equal, however they are encoded. Of one store,
+        what has the same ETag is not read. At most 256 MiB of PNGs and two pairs of decoded
+        pictures are held at a time.
+        """
+        if not isinstance(other, Overlays):
+            raise InvalidValue(f"overlays are compared with others, not {type(other).__name__}")
+        others = other._store, other._list()  # noqa: SLF001 -- of its own class
+        return differences(self._store, self._list(), *others)
+
+    def remove(self, sequence: int) -> int:
+        """Remove the overlays of one frame; returns how many."""
+        wanted = keys.check_sequence(sequence)
+        found = self._list().items()
+        return self._store.delete([blob.key for (number, _), blob in found if number == wanted])
+
+    def remove_one(self, sequence: int, name: str) -> None:
+        """Remove one overlay of one frame; none is fine."""
+        self._store.delete([self._key(sequence, name)])
+
+    def clear(self) -> int:
+        """Remove all overlays of this job and stage; returns how many."""
+        return self._store.delete([blob.key for blob in self._list().values()])
+
+    def _key(self, sequence: int, name: str) -> str:
+        return keys.overlay(self.timeline_id, self.job_id, self.stage, sequence, name)
+
+    def _get(self, sequence: int, name: str) -> bytes | None:
+        try:
+            return self._store.get(self._key(sequence, name))
+        except BlobMissing:
+            return None
+
+    def _list(self) -> dict[Drawn, BlobInfo]:
+        return list_stage(self._store, self.timeline_id, self.job_id, self.stage)
+
+    def _loaded(self, wanted: Sequence[int]) -> Iterator[tuple[int, dict[str, bytes]]]:
+        names: dict[int, list[str]] = {sequence: [] for sequence in wanted}
+        largest = 1
+        for (sequence, name), blob in sorted(self._list().items()):
+            if sequence in names:
+                names[sequence].append(name)
+                largest = max(largest, blob.size_bytes)
+        ahead = max(2, min(2 * _CONCURRENT_REQUESTS, _LOADED_BYTES // largest))
+        tasks = ((sequence, name) for sequence in wanted for name in names[sequence])
+        threads = min(_CONCURRENT_REQUESTS, ahead)
+        bodies = ordered(lambda task: self._get(*task), tasks, threads=threads, ahead=ahead)
+        with closing(bodies):
+            for sequence in wanted:
+                found = {name: next(bodies) for name in names[sequence]}
+                yield sequence, {name: body for name, body in found.items() if body is not None}
+
+    def _check_sizes(self, pngs: Mapping[Drawn, Png]) -> None:
+        """Refuse overlays of another size than their frames, as far as these are known.
+
+        Raises:
+            InvalidValue: one is.
+        """
+        was_open = self._opened.is_open
+        wrong = _wrong_size(self._opened.source().snapshot.index, pngs)
+        # The timeline may have been rebuilt since it was opened, from videos of another size.
+        if wrong and was_open:
+            wrong = _wrong_size(self._opened.latest_source().snapshot.index, pngs)
+        if wrong:
+            raise InvalidValue(f"{wrong} of timeline {self.timeline_id}: draw at the frame's size")
+
+
+def _as_png(one: tuple[Drawn, Overlay]) -> Png:
+    (_, name), overlay = one
+    return as_png(overlay, name=name)
+
+
+def _wrong_size(index: Index, pngs: Mapping[Drawn, Png]) -> str:
+    """The first overlay that does not fit its frame, in words; empty when all fit."""
+    drawn = list(pngs)
+    positions = index.positions([sequence for sequence, _ in drawn])
+    for (sequence, name), position in zip(drawn, positions.tolist(), strict=True):
+        if position < 0 or not index.is_ok[position]:
+            continue
+        png = pngs[sequence, name]
+        width, height = int(index.width[position]), int(index.height[position])
+        if width and (png.width, png.height) != (width, height):
+            return (
+                f"overlay {name!r} is {png.width}x{png.height}, and not {width}x{height} as "
+                f"frame {sequence}"
+            )
+    return ""
+
+
+def _at_once(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    if len(items) < 2:  # noqa: PLR2004 -- a pool for one request costs more than the request
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(_CONCURRENT_REQUESTS, len(items))) as pool:
+        return list(pool.map(work, items))

@@ -1,0 +1,132 @@
+"""What is a whole, sound PNG, with Pillow as the witness."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from framecache.overlays.png import BadPng, png_size
+from outside import png_by_pillow
+
+PNG = png_by_pillow(3)
+SIGNATURE = PNG[:8]
+HEADER = struct.pack(">IIBBBBB", 8, 6, 8, 2, 0, 0, 0)
+
+
+def chunk(kind: bytes, body: bytes = b"") -> bytes:
+    """A chunk as the PNG specification says, section 5.3."""
+    crc = zlib.crc32(kind + body)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
+
+
+PIXELS = chunk(b"IDAT", zlib.compress(bytes(6 * (1 + 8 * 3))))
+END = chunk(b"IEND")
+
+
+@st.composite
+def pngs(draw: st.DrawFn) -> tuple[bytes, tuple[int, int]]:
+    """A PNG of any kind that Pillow writes, and its size."""
+    width, height = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    mode = draw(st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"]))
+    rng = np.random.default_rng(draw(st.integers(0, 100)))
+    image: Any = Pillow.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8))
+    image = image.convert("I").convert("I;16") if mode == "I;16" else image.convert(mode)
+    buffer = io.BytesIO()
+    image.save(
+        buffer,
+        "PNG",
+        optimize=draw(st.booleans()),
+        compress_level=draw(st.integers(0, 9)),
+        dpi=draw(st.sampled_from([(72, 72), (300, 300)])),
+    )
+    return buffer.getvalue(), (width, height)
+
+
+@given(pngs())
+def test_every_png_of_pillow_is_one_of_its_size(made: tuple[bytes, tuple[int, int]]) -> None:
+    png, size = made
+    assert png_size(png) == size
+
+
+@given(pngs(), st.data())
+def test_a_flipped_bit_anywhere_is_found(
+    made: tuple[bytes, tuple[int, int]], data: st.DataObject
+) -> None:
+    png = bytearray(made[0])
+    bit = data.draw(st.integers(0, 8 * len(png) - 1))
+    png[bit // 8] ^= 1 << bit % 8
+    with pytest.raises(BadPng):
+        png_size(bytes(png))
+
+
+@given(pngs(), st.data())
+def test_a_png_cut_short_anywhere_is_found(
+    made: tuple[bytes, tuple[int, int]], data: st.DataObject
+) -> None:
+    png, _ = made
+    with pytest.raises(BadPng):
+        png_size(png[: data.draw(st.integers(0, len(png) - 1))])
+
+
+@given(st.binary(max_size=200))
+def test_any_other_bytes_are_none(data: bytes) -> None:
+    for given_bytes in (data, SIGNATURE + data):
+        with pytest.raises(BadPng):
+            png_size(given_bytes)
+
+
+def test_what_follows_the_end_is_not_looked_at() -> None:
+    assert png_size(PNG + b"trailing") == (8, 6)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "ends after 8 bytes"),
+        (PIXELS + END, "header"),
+        (chunk(b"tEXt", b"a\0b") + chunk(b"IHDR", HEADER) + PIXELS + END, "header"),
+        (chunk(b"IHDR", HEADER) * 2 + PIXELS + END, "header"),
+        (chunk(b"IHDR", HEADER[:-1]) + PIXELS + END, "12 bytes"),
+        (chunk(b"IHDR", HEADER) + END, "no pixels"),
+        (chunk(b"IHDR", HEADER) + PIXELS, "before its last chunk"),
+        (chunk(b"IHDR", struct.pack(">IIBBBBB", 0, 6, 8, 2, 0, 0, 0)) + PIXELS + END, "no PNG is"),
+        (chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 0, 8, 2, 0, 0, 0)) + PIXELS + END, "no PNG is"),
+        (chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, 4, 2, 0, 0, 0)) + PIXELS + END, "no PNG is"),
+        (chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, 8, 5, 0, 0, 0)) + PIXELS + END, "no PNG is"),
+        (chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, 8, 2, 1, 0, 0)) + PIXELS + END, "no PNG is"),
+        (chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, 8, 2, 0, 0, 2)) + PIXELS + END, "no PNG is"),
+        (chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, 8, 3, 0, 0, 0)) + PIXELS + END, "no pixels"),
+    ],
+    ids=[
+        "nothing",
+        "no header",
+        "header later",
+        "two headers",
+        "short header",
+        "no pixels",
+        "no end",
+        "no width",
+        "no height",
+        "depth",
+        "color",
+        "compression",
+        "interlace",
+        "no palette",
+    ],
+)
+def test_a_png_without_what_makes_it_one_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(BadPng, match=reason):
+        png_size(SIGNATURE + body)
+
+
+def test_the_smallest_png_made_by_hand_is_read_by_pillow_too() -> None:
+    png = SIGNATURE + chunk(b"IHDR", HEADER) + PIXELS + END
+    assert png_size(png) == (8, 6)
+    with Pillow.open(io.BytesIO(png)) as image:
+        assert not np.asarray(image).any()
