@@ -236,6 +236,9 @@ class TimelineMachine(RuleBasedStateMachine):
         ends = list(endings(before.state, done))
         if isinstance(done.operation, Repack) and (before.unsound or after.unsound):
             ends.append(Ending(before.state, "CorruptFrame"))
+        if isinstance(done.operation, Delete) and DAMAGE & set(fired):
+            # What reads differently each time is not taken for damage where it lies.
+            ends.append(Ending(before.state, "StoreUnavailable"))
         if fired or is_disturbed:
             assert how in _excused(fired) | {end.how for end in ends} | (
                 _excused_by_others(done.operation) if is_disturbed else set()

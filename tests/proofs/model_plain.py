@@ -314,7 +314,7 @@ class Ending:
     """One way an operation can end."""
 
     state: State
-    how: Literal["finished", "stopped", "CorruptFrame"] | Refusal
+    how: Literal["finished", "stopped", "CorruptFrame", "StoreUnavailable"] | Refusal
 
 
 def endings(state: State, done: Done) -> Iterator[Ending]:
