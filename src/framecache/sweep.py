@@ -9,7 +9,6 @@ what was left, and the remainder is found by `framecache gc`.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -17,7 +16,7 @@ from typing import Final
 from framecache import keys
 from framecache.claims import is_claimed
 from framecache.errors import CorruptFrame, NotCached
-from framecache.index import advance, current_description, is_current
+from framecache.index import advance, current_description, find_lost, is_current
 from framecache.manifest import Description
 from framecache.store import BlobInfo, Store
 
@@ -57,11 +56,7 @@ def delete(store: Store, timeline_id: str) -> Removal:
     Descriptions go from the oldest on, so that an interrupted delete never makes an older one
     current again.
     """
-    removed = Removal(0, 0)
-    # A description that is damaged cannot be followed by another, and goes with the rest.
-    with suppress(CorruptFrame):
-        if current_description(store, timeline_id) is not None:
-            removed += _remove_older(store, _end_epoch(store, timeline_id))
+    removed = _end_before_delete(store, timeline_id)
     descriptions = keys.descriptions_prefix(timeline_id)
     blobs = store.list(keys.timeline_prefix(timeline_id))
     removed += _remove(store, (blob for blob in blobs if not blob.key.startswith(descriptions)))
@@ -114,6 +109,18 @@ def _end_epoch(store: Store, timeline_id: str) -> Description:
         return current.next_epoch()
 
     return advance(store, timeline_id, change)
+
+
+def _end_before_delete(store: Store, timeline_id: str) -> Removal:
+    """End the epoch, so that nothing is described that a delete which dies has removed."""
+    try:
+        if current_description(store, timeline_id) is not None:
+            return _remove_older(store, _end_epoch(store, timeline_id))
+    except CorruptFrame:
+        # One that is damaged where it lies cannot be followed by another, and goes with the rest.
+        if find_lost(store, timeline_id) is None:
+            raise
+    return Removal(0, 0)
 
 
 def _is_unfilled(store: Store, description: Description) -> bool:

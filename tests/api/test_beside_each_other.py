@@ -168,6 +168,19 @@ def test_a_write_across_a_clear_stores_all_it_says_or_tells(
     assert left in (list(range(written)), [])
 
 
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+def test_cached_frames_that_are_written_across_a_delete_are_not_left(
+    memory_url: str, layout: Layout
+) -> None:
+    """They seem lost to the write, which stores them again."""
+    timeline(memory_url).write([frame(n) for n in range(3)], layout=layout)
+    within = {"objects": "/frames/", "packs": "/packs/"}[layout]
+    slow = meanwhile(memory_url, "get", within, lambda: timeline(memory_url).delete())
+    with pytest.raises(Cleared):
+        slow.write([frame(n) for n in range(3)])
+    assert outside(memory_url).list(PREFIX) == []
+
+
 def test_a_part_of_ones_own_that_is_misread_is_not_taken_for_anothers(memory_url: str) -> None:
     """Its answer is lost, and a bit flips each time it is read back."""
     met: list[str] = []

@@ -24,7 +24,7 @@ from framecache import (
     VerifyReport,
 )
 from framecache.store import Store
-from framecache.testing import HookedStore
+from framecache.testing import Fault, FaultyStore, HookedStore
 from outside import everything, frame, frames_of, outside
 
 PREFIX = "cache/timelines/t/"
@@ -474,6 +474,24 @@ def test_of_two_that_repair_it_one_is_first_and_the_other_goes_on_with_that(
     epochs = {key.split("/")[4] for key in outside(filled).list(f"{PREFIX}index/")}
     assert len(epochs) == 2
     require_frames(filled, own)
+
+
+def test_a_description_that_is_damaged_on_its_way_is_none_that_a_delete_passes_over(
+    filled: str,
+) -> None:
+    """Else one that dies leaves it described, in the epoch that it had, without its frames."""
+    before, flips = everything(outside(filled)), [Fault.FLIP] * 2
+
+    def schedule(action: str, key: str) -> Fault | None:
+        return flips.pop() if flips and action == "get" and "/timeline/" in key else None
+
+    faulty = Timeline(FaultyStore(FrameCache(filled).store, schedule), "t")
+    with pytest.raises(CorruptFrame):
+        faulty.delete()
+    assert flips == []
+    assert everything(outside(filled)) == before
+    faulty.delete()
+    assert outside(filled).list(PREFIX) == []
 
 
 def test_a_timeline_that_is_deleted_meanwhile_stays_so(filled: str) -> None:

@@ -581,7 +581,9 @@ def test_whoever_slept_and_was_taken_over_harms_nobody(
 
 
 @pytest.mark.parametrize("end", ["clear", "delete"])
-@pytest.mark.parametrize("moment", [("get", "/frames/"), ("get", "/packs/"), ("put", "/")])
+@pytest.mark.parametrize(
+    "moment", [("get", "/index/"), ("get", "/frames/"), ("get", "/packs/"), ("put", "/")]
+)
 @BOTH_WAYS
 def test_a_repack_during_which_the_timeline_ends_brings_nothing_back(
     url: str, before: Layout, after: Layout, moment: tuple[str, str], end: str

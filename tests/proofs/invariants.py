@@ -9,6 +9,7 @@ import io
 import json
 import uuid
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from framecache import CorruptFrame, Frame, FrameCacheError, Timeline, manifest
-from framecache.store import Store, open_store
+from framecache.store import BlobMissing, Store, open_store
 
 TIMELINE: Final = "t"
 PREFIX: Final = f"cache/timelines/{TIMELINE}/"
@@ -47,7 +48,12 @@ class Look:
 
 def contents(store: Store) -> Blobs:
     """All that a store holds."""
-    return {blob.key: store.get(blob.key) for blob in store.list("")}
+    blobs: Blobs = {}
+    for blob in [*store.list("")]:
+        # What a dead program sent last may be carried out meanwhile.
+        with suppress(BlobMissing):
+            blobs[blob.key] = store.get(blob.key)
+    return blobs
 
 
 def restore(store: Store, blobs: Blobs) -> None:

@@ -2,12 +2,9 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
-from unittest.mock import patch
+from typing import Final
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
@@ -19,37 +16,32 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from model_expected import CHUNKS, PICTURES, SIZE, clip, rows_of, written_frame, written_row
+from model_at_once import at_once
+from model_choices import BEGINNINGS, CHANGES, FAULTS, FRAMES, LAYOUTS, READINGS, Plan
+from model_expected import SIZE, clip, rows_of, written_frame, written_row
 from model_plain import (
     ALL,
-    HALF,
     REFUSALS,
     Append,
     Clear,
     Delete,
     Done,
+    Ending,
     Extract,
+    Layout,
     LoseClaims,
     Operation,
     Rebuild,
+    Repack,
     State,
     Write,
     endings,
 )
-from model_reads import NOT_CACHED, Ask, Read, ReadAt, ReadMany, ReadOne, looks_again
-from model_world import (
-    DAMAGE,
-    ROOT,
-    Arm,
-    Disturbance,
-    Seen,
-    Suffering,
-    World,
-    suffering_store,
-)
+from model_reads import NOT_CACHED, Read, ReadAt, looks_again
+from model_world import DAMAGE, DECAY, ROOT, Seen, Suffering, World, suffering_store
 
-from framecache import FrameCacheError, Overlays, Timeline
-from framecache.testing import Action, Fault, faults_of
+from framecache import CorruptFrame, FrameCacheError, Overlays, Timeline
+from framecache.testing import Fault
 from outside import png_by_pillow
 
 TIMELINES: Final = ("video", "written")
@@ -58,26 +50,8 @@ FRESH: Final = 2
 """The client that remembers nothing from one call to the next."""
 OTHER: Final = "other"
 """Who disturbs, and never suffers."""
-REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
-    ("create", "/claims/"),
-    ("create", "/frames/"),
-    ("create", "/index/"),
-    ("create", "/timeline/"),
-    ("delete", ""),
-    ("get", "/frames/"),
-    ("get", "/index/"),
-    ("get", "/timeline/"),
-    ("head", "/index/"),
-    ("head", "/timeline/"),
-    ("list", ""),
-    ("list", "/claims/"),
-    ("put", "/frames/"),
-)
-"""What programs ask of a store, and where."""
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
 PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
-
-Plan = tuple[Arm | Disturbance, ...]
 
 
 @dataclass(slots=True)
@@ -88,6 +62,10 @@ class Figures:
     steps: int = 0
     reads: int = 0
     commits: int = 0
+    packs: int = 0
+    """That were stored."""
+    repacks: int = 0
+    """That moved frames."""
     disturbances: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
@@ -129,7 +107,7 @@ class TimelineMachine(RuleBasedStateMachine):
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         """Mostly with frames: of a timeline that has none there is little to read or to harm."""
-        for client, (timeline, operations) in zip(self.clients, OPERATIONS.items(), strict=False):
+        for client, (timeline, operations) in zip(self.clients, BEGINNINGS.items(), strict=False):
             self._change(client, timeline, data.draw(operations), ())
 
     @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
@@ -182,21 +160,24 @@ class TimelineMachine(RuleBasedStateMachine):
 
     @rule(timeline=st.sampled_from(TIMELINES), nth=st.integers(0, 20), whole=st.booleans())
     def damage_frame(self, timeline: str, nth: int, whole: bool) -> None:  # noqa: FBT001
-        """A stored frame is lost, or one of its bytes is another."""
+        """The blob of a stored frame is lost, or one byte of the frame is another."""
         seen = self.seen[timeline]
         sequences = sorted(seen.rows)
         if not sequences or seen.state.listed:
             return
-        sequence = sequences[nth % len(sequences)]
-        key = f"{ROOT}/{timeline}/frames/{sequence}.jpg"
-        store = self.world.used_by("decay")
-        if whole or key not in self.world.blobs:
-            store.delete([key])
+        place = seen.places[sequences[nth % len(sequences)]]
+        store, stored = self.world.used_by(DECAY), self.world.blobs.get(place.key)
+        # A byte of a pack is one frame's; a pack that is lost takes all of its frames along.
+        harmed = {number for number, one in seen.places.items() if one.key == place.key}
+        if whole or stored is None:
+            store.delete([place.key])
         else:
-            stored = self.world.blobs[key]
-            middle = len(stored) // 2
-            store.put(key, stored[:middle] + bytes([stored[middle] ^ 1]) + stored[middle + 1 :])
-        self.harmed[timeline].add(sequence)
+            middle = place.offset + place.size_bytes // 2
+            store.put(
+                place.key, stored[:middle] + bytes([stored[middle] ^ 1]) + stored[middle + 1 :]
+            )
+            harmed = {number for number in harmed if seen.places[number] == place}
+        self.harmed[timeline] |= harmed
         self._settle(timeline)
 
     @rule(timeline=st.sampled_from(TIMELINES), data=st.data())
@@ -226,8 +207,10 @@ class TimelineMachine(RuleBasedStateMachine):
         for suffering in (client.suffering for client in self.clients):
             self.figures.faults.update(suffering.total)
         self.figures.commits += self.world.commits
+        self.figures.packs += self.world.packs_stored
         for name in TIMELINES:
             self._recover(name)
+            self._repack(name)
         stored = {blob.key: self.world.store.get(blob.key) for blob in self.world.store.list(ROOT)}
         assert stored == self.world.blobs, "the log of the store is not what the store holds"
 
@@ -244,6 +227,7 @@ class TimelineMachine(RuleBasedStateMachine):
         self.figures.endings[_name(error)] += 1
         self._check_change(before, done, after, client)
         _check_listed(before.state, done, after.state)
+        self._check_what_is_left(name, before, done, after, client)
         self._check_overlays_after(name, [done, *done.between])
         self._settle(name)
 
@@ -251,9 +235,14 @@ class TimelineMachine(RuleBasedStateMachine):
         how, fired = _name(done.error), client.suffering.fired
         is_disturbed = bool(done.between)
         ends = list(endings(before.state, done))
+        if isinstance(done.operation, Repack) and (before.unsound or after.unsound):
+            ends.append(Ending(before.state, "CorruptFrame"))
+        if isinstance(done.operation, Delete) and DAMAGE & set(fired):
+            # What reads differently each time is not taken for damage where it lies.
+            ends.append(Ending(before.state, "StoreUnavailable"))
         if fired or is_disturbed:
             assert how in _excused(fired) | {end.how for end in ends} | (
-                REFUSALS if is_disturbed else set()
+                _excused_by_others(done.operation) if is_disturbed else set()
             ), f"{done} ended with {done.error!r}"
             if done.error is None:
                 ends = [end for end in ends if end.how == "finished"]
@@ -269,6 +258,33 @@ class TimelineMachine(RuleBasedStateMachine):
         allowed = {_comparable(end.state, before.state) for end in ends}
         found = _comparable(after.state, before.state)
         assert found in allowed, f"{done} made {found} of {before.state}; allowed: {allowed}"
+
+    def _check_what_is_left(
+        self, name: str, before: Seen, done: Done, after: Seen, client: Client
+    ) -> None:
+        """Whoever ended an epoch, removed or moved frames has removed what was there before."""
+        if done.error is not None or done.between:
+            return
+        match done.operation:
+            case Delete():
+                assert self.world.keys(name) == [], "a delete left something behind"
+            case Clear():
+                left = self.world.left_of_earlier_epochs(name)
+                left += [] if self.has_slept else self.world.keys(name, "frames/")
+                assert not left, f"a clear left {left}"
+            case Repack(layout) if not client.suffering.fired:
+                self._check_repacked(layout, before, after)
+
+    def _check_repacked(self, layout: Layout, before: Seen, after: Seen) -> None:
+        """All frames lie as the layout has them, and what they lay in before is gone."""
+        named = {place.key for place in after.places.values()}
+        moved = {place.key for place in before.places.values()} - named
+        self.figures.repacks += bool(moved)
+        strewn = [
+            place for place in after.places.values() if bool(place.offset) != (layout == "packs")
+        ]
+        assert not strewn, f"repacked into {layout}, {strewn} lie otherwise"
+        assert before.unsound or moved.isdisjoint(self.world.blobs), f"of {moved} some is left"
 
     def _read(self, client: Client, name: str, read: Read, plan: Plan) -> None:
         self.figures.reads += 1
@@ -405,7 +421,7 @@ class TimelineMachine(RuleBasedStateMachine):
         after = self.world.look(self.current)
         self.between.append(Done(operation, error))
         self.passing += [before.state, after.state]
-        if before.state != after.state and self.slept_from is None:
+        if before != after and self.slept_from is None:
             self.slept_from, self.has_slept = start, True
 
     def _recover(self, name: str) -> None:
@@ -435,6 +451,25 @@ class TimelineMachine(RuleBasedStateMachine):
         expected = [mended.rows[sequence].jpeg for sequence in sequences]
         assert list(timeline.jpegs(sequences)) == expected
 
+    def _repack(self, name: str) -> None:
+        """Frames that are sound can be moved, and are the same wherever they lie."""
+        timeline = Timeline(self.world.used_by(OTHER), name)
+        before = self.world.look(name)
+        if before.state.chunks is None:
+            return
+        layout = next(one for one in LAYOUTS if one != before.state.layout)
+        try:
+            timeline.repack(layout, workers=1)
+        except CorruptFrame:
+            assert before.unsound, "a repack met damage that is not there"
+            return
+        after = self.world.look(name)
+        assert after.state == replace(before.state, layout=layout)
+        assert after.unsound == before.unsound
+        self._check_repacked(layout, before, after)
+        sequences = [sequence for sequence in after.rows if sequence not in after.unsound]
+        assert list(timeline.jpegs(sequences)) == [after.rows[one].jpeg for one in sequences]
+
     def _timeline(self, client: Client, name: str) -> Timeline:
         if client is self.clients[FRESH]:
             self.clients[FRESH] = client
@@ -452,17 +487,20 @@ class TimelineMachine(RuleBasedStateMachine):
 def run(timeline: Timeline, operation: Operation, world: World) -> None:
     """Have an operation done by framecache."""
     match operation:
-        case Extract(chunks, setting):
+        case Extract(chunks, (every, quality), layout):
             clips = [clip(chunk) for chunk in chunks]
-            timeline.extract(clips, every=setting.every, quality=setting.quality, workers=1)
+            timeline.extract(clips, every=every, quality=quality, layout=layout, workers=1)
         case Append(chunk):
             timeline.append(clip(chunk), workers=1)
-        case Rebuild(None):
-            timeline.rebuild(workers=1)
-        case Rebuild((every, quality)):
-            timeline.rebuild(every=every or 1, quality=quality, workers=1)
-        case Write(frames, quality):
-            timeline.write([written_frame(*one) for one in frames], quality=quality, workers=1)
+        case Rebuild(None, layout):
+            timeline.rebuild(layout=layout, workers=1)
+        case Rebuild((every, quality), layout):
+            timeline.rebuild(every=every or 1, quality=quality, layout=layout, workers=1)
+        case Write(frames, quality, layout):
+            made = [written_frame(*one) for one in frames]
+            timeline.write(made, quality=quality, layout=layout, workers=1)
+        case Repack(layout):
+            timeline.repack(layout, workers=1)
         case Clear():
             timeline.clear()
         case Delete():
@@ -488,7 +526,7 @@ def run_model(
     machine = seeded(random.getrandbits(64) if seed is None else seed)(
         type("Machine", (TimelineMachine,), {"figures": figures})
     )
-    with _haste(), patch.object(ThreadPoolExecutor, "submit", _submit_inline):
+    with at_once():
         run_state_machine_as_test(
             machine,
             settings=settings(
@@ -504,45 +542,16 @@ def run_model(
     return figures
 
 
-@contextmanager
-def _haste() -> Iterator[None]:
-    """Whoever died is taken over from at once: 12 seconds pass whenever somebody looks."""
-    now = 0.0
-
-    class Clock:
-        def monotonic(self) -> float:
-            nonlocal now
-            now += 12
-            return now
-
-    with (
-        patch("framecache.claims.time", Clock()),
-        patch("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0005),
-        patch("framecache.ingest.sharing._LONGEST_WAIT_SECONDS", 0.0005),
-    ):
-        yield
-
-
-def _submit_inline(
-    _: ThreadPoolExecutor,
-    work: Callable[..., Any],
-    /,
-    *given: Any,  # noqa: ANN401 -- passed on
-    **named: Any,  # noqa: ANN401 -- passed on
-) -> "Future[Any]":
-    future = Future[Any]()
-    future.set_running_or_notify_cancel()
-    try:
-        future.set_result(work(*given, **named))
-    except BaseException as error:  # noqa: BLE001 -- as a pool does
-        future.set_exception(error)
-    return future
-
-
 def _excused(fired: Sequence[Fault]) -> set[str]:
     """The errors that faults are allowed to cause."""
     excused = {"StoreUnavailable"} if set(fired) - DAMAGE else set()
     return excused | ({"CorruptFrame"} if DAMAGE & set(fired) else set())
+
+
+def _excused_by_others(operation: Operation) -> set[str]:
+    """The errors that others in its midst are allowed to cause."""
+    # Of two that move or repair a part, one is told to try again.
+    return {*REFUSALS, *(("StoreUnavailable",) if isinstance(operation, Repack) else ())}
 
 
 def _name(error: BaseException | None) -> str:
@@ -552,7 +561,8 @@ def _name(error: BaseException | None) -> str:
 def _comparable(state: State, before: State) -> object:
     is_same_epoch = state.chunks is not None and state.epoch == before.epoch
     setting = None if state.chunks is None else state.setting
-    return is_same_epoch, state.chunks, setting, state.cached, state.written
+    layout = None if state.chunks is None else state.layout
+    return is_same_epoch, state.chunks, setting, layout, state.cached, state.written
 
 
 def _check_listed(before: State, done: Done, after: State) -> None:
@@ -567,83 +577,3 @@ def _check_listed(before: State, done: Done, after: State) -> None:
 
 def _overlay_key(timeline: str, sequence: int, name: str) -> str:
     return f"{ROOT}/{timeline}/overlays/run/draw/{sequence}_{name}.png"
-
-
-# What Hypothesis chooses from. Simple things come first: it shrinks towards them.
-
-SETTINGS = st.sampled_from((ALL, HALF))
-CHUNK = st.sampled_from(sorted(CHUNKS))
-FRAMES = st.dictionaries(st.integers(0, 5), st.sampled_from(PICTURES), min_size=1, max_size=4).map(
-    lambda frames: tuple(frames.items())
-)
-
-EXTRACTS = st.builds(Extract, st.sampled_from(("a", "ab", "abc", "ba")).map(tuple), SETTINGS)
-APPENDS = st.builds(Append, CHUNK)
-REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)))
-WRITES = st.builds(Write, FRAMES, st.sampled_from((85, 85, 85, 60)))
-CLEARS, DELETES, LOST_CLAIMS = st.just(Clear()), st.just(Delete()), st.just(LoseClaims())
-
-OF_VIDEO = st.one_of(
-    EXTRACTS, EXTRACTS, APPENDS, APPENDS, REBUILDS, CLEARS, DELETES, LOST_CLAIMS, WRITES
-)
-OF_WRITTEN = st.one_of(WRITES, WRITES, WRITES, CLEARS, DELETES, LOST_CLAIMS, EXTRACTS)
-OPERATIONS = {"video": OF_VIDEO, "written": OF_WRITTEN}
-
-
-@st.composite
-def _arms(draw: st.DrawFn) -> Arm:
-    action, within = draw(st.sampled_from(REQUESTS))
-    faults = sorted(faults_of(action), key=lambda fault: fault.value)
-    return Arm(
-        action,
-        within,
-        draw(st.integers(0, 3)),
-        draw(st.sampled_from((1, 2, 12))),
-        draw(st.sampled_from(faults)),
-    )
-
-
-def _disturbances(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Disturbance]:
-    return st.builds(
-        lambda request, skip, operation: Disturbance(request[0], request[1], skip, operation),
-        st.sampled_from(REQUESTS),
-        st.integers(0, 5),
-        operations,
-    )
-
-
-FAULTS: st.SearchStrategy[Plan] = st.lists(_arms(), min_size=1, max_size=3).map(tuple)
-QUIET: st.SearchStrategy[Plan] = st.just(())
-
-
-def _plans(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Plan]:
-    disturbed = _disturbances(operations).map(lambda one: (one,))
-    return st.one_of(QUIET, FAULTS, FAULTS, disturbed, disturbed)
-
-
-CHANGES = st.one_of(
-    *(
-        st.tuples(st.just(timeline), operations, _plans(operations))
-        for timeline, operations in OPERATIONS.items()
-    )
-)
-# Most timelines have few frames, and a read of one that is not there is seldom of use.
-SEQUENCE = st.one_of(st.integers(0, 3), st.integers(0, 21))
-READS = st.one_of(
-    st.builds(ReadOne, st.sampled_from(("frame", "jpeg")), SEQUENCE),
-    st.builds(ReadAt, st.integers(0, 45)),
-    st.builds(
-        ReadMany,
-        st.sampled_from(("frames", "sequences", "batch", "jpegs")),
-        st.one_of(st.integers(0, 1), st.integers(0, 8)),
-        st.one_of(st.integers(1, 2), st.integers(1, 6)),
-        st.integers(1, 3),
-    ),
-    st.builds(Ask, st.sampled_from(("exists", "complete", "info", "index", "len"))),
-)
-READINGS = st.one_of(
-    *(
-        st.tuples(st.just(timeline), READS, _plans(operations))
-        for timeline, operations in OPERATIONS.items()
-    )
-)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+Layout = Literal["objects", "packs"]
 Refusal = Literal["SettingsConflict", "NotCached", "Cleared"]
 REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "Cleared"})
 
@@ -35,6 +36,8 @@ class State:
     chunks: tuple[str, ...] | None = None
     """The described chunks, in order; none for written frames, None where nothing is described."""
     setting: Setting | None = None
+    layout: Layout = "objects"
+    """In which frames are stored from now on."""
     cached: frozenset[str] = frozenset()
     """Chunks that are committed."""
     written: frozenset[tuple[int, int]] = frozenset()
@@ -50,8 +53,13 @@ class State:
     def is_complete(self) -> bool:
         return self.exists and self.cached == set(self.chunks or ())
 
-    def next_epoch(self, setting: Setting | None, chunks: tuple[str, ...] | None) -> "State":
-        return State(self.epoch + "+", chunks, setting)
+    def next_epoch(
+        self,
+        setting: Setting | None,
+        chunks: tuple[str, ...] | None,
+        layout: Layout | None,
+    ) -> "State":
+        return State(self.epoch + "+", chunks, setting, layout or self.layout)
 
 
 class Refused(Exception):
@@ -78,6 +86,7 @@ class Step:
 class DescribeChunks(Step):
     chunks: tuple[str, ...]
     setting: Setting
+    layout: Layout | None
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         described = self._described(state)
@@ -87,15 +96,16 @@ class DescribeChunks(Step):
         if state.listed:
             raise Refused("SettingsConflict")
         if state.chunks is None:
-            return state.next_epoch(self.setting, self.chunks)
+            return state.next_epoch(self.setting, self.chunks, self.layout)
         if state.written:
             raise Refused("SettingsConflict")
         known = min(len(self.chunks), len(state.chunks))
-        if state.setting == self.setting and state.chunks[:known] == self.chunks[:known]:
+        is_same = (state.setting, state.layout) == (self.setting, self.layout or state.layout)
+        if is_same and state.chunks[:known] == self.chunks[:known]:
             return replace(state, chunks=(*state.chunks, *self.chunks[known:]))
         if state.exists:
             raise Refused("SettingsConflict")
-        return state.next_epoch(self.setting, self.chunks)
+        return state.next_epoch(self.setting, self.chunks, self.layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,7 @@ class DescribeMore(Step):
         if state.listed:
             raise Refused("SettingsConflict")
         if state.chunks is None:
-            described = state.next_epoch(ALL, (self.chunk,))
+            described = state.next_epoch(ALL, (self.chunk,), None)
         elif state.written:
             raise Refused("SettingsConflict")
         elif self.chunk in state.chunks:
@@ -119,11 +129,12 @@ class DescribeMore(Step):
 @dataclass(frozen=True, slots=True)
 class DescribeAnew(Step):
     setting: Setting | None
+    layout: Layout | None
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if not state.chunks:
             raise Refused("NotCached")
-        described = state.next_epoch(self.setting or state.setting, state.chunks)
+        described = state.next_epoch(self.setting or state.setting, state.chunks, self.layout)
         return described, (CommitMissing(described.epoch, state.chunks),)
 
 
@@ -155,30 +166,36 @@ class CommitChunk(Step):
 class DescribeWritten(Step):
     frames: frozenset[tuple[int, int]]
     quality: int
+    layout: Layout | None
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
-        setting = Setting(None, self.quality)
+        setting, layout = Setting(None, self.quality), self.layout or state.layout
+        is_same = (state.setting, state.layout) == (setting, layout)
         if state.listed:
             raise Refused("SettingsConflict")
         if state.chunks is None:
-            described = state.next_epoch(setting, ())
-        elif state.chunks or (state.written and state.setting != setting):
+            described = state.next_epoch(setting, (), layout)
+        elif state.chunks or (state.written and not is_same):
             raise Refused("SettingsConflict")
         else:
-            described = replace(state, setting=setting)
-        return described, (CommitWritten(described.epoch, self.frames),)
+            described = replace(state, setting=setting, layout=layout)
+        return described, (CommitWritten(described.epoch, self.frames, setting, layout),)
 
 
 @dataclass(frozen=True, slots=True)
 class CommitWritten(Step):
     epoch: str
     frames: frozenset[tuple[int, int]]
+    setting: Setting
+    layout: Layout
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if self.frames <= state.written:
             return state, ()
         if state.epoch != self.epoch:
             raise Refused("Cleared")
+        if (state.setting, state.layout) != (self.setting, self.layout):
+            raise Refused("SettingsConflict")
         written = state.written | self.frames
         if len({sequence for sequence, _ in written}) < len(written):
             raise Refused("SettingsConflict")
@@ -190,7 +207,19 @@ class EndEpoch(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.chunks is None:
             return replace(state, listed=frozenset()), ()
-        return state.next_epoch(state.setting, state.chunks), ()
+        return state.next_epoch(state.setting, state.chunks, state.layout), ()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeLayout(Step):
+    """Have all frames lie in a layout, wherever they lay before."""
+
+    layout: Layout
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.chunks is None:
+            raise Refused("NotCached")
+        return replace(state, layout=self.layout), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +234,10 @@ class Forget(Step):
 class Extract:
     chunks: tuple[str, ...]
     setting: Setting
+    layout: Layout | None = None
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeChunks(self.chunks, self.setting),)
+        return (DescribeChunks(self.chunks, self.setting, self.layout),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +251,10 @@ class Append:
 @dataclass(frozen=True, slots=True)
 class Rebuild:
     setting: Setting | None
+    layout: Layout | None = None
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeAnew(self.setting),)
+        return (DescribeAnew(self.setting, self.layout),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +262,18 @@ class Write:
     frames: tuple[tuple[int, int], ...]
     """Sequence and picture."""
     quality: int
+    layout: Layout | None = None
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeWritten(frozenset(self.frames), self.quality),)
+        return (DescribeWritten(frozenset(self.frames), self.quality, self.layout),)
+
+
+@dataclass(frozen=True, slots=True)
+class Repack:
+    layout: Layout
+
+    def steps(self) -> tuple[Step, ...]:
+        return (DescribeLayout(self.layout),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +296,7 @@ class LoseClaims:
         return ()
 
 
-Operation = Extract | Append | Rebuild | Write | Clear | Delete | LoseClaims
+Operation = Extract | Append | Rebuild | Write | Repack | Clear | Delete | LoseClaims
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +314,7 @@ class Ending:
     """One way an operation can end."""
 
     state: State
-    how: Literal["finished", "stopped"] | Refusal
+    how: Literal["finished", "stopped", "CorruptFrame", "StoreUnavailable"] | Refusal
 
 
 def endings(state: State, done: Done) -> Iterator[Ending]:

@@ -1,6 +1,6 @@
 """Reading a timeline in every way there is, and what each gives for a state of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -55,7 +55,7 @@ class ReadAt:
         chunks, time = state.chunks or (), Fraction(self.fiftieths, 50)
         if not chunks:
             return self._written_row(state)
-        all_rows = rows_of(State(state.epoch, chunks, state.setting, frozenset(chunks)))
+        all_rows = rows_of(replace(state, cached=frozenset(chunks)))
         shown = [n for n, end in enumerate(bounds(chunks)[1:]) if time < end][:1]
         begun = [row for row in all_rows.values() if Fraction(str(row.timestamp)) <= time]
         if not shown or not begun:

@@ -6,11 +6,11 @@ What a timeline is, is read here from its blobs by json and pyarrow, not by fram
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import google_crc32c
@@ -21,8 +21,13 @@ from model_plain import Setting, State
 from framecache import FrameCache
 from framecache.store import Store
 from framecache.testing import Action, Fault, FaultyStore, Interlude, WrappingStore
+from tars import members_of
 
 ROOT: Final = "cache/timelines"
+DECAY: Final = "decay"
+"""Who damages what is stored."""
+OF_EPOCHS: Final = ("claims", "index", "packs")
+"""The folders that have one for each epoch."""
 DAMAGE: Final = frozenset({Fault.TRUNCATE, Fault.FLIP})
 
 
@@ -35,13 +40,31 @@ class Landed:
     key: str
 
 
+class Place(NamedTuple):
+    """Where the JPEG of a frame lies."""
+
+    key: str
+    offset: int
+    """In a pack; 0: the blob is the JPEG."""
+    size_bytes: int
+
+    def within(self, blobs: Mapping[str, bytes]) -> bytes | None:
+        """What lies there; None when there is no such blob."""
+        blob = blobs.get(self.key)
+        if blob is None or not self.offset:
+            return blob
+        return blob[self.offset : self.offset + self.size_bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A timeline as its blobs are."""
 
     state: State
+    places: Mapping[int, Place] = field(default_factory=dict)
+    """Where the index has each frame that is described and committed."""
     unsound: frozenset[int] = frozenset()
-    """Committed frames whose blob is missing or another."""
+    """Committed frames that are not where the index has them."""
 
     @property
     def rows(self) -> Rows:
@@ -57,7 +80,9 @@ class World:
         self.log: list[Landed] = []
         self.violations: list[str] = []
         self.lock: Final = threading.RLock()
+        self.packs_stored = 0
         self._commits = Counter[str]()
+        self._pack_keys: set[str] = set()
 
     @property
     def commits(self) -> int:
@@ -78,6 +103,8 @@ class World:
         _, _, _, folder, *rest = [*key.split("/"), ""]
         if folder == "index" and not rest[1].startswith("timeline-"):
             self._check_commit(key, rest[0], rest[1])
+        if folder == "packs" and who != DECAY:
+            self._check_pack(key, data)
 
     def look(self, timeline_id: str) -> Seen:
         """What a timeline is at this moment."""
@@ -102,23 +129,37 @@ class World:
         """The JPEGs that lie there, whoever stored them, by sequence."""
         return {_sequence(key): self.blobs[key] for key in self.keys(timeline_id, "frames/")}
 
+    def left_of_earlier_epochs(self, timeline_id: str) -> list[str]:
+        """The blobs that whoever ends an epoch is to remove."""
+        document = self._description(timeline_id)
+        if document is None:
+            return []
+        current = _number(document["epoch"])
+        prefixes = [f"{ROOT}/{timeline_id}/{folder}/" for folder in OF_EPOCHS]
+        return [
+            key
+            for prefix in prefixes
+            for key in self.blobs
+            if key.startswith(prefix) and _number(key.removeprefix(prefix)) < current
+        ]
+
     def _look(self, timeline_id: str) -> Seen:
         document = self._description(timeline_id)
         if document is None:
             return Seen(State(listed=frozenset(self.frames(timeline_id).items())))
-        state = self._state(timeline_id, document)
+        state, places = self._state(timeline_id, document)
         unsound = [
             sequence
             for sequence, row in rows_of(state).items()
-            if self.blobs.get(f"{ROOT}/{timeline_id}/frames/{sequence}.jpg") != row.jpeg
+            if places[sequence].within(self.blobs) != row.jpeg
         ]
-        return Seen(state, frozenset(unsound))
+        return Seen(state, places, frozenset(unsound))
 
     def _description(self, timeline_id: str) -> dict[str, Any] | None:
         versions = self.keys(timeline_id, "timeline/")
         return _parsed(self.blobs[max(versions)]) if versions else None
 
-    def _state(self, timeline_id: str, document: dict[str, Any]) -> State:
+    def _state(self, timeline_id: str, document: dict[str, Any]) -> tuple[State, dict[int, Place]]:
         epoch = document["epoch"]
         chunks = tuple(_chunk_name(chunk["url"]) for chunk in document["chunks"])
         setting = Setting(document["sampling"].get("n"), document["jpeg"]["quality"])
@@ -132,21 +173,29 @@ class World:
             if rows is not None:
                 parts[chunk] = rows
                 self._require(
-                    rows == {row.sequence: _fingerprint(row.jpeg) for row in expected},
+                    _fingerprints(rows)
+                    == {one.sequence: _fingerprint(one.jpeg) for one in expected},
                     f"the part of {chunk} in {epoch} is not what {chunks} give with {setting}",
                 )
         written = {
-            sequence: _picture(fingerprint, setting.quality)
+            sequence: _picture(row.fingerprint, setting.quality)
             for part in document["written_parts"]
-            for sequence, fingerprint in (parts[part] or {}).items()
+            for sequence, row in (parts[part] or {}).items()
         }
         self._check_compaction(timeline_id, document, parts)
         cached = frozenset(chunk for chunk in chunks if chunk in parts)
-        return State(epoch, chunks, setting, cached, frozenset(written.items()))
+        counting = (*(chunk for chunk in chunks if chunk in parts), *document["written_parts"])
+        places = {
+            sequence: row.place
+            for part in counting
+            for sequence, row in (parts[part] or {}).items()
+        }
+        state = State(
+            epoch, chunks, setting, document["layout"], cached, frozenset(written.items())
+        )
+        return state, places
 
-    def _part(
-        self, timeline_id: str, document: dict[str, Any], part: str
-    ) -> dict[int, tuple[int, int]] | None:
+    def _part(self, timeline_id: str, document: dict[str, Any], part: str) -> "IndexRows | None":
         generation = document["generations"].get(part, 0)
         key = f"{ROOT}/{timeline_id}/index/{document['epoch']}/{part}-{generation}.parquet"
         body = self.blobs.get(key)
@@ -156,7 +205,7 @@ class World:
         self,
         timeline_id: str,
         document: dict[str, Any],
-        parts: dict[str, dict[int, tuple[int, int]] | None],
+        parts: "Mapping[str, IndexRows | None]",
     ) -> None:
         compaction = document["compaction"]
         if compaction is None:
@@ -181,19 +230,42 @@ class World:
             return  # someone slept: it counts for nothing
         self._commits[key] += 1
         self._require(self._commits[key] == 1, f"{key} was committed twice")
-        if name.startswith("w"):
-            return  # it counts once it is described
-        folder = f"{ROOT}/{timeline_id}/frames/"
-        for sequence, fingerprint in _rows_in(self.blobs[key]).items():
-            stored = self.blobs.get(f"{folder}{sequence}.jpg")
+        for sequence, row in _rows_in(self.blobs[key]).items():
+            if name.startswith("w") and not row.place.offset:
+                continue  # it counts once it is described
+            stored = row.place.within(self.blobs)
             self._require(
-                stored is not None and _fingerprint(stored) == fingerprint,
+                stored is not None and _fingerprint(stored) == row.fingerprint,
                 f"{key} was committed before its frame {sequence}",
             )
+
+    def _check_pack(self, key: str, data: bytes) -> None:
+        """No two packs are stored under one name; each is a tar of JPEGs and what tells of them."""
+        self.packs_stored += 1
+        self._require(key not in self._pack_keys, f"{key} was stored twice")
+        self._pack_keys.add(key)
+        members = members_of(data)
+        names = [name.removesuffix(".jpg") for name in members if name.endswith(".jpg")]
+        self._require(
+            list(members) == [f"{name}.{kind}" for name in names for kind in ("jpg", "json")],
+            f"{key} holds {list(members)}",
+        )
 
     def _require(self, holds: bool, violation: str) -> None:  # noqa: FBT001 -- like an assert
         if not holds:
             self.violations.append(violation)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """What an index file says of a frame."""
+
+    fingerprint: tuple[int, int]
+    place: Place
+
+
+IndexRows = dict[int, IndexRow]
+"""By sequence."""
 
 
 class Recorded(WrappingStore):
@@ -208,6 +280,9 @@ class Recorded(WrappingStore):
         with self._world.lock:
             self.inner.put(key, data)
             self._world.changed(self.who, "put", key, data)
+
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
+        self.put(key, b"".join(blocks))
 
     def create(self, key: str, data: bytes) -> None:
         with self._world.lock:
@@ -318,7 +393,21 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _rows_in(body: bytes) -> dict[int, tuple[int, int]]:
-    table = pq.ParquetFile(BytesIO(body)).read(["sequence", "size", "crc32c"], use_threads=False)
-    columns = [table[name].to_pylist() for name in ("sequence", "size", "crc32c")]
-    return {sequence: (size, crc32c) for sequence, size, crc32c in zip(*columns, strict=True)}
+def _rows_in(body: bytes) -> IndexRows:
+    names = ["sequence", "size", "crc32c", "key", "offset"]
+    table = pq.ParquetFile(BytesIO(body)).read(names, use_threads=False)
+    return {
+        sequence: IndexRow((size, crc32c), Place(key, offset, size))
+        for sequence, size, crc32c, key, offset in zip(
+            *(table[name].to_pylist() for name in names), strict=True
+        )
+    }
+
+
+def _fingerprints(rows: IndexRows) -> dict[int, tuple[int, int]]:
+    return {sequence: row.fingerprint for sequence, row in rows.items()}
+
+
+def _number(epoch: str) -> int:
+    """Epochs are counted, and told apart by random digits."""
+    return int(epoch.partition("-")[0])

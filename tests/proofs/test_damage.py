@@ -4,7 +4,6 @@ The truth is what the store held before the damage, kept by the test.
 """
 
 import json
-import random
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,15 +12,11 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 import pytest
+from damages import FRAMES, PREFIX, blobs_of, chunks, damaged_bodies
 
-import media
 from framecache import CorruptFrame, FrameCache, Timeline
 from framecache.store import Store
 from proving import Proof
-
-FRAMES: Final = 45
-PREFIX: Final = "cache/timelines/t/"
-Damage = Callable[[random.Random, bytes], bytes]
 
 
 @dataclass(frozen=True)
@@ -51,111 +46,9 @@ class Stored:
 def stored() -> Stored:
     """A timeline of three chunks, read by its compacted index."""
     cache = FrameCache(f"memory://{uuid.uuid4().hex}")
-    report = cache.timeline("t").extract(_chunks())
+    report = cache.timeline("t").extract(chunks())
     assert report.frame_count == FRAMES
-    return Stored(cache.store, _blobs(cache.store))
-
-
-def _chunks() -> list[str]:
-    """Three clips of different lengths, with B-frames."""
-
-    def make(frames: int) -> str:
-        path = media.made(
-            f"proof-damage-{frames}.mp4",
-            lambda to: media.make_clip(
-                to, size=(96, 64), rate="25", frames=frames, extra=["-g", "10", "-bf", "2"]
-            ),
-        )
-        return str(path)
-
-    return [make(frames) for frames in (20, 10, 15)]
-
-
-def _blobs(store: Store) -> dict[str, bytes]:
-    """All but the note that reading leaves."""
-    listed = [blob.key for blob in store.list(PREFIX)]
-    return {key: store.get(key) for key in listed if key != f"{PREFIX}used"}
-
-
-# Damage
-
-
-def _truncated(choose: random.Random, body: bytes) -> bytes:
-    return body[: choose.randrange(len(body))]
-
-
-def _truncated_at_its_edges(choose: random.Random, body: bytes) -> bytes:
-    kept = choose.randrange(16)
-    return body[: choose.choice([kept, len(body) - 1 - kept])]
-
-
-def _with_a_flipped_bit(choose: random.Random, body: bytes) -> bytes:
-    return _with_flipped(body, [choose.randrange(8 * len(body))])
-
-
-def _with_flipped_bits(choose: random.Random, body: bytes) -> bytes:
-    return _with_flipped(body, choose.sample(range(8 * len(body)), choose.randrange(2, 20)))
-
-
-def _with_a_flipped_bit_near_its_end(choose: random.Random, body: bytes) -> bytes:
-    """Where a Parquet file says where its footer is."""
-    return _with_flipped(body, [8 * len(body) - 1 - choose.randrange(8 * 16)])
-
-
-def _zeroed_in_part(choose: random.Random, body: bytes) -> bytes:
-    start, stop = _range(choose, body)
-    return body[:start] + bytes(stop - start) + body[stop:]
-
-
-def _overwritten_in_part(choose: random.Random, body: bytes) -> bytes:
-    start, stop = _range(choose, body)
-    return body[:start] + choose.randbytes(stop - start) + body[stop:]
-
-
-def _with_a_part_twice(choose: random.Random, body: bytes) -> bytes:
-    start, stop = _range(choose, body)
-    return body[:stop] + body[start:]
-
-
-def _without_a_part(choose: random.Random, body: bytes) -> bytes:
-    start, stop = _range(choose, body)
-    return body[:start] + body[stop:]
-
-
-DAMAGES: Final[list[Damage]] = [
-    _truncated,
-    _truncated_at_its_edges,
-    _with_a_flipped_bit,
-    _with_flipped_bits,
-    _with_a_flipped_bit_near_its_end,
-    _zeroed_in_part,
-    _overwritten_in_part,
-    _with_a_part_twice,
-    _without_a_part,
-]
-
-
-def _range(choose: random.Random, body: bytes) -> tuple[int, int]:
-    start = choose.randrange(len(body))
-    length = choose.choice([1, 4, 64, 512, len(body)])
-    return start, min(len(body), start + choose.randint(1, length))
-
-
-def _with_flipped(body: bytes, bits: list[int]) -> bytes:
-    damaged = bytearray(body)
-    for bit in bits:
-        damaged[bit // 8] ^= 1 << bit % 8
-    return bytes(damaged)
-
-
-def damaged_bodies(body: bytes, seed: int) -> Iterator[bytes]:
-    """Bodies that differ from this one, by every kind of damage in turn, without end."""
-    choose = random.Random(seed)
-    while True:
-        for damage in DAMAGES:
-            damaged = damage(choose, body)
-            if damaged != body:  # zeros that were zeros already are no damage
-                yield damaged
+    return Stored(cache.store, blobs_of(cache.store))
 
 
 def damage_in_turn(stored: Stored, keys: list[str], times: int) -> Iterator[str]:
@@ -169,7 +62,7 @@ def damage_in_turn(stored: Stored, keys: list[str], times: int) -> Iterator[str]
         stored.store.put(key, next(damaged[key]))
         yield key
         stored.store.put(key, stored.blobs[key])
-    assert _blobs(stored.store) == stored.blobs
+    assert blobs_of(stored.store) == stored.blobs
 
 
 # Frames
@@ -295,7 +188,7 @@ def test_a_damaged_description_is_made_anew(stored: Stored, proof: Proof) -> Non
         assert stored.store.get(stored.keys("timeline")[-1]) == body
         for read in (assert_columns, assert_frame, assert_frames):
             read(stored.reader(), stored)
-        made = _blobs(stored.store)
+        made = blobs_of(stored.store)
         stored.store.delete([key for key in made if key not in stored.blobs])
         assert {key: made[key] for key in stored.keys("frames")} == {
             key: stored.blobs[key] for key in stored.keys("frames")
@@ -315,4 +208,4 @@ def is_refused(read: Callable[[Timeline, Stored], None], stored: Stored) -> bool
 def without_compacted(stored: Stored) -> Stored:
     """The same timeline, whose compacted index is gone, so that the parts are read."""
     stored.store.delete(stored.keys("index", compacted=True))
-    return Stored(stored.store, _blobs(stored.store))
+    return Stored(stored.store, blobs_of(stored.store))

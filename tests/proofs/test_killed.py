@@ -15,8 +15,10 @@ from numbered_clips import frames_alone, numbered_chunks
 from workers import Answer, Extracted, Moment, Place, Worker, WorkerDied, Workers, extract
 
 from framecache import FrameCache
+from framecache.model import Layout
 from outside import frames_of, outside
 from proving import Proof
+from tars import jpegs_in, packs_of
 
 STALE_AFTER_SECONDS = 0.5
 DEADLINE_SECONDS = 60.0
@@ -36,6 +38,7 @@ class Scene:
     """The frames that must be there in the end, by name."""
     undisturbed: Extracted
     """An extraction of these chunks into this store that nobody killed."""
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +68,44 @@ class Seen:
 
 
 def test_killed_on_local_disk(local_url: str, proof: Proof) -> None:
-    prove(local_url, ("", ""), proof)
+    prove(local_url, ("", ""), proof, kills=proof.size(short=15, long=500))
 
 
 @pytest.mark.ceph
 def test_killed_on_ceph(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof) -> None:
-    prove(ceph_url, ceph_gateways, proof)
+    prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=15, long=500))
 
 
-def prove(url: str, gateways: tuple[str, str], proof: Proof) -> None:
+def test_killed_on_local_disk_into_packs(local_url: str, proof: Proof) -> None:
+    kills = proof.size(short=6, long=250)
+    prove(local_url, ("", ""), proof, kills=kills, layout="packs")
+
+
+@pytest.mark.ceph
+def test_killed_on_ceph_into_packs(
+    ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
+) -> None:
+    kills = proof.size(short=6, long=250)
+    prove(ceph_url, ceph_gateways, proof, kills=kills, layout="packs")
+
+
+def prove(
+    url: str,
+    gateways: tuple[str, str],
+    proof: Proof,
+    *,
+    kills: int,
+    layout: Layout = "objects",
+) -> None:
     """No kill leaves behind what is wrong, or what hinders those who come after."""
-    kills = proof.size(short=15, long=500)
     chunks = numbered_chunks(4, frames_each=8)
     with Workers(1 + SURVIVORS, chunks) as workers, ThreadPoolExecutor(LANES) as pool:
         # The first writes to a new bucket may take seconds, the later ones milliseconds.
         first, second = (Place(url, name, gateways[0]) for name in ("first", "undisturbed"))
         worker = workers.take()
-        worker.start(extract, first, chunks).get()
-        undisturbed = worker.start(extract, second, chunks).get()
-        scene = Scene(url, gateways, chunks, frames_alone(chunks), undisturbed)
+        worker.start(extract, first, chunks, layout=layout).get()
+        undisturbed = worker.start(extract, second, chunks, layout=layout).get()
+        scene = Scene(url, gateways, chunks, frames_alone(chunks), undisturbed, layout)
         trials = [Trial(scene, workers, number) for number in range(kills)]
         found = Counter[str]()
         for counts in pool.map(Trial.run, trials):
@@ -144,7 +166,7 @@ class Trial:
             mid_work=is_mid_work,
             beside_survivors=was_killed and not is_alone,
             taken_over=len(seen.claims.keys() - seen.parts.keys()) if is_alone else 0,
-            half_written_files=self._finish(extracted),
+            **self._finish(extracted),
             reads=reads,
         )
 
@@ -157,6 +179,7 @@ class Trial:
             self._scene.chunks,
             stale_after_seconds=STALE_AFTER_SECONDS,
             dying=dying,
+            layout=self._scene.layout,
         )
 
     def _start_victim(self, victim: Worker, *, share: float) -> tuple[Answer[Extracted], float]:
@@ -215,18 +238,42 @@ class Trial:
         assert len(rows) == self._scene.chunks.frames_each
         for row in rows:
             data = self._blobs.read(row["key"])
+            if self._scene.layout == "packs":
+                assert row["offset"] > 0
+                data = data[row["offset"] : row["offset"] + row["size"]]
             assert (len(data), google_crc32c.value(data)) == (row["size"], row["crc32c"])
 
-    def _finish(self, extracted: list[Extracted]) -> int:
-        """See that all is as if nobody had been killed, remove it; returns half-written files."""
+    def _finish(self, extracted: list[Extracted]) -> dict[str, int]:
+        """See that all is as if nobody had been killed, and remove it; returns what was left."""
         assert all(one.is_complete for one in extracted)
         seen = self._look()
         assert len(seen.parts) == len(self._scene.chunks.paths)
-        stored = frames_of(self._blobs, self._timeline_id)
-        half_written = seen.half_written
-        names = {key.removeprefix(f"{self._prefix}frames/") for key in half_written}
-        assert {n: data for n, data in stored.items() if n not in names} == self._scene.expected
+        left = {"half_written_files": len(seen.half_written)}
+        if self._scene.layout == "packs":
+            left["packs_left"] = self._check_packs(seen)
+        else:
+            self._check_frames(seen)
         FrameCache(self._url).timeline(self._timeline_id).delete()
         assert self._timeline_id not in FrameCache(self._url).timelines()
-        assert sorted(self._seen().keys) == sorted(half_written)
-        return len(half_written)
+        assert sorted(self._seen().keys) == sorted(seen.half_written)
+        return left
+
+    def _check_frames(self, seen: Seen) -> None:
+        stored = frames_of(self._blobs, self._timeline_id)
+        names = {key.removeprefix(f"{self._prefix}frames/") for key in seen.half_written}
+        assert {n: data for n, data in stored.items() if n not in names} == self._scene.expected
+
+    def _check_packs(self, seen: Seen) -> int:
+        """See that those named hold all frames; returns how many others, each whole, are left."""
+        assert frames_of(self._blobs, self._timeline_id) == {}
+        packs = packs_of(self._blobs, self._timeline_id)
+        whole = {key: pack for key, pack in packs.items() if key not in seen.half_written}
+        named = set(FrameCache(self._url).timeline(self._timeline_id).index.key)
+        assert named <= set(whole)
+        assert self._frames_in({key: whole[key] for key in named}) == self._scene.expected
+        for key, pack in whole.items():
+            assert self._frames_in({key: pack}).items() <= self._scene.expected.items()
+        return len(whole) - len(named)
+
+    def _frames_in(self, packs: dict[str, bytes]) -> dict[str, bytes]:
+        return {f"{sequence}.jpg": data for sequence, data in jpegs_in(packs).items()}

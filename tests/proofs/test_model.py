@@ -24,12 +24,15 @@ def test_model(proof: Proof) -> None:
         steps=figures.steps,
         reads=figures.reads,
         commits=figures.commits,
+        packs=figures.packs,
+        repacks=figures.repacks,
         faults=figures.faults.total(),
         disturbances=figures.disturbances,
         ended=dict(figures.endings),
     )
     assert figures.faults.total() > 0
     assert figures.disturbances > 0
+    assert figures.repacks > 0
 
 
 def test_the_model_sees_what_is_believed_without_reading_it_back(

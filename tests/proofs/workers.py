@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -21,8 +22,22 @@ from unittest import mock
 
 from numbered import NumberedChunks, Truth
 
-from framecache import ExtractReport, FrameCache, Timeline, claims, video
+from framecache import (
+    Cleared,
+    CorruptFrame,
+    ExtractReport,
+    Frame,
+    FrameCache,
+    NotCached,
+    SettingsConflict,
+    StoreUnavailable,
+    Timeline,
+    claims,
+    video,
+)
 from framecache.model import Layout
+from framecache.repack import RepackReport
+from framecache.repack import run as repacking
 from framecache.testing import Hook, HookedStore
 
 _SERVE = "import sys, workers; workers.serve(int(sys.argv[1]))"
@@ -176,6 +191,14 @@ class Extracted:
 
 
 @dataclass(frozen=True, slots=True)
+class Repacked:
+    """What became of one process's repack."""
+
+    report: RepackReport
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """When a process kills itself."""
 
@@ -225,6 +248,77 @@ def extract(
     return Extracted(
         report, timeline.complete, sum(decoded), tuple(created), requests=len(store.requests)
     )
+
+
+def repack(
+    place: Place,
+    layout: Layout,
+    *,
+    stale_after_seconds: float = claims.STALE_AFTER_SECONDS,
+    dying: Moment | None = None,
+) -> Repacked:
+    """Bring a timeline into a layout, or be killed while doing so."""
+    claims.STALE_AFTER_SECONDS = stale_after_seconds
+    place.open()
+    before = _killing_at(dying) if dying else None
+    store = HookedStore(FrameCache(place.url).store, before=before)
+    with mock.patch.object(repacking, "_LOOK_AGAIN_SECONDS", stale_after_seconds / 10):
+        report = Timeline(store, place.timeline_id).repack(layout)
+    return Repacked(report, requests=len(store.requests))
+
+
+def repack_to_and_fro(place: Place, *, times: int) -> int:
+    """Bring a timeline from layout to layout again and again; returns how often it came there.
+
+    Where others change it meanwhile, one is told to try again.
+    """
+    timeline, done = place.open(), 0
+    for number in range(times):
+        with suppress(Cleared, StoreUnavailable):
+            timeline.repack("objects" if number % 2 else "packs")
+            done += 1
+    return done
+
+
+def write_one_by_one(place: Place, frames: Sequence[Frame]) -> int:
+    """Write frames, each as often as it takes beside repacks; returns how often that was."""
+    timeline, tries = place.open(), 0
+    for frame in frames:
+        is_written = False
+        while not is_written:
+            tries += 1
+            with suppress(SettingsConflict):  # the layout changed meanwhile
+                is_written = timeline.write([frame]) == 1
+    return tries
+
+
+def rebuild_repeatedly(place: Place, *, times: int) -> int:
+    """Rebuild a timeline, and sometimes clear it before; returns how often that came to its end."""
+    timeline, done = place.open(), 0
+    for number in range(times):
+        if number % 2:
+            timeline.clear()
+        # A repack that slept may have removed what a rebuild stored.
+        with suppress(Cleared):
+            timeline.rebuild()
+            done += 1
+    return done
+
+
+def read_meanwhile(place: Place, chunks: NumberedChunks, *, times: int) -> Readings:
+    """Read all there is, while others clear and rebuild it; whatever is given must be right."""
+    timeline, truth = place.open(), Truth(chunks)
+    partial, frames, violations = 0, 0, list[str]()
+    for _ in range(times):
+        seen = 0
+        with suppress(Cleared, CorruptFrame, NotCached):
+            for frame in timeline.frames():
+                seen += 1
+                if fault := truth.fault(frame.sequence, frame.image):
+                    violations.append(fault)
+        frames += seen
+        partial += 0 < seen < chunks.frame_count
+    return Readings(times, partial, frames, tuple(violations))
 
 
 def read_until_complete(place: Place, chunks: NumberedChunks) -> Readings:

@@ -70,7 +70,7 @@ class ObjectPlacing:
         self._store = store
         self._description = description
         self._cached = cached
-        self._created: list[str] = []
+        self._stored: list[str] = []
         self._replaced: dict[str, bytes] = {}
 
     @contextmanager
@@ -88,19 +88,19 @@ class ObjectPlacing:
     def withdraw_if_deleted(self) -> None:
         """See `Placing`."""
         if current_description(self._store, self._description.timeline_id) is None:
-            self._store.delete([*self._created, *self._replaced])
+            self._store.delete(self._stored)
 
     def _place(self, slot: Slot, encoded: EncodedFrame) -> None:
         position = self._cached.position(slot.sequence)
         if position is not None:
             row = self._cached.row(position)
             if not _is_sound(self._store, self._description, row, encoded):
-                self._store.put(row.key, encoded.data)
+                self._put(row.key, encoded.data)
             return
         key = keys.frame(self._description.timeline_id, slot.sequence)
         try:
             self._store.create(key, encoded.data)
-            self._created.append(key)
+            self._stored.append(key)
         except BlobExists:
             self._meet_another(slot, key, encoded)
 
@@ -116,7 +116,11 @@ class ObjectPlacing:
             raise other_picture(slot.sequence, self._description)
         if found:
             self._replaced[key] = found
-        self._store.put(key, encoded.data)
+        self._put(key, encoded.data)
+
+    def _put(self, key: str, data: bytes) -> None:
+        self._store.put(key, data)
+        self._stored.append(key)
 
 
 class _NewOnly:

@@ -185,6 +185,7 @@ class _Run:
         compaction = self._described.compaction
         for part in compaction.parts if compaction else ():
             if found[part] is None:
+                ensure_current(self._store, self._described)
                 raise CorruptFrame(
                     f"index part {self._described.index_key(part)} in {self._store.url} is gone; "
                     f"run: framecache verify {self._described.timeline_id} --repair"

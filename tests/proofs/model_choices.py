@@ -1,0 +1,149 @@
+"""What Hypothesis chooses from. Simple things come first: it shrinks towards them."""
+
+from typing import Final
+
+from hypothesis import strategies as st
+from model_expected import CHUNKS, PICTURES
+from model_plain import (
+    ALL,
+    HALF,
+    Append,
+    Clear,
+    Delete,
+    Extract,
+    Layout,
+    LoseClaims,
+    Operation,
+    Rebuild,
+    Repack,
+    Write,
+)
+from model_reads import Ask, ReadAt, ReadMany, ReadOne
+from model_world import Arm, Disturbance
+
+from framecache.testing import Action, faults_of
+
+Plan = tuple[Arm | Disturbance, ...]
+
+REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
+    ("create", "/claims/"),
+    ("create", "/frames/"),
+    ("create", "/index/"),
+    ("create", "/timeline/"),
+    ("delete", ""),
+    ("get", "/frames/"),
+    ("get", "/index/"),
+    ("get", "/packs/"),
+    ("get", "/timeline/"),
+    ("head", "/index/"),
+    ("head", "/packs/"),
+    ("head", "/timeline/"),
+    ("list", ""),
+    ("list", "/claims/"),
+    ("put", "/frames/"),
+    ("put", "/packs/"),
+)
+"""What programs ask of a store, and where."""
+
+SETTINGS = st.sampled_from((ALL, HALF))
+CHUNK = st.sampled_from(sorted(CHUNKS))
+FRAMES = st.dictionaries(st.integers(0, 5), st.sampled_from(PICTURES), min_size=1, max_size=4).map(
+    lambda frames: tuple(frames.items())
+)
+
+LAYOUTS: Final[tuple[Layout, ...]] = ("objects", "packs")
+LAYOUT = st.sampled_from(LAYOUTS)
+"""Of a timeline that begins, and of one that is repacked."""
+ASKED = st.sampled_from((None, None, None, None, *LAYOUTS))
+"""Of one that may be there: mostly none, for any other is refused."""
+
+
+def _extracts(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Extract]:
+    chunks = st.sampled_from(("a", "ab", "abc", "ba")).map(tuple)
+    return st.builds(Extract, chunks, SETTINGS, layouts)
+
+
+def _writes(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Write]:
+    return st.builds(Write, FRAMES, st.sampled_from((85, 85, 85, 60)), layouts)
+
+
+EXTRACTS, WRITES = _extracts(ASKED), _writes(ASKED)
+APPENDS = st.builds(Append, CHUNK)
+REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)), ASKED)
+REPACKS = st.builds(Repack, LAYOUT)
+CLEARS, DELETES, LOST_CLAIMS = st.just(Clear()), st.just(Delete()), st.just(LoseClaims())
+
+OF_VIDEO = st.one_of(
+    *(EXTRACTS, EXTRACTS, APPENDS, APPENDS, REBUILDS, REPACKS, REPACKS),
+    *(CLEARS, DELETES, LOST_CLAIMS, WRITES),
+)
+OF_WRITTEN = st.one_of(
+    *(WRITES, WRITES, WRITES, REPACKS, REPACKS, CLEARS, DELETES, LOST_CLAIMS, EXTRACTS)
+)
+BEGINNINGS: Final[dict[str, st.SearchStrategy[Operation]]] = {
+    "video": _extracts(LAYOUT),
+    "written": _writes(LAYOUT),
+}
+OPERATIONS: Final[dict[str, st.SearchStrategy[Operation]]] = {
+    "video": OF_VIDEO,
+    "written": OF_WRITTEN,
+}
+
+
+@st.composite
+def _arms(draw: st.DrawFn) -> Arm:
+    action, within = draw(st.sampled_from(REQUESTS))
+    faults = sorted(faults_of(action), key=lambda fault: fault.value)
+    return Arm(
+        action,
+        within,
+        draw(st.integers(0, 3)),
+        draw(st.sampled_from((1, 2, 12))),
+        draw(st.sampled_from(faults)),
+    )
+
+
+def _disturbances(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Disturbance]:
+    return st.builds(
+        lambda request, skip, operation: Disturbance(request[0], request[1], skip, operation),
+        st.sampled_from(REQUESTS),
+        st.integers(0, 5),
+        operations,
+    )
+
+
+FAULTS: st.SearchStrategy[Plan] = st.lists(_arms(), min_size=1, max_size=3).map(tuple)
+QUIET: st.SearchStrategy[Plan] = st.just(())
+
+
+def _plans(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy[Plan]:
+    disturbed = _disturbances(operations).map(lambda one: (one,))
+    return st.one_of(QUIET, FAULTS, FAULTS, disturbed, disturbed)
+
+
+CHANGES = st.one_of(
+    *(
+        st.tuples(st.just(timeline), operations, _plans(operations))
+        for timeline, operations in OPERATIONS.items()
+    )
+)
+# Most timelines have few frames, and a read of one that is not there is seldom of use.
+SEQUENCE = st.one_of(st.integers(0, 3), st.integers(0, 21))
+READS = st.one_of(
+    st.builds(ReadOne, st.sampled_from(("frame", "jpeg")), SEQUENCE),
+    st.builds(ReadAt, st.integers(0, 45)),
+    st.builds(
+        ReadMany,
+        st.sampled_from(("frames", "sequences", "batch", "jpegs")),
+        st.one_of(st.integers(0, 1), st.integers(0, 8)),
+        st.one_of(st.integers(1, 2), st.integers(1, 6)),
+        st.integers(1, 3),
+    ),
+    st.builds(Ask, st.sampled_from(("exists", "complete", "info", "index", "len"))),
+)
+READINGS = st.one_of(
+    *(
+        st.tuples(st.just(timeline), READS, _plans(operations))
+        for timeline, operations in OPERATIONS.items()
+    )
+)

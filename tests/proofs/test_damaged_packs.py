@@ -1,0 +1,236 @@
+"""Damaged packs: each frame is given as it was committed, or refused, and repaired.
+
+Which frames are damaged is told by the bytes that lie where the index, read by pyarrow, has them.
+"""
+
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final, NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+from damages import FRAMES, PREFIX, blobs_of, chunks, damaged_bodies
+
+from framecache import CorruptFrame, FrameCache, Timeline
+from framecache.store import Store
+from framecache.verify.report import DAMAGE
+from outside import pixels_by_pillow
+from proving import Proof
+
+Bodies = Mapping[str, bytes | None]
+"""What packs become, by key; None: they are lost."""
+
+
+class Place(NamedTuple):
+    """Where a frame was committed."""
+
+    key: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A timeline of three chunks in packs, and every blob of it as it was committed."""
+
+    store: Store
+    blobs: dict[str, bytes]
+    places: list[Place]
+    """Of each sequence."""
+
+    def folder(self, name: str) -> list[str]:
+        return sorted(key for key in self.blobs if key.startswith(f"{PREFIX}{name}/"))
+
+    def reader(self) -> Timeline:
+        """A timeline that knows nothing yet."""
+        return Timeline(self.store, "t")
+
+    def frame(self, sequence: int) -> bytes:
+        place = self.places[sequence]
+        return self.blobs[place.key][place.start : place.stop]
+
+    def damaged_by(self, bodies: Bodies) -> set[int]:
+        """The sequences whose bytes are others where packs become these."""
+        return {
+            sequence
+            for sequence, (key, start, stop) in enumerate(self.places)
+            if key in bodies and (bodies[key] or b"")[start:stop] != self.frame(sequence)
+        }
+
+    def put(self, bodies: Bodies) -> None:
+        for key, body in bodies.items():
+            if body is None:
+                self.store.delete([key])
+            else:
+                self.store.put(key, body)
+
+    def restore(self) -> None:
+        """Let everything be as it was committed."""
+        found = blobs_of(self.store)
+        self.store.delete([key for key in found if key not in self.blobs])
+        self.put({key: body for key, body in self.blobs.items() if found.get(key) != body})
+
+
+@pytest.fixture
+def packed() -> Packed:
+    """Two of its chunks were repacked, the third came as a pack."""
+    store = FrameCache(f"memory://{uuid.uuid4().hex}").store
+    timeline = Timeline(store, "t")
+    timeline.extract(chunks()[:2])
+    timeline.repack("packs")
+    assert timeline.append(chunks()[2]).frame_count == FRAMES
+    blobs = blobs_of(store)
+    index = max(key for key in blobs if "/index/" in key and "/timeline-" in key)
+    rows: list[dict[str, Any]] = pq.read_table(BytesIO(blobs[index])).to_pylist()
+    places = [Place(row["key"], row["offset"], row["offset"] + row["size"]) for row in rows]
+    assert [row["sequence"] for row in rows] == list(range(FRAMES))
+    packed = Packed(store, blobs, places)
+    assert {place.key for place in places} == set(packed.folder("packs"))
+    return packed
+
+
+def one_is_other_bytes(packed: Packed, seed: int) -> Iterator[Bodies]:
+    """One pack after the other is cut short, has other bits, bytes or lengths; without end."""
+    damaged = [
+        (key, damaged_bodies(packed.blobs[key], seed + number))
+        for number, key in enumerate(packed.folder("packs"))
+    ]
+    while True:
+        for key, bodies in damaged:
+            yield {key: next(bodies)}
+
+
+def several_are_other_packs(packed: Packed, seed: int) -> Iterator[Bodies]:
+    """Packs change places, are copies of another, or lost, alone and together; without end."""
+    choose, keys = random.Random(seed), packed.folder("packs")
+    while True:
+        sources = [choose.choice([*keys, None]) for _ in keys]
+        bodies = {
+            key: None if source is None else packed.blobs[source]
+            for key, source in zip(keys, sources, strict=True)
+            if source != key
+        }
+        if bodies:
+            yield bodies
+
+
+DAMAGED: Final = [one_is_other_bytes, several_are_other_packs]
+
+ONE_BY_ONE: Final[list[Callable[[Timeline, int], object]]] = [
+    lambda timeline, sequence: timeline.jpeg(sequence),
+    lambda timeline, sequence: timeline.frame(sequence).image.tobytes(),
+    lambda timeline, sequence: timeline.batch([sequence])[0].tobytes(),
+    lambda timeline, sequence: timeline.frame_at(
+        timeline.index.timestamp[sequence]
+    ).image.tobytes(),
+]
+TOGETHER: Final[list[Callable[[Timeline], Iterator[object]]]] = [
+    lambda timeline: timeline.jpegs(range(FRAMES)),
+    lambda timeline: (frame.image.tobytes() for frame in timeline.frames()),
+]
+
+
+@pytest.mark.parametrize("damages", DAMAGED)
+def test_a_frame_of_a_damaged_pack_is_right_or_refused(
+    packed: Packed,
+    proof: Proof,
+    damages: Callable[[Packed, int], Iterator[Bodies]],
+) -> None:
+    times = proof.size(short=60, long=5_000)
+    pictures = [pixels_by_pillow(packed.frame(sequence)).tobytes() for sequence in range(FRAMES)]
+    jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
+    choose, all_damages, refused = random.Random(1), damages(packed, 1), 0
+    for time in range(times):
+        bodies = next(all_damages)
+        damaged = packed.damaged_by(bodies)
+        packed.put(bodies)
+        timeline = packed.reader()
+        for sequence in choose.sample(range(FRAMES), 3) + sorted(damaged)[:1]:
+            read = ONE_BY_ONE[time % len(ONE_BY_ONE)]
+            right = jpegs[sequence] if read is ONE_BY_ONE[0] else pictures[sequence]
+            try:
+                assert read(timeline, sequence) == right
+                assert sequence not in damaged
+            except CorruptFrame:
+                assert sequence in damaged
+                refused += 1
+        how = time % len(TOGETHER)
+        given = read_until_refused(TOGETHER[how](timeline))
+        assert given == [jpegs, pictures][how][: min(damaged, default=FRAMES)]
+        packed.restore()
+    assert [*packed.reader().jpegs(range(FRAMES))] == jpegs
+    assert refused > 0
+    proof.found(packs=times, refused=refused)
+
+
+def read_until_refused(reading: Iterator[object]) -> list[object]:
+    given: list[object] = []
+    with suppress(CorruptFrame):
+        given.extend(reading)
+    return given
+
+
+@pytest.mark.parametrize("damages", DAMAGED)
+def test_verify_finds_the_damaged_frames_of_packs_and_mends_them(
+    packed: Packed,
+    proof: Proof,
+    damages: Callable[[Packed, int], Iterator[Bodies]],
+) -> None:
+    times, mended, all_damages = proof.size(short=20, long=1_000), 0, damages(packed, 2)
+    jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
+    for _ in range(times):
+        bodies = next(all_damages)
+        damaged = packed.damaged_by(bodies)
+        packed.put(bodies)
+        opened = packed.reader()
+        assert len(opened) == FRAMES
+        found = packed.reader().verify(workers=1)
+        met = [one for one in found.findings if one.kind in DAMAGE]
+        assert {one.sequence for one in met} == damaged
+        assert {one.key for one in met} == {packed.places[one].key for one in damaged}
+        report = packed.reader().verify(repair=True, workers=1)
+        assert (report.ok, report.repaired) == (True, len(damaged))
+        for timeline in (packed.reader(), opened):
+            assert [*timeline.jpegs(range(FRAMES))] == jpegs
+        assert packed.reader().verify(workers=1).ok
+        mended += len(damaged)
+        packed.restore()
+    proof.found(packs=times, frames_mended=mended)
+
+
+def test_a_damaged_description_loses_no_pack(packed: Packed, proof: Proof) -> None:
+    """What is described anew names the packs of the epoch before."""
+    times, key = proof.size(short=30, long=1_500), max(packed.folder("timeline"))
+    jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
+    damaged = damaged_bodies(packed.blobs[key], seed=3)
+    for _ in range(times):
+        packed.put({key: next(damaged)})
+        report = packed.reader().verify(repair=True, workers=1)
+        assert (report.ok, report.repaired, report.counts["ok"]) == (True, 1, FRAMES)
+        assert [*packed.reader().jpegs(range(FRAMES))] == jpegs
+        found = blobs_of(packed.store)
+        assert all(found[pack] == packed.blobs[pack] for pack in packed.folder("packs"))
+        packed.restore()
+    proof.found(descriptions=times, made_anew=times)
+
+
+def test_a_pack_from_which_bytes_went_gives_no_neighbours(packed: Packed, proof: Proof) -> None:
+    """Each frame in turn lies where another was: shifted, or in the other's place and length."""
+    jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
+    given = 0
+    for sequence, (key, start, stop) in enumerate(packed.places):
+        pack = packed.blobs[key]
+        for shift in (-512, -1, 1, 512):
+            body = pack[: max(0, start + min(0, shift))] + bytes(max(0, shift)) + pack[start:]
+            if body[start:stop] == jpegs[sequence]:
+                continue
+            packed.put({key: body})
+            with pytest.raises(CorruptFrame, match=f"frame {sequence} "):
+                packed.reader().jpeg(sequence)
+            given += 1
+        packed.restore()
+    proof.found(shifted=given, refused=given)

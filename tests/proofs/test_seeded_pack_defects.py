@@ -1,0 +1,151 @@
+"""Defects put into packs and repacking on purpose, to see that the proofs would find them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import SimpleNamespace, TracebackType
+from typing import Final
+
+import google_crc32c
+import pytest
+from test_seeded_defects import (
+    Defect,
+    catch_all,
+    every_crash_of,
+    everywhere,
+    one_of_two_commits_a_chunk,
+    repair_in_place,
+)
+
+from framecache import keys, packs
+from framecache.index import FrameRow, stored_jpeg
+from framecache.ingest.encode import EncodedFrame
+from framecache.ingest.pack_storage import PackStorage, _Item, _Pack
+from framecache.ingest.slot import Slot, row_of
+from framecache.repack.run import _Moved, _Run
+from framecache.store import Store
+from proving import Proof
+
+
+def begin_one_byte_late(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(packs, "HEADER_BYTES", packs.HEADER_BYTES + 1)
+
+
+def take_the_padding_into_the_crc(patch: pytest.MonkeyPatch) -> None:
+    def padded_row_of(slot: Slot, encoded: EncodedFrame, *, key: str, offset: int) -> FrameRow:
+        padded = encoded.data + bytes(-len(encoded.data) % packs.HEADER_BYTES)
+        crc32c = google_crc32c.value(padded)
+        other = EncodedFrame(
+            encoded.data, encoded.width, encoded.height, crc32c, encoded.perceptual_hash
+        )
+        return row_of(slot, other, key=key, offset=offset)
+
+    patch.setattr("framecache.ingest.pack_storage.row_of", padded_row_of)
+
+
+def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
+    def read(store: Store, row: FrameRow) -> bytes:
+        if not row.offset:
+            return store.get(row.key)
+        return store.get_range(row.key, start=row.offset, length=row.size - 1)
+
+    everywhere(patch, stored_jpeg, read)
+
+
+def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
+    end = PackStorage.__exit__
+    unstored: list[Callable[[], None]] = []
+
+    def store_later(self: PackStorage, first: _Item, rows: list[FrameRow]) -> _Item | None:
+        pack = _Pack(self._new_key())
+        self._packs.append(pack)
+        blocks = [*self._blocks(pack, first, rows)]
+        unstored.append(partial(self._store.put_stream, pack.key, blocks))
+        return pack.following
+
+    def end_late(
+        self: PackStorage,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        end(self, kind, error, traceback)
+        while unstored:
+            unstored.pop(0)()
+
+    patch.setattr(PackStorage, "_store_pack", store_later)
+    patch.setattr(PackStorage, "__exit__", end_late)
+
+
+def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        PackStorage,
+        "_new_key",
+        lambda self: keys.pack(
+            self._description.timeline_id,
+            epoch=self._description.epoch,
+            part=self._part,
+            attempt=16 * "0",
+        ),
+    )
+
+
+def leave_packs_to_a_clear(patch: pytest.MonkeyPatch) -> None:
+    known = {**vars(keys), "packs_prefix": keys.claims_prefix}
+    patch.setattr("framecache.sweep.keys", SimpleNamespace(**known))
+
+
+def remove_before_describing(patch: pytest.MonkeyPatch) -> None:
+    describe = _Run._describe  # noqa: SLF001 -- the place of the defect
+
+    def remove_first(self: _Run, moved: Sequence[_Moved]) -> None:
+        for part in moved:
+            self._store.delete(part.keys_before)
+        describe(self, moved)
+
+    patch.setattr(_Run, "_describe", remove_first)
+
+
+INTO_PACKS: Final = every_crash_of("extract into packs")
+REPACK: Final = every_crash_of("repack into packs")
+
+DEFECTS: Final = (
+    Defect(
+        "a row has its JPEG begin one byte late", begin_one_byte_late, INTO_PACKS, "another CRC"
+    ),
+    Defect(
+        "the CRC is that of the JPEG and its padding",
+        take_the_padding_into_the_crc,
+        INTO_PACKS,
+        "another CRC",
+    ),
+    Defect("a range is read short by one byte", read_one_byte_less, INTO_PACKS, "are refused"),
+    Defect(
+        "an index part is committed before its pack is stored",
+        commit_before_the_pack_is_stored,
+        INTO_PACKS,
+        "is not stored",
+    ),
+    Defect(
+        "all attempts at a pack have one name",
+        name_all_attempts_alike,
+        partial(one_of_two_commits_a_chunk, layout="packs"),
+        "say they committed",
+    ),
+    Defect(
+        "a clear leaves packs where they are",
+        leave_packs_to_a_clear,
+        every_crash_of("clear packs"),
+        "a clear leaves",
+    ),
+    Defect(
+        "a repack removes what was there before it describes where it is",
+        remove_before_describing,
+        REPACK,
+        "is not stored",
+    ),
+    Defect("a repack replaces an index part", repair_in_place, REPACK, "was changed in place"),
+)
+
+
+def test_every_seeded_defect_of_packs_is_caught(proof: Proof) -> None:
+    catch_all(DEFECTS, proof)
