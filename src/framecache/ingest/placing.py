@@ -87,7 +87,8 @@ class ObjectPlacing:
 
     def withdraw_if_deleted(self) -> None:
         """See `Placing`."""
-        if current_description(self._store, self._description.timeline_id) is None:
+        timeline_id = self._description.timeline_id
+        if self._stored and current_description(self._store, timeline_id) is None:
             self._store.delete(self._stored)
 
     def _place(self, slot: Slot, encoded: EncodedFrame) -> None:

@@ -64,6 +64,8 @@ def write(
                 ensure_current(store, description)
                 description = _commit(store, description, part.build())
                 _compact_now_and_then(store, description)
+            else:
+                placing.withdraw_if_deleted()
         except Cleared:
             placing.withdraw_if_deleted()
             raise
