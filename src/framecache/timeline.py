@@ -67,6 +67,11 @@ class Timeline:
     def __repr__(self) -> str:
         return f"<Timeline {self.timeline_id} in {self._store.url}>"
 
+    @property
+    def opened(self) -> Opened:
+        """What is known of it, for programs that say themselves when to look again."""
+        return self._opened
+
     def extract(
         self,
         chunks: ChunkLike | Iterable[ChunkLike],

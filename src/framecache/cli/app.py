@@ -22,6 +22,7 @@ from framecache.cli.look import info, ls
 from framecache.cli.options import root_options
 from framecache.cli.remove import clear, rm
 from framecache.cli.repack import repack
+from framecache.cli.serve import serve
 from framecache.cli.take import export, get
 from framecache.cli.verify import verify
 from framecache.errors import LocalCacheWarning, StoreWarning
@@ -76,7 +77,7 @@ def app(context: click.Context, /, **_: object) -> None:
 for command in (
     *(extract, ls, info, get, export),
     *(verify, clear, rebuild, repack, rm, gc),
-    *(doctor, completion),
+    *(serve, doctor, completion),
 ):
     app.add_command(command)
 

@@ -1,0 +1,41 @@
+"""The application: its routes, its guard, and what it starts and ends."""
+
+from fastapi import FastAPI
+
+from framecache._version import __version__
+from framecache.cache import FrameCache
+from framecache.http import page, problems
+from framecache.http.guard import Guard
+from framecache.http.routes import pictures, system, timelines
+from framecache.http.settings import ServiceSettings
+from framecache.http.state import Service
+
+
+def create_app(cache: FrameCache, settings: ServiceSettings | None = None) -> FastAPI:
+    """A service over a cache, as an ASGI application.
+
+    Args:
+        cache: whose timelines are served.
+        settings: None: those for one person on loopback.
+    """
+    chosen = settings or ServiceSettings()
+    app = FastAPI(
+        title="framecache",
+        version=__version__,
+        summary="Frames of video timelines, their overlays, and the work that makes them.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        root_path=chosen.root_path,
+        root_path_in_servers=False,
+    )
+    service = Service(cache, chosen)
+    app.state.service = service
+    problems.install(app)
+    # A picture's route has an ending that a frame's would take for a part of its number.
+    for router in (pictures.router, timelines.router, system.router):
+        app.include_router(router)
+    problems.describe(app)
+    page.install(app)
+    app.add_middleware(Guard, service=service)
+    return app

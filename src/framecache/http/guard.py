@@ -1,0 +1,259 @@
+"""What every request passes before a route sees it, and every answer on its way out.
+
+In this order: Host, who asks, how often, what for, from which page, how much at once, how large.
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from framecache.http import logs
+from framecache.http.problems import Refusal, problem, too_many
+from framecache.http.rates import Rate
+from framecache.http.state import Service
+from framecache.http.tokens import COOKIE, EVERYONE, Access
+
+_SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+_PUBLIC: Final = re.compile(r"/|/assets/.*|/healthz|/favicon\.ico")
+_UPLOAD: Final = re.compile(r"/api/timelines/[^/]+/uploads/[^/]+")
+_SESSION: Final = "/api/session"
+_EVENTS: Final = "/api/events"
+_PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; font-src 'self'; worker-src 'self'; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+_ADDRESS_PORT: Final = re.compile(r":[0-9]{1,5}$")
+_log: Final = logging.getLogger(__name__)
+
+
+class Guard:
+    """The outermost part of the application."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        limits = service.settings.limits
+        self._app = app
+        self._service = service
+        self._settings = service.settings
+        self._rate = Rate(
+            per_second=limits.requests_per_second, burst=2 * limits.requests_per_second
+        )
+        self._refusals = Rate(
+            per_second=limits.refusals_per_minute / 60, burst=limits.refusals_per_minute
+        )
+        self._at_once = 0
+        self._streams = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer in place of the routes."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        try:
+            self._check(scope, exchange)
+            await self._passed_on(scope, receive, exchange)
+        except Refusal as refusal:
+            answer = problem(
+                refusal.status_code, refusal.code, refusal.detail, headers=refusal.headers
+            )
+            await answer(scope, receive, exchange.send)
+        except Exception:
+            _log.exception("request failed", extra={"fields": {"request_id": exchange.id}})
+            if exchange.status:
+                raise
+            unexpected = "Something unexpected happened; the log tells what."
+            await problem(500, "internal", unexpected)(scope, receive, exchange.send)
+        finally:
+            self._note(scope, exchange)
+
+    def _check(self, scope: Scope, exchange: "_Exchange") -> None:
+        headers = Headers(scope=scope)
+        path = _route_path(scope)
+        self._check_host(headers)
+        access = self._access(headers, exchange.address, path, scope["method"])
+        exchange.client = access.client
+        if wait := self._rate.take(
+            exchange.address if access.client == EVERYONE.client else access.client
+        ):
+            raise too_many("This client asks too often: try again later.", seconds=wait)
+        if scope["method"] not in _SAFE:
+            self._check_origin(headers)
+            if path != _SESSION:
+                self._check_write(access)
+        scope["framecache.access"] = access
+
+    def _check_host(self, headers: Headers) -> None:
+        """A page whose name was made to lead here must not act as if it came from here."""
+        allowed = self._settings.allowed_hosts
+        host = _ADDRESS_PORT.sub("", headers.get("host", "").lower())
+        if allowed is not None and host not in allowed:
+            raise Refusal(
+                421, "wrong_host", "This service is not known by that name: see --allow-host."
+            )
+
+    def _access(self, headers: Headers, address: str, path: str, method: str) -> Access:
+        tokens = self._settings.tokens
+        if not tokens:
+            return EVERYONE
+        is_public = _PUBLIC.fullmatch(path) or (path == _SESSION and method != "GET")
+        given = headers.get("authorization")
+        found: Access | None = None
+        if given is not None:
+            kind, _, token = given.partition(" ")
+            found = tokens.access(token.strip()) if kind.lower() == "bearer" else None
+        elif cookie := _cookie(headers):
+            found = tokens.session_access(cookie)
+        if found is not None:
+            return found
+        if is_public and given is None:
+            return Access(EVERYONE.client, ())
+        if given is not None and (wait := self._refusals.take(address)):
+            raise too_many("Too many wrong tokens came from here.", seconds=wait)
+        raise Refusal(
+            401,
+            "no_access",
+            "A token is needed.",
+            {"WWW-Authenticate": 'Bearer realm="framecache"'},
+        )
+
+    def _check_write(self, access: Access) -> None:
+        if self._settings.read_only:
+            raise Refusal(403, "read_only", "This service only reads.")
+        if "write" not in access.scopes:
+            raise Refusal(403, "no_write", "This token may only read.")
+
+    @staticmethod
+    def _check_origin(headers: Headers) -> None:
+        """A page of another site can send requests, and must not change anything by them."""
+        origin = headers.get("origin")
+        if origin is not None:
+            is_own = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+        else:
+            is_own = headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
+        if not is_own:
+            raise Refusal(403, "other_origin", "Pages of other sites may not change anything here.")
+
+    async def _passed_on(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
+        limits = self._settings.limits
+        path = _route_path(scope)
+        if path == _EVENTS:
+            if self._streams >= limits.event_streams:
+                raise too_many("Too many listen to events.", seconds=10)
+            self._streams += 1
+            try:
+                await self._app(scope, receive, exchange.send)
+            finally:
+                self._streams -= 1
+            return
+        if self._at_once >= limits.requests_at_once:
+            raise too_many("The service has too many requests at once.")
+        most = limits.upload_bytes if _UPLOAD.fullmatch(path) else limits.body_bytes
+        self._at_once += 1
+        try:
+            await self._app(scope, _bounded(scope, receive, most), exchange.send)
+        finally:
+            self._at_once -= 1
+
+    def _note(self, scope: Scope, exchange: "_Exchange") -> None:
+        seconds = time.perf_counter() - exchange.began
+        route = getattr(scope.get("route"), "path", "other")
+        is_stream = _route_path(scope) == _EVENTS
+        self._service.metrics.answered(
+            method=scope["method"] if scope["method"].isalpha() else "other",
+            route=route,
+            status=exchange.status,
+            seconds=None if is_stream else seconds,
+            sent_bytes=exchange.sent_bytes,
+        )
+        logs.access.info(
+            "request",
+            extra={
+                "fields": {
+                    "request_id": exchange.id,
+                    "client": exchange.address,
+                    "token": exchange.client,
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "status": exchange.status,
+                    "sent_bytes": exchange.sent_bytes,
+                    "milliseconds": round(seconds * 1000, 1),
+                }
+            },
+        )
+
+
+class _Exchange:
+    """One request, and what was answered."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.id = secrets.token_hex(8)
+        self.began = time.perf_counter()
+        self.address = scope["client"][0] if scope.get("client") else "unknown"
+        self.client = EVERYONE.client
+        self.status = 0
+        self.sent_bytes = 0
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        """Pass an answer on, with the headers that every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.id
+            is_page = headers.get("content-type", "").startswith("text/html")
+            headers["Content-Security-Policy"] = _PAGE_POLICY if is_page else _DATA_POLICY
+            headers.setdefault("Cache-Control", "no-store")
+            for name, value in _HEADERS.items():
+                headers[name] = value
+        elif message["type"] == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+
+def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
+    """Refuse a body as soon as it is known to be too large."""
+    too_large = Refusal(413, "too_large", f"A body has at most {most} bytes here.")
+    announced = Headers(scope=scope).get("content-length", "0")
+    if not announced.isdigit() or int(announced) > most:
+        raise too_large
+    received = 0
+
+    async def counted() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > most:
+            raise too_large
+        return message
+
+    return counted
+
+
+def _cookie(headers: Mapping[str, str]) -> str | None:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return morsel.value if morsel is not None else None
+
+
+def _route_path(scope: Scope) -> str:
+    """The path below the prefix of a proxy."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path

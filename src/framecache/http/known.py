@@ -1,0 +1,180 @@
+"""Timelines that were asked for lately, so that a frame takes one request of the store."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import google_crc32c
+
+from framecache import keys
+from framecache.cache import FrameCache
+from framecache.errors import Cleared, FrameCacheError, NotCached, StoreDenied, StoreUnavailable
+from framecache.http.settings import Limits
+from framecache.index import Snapshot
+from framecache.info import TimelineInfo, timeline_info
+from framecache.reader import FrameSource
+
+_CONCURRENT_LOOK_UPS: Final = 16
+_PATIENCE: Final = 10
+"""A timeline is looked at again after so many times what the last look took."""
+_DERIVED: Final = 8
+
+Result = TypeVar("Result")
+
+
+class KnownTimeline:
+    """One timeline, as it was when it was last looked at. Safe to share between threads."""
+
+    def __init__(self, cache: FrameCache, timeline_id: str, *, known_for_seconds: float) -> None:
+        self.timeline = cache.timeline(timeline_id)
+        self._opened = self.timeline.opened
+        self._known_for_seconds = known_for_seconds
+        self._lock = threading.Lock()
+        self._source: FrameSource | None = None
+        self._until = 0.0
+        self._derived: OrderedDict[tuple[str, str], object] = OrderedDict()
+
+    @property
+    def row_count(self) -> int:
+        """Rows of the index that is held."""
+        return len(self._source.snapshot.index) if self._source is not None else 0
+
+    def source(self) -> FrameSource:
+        """The timeline as it was at most a moment ago."""
+        with self._lock:
+            if self._source is None or time.monotonic() >= self._until:
+                began = time.monotonic()
+                self._source = self._opened.latest_source()
+                now = time.monotonic()
+                self._until = now + max(self._known_for_seconds, _PATIENCE * (now - began))
+            return self._source
+
+    def snapshot(self) -> Snapshot:
+        """What it was at most a moment ago.
+
+        Raises:
+            NotCached: nothing of it is described or cached.
+        """
+        snapshot = self.source().snapshot
+        if snapshot.description is None and not snapshot.exists:
+            raise NotCached(f"there is no timeline {self.timeline.timeline_id}")
+        return snapshot
+
+    def forget(self) -> None:
+        """Look at the store next time."""
+        self._opened.forget()
+        with self._lock:
+            self._source = None
+
+    def read(self, work: Callable[[FrameSource], Result]) -> Result:
+        """What ``work`` makes of the timeline, once more if it was cleared meanwhile."""
+        source = self.source()
+        try:
+            with self._opened.reading(source):
+                return work(source)
+        except Cleared:
+            self.forget()
+        latest = self.source()
+        with self._opened.reading(latest):
+            return work(latest)
+
+    def derived(self, name: str, make: Callable[[Snapshot], Result]) -> Result:
+        """What ``make`` makes of the snapshot; kept while the timeline stays as it is."""
+        snapshot = self.snapshot()
+        place = (name, version_of(snapshot))
+        with self._lock:
+            if place in self._derived:
+                self._derived.move_to_end(place)
+                return self._derived[place]  # type: ignore[return-value]
+        made = make(snapshot)
+        with self._lock:
+            self._derived[place] = made
+            while len(self._derived) > _DERIVED:
+                self._derived.popitem(last=False)
+        return made
+
+
+class KnownTimelines:
+    """The timelines asked for most lately, bounded by their number and by their rows."""
+
+    def __init__(self, cache: FrameCache, limits: Limits) -> None:
+        self._cache = cache
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._known: OrderedDict[str, KnownTimeline] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, timeline_id: str) -> KnownTimeline:
+        """A timeline, whether there is one or not.
+
+        Raises:
+            InvalidId: an id that cannot be part of a key.
+        """
+        keys.check_id(timeline_id, what="timeline_id")
+        with self._lock:
+            one = self._known.get(timeline_id)
+            if one is None:
+                one = self._known[timeline_id] = self._unknown(timeline_id)
+            self._known.move_to_end(timeline_id)
+            self._forget_some()
+            return one
+
+    def forget(self, timeline_id: str) -> None:
+        """Look a timeline up next time."""
+        with self._lock:
+            one = self._known.get(timeline_id)
+        if one is not None:
+            one.forget()
+
+    def infos(self, timeline_ids: list[str]) -> "list[tuple[Snapshot, TimelineInfo] | Exception]":
+        """What is known of several timelines, looked up at once and not held.
+
+        Raises:
+            StoreDenied, StoreUnavailable: the store's.
+        """
+
+        def look(timeline_id: str) -> tuple[Snapshot, TimelineInfo] | Exception:
+            with self._lock:
+                one = self._known.get(timeline_id)
+            try:
+                snapshot = (one or self._unknown(timeline_id)).source().snapshot
+                return snapshot, timeline_info(timeline_id, "", snapshot)
+            except (StoreDenied, StoreUnavailable):
+                raise
+            except FrameCacheError as error:
+                return error
+
+        if not timeline_ids:
+            return []
+        pool = ThreadPoolExecutor(min(_CONCURRENT_LOOK_UPS, len(timeline_ids)))
+        try:
+            return list(pool.map(look, timeline_ids))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _unknown(self, timeline_id: str) -> KnownTimeline:
+        seconds = self._limits.known_for_seconds
+        return KnownTimeline(self._cache, timeline_id, known_for_seconds=seconds)
+
+    def _forget_some(self) -> None:
+        while len(self._known) > 1 and (
+            len(self._known) > self._limits.timelines_known
+            or sum(one.row_count for one in self._known.values()) > self._limits.frames_known
+        ):
+            self._known.popitem(last=False)
+
+
+def version_of(snapshot: Snapshot) -> str:
+    """Names a snapshot: another one has another name, whatever program changed the timeline."""
+    description = snapshot.description
+    if description is None:
+        index = snapshot.index
+        content = google_crc32c.value(index.sequence.tobytes() + index.size.tobytes())
+        return f"listed-{content:08x}"
+    missing = len(snapshot.missing_parts)
+    return f"{description.epoch}-{description.version}-{missing}"

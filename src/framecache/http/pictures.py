@@ -1,0 +1,128 @@
+"""Answers that carry a picture: validators, ranges, thumbnails."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import cv2
+import google_crc32c
+import numpy as np
+from fastapi import Request, Response
+
+from framecache import jpeg
+from framecache.errors import CorruptFrame
+from framecache.http.problems import Refusal, too_many
+from framecache.index import FrameRow
+
+IMMUTABLE: Final = "private, max-age=31536000, immutable"
+REVALIDATE: Final = "private, no-cache"
+_RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))")
+_THUMBNAIL_QUALITY: Final = 80
+_WAIT_SECONDS: Final = 10.0
+
+
+class Gate:
+    """Lets so many work at a time, and so many wait for it."""
+
+    def __init__(self, *, at_once: int, waiting: int) -> None:
+        self._places = threading.BoundedSemaphore(at_once)
+        self._queue = threading.BoundedSemaphore(at_once + waiting)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Work as one of them.
+
+        Raises:
+            Refusal: too many wait, or it takes too long.
+        """
+        if not self._queue.acquire(blocking=False):
+            raise too_many("Too many pictures are being made: try again.")
+        try:
+            if not self._places.acquire(timeout=_WAIT_SECONDS):
+                raise too_many("Making pictures takes too long now: try again.")
+            try:
+                yield
+            finally:
+                self._places.release()
+        finally:
+            self._queue.release()
+
+
+def etag_of(row: FrameRow, data: bytes | None = None, *, width: int | None = None) -> str | None:
+    """The strong validator of a picture; None when only its bytes tell."""
+    crc32c = row.crc32c
+    if not crc32c and data is None:
+        return None
+    if data is not None and not crc32c:
+        crc32c = google_crc32c.value(data)
+    ending = f"-w{width}" if width is not None else ""
+    return f'"{crc32c:08x}-{row.size}{ending}"'
+
+
+def answer(
+    request: Request,
+    *,
+    media_type: str,
+    etag: str,
+    cache_control: str,
+    body: Callable[[], bytes],
+) -> Response:
+    """A body, a part of it, or that the client has it already: then it is not even fetched."""
+    headers = {"ETag": etag, "Cache-Control": cache_control, "Accept-Ranges": "bytes"}
+    if _is_held(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    data = body()
+    wanted = request.headers.get("range", "")
+    if wanted and request.headers.get("if-range", etag) == etag:
+        return _part(data, wanted, media_type, headers)
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def thumbnail(data: bytes, *, width: int) -> bytes:
+    """A smaller JPEG of about a width; the JPEG's decoder does most of the scaling.
+
+    Raises:
+        CorruptFrame: it is no JPEG.
+    """
+    try:
+        whole = jpeg.size(data)[1]
+        scale = min((one for one in jpeg.SCALES if whole * one >= width), default=1.0)
+        image = jpeg.decode(data, scale=scale)
+    except jpeg.BadJpeg as error:
+        raise CorruptFrame("a stored frame is not a JPEG that can be decoded") from error
+    if image.shape[1] > width:
+        height = max(1, round(image.shape[0] * width / image.shape[1]))
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        image = np.asarray(small, dtype=np.uint8)
+    return jpeg.encode_rgb(image, quality=_THUMBNAIL_QUALITY)
+
+
+def _is_held(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    held = [one.strip().removeprefix("W/") for one in header.split(",")]
+    return etag in held or held == ["*"]
+
+
+def _part(data: bytes, wanted: str, media_type: str, headers: dict[str, str]) -> Response:
+    match = _RANGE.fullmatch(wanted.strip())
+    if match is None:
+        # Several ranges, or another unit: a server may answer with the whole.
+        return Response(data, media_type=media_type, headers=headers)
+    size = len(data)
+    if match[3] is not None:
+        start, stop = max(0, size - int(match[3])), size
+    else:
+        start = int(match[1])
+        stop = min(size, int(match[2]) + 1) if match[2] else size
+    if start >= stop:
+        raise Refusal(
+            416,
+            "no_such_range",
+            "The picture has no such bytes.",
+            {"Content-Range": f"bytes */{size}"},
+        )
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return Response(data[start:stop], 206, headers, media_type)

@@ -1,0 +1,67 @@
+"""What operators and browsers ask of any service."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+
+from framecache._version import __version__
+from framecache.http import schema
+from framecache.http.problems import Refusal, documented
+from framecache.http.state import Accessing, Service, Serving
+from framecache.http.tokens import COOKIE, SESSION_SECONDS, Access
+
+router = APIRouter(tags=["service"])
+
+_PROBLEMS: Final = documented()
+
+
+@router.get("/healthz", responses={429: _PROBLEMS[429], 421: _PROBLEMS[421]})
+async def get_health() -> schema.Health:
+    """Whether the service answers; the store is not asked."""
+    return schema.Health()
+
+
+@router.get("/api/session", responses=_PROBLEMS)
+async def get_session(service: Serving, access: Accessing) -> schema.Session:
+    """What the one who asks may do here."""
+    return _session(service, access)
+
+
+@router.post("/api/session", responses=_PROBLEMS)
+async def begin_session(
+    request: Request, response: Response, service: Serving, credentials: schema.Credentials
+) -> schema.Session:
+    """Exchange a token for a cookie that scripts cannot read."""
+    tokens = service.settings.tokens
+    access, value = tokens.access(credentials.token), tokens.session(credentials.token)
+    if access is None or value is None:
+        raise Refusal(401, "bad_token", "This token is not one of this service.")
+    response.set_cookie(
+        COOKIE,
+        value,
+        max_age=SESSION_SECONDS,
+        path=service.settings.root_path or "/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return _session(service, access)
+
+
+@router.delete("/api/session", status_code=204, responses=_PROBLEMS)
+async def end_session(response: Response, service: Serving) -> None:
+    """Have the browser forget the cookie."""
+    response.delete_cookie(
+        COOKIE, path=service.settings.root_path or "/", httponly=True, samesite="strict"
+    )
+
+
+def _session(service: Service, access: Access) -> schema.Session:
+    may_write = "write" in access.scopes and not service.settings.read_only
+    return schema.Session(
+        scopes=list(access.scopes),
+        read_only=service.settings.read_only,
+        upload=may_write,
+        max_upload_bytes=service.settings.limits.upload_bytes,
+        version=__version__,
+    )

@@ -1,0 +1,197 @@
+"""What there is: timelines, their frames, and where things change."""
+
+import base64
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Query
+
+from framecache.errors import InvalidValue, NotCached
+from framecache.http import schema, views
+from framecache.http.known import KnownTimeline
+from framecache.http.parameters import MOST_SEQUENCES, Seconds, Sequence, TimelineId
+from framecache.http.problems import documented, kind_of
+from framecache.http.state import Serving
+from framecache.index import Index, Snapshot
+from framecache.reader import position_on_screen, read_jpegs
+
+router = APIRouter(prefix="/api", tags=["timelines"])
+
+_EMBEDDED_BYTES: Final = 8 * 2**20
+"""Of JPEGs on one page; at least one frame is on it."""
+_MOST_FRAMES: Final = 1000
+_NOT_FOUND: Final = documented(404, 409)
+
+Number = Annotated[int | None, Query(ge=0, lt=MOST_SEQUENCES)]
+
+
+@router.get("/timelines", responses=documented())
+def list_timelines(
+    service: Serving,
+    q: Annotated[str, Query(max_length=128, description="A part of the id.")] = "",
+    after: Annotated[str, Query(max_length=128, description="Ids that come later.")] = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> schema.TimelinePage:
+    """List timelines by their ids; one that cannot be opened is listed with its problem."""
+    names = [name for name in service.cache.timelines() if q in name and name > after]
+    page = names[:limit]
+    found = zip(page, service.known.infos(page), strict=True)
+    return schema.TimelinePage(
+        timelines=[
+            views.unreadable(name, kind_of(one).detail)
+            if isinstance(one, Exception)
+            else views.summary(name, *one)
+            for name, one in found
+        ],
+        next=page[-1] if len(names) > limit else None,
+    )
+
+
+@router.get("/timelines/{timeline_id}", responses=_NOT_FOUND)
+def get_timeline(service: Serving, timeline_id: TimelineId) -> schema.Detail:
+    """All that is known of a timeline without reading a frame."""
+    known = service.known.get(timeline_id)
+    snapshot = known.source().snapshot
+    jobs = _jobs(known)
+    if not jobs:
+        snapshot = known.snapshot()
+    return views.detail(timeline_id, snapshot, jobs=jobs, sprites=None)
+
+
+@router.get("/timelines/{timeline_id}/overview", responses=_NOT_FOUND)
+def get_overview(
+    service: Serving,
+    timeline_id: TimelineId,
+    buckets: Annotated[int, Query(ge=1, le=4000)] = 1000,
+) -> schema.Overview:
+    """A timeline in few columns: where frames are missing, and where pictures change."""
+    return service.known.get(timeline_id).derived(
+        f"overview {buckets}", lambda snapshot: views.overview(snapshot.index, buckets)
+    )
+
+
+@router.get("/timelines/{timeline_id}/frames", responses=_NOT_FOUND)
+def list_frames(
+    service: Serving,
+    timeline_id: TimelineId,
+    *,
+    start: Number = None,
+    stop: Number = None,
+    step: Annotated[int, Query(ge=1, lt=MOST_SEQUENCES)] = 1,
+    limit: Annotated[int, Query(ge=1, le=_MOST_FRAMES)] = _MOST_FRAMES,
+    position: Annotated[Number, Query(description="Instead of `start`: the first by rank.")] = None,
+    count: Annotated[int, Query(ge=1, le=_MOST_FRAMES, description="With `position`.")] = 100,
+    embed: Annotated[
+        Literal["jpeg_b64"] | None, Query(description="Give pictures, not metadata.")
+    ] = None,
+) -> schema.FramePage | schema.EmbeddedPage:
+    """Frames of a half-open range of sequences, or by position: a page of them."""
+    known = service.known.get(timeline_id)
+    index = known.snapshot().index
+    if position is None:
+        chosen = _in_range(index, start, stop, step)
+        page = chosen[:limit]
+        following = index.sequence[chosen[limit]] if len(chosen) > limit else None
+    elif start is not None or stop is not None or step != 1:
+        raise InvalidValue("a page begins at a position or at a sequence: both were given")
+    else:
+        page = np.arange(min(position, len(index)), min(position + count, len(index)))
+        following = position + count if position + count < len(index) else None
+    if embed is not None:
+        return _embedded(known, index, page, following, by_position=position is not None)
+    frames = [
+        views.frame(row, place) for row, place in zip(index.rows(page), page.tolist(), strict=True)
+    ]
+    return schema.FramePage(frames=frames, next_start=_as_int(following))
+
+
+@router.get("/timelines/{timeline_id}/at/{seconds}", responses=_NOT_FOUND)
+def get_frame_at(service: Serving, timeline_id: TimelineId, seconds: Seconds) -> schema.FrameDetail:
+    """The frame on screen at a time."""
+    snapshot = service.known.get(timeline_id).snapshot()
+    position = on_screen(snapshot, seconds)
+    return views.frame(snapshot.index.row(position), position)
+
+
+@router.get("/timelines/{timeline_id}/frames/{sequence}", responses=_NOT_FOUND)
+def get_frame(service: Serving, timeline_id: TimelineId, sequence: Sequence) -> schema.FrameDetail:
+    """What the index knows of one frame."""
+    index = service.known.get(timeline_id).snapshot().index
+    position = position_of(index, sequence)
+    return views.frame(index.row(position), position)
+
+
+def on_screen(snapshot: Snapshot, seconds: float) -> int:
+    """The row on screen at a time.
+
+    Raises:
+        NotCached: there is none.
+    """
+    position = position_on_screen(snapshot, seconds)
+    if position is None:
+        raise NotCached(f"no cached frame is shown at {seconds} s")
+    return position
+
+
+def position_of(index: Index, sequence: int) -> int:
+    """The row of a sequence.
+
+    Raises:
+        NotCached: there is none.
+    """
+    position = index.position(sequence)
+    if position is None:
+        raise NotCached(f"there is no frame {sequence}")
+    return position
+
+
+def _in_range(
+    index: Index, start: int | None, stop: int | None, step: int
+) -> npt.NDArray[np.int64]:
+    """The rows of a half-open range, those without a picture included."""
+    first = start if start is not None else int(index.sequence[0]) if len(index) else 0
+    begin = int(np.searchsorted(index.sequence, first))
+    end = len(index) if stop is None else int(np.searchsorted(index.sequence, stop))
+    sequence = index.sequence[begin : max(begin, end)]
+    return begin + np.flatnonzero((sequence - first) % step == 0)
+
+
+def _embedded(
+    known: KnownTimeline,
+    index: Index,
+    page: npt.NDArray[np.int64],
+    following: Any,  # noqa: ANN401 -- an int, or numpy's
+    *,
+    by_position: bool,
+) -> schema.EmbeddedPage:
+    shown = page[index.is_ok[page]]
+    fitting = int(np.searchsorted(np.cumsum(index.size[shown]), _EMBEDDED_BYTES, side="right"))
+    if len(shown) > 0 and fitting < len(shown):
+        cut = max(1, fitting)
+        if cut < len(shown):
+            following = shown[cut] if by_position else index.sequence[shown[cut]]
+            shown = shown[:cut]
+    rows = index.rows(shown)
+    jpegs = known.read(lambda source: list(read_jpegs(source, shown)))
+    frames = [
+        schema.EmbeddedFrame(
+            seq=row.sequence, timestamp=row.timestamp, jpeg_b64=base64.b64encode(data).decode()
+        )
+        for row, data in zip(rows, jpegs, strict=True)
+    ]
+    return schema.EmbeddedPage(frames=frames, next_start=_as_int(following))
+
+
+def _as_int(value: Any) -> int | None:  # noqa: ANN401 -- an int, or numpy's
+    return None if value is None else int(value)
+
+
+def _jobs(known: KnownTimeline) -> schema.Jobs:
+    return {
+        job_id: {
+            stage: schema.StageDetail(frame_count=count, names={}, stale_count=0)
+            for stage, count in stages.items()
+        }
+        for job_id, stages in known.timeline.jobs().items()
+    }

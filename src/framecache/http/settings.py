@@ -1,0 +1,59 @@
+"""What whoever runs a service decides."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Final
+
+from framecache.http.tokens import Tokens
+
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one service may be asked for at a time."""
+
+    requests_per_second: float = 200.0
+    """Of one client, lasting; twice as many at once."""
+    refusals_per_minute: float = 30.0
+    """Wrong tokens from one address; after that all its requests have to wait."""
+    requests_at_once: int = 256
+    threads: int = 40
+    """That wait for the store and decode; other requests wait for one of them."""
+    decodes_at_once: int = field(default_factory=_cores)
+    decodes_waiting: int = 64
+    event_streams: int = 64
+    body_bytes: int = 32 * 2**20
+    """Of any body but that of an upload."""
+    upload_bytes: int = 20 * 10**9
+    uploads_at_once: int = 4
+    upload_pause_seconds: float = 30.0
+    """How long an upload may bring nothing."""
+    tasks_at_once: int = 2
+    tasks_waiting: int = 100
+    timelines_known: int = 64
+    """Whose indexes are held in memory."""
+    frames_known: int = 4_000_000
+    """Rows of all those indexes together, unless one alone has more."""
+    known_for_seconds: float = 1.0
+    """How long it is not asked whether a timeline has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """How a service behaves; the defaults are those of one on loopback, for one person."""
+
+    read_only: bool = False
+    tokens: Tokens = field(default_factory=Tokens)
+    """Who may do what; none: everyone who can reach it may do everything."""
+    allowed_chunks: tuple[str, ...] = ()
+    """Folders and URL prefixes under which chunks may be named, normalised."""
+    allowed_hosts: tuple[str, ...] | None = LOOPBACK_NAMES
+    """What a request's Host may be, whatever its port; None: anything."""
+    root_path: str = ""
+    """The path prefix that a proxy puts before all of it."""
+    limits: Limits = field(default_factory=Limits)

@@ -1,0 +1,51 @@
+"""What the routes of one service share."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from framecache.cache import FrameCache
+from framecache.http.known import KnownTimelines
+from framecache.http.metrics import Metrics
+from framecache.http.pictures import Gate
+from framecache.http.settings import ServiceSettings
+from framecache.http.tokens import EVERYONE, Access
+
+
+@dataclass(slots=True)
+class Service:
+    """One service: its cache, its settings, and what it holds in memory."""
+
+    cache: FrameCache
+    settings: ServiceSettings
+    known: KnownTimelines = field(init=False)
+    decodes: Gate = field(init=False)
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = self.settings.limits
+        self.known = KnownTimelines(self.cache, limits)
+        self.decodes = Gate(at_once=limits.decodes_at_once, waiting=limits.decodes_waiting)
+        self.metrics = Metrics()
+        self.metrics.watch("known_timelines", "Indexes held.", lambda: len(self.known))
+
+    def stop(self) -> None:
+        """End what would go on for ever."""
+
+
+def _service(request: Request) -> Service:
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+def access_of(request: Request) -> Access:
+    """What the one who asks may do; the guard has put it there."""
+    access = request.scope.get("framecache.access", EVERYONE)
+    assert isinstance(access, Access)
+    return access
+
+
+Serving = Annotated[Service, Depends(_service)]
+Accessing = Annotated[Access, Depends(access_of)]
