@@ -256,6 +256,31 @@ def parse_overlay(key: str) -> tuple[int, str] | None:
     return (int(match[1]), match[2]) if match and is_id(match[2]) else None
 
 
+def tasks_prefix() -> str:
+    """Where a service keeps what it has still to do."""
+    return "service/tasks/"
+
+
+def task(task_id: str) -> str:
+    """One thing a service has still to do; gone when it is done."""
+    return f"{tasks_prefix()}{check_id(task_id, what='task_id')}.json"
+
+
+def uploads_prefix(timeline_id: str) -> str:
+    """Where the videos lie that were uploaded for a timeline: chunks, and no part of the cache."""
+    return f"uploads/{check_id(timeline_id, what='timeline_id')}/"
+
+
+def upload(timeline_id: str, name: str) -> str:
+    """One video that was uploaded."""
+    return f"{uploads_prefix(timeline_id)}{check_id(name, what='name of an upload')}"
+
+
+def upload_claim(timeline_id: str, name: str) -> str:
+    """Stands for a video while it is being uploaded, so that no two become one."""
+    return f"service/{upload(timeline_id, name)}"
+
+
 def _shown(value: object) -> str:
     try:
         text = repr(value)

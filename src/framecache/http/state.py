@@ -6,11 +6,14 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from framecache.cache import FrameCache
+from framecache.http.chunks import AllowedChunks
 from framecache.http.known import KnownTimelines
 from framecache.http.metrics import Metrics
 from framecache.http.pictures import Gate
 from framecache.http.settings import ServiceSettings
+from framecache.http.tasks import Tasks
 from framecache.http.tokens import EVERYONE, Access
+from framecache.http.work import Work
 
 
 @dataclass(slots=True)
@@ -22,6 +25,10 @@ class Service:
     known: KnownTimelines = field(init=False)
     decodes: Gate = field(init=False)
     metrics: Metrics = field(init=False)
+    chunks: AllowedChunks = field(init=False)
+    tasks: Tasks = field(init=False)
+    uploads: int = 0
+    """Under way; counted on the event loop."""
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
@@ -29,9 +36,23 @@ class Service:
         self.decodes = Gate(at_once=limits.decodes_at_once, waiting=limits.decodes_waiting)
         self.metrics = Metrics()
         self.metrics.watch("known_timelines", "Indexes held.", lambda: len(self.known))
+        self.chunks = AllowedChunks(self.cache.url, self.settings.allowed_chunks)
+        self.tasks = Tasks(
+            self.cache.store,
+            Work(self.cache, self.known, self.chunks),
+            at_once=limits.tasks_at_once,
+            waiting=limits.tasks_waiting,
+            on_end=lambda task: self.metrics.finished(kind=task.kind, state=task.state),
+        )
+
+    def start(self) -> None:
+        """Go on with the work that is left, unless this service only reads."""
+        if not self.settings.read_only:
+            self.tasks.start()
 
     def stop(self) -> None:
         """End what would go on for ever."""
+        self.tasks.stop()
 
 
 def _service(request: Request) -> Service:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from framecache._version import __version__
 from framecache.http import schema
+from framecache.http.metrics import CONTENT_TYPE
 from framecache.http.problems import Refusal, documented
 from framecache.http.state import Accessing, Service, Serving
 from framecache.http.tokens import COOKIE, SESSION_SECONDS, Access
@@ -19,6 +20,16 @@ _PROBLEMS: Final = documented()
 async def get_health() -> schema.Health:
     """Whether the service answers; the store is not asked."""
     return schema.Health()
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses=_PROBLEMS | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def get_metrics(service: Serving) -> Response:
+    """What Prometheus reads."""
+    return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
 @router.get("/api/session", responses=_PROBLEMS)

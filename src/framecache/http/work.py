@@ -1,0 +1,128 @@
+"""What each kind of task does."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from framecache import ingest
+from framecache.cache import FrameCache
+from framecache.errors import SettingsConflict
+from framecache.http.chunks import AllowedChunks
+from framecache.http.known import KnownTimelines
+from framecache.http.orders import Order
+from framecache.http.tasks import Result
+from framecache.manifest import Settings
+from framecache.model import Chunk, ExtractReport, ProgressCallback
+from framecache.sweep import Removal
+from framecache.timeline import Timeline
+
+
+class Work:
+    """Carries orders out on one cache."""
+
+    def __init__(self, cache: FrameCache, known: KnownTimelines, chunks: AllowedChunks) -> None:
+        self._cache = cache
+        self._known = known
+        self._chunks = chunks
+
+    def __call__(self, order: Order, progress: ProgressCallback, *, is_resumed: bool) -> Result:
+        """See `CarryOut`."""
+        timeline = self._cache.timeline(order.timeline_id)
+        try:
+            match order.kind:
+                case "extract":
+                    return self._extract(timeline, order.arguments, progress)
+                case "rebuild":
+                    return self._rebuild(timeline, order.arguments, progress, is_resumed=is_resumed)
+                case "verify":
+                    return self._verify(timeline, order.arguments, progress)
+                case "clear":
+                    _ensure_meant(timeline, order.arguments, is_resumed=is_resumed)
+                    return _removed(timeline.clear())
+                case "delete":
+                    _ensure_meant(timeline, order.arguments, is_resumed=is_resumed)
+                    return _removed(timeline.delete())
+        finally:
+            self._known.forget(order.timeline_id)
+
+    def _extract(
+        self, timeline: Timeline, arguments: Mapping[str, Any], progress: ProgressCallback
+    ) -> Result:
+        settings = dict(arguments)
+        append = settings.pop("append")
+        # Once more: what a link leads to may be another by now.
+        urls = [self._chunks.url(timeline.timeline_id, one) for one in settings.pop("chunks")]
+        if append:
+            return _extracted(timeline.append(urls, progress=progress))
+        return _extracted(timeline.extract(urls, progress=progress, **settings))
+
+    def _rebuild(
+        self,
+        timeline: Timeline,
+        arguments: Mapping[str, Any],
+        progress: ProgressCallback,
+        *,
+        is_resumed: bool,
+    ) -> Result:
+        settings = dict(arguments)
+        epoch = settings.pop("epoch")
+        info = timeline.info()
+        self._chunks.check(timeline.timeline_id, [chunk.url for chunk in info.chunks])
+        if is_resumed and info.epoch != epoch:
+            # It was begun: what it extracted stays.
+            described = [
+                Chunk(chunk.url, chunk.start if chunk.start_is_given else None)
+                for chunk in info.chunks
+            ]
+            report = ingest.extract(
+                self._cache.store,
+                timeline.timeline_id,
+                described,
+                choose=_as_cached,
+                workers=1,
+                progress=progress,
+            )
+            return _extracted(report)
+        return _extracted(timeline.rebuild(progress=progress, **settings))
+
+    def _verify(
+        self, timeline: Timeline, arguments: Mapping[str, Any], progress: ProgressCallback
+    ) -> Result:
+        deep, repair = arguments["deep"], arguments["repair"]
+        if deep or repair:
+            urls = [chunk.url for chunk in timeline.info().chunks]
+            self._chunks.check(timeline.timeline_id, urls)
+        report = timeline.verify(deep=deep, repair=repair, progress=progress)
+        counted: Result = {str(kind): number for kind, number in report.counts.items()}
+        return counted | {
+            "is_ok": report.ok,
+            "damaged": report.damaged,
+            "repaired": report.repaired,
+            "frames_checked": report.frames_checked,
+            "chunks_not_cached": report.chunks_not_cached,
+            "bytes_read": report.bytes_read,
+            "seconds": report.seconds,
+        }
+
+
+def _as_cached(cached: Settings | None) -> Settings:
+    return cached or Settings()
+
+
+def _ensure_meant(timeline: Timeline, arguments: Mapping[str, Any], *, is_resumed: bool) -> None:
+    """Take nothing away that came after the order, which may be hours old."""
+    if not is_resumed or arguments["epoch"] is None:
+        return
+    info = timeline.info()
+    if info.exists and info.epoch != arguments["epoch"]:
+        raise SettingsConflict(f"{timeline!r} is another than when this was asked for")
+
+
+def _extracted(report: ExtractReport) -> Result:
+    document: Result = asdict(report)
+    del document["timeline_id"]
+    return document
+
+
+def _removed(removal: Removal) -> Result:
+    return {"blobs_removed": removal.blobs, "size_bytes": removal.size_bytes}
