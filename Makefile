@@ -65,8 +65,8 @@ bench: .venv/dev clips ## Measure beside limits and peers, against S3 (BENCH_ARG
 lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newer releases)
 	@set -- pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(LOCK_ARGS); \
-	"$(UV)" "$$@" pyproject.toml --extra dev --output-file requirements-dev.lock; \
-	"$(UV)" "$$@" pyproject.toml --constraint requirements-dev.lock \
+	"$(UV)" "$$@" pyproject.toml --extra dev --extra server --output-file requirements-dev.lock; \
+	"$(UV)" "$$@" pyproject.toml --extra server --constraint requirements-dev.lock \
 	  --no-annotate --output-file requirements.lock; \
 	sed -n 's/^requires = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '"' | tr , '\n' \
 	  | "$(UV)" "$$@" - --constraint requirements-dev.lock \

@@ -72,6 +72,14 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.fixture(params=["local", pytest.param("ceph", marks=pytest.mark.ceph)])
+def served_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store, of each kind on which the service is tried."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    assert isinstance(url, str)
+    return url
+
+
 @pytest.fixture
 def memory_url() -> str:
     return f"memory://{uuid.uuid4().hex}"

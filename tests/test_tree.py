@@ -66,7 +66,7 @@ def test_locks_pin_and_hash_every_package_and_name_no_registry(lock: Path) -> No
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("requirements.lock", []), ("requirements-dev.lock", ["dev"])],
+    [("requirements.lock", ["server"]), ("requirements-dev.lock", ["dev", "server"])],
 )
 def test_locks_satisfy_pyproject(lock: str, extras: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

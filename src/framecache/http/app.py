@@ -44,7 +44,6 @@ def create_app(cache: FrameCache, settings: ServiceSettings | None = None) -> Fa
         openapi_url="/api/openapi.json",
         docs_url=None,
         redoc_url=None,
-        root_path=chosen.root_path,
         root_path_in_servers=False,
         lifespan=lifespan,
     )

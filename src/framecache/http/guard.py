@@ -53,9 +53,6 @@ class Guard:
         self._rate = Rate(
             per_second=limits.requests_per_second, burst=2 * limits.requests_per_second
         )
-        self._refusals = Rate(
-            per_second=limits.refusals_per_minute / 60, burst=limits.refusals_per_minute
-        )
         self._at_once = 0
         self._streams = 0
 
@@ -64,6 +61,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["root_path"] = self._settings.root_path
         exchange = _Exchange(scope, send)
         try:
             self._check(scope, exchange)
@@ -123,8 +121,8 @@ class Guard:
             return found
         if is_public and given is None:
             return Access(EVERYONE.client, ())
-        if given is not None and (wait := self._refusals.take(address)):
-            raise too_many("Too many wrong tokens came from here.", seconds=wait)
+        if given is not None:
+            self._service.note_refusal(address)
         raise Refusal(
             401,
             "no_access",

@@ -1,4 +1,4 @@
-"""The viewer: one page and its assets, which hold no data and so need no token."""
+"""Pages for people: the viewer, which holds no data and so needs no token, and the reference."""
 
 from pathlib import Path
 from typing import Final
@@ -6,6 +6,8 @@ from typing import Final
 from fastapi import FastAPI, Response
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.staticfiles import StaticFiles
+
+from framecache.http import reference
 
 VIEWER: Final = Path(__file__).parent / "viewer"
 
@@ -19,8 +21,9 @@ _UNBUILT: Final = """<!doctype html>
 """
 
 
-def install(app: FastAPI, viewer: Path = VIEWER) -> None:
+def install(app: FastAPI) -> None:
     """Serve the viewer where it is built, else a page that says how to build it."""
+    viewer = VIEWER
 
     @app.get("/", include_in_schema=False)
     def get_page() -> Response:
@@ -28,6 +31,14 @@ def install(app: FastAPI, viewer: Path = VIEWER) -> None:
         if not index.is_file():
             return HTMLResponse(_UNBUILT)
         return FileResponse(index, media_type="text/html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/docs", include_in_schema=False)
+    def get_reference() -> Response:
+        return HTMLResponse(reference.page(app.openapi()))
+
+    @app.get("/docs.css", include_in_schema=False)
+    def get_reference_style() -> Response:
+        return Response(reference.style(), media_type="text/css")
 
     if (viewer / "assets").is_dir():
         app.mount("/assets", StaticFiles(directory=viewer / "assets"), name="assets")

@@ -4,13 +4,13 @@ from typing import Annotated, Final
 
 from fastapi import Path, Query
 
-_ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 MOST_SEQUENCES: Final = 10**15
 
-TimelineId = Annotated[str, Path(pattern=_ID, description="A timeline.", examples=["match-42"])]
-JobId = Annotated[str, Path(pattern=_ID, description="A job.")]
-Stage = Annotated[str, Path(pattern=_ID, description="A stage of the job.")]
-OverlayName = Annotated[str, Path(pattern=_ID, description="An overlay.")]
+TimelineId = Annotated[str, Path(pattern=ID, description="A timeline.", examples=["match-42"])]
+JobId = Annotated[str, Path(pattern=ID, description="A job.")]
+Stage = Annotated[str, Path(pattern=ID, description="A stage of the job.")]
+OverlayName = Annotated[str, Path(pattern=ID, description="An overlay.")]
 Sequence = Annotated[
     int, Path(ge=0, lt=MOST_SEQUENCES, description="A frame's number on its timeline.")
 ]
@@ -22,4 +22,4 @@ Width = Annotated[
 Version = Annotated[
     str | None, Query(max_length=128, description="The snapshot's name: caches then keep it.")
 ]
-ChosenId = Annotated[str | None, Query(pattern=_ID)]
+ChosenId = Annotated[str | None, Query(pattern=ID)]

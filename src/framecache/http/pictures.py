@@ -50,13 +50,15 @@ class Gate:
             self._queue.release()
 
 
-def etag_of(row: FrameRow, data: bytes | None = None, *, width: int | None = None) -> str | None:
-    """The strong validator of a picture; None when only its bytes tell."""
-    crc32c = row.crc32c
-    if not crc32c and data is None:
-        return None
-    if data is not None and not crc32c:
-        crc32c = google_crc32c.value(data)
+def etag_of(row: FrameRow, data: bytes | None, *, width: int | None) -> str:
+    """The strong validator of a picture.
+
+    Args:
+        row: its row.
+        data: its bytes where the row knows no checksum, else None.
+        width: of the thumbnail; None: the stored bytes.
+    """
+    crc32c = row.crc32c if data is None else google_crc32c.value(data)
     ending = f"-w{width}" if width is not None else ""
     return f'"{crc32c:08x}-{row.size}{ending}"'
 

@@ -83,7 +83,7 @@ class _Server(uvicorn.Server):
         if not self.should_exit:
             host, port, *_ = self.servers[0].sockets[0].getsockname()
             shown = f"[{host}]" if ":" in host else host
-            self._announce(f"http://{shown}:{port}{self._app.root_path}/")
+            self._announce(f"http://{shown}:{port}/")
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """See `uvicorn.Server`."""

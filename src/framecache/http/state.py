@@ -10,6 +10,8 @@ from framecache.http.chunks import AllowedChunks
 from framecache.http.known import KnownTimelines
 from framecache.http.metrics import Metrics
 from framecache.http.pictures import Gate
+from framecache.http.problems import too_many
+from framecache.http.rates import Rate
 from framecache.http.settings import ServiceSettings
 from framecache.http.tasks import Tasks
 from framecache.http.tokens import EVERYONE, Access
@@ -27,6 +29,8 @@ class Service:
     metrics: Metrics = field(init=False)
     chunks: AllowedChunks = field(init=False)
     tasks: Tasks = field(init=False)
+    refusals: Rate = field(init=False)
+    """Of wrong tokens, by address."""
     uploads: int = 0
     """Under way; counted on the event loop."""
 
@@ -35,6 +39,9 @@ class Service:
         self.known = KnownTimelines(self.cache, limits)
         self.decodes = Gate(at_once=limits.decodes_at_once, waiting=limits.decodes_waiting)
         self.metrics = Metrics()
+        self.refusals = Rate(
+            per_second=limits.refusals_per_minute / 60, burst=limits.refusals_per_minute
+        )
         self.metrics.watch("known_timelines", "Indexes held.", lambda: len(self.known))
         self.chunks = AllowedChunks(self.cache.url, self.settings.allowed_chunks)
         self.tasks = Tasks(
@@ -49,6 +56,15 @@ class Service:
         """Go on with the work that is left, unless this service only reads."""
         if not self.settings.read_only:
             self.tasks.start()
+
+    def note_refusal(self, address: str) -> None:
+        """Count a wrong token.
+
+        Raises:
+            Refusal: too many came from this address.
+        """
+        if wait := self.refusals.take(address):
+            raise too_many("Too many wrong tokens came from here.", seconds=wait)
 
     def stop(self) -> None:
         """End what would go on for ever."""

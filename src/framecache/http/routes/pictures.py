@@ -4,14 +4,14 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from framecache.errors import Cleared, UndecodableFrame
-from framecache.http.known import KnownTimeline, version_of
+from framecache.errors import UndecodableFrame
+from framecache.http.known import version_of
 from framecache.http.parameters import Seconds, Sequence, TimelineId, Version, Width
 from framecache.http.pictures import IMMUTABLE, REVALIDATE, answer, etag_of, thumbnail
 from framecache.http.problems import documented
 from framecache.http.routes.timelines import on_screen, position_of
 from framecache.http.state import Service, Serving
-from framecache.index import FrameRow
+from framecache.index import Snapshot
 from framecache.reader import FrameSource
 
 router = APIRouter(prefix="/api", tags=["pictures"])
@@ -39,10 +39,12 @@ def get_picture(
     v: Version = None,
 ) -> Response:
     """A frame's stored bytes, or a thumbnail."""
-    known = service.known.get(timeline_id)
-    index = known.snapshot().index
-    row = index.row(position_of(index, sequence))
-    return _picture(request, service, known, row, width=width, v=v)
+
+    def read(source: FrameSource) -> Response:
+        position = position_of(source.snapshot.index, sequence)
+        return _picture(request, service, source, position, width=width, v=v)
+
+    return service.known.get(timeline_id).read(read)
 
 
 @router.get(
@@ -57,54 +59,47 @@ def get_picture_at(
     v: Version = None,
 ) -> Response:
     """The picture of the frame on screen at a time."""
-    known = service.known.get(timeline_id)
-    snapshot = known.snapshot()
-    row = snapshot.index.row(on_screen(snapshot, seconds))
-    return _picture(request, service, known, row, width=width, v=v)
+
+    def read(source: FrameSource) -> Response:
+        position = on_screen(source.snapshot, seconds)
+        return _picture(request, service, source, position, width=width, v=v)
+
+    return service.known.get(timeline_id).read(read)
 
 
-def cache_control(known: KnownTimeline, v: str | None) -> str:
+def cache_control(snapshot: Snapshot, v: str | None) -> str:
     """For ever under the snapshot's own name; else it is asked each time."""
-    return IMMUTABLE if v == version_of(known.snapshot()) else REVALIDATE
+    return IMMUTABLE if v == version_of(snapshot) else REVALIDATE
 
 
 def _picture(
     request: Request,
     service: Service,
-    known: KnownTimeline,
-    row: FrameRow,
+    source: FrameSource,
+    position: int,
     *,
     width: int | None,
     v: str | None,
 ) -> Response:
+    row = source.snapshot.index.row(position)
     if row.status != "ok":
         raise UndecodableFrame(f"frame {row.sequence} has no picture")
     if width is not None and 0 < row.width <= width:
         width = None
-
-    def read(source: FrameSource) -> bytes:
-        index = source.snapshot.index
-        position = index.position(row.sequence)
-        if position is None or index.row(position) != row:
-            raise Cleared(f"frame {row.sequence} is another by now")
-        return source.jpeg(row)
+    data = None if row.crc32c else source.jpeg(row)  # of another program's frame
+    etag = etag_of(row, data, width=width)
 
     def body() -> bytes:
-        data = known.read(read)
+        stored = source.jpeg(row) if data is None else data
         if width is None:
-            return data
+            return stored
         with service.decodes.entered():
-            return thumbnail(data, width=width)
+            return thumbnail(stored, width=width)
 
-    etag = etag_of(row, width=width)
-    if etag is None:
-        data = known.read(read)
-        etag = etag_of(row, data, width=width)
-        assert etag is not None
     return answer(
         request,
         media_type=JPEG,
         etag=etag,
-        cache_control=cache_control(known, v),
+        cache_control=cache_control(source.snapshot, v),
         body=body,
     )

@@ -46,6 +46,7 @@ async def begin_session(
     tokens = service.settings.tokens
     access, value = tokens.access(credentials.token), tokens.session(credentials.token)
     if access is None or value is None:
+        service.note_refusal(request.client.host if request.client else "unknown")
         raise Refusal(401, "bad_token", "This token is not one of this service.")
     response.set_cookie(
         COOKIE,
@@ -72,7 +73,7 @@ def _session(service: Service, access: Access) -> schema.Session:
     return schema.Session(
         scopes=list(access.scopes),
         read_only=service.settings.read_only,
-        upload=may_write,
+        upload=may_write and service.settings.limits.upload_bytes > 0,
         max_upload_bytes=service.settings.limits.upload_bytes,
         version=__version__,
     )

@@ -1,0 +1,194 @@
+"""Pictures over HTTP: the stored bytes, validators, ranges, thumbnails."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+
+import clips
+import numpy as np
+import pytest
+from PIL import Image
+from served import Service, impatient, problem_of, serving
+
+from framecache import FrameCache
+from framecache.http import Limits, ServiceSettings
+
+PICTURE = "api/timelines/t/frames/7.jpg"
+
+
+@pytest.fixture
+def cache(served_url: str) -> FrameCache:
+    cache = FrameCache(served_url)
+    cache.timeline("t").extract(clips.clip(), every=3)
+    return cache
+
+
+@pytest.fixture
+def service(cache: FrameCache) -> Iterator[Service]:
+    with serving(cache, impatient()) as service:
+        yield service
+
+
+def test_a_picture_is_the_stored_bytes(service: Service, cache: FrameCache) -> None:
+    answer = service.get(PICTURE)
+    assert answer.content == cache.timeline("t").jpeg(7)
+    assert answer.headers["content-type"] == "image/jpeg"
+
+
+def test_the_picture_at_a_time_is_the_one_of_the_frame_on_screen(service: Service) -> None:
+    at, frame = service.get("api/timelines/t/at/0.9.jpg"), service.get(PICTURE)
+    assert at.content == frame.content
+    assert at.headers["etag"] == frame.headers["etag"]
+
+
+@pytest.mark.parametrize("query", ["", "?width=32"])
+def test_who_has_a_picture_is_not_sent_it_again(service: Service, query: str) -> None:
+    etag = service.get(PICTURE + query).headers["etag"]
+    assert etag.startswith('"')
+    for held in (etag, f'"other", {etag}', "*"):
+        answer = service.get(PICTURE + query, headers={"If-None-Match": held})
+        assert (answer.status_code, answer.content) == (304, b"")
+        assert answer.headers["etag"] == etag
+    assert service.get(PICTURE + query, headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_pictures_that_differ_have_other_etags(service: Service) -> None:
+    paths = [
+        f"api/timelines/t/frames/{one}.jpg{width}"
+        for one in (1, 2)
+        for width in ("", "?width=32", "?width=33")
+    ]
+    assert len({service.get(path).headers["etag"] for path in paths}) == len(paths)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "part"),
+    [
+        ("bytes=0-99", slice(0, 100)),
+        ("bytes=100-", slice(100, None)),
+        ("bytes=-100", slice(-100, None)),
+        ("bytes=10-99999999", slice(10, None)),
+        ("bytes=0-0", slice(0, 1)),
+        ("bytes=-99999999", slice(0, None)),
+    ],
+)
+def test_a_range_is_that_part_of_it(service: Service, wanted: str, part: slice) -> None:
+    whole = service.get(PICTURE).content
+    answer = service.get(PICTURE, headers={"Range": wanted})
+    start, stop, _ = part.indices(len(whole))
+    assert answer.status_code == 206
+    assert answer.content == whole[part]
+    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{len(whole)}"
+
+
+@pytest.mark.parametrize("wanted", ["bytes=99999999-", "bytes=5-4", "bytes=-0"])
+def test_a_range_beyond_it_is_refused_with_its_length(service: Service, wanted: str) -> None:
+    answer = service.get(PICTURE, headers={"Range": wanted})
+    assert problem_of(answer) == (416, "no_such_range")
+    size = len(service.get(PICTURE).content)
+    assert answer.headers["content-range"] == f"bytes */{size}"
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "frames=0-1", "bytes=a-b", "bytes=-"])
+def test_ranges_of_another_kind_are_passed_over(service: Service, wanted: str) -> None:
+    answer = service.get(PICTURE, headers={"Range": wanted})
+    assert answer.status_code == 200
+
+
+def test_a_range_of_another_picture_is_the_whole_of_this_one(service: Service) -> None:
+    headers = {"Range": "bytes=0-9", "If-Range": '"other"'}
+    assert service.get(PICTURE, headers=headers).status_code == 200
+    headers["If-Range"] = service.get(PICTURE).headers["etag"]
+    assert service.get(PICTURE, headers=headers).status_code == 206
+
+
+def test_a_picture_is_kept_for_ever_under_the_name_of_its_snapshot(service: Service) -> None:
+    version = service.json("api/timelines/t")["version"]
+    kept = service.get(PICTURE, params={"v": version}).headers["cache-control"]
+    assert kept == "private, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize("query", [{}, {"v": "other"}])
+def test_a_picture_is_asked_for_again_under_any_other_name(
+    service: Service, query: dict[str, str]
+) -> None:
+    assert service.get(PICTURE, params=query).headers["cache-control"] == "private, no-cache"
+
+
+@pytest.mark.parametrize("width", [16, 24, 48, 50, 95])
+def test_a_thumbnail_is_as_wide_as_it_was_asked_for(service: Service, width: int) -> None:
+    answer = service.get(PICTURE, params={"width": width})
+    with Image.open(io.BytesIO(answer.content)) as image:
+        assert image.format == "JPEG"
+        assert image.width == width
+        assert image.height == round(clips.HEIGHT * width / clips.WIDTH)
+
+
+def test_a_thumbnail_shows_what_the_picture_shows(service: Service) -> None:
+    def pixels(query: dict[str, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        with Image.open(io.BytesIO(service.get(PICTURE, params=query).content)) as image:
+            small = image.convert("RGB").resize((24, 16), Image.Resampling.BOX)
+            return np.asarray(small, dtype=np.float64)
+
+    difference = np.abs(pixels({}) - pixels({"width": 48})).mean()
+    other = np.abs(pixels({}) - 255 + pixels({"width": 48})).mean()
+    assert difference < 8 < other
+
+
+@pytest.mark.parametrize("width", [clips.WIDTH, 5000])
+def test_a_picture_is_never_made_wider(service: Service, cache: FrameCache, width: int) -> None:
+    answer = service.get(PICTURE, params={"width": width})
+    assert answer.content == cache.timeline("t").jpeg(7)
+
+
+@pytest.mark.parametrize("width", [0, 15, 65501, -1, "a"])
+def test_a_width_no_picture_has_is_refused(service: Service, width: object) -> None:
+    answer = service.get(PICTURE, params={"width": str(width)})
+    assert problem_of(answer) == (422, "invalid_value")
+
+
+def test_a_frame_without_a_picture_says_so(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("bad").extract(clips.ends_in_garbage())
+    index = cache.timeline("bad").index
+    lacking = int(index.sequence[~index.is_ok][0])
+    with serving(cache) as service:
+        answer = service.get(f"api/timelines/bad/frames/{lacking}.jpg")
+        row = service.json(f"api/timelines/bad/frames/{lacking}")
+    assert problem_of(answer) == (404, "undecodable")
+    assert row["status"] == "undecodable"
+    assert row["reason"]
+
+
+def test_pictures_of_a_rebuilt_timeline_are_the_new_ones(
+    service: Service, cache: FrameCache
+) -> None:
+    before = service.get(PICTURE)
+    cache.timeline("t").rebuild(quality=30)
+    after = service.get(PICTURE, headers={"If-None-Match": before.headers["etag"]})
+    assert after.status_code == 200
+    assert after.content == cache.timeline("t").jpeg(7)
+
+
+def test_a_clear_that_is_not_known_yet_is_met_by_the_picture(cache: FrameCache) -> None:
+    settings = ServiceSettings()
+    settings = replace(settings, limits=replace(settings.limits, known_for_seconds=3600.0))
+    with serving(cache, settings) as service:
+        assert service.get(PICTURE).status_code == 200
+        cache.timeline("t").clear()
+        assert problem_of(service.get(PICTURE)) == (404, "not_cached")
+
+
+def test_who_asks_for_too_many_thumbnails_at_once_is_told_when_to_come_back(
+    local_url: str,
+) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.clip())
+    settings = ServiceSettings(limits=Limits(decodes_at_once=1, decodes_waiting=0))
+    with serving(cache, settings) as service:
+        with service.inside.decodes.entered():
+            answer = service.get(PICTURE, params={"width": 32})
+            assert problem_of(answer) == (429, "too_many")
+            assert int(answer.headers["retry-after"]) >= 1
+            assert service.get(PICTURE).status_code == 200
+        assert service.get(PICTURE, params={"width": 32}).status_code == 200

@@ -1,0 +1,364 @@
+"""Work in the background: what it does, how it is told of, and what a restart makes of it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import clips
+import numpy as np
+import pytest
+from served import Service, over, problem_of, serving, until
+
+from framecache import Frame, FrameCache, StoreUnavailable
+from framecache.http import Limits, ServiceSettings
+from framecache.testing import HookedStore, failing_at
+
+TASKS = "service/tasks/"
+
+
+def allowing(*folders: Path | str, tasks_waiting: int = 100) -> ServiceSettings:
+    return ServiceSettings(
+        allowed_chunks=tuple(str(folder) for folder in folders),
+        limits=Limits(tasks_waiting=tasks_waiting),
+    )
+
+
+def urls(paths: list[Path]) -> list[str]:
+    return [path.as_uri() for path in paths]
+
+
+@pytest.fixture
+def cache(served_url: str) -> FrameCache:
+    return FrameCache(served_url)
+
+
+@pytest.fixture
+def service(cache: FrameCache) -> Iterator[Service]:
+    with serving(cache, allowing(clips.chunks()[0].parent)) as service:
+        yield service
+
+
+def extract(service: Service, **given: object) -> dict[str, Any]:
+    body = {"chunks": urls(clips.chunks())} | given
+    return service.task(service.client.post("api/timelines/t/extract", json=body))
+
+
+def test_an_extraction_makes_the_frames_that_the_library_makes(
+    service: Service, cache: FrameCache
+) -> None:
+    task = extract(service, every=4)
+    cache.timeline("same").extract(clips.chunks(), every=4)
+    assert task["state"] == "done"
+    assert task["problem"] is None
+    assert task["result"]["frame_count"] == task["frames_total"] == task["frames_done"]
+    same = cache.timeline("same")
+    assert list(cache.timeline("t").jpegs(same.sequences())) == list(same.jpegs(same.sequences()))
+
+
+def test_what_is_done_leaves_no_task_in_the_store(service: Service, cache: FrameCache) -> None:
+    extract(service)
+    assert list(cache.store.list(TASKS)) == []
+
+
+def test_chunks_are_appended(service: Service) -> None:
+    first, *others = urls(clips.chunks())
+    extract(service, chunks=[first], every=2)
+    assert extract(service, chunks=others, append=True)["state"] == "done"
+    detail = service.json("api/timelines/t")
+    assert [one["frame_count"] for one in detail["chunks"]] == [10, 5, 8]
+
+
+def test_a_conflict_fails_the_task_and_says_why(service: Service) -> None:
+    extract(service, every=4)
+    task = extract(service, every=5)
+    assert task["state"] == "failed"
+    assert "rebuild" in task["problem"]
+
+
+def test_a_rebuild_takes_other_settings(service: Service) -> None:
+    extract(service, every=4)
+    task = service.task(service.client.post("api/timelines/t/rebuild", json={"quality": 30}))
+    assert task["state"] == "done"
+    detail = service.json("api/timelines/t")
+    assert (detail["quality"], detail["cached_count"]) == (30, 12)
+
+
+def test_a_clear_takes_frames_and_leaves_what_they_were_made_from(service: Service) -> None:
+    extract(service, every=4)
+    service.task(service.client.post("api/timelines/t/clear"))
+    detail = service.json("api/timelines/t")
+    assert (detail["state"], detail["cached_count"], detail["chunk_count"]) == ("cleared", 0, 3)
+
+
+def test_a_delete_leaves_nothing(service: Service, cache: FrameCache) -> None:
+    extract(service, every=4)
+    service.task(service.client.delete("api/timelines/t"))
+    assert list(cache.store.list("cache/timelines/")) == []
+    assert problem_of(service.get("api/timelines/t")) == (404, "not_cached")
+
+
+def test_a_verification_counts_and_repairs_damage(service: Service, cache: FrameCache) -> None:
+    extract(service, every=4)
+    sound = cache.store.get("cache/timelines/t/frames/3.jpg")
+    cache.store.put("cache/timelines/t/frames/3.jpg", b"damaged")
+    found = service.task(service.client.post("api/timelines/t/verify"))["result"]
+    assert (found["is_ok"], found["damaged"], found["ok"]) == (False, 1, 11)
+    mended = service.client.post("api/timelines/t/verify", json={"repair": True})
+    assert service.task(mended)["result"]["repaired"] == 1
+    assert cache.store.get("cache/timelines/t/frames/3.jpg") == sound
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/clear"), ("POST", "/rebuild"), ("POST", "/verify"), ("DELETE", "")],
+)
+def test_there_is_nothing_to_do_on_what_is_not_there(
+    service: Service, method: str, path: str
+) -> None:
+    answer = service.client.request(method, f"api/timelines/none{path}")
+    assert problem_of(answer) == (404, "not_cached")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"chunks": []},
+        {"chunks": ["upload:../a"]},
+        {"fps": 5, "every": 2},
+        {"fps": "nan"},
+        {"fps": -1},
+        {"quality": 0},
+        {"layout": "zip"},
+        {"append": True, "every": 2},
+        {"unknown": 1},
+    ],
+)
+def test_what_cannot_be_extracted_is_refused_at_once(
+    service: Service, cache: FrameCache, given: dict[str, Any]
+) -> None:
+    body = {"chunks": urls(clips.chunks())} | given
+    answer = service.client.post("api/timelines/t/extract", json=body)
+    assert problem_of(answer)[0] == 422
+    assert list(cache.store.list("")) == []
+
+
+def outside(tmp_path: Path) -> list[str]:
+    """Chunks that lie elsewhere, or are made to look as if they did not."""
+    allowed = clips.chunks()[0].parent
+    tmp_path.joinpath("secret.mp4").write_bytes(clips.clip().read_bytes())
+    secret = (tmp_path / "secret.mp4").as_uri()
+    climbing = f"{allowed.as_uri()}/../../../../../../../..{tmp_path}/secret.mp4"
+    return [
+        secret,
+        climbing,
+        climbing.replace("..", "%2e%2e"),
+        str(tmp_path / "secret.mp4"),
+        f"{allowed}/c0.mp4",
+        f"{allowed.as_uri()}x/c0.mp4",
+        "file://localhost/etc/passwd",
+        "file://evil.example/c0.mp4",
+        "http://127.0.0.1:1/c0.mp4",
+        "https://evil.example/c0.mp4",
+        "ftp://evil.example/c0.mp4",
+        "data:video/mp4;base64,AAAA",
+        "concat:/etc/passwd|/etc/hosts",
+        "s3://other/c0.mp4",
+        "s3://allowed-and-more/c0.mp4",
+        "s3://allowed/videos/../../other/c0.mp4",
+        "s3://allowed/videos-and-more/c0.mp4",
+        "gs://allowed/videos/c0.mp4",
+        "memory://other/c0.mp4",
+        "~root/c0.mp4",
+        "",
+        "file:///",
+        "\0",
+    ]
+
+
+def test_no_chunk_outside_the_allowed_places_is_read(local_url: str, tmp_path: Path) -> None:
+    cache = FrameCache(local_url)
+    settings = allowing(clips.chunks()[0].parent, "s3://allowed/videos")
+    with serving(cache, settings) as service:
+        for chunk in outside(tmp_path):
+            answer = service.client.post("api/timelines/t/extract", json={"chunks": [chunk]})
+            assert problem_of(answer) == (403, "chunk_not_allowed"), chunk
+    assert list(cache.store.list("")) == []
+
+
+def test_a_link_out_of_an_allowed_folder_is_not_followed(local_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    (folder / "link.mp4").symlink_to(clips.clip())
+    (folder / "folder").symlink_to(clips.clip().parent)
+    paths = [folder / "link.mp4", folder / "folder" / clips.clip().name]
+    with serving(FrameCache(local_url), allowing(folder)) as service:
+        for path in paths:
+            body = {"chunks": [path.as_uri()]}
+            answer = service.client.post("api/timelines/t/extract", json=body)
+            assert problem_of(answer) == (403, "chunk_not_allowed")
+
+
+def test_described_chunks_that_are_not_allowed_are_not_read_again(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.clip(), every=10)
+    with serving(cache) as service:
+        for path, body in (
+            ("rebuild", {}),
+            ("verify", {"deep": True}),
+            ("verify", {"repair": True}),
+        ):
+            answer = service.client.post(f"api/timelines/t/{path}", json=body)
+            assert problem_of(answer) == (403, "chunk_not_allowed")
+        assert service.task(service.client.post("api/timelines/t/verify"))["state"] == "done"
+
+
+class Held:
+    """A store whose frames are stored one by one, as a test lets them."""
+
+    def __init__(self, cache: FrameCache) -> None:
+        self.go_on = threading.Event()
+        self.met = threading.Event()
+        self.cache = over(HookedStore(cache.store, before=self._before))
+
+    def _before(self, action: str, key: str) -> None:
+        if action == "put" and "/frames/" in key:
+            self.met.set()
+            assert self.go_on.wait(60)
+
+
+def begun(service: Service, held: Held) -> str:
+    """The task of an extraction that has come to its first frame."""
+    body = {"chunks": urls(clips.chunks())}
+    answer = service.client.post("api/timelines/t/extract", json=body)
+    assert held.met.wait(60)
+    task_id = answer.json()["task_id"]
+    assert isinstance(task_id, str)
+    return task_id
+
+
+def test_a_task_that_is_cancelled_goes_no_further(cache: FrameCache) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        task_id = begun(service, held)
+        assert service.client.delete(f"api/tasks/{task_id}").status_code == 200
+        held.go_on.set()
+        until(lambda: service.json(f"api/tasks/{task_id}")["state"] == "cancelled")
+    assert list(cache.store.list(TASKS)) == []
+    assert not cache.timeline("t").complete
+
+
+def test_a_task_that_waits_can_be_cancelled(cache: FrameCache) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        waiting = service.client.post("api/timelines/t/verify").json()["task_id"]
+        assert service.client.delete(f"api/tasks/{waiting}").json()["state"] == "cancelled"
+        held.go_on.set()
+    assert len(list(cache.store.list(TASKS))) <= 1
+
+
+def test_more_tasks_than_allowed_have_to_come_back(cache: FrameCache) -> None:
+    held = Held(cache)
+    settings = allowing(clips.chunks()[0].parent, tasks_waiting=1)
+    with serving(held.cache, settings) as service:
+        begun(service, held)
+        assert service.client.post("api/timelines/t/verify").status_code == 202
+        answer = service.client.post("api/timelines/t/verify")
+        held.go_on.set()
+    assert problem_of(answer) == (429, "too_many")
+    assert answer.headers["retry-after"]
+
+
+def test_a_service_that_is_started_again_goes_on_with_what_was_left(cache: FrameCache) -> None:
+    held = Held(cache)
+    settings = allowing(clips.chunks()[0].parent)
+    with serving(held.cache, settings) as service:
+        task_id = begun(service, held)
+        service.inside.stop()
+        held.go_on.set()
+    assert [blob.key for blob in cache.store.list(TASKS)] == [f"{TASKS}{task_id}.json"]
+    with serving(cache, settings) as service:
+        done = next(task for task in service.events() if task["state"] == "done")
+    assert done["task_id"] == task_id
+    assert cache.timeline("t").complete
+    assert list(cache.store.list(TASKS)) == []
+
+
+def test_an_order_that_is_done_late_takes_nothing_away_that_came_after_it(
+    local_url: str,
+) -> None:
+    cache = FrameCache(local_url)
+    image = np.zeros((16, 16, 3), np.uint8)
+    cache.timeline("t").write([Frame(0, 0, 0.0, image)])
+    # The service ends without having done what it was told to, as a crash would make it.
+    with serving(cache, ServiceSettings(limits=Limits(tasks_at_once=0))) as service:
+        service.client.post("api/timelines/t/clear")
+    cache.timeline("t").clear()
+    cache.timeline("t").write([Frame(5, 0, 0.5, image)])
+    with serving(cache) as service:
+        task = next(task for task in service.events() if task["state"] == "failed")
+    assert task["kind"] == "clear"
+    assert cache.timeline("t").sequences() == [5]
+
+
+def test_a_rebuild_that_was_interrupted_keeps_what_it_had_extracted(cache: FrameCache) -> None:
+    timeline = cache.timeline("t")
+    timeline.extract(clips.chunks(), every=4)
+    held = Held(cache)
+    settings = allowing(clips.chunks()[0].parent)
+    with serving(held.cache, settings) as service:
+        service.client.post("api/timelines/t/rebuild", json={"quality": 30})
+        assert held.met.wait(60)
+        service.inside.stop()
+        held.go_on.set()
+    epoch = timeline.info().epoch
+    with serving(cache, settings) as service:
+        next(task for task in service.events() if task["state"] == "done")
+    info = timeline.info()
+    assert info.complete
+    assert info.epoch == epoch
+    assert info.settings is not None
+    assert info.settings.jpeg.quality == 30
+
+
+def test_a_service_that_only_reads_leaves_tasks_alone(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.store.put(f"{TASKS}20260101T000000000000-0123456789abcdef.json", b"{}")
+    with serving(cache, ServiceSettings(read_only=True)) as service:
+        assert service.json("api/tasks") == {"tasks": []}
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"format": 2}'])
+def test_a_stored_task_that_is_none_hinders_nobody(local_url: str, body: bytes) -> None:
+    cache = FrameCache(local_url)
+    cache.store.put(f"{TASKS}20260101T000000000000-0123456789abcdef.json", body)
+    with serving(cache, allowing(clips.chunks()[0].parent)) as service:
+        assert extract(service)["state"] == "done"
+
+
+def test_an_order_that_cannot_be_stored_is_not_accepted(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
+    hook = failing_at(StoreUnavailable("gone"), action="create", nth=1, within=TASKS)
+    with serving(over(HookedStore(cache.store, before=hook))) as service:
+        answer = service.client.post("api/timelines/t/clear")
+        assert problem_of(answer) == (503, "store_unavailable")
+        assert service.json("api/tasks") == {"tasks": []}
+
+
+def test_an_event_is_sent_of_every_state(service: Service) -> None:
+    body = {"chunks": urls(clips.chunks())}
+    states = []
+    with service.client.stream("GET", "api/events") as stream:
+        posted = service.client.post("api/timelines/t/extract", json=body).json()["task_id"]
+        for line in stream.iter_lines():
+            if line.startswith("data:"):
+                task = json.loads(line.removeprefix("data:"))
+                assert task["task_id"] == posted
+                states.append(task["state"])
+                if states[-1] == "done":
+                    break
+    assert states[-1] == "done"
+    assert set(states) <= {"queued", "running", "done"}
