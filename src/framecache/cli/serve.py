@@ -25,8 +25,8 @@ _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 _NEEDED: Final = ("fastapi", "prometheus_client", "uvicorn")
 _EPILOG: Final = f"""\b
 Tokens are never given on the command line, where everyone can read them:
-  ${_WRITE_VARIABLE}, --token-file            may read and write
-  ${_READ_VARIABLE}, --read-token-file   may read
+  ${_WRITE_VARIABLE}, --token-file             read and write
+  ${_READ_VARIABLE}, --read-token-file   read
 A file has one token a line; to make one: openssl rand -hex 32.
 
 \b

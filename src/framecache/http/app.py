@@ -11,7 +11,7 @@ from framecache._version import __version__
 from framecache.cache import FrameCache
 from framecache.http import page, problems
 from framecache.http.guard import Guard
-from framecache.http.routes import pictures, system, timelines, working
+from framecache.http.routes import overlays, pictures, sprites, system, timelines, working
 from framecache.http.settings import ServiceSettings
 from framecache.http.state import Service
 
@@ -50,7 +50,14 @@ def create_app(cache: FrameCache, settings: ServiceSettings | None = None) -> Fa
     app.state.service = service
     problems.install(app)
     # A picture's route has an ending that a frame's would take for a part of its number.
-    for router in (pictures.router, timelines.router, working.router, system.router):
+    for router in (
+        pictures.router,
+        sprites.router,
+        timelines.router,
+        overlays.router,
+        working.router,
+        system.router,
+    ):
         app.include_router(router)
     problems.describe(app)
     page.install(app)

@@ -13,9 +13,9 @@ from framecache import keys
 from framecache.cache import FrameCache
 from framecache.errors import Cleared, FrameCacheError, NotCached, StoreDenied, StoreUnavailable
 from framecache.http.settings import Limits
-from framecache.index import Snapshot
+from framecache.index import Index, Snapshot
 from framecache.info import TimelineInfo, timeline_info
-from framecache.reader import FrameSource
+from framecache.reader import FrameSource, position_on_screen
 
 _CONCURRENT_LOOK_UPS: Final = 16
 _PATIENCE: Final = 10
@@ -178,3 +178,27 @@ def version_of(snapshot: Snapshot) -> str:
         return f"listed-{content:08x}"
     missing = len(snapshot.missing_parts)
     return f"{description.epoch}-{description.version}-{missing}"
+
+
+def on_screen(snapshot: Snapshot, seconds: float) -> int:
+    """The row on screen at a time.
+
+    Raises:
+        NotCached: there is none.
+    """
+    position = position_on_screen(snapshot, seconds)
+    if position is None:
+        raise NotCached(f"no cached frame is shown at {seconds} s")
+    return position
+
+
+def position_of(index: Index, sequence: int) -> int:
+    """The row of a sequence.
+
+    Raises:
+        NotCached: there is none.
+    """
+    position = index.position(sequence)
+    if position is None:
+        raise NotCached(f"there is no frame {sequence}")
+    return position

@@ -5,11 +5,10 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from framecache.errors import UndecodableFrame
-from framecache.http.known import version_of
+from framecache.http.known import on_screen, position_of, version_of
 from framecache.http.parameters import Seconds, Sequence, TimelineId, Version, Width
 from framecache.http.pictures import IMMUTABLE, REVALIDATE, answer, etag_of, thumbnail
 from framecache.http.problems import documented
-from framecache.http.routes.timelines import on_screen, position_of
 from framecache.http.state import Service, Serving
 from framecache.index import Snapshot
 from framecache.reader import FrameSource

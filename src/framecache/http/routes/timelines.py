@@ -7,14 +7,16 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Query
 
-from framecache.errors import InvalidValue, NotCached
+from framecache.errors import InvalidValue
 from framecache.http import schema, views
-from framecache.http.known import KnownTimeline
+from framecache.http.known import KnownTimeline, on_screen, position_of
 from framecache.http.parameters import MOST_SEQUENCES, Seconds, Sequence, TimelineId
 from framecache.http.problems import documented, kind_of
+from framecache.http.routes.overlays import jobs_of
+from framecache.http.routes.sprites import sprite_size
 from framecache.http.state import Serving
-from framecache.index import Index, Snapshot
-from framecache.reader import position_on_screen, read_jpegs
+from framecache.index import Index
+from framecache.reader import read_jpegs
 
 router = APIRouter(prefix="/api", tags=["timelines"])
 
@@ -52,11 +54,10 @@ def list_timelines(
 def get_timeline(service: Serving, timeline_id: TimelineId) -> schema.Detail:
     """All that is known of a timeline without reading a frame."""
     known = service.known.get(timeline_id)
-    snapshot = known.source().snapshot
-    jobs = _jobs(known)
-    if not jobs:
-        snapshot = known.snapshot()
-    return views.detail(timeline_id, snapshot, jobs=jobs, sprites=None)
+    jobs = jobs_of(service, timeline_id)
+    snapshot = known.source().snapshot if jobs else known.snapshot()
+    size = sprite_size(service, timeline_id) if snapshot.exists else None
+    return views.detail(timeline_id, snapshot, jobs=jobs, sprites=size)
 
 
 @router.get("/timelines/{timeline_id}/overview", responses=_NOT_FOUND)
@@ -122,30 +123,6 @@ def get_frame(service: Serving, timeline_id: TimelineId, sequence: Sequence) -> 
     return views.frame(index.row(position), position)
 
 
-def on_screen(snapshot: Snapshot, seconds: float) -> int:
-    """The row on screen at a time.
-
-    Raises:
-        NotCached: there is none.
-    """
-    position = position_on_screen(snapshot, seconds)
-    if position is None:
-        raise NotCached(f"no cached frame is shown at {seconds} s")
-    return position
-
-
-def position_of(index: Index, sequence: int) -> int:
-    """The row of a sequence.
-
-    Raises:
-        NotCached: there is none.
-    """
-    position = index.position(sequence)
-    if position is None:
-        raise NotCached(f"there is no frame {sequence}")
-    return position
-
-
 def _in_range(
     index: Index, start: int | None, stop: int | None, step: int
 ) -> npt.NDArray[np.int64]:
@@ -185,13 +162,3 @@ def _embedded(
 
 def _as_int(value: Any) -> int | None:  # noqa: ANN401 -- an int, or numpy's
     return None if value is None else int(value)
-
-
-def _jobs(known: KnownTimeline) -> schema.Jobs:
-    return {
-        job_id: {
-            stage: schema.StageDetail(frame_count=count, names={}, stale_count=0)
-            for stage, count in stages.items()
-        }
-        for job_id, stages in known.timeline.jobs().items()
-    }

@@ -1,0 +1,84 @@
+"""Sheets of small pictures, for scrubbing: a hundred frames or more a request."""
+
+import hashlib
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Request, Response
+
+from framecache.errors import NotCached
+from framecache.http import schema
+from framecache.http.parameters import TimelineId, Version
+from framecache.http.pictures import answer
+from framecache.http.problems import documented
+from framecache.http.routes.pictures import JPEG, PICTURES, cache_control
+from framecache.http.state import Service, Serving
+from framecache.reader import FrameSource
+from framecache.sprites import SpriteMap
+
+router = APIRouter(prefix="/api/timelines/{timeline_id}", tags=["pictures"])
+
+_MOST_SHEETS: Final = 10**9
+
+
+@router.get("/sprites", responses=documented(404, 409))
+def get_sprites(service: Serving, timeline_id: TimelineId) -> schema.SpriteMap:
+    """Which frames each sheet shows."""
+    found = _map(service, timeline_id)
+    sheets = [
+        schema.Sheet(
+            first_position=sheet.first_position, count=sheet.count, chunk_id=sheet.chunk_id
+        )
+        for sheet in found.sheets
+    ]
+    return schema.SpriteMap(**_size(found).model_dump(), sheets=sheets)
+
+
+@router.get("/sprites/{number}.jpg", response_class=Response, responses=PICTURES)
+def get_sheet(
+    request: Request,
+    service: Serving,
+    timeline_id: TimelineId,
+    number: Annotated[int, Path(ge=0, lt=_MOST_SHEETS, description="A sheet.")],
+    v: Version = None,
+) -> Response:
+    """One sheet; it is made when it is first asked for."""
+    known = service.known.get(timeline_id)
+
+    def read(source: FrameSource) -> Response:
+        sprites = known.timeline.sprites()
+        if number >= len(sprites.map.sheets):
+            raise NotCached(f"there is no sheet {number}")
+        with service.decodes.entered():
+            data = sprites.sheet(number)
+        digest = hashlib.sha256(data).hexdigest()[:32]
+        return answer(
+            request,
+            media_type=JPEG,
+            etag=f'"{digest}"',
+            cache_control=cache_control(source.snapshot, v),
+            body=lambda: data,
+        )
+
+    return known.read(read)
+
+
+def sprite_size(service: Service, timeline_id: str) -> schema.SpriteSize | None:
+    """The sheets of a timeline, if it has any frame."""
+    found = _map(service, timeline_id)
+    return _size(found) if found.sheets else None
+
+
+def _size(found: SpriteMap) -> schema.SpriteSize:
+    return schema.SpriteSize(
+        sheet_count=len(found.sheets),
+        columns=found.columns,
+        rows=found.rows,
+        tile_width=found.tile_width,
+        tile_height=found.tile_height,
+    )
+
+
+def _map(service: Service, timeline_id: str) -> SpriteMap:
+    known = service.known.get(timeline_id)
+    known.snapshot()
+    return known.timeline.sprites().map
