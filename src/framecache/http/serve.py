@@ -42,18 +42,18 @@ def serve(
         announce: told the service's URL once it answers.
 
     Raises:
-        InvalidValue: others would reach a service that asks for no token.
+        InvalidValue: others would reach a service that asks for no token, or the address is taken
+            or none of this machine's.
     """
     if not is_loopback(host) and not app.state.service.settings.tokens:
         raise InvalidValue(
             f"others can reach {host}, so a token is needed: give --token-file, or set "
             f"FRAMECACHE_SERVE_TOKEN; or serve on 127.0.0.1"
         )
+    listening = _listening(host, port)
     logs.configure()
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -64,7 +64,18 @@ def serve(
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    _Server(config, app, announce).run()
+    with listening:
+        _Server(config, app, announce).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InvalidValue(
+            f"cannot serve at {host}, port {port} ({error.strerror}): give another --port or --host"
+        ) from error
 
 
 class _Server(uvicorn.Server):
@@ -81,7 +92,7 @@ class _Server(uvicorn.Server):
         """See `uvicorn.Server`."""
         await super().startup(sockets)
         if not self.should_exit:
-            host, port, *_ = self.servers[0].sockets[0].getsockname()
+            host, port, *_ = (sockets or self.servers[0].sockets)[0].getsockname()
             shown = f"[{host}]" if ":" in host else host
             self._announce(f"http://{shown}:{port}/")
 

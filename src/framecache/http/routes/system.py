@@ -38,7 +38,7 @@ async def get_session(service: Serving, access: Accessing) -> schema.Session:
     return _session(service, access)
 
 
-@router.post("/api/session", responses=_PROBLEMS)
+@router.post("/api/session", responses=documented(400))
 async def begin_session(
     request: Request, response: Response, service: Serving, credentials: schema.Credentials
 ) -> schema.Session:
