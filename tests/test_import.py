@@ -9,9 +9,11 @@ import pytest
 FRAMEWORKS = {"aiohttp", "fastapi", "flask", "ray", "starlette", "torch", "uvicorn"}
 EVERY_MODULE = """
 import importlib, pkgutil
-for module in pkgutil.walk_packages(framecache.__path__, "framecache."):
-    if module.name.split(".")[1] not in {"http", "ray", "testing", "torch"}:
-        importlib.import_module(module.name)
+for room in pkgutil.iter_modules(framecache.__path__, "framecache."):
+    if room.name.split(".")[1] not in {"http", "ray", "testing", "torch"}:
+        path = getattr(importlib.import_module(room.name), "__path__", ())
+        for module in pkgutil.walk_packages(path, f"{room.name}."):
+            importlib.import_module(module.name)
 """
 
 

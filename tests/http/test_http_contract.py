@@ -81,5 +81,5 @@ def ask_for_what_is_there(
 
 @schema.parametrize()
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_one_that_is_documented(case: schemathesis.Case) -> None:
+def test_every_answer_is_one_that_is_documented(case: "schemathesis.Case[Any]") -> None:
     case.call_and_validate(checks=CHECKS)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import clips
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -61,7 +62,9 @@ def requests(timeline_id: str = "t") -> Iterator[tuple[str, str, dict[str, Any]]
             yield method, path.lstrip("/").format(**values) + query, given
 
 
-def everything_answered(service: Service, timeline_id: str = "t") -> Iterator[tuple[str, Any]]:
+def everything_answered(
+    service: Service, timeline_id: str = "t"
+) -> Iterator[tuple[str, httpx.Response]]:
     """What each operation answers, in the order of deletes last."""
     found = sorted(requests(timeline_id), key=lambda one: one[0] == "delete")
     for method, path, given in found:
@@ -71,7 +74,7 @@ def everything_answered(service: Service, timeline_id: str = "t") -> Iterator[tu
         yield f"task {task['kind']}", service.get(f"api/tasks/{task['task_id']}")
 
 
-def text_of(answer: Any) -> str:  # noqa: ANN401 -- httpx's own
+def text_of(answer: httpx.Response) -> str:
     return json.dumps(dict(answer.headers)) + answer.text
 
 

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import clips
@@ -101,13 +103,17 @@ def test_jobs_are_counted_by_frame_and_name(service: Service) -> None:
     assert service.json("api/timelines/t")["jobs"] == expected
 
 
-def test_overlays_of_pictures_that_are_others_now_are_stale(
-    service: Service, cache: FrameCache
-) -> None:
-    save(service, f"{STAGE}/4", {"a": png(1)})
-    cache.timeline("t").rebuild(every=4)
-    assert service.json(STAGE)["stale"] == [True]
-    assert service.json("api/timelines/t")["jobs"]["run-7"]["edges"]["stale_count"] == 1
+def test_overlays_of_pictures_that_are_others_now_are_stale(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.clip())
+    with serving(cache, impatient()) as service:
+        save(service, f"{STAGE}/4", {"a": png(1)})
+        file = Path(local_url) / "cache/timelines/t/overlays/run-7/edges/4_a.png"
+        os.utime(file, (0, 0))  # the store's clock has whole seconds
+        cache.timeline("t").rebuild(every=4)
+        assert service.json(STAGE)["stale"] == [True]
+        jobs = service.json("api/timelines/t")["jobs"]
+    assert jobs["run-7"]["edges"]["stale_count"] == 1
 
 
 def test_stages_are_compared_by_bytes(service: Service) -> None:
