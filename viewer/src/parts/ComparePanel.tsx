@@ -102,11 +102,22 @@ export function ComparePanel({ timeline }: { timeline: Opened }) {
         </label>
       )}
       <div class="modes" role="group" aria-label="Differences">
-        <button type="button" disabled={searching.value} onClick={() => void moveToDifference(-1)}>
-          ◂ Previous difference
+        <span class="hint">Difference</span>
+        <button
+          type="button"
+          aria-label="Previous difference"
+          disabled={searching.value}
+          onClick={() => void moveToDifference(-1)}
+        >
+          ◂ Previous
         </button>
-        <button type="button" disabled={searching.value} onClick={() => void moveToDifference(1)}>
-          Next difference ▸
+        <button
+          type="button"
+          aria-label="Next difference"
+          disabled={searching.value}
+          onClick={() => void moveToDifference(1)}
+        >
+          Next ▸
         </button>
       </div>
     </section>
@@ -157,7 +168,7 @@ function TimelineChoice({ timeline, value, onChoose }: TimelineChoiceProps) {
   });
   return (
     <label class="inline">
-      Second's timeline
+      Timeline of second
       <select value={value ?? ""} onChange={(event) => onChoose(event.currentTarget.value || null)}>
         <option value="">the same</option>
         {ids.value

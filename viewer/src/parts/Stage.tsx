@@ -24,7 +24,7 @@ export function Stage({ timeline }: { timeline: Opened }) {
   const blinkB = useSignal(false);
   const zoom = useSignal(1);
   const mode = comparison.value?.mode ?? null;
-  useZoom(stage, panzoom, zoom, mode);
+  useZoom(stage, panzoom, zoom, mode !== null);
   useSignalEffect(() => {
     if (comparison.value?.mode !== "blink") return;
     const timer = setInterval(() => {
@@ -36,32 +36,32 @@ export function Stage({ timeline }: { timeline: Opened }) {
   const ratio = size === null || size.height === 0 ? 16 / 9 : size.width / size.height;
   return (
     <section class="stage" aria-label="Frame" ref={stage} data-mode={mode ?? "single"}>
-      <div class="pane" style={{ "--ratio": ratio }}>
-        <div
-          class="plane"
-          data-pixels={zoom.value >= PIXELS_SHOWN_FROM_ZOOM}
-          style={{ filter: mode === "difference" ? `brightness(${gain.value})` : "none" }}
-        >
-          <Picture side={sideA} class="picture" />
-          {mode !== null && mode !== "side" && (
-            <Picture
-              side={sideB}
-              class="picture over"
-              hidden={mode === "blink" && !blinkB.value}
-              clip={mode === "swipe" ? swipe.value : 0}
-            />
-          )}
-        </div>
-        {mode === "side" && <p class="side-label">{sideA.value?.label}</p>}
-      </div>
-      {mode === "side" && (
+      <div
+        class="panes"
+        style={{ filter: mode === "difference" ? `brightness(${gain.value})` : "none" }}
+      >
         <div class="pane" style={{ "--ratio": ratio }}>
           <div class="plane" data-pixels={zoom.value >= PIXELS_SHOWN_FROM_ZOOM}>
-            <Picture side={sideB} class="picture" />
+            <Picture side={sideA} />
           </div>
-          <p class="side-label">{sideB.value?.label}</p>
+          {mode === "side" && <p class="side-label">{sideA.value?.label}</p>}
         </div>
-      )}
+        {mode !== null && (
+          <div
+            class={mode === "side" ? "pane" : "pane over"}
+            hidden={mode === "blink" && !blinkB.value}
+            style={{
+              "--ratio": ratio,
+              clipPath: mode === "swipe" ? `inset(0 0 0 ${swipe.value}%)` : "none",
+            }}
+          >
+            <div class="plane" data-pixels={zoom.value >= PIXELS_SHOWN_FROM_ZOOM}>
+              <Picture side={sideB} />
+            </div>
+            {mode === "side" && <p class="side-label">{sideB.value?.label}</p>}
+          </div>
+        )}
+      </div>
       {mode === "swipe" && (
         <>
           <div class="swipe-line" style={{ left: `${swipe.value}%` }} />
@@ -92,14 +92,7 @@ export function Stage({ timeline }: { timeline: Opened }) {
   );
 }
 
-interface PictureProps {
-  side: typeof sideA;
-  class: string;
-  hidden?: boolean;
-  clip?: number;
-}
-
-function Picture({ side, class: name, hidden = false, clip = 0 }: PictureProps) {
+function Picture({ side }: { side: typeof sideA }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const problem = useSignal<string | null>(null);
   const shown = useSignal<Composite | null>(null);
@@ -137,11 +130,7 @@ function Picture({ side, class: name, hidden = false, clip = 0 }: PictureProps) 
     return `${side.value?.timeline.timelineId}: ${spokenFrame(row.sequence, row.timestamp)}${overlays}`;
   });
   return (
-    <div
-      class={name}
-      hidden={hidden}
-      style={clip === 0 ? {} : { clipPath: `inset(0 0 0 ${clip}%)` }}
-    >
+    <div class="picture">
       <canvas
         ref={canvas}
         role="img"
@@ -192,8 +181,9 @@ function useZoom(
   stage: { current: HTMLDivElement | null },
   panzoom: { current: PanzoomObject | undefined },
   zoom: { value: number },
-  mode: string | null,
+  hasTwo: boolean,
 ): void {
+  const last = useRef({ scale: 1, x: 0, y: 0 });
   useEffect(() => {
     const element = stage.current;
     const planes = [...(element?.querySelectorAll<HTMLElement>(".plane") ?? [])];
@@ -209,21 +199,25 @@ function useZoom(
         for (const plane of planes) {
           plane.style.transform = `scale(${scale}) translate(${x}px, ${y}px)`;
         }
+        last.current = { scale, x, y };
         zoom.value = scale;
       },
+      startScale: last.current.scale,
+      startX: last.current.x,
+      startY: last.current.y,
     });
     panzoom.current = control;
     const wheel = (event: WheelEvent) => {
       event.preventDefault();
       const scale = control.getScale() * ZOOM_A_WHEEL_STEP ** (event.deltaY < 0 ? 1 : -1);
       control.zoomToPoint(scale, onFirst(event, planes), { animate: false });
-      if (control.getScale() <= 1) control.reset({ animate: false });
+      if (control.getScale() <= 1) backToFit(control);
     };
     const down = (event: PointerEvent) => {
       if ((event.target as HTMLElement).closest(".pane") !== null) control.handleDown(event);
     };
     const twice = (event: MouseEvent) => {
-      if (control.getScale() > 1) control.reset({ animate: false });
+      if (control.getScale() > 1) backToFit(control);
       else control.zoomToPoint(4, onFirst(event, planes), { animate: false });
     };
     element.addEventListener("wheel", wheel, { passive: false });
@@ -241,10 +235,16 @@ function useZoom(
       document.removeEventListener("pointercancel", control.handleUp);
       control.destroy();
     };
-  }, [mode === "side"]);
+  }, [hasTwo]);
   useSignalEffect(() => {
-    if (resets.value > 0) panzoom.current?.reset({ animate: false });
+    if (resets.value > 0) backToFit(panzoom.current);
   });
+}
+
+/** Not the library's reset: that would go back to where the last comparison began. */
+function backToFit(control: PanzoomObject | undefined): void {
+  control?.zoom(1, { animate: false, force: true });
+  control?.pan(0, 0, { animate: false, force: true });
 }
 
 /** A point over any pane, as the point over the first pane that shows the same of the picture. */

@@ -26,6 +26,7 @@ export function drawCurve(element: HTMLElement, overview: Overview, width: numbe
         {
           size: AXIS_HEIGHT,
           gap: 2,
+          align: 1,
           stroke: color("--muted"),
           font: "11px system-ui, sans-serif",
           grid: { stroke: color("--line"), width: 1 },
