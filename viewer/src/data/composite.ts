@@ -20,22 +20,12 @@ export async function loadComposite(
   const row = (await timeline.loadRow(position)) ?? null;
   signal.throwIfAborted();
   if (row === null) return { row, frame: null, overlays: [] };
-  const drawn = layers.filter((layer) => {
-    return timeline.drawn(layer, row.sequence)?.names.includes(layer.name);
-  });
-  const [frame, ...pictures] = await Promise.all([
+  const [frame, overlays] = await Promise.all([
     row.status === "ok" ? framePictures.get(timeline.frameUrl(row.sequence), signal) : null,
-    ...drawn.map((layer) => loadLayer(timeline, layer, row.sequence, signal)),
+    loadLayers(timeline, row.sequence, layers, signal),
   ]);
   timeline.noteLoaded(position, row.sequence);
-  return {
-    row,
-    frame,
-    overlays: drawn.flatMap((layer, index) => {
-      const picture = pictures[index];
-      return picture == null ? [] : [{ layer, picture }];
-    }),
-  };
+  return { row, frame, overlays };
 }
 
 export function drawComposite(canvas: HTMLCanvasElement, composite: Composite): void {
@@ -74,6 +64,27 @@ export function drawTile(
 function operationOf(blend: Blend | null, isGrayMask: boolean): GlobalCompositeOperation {
   const chosen = blend ?? (isGrayMask ? "screen" : "normal");
   return chosen === "normal" ? "source-over" : chosen;
+}
+
+/** Which names a frame has is told by the columns of its stages, which come first. */
+async function loadLayers(
+  timeline: Opened,
+  sequence: number,
+  layers: readonly Layer[],
+  signal: AbortSignal,
+): Promise<Composite["overlays"]> {
+  await Promise.all(layers.map((layer) => timeline.loadColumns(layer)));
+  signal.throwIfAborted();
+  const drawn = layers.filter((layer) => {
+    return timeline.drawn(layer, sequence)?.names.includes(layer.name);
+  });
+  const pictures = await Promise.all(
+    drawn.map((layer) => loadLayer(timeline, layer, sequence, signal)),
+  );
+  return drawn.flatMap((layer, index) => {
+    const picture = pictures[index];
+    return picture == null ? [] : [{ layer, picture }];
+  });
 }
 
 async function loadLayer(

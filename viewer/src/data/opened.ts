@@ -17,8 +17,6 @@ import { loadBitmap, loadOverlay, type OverlayPicture, Pictures } from "./pictur
 const MEBIBYTE = 2 ** 20;
 const ROWS_A_BLOCK = 64;
 const BUCKETS = 1000;
-/** No stage has this key: stages have a slash. */
-const TRACKS = "tracks";
 
 /** Shared by all timelines, so that comparing two costs no more memory than looking at one. */
 export const framePictures = new Pictures(256 * MEBIBYTE, loadBitmap);
@@ -26,7 +24,7 @@ export const sheetPictures = new Pictures(96 * MEBIBYTE, loadBitmap);
 export const overlayPictures = new Pictures<OverlayPicture>(128 * MEBIBYTE, loadOverlay);
 
 export interface StageColumns {
-  readonly sequence: Int32Array | Float64Array;
+  readonly sequence: Float64Array;
   readonly names: readonly (readonly string[])[];
   readonly stale: Uint8Array;
 }
@@ -57,7 +55,8 @@ export class Opened {
   readonly loadedCount = signal(0);
   readonly #rows = new LRUCache<number, FrameDetail>({ max: 20_000 });
   readonly #blocks = new Map<number, Promise<void>>();
-  readonly #asked = new Set<string>();
+  readonly #columnsAsked = new Map<string, Promise<void>>();
+  #tracksAsked = false;
   readonly #loaded = new Map<number, string>();
   readonly #closed = new AbortController();
 
@@ -80,7 +79,7 @@ export class Opened {
     try {
       this.detail.value = await getJson<Detail>(this.path, this.#closed.signal);
       this.problem.value = null;
-      for (const key of this.columns.peek().keys()) this.#asked.delete(key);
+      this.#columnsAsked.clear();
       overlayPictures.clear();
     } catch (error) {
       if (!isAbort(error)) this.problem.value = error as Error;
@@ -89,8 +88,8 @@ export class Opened {
 
   /** Load what the scrubber and the filmstrip are drawn from; once. */
   async loadTracksOnce(): Promise<void> {
-    if (this.#asked.has(TRACKS)) return;
-    this.#asked.add(TRACKS);
+    if (this.#tracksAsked) return;
+    this.#tracksAsked = true;
     const { signal } = this.#closed;
     try {
       const [overview, sprites] = await Promise.all([
@@ -195,25 +194,12 @@ export class Opened {
     };
   }
 
-  /** Ask for the columns of a stage, once. */
-  loadColumns(stage: StageRef): void {
+  /** The columns of a stage, asked for once; done when they are there, or cannot be had. */
+  loadColumns(stage: StageRef): Promise<void> {
     const key = formatStage(stage);
-    if (this.#asked.has(key)) return;
-    this.#asked.add(key);
-    getJson<OverlayColumns>(`${this.path}/overlays/${key}`, this.#closed.signal).then(
-      (columns) => {
-        const compact = {
-          sequence: Float64Array.from(columns.sequence),
-          names: shareNames(columns.names),
-          stale: Uint8Array.from(columns.stale, Number),
-        };
-        this.columns.value = new Map(this.columns.peek()).set(key, compact);
-      },
-      (error: unknown) => {
-        this.#asked.delete(key);
-        if (!isAbort(error)) this.problem.value = error as Error;
-      },
-    );
+    const asked = this.#columnsAsked.get(key) ?? this.#askForColumns(key);
+    this.#columnsAsked.set(key, asked);
+    return asked;
   }
 
   /** The overlay names of a stage's frame, and whether they are of another picture than this one. */
@@ -234,6 +220,22 @@ export class Opened {
 
   get #version(): string {
     return encodeURIComponent(this.detail.peek()?.version ?? "");
+  }
+
+  async #askForColumns(key: string): Promise<void> {
+    try {
+      const path = `${this.path}/overlays/${key}`;
+      const columns = await getJson<OverlayColumns>(path, this.#closed.signal);
+      const compact = {
+        sequence: Float64Array.from(columns.sequence),
+        names: shareNames(columns.names),
+        stale: Uint8Array.from(columns.stale, Number),
+      };
+      this.columns.value = new Map(this.columns.peek()).set(key, compact);
+    } catch (error) {
+      this.#columnsAsked.delete(key);
+      if (!isAbort(error)) this.problem.value = error as Error;
+    }
   }
 
   #loadBlock(block: number): Promise<void> {

@@ -3,6 +3,7 @@ import { useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { Opened } from "../data/opened";
 import { moveBy, moveTo, position } from "../state/app";
+import { useHandOver } from "./handover";
 import { useWidth } from "./width";
 
 const HEIGHT = 54;
@@ -11,14 +12,13 @@ const GAP = 2;
 export function Filmstrip({ timeline }: { timeline: Opened }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const width = useWidth(canvas);
+  const handOver = useHandOver();
   useSignalEffect(() => {
     const here = position.value;
     const pixels = width.value;
     timeline.arrivals.value;
-    const abort = new AbortController();
-    if (canvas.current !== null && pixels > 0)
-      draw(canvas.current, timeline, here, pixels, abort.signal);
-    return () => abort.abort();
+    if (canvas.current === null || pixels === 0) return;
+    draw(canvas.current, timeline, here, pixels, handOver());
   });
   const step = (clientX: number) => {
     const box = canvas.current?.getBoundingClientRect();

@@ -6,11 +6,12 @@ import type { StageRef } from "../pure/address";
 import { formatStage } from "../pure/address";
 import { formatTime, spokenFrame } from "../pure/format";
 import { clamp, markRow, positionAtX, runsOf, xOf } from "../pure/track";
-import { moveTo, place, position, resets } from "../state/app";
+import { moveTo, place, position } from "../state/app";
 import { stagesOf } from "../state/comparing";
 import { playing } from "../state/player";
 import { theme } from "../state/theme";
 import { cssColorOf } from "./colors";
+import { useHandOver } from "./handover";
 import { useWidth } from "./width";
 
 const TILE_HEIGHT = 90;
@@ -47,7 +48,6 @@ export function Scrubber({ timeline }: { timeline: Opened }) {
   const here = place.value;
   const left = xOf(position.value + 0.5, timeline.count, width.value);
   const stages = stagesOf(timeline);
-  resets.value;
   return (
     <div class="scrubber">
       <div class="labels" aria-hidden="true">
@@ -123,7 +123,7 @@ function Marks({ timeline, stage, width }: MarksProps) {
   given.value = width;
   useSignalEffect(() => {
     const overview = timeline.overview.value;
-    if (overview !== null) timeline.loadColumns(stage);
+    if (overview !== null) void timeline.loadColumns(stage);
     const columns = timeline.columns.value.get(formatStage(stage));
     const element = canvas.current;
     if (overview === null || columns === undefined || element === null) return;
@@ -173,12 +173,12 @@ interface PreviewProps {
 
 function Preview({ timeline, position: at, width }: PreviewProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
+  const handOver = useHandOver();
   const given = useSignal(at);
   given.value = at;
   useSignalEffect(() => {
     timeline.arrivals.value;
-    const abort = new AbortController();
-    const tile = timeline.tile(given.value, abort.signal);
+    const tile = timeline.tile(given.value, handOver());
     const context = canvas.current?.getContext("2d");
     if (canvas.current !== null && context != null && tile !== null) {
       canvas.current.width = tile.width;
@@ -186,7 +186,6 @@ function Preview({ timeline, position: at, width }: PreviewProps) {
       const { sheet, x, y, width: w, height: h } = tile;
       context.drawImage(sheet, x, y, w, h, 0, 0, w, h);
     }
-    return () => abort.abort();
   });
   const { sequence, timestamp, exact } = timeline.place(at);
   const half = 84;

@@ -103,9 +103,6 @@ function Picture({ side }: { side: typeof sideA }) {
     const match = comparison.value?.match ?? "sequence";
     if (side_ === null || !placed.value || canvas.current === null) return;
     if (side_.timeline.detail.value === null) return;
-    for (const layer of side_.layers) side_.timeline.loadColumns(layer);
-    // Which overlays a frame has is told by columns that may come later.
-    side_.timeline.columns.value;
     const abort = new AbortController();
     const drawn = hide ? { ...side_, layers: [] } : side_;
     paint(canvas.current, drawn, here, match, abort.signal).then(

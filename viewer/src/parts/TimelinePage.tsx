@@ -69,10 +69,10 @@ export function TimelinePage({ timeline }: { timeline: Opened }) {
           Copy link
         </button>
         <button type="button" class="quiet" onClick={() => downloadFrame(timeline)}>
-          Frame
+          Save frame
         </button>
         <button type="button" class="quiet" onClick={() => downloadShown(timeline)}>
-          With overlays
+          Save with overlays
         </button>
         <button
           type="button"

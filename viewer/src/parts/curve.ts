@@ -7,12 +7,15 @@ import { chunkJoins, type Overview, runsOf, timeTicks } from "../pure/track";
 const HEIGHT = 58;
 const AXIS_HEIGHT = 18;
 const TICK_PIXELS = 90;
+/** A timeline in which nothing changes shows no mountains. */
+const LEAST_TOP = 0.2;
 
 /** Draw it; the result takes it away again. */
 export function drawCurve(element: HTMLElement, overview: Overview, width: number): () => void {
   const style = getComputedStyle(element);
   const color = (name: string) => style.getPropertyValue(name).trim();
   const { step, ticks } = timeTicks(overview, width, TICK_PIXELS);
+  const top = Math.max(LEAST_TOP, ...overview.change.map((change) => change ?? 0));
   const stepped = uPlot.paths.stepped?.({ align: 1 });
   const plot = new uPlot(
     {
@@ -21,7 +24,7 @@ export function drawCurve(element: HTMLElement, overview: Overview, width: numbe
       padding: [2, 0, 0, 0],
       legend: { show: false },
       cursor: { show: false },
-      scales: { x: { time: false, range: [0, overview.count] }, y: { range: [0, 1] } },
+      scales: { x: { time: false, range: [0, overview.count] }, y: { range: [0, top] } },
       axes: [
         {
           size: AXIS_HEIGHT,

@@ -1,0 +1,94 @@
+"""What looking costs, counted."""
+
+from pathlib import Path
+
+from browsing import LONG_FRAMES, VIEWER, Page
+from playwright.sync_api import Route, expect
+
+MOST_REQUESTS = 6
+MOST_SCRIPT_BYTES = 150_000
+
+
+def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
+    held: list[Route] = []
+    page.tab.route("**/api/session", held.append)
+    page.tab.route("**/overview*", held.append)
+    seen: list[str] = []
+    page.tab.on("request", lambda request: seen.append(request.url))
+    page.open("?timeline=bikes&frame=120&show=")
+    first_picture = next(i for i, url in enumerate(seen) if ".jpg" in url)
+    assert first_picture < MOST_REQUESTS
+    scripts = {Path(url).name for url in seen[: first_picture + 1] if url.endswith(".js")}
+    assert (
+        sum((VIEWER.parent / "assets" / name).stat().st_size for name in scripts)
+        < MOST_SCRIPT_BYTES
+    )
+    page.tab.unroute_all()
+    for route in held:
+        route.continue_()
+
+
+def test_opening_a_long_timeline_fetches_a_part_of_its_rows(page: Page) -> None:
+    page.open(f"?timeline=long&frame={LONG_FRAMES // 2}")
+    expect(page.tab.locator(".chart canvas")).to_be_visible()
+    assert len(page.asked("/frames?")) <= 3
+
+
+def test_frames_that_are_scrubbed_past_are_given_up(page: Page) -> None:
+    page.open("?timeline=long")
+    held: list[Route] = []
+    page.tab.route("**/frames/*.jpg*", held.append)
+    page.press("1", "2", "3", "4", "5")
+    page.tab.wait_for_function("document.querySelector('[role=slider].area').ariaValueNow > 9000")
+    page.tab.wait_for_timeout(300)
+    asked = len(held)
+    page.tab.unroute_all()
+    for route in held[-1:]:
+        route.continue_()
+    page.shows(10_004)
+    assert len([url for url in page.cancelled if ".jpg" in url]) >= asked - 1
+
+
+def test_scrubbing_keeps_no_more_pictures_than_it_may(page: Page) -> None:
+    page.open("?timeline=bikes")
+    for _ in range(30):
+        page.press("v")
+    page.shows(249)
+    nodes = page.tab.evaluate("document.querySelectorAll('*').length")
+    page.press("Home")
+    page.shows(0)
+    assert page.tab.evaluate("document.querySelectorAll('*').length") < nodes + 60
+
+
+def test_a_fast_scrub_changes_the_address_seldom(page: Page) -> None:
+    page.open("?timeline=bikes")
+    page.tab.evaluate(
+        """() => {
+          window.changes = 0;
+          const replace = history.replaceState.bind(history);
+          history.replaceState = (...given) => { window.changes += 1; replace(...given); };
+        }"""
+    )
+    for _ in range(60):
+        page.press("f")
+    page.address_has("frame=60")
+    assert page.tab.evaluate("window.changes") < 60
+
+
+def test_the_list_holds_no_more_rows_than_the_window_shows(page: Page) -> None:
+    timelines = [
+        {
+            "timeline_id": f"match-{number:04d}", "state": "complete", "frame_count": 1,
+            "cached_count": 1, "undecodable_count": 0, "duration_seconds": 1.0, "size_bytes": 1,
+            "width": 1, "height": 1, "layout": "objects", "chunk_count": 1, "chunks_cached": 1,
+            "poster": None, "problem": None,
+        }
+        for number in range(1000)
+    ]  # fmt: skip
+    page.tab.route(
+        "**/api/timelines?*",
+        lambda route: route.fulfill(json={"timelines": timelines, "next": None}),
+    )
+    page.open("")
+    expect(page.tab.get_by_role("link", name="match-0000")).to_be_visible()
+    assert page.tab.locator(".timeline-row").count() < 40
