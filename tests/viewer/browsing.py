@@ -75,7 +75,8 @@ class Page:
         total = self.tab.evaluate(
             """selector => {
               const canvas = document.querySelector(selector);
-              const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+              const { width, height } = canvas;
+              const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
               return data.reduce((sum, value) => (sum * 31 + value) % 1000000007, 7);
             }""",
             selector,

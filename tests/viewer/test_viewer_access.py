@@ -55,8 +55,9 @@ def test_a_screen_reader_is_told_of_the_frame_that_was_come_to(page: Page) -> No
     page.tab.evaluate(
         """() => {
           window.told = [];
-          new MutationObserver(() => window.told.push(document.querySelector(".unseen[aria-live]").textContent))
-            .observe(document.querySelector(".unseen[aria-live]"), { childList: true, characterData: true, subtree: true });
+          const live = document.querySelector(".unseen[aria-live]");
+          new MutationObserver(() => window.told.push(live.textContent))
+            .observe(live, { childList: true, characterData: true, subtree: true });
         }"""
     )
     page.press(*["f"] * 12)
@@ -65,11 +66,13 @@ def test_a_screen_reader_is_told_of_the_frame_that_was_come_to(page: Page) -> No
 
 
 def test_it_works_below_a_prefix(browser: Browser, cache_folder: Path) -> None:
-    with serving(cache_folder, "--root-path", "/tools/frames") as url:
-        with opened(browser, f"{url}tools/frames/") as page:
-            page.open("?timeline=bikes&frame=30")
-            page.shows(30)
-            assert all("/tools/frames/" in request.url for request in page.requests)
+    with (
+        serving(cache_folder, "--root-path", "/tools/frames") as url,
+        opened(browser, f"{url}tools/frames/") as page,
+    ):
+        page.open("?timeline=bikes&frame=30")
+        page.shows(30)
+        assert all("/tools/frames/" in request.url for request in page.requests)
 
 
 def test_a_token_is_asked_for_and_then_kept(
