@@ -33,7 +33,7 @@ class Page:
         self.requests: list[Request] = []
         self.cancelled: list[str] = []
         self.errors: list[str] = []
-        tab.on("request", self.requests.append)
+        tab.on("request", lambda request: self.requests.append(request))
         tab.on("requestfailed", lambda request: self.cancelled.append(request.url))
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.on(

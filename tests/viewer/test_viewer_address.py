@@ -33,6 +33,17 @@ def test_stepping_changes_the_address_but_not_the_history(page: Page) -> None:
     assert page.tab.evaluate("history.length") == before
 
 
+def test_back_leads_to_where_a_leap_began(page: Page) -> None:
+    page.open("?timeline=bikes&frame=30")
+    page.press("g")
+    page.tab.get_by_label("Frame or time").fill("200")
+    page.press("Enter")
+    page.shows(200)
+    page.address_has("frame=200")
+    page.tab.go_back()
+    page.shows(30)
+
+
 def test_back_leads_from_a_timeline_to_the_list(page: Page) -> None:
     page.open("")
     page.tab.get_by_role("link", name="bikes-5fps").click()

@@ -2,7 +2,7 @@ import { useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { connected, tokenWanted } from "../api/client";
 import { announcement, dialog, notice, opened, startBackground } from "../state/app";
-import { pressKey, releaseKey } from "../state/commands";
+import { pressKey, releaseAll, releaseKey } from "../state/commands";
 import { keepAhead, keepPlaying } from "../state/player";
 import { keepTheme } from "../state/theme";
 import { timelineId } from "../state/view";
@@ -25,6 +25,7 @@ export function App() {
     keepPlaying();
     addEventListener("keydown", pressKey);
     addEventListener("keyup", releaseKey);
+    addEventListener("blur", releaseAll);
   }, []);
   useSignalEffect(() => {
     const id = timelineId.value;

@@ -1,6 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { parseDestination } from "../pure/format";
 import { goToSequence, goToTime } from "../state/app";
+import { keepInHistory } from "../state/view";
 import { closeDialog, Modal } from "./Modal";
 
 export function GoTo() {
@@ -15,6 +16,7 @@ export function GoTo() {
           const destination = parseDestination(text.value);
           wrong.value = destination === null;
           if (destination === null) return;
+          keepInHistory();
           if (destination.kind === "sequence") void goToSequence(destination.sequence);
           else void goToTime(destination.seconds);
           closeDialog();

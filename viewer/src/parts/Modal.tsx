@@ -5,7 +5,7 @@ import { dialog } from "../state/app";
 interface ModalProps {
   title: string;
   children: ComponentChildren;
-  onClose?: () => void;
+  onClose?: (element: HTMLDialogElement) => void;
 }
 
 /** The browser's own dialog: it keeps the focus, and Escape closes it. */
@@ -18,7 +18,7 @@ export function Modal({ title, children, onClose = closeDialog }: ModalProps) {
       ref={element}
       class="modal"
       aria-label={title}
-      onClose={onClose}
+      onClose={(event) => onClose(event.currentTarget)}
       onClick={(event) => {
         if (event.target === element.current) element.current?.close();
       }}

@@ -1,9 +1,11 @@
 import { useSignalEffect } from "@preact/signals";
+import { sendJson } from "../api/client";
+import type { Task } from "../api/types";
 import type { Opened } from "../data/opened";
 import { download } from "../data/pictures";
-import { cancel, finishedCount, runningTask } from "../data/tasks";
+import { cancel, finishedCount, note, runningTask } from "../data/tasks";
 import { formatBytes, formatCount, formatDuration, plural } from "../pure/format";
-import { dialog, layers, metadataShown, notice, place } from "../state/app";
+import { dialog, layers, metadataShown, notice, place, session } from "../state/app";
 import { flush, openTimeline, setLayers } from "../state/view";
 import { ComparePanel } from "./ComparePanel";
 import { Filmstrip } from "./Filmstrip";
@@ -20,6 +22,7 @@ export function TimelinePage({ timeline }: { timeline: Opened }) {
   });
   const detail = timeline.detail.value;
   const problem = timeline.problem.value;
+  const mayWrite = session.value?.scopes.includes("write") === true && !session.value.read_only;
   const task = runningTask(timeline.timelineId);
   return (
     <div class="timeline-page">
@@ -50,6 +53,11 @@ export function TimelinePage({ timeline }: { timeline: Opened }) {
             <span>{detail.sampling}</span>
             <span>{plural(detail.chunk_count, "chunk")}</span>
           </p>
+        )}
+        {detail !== null && detail.state !== "complete" && task === undefined && mayWrite && (
+          <button type="button" onClick={() => void rebuild(timeline)}>
+            Rebuild
+          </button>
         )}
         {task !== undefined && (
           <p class="facts">
@@ -140,6 +148,14 @@ async function copyLink(): Promise<void> {
     notice.value = "Link copied.";
   } catch {
     notice.value = "The browser keeps pages from copying here: copy the address instead.";
+  }
+}
+
+async function rebuild(timeline: Opened): Promise<void> {
+  try {
+    note(await sendJson<Task>("POST", `${timeline.path}/rebuild`, {}));
+  } catch (error) {
+    notice.value = (error as Error).message;
   }
 }
 

@@ -6,7 +6,7 @@ export function Token() {
   const token = useSignal("");
   const problem = useSignal<string | null>(null);
   return (
-    <Modal title="Token" onClose={() => undefined}>
+    <Modal title="Token" onClose={(element) => element.showModal()}>
       <form
         class="form"
         onSubmit={(event) => {

@@ -28,6 +28,11 @@ export function releaseKey(event: KeyboardEvent): void {
   if (event.key.toLowerCase() === "h") overlaysHidden.value = false;
 }
 
+/** A key may be let go of while another window has the keyboard. */
+export function releaseAll(): void {
+  overlaysHidden.value = false;
+}
+
 export function run(command: Command): void {
   switch (command.do) {
     case "play":

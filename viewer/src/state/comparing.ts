@@ -13,7 +13,7 @@ import {
 } from "../pure/address";
 import { nearest } from "../pure/track";
 import { goToSequence, layers, moveTo, notice, opened, other, place, position } from "./app";
-import { comparison, setComparison } from "./view";
+import { comparison, keepInHistory, setComparison } from "./view";
 
 /** How far a search for frames that look different goes on before it gives up, in frames. */
 const MOST_SEARCHED = 20_000;
@@ -101,6 +101,7 @@ async function findDifference(
     const differences = await timeline.differences(a, b, compared.timeline);
     const next = nearest([differences.sequence], sequence, direction);
     if (next === null) return "none";
+    keepInHistory();
     await goToSequence(next);
     return "found";
   }
@@ -114,6 +115,7 @@ async function findDifference(
     if (row === undefined) return "none";
     const twin = await peer.loadRow(await matching(peer, row, compared.match));
     if (twin?.perceptual_hash === row.perceptual_hash) continue;
+    keepInHistory();
     moveTo(candidate);
     return "found";
   }

@@ -30,6 +30,12 @@ export function navigate(change: Partial<ViewState>): void {
   history.pushState(null, "", addressOf(view.value));
 }
 
+/** Before a leap: the browser's Back leads to where it began. */
+export function keepInHistory(): void {
+  flush();
+  history.pushState(null, "", addressOf(view.peek()));
+}
+
 export function openTimeline(id: string | null): void {
   navigate({ ...EMPTY_VIEW, query: view.peek().query, timeline: id });
 }
