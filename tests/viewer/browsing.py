@@ -1,10 +1,13 @@
 """What a person sees of the viewer, and does with it."""
 
+import json
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 BIKES: Final = ROOT / ".cache" / "clips" / "bikes.mp4"
 VIEWER: Final = Path(framecache.__file__).parent / "http" / "viewer" / "index.html"
 DEADLINE_SECONDS: Final = 60
+POLL_MILLISECONDS: Final = 20
 LONG_FRAMES: Final = 20_000
 GAP: Final = range(9_000, 9_010)
 """Sequences that the long timeline lacks."""
@@ -33,7 +37,7 @@ class Page:
         self.requests: list[Request] = []
         self.cancelled: list[str] = []
         self.errors: list[str] = []
-        tab.on("request", lambda request: self.requests.append(request))
+        tab.on("request", self._note)
         tab.on("requestfailed", lambda request: self.cancelled.append(request.url))
         tab.on("pageerror", lambda error: self.errors.append(str(error)))
         tab.on(
@@ -59,7 +63,14 @@ class Page:
         )
 
     def address_has(self, part: str) -> None:
-        self.tab.wait_for_function("part => location.search.includes(part)", arg=part)
+        self.until(f"location.search.includes({json.dumps(part)})")
+
+    def until(self, expression: str) -> None:
+        """Wait for an expression to hold. Playwright's own wait is refused by the page's policy."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not self.tab.evaluate(expression):
+            assert time.monotonic() < deadline, expression
+            self.tab.wait_for_timeout(POLL_MILLISECONDS)
 
     @property
     def picture(self) -> Locator:
@@ -83,6 +94,9 @@ class Page:
         )
         return int(total)
 
+    def _note(self, request: Request) -> None:
+        self.requests.append(request)
+
     def asked(self, part: str) -> list[str]:
         """Addresses with this part that were asked for."""
         return [request.url for request in self.requests if part in request.url]
@@ -105,18 +119,27 @@ def serving(folder: Path, *settings: str, port: int | None = None) -> Iterator[s
     """``framecache serve`` in a process of its own."""
     chosen = port or free_ports(1)[0]
     command = [sys.executable, "-m", "framecache", "serve", "--cache", str(folder)]
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [*command, "--port", str(chosen), *settings],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stderr is not None
-            assert any("serving" in line for line in process.stderr), "the service did not start"
-            yield f"http://127.0.0.1:{chosen}/"
-        finally:
-            process.kill()
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await_answer(process, chosen)
+        yield f"http://127.0.0.1:{chosen}/"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _await_answer(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the service did not start"
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(POLL_MILLISECONDS / 1000)
+    raise TimeoutError("the service does not answer")
 
 
 def answers(url: str) -> bytes:

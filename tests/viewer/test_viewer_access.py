@@ -61,7 +61,7 @@ def test_a_screen_reader_is_told_of_the_frame_that_was_come_to(page: Page) -> No
         }"""
     )
     page.press(*["f"] * 12)
-    page.tab.wait_for_function("window.told.some((text) => text.startsWith('Frame 42,'))")
+    page.until("window.told.some((text) => text.startsWith('Frame 42,'))")
     assert page.tab.evaluate("window.told.length") <= 4
 
 

@@ -49,7 +49,7 @@ def test_control_and_an_arrow_go_to_the_next_frame_with_an_overlay(bikes: Page) 
 def test_space_plays_and_pauses(bikes: Page) -> None:
     bikes.press(" ")
     expect(bikes.tab.get_by_role("button", name="Pause")).to_be_visible()
-    bikes.tab.wait_for_function("+document.querySelector('.picture canvas').dataset.sequence > 35")
+    bikes.until("+document.querySelector('.picture canvas').dataset.sequence > 35")
     bikes.press(" ")
     expect(bikes.tab.get_by_role("button", name="Play")).to_be_visible()
 
@@ -83,7 +83,7 @@ def test_x_goes_through_the_ways_to_compare(bikes: Page) -> None:
         bikes.press("x")
         bikes.address_has(f"compare={mode}")
     bikes.press("x")
-    bikes.tab.wait_for_function("!location.search.includes('compare')")
+    bikes.until("!location.search.includes('compare')")
 
 
 def test_r_resets_zoom_and_pan(bikes: Page) -> None:

@@ -43,7 +43,7 @@ def test_layers_are_drawn_in_their_order(page: Page) -> None:
     one = page.pixels()
     page.tab.get_by_role("button", name="Move run-7/edges/canny up").click()
     page.address_has("show=run-7/boxes/cars,run-7/edges/canny")
-    page.tab.wait_for_function("true")
+    page.until("location.search.includes('cars,run-7')")
     assert page.pixels() != one
 
 
@@ -89,7 +89,7 @@ def test_the_curve_of_visual_change_comes_after_the_frame(page: Page) -> None:
 def test_thumbnails_come_from_sheets(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     page.tab.wait_for_load_state("load")
-    page.tab.wait_for_function(
+    page.until(
         "performance.getEntriesByType('resource').some(({name}) => name.includes('/sprites/'))"
     )
     assert page.asked("width=") == []

@@ -1,5 +1,6 @@
 """What looking costs, counted."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from browsing import LONG_FRAMES, VIEWER, Page
@@ -9,13 +10,21 @@ MOST_REQUESTS = 6
 MOST_SCRIPT_BYTES = 150_000
 
 
+def hold(held: list[Route]) -> Callable[[Route], None]:
+    """Keeps requests from going on until they are let."""
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    return keep
+
+
 def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
     held: list[Route] = []
-    page.tab.route("**/api/session", lambda route: held.append(route))
-    page.tab.route("**/overview*", lambda route: held.append(route))
-    seen: list[str] = []
-    page.tab.on("request", lambda request: seen.append(request.url))
+    page.tab.route("**/api/session", hold(held))
+    page.tab.route("**/overview*", hold(held))
     page.open("?timeline=bikes&frame=120&show=")
+    seen = [request.url for request in page.requests]
     first_picture = next(i for i, url in enumerate(seen) if ".jpg" in url)
     assert first_picture < MOST_REQUESTS
     scripts = {Path(url).name for url in seen[: first_picture + 1] if url.endswith(".js")}
@@ -37,7 +46,7 @@ def test_opening_a_long_timeline_fetches_a_part_of_its_rows(page: Page) -> None:
 def test_frames_that_are_scrubbed_past_are_given_up(page: Page) -> None:
     page.open("?timeline=long")
     held: list[Route] = []
-    page.tab.route("**/frames/*.jpg*", lambda route: held.append(route))
+    page.tab.route("**/frames/*.jpg*", hold(held))
     asked = []
     for key in "12345":
         with page.tab.expect_request("**/frames/*.jpg*") as asking:
