@@ -25,7 +25,7 @@ POLL_MILLISECONDS: Final = 20
 LONG_FRAMES: Final = 20_000
 GAP: Final = range(9_000, 9_010)
 """Sequences that the long timeline lacks."""
-PICTURE: Final = ".pane:not(.over) .picture canvas"
+PICTURE: Final = ".pane:first-child .picture canvas"
 OTHER: Final = ".pane ~ .pane .picture canvas"
 
 

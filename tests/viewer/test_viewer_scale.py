@@ -32,9 +32,9 @@ def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> Non
         sum((VIEWER.parent / "assets" / name).stat().st_size for name in scripts)
         < MOST_SCRIPT_BYTES
     )
-    page.tab.unroute_all()
     for route in held:
         route.continue_()
+    page.tab.unroute_all()
 
 
 def test_opening_a_long_timeline_fetches_a_part_of_its_rows(page: Page) -> None:
@@ -52,9 +52,9 @@ def test_frames_that_are_scrubbed_past_are_given_up(page: Page) -> None:
         with page.tab.expect_request("**/frames/*.jpg*") as asking:
             page.press(key)
         asked.append(asking.value.url)
-    page.tab.unroute_all()
     for route in held:
         route.continue_()
+    page.tab.unroute_all()
     page.shows(10_005)
     assert set(asked[:-1]) <= set(page.cancelled)
 
