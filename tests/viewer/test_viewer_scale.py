@@ -48,8 +48,8 @@ def test_frames_that_are_scrubbed_past_are_given_up(page: Page) -> None:
     held: list[Route] = []
     page.tab.route("**/frames/*.jpg*", hold(held))
     asked = []
-    for key in "12345":
-        with page.tab.expect_request("**/frames/*.jpg*") as asking:
+    for key, sequence in (("1", 1999), ("2", 3998), ("3", 5997), ("4", 7996), ("5", 10_005)):
+        with page.tab.expect_request(f"**/frames/{sequence}.jpg*") as asking:
             page.press(key)
         asked.append(asking.value.url)
     for route in held:

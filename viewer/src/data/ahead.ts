@@ -7,8 +7,8 @@ export class Ahead {
   readonly #fetching = new Map<number, AbortController>();
   #timeline: Opened | null = null;
 
-  /** Have these positions fetched, the most wanted first, and no others. */
-  want(timeline: Opened | null, positions: readonly number[], layers: readonly Layer[]): void {
+  /** Give up what is being fetched for other positions than these. */
+  keep(timeline: Opened | null, positions: readonly number[]): void {
     const wanted = new Set(timeline === this.#timeline ? positions : []);
     for (const [position, abort] of this.#fetching) {
       if (wanted.has(position)) continue;
@@ -16,6 +16,11 @@ export class Ahead {
       abort.abort();
     }
     this.#timeline = timeline;
+  }
+
+  /** Have these positions fetched, the most wanted first, and no others. */
+  want(timeline: Opened | null, positions: readonly number[], layers: readonly Layer[]): void {
+    this.keep(timeline, positions);
     if (timeline === null) return;
     for (const position of positions) {
       if (position < 0 || position >= timeline.count || this.#fetching.has(position)) continue;

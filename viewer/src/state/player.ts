@@ -40,6 +40,7 @@ export function keepAhead(): void {
       ahead.want(timeline, wanted, drawn);
       return;
     }
+    ahead.keep(timeline, wanted);
     const timer = setTimeout(() => ahead.want(timeline, wanted, drawn), REST_MILLISECONDS);
     return () => clearTimeout(timer);
   });
