@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from browsing import BIKES, GAP, LONG_FRAMES, VIEWER, Page, opened, serving
 from playwright.sync_api import Browser, sync_playwright
 
 from framecache import Frame, FrameCache
+from viewer.browsing import BIKES, GAP, LONG_FRAMES, VIEWER, Page, opened, serving
 
 CHROMIUM: Final = shutil.which("chromium")
 FLAGS: Final = (

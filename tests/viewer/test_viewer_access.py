@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import Page, opened, serving
 from playwright.sync_api import Browser, expect
 
 from benchmarks.server import free_ports
+from viewer.browsing import Page, opened, serving
 
 AXE = Path(__file__).parents[2] / "viewer" / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = {

@@ -1,7 +1,8 @@
 """The address holds all that is seen."""
 
-from browsing import Page, opened
 from playwright.sync_api import Browser, expect
+
+from viewer.browsing import Page, opened
 
 SEEN = (
     "?timeline=bikes&frame=30&show=run-7/edges/canny:0.5,run-7/boxes/cars"

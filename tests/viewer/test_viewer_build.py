@@ -7,7 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browsing import ROOT
+
+from viewer.browsing import ROOT
 
 
 def built(kind: str, folder: Path) -> Path:

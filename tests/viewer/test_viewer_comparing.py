@@ -1,8 +1,9 @@
 """Two stages, jobs or timelines beside each other."""
 
 import pytest
-from browsing import OTHER, PICTURE, Page
 from playwright.sync_api import expect
+
+from viewer.browsing import OTHER, PICTURE, Page
 
 STAGES = "&a=run-7/edges&b=run-8/edges"
 

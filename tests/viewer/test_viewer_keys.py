@@ -1,8 +1,9 @@
 """What the keys do, in the browser."""
 
 import pytest
-from browsing import Page
 from playwright.sync_api import expect
+
+from viewer.browsing import Page
 
 LAST = 249
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from browsing import BIKES, Page, opened, serving
 from playwright.sync_api import Browser, expect
+
+from viewer.browsing import BIKES, Page, opened, serving
 
 
 def test_each_timeline_is_listed_with_what_is_known_of_it(page: Page) -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from browsing import GAP, Page, answers
 from playwright.sync_api import expect
+
+from viewer.browsing import GAP, Page, answers
 
 
 def test_the_frame_is_always_told_by_sequence_and_time(page: Page) -> None:
@@ -19,6 +20,7 @@ def test_the_picture_is_the_stored_jpeg(page: Page, service: str) -> None:
     page.open("?timeline=bikes&frame=105")
     stored = answers(f"{service}api/timelines/bikes/frames/105.jpg")
     decoded = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert decoded is not None
     shown = page.tab.evaluate(
         """() => {
           const canvas = document.querySelector(".picture canvas");

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from browsing import LONG_FRAMES, VIEWER, Page
 from playwright.sync_api import Route, expect
+
+from viewer.browsing import LONG_FRAMES, VIEWER, Page
 
 MOST_REQUESTS = 6
 MOST_SCRIPT_BYTES = 150_000
