@@ -15,6 +15,7 @@ UV ?= .venv/bin/uv
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 CLIPS := .cache/clips
+VIEWER_SOURCES := $(shell find viewer -name node_modules -prune -o -type f -print)
 
 .PHONY: help
 help: ## Show this list
@@ -28,7 +29,9 @@ demo: .venv/runtime clips ## Extract real video, read it back, save overlays; se
 .PHONY: test
 test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS="-k name")
 	@scripts/install-test-tools.sh
-	@$(MAKE) lint clips
+	@$(MAKE) lint clips viewer
+	@echo "==> the viewer's checks and tests"
+	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
 	@.venv/bin/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
 
@@ -46,6 +49,9 @@ lint: .venv/dev ## Run ruff, mypy and import-linter
 	@.venv/bin/ruff format --check --quiet || { .venv/bin/ruff format --diff; exit 1; }
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo --no-cache
+
+.PHONY: viewer
+viewer: .venv/viewer ## Build the page that framecache serve shows
 
 .PHONY: format
 format: .venv/dev ## Format the code and repair what ruff can repair
@@ -74,7 +80,7 @@ lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newe
 
 .PHONY: clean
 clean: ## Remove the environment, caches, downloads and the demo's output
-	@rm -rf .venv .cache demo build dist .coverage .hypothesis .import_linter_cache \
+	@rm -rf viewer/node_modules src/framecache/http/viewer .venv .cache demo build dist .coverage .hypothesis .import_linter_cache \
 	  .mypy_cache .pytest_cache .ruff_cache
 	@find src tests scripts examples benchmarks -name __pycache__ -prune -exec rm -rf {} + \
 	  2>/dev/null || true
@@ -96,6 +102,12 @@ clips: .venv/runtime
 .venv/dev: .venv/runtime requirements-dev.lock
 	@echo "==> installing the development tools into .venv"
 	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Node comes from PATH where it is 20.19 or newer, else from a wheel among the development tools.
+.venv/viewer: .venv/dev hatch_build.py $(VIEWER_SOURCES)
+	@echo "==> building the viewer"
+	@.venv/bin/python hatch_build.py
 	@touch $@
 
 # Debian ships Python without what makes an environment's pip; the pip outside can put it there.

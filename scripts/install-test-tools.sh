@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use besides Python packages, where they are missing:
-# ffmpeg makes the test clips and ffprobe tells the truth about them; Ceph is a real S3 server.
+# ffmpeg makes the test clips and ffprobe tells the truth about them; Ceph is a real S3 server;
+# Chromium shows the viewer.
 #
 # Without the right to install, it says what to install and succeeds: tests that need a missing
 # program are skipped, or fail where CI=true.
 set -euo pipefail
 
-packages=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph-common)
-commands=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph)
+packages=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph-common chromium)
+commands=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph chromium)
 
 missing=()
 for i in "${!packages[@]}"; do

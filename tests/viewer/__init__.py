@@ -1,0 +1,1 @@
+"""The viewer, tried in a browser."""

@@ -1,0 +1,152 @@
+"""The viewer for everyone: screen readers, both themes, prefixes, tokens, errors."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from benchmarks.server import free_ports
+from viewer.browsing import Page, opened, serving
+
+AXE = Path(__file__).parents[2] / "viewer" / "node_modules" / "axe-core" / "axe.min.js"
+PAGES = {
+    "list": "",
+    "timeline": "?timeline=bikes&frame=30",
+    "comparison": "?timeline=bikes&frame=30&compare=swipe&a=run-7/edges&b=run-8/edges",
+}
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds. It is run through the debugger, which the page's policy does not bind."""
+    page.tab.evaluate(AXE.read_text())
+    found: dict[str, Any] = page.tab.evaluate("axe.run()")
+    return [
+        f"{each['id']}: {json.dumps([node['html'] for node in each['nodes']][:3])}"
+        for each in found["violations"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("search", PAGES.values(), ids=PAGES)
+def test_axe_finds_nothing(page: Page, search: str, theme: str) -> None:
+    page.tab.emulate_media(color_scheme="light" if theme == "light" else "dark")
+    page.open(search)
+    if search == "":
+        expect(page.tab.get_by_role("link", name="bikes-5fps")).to_be_visible()
+    else:
+        expect(page.tab.locator(".chart canvas")).to_be_visible()
+        page.press("j")
+    assert page.tab.evaluate("document.documentElement.dataset.theme") == theme
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("key", ["?", "g"])
+def test_axe_finds_nothing_in_a_dialog(page: Page, key: str) -> None:
+    page.open("?timeline=bikes")
+    page.press(key)
+    expect(page.tab.get_by_role("dialog")).to_be_visible()
+    assert violations(page) == []
+
+
+def test_a_screen_reader_is_told_of_the_frame_that_was_come_to(page: Page) -> None:
+    page.open("?timeline=bikes&frame=30")
+    page.tab.evaluate(
+        """() => {
+          window.told = [];
+          const live = document.querySelector(".unseen[aria-live]");
+          new MutationObserver(() => window.told.push(live.textContent))
+            .observe(live, { childList: true, characterData: true, subtree: true });
+        }"""
+    )
+    page.press(*["f"] * 12)
+    page.until("window.told.some((text) => text.startsWith('Frame 42,'))")
+    assert page.tab.evaluate("window.told.length") <= 4
+
+
+def test_it_works_below_a_prefix(browser: Browser, cache_folder: Path) -> None:
+    with (
+        serving(cache_folder, "--root-path", "/tools/frames") as url,
+        opened(browser, f"{url}tools/frames/") as page,
+    ):
+        page.open("?timeline=bikes&frame=30")
+        page.shows(30)
+        assert all("/tools/frames/" in request.url for request in page.requests)
+
+
+def test_a_token_is_asked_for_and_then_kept(
+    browser: Browser, cache_folder: Path, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a-token-of-some-length-for-this-test\n")
+    tokens.chmod(0o600)
+    with serving(cache_folder, "--token-file", str(tokens)) as url, opened(browser, url) as page:
+        page.tab.goto("./?timeline=bikes&frame=30")
+        page.tab.get_by_label("This service asks for a token").fill(tokens.read_text().strip())
+        page.press("Enter")
+        page.shows(30)
+        page.tab.reload()
+        page.shows(30)
+
+
+def test_a_token_in_the_address_is_taken_once(
+    browser: Browser, cache_folder: Path, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("a-token-of-some-length-for-this-test\n")
+    tokens.chmod(0o600)
+    with serving(cache_folder, "--token-file", str(tokens)) as url, opened(browser, url) as page:
+        page.tab.goto(f"./?timeline=bikes&frame=30#token={tokens.read_text().strip()}")
+        page.shows(30)
+        assert "#" not in page.tab.url
+
+
+def test_a_lost_service_is_told_of_and_found_again(browser: Browser, cache_folder: Path) -> None:
+    port = free_ports(1)[0]
+    with serving(cache_folder, port=port) as url:
+        context = opened(browser, url)
+        page = context.__enter__()
+        page.open("?timeline=bikes&frame=30")
+    page.press("End")
+    expect(page.tab.get_by_role("alert")).to_contain_text("cannot be reached")
+    with serving(cache_folder, port=port):
+        page.shows(249)
+        expect(page.tab.get_by_text("cannot be reached")).to_have_count(0)
+        context.__exit__(None, None, None)
+
+
+def test_an_empty_store_says_how_to_extract(browser: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path / "empty") as url, opened(browser, url) as page:
+        page.open("")
+        expect(page.tab.get_by_text("framecache extract")).to_be_visible()
+
+
+def test_a_timeline_that_is_not_there_is_told_of(browser: Browser, service: str) -> None:
+    with opened(browser, service) as page:
+        page.tab.goto("./?timeline=nothing")
+        expect(page.tab.get_by_role("alert")).to_be_visible()
+
+
+def test_the_policy_of_the_page_refuses_nothing_of_it(page: Page) -> None:
+    refused: list[str] = []
+    page.tab.on(
+        "console", lambda said: refused.append(said.text) if "Policy" in said.text else None
+    )
+    page.open("?timeline=bikes&frame=30&compare=difference&a=run-7/edges&b=run-8/edges")
+    expect(page.tab.locator(".chart canvas")).to_be_visible()
+    assert refused == []
+
+
+def test_nothing_is_asked_of_another_host(page: Page, service: str) -> None:
+    page.open("?timeline=bikes&frame=30")
+    expect(page.tab.locator(".chart canvas")).to_be_visible()
+    assert [each.url for each in page.requests if not each.url.startswith((service, "data:"))] == []
+
+
+def test_it_fits_a_phone(browser: Browser, service: str) -> None:
+    with opened(browser, service) as page:
+        page.tab.set_viewport_size({"width": 390, "height": 844})
+        page.open("?timeline=bikes&frame=30")
+        page.shows(30)
+        assert page.tab.evaluate("document.documentElement.scrollWidth") <= 390

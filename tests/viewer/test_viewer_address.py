@@ -1,0 +1,60 @@
+"""The address holds all that is seen."""
+
+from playwright.sync_api import Browser, expect
+
+from viewer.browsing import Page, opened
+
+SEEN = (
+    "?timeline=bikes&frame=30&show=run-7/edges/canny:0.5,run-7/boxes/cars"
+    "&compare=swipe&a=run-7/edges&b=run-8/edges"
+)
+
+
+def test_another_person_sees_the_same(page: Page, browser: Browser, service: str) -> None:
+    page.open(SEEN)
+    page.shows(30)
+    page.tab.get_by_role("button", name="Copy link").click()
+    link = page.tab.evaluate("navigator.clipboard.readText()")
+    assert link == f"{service}{SEEN}"
+    with opened(browser, service) as other:
+        other.tab.goto(link)
+        other.shows(30)
+        expect(other.picture).to_have_attribute("data-overlays", "1")
+        expect(other.tab.get_by_role("button", name="Swipe")).to_have_attribute(
+            "aria-pressed", "true"
+        )
+        assert other.pixels() == page.pixels()
+
+
+def test_stepping_changes_the_address_but_not_the_history(page: Page) -> None:
+    page.open("?timeline=bikes&frame=30")
+    before = page.tab.evaluate("history.length")
+    page.press("f", "f", "f")
+    page.address_has("frame=33")
+    assert page.tab.evaluate("history.length") == before
+
+
+def test_back_leads_to_where_a_leap_began(page: Page) -> None:
+    page.open("?timeline=bikes&frame=30")
+    page.press("g")
+    page.tab.get_by_label("Frame or time").fill("200")
+    page.press("Enter")
+    page.shows(200)
+    page.address_has("frame=200")
+    page.tab.go_back()
+    page.shows(30)
+
+
+def test_back_leads_from_a_timeline_to_the_list(page: Page) -> None:
+    page.open("")
+    page.tab.get_by_role("link", name="bikes-5fps").click()
+    page.shows(0)
+    page.tab.go_back()
+    expect(page.tab.get_by_role("list", name="Timelines")).to_be_visible()
+    page.tab.go_forward()
+    page.shows(0)
+
+
+def test_what_an_address_cannot_mean_is_passed_over(page: Page) -> None:
+    page.open("?timeline=bikes&frame=-1&show=../x,run-7/edges/canny:7&compare=magic")
+    page.shows(0)

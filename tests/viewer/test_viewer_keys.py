@@ -1,0 +1,118 @@
+"""What the keys do, in the browser."""
+
+import pytest
+from playwright.sync_api import expect
+
+from viewer.browsing import Page
+
+LAST = 249
+
+
+@pytest.fixture
+def bikes(page: Page) -> Page:
+    page.open("?timeline=bikes&frame=30")
+    page.shows(30)
+    return page
+
+
+@pytest.mark.parametrize(
+    ("key", "sequence"),
+    [
+        ("d", 29),
+        ("f", 31),
+        (",", 29),
+        (".", 31),
+        ("ArrowLeft", 29),
+        ("ArrowRight", 31),
+        ("c", 20),
+        ("v", 40),
+        ("Shift+ArrowLeft", 20),
+        ("Shift+ArrowRight", 40),
+        ("Home", 0),
+        ("End", LAST),
+        ("0", 0),
+        ("5", 125),
+        ("9", 224),
+    ],
+)
+def test_a_key_moves(bikes: Page, key: str, sequence: int) -> None:
+    bikes.press(key)
+    bikes.shows(sequence)
+
+
+def test_control_and_an_arrow_go_to_the_next_frame_with_an_overlay(bikes: Page) -> None:
+    bikes.press("End", "Control+ArrowLeft")
+    bikes.shows(59)
+    bikes.press("Home", "Control+ArrowRight")
+    bikes.shows(20)
+
+
+def test_space_plays_and_pauses(bikes: Page) -> None:
+    bikes.press(" ")
+    expect(bikes.tab.get_by_role("button", name="Pause")).to_be_visible()
+    bikes.until("+document.querySelector('.picture canvas').dataset.sequence > 35")
+    bikes.press(" ")
+    expect(bikes.tab.get_by_role("button", name="Play")).to_be_visible()
+
+
+@pytest.mark.parametrize(("text", "sequence"), [("77", 77), ("4.2", 105), ("0:08", 200)])
+def test_g_goes_to_a_frame_or_a_time(bikes: Page, text: str, sequence: int) -> None:
+    bikes.press("g")
+    bikes.tab.get_by_label("Frame or time").fill(text)
+    bikes.press("Enter")
+    bikes.shows(sequence)
+
+
+def test_holding_h_hides_the_overlays(bikes: Page) -> None:
+    expect(bikes.picture).not_to_have_attribute("data-overlays", "0")
+    bikes.tab.keyboard.down("h")
+    expect(bikes.picture).to_have_attribute("data-overlays", "0")
+    bikes.tab.keyboard.up("h")
+    expect(bikes.picture).not_to_have_attribute("data-overlays", "0")
+
+
+def test_brackets_change_the_opacity(page: Page) -> None:
+    page.open("?timeline=bikes&frame=30&show=run-7/edges/canny")
+    page.press("[", "[")
+    page.address_has("run-7/edges/canny:0.8")
+    page.press("]")
+    page.address_has("run-7/edges/canny:0.9")
+
+
+def test_x_goes_through_the_ways_to_compare(bikes: Page) -> None:
+    for mode in ("swipe", "blink", "difference"):
+        bikes.press("x")
+        bikes.address_has(f"compare={mode}")
+    bikes.press("x")
+    bikes.until("!location.search.includes('compare')")
+
+
+def test_r_resets_zoom_and_pan(bikes: Page) -> None:
+    box = bikes.picture.bounding_box()
+    bikes.tab.mouse.move(400, 200)
+    bikes.tab.mouse.wheel(0, -300)
+    expect(bikes.tab.locator(".zoom")).to_be_visible()
+    bikes.press("r")
+    expect(bikes.tab.locator(".zoom")).to_be_hidden()
+    assert bikes.picture.bounding_box() == box
+
+
+def test_j_shows_the_metadata(bikes: Page) -> None:
+    bikes.press("j")
+    expect(bikes.tab.get_by_role("region", name="Metadata of the frame")).to_contain_text(
+        "sequence30"
+    )
+
+
+def test_question_mark_shows_the_keys_and_escape_closes_them(bikes: Page) -> None:
+    bikes.press("?")
+    expect(bikes.tab.get_by_role("dialog", name="Keys")).to_be_visible()
+    bikes.press("Escape")
+    expect(bikes.tab.get_by_role("dialog")).to_have_count(0)
+
+
+def test_keys_typed_into_a_field_move_nothing(bikes: Page) -> None:
+    bikes.press("g")
+    bikes.tab.get_by_label("Frame or time").press_sequentially("fff")
+    bikes.press("Escape")
+    bikes.shows(30)

@@ -1,0 +1,38 @@
+"""The list of timelines, and videos that are dropped on it."""
+
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from viewer.browsing import BIKES, Page, opened, serving
+
+
+def test_each_timeline_is_listed_with_what_is_known_of_it(page: Page) -> None:
+    page.open("")
+    row = page.tab.get_by_role("link", name="bikes-5fps")
+    for text in ("complete", "50", "10.00 s", "640 × 272"):
+        expect(row).to_contain_text(text)
+    expect(row.locator("img.poster")).to_be_visible()
+
+
+def test_a_part_of_an_id_finds_a_timeline(page: Page) -> None:
+    page.open("")
+    page.tab.get_by_role("searchbox").fill("5fp")
+    expect(page.tab.locator(".timeline-row")).to_have_count(1)
+    page.address_has("q=5fp")
+
+
+def test_a_search_without_a_find_says_so(page: Page) -> None:
+    page.open("?q=nothing")
+    expect(page.tab.get_by_text("No timeline has “nothing” in its id")).to_be_visible()
+
+
+def test_a_video_is_extracted_and_then_listed(browser: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path / "cache") as url, opened(browser, url) as page:
+        page.open("")
+        page.tab.locator("input[type=file]").set_input_files(BIKES)
+        dialog = page.tab.get_by_role("dialog", name="Extract a video")
+        expect(dialog.get_by_label("Timeline")).to_have_value("bikes")
+        dialog.get_by_label("Frames").select_option("fps")
+        dialog.get_by_role("button", name="Extract").click()
+        expect(page.tab.get_by_role("link", name="bikes")).to_contain_text("50")

@@ -1,0 +1,105 @@
+"""What looking costs, counted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Route, expect
+
+from viewer.browsing import LONG_FRAMES, VIEWER, Page
+
+MOST_REQUESTS = 6
+MOST_SCRIPT_BYTES = 150_000
+
+
+def hold(held: list[Route]) -> Callable[[Route], None]:
+    """Keeps requests from going on until they are let."""
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    return keep
+
+
+def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
+    held: list[Route] = []
+    page.tab.route("**/api/session", hold(held))
+    page.tab.route("**/overview*", hold(held))
+    page.open("?timeline=bikes&frame=120&show=")
+    seen = [request.url for request in page.requests]
+    first_picture = next(i for i, url in enumerate(seen) if ".jpg" in url)
+    assert first_picture < MOST_REQUESTS
+    scripts = {Path(url).name for url in seen[: first_picture + 1] if url.endswith(".js")}
+    assert (
+        sum((VIEWER.parent / "assets" / name).stat().st_size for name in scripts)
+        < MOST_SCRIPT_BYTES
+    )
+    for route in held:
+        route.continue_()
+    page.tab.unroute_all()
+
+
+def test_opening_a_long_timeline_fetches_a_part_of_its_rows(page: Page) -> None:
+    page.open(f"?timeline=long&frame={LONG_FRAMES // 2}")
+    expect(page.tab.locator(".chart canvas")).to_be_visible()
+    assert len(page.asked("/frames?")) <= 3
+
+
+def test_frames_that_are_scrubbed_past_are_given_up(page: Page) -> None:
+    page.open("?timeline=long")
+    held: list[Route] = []
+    page.tab.route("**/frames/*.jpg*", hold(held))
+    asked = []
+    for key, sequence in (("1", 1999), ("2", 3998), ("3", 5997), ("4", 7996), ("5", 10_005)):
+        with page.tab.expect_request(f"**/frames/{sequence}.jpg*") as asking:
+            page.press(key)
+        asked.append(asking.value.url)
+    for route in held:
+        route.continue_()
+    page.tab.unroute_all()
+    page.shows(10_005)
+    assert set(asked[:-1]) <= set(page.cancelled)
+
+
+def test_scrubbing_leaves_no_elements_behind(page: Page) -> None:
+    page.open("?timeline=long")
+    page.shows(0)
+    before = page.tab.evaluate("document.querySelectorAll('*').length")
+    for key in "123456789" * 3:
+        page.press(key)
+    page.press("Home")
+    page.shows(0)
+    assert page.tab.evaluate("document.querySelectorAll('*').length") < before + 100
+
+
+def test_a_fast_scrub_changes_the_address_seldom(page: Page) -> None:
+    page.open("?timeline=bikes")
+    page.tab.evaluate(
+        """() => {
+          window.changes = 0;
+          const replace = history.replaceState.bind(history);
+          history.replaceState = (...given) => { window.changes += 1; replace(...given); };
+        }"""
+    )
+    for _ in range(60):
+        page.press("f")
+    page.address_has("frame=60")
+    assert page.tab.evaluate("window.changes") < 60
+
+
+def test_the_list_holds_no_more_rows_than_the_window_shows(page: Page) -> None:
+    timelines = [
+        {
+            "timeline_id": f"match-{number:04d}", "state": "complete", "frame_count": 1,
+            "cached_count": 1, "undecodable_count": 0, "duration_seconds": 1.0, "size_bytes": 1,
+            "width": 1, "height": 1, "layout": "objects", "chunk_count": 1, "chunks_cached": 1,
+            "poster": None, "problem": None,
+        }
+        for number in range(1000)
+    ]  # fmt: skip
+    page.tab.route(
+        "**/api/timelines?*",
+        lambda route: route.fulfill(json={"timelines": timelines, "next": None}),
+    )
+    page.open("")
+    expect(page.tab.get_by_role("link", name="match-0000")).to_be_visible()
+    assert page.tab.locator(".timeline-row").count() < 40

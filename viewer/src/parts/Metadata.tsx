@@ -1,0 +1,47 @@
+import type { Opened } from "../data/opened";
+import { formatBytes, formatTime } from "../pure/format";
+import { metadataShown, position } from "../state/app";
+
+export function Metadata({ timeline }: { timeline: Opened }) {
+  timeline.arrivals.value;
+  const row = timeline.row(position.value);
+  const detail = timeline.detail.value;
+  if (row === undefined || detail === null) return null;
+  const chunk = detail.chunks.find((each) => each.chunk_id === row.chunk_id);
+  const facts: readonly (readonly [string, string])[] = [
+    ["sequence", `${row.sequence}`],
+    ["position", `${row.position}`],
+    ["timestamp", `${row.timestamp} s (${formatTime(row.timestamp)})`],
+    ["duration", `${row.duration_seconds} s`],
+    ["chunk", `${row.chunk_id}${chunk === undefined ? "" : `, ${chunk.name}`}`],
+    ["picture", `${row.width} × ${row.height}, ${formatBytes(row.size_bytes)}`],
+    ["perceptual hash", row.perceptual_hash || "–"],
+    ["status", row.reason === "" ? row.status : `${row.status}: ${row.reason}`],
+    ["sampling", detail.sampling ?? "–"],
+    ["quality", `${detail.quality ?? "–"}`],
+    ["layout", detail.layout ?? "–"],
+    ["epoch", `${detail.epoch ?? "–"}`],
+  ];
+  return (
+    <section class="metadata" aria-label="Metadata of the frame">
+      <dl>
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      <button
+        type="button"
+        class="quiet"
+        aria-label="Close metadata"
+        onClick={() => {
+          metadataShown.value = false;
+        }}
+      >
+        ✕
+      </button>
+    </section>
+  );
+}

@@ -1,0 +1,76 @@
+/** Numbers, times and sizes as people read them, and what people type as a place to go to. */
+
+/** `83.5` is `1:23.500`; hours only where there are some. */
+export function formatTime(seconds: number): string {
+  const milliseconds = Math.round(Math.abs(seconds) * 1000);
+  const sign = seconds < 0 && milliseconds > 0 ? "-" : "";
+  const fraction = pad(milliseconds % 1000, 3);
+  const whole = Math.floor(milliseconds / 1000);
+  const minutes = Math.floor(whole / 60) % 60;
+  const hours = Math.floor(whole / 3600);
+  const clock =
+    hours > 0
+      ? `${hours}:${pad(minutes, 2)}:${pad(whole % 60, 2)}`
+      : `${minutes}:${pad(whole % 60, 2)}`;
+  return `${sign}${clock}.${fraction}`;
+}
+
+/** A tick of an axis whose ticks are so many seconds apart: no more digits than tell them apart. */
+export function formatTick(seconds: number, step: number): string {
+  const text = formatTime(seconds);
+  return step >= 1 ? text.slice(0, -4) : text.slice(0, step >= 0.1 ? -2 : undefined);
+}
+
+export function formatDuration(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(2)} s`;
+  return formatTime(seconds).slice(0, -4);
+}
+
+export function formatCount(count: number): string {
+  return count.toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
+}
+
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB"];
+  let unit = 0;
+  let value = bytes;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 99.95 ? value.toFixed(0) : value.toFixed(1)} ${units[unit]}`;
+}
+
+export function plural(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** What a screen reader says of a frame. */
+export function spokenFrame(sequence: number, timestamp: number | null): string {
+  const time = timestamp === null ? "" : `, ${timestamp.toFixed(3)} seconds`;
+  return `Frame ${sequence}${time}`;
+}
+
+export type Destination =
+  | { readonly kind: "sequence"; readonly sequence: number }
+  | { readonly kind: "time"; readonly seconds: number };
+
+/** `120` is a frame; `4.2`, `4.2s`, `1:23` and `1:02:03.5` are times; else null. */
+export function parseDestination(text: string): Destination | null {
+  const trimmed = text.trim();
+  if (/^\d{1,15}$/.test(trimmed)) return { kind: "sequence", sequence: Number(trimmed) };
+  const seconds = parseSeconds(trimmed);
+  return seconds === null ? null : { kind: "time", seconds };
+}
+
+function parseSeconds(text: string): number | null {
+  if (/^\d{1,12}(\.\d*)?\s*s$|^\d{1,12}\.\d*$/.test(text)) return Number.parseFloat(text);
+  const clock = /^(?:(\d{1,6}):)?(\d{1,6}):(\d{1,2}(?:\.\d*)?)$/.exec(text);
+  if (clock === null) return null;
+  const [, hours = "0", minutes = "0", seconds = "0"] = clock;
+  return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
+}
+
+function pad(value: number, digits: number): string {
+  return value.toString().padStart(digits, "0");
+}
