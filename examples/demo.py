@@ -1,4 +1,4 @@
-"""The main job on real footage: extract once, read as a detector would, save what it drew.
+"""The main job on real footage: extract once, read as detectors would, save what they drew.
 
     python examples/demo.py CLIPS FOLDER
 
@@ -8,25 +8,47 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from framecache import FrameCache, FrameCacheError, Progress, Timeline
+from framecache import FrameCache, FrameCacheError, Overlays, Progress, Timeline
+from framecache.model import Image
 
 CHUNKS = 3
-JOB_ID = "demo"
-STAGE = "edges"
+SAVED_AT_ONCE = 64
+CHANGE = 24
+"""Levels of 255 by which a pixel differs from that of the frame before, to count as moved."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of the pipeline with settings of its own."""
+
+    job_id: str
+    edge_thresholds: tuple[int, int]
+    smallest_motion: int
+    """Pixels of an area that moved."""
+    colour: tuple[int, int, int]
+    """RGB of what it draws."""
+
+
+JOBS = (
+    Job("sensitive", (40, 80), smallest_motion=150, colour=(0, 220, 255)),
+    Job("strict", (120, 240), smallest_motion=1500, colour=(255, 170, 0)),
+)
 
 console = Console(highlight=False)
 
 
 def main(clips: Path, folder: Path) -> None:
-    """Fill two timelines, detect edges on both, and say what was done."""
+    """Fill two timelines, run two jobs on both, and say what was done."""
     cache = FrameCache(folder / "cache")
     bikes = cache.timeline("bikes")
     bunny = cache.timeline("bunny")
@@ -37,9 +59,10 @@ def main(clips: Path, folder: Path) -> None:
     console.print(f"[bold]   Extract[/]  {clips / 'bigbuckbunny.mp4'}, whole")
     extract(bunny, [clips / "bigbuckbunny.mp4"])
 
-    console.print("[bold]2. Read and detect[/]  every frame, in gray, as a detector would")
+    console.print("[bold]2. Read and detect[/]  every frame, in gray, as detectors would")
     for timeline in (bikes, bunny):
-        detect_edges(timeline)
+        for job in JOBS:
+            run(job, timeline)
 
     console.print("[bold]3. Look[/]")
     for timeline in (bikes, bunny):
@@ -103,20 +126,72 @@ def extract(timeline: Timeline, chunks: Sequence[Path]) -> None:
     )
 
 
-def detect_edges(timeline: Timeline) -> None:
-    """Run an edge detector over every frame, and save what it drew as overlays."""
-    overlays = timeline.overlays(job_id=JOB_ID, stage=STAGE)
-    began, found = time.monotonic(), 0
+def run(job: Job, timeline: Timeline) -> None:
+    """Run a job's two stages over every frame, and save what they drew as overlays."""
+    edges = timeline.overlays(job_id=job.job_id, stage="edges")
+    motion = timeline.overlays(job_id=job.job_id, stage="motion")
+    drawn_edges: dict[int, dict[str, Image]] = {}
+    drawn_motion: dict[int, dict[str, Image]] = {}
+    began, frame_count, overlay_count = time.monotonic(), 0, 0
+    before: Image | None = None
     for frame in timeline.frames(color="gray"):
-        smooth = cv2.GaussianBlur(frame.image, (5, 5), 0)
-        edges = cv2.Canny(smooth, 80, 160)
-        overlays.save(frame.sequence, {"canny": edges})
-        found += 1
+        smooth = gray(cv2.GaussianBlur(frame.image, (5, 5), 0))
+        found = gray(cv2.Canny(smooth, *job.edge_thresholds))
+        drawn_edges[frame.sequence] = {"canny": painted(found, job)}
+        if before is not None and (boxes := boxes_of_motion(before, smooth, job)):
+            drawn_motion[frame.sequence] = {"boxes": outlined(boxes, smooth.shape, job)}
+        before = smooth
+        frame_count += 1
+        overlay_count += 1 + (frame.sequence in drawn_motion)
+        if len(drawn_edges) == SAVED_AT_ONCE:
+            save(edges, drawn_edges)
+            save(motion, drawn_motion)
+    save(edges, drawn_edges)
+    save(motion, drawn_motion)
     seconds = time.monotonic() - began
     console.print(
-        f"   {timeline.timeline_id}: {found} frames read, {found} overlays saved in "
-        f"{seconds:.2f} s: [bold]{found / seconds:.0f} frames/s[/]"
+        f"   {timeline.timeline_id}, job {job.job_id}: {frame_count} frames read, "
+        f"{overlay_count} overlays saved in {seconds:.2f} s: "
+        f"[bold]{frame_count / seconds:.0f} frames/s[/]"
     )
+
+
+def save(overlays: Overlays, drawn: dict[int, dict[str, Image]]) -> None:
+    """Save what was drawn, several at once, and begin anew."""
+    overlays.save_many(drawn)
+    drawn.clear()
+
+
+def painted(mask: Image, job: Job) -> Image:
+    """The job's colour where the mask is set; elsewhere the frame shows through."""
+    picture = np.zeros((*mask.shape, 4), np.uint8)
+    picture[mask > 0] = (*job.colour, 255)
+    return picture
+
+
+def boxes_of_motion(before: Image, now: Image, job: Job) -> list[tuple[int, int, int, int]]:
+    """Left, top, width and height of each area that moved and is large enough for the job."""
+    changed = gray(cv2.threshold(cv2.absdiff(before, now), CHANGE, 255, cv2.THRESH_BINARY)[1])
+    joined = gray(cv2.dilate(changed, np.ones((9, 9), np.uint8)))
+    _, _, areas, _ = cv2.connectedComponentsWithStats(joined)
+    return [
+        (int(left), int(top), int(width), int(height))
+        for left, top, width, height, pixels in areas[1:]
+        if pixels >= job.smallest_motion
+    ]
+
+
+def outlined(boxes: Sequence[tuple[int, int, int, int]], shape: tuple[int, ...], job: Job) -> Image:
+    """Boxes in the job's colour."""
+    mask = np.zeros(shape, np.uint8)
+    for left, top, width, height in boxes:
+        cv2.rectangle(mask, (left, top, width, height), 255, thickness=2)
+    return painted(mask, job)
+
+
+def gray(picture: cv2.typing.MatLike) -> Image:
+    """What OpenCV made, as the bytes it is."""
+    return np.asarray(picture, np.uint8)
 
 
 def describe(timeline: Timeline) -> None:
@@ -137,7 +212,7 @@ def suggest(cache: FrameCache) -> None:
         f"   {command} ls\n"
         f"   {command} info bikes\n"
         f"   {command} get bikes --at 4.2 -o frame.jpg\n"
-        f"   make demo            (again: it is a cache hit)",
+        f"   {command} serve      (what make demo does now, unless it is given SERVE=0)",
         soft_wrap=True,
     )
 
