@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.model import Task
-from benchmarks.tasks import footprint, index, local, random_access, reading, writing
+from benchmarks.tasks import footprint, index, local, random_access, reading, serving, writing
 
 TASKS: Sequence[Task] = (
     *reading.TASKS,
@@ -12,4 +12,5 @@ TASKS: Sequence[Task] = (
     *random_access.TASKS,
     *index.TASKS,
     *footprint.TASKS,
+    *serving.TASKS,
 )

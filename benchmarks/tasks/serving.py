@@ -1,0 +1,21 @@
+"""Viewers that scrub at once."""
+
+from typing import Final
+
+from benchmarks.model import Contestant, Task
+
+NGINX: Final = Contestant("nginx, the same files", "peer", "scrubbing:nginx")
+OURS: Final = Contestant("framecache serve", "ours", "scrubbing:framecache")
+THUMBNAILS: Final = Contestant(
+    "framecache serve, ?width=320", "peer", "scrubbing:framecache", [{"query": "?width=320"}]
+)
+
+TASKS: Final = (
+    Task(
+        "scrubbing",
+        "64 clients scrub through a timeline of a local folder",
+        (NGINX, OURS, THUMBNAILS),
+        tolerance=None,
+        columns={"p50_ms": "p50, ms", "p99_ms": "p99, ms", "cpu_ms": "CPU ms a frame, with wrk"},
+    ),
+)
