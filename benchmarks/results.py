@@ -109,7 +109,10 @@ def value(entry: Entry, measure: str) -> float:
 
 
 def _of(measured: Measured, measure: str) -> float:
-    return measured.seconds if measure == "seconds" else measured.figures[measure]
+    if measure != "seconds":
+        return measured.figures[measure]
+    # Of one that went through a part of the frames, as long as all would have taken.
+    return measured.seconds * measured.figures.get("parts", 1)
 
 
 def _figures(entry: Entry) -> Mapping[str, float]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image as Pillow
 
-from benchmarks.contract import Inputs, Job, Pass
+from benchmarks.contract import Figures, Inputs, Job, Pass
 from benchmarks.jobs import s3
 from benchmarks.jobs.stored import show_objects
 from benchmarks.jobs.video import QUALITY
@@ -24,7 +24,7 @@ def read(inputs: Inputs, *, call: str = "download_file", parts: int = 1) -> Job:
     client = s3.client(inputs.endpoint)
     first = -(-inputs.frames // parts)
 
-    def each(sequences: range, this: Pass) -> None:
+    def each(sequences: range, this: Pass) -> Figures:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "frame.jpg")
             for sequence in sequences:
@@ -34,6 +34,7 @@ def read(inputs: Inputs, *, call: str = "download_file", parts: int = 1) -> Job:
                     file.write_bytes(s3.get(client, inputs.bucket, inputs.key(sequence)))
                 with Pillow.open(file) as image:
                     this.take(sequence, np.asarray(image.convert("RGB")))
+        return {"parts": parts}
 
     return Job(
         partial(each, inputs.sequences[:first]),

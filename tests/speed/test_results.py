@@ -29,6 +29,12 @@ def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
     assert found.is_met
 
 
+def test_one_that_went_through_a_part_counts_as_if_it_had_gone_on() -> None:
+    entries = [entry("us", "ours", [1.0]), entry("them", "plain", [2.0], figures={"parts": 5})]
+    found = verdict(Aim("them", at_least=30.0, against=("them",)), entries)
+    assert found.figure == pytest.approx(10.0)
+
+
 def test_an_aim_against_several_counts_the_best_that_finished() -> None:
     entries = [
         entry("us", "ours", [1.0]),
