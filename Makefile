@@ -15,6 +15,7 @@ UV ?= .venv/bin/uv
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 CLIPS := .cache/clips
+NODE := $(shell node -p '((a, b) => a > 20 || (a == 20 && b >= 19) ? "new enough" : "")(...process.versions.node.split("."))' 2>/dev/null)
 VIEWER_SOURCES := $(shell find viewer -name node_modules -prune -o -type f -print)
 
 .PHONY: help
