@@ -55,6 +55,23 @@ def test_it_serves_on_loopback_until_it_is_interrupted(cache: Path) -> None:
     assert "Traceback" not in errors
 
 
+def test_it_opens_a_browser_where_there_is_a_screen(cache: Path, tmp_path: Path) -> None:
+    browser, told = tmp_path / "browser", tmp_path / "told"
+    os.mkfifo(told)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {told}\n')
+    browser.chmod(0o755)
+    screen = {"BROWSER": str(browser), "DISPLAY": ":99"}
+    with served("--cache", cache, "--open", **screen) as (address, _):
+        assert told.read_text().strip() == address
+
+
+def test_one_client_may_be_held_to_few_requests(cache: Path) -> None:
+    with served("--cache", cache, "--requests-per-second", "1") as (address, _):
+        statuses = [httpx.get(f"{address}healthz").status_code for _ in range(5)]
+    assert statuses[:2] == [200, 200]
+    assert 429 in statuses
+
+
 def test_listeners_to_events_do_not_keep_it_from_ending(cache: Path) -> None:
     with (
         served("--cache", cache) as (url, process),

@@ -4,7 +4,11 @@ import importlib.util
 import json
 import os
 import re
+import sys
+import threading
+import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -76,6 +80,15 @@ Examples:
     metavar="N",
     help="Of one uploaded video; 0: none may be uploaded.  [default: 20 GB]",
 )
+@click.option(
+    "--requests-per-second",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Of one client, or of one address where there are no tokens.  [default: 200]",
+)
+@click.option(
+    "--open", "opens_browser", is_flag=True, help="Show the viewer, where there is a browser."
+)
 @click.option("--print-openapi", is_flag=True, help="Print what the service offers, and end.")
 @cache_options
 def serve(
@@ -91,6 +104,8 @@ def serve(
     trusted_proxy: Sequence[str],
     root_path: str,
     max_upload_bytes: int | None,
+    requests_per_second: int | None,
+    opens_browser: bool,
     print_openapi: bool,
 ) -> None:
     """Serve the cache: its timelines, frames, overlays, the viewer, and work on it.
@@ -106,9 +121,11 @@ def serve(
         document = http.create_app(FrameCache("memory://openapi")).openapi()
         click.echo(json.dumps(document, indent=1, sort_keys=True))
         return
-    limits = (
-        http.Limits() if max_upload_bytes is None else http.Limits(upload_bytes=max_upload_bytes)
-    )
+    limits = http.Limits()
+    if max_upload_bytes is not None:
+        limits = replace(limits, upload_bytes=max_upload_bytes)
+    if requests_per_second is not None:
+        limits = replace(limits, requests_per_second=requests_per_second)
     settings = http.ServiceSettings(
         read_only=read_only,
         tokens=_tokens(token_file, read_token_file),
@@ -121,8 +138,16 @@ def serve(
 
     def announce(address: str) -> None:
         click.echo(f"framecache: serving {printable(choice.cache.url)} at {address}", err=True)
+        if opens_browser and _has_screen():
+            # Some browsers are waited for until they end.
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     http.serve(app, host=host, port=port, trusted_proxies=tuple(trusted_proxy), announce=announce)
+
+
+def _has_screen() -> bool:
+    """Whether a browser would have a window; those of a terminal show no pictures."""
+    return sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
 
 
 def _require_extra() -> None:
