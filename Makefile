@@ -24,8 +24,12 @@ help: ## Show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 12
 
 .PHONY: demo
-demo: .venv/runtime clips ## Extract real video, read it back, save overlays; sets itself up
+demo: .venv/runtime clips ## Extract real video, draw overlays, show them (SERVE=0: do not); sets itself up
 	@.venv/bin/python examples/demo.py $(CLIPS) demo
+ifneq ($(SERVE),0)
+	@$(MAKE) viewer
+	@.venv/bin/framecache serve --cache demo/cache --open
+endif
 
 .PHONY: test
 test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS="-k name")
@@ -81,8 +85,8 @@ lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newe
 
 .PHONY: clean
 clean: ## Remove the environment, caches, downloads and the demo's output
-	@rm -rf viewer/node_modules src/framecache/http/viewer .venv .cache demo build dist .coverage .hypothesis .import_linter_cache \
-	  .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .cache demo build dist .coverage .hypothesis .import_linter_cache .mypy_cache \
+	  .pytest_cache .ruff_cache viewer/node_modules src/framecache/http/viewer
 	@find src tests scripts examples benchmarks -name __pycache__ -prune -exec rm -rf {} + \
 	  2>/dev/null || true
 
@@ -106,7 +110,7 @@ clips: .venv/runtime
 	@touch $@
 
 # Node comes from PATH where it is 20.19 or newer, else from a wheel among the development tools.
-.venv/viewer: .venv/dev hatch_build.py $(VIEWER_SOURCES)
+.venv/viewer: $(if $(NODE),.venv/runtime,.venv/dev) hatch_build.py $(VIEWER_SOURCES)
 	@echo "==> building the viewer"
 	@.venv/bin/python hatch_build.py
 	@touch $@
