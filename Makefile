@@ -69,7 +69,7 @@ hooks: .venv/dev ## Have git run the quick checks before each commit
 
 .PHONY: bench
 bench: .venv/dev clips ## Measure beside limits and peers, against S3 (BENCH_ARGS="--tasks local")
-	@scripts/install-test-tools.sh
+	@scripts/install-test-tools.sh nginx-light=nginx
 	@.venv/bin/python -m benchmarks --clips $(CLIPS) $(BENCH_ARGS)
 
 .PHONY: lock

@@ -1,14 +1,20 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use besides Python packages, where they are missing:
 # ffmpeg makes the test clips and ffprobe tells the truth about them; Ceph is a real S3 server;
-# Chromium shows the viewer.
+# Chromium shows the viewer; wrk asks a service for much at once.
+#
+#   install-test-tools.sh [PACKAGE=COMMAND ...]   more of them
 #
 # Without the right to install, it says what to install and succeeds: tests that need a missing
 # program are skipped, or fail where CI=true.
 set -euo pipefail
 
-packages=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph-common chromium)
-commands=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph chromium)
+packages=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph-common chromium wrk)
+commands=(ffmpeg ceph-mon ceph-osd ceph-mgr radosgw ceph chromium wrk)
+for more in "$@"; do
+  packages+=("${more%%=*}")
+  commands+=("${more##*=}")
+done
 
 missing=()
 for i in "${!packages[@]}"; do

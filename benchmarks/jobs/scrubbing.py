@@ -25,6 +25,7 @@ STARTING_SECONDS = 10
 NO_LIMIT = 10**6
 """Requests a second: all come from one address here."""
 TIMELINE = "clip"
+NO_NGINX = "nginx is not installed"
 
 SCRIPT = """
 -- Each thread goes its own way through the frames, in steps that no order of storage helps.
@@ -78,12 +79,14 @@ def framecache(inputs: Inputs, *, query: str = "") -> Job:
 
 def nginx(inputs: Inputs) -> Job:
     """nginx with the same files."""
+    program = shutil.which("nginx")
+    if program is None:
+        raise RuntimeError(NO_NGINX)
     root = Path(extracted(inputs), "cache", "timelines", TIMELINE)
     folder = inputs.path("nginx")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
     user = "user root;" if os.geteuid() == 0 else ""
     configuration = folder / "nginx.conf"
     configuration.write_text(NGINX.format(folder=folder, user=user, port=port, root=root))

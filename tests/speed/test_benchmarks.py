@@ -17,6 +17,7 @@ from benchmarks.tasks import TASKS
 from outside import picture
 
 ROOT = Path(__file__).parents[2]
+NO_NGINX = "nginx is not installed"  # by a package that also starts it
 NOT_INSTALLED = "its environment was not installed in this run"
 
 
@@ -43,7 +44,7 @@ def tasks(results_file: Path) -> list[dict[str, Any]]:
 @pytest.mark.ceph
 def test_every_contestant_delivers_the_same_frames(tasks: list[dict[str, Any]]) -> None:
     failures = [one["failure"] for task in tasks for one in task["contestants"] if one["failure"]]
-    assert set(failures) <= {NOT_INSTALLED}
+    assert {one for one in failures if not one.endswith(NO_NGINX)} <= {NOT_INSTALLED}
     assert all(
         len(one["rounds"]) == 1
         for task in tasks
