@@ -101,6 +101,7 @@ def test_a_timeline_has_these_members() -> None:
         "jobs",
         "jpeg",
         "jpegs",
+        "opened",
         "overlays",
         "plan_append",
         "plan_extract",
