@@ -175,3 +175,14 @@ def test_the_functional_save_checks_as_much(
     fits = base64.b64encode(png_by_pillow(1, width=48, height=32)).decode()
     functional.save_overlays("t", "j", "s", 0, {"o": fits})
     assert functional.load_overlays("t", "j", "s", 0) == {"o": fits}
+
+
+def test_what_was_drawn_is_kept_where_the_timeline_is_damaged(local_url: str) -> None:
+    timeline = FrameCache(local_url).timeline("t")
+    timeline.write([frame(0)])
+    blobs = outside(local_url)
+    latest = blobs.list("cache/timelines/t/timeline/")[-1]
+    blobs.put(latest, b"{}")
+    edges = FrameCache(local_url).timeline("t").overlays(job_id="run-7", stage="edges")
+    edges.save(0, {"edges": PNG})
+    assert edges.load(0) == {"edges": PNG}

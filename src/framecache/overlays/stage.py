@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Final, TypeVar
 
 from framecache import keys
-from framecache.errors import InvalidValue
+from framecache.errors import CorruptFrame, InvalidValue
 from framecache.index import Index
 from framecache.opened import Opened
 from framecache.overlays.compare import differences
@@ -187,7 +187,11 @@ class Overlays:
             InvalidValue: one is.
         """
         was_open = self._opened.is_open
-        wrong = _wrong_size(self._opened.source().snapshot.index, pngs)
+        try:
+            source = self._opened.source()
+        except CorruptFrame:
+            return  # until it is repaired; what a job drew is not lost meanwhile
+        wrong = _wrong_size(source.snapshot.index, pngs)
         # The timeline may have been rebuilt since it was opened, from videos of another size.
         if wrong and was_open:
             wrong = _wrong_size(self._opened.latest_source().snapshot.index, pngs)
