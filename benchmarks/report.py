@@ -42,8 +42,9 @@ def markdown(runs: Sequence[Json], *, plots_in: str = "") -> str:
 
 
 def tasks(runs: Sequence[Json]) -> list[Json]:
-    """Those of all runs."""
-    return [task for results in runs for task in results["tasks"]]
+    """Those of all runs; of one that was run again, as it came out the last time."""
+    found = {task["name"]: task for results in runs for task in results["tasks"]}
+    return list(found.values())
 
 
 def run(results: Json) -> str:
