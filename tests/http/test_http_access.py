@@ -3,8 +3,10 @@
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from served import READ, WRITE, Service, problem_of, serving
+from served import READ, WRITE, Service, problem_of, serving, until
 
 from framecache import Frame, FrameCache, InvalidValue
 from framecache.http import Limits, ServiceSettings, Tokens
@@ -252,6 +254,70 @@ def test_a_body_that_is_too_large_is_refused(cache: FrameCache, path: str) -> No
         )
     assert problem_of(announced) == (413, "too_large")
     assert problem_of(chunked) == (413, "too_large")
+
+
+@contextmanager
+def begun(service: Service, method: str, path: str, *headers: str) -> Iterator[socket.socket]:
+    """A request whose body is announced, and never comes."""
+    parts = urlsplit(service.url)
+    lines = [f"{method} /{path} HTTP/1.1", f"Host: {parts.netloc}", "Content-Length: 100", *headers]
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        yield connection
+
+
+def test_strangers_that_stand_about_keep_nobody_with_a_token_out(cache: FrameCache) -> None:
+    limits = Limits(requests_at_once=1, strangers_at_once=1)
+    with (
+        serving(cache, ServiceSettings(tokens=TOKENS, limits=limits)) as service,
+        begun(service, "POST", "api/session"),
+    ):
+        until(lambda: service.get("").status_code == 429)
+        assert service.get("api/timelines", headers=bearer(READ)).status_code == 200
+
+
+def test_a_full_service_still_says_that_it_is_alive(cache: FrameCache) -> None:
+    with (
+        serving(cache, ServiceSettings(limits=Limits(requests_at_once=1))) as service,
+        begun(service, "PUT", "api/timelines/t/overlays/j/s/0/a.png"),
+    ):
+        until(lambda: service.get("api/timelines").status_code == 429)
+        assert service.get("healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("POST", "api/session", "application/json"),
+        ("PUT", "api/timelines/t/overlays/j/s/0/a.png", "image/png"),
+    ],
+)
+def test_a_body_that_does_not_come_is_given_up(
+    cache: FrameCache, method: str, path: str, kind: str
+) -> None:
+    with (
+        serving(cache, ServiceSettings(limits=Limits(body_seconds=0.05))) as service,
+        begun(service, method, path, f"Content-Type: {kind}") as connection,
+    ):
+        assert connection.recv(12) == b"HTTP/1.1 408"
+
+
+def test_what_begins_a_session_is_small(guarded: Service) -> None:
+    body = {"token": "a" * 4096}
+    assert problem_of(guarded.client.post("api/session", json=body)) == (413, "too_large")
+
+
+def test_bodies_together_are_bounded(cache: FrameCache) -> None:
+    path, block = "api/timelines/t/overlays/j/s/0/a.png", b"a" * 600
+    with serving(cache, ServiceSettings(limits=Limits(bodies_bytes=1000))) as service:
+
+        def slow_body() -> Iterator[bytes]:
+            yield block
+            until(lambda: service.client.put(path, content=block).status_code == 429)
+
+        with httpx.Client(base_url=service.url) as other:
+            other.put(path, content=slow_body())
+        assert problem_of(service.client.put(path, content=block)) == (422, "invalid_value")
 
 
 def test_a_length_that_is_none_ends_the_request(open_service: Service) -> None:

@@ -7,7 +7,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,15 +17,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framecache.http import logs
+from framecache.http.bodies import SESSION, Bodies
 from framecache.http.problems import Refusal, problem, too_many
 from framecache.http.rates import Rate
 from framecache.http.state import Service
-from framecache.http.tokens import COOKIE, EVERYONE, Access
+from framecache.http.tokens import COOKIE, EVERYONE, NOBODY, Access
 
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
 _PUBLIC: Final = re.compile(r"/|/assets/.*|/healthz|/favicon\.ico")
-_UPLOAD: Final = re.compile(r"/api/timelines/[^/]+/uploads/[^/]+")
-_SESSION: Final = "/api/session"
+_HEALTH: Final = "/healthz"
 _EVENTS: Final = "/api/events"
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -53,8 +54,10 @@ class Guard:
         self._rate = Rate(
             per_second=limits.requests_per_second, burst=2 * limits.requests_per_second
         )
-        self._at_once = 0
-        self._streams = 0
+        self._bodies = Bodies(limits)
+        self._requests = _Places(limits.requests_at_once, "The service has too many requests.")
+        self._strangers = _Places(limits.strangers_at_once, "Too many ask without a token.")
+        self._streams = _Places(limits.event_streams, "Too many listen to events.")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer in place of the routes."""
@@ -92,7 +95,7 @@ class Guard:
             raise too_many("This client asks too often: try again later.", seconds=wait)
         if scope["method"] not in _SAFE:
             self._check_origin(headers)
-            if path != _SESSION:
+            if path != SESSION:
                 self._check_write(access)
         scope["framecache.access"] = access
 
@@ -109,7 +112,7 @@ class Guard:
         tokens = self._settings.tokens
         if not tokens:
             return EVERYONE
-        is_public = _PUBLIC.fullmatch(path) or (path == _SESSION and method != "GET")
+        is_public = _PUBLIC.fullmatch(path) or (path == SESSION and method != "GET")
         given = headers.get("authorization")
         found: Access | None = None
         if given is not None:
@@ -120,7 +123,7 @@ class Guard:
         if found is not None:
             return found
         if is_public and given is None:
-            return Access(EVERYONE.client, ())
+            return NOBODY
         if given is not None:
             self._service.note_refusal(address)
         raise Refusal(
@@ -148,25 +151,17 @@ class Guard:
             raise Refusal(403, "other_origin", "Pages of other sites may not change anything here.")
 
     async def _passed_on(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
-        limits = self._settings.limits
         path = _route_path(scope)
-        if path == _EVENTS:
-            if self._streams >= limits.event_streams:
-                raise too_many("Too many listen to events.", seconds=10)
-            self._streams += 1
-            try:
+        if path == _HEALTH:  # which has to tell that the service is alive when it is full, too
+            await self._app(scope, receive, exchange.send)
+        elif path == _EVENTS:
+            with self._streams.one():
                 await self._app(scope, receive, exchange.send)
-            finally:
-                self._streams -= 1
-            return
-        if self._at_once >= limits.requests_at_once:
-            raise too_many("The service has too many requests at once.")
-        most = limits.upload_bytes if _UPLOAD.fullmatch(path) else limits.body_bytes
-        self._at_once += 1
-        try:
-            await self._app(scope, _bounded(scope, receive, most), exchange.send)
-        finally:
-            self._at_once -= 1
+        else:
+            is_stranger = scope["framecache.access"] == NOBODY
+            places = self._strangers if is_stranger else self._requests
+            with places.one(), self._bodies.of(path, Headers(scope=scope), receive) as bounded:
+                await self._app(scope, bounded, exchange.send)
 
     def _note(self, scope: Scope, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.began
@@ -196,6 +191,25 @@ class Guard:
         )
 
 
+class _Places:
+    """So many at once, and not one more."""
+
+    def __init__(self, most: int, when_full: str) -> None:
+        self._free = most
+        self._when_full = when_full
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place for a while, or refuse."""
+        if not self._free:
+            raise too_many(self._when_full)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
 class _Exchange:
     """One request, and what was answered."""
 
@@ -222,25 +236,6 @@ class _Exchange:
         elif message["type"] == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
-
-
-def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
-    """Refuse a body as soon as it is known to be too large."""
-    too_large = Refusal(413, "too_large", f"A body has at most {most} bytes here.")
-    announced = Headers(scope=scope).get("content-length", "0")
-    if not announced.isdigit() or int(announced) > most:
-        raise too_large
-    received = 0
-
-    async def counted() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > most:
-            raise too_large
-        return message
-
-    return counted
 
 
 def _cookie(headers: Mapping[str, str]) -> str | None:

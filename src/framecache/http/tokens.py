@@ -89,6 +89,9 @@ class Tokens:
 
 
 EVERYONE: Final = Access("anonymous", _EVERYTHING)
+"""Whoever asks, where no token is needed."""
+NOBODY: Final = Access("anonymous", ())
+"""Whoever asks without a token, where one is needed."""
 
 
 def _digest(token: str) -> bytes:
