@@ -350,6 +350,13 @@ def test_metrics_count_requests_by_route(open_service: Service) -> None:
         assert f"framecache_http_requests_total{{{labels}}} 1.0" in text
 
 
+def test_methods_that_are_made_up_count_as_one(open_service: Service) -> None:
+    for method in ("BREW", "WHEN"):
+        open_service.client.send(httpx.Request(method, f"{open_service.url}healthz"))
+    text = open_service.get("metrics").text
+    assert set(re.findall(r'requests_total{method="(\w+)"', text)) == {"other"}
+
+
 def test_the_reference_names_every_operation_and_loads_nothing_from_elsewhere(
     open_service: Service,
 ) -> None:

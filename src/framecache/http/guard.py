@@ -24,6 +24,7 @@ from framecache.http.state import Service
 from framecache.http.tokens import COOKIE, EVERYONE, NOBODY, Access
 
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+_METHODS: Final = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
 _PUBLIC: Final = re.compile(r"/|/assets/.*|/healthz|/favicon\.ico")
 _HEALTH: Final = "/healthz"
 _EVENTS: Final = "/api/events"
@@ -168,7 +169,7 @@ class Guard:
         route = getattr(scope.get("route"), "path", "other")
         is_stream = _route_path(scope) == _EVENTS
         self._service.metrics.answered(
-            method=scope["method"] if scope["method"].isalpha() else "other",
+            method=scope["method"] if scope["method"] in _METHODS else "other",
             route=route,
             status=exchange.status,
             seconds=None if is_stream else seconds,
