@@ -139,19 +139,45 @@ def test_a_wrong_token_begins_no_session(guarded: Service) -> None:
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["api/session", "api/timelines"])
-def test_guessing_tokens_has_to_wait(cache: FrameCache, path: str) -> None:
+def guess(service: Service, way: str, token: str) -> int:
+    """The status that one of the ways to show a token is answered with."""
+    if way == "session":
+        return service.client.post("api/session", json={"token": token}).status_code
+    if way == "cookie":
+        cookie = Tokens(write=[token]).session(token)
+        headers = {"Cookie": f"framecache_session={cookie}"}
+    else:
+        headers = bearer(token)
+    return service.get("api/timelines", headers=headers).status_code
+
+
+@pytest.mark.parametrize("way", ["session", "bearer", "cookie"])
+def test_guessing_tokens_has_to_wait_even_for_the_right_one(cache: FrameCache, way: str) -> None:
     settings = ServiceSettings(tokens=TOKENS, limits=Limits(refusals_per_minute=3))
     with serving(cache, settings) as service:
+        assert [guess(service, way, f"{'wrong' * 5}{one}") for one in range(3)] == [401] * 3
+        assert guess(service, way, WRITE) == 429
 
-        def guess() -> int:
-            if path == "api/session":
-                return service.client.post(path, json={"token": "wrong" * 5}).status_code
-            return service.get(path, headers=bearer("wrong" * 5)).status_code
 
-        statuses = [guess() for _ in range(5)]
-    assert statuses[:3] == [401] * 3
-    assert statuses[-1] == 429
+def test_a_cookie_whose_time_is_over_is_no_guess(
+    cache: FrameCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("framecache.http.tokens.SESSION_SECONDS", -10)
+        headers = {"Cookie": f"framecache_session={TOKENS.session(WRITE)}"}
+    settings = ServiceSettings(tokens=TOKENS, limits=Limits(refusals_per_minute=1))
+    with serving(cache, settings) as service:
+        for _ in range(3):
+            assert service.get("api/timelines", headers=headers).status_code == 401
+        assert service.get("api/timelines", headers=bearer(WRITE)).status_code == 200
+
+
+def test_asking_without_a_token_too_often_has_to_wait(cache: FrameCache) -> None:
+    settings = ServiceSettings(tokens=TOKENS, limits=Limits(requests_per_second=1))
+    with serving(cache, settings) as service:
+        assert service.get("api/timelines").status_code == 401
+        until(lambda: service.get("api/timelines").status_code == 429)
+        assert service.get("api/timelines", headers=bearer(READ)).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["short", "a" * 15, "has a space in it, this one", "ä" * 20])

@@ -21,7 +21,7 @@ from framecache.http.bodies import SESSION, Bodies
 from framecache.http.problems import Refusal, problem, too_many
 from framecache.http.rates import Rate
 from framecache.http.state import Service
-from framecache.http.tokens import COOKIE, EVERYONE, NOBODY, Access
+from framecache.http.tokens import COOKIE, EVERYONE, NOBODY, Access, is_over
 
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
 _METHODS: Final = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
@@ -88,12 +88,14 @@ class Guard:
         headers = Headers(scope=scope)
         path = _route_path(scope)
         self._check_host(headers)
-        access = self._access(headers, exchange.address, path, scope["method"])
+        access = self._access(headers, exchange.address)
         exchange.client = access.client
-        if wait := self._rate.take(
-            exchange.address if access.client == EVERYONE.client else access.client
-        ):
+        is_named = access not in {EVERYONE, NOBODY}
+        if wait := self._rate.take(access.client if is_named else exchange.address):
             raise too_many("This client asks too often: try again later.", seconds=wait)
+        if access == NOBODY and ("authorization" in headers or not _is_public(path, scope)):
+            challenge = {"WWW-Authenticate": 'Bearer realm="framecache"'}
+            raise Refusal(401, "no_access", "A token is needed.", challenge)
         if scope["method"] not in _SAFE:
             self._check_origin(headers)
             if path != SESSION:
@@ -109,30 +111,23 @@ class Guard:
                 421, "wrong_host", "This service is not known by that name: see --allow-host."
             )
 
-    def _access(self, headers: Headers, address: str, path: str, method: str) -> Access:
+    def _access(self, headers: Headers, address: str) -> Access:
+        """Who asks. A wrong token counts on every path: any answer may tell that it is wrong."""
         tokens = self._settings.tokens
         if not tokens:
             return EVERYONE
-        is_public = _PUBLIC.fullmatch(path) or (path == SESSION and method != "GET")
-        given = headers.get("authorization")
-        found: Access | None = None
-        if given is not None:
+        given, cookie = headers.get("authorization"), _cookie(headers)
+        if given is None and (not cookie or is_over(cookie)):
+            return NOBODY
+        self._service.check_guesses(address)
+        if given is None:
+            found = tokens.session_access(cookie)
+        else:
             kind, _, token = given.partition(" ")
             found = tokens.access(token.strip()) if kind.lower() == "bearer" else None
-        elif cookie := _cookie(headers):
-            found = tokens.session_access(cookie)
-        if found is not None:
-            return found
-        if is_public and given is None:
-            return NOBODY
-        if given is not None:
+        if found is None:
             self._service.note_refusal(address)
-        raise Refusal(
-            401,
-            "no_access",
-            "A token is needed.",
-            {"WWW-Authenticate": 'Bearer realm="framecache"'},
-        )
+        return found or NOBODY
 
     def _check_write(self, access: Access) -> None:
         if self._settings.read_only:
@@ -239,12 +234,17 @@ class _Exchange:
         await self._send(message)
 
 
-def _cookie(headers: Mapping[str, str]) -> str | None:
+def _cookie(headers: Mapping[str, str]) -> str:
     try:
         morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
     except CookieError:
-        return None
-    return morsel.value if morsel is not None else None
+        return ""
+    return morsel.value if morsel is not None else ""
+
+
+def _is_public(path: str, scope: Scope) -> bool:
+    begins_or_ends_session = path == SESSION and scope["method"] != "GET"
+    return begins_or_ends_session or _PUBLIC.fullmatch(path) is not None
 
 
 def _route_path(scope: Scope) -> str:
