@@ -116,6 +116,13 @@ def test_a_cookie_stands_for_a_token(guarded: Service) -> None:
     assert guarded.get("api/timelines").status_code == 401
 
 
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "a b=c", "=", "x", 'open="'])
+def test_cookies_of_others_hide_none_of_this_service(guarded: Service, other: str) -> None:
+    value = TOKENS.session(READ)
+    headers = {"Cookie": f"{other}; framecache_session={value}; {other}"}
+    assert guarded.get("api/timelines", headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("spoilt", ["", "x", "1.2.3", "{}x", "9{}"])
 def test_a_cookie_that_was_made_up_opens_nothing(guarded: Service, spoilt: str) -> None:
     answer = guarded.client.post("api/session", json={"token": WRITE})
@@ -205,6 +212,7 @@ def test_loopback_names_are_accepted(open_service: Service, host: str) -> None:
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": "http://localhost:1"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -393,14 +401,19 @@ def test_the_reference_names_every_operation_and_loads_nothing_from_elsewhere(
     assert re.findall(r'(?:href|src)="(\w+:|//)', page) == []
 
 
-def test_a_viewer_is_served_where_it_is_built(
-    cache: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "index.html").write_text("<!doctype html><title>viewer</title>")
-    (tmp_path / "assets" / "a.js").write_text("1")
-    (tmp_path / "secret").write_text("not an asset")
-    monkeypatch.setattr("framecache.http.page.VIEWER", tmp_path)
+@pytest.fixture
+def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the service finds a viewer that is built."""
+    folder = tmp_path / "viewer"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html><title>viewer</title>")
+    monkeypatch.setattr("framecache.http.page.VIEWER", folder)
+    return folder
+
+
+def test_a_viewer_is_served_where_it_is_built(cache: FrameCache, viewer: Path) -> None:
+    (viewer / "assets" / "a.js").write_text("1")
+    (viewer / "secret").write_text("not an asset")
     with serving(cache, ServiceSettings(tokens=TOKENS)) as service:
         assert "viewer" in service.get("?timeline=t").text
         assert service.get("assets/a.js").headers["content-type"].startswith("text/javascript")
@@ -410,16 +423,24 @@ def test_a_viewer_is_served_where_it_is_built(
 
 
 @pytest.mark.parametrize("prefix", ["", "/frames"])
-def test_a_service_answers_below_the_path_of_a_proxy(cache: FrameCache, prefix: str) -> None:
+def test_a_service_answers_below_the_path_of_a_proxy(
+    cache: FrameCache, viewer: Path, prefix: str
+) -> None:
+    (viewer / "assets" / "a.js").write_text("1")
     settings = ServiceSettings(root_path="/frames", tokens=TOKENS)
     with serving(cache, settings) as service:
         base = f"{service.url.rstrip('/')}{prefix}/"
         assert httpx.get(f"{base}api/timelines").status_code == 401
-        assert httpx.get(f"{base}healthz").status_code == 200
+        for public in ("", "healthz", "assets/a.js"):
+            assert httpx.get(f"{base}{public}").status_code == 200
         answer = httpx.post(f"{base}api/session", json={"token": READ})
         assert "Path=/frames;" in answer.headers["set-cookie"] + ";"
         listed = httpx.get(f"{base}api/timelines", headers=bearer(READ)).json()
     assert [one["timeline_id"] for one in listed["timelines"]] == ["t"]
+
+
+def test_a_slash_too_many_leads_nowhere(open_service: Service) -> None:
+    assert problem_of(open_service.get("api/timelines/")) == (404, "not_found")
 
 
 def test_requests_at_once_are_answered_alike(open_service: Service) -> None:

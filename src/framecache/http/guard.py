@@ -7,13 +7,13 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framecache.http import logs
@@ -65,7 +65,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["root_path"] = self._settings.root_path
+        root = self._settings.root_path
+        scope = {**scope, "root_path": root, "path": _below(root, scope)}
         exchange = _Exchange(scope, send)
         try:
             self._check(scope, exchange)
@@ -116,7 +117,8 @@ class Guard:
         tokens = self._settings.tokens
         if not tokens:
             return EVERYONE
-        given, cookie = headers.get("authorization"), _cookie(headers)
+        given = headers.get("authorization")
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
         if given is None and (not cookie or is_over(cookie)):
             return NOBODY
         self._service.check_guesses(address)
@@ -140,7 +142,7 @@ class Guard:
         """A page of another site can send requests, and must not change anything by them."""
         origin = headers.get("origin")
         if origin is not None:
-            is_own = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+            is_own = _netloc(origin) == headers.get("host", "").lower()
         else:
             is_own = headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
         if not is_own:
@@ -234,20 +236,24 @@ class _Exchange:
         await self._send(message)
 
 
-def _cookie(headers: Mapping[str, str]) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""
-
-
 def _is_public(path: str, scope: Scope) -> bool:
     begins_or_ends_session = path == SESSION and scope["method"] != "GET"
     return begins_or_ends_session or _PUBLIC.fullmatch(path) is not None
 
 
+def _netloc(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
+def _below(root: str, scope: Scope) -> str:
+    """A request's path with the prefix of a proxy, whether or not the proxy has taken it off."""
+    path = str(scope["path"])
+    return path if path.startswith(f"{root}/") else root + path
+
+
 def _route_path(scope: Scope) -> str:
     """The path below the prefix of a proxy."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+    return str(scope["path"]).removeprefix(scope["root_path"])
