@@ -443,6 +443,29 @@ def test_a_slash_too_many_leads_nowhere(open_service: Service) -> None:
     assert problem_of(open_service.get("api/timelines/")) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["", "healthz", *READS, "api/timelines/none", "nothing"])
+def test_head_is_answered_as_get_without_the_body(open_service: Service, path: str) -> None:
+    answers = [open_service.client.request(method, path) for method in ("GET", "HEAD")]
+    changing = {"date", "x-request-id", *(["content-length"] if path == "metrics" else [])}
+    headers = [
+        {name: value for name, value in answer.headers.items() if name not in changing}
+        for answer in answers
+    ]
+    assert headers[0] == headers[1]
+    assert answers[0].status_code == answers[1].status_code
+    assert answers[0].content
+    assert not answers[1].content
+
+
+def test_head_of_the_events_ends(open_service: Service) -> None:
+    assert open_service.client.head("api/events").status_code == 405
+
+
+def test_head_needs_a_token_where_get_does(guarded: Service) -> None:
+    for path in ("api/session", "api/timelines", "metrics"):
+        assert guarded.client.head(path).status_code == 401
+
+
 def test_requests_at_once_are_answered_alike(open_service: Service) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: open_service.get("api/timelines/t").content, range(64)))

@@ -65,9 +65,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        exchange = _Exchange(scope, send)
         root = self._settings.root_path
         scope = {**scope, "root_path": root, "path": _below(root, scope)}
-        exchange = _Exchange(scope, send)
+        if exchange.is_head and _route_path(scope) != _EVENTS:  # whose answer has no end
+            scope["method"] = "GET"
         try:
             self._check(scope, exchange)
             await self._passed_on(scope, receive, exchange)
@@ -166,7 +168,7 @@ class Guard:
         route = getattr(scope.get("route"), "path", "other")
         is_stream = _route_path(scope) == _EVENTS
         self._service.metrics.answered(
-            method=scope["method"] if scope["method"] in _METHODS else "other",
+            method=exchange.method if exchange.method in _METHODS else "other",
             route=route,
             status=exchange.status,
             seconds=None if is_stream else seconds,
@@ -179,7 +181,7 @@ class Guard:
                     "request_id": exchange.id,
                     "client": exchange.address,
                     "token": exchange.client,
-                    "method": scope["method"],
+                    "method": exchange.method,
                     "path": scope["path"],
                     "status": exchange.status,
                     "sent_bytes": exchange.sent_bytes,
@@ -216,6 +218,8 @@ class _Exchange:
         self.began = time.perf_counter()
         self.address = scope["client"][0] if scope.get("client") else "unknown"
         self.client = EVERYONE.client
+        self.method = str(scope["method"])
+        self.is_head = self.method == "HEAD"
         self.status = 0
         self.sent_bytes = 0
         self._send = send
@@ -232,6 +236,8 @@ class _Exchange:
             for name, value in _HEADERS.items():
                 headers[name] = value
         elif message["type"] == "http.response.body":
+            if self.is_head:
+                message = {**message, "body": b""}
             self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
 
