@@ -193,6 +193,11 @@ def test_what_is_easily_guessed_cannot_be_a_token(token: str) -> None:
         Tokens(write=[token])
 
 
+def test_a_token_cannot_both_write_and_only_read() -> None:
+    with pytest.raises(InvalidValue, match="make another"):
+        Tokens(write=[READ, WRITE], read=[READ])
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.nip.io", ""]
 )

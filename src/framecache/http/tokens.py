@@ -45,11 +45,17 @@ class Tokens:
         """Take tokens that may read and write, and tokens that may only read.
 
         Raises:
-            InvalidValue: one is shorter than 16 characters, or has other than printable ASCII.
+            InvalidValue: one is shorter than 16 characters, has other than printable ASCII, or is
+                among both.
         """
+        writing, reading = (frozenset(map(_digest, tokens)) for tokens in (write, read))
+        if writing & reading:
+            raise InvalidValue(
+                "one token is given both to read and write and to read only: make another"
+            )
         self._tokens = tuple(
-            [_Token(_digest(token), _EVERYTHING) for token in write]
-            + [_Token(_digest(token), ("read",)) for token in read]
+            [_Token(digest, _EVERYTHING) for digest in writing]
+            + [_Token(digest, ("read",)) for digest in reading]
         )
 
     def __bool__(self) -> bool:
