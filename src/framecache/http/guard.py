@@ -58,7 +58,9 @@ class Guard:
         self._bodies = Bodies(limits)
         self._requests = _Places(limits.requests_at_once, "The service has too many requests.")
         self._strangers = _Places(limits.strangers_at_once, "Too many ask without a token.")
-        self._streams = _Places(limits.event_streams, "Too many listen to events.")
+        self._streams = _Places(
+            limits.event_streams, "Too many listen to events.", retry_seconds=10
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer in place of the routes."""
@@ -194,15 +196,16 @@ class Guard:
 class _Places:
     """So many at once, and not one more."""
 
-    def __init__(self, most: int, when_full: str) -> None:
+    def __init__(self, most: int, when_full: str, *, retry_seconds: float = 1) -> None:
         self._free = most
         self._when_full = when_full
+        self._retry_seconds = retry_seconds
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """Take a place for a while, or refuse."""
         if not self._free:
-            raise too_many(self._when_full)
+            raise too_many(self._when_full, seconds=self._retry_seconds)
         self._free -= 1
         try:
             yield
