@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,39 @@ def test_tokens_come_from_the_environment_too(cache: Path) -> None:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert httpx.get(f"{url}api/session", headers=headers).json()["scopes"] == ["read"]
         assert httpx.get(f"{url}api/session").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warnings"),
+    [
+        (["--allow-host", "frames.example.org"], 1),
+        (["--allow-host", "frames.example.org", "--trusted-proxy", "127.0.0.1"], 0),
+        ([], 0),
+    ],
+)
+def test_a_proxy_that_is_not_trusted_is_warned_of(
+    cache: Path, arguments: list[str], warnings: int
+) -> None:
+    # The port is taken, so it ends as soon as it has said what it has to.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        process = subprocess.run(
+            command("serve", "--port", port, "--cache", cache, *arguments),
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"FRAMECACHE_SERVE_TOKEN": TOKEN},
+        )
+    assert port in process.stderr
+    assert process.stderr.count("--trusted-proxy") == warnings
+
+
+def test_a_cookie_is_secure_where_a_trusted_proxy_ends_tls(cache: Path) -> None:
+    forwarded = {"X-Forwarded-Proto": "https"}
+    for arguments, is_secure in ((["--trusted-proxy", "127.0.0.1"], True), ([], False)):
+        with served("--cache", cache, *arguments, FRAMECACHE_SERVE_TOKEN=TOKEN) as (url, _):
+            answer = httpx.post(f"{url}api/session", json={"token": TOKEN}, headers=forwarded)
+        assert ("; secure" in answer.headers["set-cookie"].lower()) == is_secure
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])

@@ -3,8 +3,10 @@
 import http.client
 import json
 import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from served import READ, WRITE, Service, problem_of, serving
+from served import READ, WRITE, Service, problem_of, serving, until
 
 from framecache import Frame, FrameCache, InvalidValue
 from framecache.http import Limits, ServiceSettings, Tokens
@@ -114,6 +116,13 @@ def test_a_cookie_stands_for_a_token(guarded: Service) -> None:
     assert guarded.get("api/timelines").status_code == 401
 
 
+@pytest.mark.parametrize("other", ['prefs={"a": 1}', "a b=c", "=", "x", 'open="'])
+def test_cookies_of_others_hide_none_of_this_service(guarded: Service, other: str) -> None:
+    value = TOKENS.session(READ)
+    headers = {"Cookie": f"{other}; framecache_session={value}; {other}"}
+    assert guarded.get("api/timelines", headers=headers).status_code == 200
+
+
 @pytest.mark.parametrize("spoilt", ["", "x", "1.2.3", "{}x", "9{}"])
 def test_a_cookie_that_was_made_up_opens_nothing(guarded: Service, spoilt: str) -> None:
     answer = guarded.client.post("api/session", json={"token": WRITE})
@@ -137,25 +146,56 @@ def test_a_wrong_token_begins_no_session(guarded: Service) -> None:
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("path", ["api/session", "api/timelines"])
-def test_guessing_tokens_has_to_wait(cache: FrameCache, path: str) -> None:
+def guess(service: Service, way: str, token: str) -> int:
+    """The status that one of the ways to show a token is answered with."""
+    if way == "session":
+        return service.client.post("api/session", json={"token": token}).status_code
+    if way == "cookie":
+        cookie = Tokens(write=[token]).session(token)
+        headers = {"Cookie": f"framecache_session={cookie}"}
+    else:
+        headers = bearer(token)
+    return service.get("api/timelines", headers=headers).status_code
+
+
+@pytest.mark.parametrize("way", ["session", "bearer", "cookie"])
+def test_guessing_tokens_has_to_wait_even_for_the_right_one(cache: FrameCache, way: str) -> None:
     settings = ServiceSettings(tokens=TOKENS, limits=Limits(refusals_per_minute=3))
     with serving(cache, settings) as service:
+        assert [guess(service, way, f"{'wrong' * 5}{one}") for one in range(3)] == [401] * 3
+        assert guess(service, way, WRITE) == 429
 
-        def guess() -> int:
-            if path == "api/session":
-                return service.client.post(path, json={"token": "wrong" * 5}).status_code
-            return service.get(path, headers=bearer("wrong" * 5)).status_code
 
-        statuses = [guess() for _ in range(5)]
-    assert statuses[:3] == [401] * 3
-    assert statuses[-1] == 429
+def test_a_cookie_whose_time_is_over_is_no_guess(
+    cache: FrameCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("framecache.http.tokens.SESSION_SECONDS", -10)
+        headers = {"Cookie": f"framecache_session={TOKENS.session(WRITE)}"}
+    settings = ServiceSettings(tokens=TOKENS, limits=Limits(refusals_per_minute=1))
+    with serving(cache, settings) as service:
+        for _ in range(3):
+            assert service.get("api/timelines", headers=headers).status_code == 401
+        assert service.get("api/timelines", headers=bearer(WRITE)).status_code == 200
+
+
+def test_asking_without_a_token_too_often_has_to_wait(cache: FrameCache) -> None:
+    settings = ServiceSettings(tokens=TOKENS, limits=Limits(requests_per_second=1))
+    with serving(cache, settings) as service:
+        assert service.get("api/timelines").status_code == 401
+        until(lambda: service.get("api/timelines").status_code == 429)
+        assert service.get("api/timelines", headers=bearer(READ)).status_code == 200
 
 
 @pytest.mark.parametrize("token", ["short", "a" * 15, "has a space in it, this one", "ä" * 20])
 def test_what_is_easily_guessed_cannot_be_a_token(token: str) -> None:
     with pytest.raises(InvalidValue, match="a token is"):
         Tokens(write=[token])
+
+
+def test_a_token_cannot_both_write_and_only_read() -> None:
+    with pytest.raises(InvalidValue, match="make another"):
+        Tokens(write=[READ, WRITE], read=[READ])
 
 
 @pytest.mark.parametrize(
@@ -177,6 +217,7 @@ def test_loopback_names_are_accepted(open_service: Service, host: str) -> None:
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Origin": "http://localhost:1"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
@@ -254,6 +295,70 @@ def test_a_body_that_is_too_large_is_refused(cache: FrameCache, path: str) -> No
     assert problem_of(chunked) == (413, "too_large")
 
 
+@contextmanager
+def begun(service: Service, method: str, path: str, *headers: str) -> Iterator[socket.socket]:
+    """A request whose body is announced, and never comes."""
+    parts = urlsplit(service.url)
+    lines = [f"{method} /{path} HTTP/1.1", f"Host: {parts.netloc}", "Content-Length: 100", *headers]
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        yield connection
+
+
+def test_strangers_that_stand_about_keep_nobody_with_a_token_out(cache: FrameCache) -> None:
+    limits = Limits(requests_at_once=1, strangers_at_once=1)
+    with (
+        serving(cache, ServiceSettings(tokens=TOKENS, limits=limits)) as service,
+        begun(service, "POST", "api/session"),
+    ):
+        until(lambda: service.get("").status_code == 429)
+        assert service.get("api/timelines", headers=bearer(READ)).status_code == 200
+
+
+def test_a_full_service_still_says_that_it_is_alive(cache: FrameCache) -> None:
+    with (
+        serving(cache, ServiceSettings(limits=Limits(requests_at_once=1))) as service,
+        begun(service, "PUT", "api/timelines/t/overlays/j/s/0/a.png"),
+    ):
+        until(lambda: service.get("api/timelines").status_code == 429)
+        assert service.get("healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind"),
+    [
+        ("POST", "api/session", "application/json"),
+        ("PUT", "api/timelines/t/overlays/j/s/0/a.png", "image/png"),
+    ],
+)
+def test_a_body_that_does_not_come_is_given_up(
+    cache: FrameCache, method: str, path: str, kind: str
+) -> None:
+    with (
+        serving(cache, ServiceSettings(limits=Limits(body_seconds=0.05))) as service,
+        begun(service, method, path, f"Content-Type: {kind}") as connection,
+    ):
+        assert connection.recv(12) == b"HTTP/1.1 408"
+
+
+def test_what_begins_a_session_is_small(guarded: Service) -> None:
+    body = {"token": "a" * 4096}
+    assert problem_of(guarded.client.post("api/session", json=body)) == (413, "too_large")
+
+
+def test_bodies_together_are_bounded(cache: FrameCache) -> None:
+    path, block = "api/timelines/t/overlays/j/s/0/a.png", b"a" * 600
+    with serving(cache, ServiceSettings(limits=Limits(bodies_bytes=1000))) as service:
+
+        def slow_body() -> Iterator[bytes]:
+            yield block
+            until(lambda: service.client.put(path, content=block).status_code == 429)
+
+        with httpx.Client(base_url=service.url) as other:
+            other.put(path, content=slow_body())
+        assert problem_of(service.client.put(path, content=block)) == (422, "invalid_value")
+
+
 def test_a_length_that_is_none_ends_the_request(open_service: Service) -> None:
     parts = urlsplit(open_service.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
@@ -284,6 +389,13 @@ def test_metrics_count_requests_by_route(open_service: Service) -> None:
         assert f"framecache_http_requests_total{{{labels}}} 1.0" in text
 
 
+def test_methods_that_are_made_up_count_as_one(open_service: Service) -> None:
+    for method in ("BREW", "WHEN"):
+        open_service.client.send(httpx.Request(method, f"{open_service.url}healthz"))
+    text = open_service.get("metrics").text
+    assert set(re.findall(r'requests_total{method="(\w+)"', text)) == {"other"}
+
+
 def test_the_reference_names_every_operation_and_loads_nothing_from_elsewhere(
     open_service: Service,
 ) -> None:
@@ -294,14 +406,19 @@ def test_the_reference_names_every_operation_and_loads_nothing_from_elsewhere(
     assert re.findall(r'(?:href|src)="(\w+:|//)', page) == []
 
 
-def test_a_viewer_is_served_where_it_is_built(
-    cache: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "assets").mkdir()
-    (tmp_path / "index.html").write_text("<!doctype html><title>viewer</title>")
-    (tmp_path / "assets" / "a.js").write_text("1")
-    (tmp_path / "secret").write_text("not an asset")
-    monkeypatch.setattr("framecache.http.page.VIEWER", tmp_path)
+@pytest.fixture
+def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the service finds a viewer that is built."""
+    folder = tmp_path / "viewer"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text("<!doctype html><title>viewer</title>")
+    monkeypatch.setattr("framecache.http.page.VIEWER", folder)
+    return folder
+
+
+def test_a_viewer_is_served_where_it_is_built(cache: FrameCache, viewer: Path) -> None:
+    (viewer / "assets" / "a.js").write_text("1")
+    (viewer / "secret").write_text("not an asset")
     with serving(cache, ServiceSettings(tokens=TOKENS)) as service:
         assert "viewer" in service.get("?timeline=t").text
         assert service.get("assets/a.js").headers["content-type"].startswith("text/javascript")
@@ -311,16 +428,47 @@ def test_a_viewer_is_served_where_it_is_built(
 
 
 @pytest.mark.parametrize("prefix", ["", "/frames"])
-def test_a_service_answers_below_the_path_of_a_proxy(cache: FrameCache, prefix: str) -> None:
+def test_a_service_answers_below_the_path_of_a_proxy(
+    cache: FrameCache, viewer: Path, prefix: str
+) -> None:
+    (viewer / "assets" / "a.js").write_text("1")
     settings = ServiceSettings(root_path="/frames", tokens=TOKENS)
     with serving(cache, settings) as service:
         base = f"{service.url.rstrip('/')}{prefix}/"
         assert httpx.get(f"{base}api/timelines").status_code == 401
-        assert httpx.get(f"{base}healthz").status_code == 200
+        for public in ("", "healthz", "assets/a.js"):
+            assert httpx.get(f"{base}{public}").status_code == 200
         answer = httpx.post(f"{base}api/session", json={"token": READ})
         assert "Path=/frames;" in answer.headers["set-cookie"] + ";"
         listed = httpx.get(f"{base}api/timelines", headers=bearer(READ)).json()
     assert [one["timeline_id"] for one in listed["timelines"]] == ["t"]
+
+
+def test_a_slash_too_many_leads_nowhere(open_service: Service) -> None:
+    assert problem_of(open_service.get("api/timelines/")) == (404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["", "healthz", *READS, "api/timelines/none", "nothing"])
+def test_head_is_answered_as_get_without_the_body(open_service: Service, path: str) -> None:
+    answers = [open_service.client.request(method, path) for method in ("GET", "HEAD")]
+    changing = {"date", "x-request-id", *(["content-length"] if path == "metrics" else [])}
+    headers = [
+        {name: value for name, value in answer.headers.items() if name not in changing}
+        for answer in answers
+    ]
+    assert headers[0] == headers[1]
+    assert answers[0].status_code == answers[1].status_code
+    assert answers[0].content
+    assert not answers[1].content
+
+
+def test_head_of_the_events_ends(open_service: Service) -> None:
+    assert open_service.client.head("api/events").status_code == 405
+
+
+def test_head_needs_a_token_where_get_does(guarded: Service) -> None:
+    for path in ("api/session", "api/timelines", "metrics"):
+        assert guarded.client.head(path).status_code == 401
 
 
 def test_requests_at_once_are_answered_alike(open_service: Service) -> None:

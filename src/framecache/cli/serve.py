@@ -27,6 +27,9 @@ _WRITE_VARIABLE: Final = "FRAMECACHE_SERVE_TOKEN"
 _READ_VARIABLE: Final = "FRAMECACHE_SERVE_READ_TOKEN"
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 _NEEDED: Final = ("fastapi", "prometheus_client", "uvicorn")
+_NO_PROXY: Final = """\
+framecache: behind a proxy that ends TLS give --trusted-proxy: without it cookies are not marked
+Secure, and all who come through the proxy count as one address"""
 _EPILOG: Final = f"""\b
 Tokens are never given on the command line, where everyone can read them:
   ${_WRITE_VARIABLE}, --token-file             read and write
@@ -135,6 +138,8 @@ def serve(
         limits=limits,
     )
     app = http.create_app(choice.cache, settings)
+    if settings.tokens and allow_host and not trusted_proxy:
+        click.echo(_NO_PROXY, err=True)
 
     def announce(address: str) -> None:
         click.echo(f"framecache: serving {printable(choice.cache.url)} at {address}", err=True)

@@ -45,6 +45,7 @@ def create_app(cache: FrameCache, settings: ServiceSettings | None = None) -> Fa
         docs_url=None,
         redoc_url=None,
         root_path_in_servers=False,
+        redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.service = service

@@ -7,24 +7,26 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framecache.http import logs
+from framecache.http.bodies import SESSION, Bodies
 from framecache.http.problems import Refusal, problem, too_many
 from framecache.http.rates import Rate
 from framecache.http.state import Service
-from framecache.http.tokens import COOKIE, EVERYONE, Access
+from framecache.http.tokens import COOKIE, EVERYONE, NOBODY, Access, is_over
 
 _SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+_METHODS: Final = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
 _PUBLIC: Final = re.compile(r"/|/assets/.*|/healthz|/favicon\.ico")
-_UPLOAD: Final = re.compile(r"/api/timelines/[^/]+/uploads/[^/]+")
-_SESSION: Final = "/api/session"
+_HEALTH: Final = "/healthz"
 _EVENTS: Final = "/api/events"
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -53,16 +55,23 @@ class Guard:
         self._rate = Rate(
             per_second=limits.requests_per_second, burst=2 * limits.requests_per_second
         )
-        self._at_once = 0
-        self._streams = 0
+        self._bodies = Bodies(limits)
+        self._requests = _Places(limits.requests_at_once, "The service has too many requests.")
+        self._strangers = _Places(limits.strangers_at_once, "Too many ask without a token.")
+        self._streams = _Places(
+            limits.event_streams, "Too many listen to events.", retry_seconds=10
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer in place of the routes."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["root_path"] = self._settings.root_path
         exchange = _Exchange(scope, send)
+        root = self._settings.root_path
+        scope = {**scope, "root_path": root, "path": _below(root, scope)}
+        if exchange.is_head and _route_path(scope) != _EVENTS:  # whose answer has no end
+            scope["method"] = "GET"
         try:
             self._check(scope, exchange)
             await self._passed_on(scope, receive, exchange)
@@ -84,15 +93,17 @@ class Guard:
         headers = Headers(scope=scope)
         path = _route_path(scope)
         self._check_host(headers)
-        access = self._access(headers, exchange.address, path, scope["method"])
+        access = self._access(headers, exchange.address)
         exchange.client = access.client
-        if wait := self._rate.take(
-            exchange.address if access.client == EVERYONE.client else access.client
-        ):
+        is_named = access not in {EVERYONE, NOBODY}
+        if wait := self._rate.take(access.client if is_named else exchange.address):
             raise too_many("This client asks too often: try again later.", seconds=wait)
+        if access == NOBODY and ("authorization" in headers or not _is_public(path, scope)):
+            challenge = {"WWW-Authenticate": 'Bearer realm="framecache"'}
+            raise Refusal(401, "no_access", "A token is needed.", challenge)
         if scope["method"] not in _SAFE:
             self._check_origin(headers)
-            if path != _SESSION:
+            if path != SESSION:
                 self._check_write(access)
         scope["framecache.access"] = access
 
@@ -105,30 +116,24 @@ class Guard:
                 421, "wrong_host", "This service is not known by that name: see --allow-host."
             )
 
-    def _access(self, headers: Headers, address: str, path: str, method: str) -> Access:
+    def _access(self, headers: Headers, address: str) -> Access:
+        """Who asks. A wrong token counts on every path: any answer may tell that it is wrong."""
         tokens = self._settings.tokens
         if not tokens:
             return EVERYONE
-        is_public = _PUBLIC.fullmatch(path) or (path == _SESSION and method != "GET")
         given = headers.get("authorization")
-        found: Access | None = None
-        if given is not None:
+        cookie = cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+        if given is None and (not cookie or is_over(cookie)):
+            return NOBODY
+        self._service.check_guesses(address)
+        if given is None:
+            found = tokens.session_access(cookie)
+        else:
             kind, _, token = given.partition(" ")
             found = tokens.access(token.strip()) if kind.lower() == "bearer" else None
-        elif cookie := _cookie(headers):
-            found = tokens.session_access(cookie)
-        if found is not None:
-            return found
-        if is_public and given is None:
-            return Access(EVERYONE.client, ())
-        if given is not None:
+        if found is None:
             self._service.note_refusal(address)
-        raise Refusal(
-            401,
-            "no_access",
-            "A token is needed.",
-            {"WWW-Authenticate": 'Bearer realm="framecache"'},
-        )
+        return found or NOBODY
 
     def _check_write(self, access: Access) -> None:
         if self._settings.read_only:
@@ -141,39 +146,31 @@ class Guard:
         """A page of another site can send requests, and must not change anything by them."""
         origin = headers.get("origin")
         if origin is not None:
-            is_own = urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+            is_own = _netloc(origin) == headers.get("host", "").lower()
         else:
             is_own = headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
         if not is_own:
             raise Refusal(403, "other_origin", "Pages of other sites may not change anything here.")
 
     async def _passed_on(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
-        limits = self._settings.limits
         path = _route_path(scope)
-        if path == _EVENTS:
-            if self._streams >= limits.event_streams:
-                raise too_many("Too many listen to events.", seconds=10)
-            self._streams += 1
-            try:
+        if path == _HEALTH:  # which has to tell that the service is alive when it is full, too
+            await self._app(scope, receive, exchange.send)
+        elif path == _EVENTS:
+            with self._streams.one():
                 await self._app(scope, receive, exchange.send)
-            finally:
-                self._streams -= 1
-            return
-        if self._at_once >= limits.requests_at_once:
-            raise too_many("The service has too many requests at once.")
-        most = limits.upload_bytes if _UPLOAD.fullmatch(path) else limits.body_bytes
-        self._at_once += 1
-        try:
-            await self._app(scope, _bounded(scope, receive, most), exchange.send)
-        finally:
-            self._at_once -= 1
+        else:
+            is_stranger = scope["framecache.access"] == NOBODY
+            places = self._strangers if is_stranger else self._requests
+            with places.one(), self._bodies.of(path, Headers(scope=scope), receive) as bounded:
+                await self._app(scope, bounded, exchange.send)
 
     def _note(self, scope: Scope, exchange: "_Exchange") -> None:
         seconds = time.perf_counter() - exchange.began
         route = getattr(scope.get("route"), "path", "other")
         is_stream = _route_path(scope) == _EVENTS
         self._service.metrics.answered(
-            method=scope["method"] if scope["method"].isalpha() else "other",
+            method=exchange.method if exchange.method in _METHODS else "other",
             route=route,
             status=exchange.status,
             seconds=None if is_stream else seconds,
@@ -186,7 +183,7 @@ class Guard:
                     "request_id": exchange.id,
                     "client": exchange.address,
                     "token": exchange.client,
-                    "method": scope["method"],
+                    "method": exchange.method,
                     "path": scope["path"],
                     "status": exchange.status,
                     "sent_bytes": exchange.sent_bytes,
@@ -194,6 +191,26 @@ class Guard:
                 }
             },
         )
+
+
+class _Places:
+    """So many at once, and not one more."""
+
+    def __init__(self, most: int, when_full: str, *, retry_seconds: float = 1) -> None:
+        self._free = most
+        self._when_full = when_full
+        self._retry_seconds = retry_seconds
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Take a place for a while, or refuse."""
+        if not self._free:
+            raise too_many(self._when_full, seconds=self._retry_seconds)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
 
 
 class _Exchange:
@@ -204,6 +221,8 @@ class _Exchange:
         self.began = time.perf_counter()
         self.address = scope["client"][0] if scope.get("client") else "unknown"
         self.client = EVERYONE.client
+        self.method = str(scope["method"])
+        self.is_head = self.method == "HEAD"
         self.status = 0
         self.sent_bytes = 0
         self._send = send
@@ -220,38 +239,30 @@ class _Exchange:
             for name, value in _HEADERS.items():
                 headers[name] = value
         elif message["type"] == "http.response.body":
+            if self.is_head:
+                message = {**message, "body": b""}
             self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
 
 
-def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
-    """Refuse a body as soon as it is known to be too large."""
-    too_large = Refusal(413, "too_large", f"A body has at most {most} bytes here.")
-    announced = Headers(scope=scope).get("content-length", "0")
-    if not announced.isdigit() or int(announced) > most:
-        raise too_large
-    received = 0
-
-    async def counted() -> Message:
-        nonlocal received
-        message = await receive()
-        received += len(message.get("body", b""))
-        if received > most:
-            raise too_large
-        return message
-
-    return counted
+def _is_public(path: str, scope: Scope) -> bool:
+    begins_or_ends_session = path == SESSION and scope["method"] != "GET"
+    return begins_or_ends_session or _PUBLIC.fullmatch(path) is not None
 
 
-def _cookie(headers: Mapping[str, str]) -> str | None:
+def _netloc(origin: str) -> str | None:
     try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
         return None
-    return morsel.value if morsel is not None else None
+
+
+def _below(root: str, scope: Scope) -> str:
+    """A request's path with the prefix of a proxy, whether or not the proxy has taken it off."""
+    path = str(scope["path"])
+    return path if path.startswith(f"{root}/") else root + path
 
 
 def _route_path(scope: Scope) -> str:
     """The path below the prefix of a proxy."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+    return str(scope["path"]).removeprefix(scope["root_path"])

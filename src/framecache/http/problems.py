@@ -134,7 +134,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted({401, 403, 413, 421, 422, 429, 502, 503, *statuses})
+        for status in sorted({401, 403, 408, 413, 421, 422, 429, 502, 503, *statuses})
     }
 
 

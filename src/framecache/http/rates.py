@@ -22,10 +22,23 @@ class Rate:
         """Count one request; returns the seconds to wait before it may be made, 0.0 for none."""
         now = time.monotonic()
         with self._lock:
-            left, since = self._left.pop(client, (self._burst, now))
-            left = min(self._burst, left + (now - since) * self._per_second)
+            left = self._left_now(client, now)
             fits = left >= 1.0
+            self._left.pop(client, None)
             self._left[client] = (left - 1.0 if fits else left, now)
             if len(self._left) > _MOST_CLIENTS:
                 self._left.popitem(last=False)
-        return 0.0 if fits else (1.0 - left) / self._per_second
+        return 0.0 if fits else self._seconds_to_one(left)
+
+    def wait(self, client: str) -> float:
+        """What `take` would return now; counts nothing."""
+        with self._lock:
+            left = self._left_now(client, time.monotonic())
+        return 0.0 if left >= 1.0 else self._seconds_to_one(left)
+
+    def _left_now(self, client: str, now: float) -> float:
+        left, since = self._left.get(client, (self._burst, now))
+        return min(self._burst, left + (now - since) * self._per_second)
+
+    def _seconds_to_one(self, left: float) -> float:
+        return (1.0 - left) / self._per_second

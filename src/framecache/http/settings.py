@@ -22,13 +22,19 @@ class Limits:
     refusals_per_minute: float = 30.0
     """Wrong tokens from one address; after that all its requests have to wait."""
     requests_at_once: int = 256
+    strangers_at_once: int = 32
+    """Requests without a token, where one is needed: they take no place of the others'."""
     threads: int = 40
     """That wait for the store and decode; other requests wait for one of them."""
     decodes_at_once: int = field(default_factory=_cores)
     decodes_waiting: int = 64
     event_streams: int = 64
     body_bytes: int = 32 * 2**20
-    """Of any body but that of an upload."""
+    """Of any body but that of an upload; one that begins a session has 4 KiB."""
+    bodies_bytes: int = 256 * 2**20
+    """Of the bodies of all requests together, uploads left out."""
+    body_seconds: float = 60.0
+    """How long a body may take to come, but that of an upload; one that begins a session has 5."""
     upload_bytes: int = 20 * 10**9
     uploads_at_once: int = 4
     upload_pause_seconds: float = 30.0

@@ -29,7 +29,7 @@ class Service:
     metrics: Metrics = field(init=False)
     chunks: AllowedChunks = field(init=False)
     tasks: Tasks = field(init=False)
-    refusals: Rate = field(init=False)
+    _refusals: Rate = field(init=False)
     """Of wrong tokens, by address."""
     uploads: int = 0
     """Under way; counted on the event loop."""
@@ -39,7 +39,7 @@ class Service:
         self.known = KnownTimelines(self.cache, limits)
         self.decodes = Gate(at_once=limits.decodes_at_once, waiting=limits.decodes_waiting)
         self.metrics = Metrics()
-        self.refusals = Rate(
+        self._refusals = Rate(
             per_second=limits.refusals_per_minute / 60, burst=limits.refusals_per_minute
         )
         self.metrics.watch("known_timelines", "Indexes held.", lambda: len(self.known))
@@ -57,14 +57,18 @@ class Service:
         if not self.settings.read_only:
             self.tasks.start()
 
-    def note_refusal(self, address: str) -> None:
-        """Count a wrong token.
+    def check_guesses(self, address: str) -> None:
+        """Look at how many wrong tokens came from an address, before another is compared.
 
         Raises:
-            Refusal: too many came from this address.
+            Refusal: too many did.
         """
-        if wait := self.refusals.take(address):
+        if wait := self._refusals.wait(address):
             raise too_many("Too many wrong tokens came from here.", seconds=wait)
+
+    def note_refusal(self, address: str) -> None:
+        """Count a wrong token."""
+        self._refusals.take(address)
 
     def stop(self) -> None:
         """End what would go on for ever."""

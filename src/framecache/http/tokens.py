@@ -45,11 +45,17 @@ class Tokens:
         """Take tokens that may read and write, and tokens that may only read.
 
         Raises:
-            InvalidValue: one is shorter than 16 characters, or has other than printable ASCII.
+            InvalidValue: one is shorter than 16 characters, has other than printable ASCII, or is
+                among both.
         """
+        writing, reading = (frozenset(map(_digest, tokens)) for tokens in (write, read))
+        if writing & reading:
+            raise InvalidValue(
+                "one token is given both to read and write and to read only: make another"
+            )
         self._tokens = tuple(
-            [_Token(_digest(token), _EVERYTHING) for token in write]
-            + [_Token(_digest(token), ("read",)) for token in read]
+            [_Token(digest, _EVERYTHING) for digest in writing]
+            + [_Token(digest, ("read",)) for digest in reading]
         )
 
     def __bool__(self) -> bool:
@@ -78,9 +84,9 @@ class Tokens:
         return f"{expires}.{holder.name}.{_seal(holder, expires)}"
 
     def session_access(self, value: str) -> Access | None:
-        """What the bearer of a cookie may do; None when it is made up, or too old."""
+        """What the bearer of a cookie may do; None when it is made up, or its time is over."""
         match = _SESSION.fullmatch(value)
-        if match is None or int(match[1]) < time.time():
+        if match is None or is_over(value):
             return None
         for one in self._tokens:
             if one.name == match[2] and hmac.compare_digest(_seal(one, int(match[1])), match[3]):
@@ -88,7 +94,16 @@ class Tokens:
         return None
 
 
+def is_over(cookie: str) -> bool:
+    """Whether a cookie itself says that its time is over: then it is compared with no token."""
+    match = _SESSION.fullmatch(cookie)
+    return match is not None and int(match[1]) < time.time()
+
+
 EVERYONE: Final = Access("anonymous", _EVERYTHING)
+"""Whoever asks, where no token is needed."""
+NOBODY: Final = Access("anonymous", ())
+"""Whoever asks without a token, where one is needed."""
 
 
 def _digest(token: str) -> bytes:

@@ -43,10 +43,12 @@ async def begin_session(
     request: Request, response: Response, service: Serving, credentials: schema.Credentials
 ) -> schema.Session:
     """Exchange a token for a cookie that scripts cannot read."""
+    address = request.client.host if request.client else "unknown"
+    service.check_guesses(address)
     tokens = service.settings.tokens
     access, value = tokens.access(credentials.token), tokens.session(credentials.token)
     if access is None or value is None:
-        service.note_refusal(request.client.host if request.client else "unknown")
+        service.note_refusal(address)
         raise Refusal(401, "bad_token", "This token is not one of this service.")
     response.set_cookie(
         COOKIE,
