@@ -58,10 +58,7 @@ class KnownTimeline:
         Raises:
             NotCached: nothing of it is described or cached.
         """
-        snapshot = self.source().snapshot
-        if snapshot.description is None and not snapshot.exists:
-            raise NotCached(f"there is no timeline {self.timeline.timeline_id}")
-        return snapshot
+        return self._described_or_cached().snapshot
 
     def forget(self) -> None:
         """Look at the store next time."""
@@ -70,16 +67,28 @@ class KnownTimeline:
             self._source = None
 
     def read(self, work: Callable[[FrameSource], Result]) -> Result:
-        """What ``work`` makes of the timeline, once more if it was cleared meanwhile."""
-        source = self.source()
+        """What ``work`` makes of the timeline, once more if it was cleared meanwhile.
+
+        The second time it may be another one: all that is taken of it is to be taken of the source.
+
+        Raises:
+            NotCached: nothing of it is described or cached.
+        """
+        source = self._described_or_cached()
         try:
             with self._opened.reading(source):
                 return work(source)
         except Cleared:
             self.forget()
-        latest = self.source()
+        latest = self._described_or_cached()
         with self._opened.reading(latest):
             return work(latest)
+
+    def _described_or_cached(self) -> FrameSource:
+        source = self.source()
+        if source.snapshot.description is None and not source.snapshot.exists:
+            raise NotCached(f"there is no timeline {self.timeline.timeline_id}")
+        return source
 
     def derived(self, name: str, make: Callable[[Snapshot], Result]) -> Result:
         """What ``make`` makes of the snapshot; kept while the timeline stays as it is."""
