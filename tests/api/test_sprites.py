@@ -23,6 +23,7 @@ from outside import (
     outside,
     pixels_by_pillow,
 )
+from signing import sign_pictures
 
 PREFIX = "cache/timelines/t/"
 GRAY = np.full((1, 1, 3), 128, np.uint8)
@@ -248,6 +249,19 @@ def test_a_damaged_frame_is_gray_until_it_is_repaired(memory_url: str) -> None:
     assert t.verify(repair=True).ok
     require_right(timeline(memory_url))
     assert len(stored(memory_url)) == 1
+
+
+def test_a_sheet_with_a_frame_of_another_encoder_is_not_stored_as_the_one_before(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeline(memory_url).extract(clips.clip(), every=5)
+    before = timeline(memory_url).sprites()
+    outside(memory_url).remove(f"{PREFIX}frames/1.jpg")
+    sign_pictures(monkeypatch)
+    assert timeline(memory_url).verify(repair=True).repaired == 1
+    assert not before.found_or_made(0).is_whole
+    assert stored(memory_url) == []
+    require_right(timeline(memory_url))
 
 
 def test_two_makers_at_once_get_one_sheet(store_url: str) -> None:

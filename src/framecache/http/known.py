@@ -16,6 +16,7 @@ from framecache.http.settings import Limits
 from framecache.index import Index, Snapshot
 from framecache.info import TimelineInfo, timeline_info
 from framecache.reader import FrameSource, position_on_screen
+from framecache.sprites import Sprites
 
 _CONCURRENT_LOOK_UPS: Final = 16
 _PATIENCE: Final = 10
@@ -52,19 +53,30 @@ class KnownTimeline:
                 self._until = now + max(self._known_for_seconds, _PATIENCE * (now - began))
             return self._source
 
-    def snapshot(self) -> Snapshot:
-        """What it was at most a moment ago.
+    def existing_source(self) -> FrameSource:
+        """The same, of a timeline that there is.
 
         Raises:
             NotCached: nothing of it is described or cached.
         """
-        return self._described_or_cached().snapshot
+        source = self.source()
+        if source.snapshot.description is None and not source.snapshot.exists:
+            raise NotCached(f"there is no timeline {self.timeline.timeline_id}")
+        return source
+
+    def snapshot(self) -> Snapshot:
+        """What it was at most a moment ago. Raises what :meth:`existing_source` raises."""
+        return self.existing_source().snapshot
 
     def forget(self) -> None:
         """Look at the store next time."""
         self._opened.forget()
         with self._lock:
             self._source = None
+
+    def sprites(self, source: FrameSource) -> Sprites:
+        """The sheets of what one source reads; makes no request."""
+        return Sprites(source, self.timeline.timeline_id, self._opened.reading)
 
     def read(self, work: Callable[[FrameSource], Result]) -> Result:
         """What ``work`` makes of the timeline, once more if it was cleared meanwhile.
@@ -74,21 +86,15 @@ class KnownTimeline:
         Raises:
             NotCached: nothing of it is described or cached.
         """
-        source = self._described_or_cached()
+        source = self.existing_source()
         try:
             with self._opened.reading(source):
                 return work(source)
         except Cleared:
             self.forget()
-        latest = self._described_or_cached()
+        latest = self.existing_source()
         with self._opened.reading(latest):
             return work(latest)
-
-    def _described_or_cached(self) -> FrameSource:
-        source = self.source()
-        if source.snapshot.description is None and not source.snapshot.exists:
-            raise NotCached(f"there is no timeline {self.timeline.timeline_id}")
-        return source
 
     def derived(self, name: str, make: Callable[[Snapshot], Result]) -> Result:
         """What ``make`` makes of the snapshot; kept while the timeline stays as it is."""
@@ -185,8 +191,8 @@ def version_of(snapshot: Snapshot) -> str:
         index = snapshot.index
         content = google_crc32c.value(index.sequence.tobytes() + index.size.tobytes())
         return f"listed-{content:08x}"
-    missing = len(snapshot.missing_parts)
-    return f"{description.epoch}-{description.version}-{missing}"
+    missing = google_crc32c.value("\n".join(sorted(snapshot.missing_parts)).encode())
+    return f"{description.epoch}-{description.version}-{missing:08x}"
 
 
 def on_screen(snapshot: Snapshot, seconds: float) -> int:

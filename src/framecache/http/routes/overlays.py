@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from framecache.errors import NotCached
 from framecache.http import schema
 from framecache.http.parameters import ID, JobId, OverlayName, Sequence, Stage, TimelineId
-from framecache.http.pictures import REVALIDATE, answer
+from framecache.http.pictures import REVALIDATE, Validity, answer
 from framecache.http.problems import Refusal, documented
 from framecache.http.state import Service, Serving
 from framecache.overlays import Overlays
@@ -129,13 +129,7 @@ def get_overlay(
     if data is None:
         raise NotCached(f"frame {sequence} has no overlay {name}")
     digest = hashlib.sha256(data).hexdigest()[:32]
-    return answer(
-        request,
-        media_type=PNG,
-        etag=f'"{digest}"',
-        cache_control=REVALIDATE,
-        body=lambda: data,
-    )
+    return answer(request, data, media_type=PNG, validity=Validity(f'"{digest}"', REVALIDATE))
 
 
 async def _png(request: Request) -> bytes:

@@ -67,9 +67,9 @@ def get_timeline(service: Serving, timeline_id: TimelineId) -> schema.Detail:
     """All that is known of a timeline without reading a frame."""
     known = service.known.get(timeline_id)
     jobs = jobs_of(service, timeline_id)
-    snapshot = known.source().snapshot if jobs else known.snapshot()
-    size = sprite_size(service, timeline_id) if snapshot.exists else None
-    return views.detail(timeline_id, snapshot, jobs=jobs, sprites=size)
+    source = known.source() if jobs else known.existing_source()
+    size = sprite_size(known, source) if source.snapshot.exists else None
+    return views.detail(timeline_id, source.snapshot, jobs=jobs, sprites=size)
 
 
 @router.get("/timelines/{timeline_id}/overview", responses=_NOT_FOUND)
