@@ -244,7 +244,7 @@ def test_who_asks_for_too_many_thumbnails_at_once_is_told_when_to_come_back(
     cache.timeline("t").extract(clips.clip())
     settings = ServiceSettings(limits=Limits(decodes_at_once=1, decodes_waiting=0))
     with serving(cache, settings) as service:
-        with service.inside.decodes.entered():
+        with service.inside.gates.decodes.entered():
             answer = service.get(PICTURE, params={"width": 32})
             assert problem_of(answer) == (429, "too_many")
             assert int(answer.headers["retry-after"]) >= 1

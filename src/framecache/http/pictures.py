@@ -1,9 +1,6 @@
 """Answers that carry a picture: validators, ranges, thumbnails."""
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,40 +10,12 @@ from fastapi import Request, Response
 
 from framecache import jpeg
 from framecache.errors import CorruptFrame
-from framecache.http.problems import Refusal, too_many
+from framecache.http.problems import Refusal
 
 IMMUTABLE: Final = "private, max-age=31536000, immutable"
 REVALIDATE: Final = "private, no-cache"
 _RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))")
 _THUMBNAIL_QUALITY: Final = 80
-_WAIT_SECONDS: Final = 10.0
-
-
-class Gate:
-    """Lets so many work at a time, and so many wait for it."""
-
-    def __init__(self, *, at_once: int, waiting: int) -> None:
-        self._places = threading.BoundedSemaphore(at_once)
-        self._queue = threading.BoundedSemaphore(at_once + waiting)
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Work as one of them.
-
-        Raises:
-            Refusal: too many wait, or it takes too long.
-        """
-        if not self._queue.acquire(blocking=False):
-            raise too_many("Too many pictures are being made: try again.")
-        try:
-            if not self._places.acquire(timeout=_WAIT_SECONDS):
-                raise too_many("Making pictures takes too long now: try again.")
-            try:
-                yield
-            finally:
-                self._places.release()
-        finally:
-            self._queue.release()
 
 
 @dataclass(frozen=True, slots=True)

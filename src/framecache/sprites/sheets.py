@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -40,6 +40,9 @@ class Sprites:
         source: FrameSource,
         timeline_id: str,
         reading: Callable[[FrameSource], AbstractContextManager[None]],
+        *,
+        making: Callable[[], AbstractContextManager[None]] = nullcontext,
+        decoding: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Name the frames; no request is made.
 
@@ -47,10 +50,14 @@ class Sprites:
             source: the frames.
             timeline_id: whose they are.
             reading: entered while frames are read.
+            making: entered while a sheet is made that is not stored; what it raises is raised.
+            decoding: entered around each frame that is decoded, on several threads at once.
         """
         self._source = source
         self._timeline_id = timeline_id
         self._reading = reading
+        self._making = making
+        self._decoding = decoding
 
     def __repr__(self) -> str:
         return f"<Sprites of {self._timeline_id}, {len(self._source.snapshot.index)} frames>"
@@ -140,9 +147,10 @@ class Sprites:
 
     def _made(self, i: int, *, replaces: bool) -> Sheet:
         sheet = self.map.sheets[i]
-        with self._reading(self._source):
-            pixels, is_whole = self._drawn(sheet)
-        data = stamped(jpeg.encode_rgb(pixels, quality=_QUALITY), self._fingerprint(i))
+        with self._making():
+            with self._reading(self._source):
+                pixels, is_whole = self._drawn(sheet)
+            data = stamped(jpeg.encode_rgb(pixels, quality=_QUALITY), self._fingerprint(i))
         key = self._key(i)
         if key is not None and is_whole:
             # Whoever may only read gets the sheet all the same.
@@ -192,7 +200,8 @@ class Sprites:
             return None, False
         data = fetched.jpeg()
         try:
-            thumbnail = _thumbnail(data, within=(self.map.tile_width, self.map.tile_height))
+            with self._decoding():
+                thumbnail = _thumbnail(data, within=(self.map.tile_width, self.map.tile_height))
         except jpeg.BadJpeg:
             return None, False
         is_listed = self._source.snapshot.index.is_listed

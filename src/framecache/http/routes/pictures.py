@@ -112,6 +112,6 @@ def _picture(
         if (held := unless_held(request, validity)) is not None:
             return held
     if width is not None:
-        with service.decodes.entered():
+        with service.gates.decodes.entered():
             data = thumbnail(data, width=width)
     return answer(request, data, media_type=JPEG, validity=validity)

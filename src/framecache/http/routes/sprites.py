@@ -50,8 +50,7 @@ def get_sheet(
         sprites = known.sprites(source)
         if number >= len(sprites.map.sheets):
             raise NotCached(f"there is no sheet {number}")
-        with service.decodes.entered():
-            sheet = sprites.found_or_made(number)
+        sheet = sprites.found_or_made(number)
         digest = hashlib.sha256(sheet.jpeg).hexdigest()[:32]
         kept = cache_control(source.snapshot, v) if sheet.is_whole else REVALIDATE
         return answer(request, sheet.jpeg, media_type=JPEG, validity=Validity(f'"{digest}"', kept))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Query
 
-from framecache.errors import InvalidValue
+from framecache.errors import FrameCacheError, InvalidValue
 from framecache.http import schema, views
 from framecache.http.known import on_screen, position_of
 from framecache.http.parameters import MOST_SEQUENCES, Seconds, Sequence, TimelineId
@@ -50,12 +50,10 @@ def list_timelines(
     """List timelines by their ids; one that cannot be opened is listed with its problem."""
     names = [name for name in service.cache.timelines() if q in name and name > after]
     page = names[:limit]
-    found = zip(page, service.known.infos(page), strict=True)
+    found = zip(page, service.known.summed_up(page, views.summary), strict=True)
     return schema.TimelinePage(
         timelines=[
-            views.unreadable(name, kind_of(one).detail)
-            if isinstance(one, Exception)
-            else views.summary(name, *one)
+            views.unreadable(name, kind_of(one).detail) if isinstance(one, FrameCacheError) else one
             for name, one in found
         ],
         next=page[-1] if len(names) > limit else None,
