@@ -5,9 +5,9 @@ from typing import Final
 from benchmarks.model import Contestant, Task
 
 NGINX: Final = Contestant("nginx, the same files", "peer", "scrubbing:nginx")
-OURS: Final = Contestant("framecache serve", "ours", "scrubbing:framecache")
+OURS: Final = Contestant("framecache", "ours", "scrubbing:framecache")
 THUMBNAILS: Final = Contestant(
-    "framecache serve, ?width=320", "peer", "scrubbing:framecache", [{"query": "?width=320"}]
+    "framecache, ?width=320", "peer", "scrubbing:framecache", [{"query": "?width=320"}]
 )
 
 TASKS: Final = (

@@ -1,6 +1,8 @@
 """Where two stages differ."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from framecache import FrameCache, InvalidValue, Overlays, Timeline
-from framecache.testing import HookedStore
+from framecache.store import BlobInfo
+from framecache.testing import HookedStore, WrappingStore
 from outside import outside, picture, png_by_pillow
 
 PREFIX = "cache/timelines/t/overlays/"
@@ -113,6 +116,21 @@ def test_etags_of_two_stores_are_not_compared(memory_url: str) -> None:
     drawn(other_url).save(0, {"a": png_by_pillow(2)})
     assert len(png_by_pillow(1)) == len(png_by_pillow(2))
     assert drawn(memory_url).compare(drawn(other_url)) == {0: ("a",)}
+
+
+class OneEtag(WrappingStore):
+    """A store whose ETags tell nothing of content."""
+
+    def list(self, prefix: str) -> Iterator[BlobInfo]:
+        return (replace(blob, etag="same") for blob in super().list(prefix))
+
+
+def test_etags_that_tell_nothing_of_content_are_not_trusted(memory_url: str) -> None:
+    for job_id, shade in (("one", 1), ("two", 2)):
+        drawn(memory_url, job_id=job_id).save(0, {"a": png_by_pillow(shade)})
+    store = OneEtag(FrameCache(memory_url).store)
+    one, two = (Timeline(store, "t").overlays(job_id=job, stage="s") for job in ("one", "two"))
+    assert one.compare(two) == {0: ("a",)}
 
 
 @pytest.mark.parametrize("damaged", [b"", b"no PNG", png_by_pillow(1)[:-5]])

@@ -2,8 +2,10 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from threading import Barrier
 
 import clips
@@ -23,6 +25,7 @@ from outside import (
     outside,
     pixels_by_pillow,
 )
+from signing import sign_pictures
 
 PREFIX = "cache/timelines/t/"
 GRAY = np.full((1, 1, 3), 128, np.uint8)
@@ -248,6 +251,46 @@ def test_a_damaged_frame_is_gray_until_it_is_repaired(memory_url: str) -> None:
     assert t.verify(repair=True).ok
     require_right(timeline(memory_url))
     assert len(stored(memory_url)) == 1
+
+
+def test_a_sheet_with_a_frame_of_another_encoder_is_not_stored_as_the_one_before(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeline(memory_url).extract(clips.clip(), every=5)
+    before = timeline(memory_url).sprites()
+    outside(memory_url).remove(f"{PREFIX}frames/1.jpg")
+    sign_pictures(monkeypatch)
+    assert timeline(memory_url).verify(repair=True).repaired == 1
+    assert not before.found_or_made(0).is_whole
+    assert stored(memory_url) == []
+    require_right(timeline(memory_url))
+
+
+def test_who_makes_a_sheet_is_let_in_once_and_once_a_frame_that_is_decoded(
+    memory_url: str,
+) -> None:
+    timeline(memory_url).extract(clips.clip(), every=5)
+    met: list[str] = []
+
+    @contextmanager
+    def entered(what: str) -> Iterator[None]:
+        met.append(what)
+        yield
+
+    opened = timeline(memory_url).opened
+    source = opened.source()
+    sprites = Sprites(
+        source,
+        "t",
+        opened.reading,
+        making=partial(entered, "making"),
+        decoding=partial(entered, "decoding"),
+    )
+    sprites.sheet(0)
+    assert met == ["making", *["decoding"] * len(source.snapshot.index)]
+    met.clear()
+    sprites.sheet(0)
+    assert met == []
 
 
 def test_two_makers_at_once_get_one_sheet(store_url: str) -> None:

@@ -4,7 +4,6 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,6 @@ from framecache import (
 from framecache.claims import Claims
 from framecache.index import current_description
 from framecache.index.seal import sealed
-from framecache.ingest import chunk_frames
-from framecache.ingest.encode import EncodedFrame, encode_picture
-from framecache.model import JpegSettings
 from framecache.store import Store
 from framecache.testing import Action, HookedStore, failing_at
 from outside import (
@@ -49,6 +45,7 @@ from outside import (
     outside,
     pixels_by_pillow,
 )
+from signing import sign_pictures
 
 PREFIX = "cache/timelines/t/"
 WRITES = {"put", "create", "delete"}
@@ -790,17 +787,6 @@ def test_a_frame_that_cannot_be_decoded_now_is_mentioned_and_stays(
 @pytest.fixture
 def other_encoder(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it was made before
     sign_pictures(monkeypatch)
-
-
-def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on, the encoder signs what it makes: the same pictures in other bytes."""
-
-    def encode_otherwise(item: framecache.video.Decoded, settings: JpegSettings) -> EncodedFrame:
-        made = encode_picture(item.picture(), settings)
-        signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]
-        return replace(made, data=signed, crc32c=google_crc32c.value(signed))
-
-    monkeypatch.setattr(chunk_frames, "encode_decoded", encode_otherwise)
 
 
 @pytest.mark.usefixtures("other_encoder")

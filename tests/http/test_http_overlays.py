@@ -14,6 +14,8 @@ from PIL import Image
 from served import Service, impatient, problem_of, serving
 
 from framecache import FrameCache, functional
+from framecache.http import Limits, ServiceSettings
+from outside import frame, outside
 
 STAGE: Final = "api/timelines/t/overlays/run-7/edges"
 FRAMES: Final = 45
@@ -189,6 +191,43 @@ def test_a_sheet_is_kept_for_ever_under_the_name_of_its_snapshot(service: Servic
     assert "immutable" in answer.headers["cache-control"]
     held = {"If-None-Match": answer.headers["etag"]}
     assert service.get("api/timelines/t/sprites/0.jpg", headers=held).status_code == 304
+
+
+def test_a_sheet_with_a_damaged_frame_is_asked_for_again_until_it_is_repaired(
+    memory_url: str,
+) -> None:
+    cache = FrameCache(memory_url)
+    cache.timeline("t").extract(clips.clip(), every=3)
+    key = "cache/timelines/t/frames/2.jpg"
+    sound = outside(memory_url).read(key)
+    outside(memory_url).put(key, b"damaged")
+    with serving(cache, impatient()) as service:
+        version = service.json("api/timelines/t")["version"]
+        damaged = service.get(f"api/timelines/t/sprites/0.jpg?v={version}")
+        outside(memory_url).put(key, sound)
+        whole = service.get(f"api/timelines/t/sprites/0.jpg?v={version}")
+        again = service.get(f"api/timelines/t/sprites/0.jpg?v={version}")
+    assert damaged.content != whole.content
+    assert damaged.headers["cache-control"] == "private, no-cache"
+    assert "immutable" in whole.headers["cache-control"]
+    assert (again.content, again.headers["etag"]) == (whole.content, whole.headers["etag"])
+
+
+def test_a_sheet_is_one_of_the_snapshot_it_is_named_for(memory_url: str) -> None:
+    cache = FrameCache(memory_url)
+    cache.timeline("t").write([frame(one) for one in range(4)])
+    settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
+    with serving(cache, settings) as service:
+        version = service.json("api/timelines/t")["version"]
+        cache.timeline("t").write([frame(one) for one in range(4, 44)])
+        # Whoever saves overlays of a size that does not fit looks at the timeline anew.
+        wrong = png(1, (1, 1))
+        service.client.put(f"{STAGE}/0", json={"a": encoded(wrong)})
+        shown = service.get(f"api/timelines/t/sprites/0.jpg?v={version}")
+        found = service.json("api/timelines/t/sprites")
+    assert [sheet["count"] for sheet in found["sheets"]] == [4]
+    with Image.open(io.BytesIO(shown.content)) as sheet:
+        assert sheet.height == found["tile_height"]
 
 
 def test_a_sheet_that_is_none_is_not_found(service: Service) -> None:

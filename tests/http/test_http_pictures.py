@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import clips
 import numpy as np
@@ -12,6 +13,8 @@ from served import Service, impatient, problem_of, serving
 
 from framecache import FrameCache
 from framecache.http import Limits, ServiceSettings
+from outside import jpeg_by_pillow, outside
+from signing import sign_pictures
 
 PICTURE = "api/timelines/t/frames/7.jpg"
 
@@ -115,6 +118,61 @@ def test_a_picture_is_asked_for_again_under_any_other_name(
     assert service.get(PICTURE, params=query).headers["cache-control"] == "private, no-cache"
 
 
+def test_another_programs_picture_is_asked_for_again_each_time(local_url: str) -> None:
+    outside(local_url).put("cache/timelines/plain/frames/0.jpg", jpeg_by_pillow(1))
+    with serving(FrameCache(local_url), impatient()) as service:
+        version = service.json("api/timelines/plain")["version"]
+        for path in ("frames/0.jpg", "frames/0.jpg?width=16", "sprites/0.jpg"):
+            mark = "&" if "?" in path else "?"
+            answer = service.get(f"api/timelines/plain/{path}{mark}v={version}")
+            assert answer.status_code == 200
+            assert answer.headers["cache-control"] == "private, no-cache"
+
+
+def test_timelines_that_lack_other_chunks_have_other_versions(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.chunks())
+    index = Path(local_url) / "cache/timelines/t/index"
+    for compaction in index.glob("*/timeline-*"):
+        compaction.unlink()
+    parts = sorted(index.glob("*/*.parquet"))
+    assert len(parts) == 3
+    versions = set()
+    for part in parts:
+        aside = part.rename(part.with_suffix(".aside"))
+        with serving(FrameCache(local_url)) as service:
+            detail = service.json("api/timelines/t")
+        aside.rename(part)
+        assert detail["chunks_cached"] == 2
+        versions.add(detail["version"])
+    assert len(versions) == 3
+
+
+@pytest.mark.parametrize("query", ["", "&width=32"])
+def test_a_picture_that_was_stored_anew_is_not_kept_as_the_one_that_was_there(
+    memory_url: str, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = FrameCache(memory_url)
+    cache.timeline("t").extract(clips.clip(), every=3)
+    settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
+    with serving(cache, settings) as service:
+        version = service.json("api/timelines/t")["version"]
+        path = f"api/timelines/t/frames/0.jpg?v={version}{query}"
+        before = service.get(path)
+        outside(memory_url).remove("cache/timelines/t/frames/0.jpg")
+        sign_pictures(monkeypatch)
+        assert cache.timeline("t").verify(repair=True).repaired == 1
+        after = service.get(path)
+        assert (after.content == before.content) == bool(query)
+        assert after.headers["etag"] != before.headers["etag"]
+        assert "immutable" in before.headers["cache-control"]
+        assert after.headers["cache-control"] == "private, no-cache"
+        part = {"Range": "bytes=0-9", "If-Range": before.headers["etag"]}
+        assert service.get(path, headers=part).status_code == 200
+        held = {"If-None-Match": after.headers["etag"]}
+        assert service.get(path, headers=held).status_code == 304
+
+
 @pytest.mark.parametrize("width", [16, 24, 48, 50, 95])
 def test_a_thumbnail_is_as_wide_as_it_was_asked_for(service: Service, width: int) -> None:
     answer = service.get(PICTURE, params={"width": width})
@@ -186,7 +244,7 @@ def test_who_asks_for_too_many_thumbnails_at_once_is_told_when_to_come_back(
     cache.timeline("t").extract(clips.clip())
     settings = ServiceSettings(limits=Limits(decodes_at_once=1, decodes_waiting=0))
     with serving(cache, settings) as service:
-        with service.inside.decodes.entered():
+        with service.inside.gates.decodes.entered():
             answer = service.get(PICTURE, params={"width": 32})
             assert problem_of(answer) == (429, "too_many")
             assert int(answer.headers["retry-after"]) >= 1

@@ -11,6 +11,7 @@ import pytest
 from served import Service, impatient, over, problem_of, serving
 
 from framecache import Frame, FrameCache
+from framecache.http import Limits, ServiceSettings
 from framecache.testing import HookedStore
 
 FRAMES = 45
@@ -164,6 +165,31 @@ def test_embedded_frames_are_the_dicts_of_the_plain_functions(
         }
         for sequence in (3, 4, 5)
     ]
+
+
+@pytest.mark.parametrize("count", [3, 20])
+def test_embedded_frames_of_a_timeline_that_was_written_anew_are_the_new_ones(
+    memory_url: str, count: int
+) -> None:
+    cache = FrameCache(memory_url)
+
+    def write(sequences: range) -> None:
+        cache.timeline("t").write(
+            [Frame(one, 0, one / 10, np.full((16, 16, 3), one, np.uint8)) for one in sequences]
+        )
+
+    write(range(10))
+    settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
+    with serving(cache, settings) as service:
+        service.json("api/timelines/t")
+        cache.timeline("t").clear()
+        write(range(100, 100 + count))
+        page = service.json("api/timelines/t/frames", params={"embed": "jpeg_b64", "limit": 10})
+    expected = list(range(100, 100 + min(count, 10)))
+    assert [one["seq"] for one in page["frames"]] == expected
+    pictures = [base64.b64decode(one["jpeg_b64"]) for one in page["frames"]]
+    assert pictures == list(cache.timeline("t").jpegs(expected))
+    assert page["next_start"] == (110 if count > 10 else None)
 
 
 def test_a_position_and_a_sequence_cannot_both_begin_a_page(service: Service) -> None:

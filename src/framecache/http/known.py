@@ -12,14 +12,17 @@ import google_crc32c
 from framecache import keys
 from framecache.cache import FrameCache
 from framecache.errors import Cleared, FrameCacheError, NotCached, StoreDenied, StoreUnavailable
+from framecache.http.gates import Gate, Gates
 from framecache.http.settings import Limits
 from framecache.index import Index, Snapshot
-from framecache.info import TimelineInfo, timeline_info
 from framecache.reader import FrameSource, position_on_screen
+from framecache.sprites import Sprites
 
 _CONCURRENT_LOOK_UPS: Final = 16
 _PATIENCE: Final = 10
 """A timeline is looked at again after so many times what the last look took."""
+_WAITING_FOR_A_LOOK: Final = 7
+"""Requests for a timeline of which nothing is known yet: a page makes several at once."""
 _DERIVED: Final = 8
 
 Result = TypeVar("Result")
@@ -28,56 +31,119 @@ Result = TypeVar("Result")
 class KnownTimeline:
     """One timeline, as it was when it was last looked at. Safe to share between threads."""
 
-    def __init__(self, cache: FrameCache, timeline_id: str, *, known_for_seconds: float) -> None:
+    def __init__(
+        self, cache: FrameCache, timeline_id: str, *, known_for_seconds: float, gates: Gates
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            cache: where it lies.
+            timeline_id: which it is.
+            known_for_seconds: how long it is not looked at again.
+            gates: which this timeline's requests pass with those of all others.
+        """
         self.timeline = cache.timeline(timeline_id)
         self._opened = self.timeline.opened
         self._known_for_seconds = known_for_seconds
+        self._gates = gates
+        self._looking = Gate("This timeline", at_once=1, waiting=_WAITING_FOR_A_LOOK)
         self._lock = threading.Lock()
+        """Never held over a request of the store."""
         self._source: FrameSource | None = None
         self._until = 0.0
+        self._times_forgotten = 0
         self._derived: OrderedDict[tuple[str, str], object] = OrderedDict()
 
     @property
     def row_count(self) -> int:
         """Rows of the index that is held."""
-        return len(self._source.snapshot.index) if self._source is not None else 0
+        held = self._source
+        return len(held.snapshot.index) if held is not None else 0
+
+    def fresh(self) -> FrameSource | None:
+        """What is known of it, unless that is too old; makes no request."""
+        with self._lock:
+            return self._source if time.monotonic() < self._until else None
 
     def source(self) -> FrameSource:
-        """The timeline as it was at most a moment ago."""
-        with self._lock:
-            if self._source is None or time.monotonic() >= self._until:
-                began = time.monotonic()
-                self._source = self._opened.latest_source()
-                now = time.monotonic()
-                self._until = now + max(self._known_for_seconds, _PATIENCE * (now - began))
-            return self._source
+        """The timeline as it was at most a moment ago, or before the look that goes on.
 
-    def snapshot(self) -> Snapshot:
-        """What it was at most a moment ago.
+        Raises:
+            Refusal: too many wait for the first look at it, or look at others.
+        """
+        if (fresh := self.fresh()) is not None:
+            return fresh
+        held = self._source
+        if held is None:
+            with self._gates.looks.entered(), self._looking.entered():
+                return self.fresh() or self.look()
+        with (
+            self._gates.looks.entered_if_free() as may_look,
+            self._looking.entered_if_free() as is_free,
+        ):
+            return (self.fresh() or self.look()) if may_look and is_free else held
+
+    def look(self) -> FrameSource:
+        """The timeline as it is now, which is held from now on."""
+        with self._lock:
+            times_forgotten = self._times_forgotten
+        began = time.monotonic()
+        source = self._opened.latest_source()
+        now = time.monotonic()
+        with self._lock:
+            # Whoever has it forgotten knows of a change that this look may have missed.
+            if times_forgotten == self._times_forgotten:
+                self._source = source
+                self._until = now + max(self._known_for_seconds, _PATIENCE * (now - began))
+        return source
+
+    def existing_source(self) -> FrameSource:
+        """The same, of a timeline that there is.
 
         Raises:
             NotCached: nothing of it is described or cached.
         """
-        snapshot = self.source().snapshot
-        if snapshot.description is None and not snapshot.exists:
+        source = self.source()
+        if source.snapshot.description is None and not source.snapshot.exists:
             raise NotCached(f"there is no timeline {self.timeline.timeline_id}")
-        return snapshot
+        return source
+
+    def snapshot(self) -> Snapshot:
+        """What it was at most a moment ago. Raises what :meth:`existing_source` raises."""
+        return self.existing_source().snapshot
 
     def forget(self) -> None:
         """Look at the store next time."""
         self._opened.forget()
         with self._lock:
             self._source = None
+            self._times_forgotten += 1
+
+    def sprites(self, source: FrameSource) -> Sprites:
+        """The sheets of what one source reads; makes no request."""
+        return Sprites(
+            source,
+            self.timeline.timeline_id,
+            self._opened.reading,
+            making=self._gates.sheets.entered,
+            decoding=self._gates.decodes.place,
+        )
 
     def read(self, work: Callable[[FrameSource], Result]) -> Result:
-        """What ``work`` makes of the timeline, once more if it was cleared meanwhile."""
-        source = self.source()
+        """What ``work`` makes of the timeline, once more if it was cleared meanwhile.
+
+        The second time it may be another one: all that is taken of it is to be taken of the source.
+
+        Raises:
+            NotCached: nothing of it is described or cached.
+        """
+        source = self.existing_source()
         try:
             with self._opened.reading(source):
                 return work(source)
         except Cleared:
             self.forget()
-        latest = self.source()
+        latest = self.existing_source()
         with self._opened.reading(latest):
             return work(latest)
 
@@ -100,9 +166,10 @@ class KnownTimeline:
 class KnownTimelines:
     """The timelines asked for most lately, bounded by their number and by their rows."""
 
-    def __init__(self, cache: FrameCache, limits: Limits) -> None:
+    def __init__(self, cache: FrameCache, limits: Limits, gates: Gates) -> None:
         self._cache = cache
         self._limits = limits
+        self._gates = gates
         self._lock = threading.Lock()
         self._known: OrderedDict[str, KnownTimeline] = OrderedDict()
 
@@ -131,19 +198,23 @@ class KnownTimelines:
         if one is not None:
             one.forget()
 
-    def infos(self, timeline_ids: list[str]) -> "list[tuple[Snapshot, TimelineInfo] | Exception]":
-        """What is known of several timelines, looked up at once and not held.
+    def summed_up(
+        self, timeline_ids: list[str], sum_up: Callable[[str, Snapshot], Result]
+    ) -> list[Result | FrameCacheError]:
+        """What ``sum_up`` makes of several timelines, or the error; few are held at a time.
 
         Raises:
+            Refusal: too many look at timelines.
             StoreDenied, StoreUnavailable: the store's.
         """
 
-        def look(timeline_id: str) -> tuple[Snapshot, TimelineInfo] | Exception:
+        def look(timeline_id: str) -> Result | FrameCacheError:
             with self._lock:
                 one = self._known.get(timeline_id)
             try:
-                snapshot = (one or self._unknown(timeline_id)).source().snapshot
-                return snapshot, timeline_info(timeline_id, "", snapshot)
+                source = one.fresh() if one is not None else None
+                source = source or (one or self._unknown(timeline_id)).look()
+                return sum_up(timeline_id, source.snapshot)
             except (StoreDenied, StoreUnavailable):
                 raise
             except FrameCacheError as error:
@@ -152,14 +223,15 @@ class KnownTimelines:
         if not timeline_ids:
             return []
         pool = ThreadPoolExecutor(min(_CONCURRENT_LOOK_UPS, len(timeline_ids)))
-        try:
-            return list(pool.map(look, timeline_ids))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with self._gates.looks.entered():
+            try:
+                return list(pool.map(look, timeline_ids))
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _unknown(self, timeline_id: str) -> KnownTimeline:
         seconds = self._limits.known_for_seconds
-        return KnownTimeline(self._cache, timeline_id, known_for_seconds=seconds)
+        return KnownTimeline(self._cache, timeline_id, known_for_seconds=seconds, gates=self._gates)
 
     def _forget_some(self) -> None:
         while len(self._known) > 1 and (
@@ -176,8 +248,8 @@ def version_of(snapshot: Snapshot) -> str:
         index = snapshot.index
         content = google_crc32c.value(index.sequence.tobytes() + index.size.tobytes())
         return f"listed-{content:08x}"
-    missing = len(snapshot.missing_parts)
-    return f"{description.epoch}-{description.version}-{missing}"
+    missing = google_crc32c.value("\n".join(sorted(snapshot.missing_parts)).encode())
+    return f"{description.epoch}-{description.version}-{missing:08x}"
 
 
 def on_screen(snapshot: Snapshot, seconds: float) -> int:

@@ -1,83 +1,65 @@
 """Answers that carry a picture: validators, ranges, thumbnails."""
 
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
-import google_crc32c
 import numpy as np
 from fastapi import Request, Response
 
 from framecache import jpeg
 from framecache.errors import CorruptFrame
-from framecache.http.problems import Refusal, too_many
-from framecache.index import FrameRow
+from framecache.http.problems import Refusal
 
 IMMUTABLE: Final = "private, max-age=31536000, immutable"
 REVALIDATE: Final = "private, no-cache"
 _RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))")
 _THUMBNAIL_QUALITY: Final = 80
-_WAIT_SECONDS: Final = 10.0
 
 
-class Gate:
-    """Lets so many work at a time, and so many wait for it."""
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """What a client is told of how long a picture stays what it is."""
 
-    def __init__(self, *, at_once: int, waiting: int) -> None:
-        self._places = threading.BoundedSemaphore(at_once)
-        self._queue = threading.BoundedSemaphore(at_once + waiting)
+    etag: str
+    cache_control: str
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Work as one of them.
-
-        Raises:
-            Refusal: too many wait, or it takes too long.
-        """
-        if not self._queue.acquire(blocking=False):
-            raise too_many("Too many pictures are being made: try again.")
-        try:
-            if not self._places.acquire(timeout=_WAIT_SECONDS):
-                raise too_many("Making pictures takes too long now: try again.")
-            try:
-                yield
-            finally:
-                self._places.release()
-        finally:
-            self._queue.release()
+    def headers(self) -> dict[str, str]:
+        """The headers that say so."""
+        return {
+            "ETag": self.etag,
+            "Cache-Control": self.cache_control,
+            "Accept-Ranges": "bytes",
+        }
 
 
-def etag_of(row: FrameRow, data: bytes | None, *, width: int | None) -> str:
-    """The strong validator of a picture.
+def etag_of(crc32c: int, size_bytes: int, *, width: int | None) -> str:
+    """The strong validator of a frame's picture.
 
     Args:
-        row: its row.
-        data: its bytes where the row knows no checksum, else None.
+        crc32c: of the stored bytes.
+        size_bytes: how many these are.
         width: of the thumbnail; None: the stored bytes.
     """
-    crc32c = row.crc32c if data is None else google_crc32c.value(data)
     ending = f"-w{width}" if width is not None else ""
-    return f'"{crc32c:08x}-{row.size}{ending}"'
+    return f'"{crc32c:08x}-{size_bytes}{ending}"'
 
 
-def answer(
-    request: Request,
-    *,
-    media_type: str,
-    etag: str,
-    cache_control: str,
-    body: Callable[[], bytes],
-) -> Response:
-    """A body, a part of it, or that the client has it already: then it is not even fetched."""
-    headers = {"ETag": etag, "Cache-Control": cache_control, "Accept-Ranges": "bytes"}
-    if _is_held(request.headers.get("if-none-match"), etag):
-        return Response(status_code=304, headers=headers)
-    data = body()
+def unless_held(request: Request, validity: Validity) -> Response | None:
+    """The answer to a client that has the picture already; None: it is to be sent."""
+    if _is_held(request.headers.get("if-none-match"), validity.etag):
+        return Response(status_code=304, headers=validity.headers())
+    return None
+
+
+def answer(request: Request, data: bytes, *, media_type: str, validity: Validity) -> Response:
+    """A picture, the part of it that is wanted, or that the client has it already."""
+    if (held := unless_held(request, validity)) is not None:
+        return held
+    headers = validity.headers()
     wanted = request.headers.get("range", "")
-    if wanted and request.headers.get("if-range", etag) == etag:
+    if wanted and request.headers.get("if-range", validity.etag) == validity.etag:
         return _part(data, wanted, media_type, headers)
     return Response(data, media_type=media_type, headers=headers)
 

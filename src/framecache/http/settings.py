@@ -22,12 +22,28 @@ class Limits:
     refusals_per_minute: float = 30.0
     """Wrong tokens from one address; after that all its requests have to wait."""
     requests_at_once: int = 256
+<<<<<<< HEAD
     strangers_at_once: int = 32
     """Requests without a token, where one is needed: they take no place of the others'."""
     threads: int = 40
     """That wait for the store and decode; other requests wait for one of them."""
+=======
+    threads: int = field(default_factory=lambda: 40 + _cores())
+    """That wait for the store and decode; other requests wait for one of them.
+
+    More than may be held by all that follows together.
+    """
+>>>>>>> fixb
     decodes_at_once: int = field(default_factory=_cores)
-    decodes_waiting: int = 64
+    """Pictures, those on sheets included."""
+    decodes_waiting: int = 8
+    """Requests for thumbnails."""
+    sheets_at_once: int = 2
+    sheets_waiting: int = 4
+    compares_at_once: int = 1
+    compares_waiting: int = 1
+    looks_at_once: int = 16
+    """Requests that have the store tell what there is of a timeline, or wait for one that does."""
     event_streams: int = 64
     body_bytes: int = 32 * 2**20
     """Of any body but that of an upload; one that begins a session has 4 KiB."""

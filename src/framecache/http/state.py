@@ -7,9 +7,9 @@ from fastapi import Depends, Request
 
 from framecache.cache import FrameCache
 from framecache.http.chunks import AllowedChunks
+from framecache.http.gates import Gates
 from framecache.http.known import KnownTimelines
 from framecache.http.metrics import Metrics
-from framecache.http.pictures import Gate
 from framecache.http.problems import too_many
 from framecache.http.rates import Rate
 from framecache.http.settings import ServiceSettings
@@ -25,7 +25,7 @@ class Service:
     cache: FrameCache
     settings: ServiceSettings
     known: KnownTimelines = field(init=False)
-    decodes: Gate = field(init=False)
+    gates: Gates = field(init=False)
     metrics: Metrics = field(init=False)
     chunks: AllowedChunks = field(init=False)
     tasks: Tasks = field(init=False)
@@ -36,8 +36,8 @@ class Service:
 
     def __post_init__(self) -> None:
         limits = self.settings.limits
-        self.known = KnownTimelines(self.cache, limits)
-        self.decodes = Gate(at_once=limits.decodes_at_once, waiting=limits.decodes_waiting)
+        self.gates = Gates.of(limits)
+        self.known = KnownTimelines(self.cache, limits, self.gates)
         self.metrics = Metrics()
         self._refusals = Rate(
             per_second=limits.refusals_per_minute / 60, burst=limits.refusals_per_minute

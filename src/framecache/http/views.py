@@ -20,8 +20,9 @@ _HASH_BITS: Final = 64
 _HASH_DIGITS: Final = 16
 
 
-def summary(timeline_id: str, snapshot: Snapshot, info: TimelineInfo) -> schema.Summary:
+def summary(timeline_id: str, snapshot: Snapshot) -> schema.Summary:
     """What a list says of a timeline."""
+    info = timeline_info(timeline_id, "", snapshot)
     return schema.Summary(
         timeline_id=timeline_id,
         state=_state(info),
@@ -72,7 +73,7 @@ def detail(
     index = snapshot.index
     some = len(index) > 0
     return schema.Detail(
-        **summary(timeline_id, snapshot, info).model_dump(),
+        **summary(timeline_id, snapshot).model_dump(),
         version=version_of(snapshot),
         epoch=info.epoch,
         sampling=str(info.settings.sampling) if info.settings else None,

@@ -16,6 +16,8 @@ from framecache.store import BlobInfo, BlobMissing, Store
 _CONCURRENT_PAIRS: Final = 16
 _FETCHED_BYTES: Final = 256 * 2**20
 """Of PNGs that are compared at a time."""
+_ETAGS_OF_CONTENT: Final = ("s3://", "gs://")
+"""Stores where two blobs have the same ETag only if they have the same bytes."""
 _DEEP: Final = 257
 """What an 8-bit level is worth among 16-bit ones."""
 
@@ -44,11 +46,10 @@ def differences(
     """
     differing: set[Drawn] = one.keys() ^ other.keys()
     pairs: list[_Pair] = []
-    # An ETag tells something of content only beside those of the same store.
-    is_one_store = one_store.url == other_store.url
+    etags_tell = one_store.url == other_store.url and one_store.url.startswith(_ETAGS_OF_CONTENT)
     for drawn in one.keys() & other.keys():
         pair = _Pair(drawn, one[drawn], other[drawn])
-        if not (is_one_store and _are_listed_alike(pair)):
+        if not (etags_tell and _are_listed_alike(pair)):
             pairs.append(pair)
     largest = max((max(pair.one.size_bytes, pair.other.size_bytes) for pair in pairs), default=1)
     threads = max(2, min(_CONCURRENT_PAIRS, _FETCHED_BYTES // (2 * max(1, largest))))

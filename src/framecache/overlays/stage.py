@@ -85,9 +85,18 @@ class Overlays:
 
     def load(self, sequence: int) -> dict[str, bytes]:
         """The overlays of one frame as PNG bytes, by name; empty when it has none."""
+        return self.load_named(sequence, self.sizes(sequence))
+
+    def sizes(self, sequence: int) -> dict[str, int]:
+        """The bytes of each overlay of one frame, by name; one LIST, no picture."""
         wanted = keys.check_sequence(sequence)
-        names = sorted(name for number, name in self._list() if number == wanted)
-        bodies = _at_once(lambda name: self._get(wanted, name), names)
+        listed = sorted(self._list().items())
+        return {name: blob.size_bytes for (number, name), blob in listed if number == wanted}
+
+    def load_named(self, sequence: int, names: Iterable[str]) -> dict[str, bytes]:
+        """Those of some names that one frame has, as PNG bytes; a request each."""
+        names = list(names)
+        bodies = _at_once(lambda name: self._get(sequence, name), names)
         pairs = zip(names, bodies, strict=True)
         return {name: body for name, body in pairs if body is not None}
 
@@ -129,8 +138,8 @@ class Overlays:
         """Where two stages differ: ``{sequence: names that differ}``, ascending.
 
         The other may be of another job or timeline, in any store. An overlay that one of them lacks
-        differs. Two PNGs of the same pixels are equal, however they are encoded. Of one store,
-        what has the same ETag is not read. At most 256 MiB of PNGs and two pairs of decoded
+        differs. Two PNGs of the same pixels are equal, however they are encoded. Of one S3 or GCS
+        store, what has the same ETag is not read. At most 256 MiB of PNGs and two pairs of decoded
         pictures are held at a time.
         """
         if not isinstance(other, Overlays):

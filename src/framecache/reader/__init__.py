@@ -1,6 +1,6 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
-from framecache.reader.fetch import FrameSource
+from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.local import local_frames
 from framecache.reader.pipeline import ordered
 from framecache.reader.plan import (
@@ -21,6 +21,7 @@ from framecache.reader.read import (
 
 __all__ = [
     "Decoding",
+    "Fetched",
     "FrameSource",
     "as_sequences",
     "check_seconds",

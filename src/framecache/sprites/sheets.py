@@ -2,23 +2,34 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+import google_crc32c
 import numpy as np
 
 from framecache import jpeg, keys
 from framecache.errors import Cleared, CorruptFrame, InvalidValue, StoreDenied, StoreUnavailable
 from framecache.index import FrameRow, ensure_current
 from framecache.model import Image
-from framecache.reader import FrameSource, ordered, read_fetched
+from framecache.reader import Fetched, FrameSource, ordered, read_fetched
 from framecache.sprites.layout import SpriteMap, SpriteSheet, fitted, lay_out, numbers
 from framecache.sprites.stamp import fingerprint, is_stamped, stamped
 from framecache.store import BlobExists, BlobMissing
 
 _QUALITY: Final = 75
 _GRAY: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One sheet of thumbnails."""
+
+    jpeg: bytes
+    is_whole: bool
+    """Whether each frame that has a picture is on it, as the index knows it."""
 
 
 class Sprites:
@@ -29,6 +40,9 @@ class Sprites:
         source: FrameSource,
         timeline_id: str,
         reading: Callable[[FrameSource], AbstractContextManager[None]],
+        *,
+        making: Callable[[], AbstractContextManager[None]] = nullcontext,
+        decoding: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Name the frames; no request is made.
 
@@ -36,10 +50,14 @@ class Sprites:
             source: the frames.
             timeline_id: whose they are.
             reading: entered while frames are read.
+            making: entered while a sheet is made that is not stored; what it raises is raised.
+            decoding: entered around each frame that is decoded, on several threads at once.
         """
         self._source = source
         self._timeline_id = timeline_id
         self._reading = reading
+        self._making = making
+        self._decoding = decoding
 
     def __repr__(self) -> str:
         return f"<Sprites of {self._timeline_id}, {len(self._source.snapshot.index)} frames>"
@@ -66,10 +84,14 @@ class Sprites:
             Cleared: the timeline was cleared since it was opened.
             StoreDenied, StoreUnavailable: the store's.
         """
+        return self.found_or_made(i).jpeg
+
+    def found_or_made(self, i: int) -> Sheet:
+        """Sheet ``i``, and whether it is whole: see :meth:`sheet`, whose errors it raises."""
         self._check(i)
         stored = self._stored(i)
         if stored is not None and is_stamped(stored, self._fingerprint(i)):
-            return stored
+            return Sheet(stored, is_whole=True)
         return self._made(i, replaces=stored is not None)
 
     def make_all(self) -> int:
@@ -123,17 +145,18 @@ class Sprites:
     def _rows(self, sheet: SpriteSheet) -> list[FrameRow]:
         return self._source.snapshot.index.rows(_positions(sheet))
 
-    def _made(self, i: int, *, replaces: bool) -> bytes:
+    def _made(self, i: int, *, replaces: bool) -> Sheet:
         sheet = self.map.sheets[i]
-        with self._reading(self._source):
-            pixels, is_whole = self._drawn(sheet)
-        data = stamped(jpeg.encode_rgb(pixels, quality=_QUALITY), self._fingerprint(i))
+        with self._making():
+            with self._reading(self._source):
+                pixels, is_whole = self._drawn(sheet)
+            data = stamped(jpeg.encode_rgb(pixels, quality=_QUALITY), self._fingerprint(i))
         key = self._key(i)
         if key is not None and is_whole:
             # Whoever may only read gets the sheet all the same.
             with suppress(StoreDenied, StoreUnavailable):
                 self._store(key, data, replaces=replaces)
-        return data
+        return Sheet(data, is_whole=is_whole)
 
     def _store(self, key: str, data: bytes, *, replaces: bool) -> None:
         """Store a sheet, unless the epoch ended meanwhile: then it would be in nobody's way."""
@@ -150,30 +173,39 @@ class Sprites:
             store.delete([key])
 
     def _drawn(self, sheet: SpriteSheet) -> tuple[Image, bool]:
-        """A sheet's pixels, and whether every frame that has a picture is on it."""
+        """A sheet's pixels, and whether it is whole: see `Sheet`."""
         width, height = self.map.sheet_size(sheet)
         pixels = np.full((height, width, 3), _GRAY, np.uint8)
         rows = self._rows(sheet)
         places = [place for place, row in enumerate(rows) if row.status == "ok"]
         positions = sheet.first_position + np.array(places, np.int64)
         is_whole = True
-
-        def draw(data: bytes) -> Image | None:
-            try:
-                return _thumbnail(data, within=(self.map.tile_width, self.map.tile_height))
-            except jpeg.BadJpeg:
-                return None
-
         threads = len(os.sched_getaffinity(0))
         with closing(read_fetched(self._source, positions)) as fetched:
-            outcomes = (_jpeg_or_empty(one.outcome) for one in fetched)
-            with closing(ordered(draw, outcomes, threads=threads, ahead=4 * threads)) as drawn:
-                for place, thumbnail in zip(places, drawn, strict=True):
-                    if thumbnail is None:
-                        is_whole = False
-                    else:
+            tasks = ((rows[place], one) for place, one in zip(places, fetched, strict=True))
+            with closing(ordered(self._tile, tasks, threads=threads, ahead=4 * threads)) as drawn:
+                for place, (thumbnail, is_committed) in zip(places, drawn, strict=True):
+                    is_whole = is_whole and is_committed
+                    if thumbnail is not None:
                         self._put(pixels, place, thumbnail)
         return pixels, is_whole
+
+    def _tile(self, task: tuple[FrameRow, Fetched]) -> tuple[Image | None, bool]:
+        """A frame's thumbnail, None of a damaged one; and whether the index knows that picture.
+
+        A frame that was repaired since the index was read may be another JPEG than it says.
+        """
+        row, fetched = task
+        if isinstance(fetched.outcome, CorruptFrame):
+            return None, False
+        data = fetched.jpeg()
+        try:
+            with self._decoding():
+                thumbnail = _thumbnail(data, within=(self.map.tile_width, self.map.tile_height))
+        except jpeg.BadJpeg:
+            return None, False
+        is_listed = self._source.snapshot.index.is_listed
+        return thumbnail, is_listed or google_crc32c.value(data) == row.crc32c
 
     def _put(self, pixels: Image, place: int, thumbnail: Image) -> None:
         left, top = self.map.tile(place)
@@ -198,15 +230,6 @@ class Sprites:
 
 def _positions(sheet: SpriteSheet) -> Sequence[int]:
     return range(sheet.first_position, sheet.first_position + sheet.count)
-
-
-def _jpeg_or_empty(outcome: bytes | Exception) -> bytes:
-    """A frame's JPEG; nothing of one that is damaged."""
-    if isinstance(outcome, CorruptFrame):
-        return b""
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
 
 
 def _thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from framecache.errors import NotCached
 from framecache.http import schema
 from framecache.http.parameters import ID, JobId, OverlayName, Sequence, Stage, TimelineId
-from framecache.http.pictures import REVALIDATE, answer
+from framecache.http.pictures import REVALIDATE, Validity, answer
 from framecache.http.problems import Refusal, documented
 from framecache.http.state import Service, Serving
 from framecache.overlays import Overlays
@@ -18,6 +18,8 @@ router = APIRouter(prefix="/api/timelines/{timeline_id}/overlays", tags=["overla
 
 PNG: Final = "image/png"
 _MOST_NAMES: Final = 100
+_MOST_LOADED_BYTES: Final = 32 * 2**20
+"""Of PNGs in one document."""
 _PNG_SCHEMA: Final = {PNG: {"schema": {"type": "string", "format": "binary"}}}
 _READING: Final = documented(404)
 _WRITING: Final = documented(400, 409, 507)
@@ -76,7 +78,9 @@ def compare_overlays(
 ) -> schema.OverlayDifference:
     """Frames whose overlays differ between two stages, and which of them."""
     there = _stage(service, timeline or timeline_id, job, other)
-    differing = _stage(service, timeline_id, job_id, stage).compare(there)
+    here = _stage(service, timeline_id, job_id, stage)
+    with service.gates.compares.entered():
+        differing = here.compare(there)
     return schema.OverlayDifference(
         sequence=list(differing), names=[list(names) for names in differing.values()]
     )
@@ -87,7 +91,11 @@ def load_overlays(
     service: Serving, timeline_id: TimelineId, job_id: JobId, stage: Stage, sequence: Sequence
 ) -> dict[str, str]:
     """The overlays of one frame: base64 of PNGs, by name."""
-    found = _stage(service, timeline_id, job_id, stage).load(sequence)
+    drawn = _stage(service, timeline_id, job_id, stage)
+    size_bytes = drawn.sizes(sequence)
+    if sum(size_bytes.values()) > _MOST_LOADED_BYTES:
+        raise Refusal(413, "too_large", "These overlays are too large together: get each alone.")
+    found = drawn.load_named(sequence, size_bytes)
     if not found:
         raise NotCached(f"frame {sequence} has no overlay")
     return {name: base64.b64encode(data).decode() for name, data in found.items()}
@@ -129,13 +137,7 @@ def get_overlay(
     if data is None:
         raise NotCached(f"frame {sequence} has no overlay {name}")
     digest = hashlib.sha256(data).hexdigest()[:32]
-    return answer(
-        request,
-        media_type=PNG,
-        etag=f'"{digest}"',
-        cache_control=REVALIDATE,
-        body=lambda: data,
-    )
+    return answer(request, data, media_type=PNG, validity=Validity(f'"{digest}"', REVALIDATE))
 
 
 async def _png(request: Request) -> bytes:

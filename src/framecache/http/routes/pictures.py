@@ -2,12 +2,21 @@
 
 from typing import Any, Final
 
+import google_crc32c
 from fastapi import APIRouter, Request, Response
 
 from framecache.errors import UndecodableFrame
 from framecache.http.known import on_screen, position_of, version_of
 from framecache.http.parameters import Seconds, Sequence, TimelineId, Version, Width
-from framecache.http.pictures import IMMUTABLE, REVALIDATE, answer, etag_of, thumbnail
+from framecache.http.pictures import (
+    IMMUTABLE,
+    REVALIDATE,
+    Validity,
+    answer,
+    etag_of,
+    thumbnail,
+    unless_held,
+)
 from framecache.http.problems import documented
 from framecache.http.state import Service, Serving
 from framecache.index import Snapshot
@@ -67,8 +76,12 @@ def get_picture_at(
 
 
 def cache_control(snapshot: Snapshot, v: str | None) -> str:
-    """For ever under the snapshot's own name; else it is asked each time."""
-    return IMMUTABLE if v == version_of(snapshot) else REVALIDATE
+    """For ever under the snapshot's own name; else it is asked each time.
+
+    Of another program's frames nobody knows whether they stay the same.
+    """
+    is_kept = snapshot.description is not None and v == version_of(snapshot)
+    return IMMUTABLE if is_kept else REVALIDATE
 
 
 def _picture(
@@ -85,20 +98,20 @@ def _picture(
         raise UndecodableFrame(f"frame {row.sequence} has no picture")
     if width is not None and 0 < row.width <= width:
         width = None
-    data = None if row.crc32c else source.jpeg(row)  # of another program's frame
-    etag = etag_of(row, data, width=width)
-
-    def body() -> bytes:
-        stored = source.jpeg(row) if data is None else data
-        if width is None:
-            return stored
-        with service.decodes.entered():
-            return thumbnail(stored, width=width)
-
-    return answer(
-        request,
-        media_type=JPEG,
-        etag=etag,
-        cache_control=cache_control(source.snapshot, v),
-        body=body,
+    validity = Validity(
+        etag_of(row.crc32c, row.size, width=width), cache_control(source.snapshot, v)
     )
+    # Of another program's frame the row knows no checksum.
+    if row.crc32c and (held := unless_held(request, validity)) is not None:
+        return held
+    data = source.jpeg(row)
+    crc32c = google_crc32c.value(data)
+    if crc32c != row.crc32c:
+        # It was stored anew, by another encoder or program, since the snapshot was taken.
+        validity = Validity(etag_of(crc32c, len(data), width=width), REVALIDATE)
+        if (held := unless_held(request, validity)) is not None:
+            return held
+    if width is not None:
+        with service.gates.decodes.entered():
+            data = thumbnail(data, width=width)
+    return answer(request, data, media_type=JPEG, validity=validity)

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Path, Request, Response
 
 from framecache.errors import NotCached
 from framecache.http import schema
+from framecache.http.known import KnownTimeline
 from framecache.http.parameters import TimelineId, Version
-from framecache.http.pictures import answer
+from framecache.http.pictures import REVALIDATE, Validity, answer
 from framecache.http.problems import documented
 from framecache.http.routes.pictures import JPEG, PICTURES, cache_control
-from framecache.http.state import Service, Serving
+from framecache.http.state import Serving
 from framecache.reader import FrameSource
 from framecache.sprites import SpriteMap
 
@@ -23,7 +24,8 @@ _MOST_SHEETS: Final = 10**9
 @router.get("/sprites", responses=documented(404, 409))
 def get_sprites(service: Serving, timeline_id: TimelineId) -> schema.SpriteMap:
     """Which frames each sheet shows."""
-    found = _map(service, timeline_id)
+    known = service.known.get(timeline_id)
+    found = known.sprites(known.existing_source()).map
     sheets = [
         schema.Sheet(
             first_position=sheet.first_position, count=sheet.count, chunk_id=sheet.chunk_id
@@ -45,26 +47,20 @@ def get_sheet(
     known = service.known.get(timeline_id)
 
     def read(source: FrameSource) -> Response:
-        sprites = known.timeline.sprites()
+        sprites = known.sprites(source)
         if number >= len(sprites.map.sheets):
             raise NotCached(f"there is no sheet {number}")
-        with service.decodes.entered():
-            data = sprites.sheet(number)
-        digest = hashlib.sha256(data).hexdigest()[:32]
-        return answer(
-            request,
-            media_type=JPEG,
-            etag=f'"{digest}"',
-            cache_control=cache_control(source.snapshot, v),
-            body=lambda: data,
-        )
+        sheet = sprites.found_or_made(number)
+        digest = hashlib.sha256(sheet.jpeg).hexdigest()[:32]
+        kept = cache_control(source.snapshot, v) if sheet.is_whole else REVALIDATE
+        return answer(request, sheet.jpeg, media_type=JPEG, validity=Validity(f'"{digest}"', kept))
 
     return known.read(read)
 
 
-def sprite_size(service: Service, timeline_id: str) -> schema.SpriteSize | None:
-    """The sheets of a timeline, if it has any frame."""
-    found = _map(service, timeline_id)
+def sprite_size(known: KnownTimeline, source: FrameSource) -> schema.SpriteSize | None:
+    """The sheets of what a source reads of a timeline, if that is any frame."""
+    found = known.sprites(source).map
     return _size(found) if found.sheets else None
 
 
@@ -76,9 +72,3 @@ def _size(found: SpriteMap) -> schema.SpriteSize:
         tile_width=found.tile_width,
         tile_height=found.tile_height,
     )
-
-
-def _map(service: Service, timeline_id: str) -> SpriteMap:
-    known = service.known.get(timeline_id)
-    known.snapshot()
-    return known.timeline.sprites().map

@@ -1,22 +1,23 @@
 """What there is: timelines, their frames, and where things change."""
 
 import base64
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Query
 
-from framecache.errors import InvalidValue
+from framecache.errors import FrameCacheError, InvalidValue
 from framecache.http import schema, views
-from framecache.http.known import KnownTimeline, on_screen, position_of
+from framecache.http.known import on_screen, position_of
 from framecache.http.parameters import MOST_SEQUENCES, Seconds, Sequence, TimelineId
 from framecache.http.problems import documented, kind_of
 from framecache.http.routes.overlays import jobs_of
 from framecache.http.routes.sprites import sprite_size
 from framecache.http.state import Serving
 from framecache.index import Index
-from framecache.reader import read_jpegs
+from framecache.reader import FrameSource, read_jpegs
 
 router = APIRouter(prefix="/api", tags=["timelines"])
 
@@ -26,6 +27,17 @@ _MOST_FRAMES: Final = 1000
 _NOT_FOUND: Final = documented(404, 409)
 
 Number = Annotated[int | None, Query(ge=0, lt=MOST_SEQUENCES)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """Some rows of one index."""
+
+    positions: npt.NDArray[np.int64]
+    following: Any
+    """Where the next page begins, an int or numpy's; None: there is none."""
+    is_by_position: bool
+    """Whether that is a position, else a sequence."""
 
 
 @router.get("/timelines", responses=documented())
@@ -38,12 +50,10 @@ def list_timelines(
     """List timelines by their ids; one that cannot be opened is listed with its problem."""
     names = [name for name in service.cache.timelines() if q in name and name > after]
     page = names[:limit]
-    found = zip(page, service.known.infos(page), strict=True)
+    found = zip(page, service.known.summed_up(page, views.summary), strict=True)
     return schema.TimelinePage(
         timelines=[
-            views.unreadable(name, kind_of(one).detail)
-            if isinstance(one, Exception)
-            else views.summary(name, *one)
+            views.unreadable(name, kind_of(one).detail) if isinstance(one, FrameCacheError) else one
             for name, one in found
         ],
         next=page[-1] if len(names) > limit else None,
@@ -55,9 +65,9 @@ def get_timeline(service: Serving, timeline_id: TimelineId) -> schema.Detail:
     """All that is known of a timeline without reading a frame."""
     known = service.known.get(timeline_id)
     jobs = jobs_of(service, timeline_id)
-    snapshot = known.source().snapshot if jobs else known.snapshot()
-    size = sprite_size(service, timeline_id) if snapshot.exists else None
-    return views.detail(timeline_id, snapshot, jobs=jobs, sprites=size)
+    source = known.source() if jobs else known.existing_source()
+    size = sprite_size(known, source) if source.snapshot.exists else None
+    return views.detail(timeline_id, source.snapshot, jobs=jobs, sprites=size)
 
 
 @router.get("/timelines/{timeline_id}/overview", responses=_NOT_FOUND)
@@ -88,23 +98,25 @@ def list_frames(
     ] = None,
 ) -> schema.FramePage | schema.EmbeddedPage:
     """Frames of a half-open range of sequences, or by position: a page of them."""
-    known = service.known.get(timeline_id)
-    index = known.snapshot().index
-    if position is None:
-        chosen = _in_range(index, start, stop, step)
-        page = chosen[:limit]
-        following = index.sequence[chosen[limit]] if len(chosen) > limit else None
-    elif start is not None or stop is not None or step != 1:
+    if position is not None and (start is not None or stop is not None or step != 1):
         raise InvalidValue("a page begins at a position or at a sequence: both were given")
-    else:
-        page = np.arange(min(position, len(index)), min(position + count, len(index)))
-        following = position + count if position + count < len(index) else None
+    known = service.known.get(timeline_id)
+
+    def choose(index: Index) -> _Page:
+        if position is not None:
+            return _by_position(index, position, count)
+        return _by_sequence(index, _in_range(index, start, stop, step), limit)
+
     if embed is not None:
-        return _embedded(known, index, page, following, by_position=position is not None)
+        # The timeline may be another one when it is read: what is chosen is chosen there.
+        return known.read(lambda source: _embedded(source, choose(source.snapshot.index)))
+    index = known.snapshot().index
+    page = choose(index)
     frames = [
-        views.frame(row, place) for row, place in zip(index.rows(page), page.tolist(), strict=True)
+        views.frame(row, place)
+        for row, place in zip(index.rows(page.positions), page.positions.tolist(), strict=True)
     ]
-    return schema.FramePage(frames=frames, next_start=_as_int(following))
+    return schema.FramePage(frames=frames, next_start=_as_int(page.following))
 
 
 @router.get("/timelines/{timeline_id}/at/{seconds}", responses=_NOT_FOUND)
@@ -134,28 +146,31 @@ def _in_range(
     return begin + np.flatnonzero((sequence - first) % step == 0)
 
 
-def _embedded(
-    known: KnownTimeline,
-    index: Index,
-    page: npt.NDArray[np.int64],
-    following: Any,  # noqa: ANN401 -- an int, or numpy's
-    *,
-    by_position: bool,
-) -> schema.EmbeddedPage:
-    shown = page[index.is_ok[page]]
+def _by_position(index: Index, position: int, count: int) -> _Page:
+    stop = min(position + count, len(index))
+    following = stop if stop < len(index) else None
+    return _Page(np.arange(min(position, stop), stop), following, is_by_position=True)
+
+
+def _by_sequence(index: Index, chosen: npt.NDArray[np.int64], limit: int) -> _Page:
+    following = index.sequence[chosen[limit]] if len(chosen) > limit else None
+    return _Page(chosen[:limit], following, is_by_position=False)
+
+
+def _embedded(source: FrameSource, page: _Page) -> schema.EmbeddedPage:
+    index, following = source.snapshot.index, page.following
+    shown = page.positions[index.is_ok[page.positions]]
     fitting = int(np.searchsorted(np.cumsum(index.size[shown]), _EMBEDDED_BYTES, side="right"))
     if len(shown) > 0 and fitting < len(shown):
         cut = max(1, fitting)
         if cut < len(shown):
-            following = shown[cut] if by_position else index.sequence[shown[cut]]
+            following = shown[cut] if page.is_by_position else index.sequence[shown[cut]]
             shown = shown[:cut]
-    rows = index.rows(shown)
-    jpegs = known.read(lambda source: list(read_jpegs(source, shown)))
     frames = [
         schema.EmbeddedFrame(
             seq=row.sequence, timestamp=row.timestamp, jpeg_b64=base64.b64encode(data).decode()
         )
-        for row, data in zip(rows, jpegs, strict=True)
+        for row, data in zip(index.rows(shown), read_jpegs(source, shown), strict=True)
     ]
     return schema.EmbeddedPage(frames=frames, next_start=_as_int(following))
 

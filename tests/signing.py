@@ -1,0 +1,22 @@
+"""An encoder that makes other bytes of the same pictures, as another version of it would."""
+
+from dataclasses import replace
+
+import google_crc32c
+import pytest
+
+import framecache.video
+from framecache.ingest import chunk_frames
+from framecache.ingest.encode import EncodedFrame, encode_picture
+from framecache.model import JpegSettings
+
+
+def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, the encoder signs what it makes: the same pictures in other bytes."""
+
+    def encode_otherwise(item: framecache.video.Decoded, settings: JpegSettings) -> EncodedFrame:
+        made = encode_picture(item.picture(), settings)
+        signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]
+        return replace(made, data=signed, crc32c=google_crc32c.value(signed))
+
+    monkeypatch.setattr(chunk_frames, "encode_decoded", encode_otherwise)
