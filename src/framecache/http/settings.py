@@ -22,18 +22,13 @@ class Limits:
     refusals_per_minute: float = 30.0
     """Wrong tokens from one address; after that all its requests have to wait."""
     requests_at_once: int = 256
-<<<<<<< HEAD
     strangers_at_once: int = 32
     """Requests without a token, where one is needed: they take no place of the others'."""
-    threads: int = 40
-    """That wait for the store and decode; other requests wait for one of them."""
-=======
     threads: int = field(default_factory=lambda: 40 + _cores())
     """That wait for the store and decode; other requests wait for one of them.
 
     More than may be held by all that follows together.
     """
->>>>>>> fixb
     decodes_at_once: int = field(default_factory=_cores)
     """Pictures, those on sheets included."""
     decodes_waiting: int = 8
