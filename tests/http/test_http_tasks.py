@@ -12,7 +12,9 @@ import pytest
 from served import Service, over, problem_of, serving, until
 
 from framecache import Frame, FrameCache, StoreUnavailable
+from framecache.claims import Claims
 from framecache.http import Limits, ServiceSettings
+from framecache.index import current_description
 from framecache.testing import HookedStore, failing_at
 
 TASKS = "service/tasks/"
@@ -301,6 +303,100 @@ def test_an_order_that_is_done_late_takes_nothing_away_that_came_after_it(
         task = next(task for task in service.events() if task["state"] == "failed")
     assert task["kind"] == "clear"
     assert cache.timeline("t").sequences() == [5]
+
+
+ORDERS = [("POST", "/clear"), ("DELETE", "")]
+
+
+def write(cache: FrameCache, sequence: int) -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    cache.timeline("t").write([Frame(sequence, 0, sequence / 10, image)])
+
+
+def order(cache: FrameCache, method: str, path: str) -> None:
+    """Ask a service that ends before it has done anything of it."""
+    with serving(cache, ServiceSettings(limits=Limits(tasks_at_once=0))) as service:
+        answer = service.client.request(method, f"api/timelines/t{path}")
+        assert answer.status_code == 202, answer.text
+
+
+def resumed(cache: FrameCache) -> dict[str, Any]:
+    """What becomes of the one order that is left."""
+    with serving(cache) as service:
+        ended = {"done", "failed", "cancelled"}
+        return next(task for task in service.events() if task["state"] in ended)
+
+
+def test_an_order_that_another_service_did_is_not_done_again(cache: FrameCache) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        task_id = service.client.delete("api/timelines/t").json()["task_id"]
+        cache.store.delete([f"{TASKS}{task_id}.json"])
+        held.go_on.set()
+        until(lambda: service.json(f"api/tasks/{task_id}")["state"] == "done")
+    assert cache.timeline("t").complete
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_waited_takes_nothing_away_that_came_after_it(
+    cache: FrameCache, method: str, path: str
+) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        answer = service.client.request(method, f"api/timelines/t{path}")
+        cache.timeline("t").delete()
+        write(cache, 5)
+        held.go_on.set()
+        task = service.task(answer)
+    assert task["state"] == "failed"
+    assert "changed since" in task["problem"]
+    assert cache.timeline("t").sequences() == [5]
+
+
+@pytest.mark.parametrize("key", ["timeline/00000000.json", "frames/0.jpg"])
+def test_an_order_to_delete_what_was_not_described_leaves_what_is(local_url: str, key: str) -> None:
+    cache = FrameCache(local_url)
+    cache.store.put(f"cache/timelines/t/{key}", b"damaged")
+    order(cache, "DELETE", "")
+    cache.timeline("t").delete()
+    write(cache, 5)
+    assert resumed(cache)["state"] == "failed"
+    assert cache.timeline("t").sequences() == [5]
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_is_done_late_leaves_alone_who_has_committed_nothing_yet(
+    local_url: str, method: str, path: str
+) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, method, path)
+    cache.timeline("t").clear()
+    description = current_description(cache.store, "t")
+    assert description is not None
+    with Claims(cache.store, description) as claims:
+        claims.take("w000000")
+        assert resumed(cache)["state"] == "failed"
+    assert current_description(cache.store, "t") == description
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_was_interrupted_is_done_to_its_end(
+    local_url: str, method: str, path: str
+) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, method, path)
+    hook = failing_at(StoreUnavailable("gone"), action="delete", nth=1, within="/t/")
+    dying = over(HookedStore(cache.store, before=hook)).timeline("t")
+    with pytest.raises(StoreUnavailable):
+        dying.delete() if method == "DELETE" else dying.clear()
+    assert list(cache.store.list("cache/timelines/t/frames"))
+    assert resumed(cache)["state"] == "done"
+    left = [blob.key.split("/")[3] for blob in cache.store.list("cache/timelines/t")]
+    assert set(left) == (set() if method == "DELETE" else {"timeline"})
 
 
 def test_a_rebuild_that_was_interrupted_keeps_what_it_had_extracted(cache: FrameCache) -> None:

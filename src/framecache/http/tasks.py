@@ -261,7 +261,7 @@ class Tasks:
             self._mark(record, urgently=False)
 
         try:
-            if record.is_resumed and not is_stored(self._store, order.key):
+            if not is_stored(self._store, order.key):
                 self._set(record, "done")  # by another service
                 return
             if record.is_cancelled:

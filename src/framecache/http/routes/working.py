@@ -94,7 +94,9 @@ def rebuild(
 @router.post("/timelines/{timeline_id}/clear", status_code=202, responses=_ACCEPTED)
 def clear(service: Serving, timeline_id: TimelineId) -> schema.Task:
     """Remove all cached frames; chunks, settings and overlays stay."""
-    description = service.known.get(timeline_id).snapshot().description
+    service.known.get(timeline_id).snapshot()
+    # What is known may be a second old, and its epoch over.
+    description = current_description(service.cache.store, timeline_id)
     arguments = {"epoch": description.epoch if description else None}
     return service.tasks.add(timeline_id, "clear", arguments)
 
