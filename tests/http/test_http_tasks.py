@@ -13,7 +13,7 @@ from served import Service, over, problem_of, serving, until
 
 from framecache import Frame, FrameCache, StoreUnavailable
 from framecache.claims import Claims
-from framecache.http import Limits, ServiceSettings
+from framecache.http import Limits, ServiceSettings, tasks
 from framecache.index import current_description
 from framecache.testing import HookedStore, failing_at
 
@@ -442,6 +442,88 @@ def test_an_order_that_cannot_be_stored_is_not_accepted(local_url: str) -> None:
         answer = service.client.post("api/timelines/t/clear")
         assert problem_of(answer) == (503, "store_unavailable")
         assert service.json("api/tasks") == {"tasks": []}
+
+
+class Silent:
+    """A store of which some requests are not answered, as often as a test lets them."""
+
+    def __init__(self, cache: FrameCache, action: str, *, times: int | None) -> None:
+        self.is_met = threading.Event()
+        self.times = times
+        """How often; None: always."""
+        self._action = action
+        self.cache = over(HookedStore(cache.store, before=self._before))
+
+    def _before(self, action: str, key: str) -> None:
+        if action == self._action and key.startswith(TASKS) and self.times != 0:
+            self.times = None if self.times is None else self.times - 1
+            self.is_met.set()
+            raise StoreUnavailable("gone")
+
+
+@pytest.fixture
+def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.parametrize("action", ["list", "get", "head", "delete"])
+def test_an_order_outlasts_a_store_that_does_not_answer(local_url: str, action: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    silent = Silent(cache, action, times=2)
+    assert resumed(silent.cache)["state"] == "done"
+    assert silent.is_met.is_set()
+    assert not [blob for folder in (TASKS, "cache/timelines") for blob in cache.store.list(folder)]
+
+
+@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.parametrize("action", ["get", "head", "delete"])
+def test_a_service_that_stops_waits_for_no_store(local_url: str, action: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    silent = Silent(cache, action, times=None)
+    with serving(silent.cache) as service:
+        assert silent.is_met.wait(60)
+        service.inside.stop()
+        service.inside.tasks.join(60)
+        states = {task.state for task in service.inside.tasks.latest(None)}
+    assert not states & {"done", "failed", "cancelled"}
+    assert len(list(cache.store.list(TASKS))) == 1
+
+
+@pytest.mark.usefixtures("_soon_again")
+def test_a_task_is_cancelled_when_its_order_is_gone_and_no_sooner(cache: FrameCache) -> None:
+    held = Held(cache)
+    silent = Silent(held.cache, "delete", times=None)
+    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
+        task_id = begun(service, held)
+        service.client.delete(f"api/tasks/{task_id}")
+        held.go_on.set()
+        assert silent.is_met.wait(60)
+        assert service.json(f"api/tasks/{task_id}")["state"] == "running"
+        silent.times = 0
+        until(lambda: service.json(f"api/tasks/{task_id}")["state"] == "cancelled")
+        assert list(cache.store.list(TASKS)) == []
+
+
+@pytest.mark.usefixtures("_soon_again")
+def test_a_task_that_waits_is_cancelled_later_where_its_order_cannot_be_deleted(
+    cache: FrameCache,
+) -> None:
+    held = Held(cache)
+    silent = Silent(held.cache, "delete", times=1)
+    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        task_id = service.client.delete("api/timelines/t").json()["task_id"]
+        refused = service.client.delete(f"api/tasks/{task_id}")
+        assert problem_of(refused) == (503, "store_unavailable")
+        assert service.json(f"api/tasks/{task_id}")["state"] == "queued"
+        held.go_on.set()
+        until(lambda: service.json(f"api/tasks/{task_id}")["state"] == "cancelled")
+    assert cache.timeline("t").complete
 
 
 def test_an_event_is_sent_of_every_state(service: Service) -> None:
