@@ -202,18 +202,46 @@ def test_a_link_out_of_an_allowed_folder_is_not_followed(local_url: str, tmp_pat
             assert problem_of(answer) == (403, "chunk_not_allowed")
 
 
-def test_described_chunks_that_are_not_allowed_are_not_read_again(local_url: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("rebuild", {}), ("verify", {}), ("verify", {"deep": True}), ("verify", {"repair": True})],
+)
+def test_nothing_is_asked_about_described_chunks_that_are_not_allowed(
+    local_url: str, path: str, body: dict[str, bool]
+) -> None:
     cache = FrameCache(local_url)
     cache.timeline("t").extract(clips.clip(), every=10)
     with serving(cache) as service:
-        for path, body in (
-            ("rebuild", {}),
-            ("verify", {"deep": True}),
-            ("verify", {"repair": True}),
-        ):
-            answer = service.client.post(f"api/timelines/t/{path}", json=body)
-            assert problem_of(answer) == (403, "chunk_not_allowed")
-        assert service.task(service.client.post("api/timelines/t/verify"))["state"] == "done"
+        answer = service.client.post(f"api/timelines/t/{path}", json=body)
+    assert problem_of(answer) == (403, "chunk_not_allowed")
+    assert list(cache.store.list(TASKS)) == []
+
+
+def damage_description(cache: FrameCache) -> None:
+    """Damage the latest; those before it name the same chunks."""
+    description = current_description(cache.store, "t")
+    assert description is not None
+    cache.store.put(f"cache/timelines/t/timeline/{description.version:08d}.json", b"damaged")
+
+
+def test_chunks_of_the_last_sound_description_must_be_allowed_where_it_is_repaired(
+    local_url: str,
+) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.clip(), every=10)
+    cache.timeline("t").rebuild(quality=30)
+    damage_description(cache)
+    with serving(cache) as service:
+        answer = service.client.post("api/timelines/t/verify", json={"repair": True})
+    assert problem_of(answer) == (403, "chunk_not_allowed")
+
+
+def test_a_damaged_description_is_repaired(service: Service, cache: FrameCache) -> None:
+    extract(service, every=4)
+    damage_description(cache)
+    answer = service.client.post("api/timelines/t/verify", json={"repair": True})
+    assert service.task(answer)["result"]["repaired"] >= 1
+    assert cache.timeline("t").complete
 
 
 class Held:

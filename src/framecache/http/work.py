@@ -12,7 +12,7 @@ from framecache.http.known import KnownTimelines
 from framecache.http.orders import Order
 from framecache.http.problems import Refusal
 from framecache.http.tasks import Result
-from framecache.index import current_description
+from framecache.index import current_description, find_lost
 from framecache.manifest import Description, Settings
 from framecache.model import Chunk, ExtractReport, ProgressCallback
 from framecache.store import Store
@@ -89,11 +89,9 @@ class Work:
     def _verify(
         self, timeline: Timeline, arguments: Mapping[str, Any], progress: ProgressCallback
     ) -> Result:
-        deep, repair = arguments["deep"], arguments["repair"]
-        if deep or repair:
-            urls = [chunk.url for chunk in timeline.info().chunks]
-            self._chunks.check(timeline.timeline_id, urls)
-        report = timeline.verify(deep=deep, repair=repair, progress=progress)
+        urls = described_urls(self._cache.store, timeline.timeline_id)
+        self._chunks.check(timeline.timeline_id, urls)
+        report = timeline.verify(**arguments, progress=progress)
         counted: Result = {str(kind): number for kind, number in report.counts.items()}
         return counted | {
             "is_ok": report.ok,
@@ -128,6 +126,16 @@ class Work:
         if current is not None and current.epoch != epoch:
             _ensure_follows(store, current, epoch)
         return timeline.delete()
+
+
+def described_urls(store: Store, timeline_id: str) -> list[str]:
+    """The chunks that a verification asks about, be the description that counts damaged or not."""
+    try:
+        description = current_description(store, timeline_id)
+    except CorruptFrame:
+        lost = find_lost(store, timeline_id)
+        description = lost.before if lost else current_description(store, timeline_id)
+    return [chunk.url for chunk in description.chunks] if description else []
 
 
 def _as_cached(cached: Settings | None) -> Settings:
