@@ -42,11 +42,15 @@ def clear(store: Store, timeline_id: str) -> Removal:
     """
     if current_description(store, timeline_id) is None:
         return _remove(store, _frames(store, timeline_id, first=0))
-    description = _end_epoch(store, timeline_id)
+    return finish_clear(store, _end_epoch(store, timeline_id))
+
+
+def finish_clear(store: Store, description: Description) -> Removal:
+    """Remove the frames of earlier epochs, as long as nobody has begun to fill this one."""
     return _remove_older(store, description) + _remove(
         store,
-        _frames(store, timeline_id, first=0),
-        while_true=lambda: _is_unfilled(store, description),
+        _frames(store, description.timeline_id, first=0),
+        while_true=lambda: is_unfilled(store, description),
     )
 
 
@@ -86,11 +90,21 @@ def sweep_older(store: Store, description: Description) -> Removal:
     if latest is None or latest.epoch != description.epoch:
         return Removal(0, 0)
     in_packs = latest.settings.layout == "packs"
-    is_left_alone = _is_unfilled if in_packs else is_current
+    is_left_alone = is_unfilled if in_packs else is_current
     return _remove_older(store, latest) + _remove(
         store,
         _frames(store, latest.timeline_id, first=0 if in_packs else latest.frame_count),
         while_true=lambda: is_left_alone(store, latest),
+    )
+
+
+def is_unfilled(store: Store, description: Description) -> bool:
+    """Whether nobody has begun to fill an epoch, or a later one."""
+    parts = store.list(keys.epoch_prefix(description.timeline_id, description.epoch))
+    return (
+        is_current(store, description)
+        and not is_claimed(store, description)
+        and next(iter(parts), None) is None
     )
 
 
@@ -121,16 +135,6 @@ def _end_before_delete(store: Store, timeline_id: str) -> Removal:
         if find_lost(store, timeline_id) is None:
             raise
     return Removal(0, 0)
-
-
-def _is_unfilled(store: Store, description: Description) -> bool:
-    """Whether nobody has begun to fill an epoch, or a later one."""
-    parts = store.list(keys.epoch_prefix(description.timeline_id, description.epoch))
-    return (
-        is_current(store, description)
-        and not is_claimed(store, description)
-        and next(iter(parts), None) is None
-    )
 
 
 def _remove_older(store: Store, description: Description) -> Removal:

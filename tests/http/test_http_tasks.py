@@ -12,7 +12,9 @@ import pytest
 from served import Service, over, problem_of, serving, until
 
 from framecache import Frame, FrameCache, StoreUnavailable
-from framecache.http import Limits, ServiceSettings
+from framecache.claims import Claims
+from framecache.http import Limits, ServiceSettings, tasks
+from framecache.index import current_description
 from framecache.testing import HookedStore, failing_at
 
 TASKS = "service/tasks/"
@@ -200,18 +202,46 @@ def test_a_link_out_of_an_allowed_folder_is_not_followed(local_url: str, tmp_pat
             assert problem_of(answer) == (403, "chunk_not_allowed")
 
 
-def test_described_chunks_that_are_not_allowed_are_not_read_again(local_url: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("rebuild", {}), ("verify", {}), ("verify", {"deep": True}), ("verify", {"repair": True})],
+)
+def test_nothing_is_asked_about_described_chunks_that_are_not_allowed(
+    local_url: str, path: str, body: dict[str, bool]
+) -> None:
     cache = FrameCache(local_url)
     cache.timeline("t").extract(clips.clip(), every=10)
     with serving(cache) as service:
-        for path, body in (
-            ("rebuild", {}),
-            ("verify", {"deep": True}),
-            ("verify", {"repair": True}),
-        ):
-            answer = service.client.post(f"api/timelines/t/{path}", json=body)
-            assert problem_of(answer) == (403, "chunk_not_allowed")
-        assert service.task(service.client.post("api/timelines/t/verify"))["state"] == "done"
+        answer = service.client.post(f"api/timelines/t/{path}", json=body)
+    assert problem_of(answer) == (403, "chunk_not_allowed")
+    assert list(cache.store.list(TASKS)) == []
+
+
+def damage_description(cache: FrameCache) -> None:
+    """Damage the latest; those before it name the same chunks."""
+    description = current_description(cache.store, "t")
+    assert description is not None
+    cache.store.put(f"cache/timelines/t/timeline/{description.version:08d}.json", b"damaged")
+
+
+def test_chunks_of_the_last_sound_description_must_be_allowed_where_it_is_repaired(
+    local_url: str,
+) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.clip(), every=10)
+    cache.timeline("t").rebuild(quality=30)
+    damage_description(cache)
+    with serving(cache) as service:
+        answer = service.client.post("api/timelines/t/verify", json={"repair": True})
+    assert problem_of(answer) == (403, "chunk_not_allowed")
+
+
+def test_a_damaged_description_is_repaired(service: Service, cache: FrameCache) -> None:
+    extract(service, every=4)
+    damage_description(cache)
+    answer = service.client.post("api/timelines/t/verify", json={"repair": True})
+    assert service.task(answer)["result"]["repaired"] >= 1
+    assert cache.timeline("t").complete
 
 
 class Held:
@@ -303,6 +333,100 @@ def test_an_order_that_is_done_late_takes_nothing_away_that_came_after_it(
     assert cache.timeline("t").sequences() == [5]
 
 
+ORDERS = [("POST", "/clear"), ("DELETE", "")]
+
+
+def write(cache: FrameCache, sequence: int) -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    cache.timeline("t").write([Frame(sequence, 0, sequence / 10, image)])
+
+
+def order(cache: FrameCache, method: str, path: str) -> None:
+    """Ask a service that ends before it has done anything of it."""
+    with serving(cache, ServiceSettings(limits=Limits(tasks_at_once=0))) as service:
+        answer = service.client.request(method, f"api/timelines/t{path}")
+        assert answer.status_code == 202, answer.text
+
+
+def resumed(cache: FrameCache) -> dict[str, Any]:
+    """What becomes of the one order that is left."""
+    with serving(cache) as service:
+        ended = {"done", "failed", "cancelled"}
+        return next(task for task in service.events() if task["state"] in ended)
+
+
+def test_an_order_that_another_service_did_is_not_done_again(cache: FrameCache) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        task_id = service.client.delete("api/timelines/t").json()["task_id"]
+        cache.store.delete([f"{TASKS}{task_id}.json"])
+        held.go_on.set()
+        until(lambda: service.json(f"api/tasks/{task_id}")["state"] == "done")
+    assert cache.timeline("t").complete
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_waited_takes_nothing_away_that_came_after_it(
+    cache: FrameCache, method: str, path: str
+) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        answer = service.client.request(method, f"api/timelines/t{path}")
+        cache.timeline("t").delete()
+        write(cache, 5)
+        held.go_on.set()
+        task = service.task(answer)
+    assert task["state"] == "failed"
+    assert "changed since" in task["problem"]
+    assert cache.timeline("t").sequences() == [5]
+
+
+@pytest.mark.parametrize("key", ["timeline/00000000.json", "frames/0.jpg"])
+def test_an_order_to_delete_what_was_not_described_leaves_what_is(local_url: str, key: str) -> None:
+    cache = FrameCache(local_url)
+    cache.store.put(f"cache/timelines/t/{key}", b"damaged")
+    order(cache, "DELETE", "")
+    cache.timeline("t").delete()
+    write(cache, 5)
+    assert resumed(cache)["state"] == "failed"
+    assert cache.timeline("t").sequences() == [5]
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_is_done_late_leaves_alone_who_has_committed_nothing_yet(
+    local_url: str, method: str, path: str
+) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, method, path)
+    cache.timeline("t").clear()
+    description = current_description(cache.store, "t")
+    assert description is not None
+    with Claims(cache.store, description) as claims:
+        claims.take("w000000")
+        assert resumed(cache)["state"] == "failed"
+    assert current_description(cache.store, "t") == description
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_was_interrupted_is_done_to_its_end(
+    local_url: str, method: str, path: str
+) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, method, path)
+    hook = failing_at(StoreUnavailable("gone"), action="delete", nth=1, within="/t/")
+    dying = over(HookedStore(cache.store, before=hook)).timeline("t")
+    with pytest.raises(StoreUnavailable):
+        dying.delete() if method == "DELETE" else dying.clear()
+    assert list(cache.store.list("cache/timelines/t/frames"))
+    assert resumed(cache)["state"] == "done"
+    left = [blob.key.split("/")[3] for blob in cache.store.list("cache/timelines/t")]
+    assert set(left) == (set() if method == "DELETE" else {"timeline"})
+
+
 def test_a_rebuild_that_was_interrupted_keeps_what_it_had_extracted(cache: FrameCache) -> None:
     timeline = cache.timeline("t")
     timeline.extract(clips.chunks(), every=4)
@@ -346,6 +470,88 @@ def test_an_order_that_cannot_be_stored_is_not_accepted(local_url: str) -> None:
         answer = service.client.post("api/timelines/t/clear")
         assert problem_of(answer) == (503, "store_unavailable")
         assert service.json("api/tasks") == {"tasks": []}
+
+
+class Silent:
+    """A store of which some requests are not answered, as often as a test lets them."""
+
+    def __init__(self, cache: FrameCache, action: str, *, times: int | None) -> None:
+        self.is_met = threading.Event()
+        self.times = times
+        """How often; None: always."""
+        self._action = action
+        self.cache = over(HookedStore(cache.store, before=self._before))
+
+    def _before(self, action: str, key: str) -> None:
+        if action == self._action and key.startswith(TASKS) and self.times != 0:
+            self.times = None if self.times is None else self.times - 1
+            self.is_met.set()
+            raise StoreUnavailable("gone")
+
+
+@pytest.fixture
+def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "AGAIN_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.parametrize("action", ["list", "get", "head", "delete"])
+def test_an_order_outlasts_a_store_that_does_not_answer(local_url: str, action: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    silent = Silent(cache, action, times=2)
+    assert resumed(silent.cache)["state"] == "done"
+    assert silent.is_met.is_set()
+    assert not [blob for folder in (TASKS, "cache/timelines") for blob in cache.store.list(folder)]
+
+
+@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.parametrize("action", ["get", "head", "delete"])
+def test_a_service_that_stops_waits_for_no_store(local_url: str, action: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    silent = Silent(cache, action, times=None)
+    with serving(silent.cache) as service:
+        assert silent.is_met.wait(60)
+        service.inside.stop()
+        service.inside.tasks.join(60)
+        states = {task.state for task in service.inside.tasks.latest(None)}
+    assert not states & {"done", "failed", "cancelled"}
+    assert len(list(cache.store.list(TASKS))) == 1
+
+
+@pytest.mark.usefixtures("_soon_again")
+def test_a_task_is_cancelled_when_its_order_is_gone_and_no_sooner(cache: FrameCache) -> None:
+    held = Held(cache)
+    silent = Silent(held.cache, "delete", times=None)
+    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
+        task_id = begun(service, held)
+        service.client.delete(f"api/tasks/{task_id}")
+        held.go_on.set()
+        assert silent.is_met.wait(60)
+        assert service.json(f"api/tasks/{task_id}")["state"] == "running"
+        silent.times = 0
+        until(lambda: service.json(f"api/tasks/{task_id}")["state"] == "cancelled")
+        assert list(cache.store.list(TASKS)) == []
+
+
+@pytest.mark.usefixtures("_soon_again")
+def test_a_task_that_waits_is_cancelled_later_where_its_order_cannot_be_deleted(
+    cache: FrameCache,
+) -> None:
+    held = Held(cache)
+    silent = Silent(held.cache, "delete", times=1)
+    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        task_id = service.client.delete("api/timelines/t").json()["task_id"]
+        refused = service.client.delete(f"api/tasks/{task_id}")
+        assert problem_of(refused) == (503, "store_unavailable")
+        assert service.json(f"api/tasks/{task_id}")["state"] == "queued"
+        held.go_on.set()
+        until(lambda: service.json(f"api/tasks/{task_id}")["state"] == "cancelled")
+    assert cache.timeline("t").complete
 
 
 def test_an_event_is_sent_of_every_state(service: Service) -> None:

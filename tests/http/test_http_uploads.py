@@ -1,5 +1,6 @@
 """Videos in the body of a request."""
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,6 +85,20 @@ def test_no_two_uploads_of_one_name_become_one(service: Service, cache: FrameCac
 
     assert service.client.put(UPLOAD, content=slow()).status_code == 201
     assert cache.store.get(KEY) == b"first"
+
+
+def test_a_name_that_a_killed_service_left_reserved_can_be_freed_as_the_docs_tell(
+    service: Service, cache: FrameCache
+) -> None:
+    cache.store.create(CLAIM, b"of a service that was killed")
+    answer = service.client.put(UPLOAD, content=b"content")
+    assert problem_of(answer) == (409, "name_taken")
+    assert "docs/service.md" in answer.json()["detail"]
+    docs = Path(__file__).parents[2].joinpath("docs/service.md").read_text()
+    mark = re.search(r"`(\S+)` in the store reserves its name", docs)
+    assert mark is not None
+    cache.store.delete([mark[1].format(timeline="t", name="a.mp4")])
+    assert put(service, b"content") == 201
 
 
 def test_nothing_takes_an_upload_away(service: Service, cache: FrameCache) -> None:

@@ -9,12 +9,12 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from framecache import keys
-from framecache.errors import FrameCacheError
+from framecache.errors import FrameCacheError, StoreUnavailable
 from framecache.http import schema
 from framecache.http.orders import Order
 from framecache.http.problems import Refusal, kind_of, too_many
@@ -22,14 +22,16 @@ from framecache.index import create_once, fetch, is_stored
 from framecache.model import Progress, ProgressCallback
 from framecache.store import BlobMissing, Store
 
+AGAIN_SECONDS = 10.0
+"""After which a store that did not answer is asked again."""
+
 Result = dict[str, int | float | bool | str]
+Answer = TypeVar("Answer")
 
 _ENDED: Final = ("done", "failed", "cancelled")
 _REMEMBERED: Final = 200
 """Tasks that have ended."""
 _RING_SECONDS: Final = 0.1
-_AGAIN_SECONDS: Final = 30.0
-"""After the store did not tell what is left to do."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -170,7 +172,11 @@ class Tasks:
         return sorted(found, key=lambda task: task.task_id, reverse=True)
 
     def cancel(self, task_id: str) -> schema.Task:
-        """Have a task go no further; what it has committed stays."""
+        """Have a task go no further; what it has committed stays.
+
+        Raises:
+            StoreDenied, StoreUnavailable: its order is still stored, and ends when its turn comes.
+        """
         record = self._record(task_id)
         with self._changed:
             if record.state in _ENDED:
@@ -180,7 +186,12 @@ class Tasks:
             if was_queued:
                 record.state = "running"  # nobody else takes it now
         if was_queued:
-            self._end(record, "cancelled")
+            try:
+                self._store.delete([record.order.key])
+            except BaseException:
+                self._set(record, "queued")
+                raise
+            self._ended(record, "cancelled")
         return record.document()
 
     def changed_since(self, revision: int) -> tuple[int, list[schema.Task]]:
@@ -207,12 +218,16 @@ class Tasks:
         return record
 
     def _resume(self) -> None:
+        with suppress(Stopped):
+            self._resume_all()
+
+    def _resume_all(self) -> None:
         while not self.is_over:
             try:
                 found = sorted(blob.key for blob in self._store.list(keys.tasks_prefix()))
             except FrameCacheError as error:
                 _log.warning("tasks unknown", extra={"fields": {"error": str(error)}})
-                self._is_over.wait(_AGAIN_SECONDS)
+                self._is_over.wait(AGAIN_SECONDS)
                 continue
             for key in found:
                 self._resume_one(key)
@@ -220,7 +235,7 @@ class Tasks:
 
     def _resume_one(self, key: str) -> None:
         try:
-            order = fetch(self._store, key, Order.decode)
+            order = self._insist(lambda: fetch(self._store, key, Order.decode))
         except BlobMissing:
             return
         except FrameCacheError as error:
@@ -233,8 +248,9 @@ class Tasks:
         self._set(record, "queued")
 
     def _work(self) -> None:
-        while (record := self._next()) is not None:
-            self._work_on(record)
+        with suppress(Stopped):
+            while (record := self._next()) is not None:
+                self._work_on(record)
 
     def _next(self) -> _Record | None:
         with self._changed:
@@ -261,11 +277,11 @@ class Tasks:
             self._mark(record, urgently=False)
 
         try:
-            if record.is_resumed and not is_stored(self._store, order.key):
-                self._set(record, "done")  # by another service
-                return
             if record.is_cancelled:
                 raise Stopped  # noqa: TRY301 -- ends as it does in the midst
+            if not self._insist(lambda: is_stored(self._store, order.key)):
+                self._set(record, "done")  # by another service
+                return
             record.result = self._carry_out(order, progress, is_resumed=record.is_resumed)
         except Stopped:
             if record.is_cancelled:
@@ -283,12 +299,30 @@ class Tasks:
         self._end(record, "done" if record.problem is None else "failed")
 
     def _end(self, record: _Record, state: schema.TaskState) -> None:
+        """Say that a task has ended once its order is gone, which would be carried out again."""
         try:
-            self._store.delete([record.order.key])
+            self._insist(lambda: self._store.delete([record.order.key]))
         except FrameCacheError as error:
             # It is done again after the next start, which finds that there is nothing to do.
             fields = {"task_id": record.order.task_id, "error": str(error)}
             _log.warning("task not forgotten", extra={"fields": fields})
+        self._ended(record, state)
+
+    def _insist(self, request: Callable[[], Answer]) -> Answer:
+        """What the store says, asked again while it does not answer.
+
+        Raises:
+            Stopped: no more is done.
+        """
+        while True:
+            try:
+                return request()
+            except StoreUnavailable as error:
+                _log.warning("store does not answer", extra={"fields": {"error": str(error)}})
+            if self._is_over.wait(AGAIN_SECONDS):
+                raise Stopped
+
+    def _ended(self, record: _Record, state: schema.TaskState) -> None:
         self._set(record, state)
         self._on_end(record.document())
         with self._changed:

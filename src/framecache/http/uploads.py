@@ -36,7 +36,12 @@ def _store(store: Store, timeline_id: str, name: str, blocks: Iterator[bytes]) -
     key, claim = keys.upload(timeline_id, name), keys.upload_claim(timeline_id, name)
     mark = secrets.token_hex(16).encode()
     if create_once(store, claim, mark) != mark:
-        raise _taken("being uploaded, or its upload was interrupted")
+        # Nothing tells a slow upload from one that died with its service. If both went on, the
+        # second to end would replace the first.
+        raise _taken(
+            "under way, or ended when a service was killed, and whoever runs it can free the name "
+            "as docs/service.md tells"
+        )
     try:
         if is_stored(store, key):
             raise _taken("there")

@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from framecache import ingest
+from framecache import ingest, keys, sweep
 from framecache.cache import FrameCache
-from framecache.errors import SettingsConflict
+from framecache.errors import CorruptFrame
 from framecache.http.chunks import AllowedChunks
 from framecache.http.known import KnownTimelines
 from framecache.http.orders import Order
+from framecache.http.problems import Refusal
 from framecache.http.tasks import Result
-from framecache.manifest import Settings
+from framecache.index import current_description, find_lost
+from framecache.manifest import Description, Settings
 from framecache.model import Chunk, ExtractReport, ProgressCallback
+from framecache.store import Store
 from framecache.sweep import Removal
 from framecache.timeline import Timeline
 
@@ -37,11 +40,9 @@ class Work:
                 case "verify":
                     return self._verify(timeline, order.arguments, progress)
                 case "clear":
-                    _ensure_meant(timeline, order.arguments, is_resumed=is_resumed)
-                    return _removed(timeline.clear())
+                    return _removed(self._clear(timeline, order.arguments["epoch"]))
                 case "delete":
-                    _ensure_meant(timeline, order.arguments, is_resumed=is_resumed)
-                    return _removed(timeline.delete())
+                    return _removed(self._delete(timeline, order.arguments["epoch"]))
         finally:
             self._known.forget(order.timeline_id)
 
@@ -88,11 +89,9 @@ class Work:
     def _verify(
         self, timeline: Timeline, arguments: Mapping[str, Any], progress: ProgressCallback
     ) -> Result:
-        deep, repair = arguments["deep"], arguments["repair"]
-        if deep or repair:
-            urls = [chunk.url for chunk in timeline.info().chunks]
-            self._chunks.check(timeline.timeline_id, urls)
-        report = timeline.verify(deep=deep, repair=repair, progress=progress)
+        urls = described_urls(self._cache.store, timeline.timeline_id)
+        self._chunks.check(timeline.timeline_id, urls)
+        report = timeline.verify(**arguments, progress=progress)
         counted: Result = {str(kind): number for kind, number in report.counts.items()}
         return counted | {
             "is_ok": report.ok,
@@ -104,18 +103,60 @@ class Work:
             "seconds": report.seconds,
         }
 
+    def _clear(self, timeline: Timeline, epoch: str | None) -> Removal:
+        store = self._cache.store
+        current = current_description(store, timeline.timeline_id)
+        if (current and current.epoch) == epoch:
+            return timeline.clear()
+        if current is None:
+            return Removal(0, 0)  # deleted since
+        _ensure_follows(store, current, epoch)
+        return sweep.finish_clear(store, current)
+
+    def _delete(self, timeline: Timeline, epoch: str | None) -> Removal:
+        store = self._cache.store
+        try:
+            current = current_description(store, timeline.timeline_id)
+        except CorruptFrame:
+            if epoch is not None:
+                raise
+            current = None  # what is damaged can be deleted, too
+        if current is None and epoch is not None:
+            return Removal(0, 0)  # deleted since
+        if current is not None and current.epoch != epoch:
+            _ensure_follows(store, current, epoch)
+        return timeline.delete()
+
+
+def described_urls(store: Store, timeline_id: str) -> list[str]:
+    """The chunks that a verification asks about, be the description that counts damaged or not."""
+    try:
+        description = current_description(store, timeline_id)
+    except CorruptFrame:
+        lost = find_lost(store, timeline_id)
+        description = lost.before if lost else current_description(store, timeline_id)
+    return [chunk.url for chunk in description.chunks] if description else []
+
 
 def _as_cached(cached: Settings | None) -> Settings:
     return cached or Settings()
 
 
-def _ensure_meant(timeline: Timeline, arguments: Mapping[str, Any], *, is_resumed: bool) -> None:
-    """Take nothing away that came after the order, which may be hours old."""
-    if not is_resumed or arguments["epoch"] is None:
-        return
-    info = timeline.info()
-    if info.exists and info.epoch != arguments["epoch"]:
-        raise SettingsConflict(f"{timeline!r} is another than when this was asked for")
+def _ensure_follows(store: Store, current: Description, epoch: str | None) -> None:
+    """Take nothing away that came after the order, which may be hours old.
+
+    An empty epoch after the one that was meant is what a clear or delete that died leaves.
+
+    Raises:
+        Refusal: the current epoch is another's.
+    """
+    is_later = epoch is not None and keys.is_earlier_epoch(epoch, than=current.epoch)
+    if not is_later or not sweep.is_unfilled(store, current):
+        raise Refusal(
+            409,
+            "changed",
+            "The timeline has changed since this was asked for: ask again if it is still wanted.",
+        )
 
 
 def _extracted(report: ExtractReport) -> Result:

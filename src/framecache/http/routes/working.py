@@ -15,6 +15,7 @@ from framecache.http.parameters import ChosenId, OverlayName, TimelineId
 from framecache.http.problems import Refusal, documented, too_many
 from framecache.http.state import Serving
 from framecache.http.uploads import store_upload
+from framecache.http.work import described_urls
 from framecache.index import current_description
 from framecache.store import Store
 
@@ -94,7 +95,9 @@ def rebuild(
 @router.post("/timelines/{timeline_id}/clear", status_code=202, responses=_ACCEPTED)
 def clear(service: Serving, timeline_id: TimelineId) -> schema.Task:
     """Remove all cached frames; chunks, settings and overlays stay."""
-    description = service.known.get(timeline_id).snapshot().description
+    service.known.get(timeline_id).snapshot()
+    # What is known may be a second old, and its epoch over.
+    description = current_description(service.cache.store, timeline_id)
     arguments = {"epoch": description.epoch if description else None}
     return service.tasks.add(timeline_id, "clear", arguments)
 
@@ -106,10 +109,7 @@ def verify(
     """Compare the frames with what was committed, and repair them where that is asked for."""
     wanted = asked or schema.VerificationRequest()
     _require_blobs(service.cache.store, timeline_id)
-    if wanted.deep or wanted.repair:
-        description = service.known.get(timeline_id).snapshot().description
-        urls = [chunk.url for chunk in description.chunks] if description else []
-        service.chunks.check(timeline_id, urls)
+    service.chunks.check(timeline_id, described_urls(service.cache.store, timeline_id))
     return service.tasks.add(timeline_id, "verify", wanted.model_dump())
 
 
