@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from benchmarks.server import free_ports
-from viewer.browsing import Page, opened, serving
+from viewer.browsing import PHONE, Page, opened, serving
 
 AXE = Path(__file__).parents[2] / "viewer" / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = {
@@ -144,9 +144,7 @@ def test_nothing_is_asked_of_another_host(page: Page, service: str) -> None:
     assert [each.url for each in page.requests if not each.url.startswith((service, "data:"))] == []
 
 
-def test_it_fits_a_phone(browser: Browser, service: str) -> None:
-    with opened(browser, service) as page:
-        page.tab.set_viewport_size({"width": 390, "height": 844})
-        page.open("?timeline=bikes&frame=30")
-        page.shows(30)
-        assert page.tab.evaluate("document.documentElement.scrollWidth") <= 390
+def test_a_phone_scrolls_no_page_sideways(phone: Page) -> None:
+    phone.open("?timeline=bikes&frame=30")
+    phone.shows(30)
+    assert phone.tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
