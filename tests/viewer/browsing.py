@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Browser, Locator, Request, expect
+from playwright.sync_api import Browser, Locator, Request, ViewportSize, expect
 from playwright.sync_api import Page as Tab
 
 import framecache
@@ -25,6 +25,8 @@ POLL_MILLISECONDS: Final = 20
 LONG_FRAMES: Final = 20_000
 GAP: Final = range(9_000, 9_010)
 """Sequences that the long timeline lacks."""
+DESK: Final[ViewportSize] = {"width": 1280, "height": 800}
+PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 PICTURE: Final = ".pane:first-child .picture canvas"
 OTHER: Final = ".pane ~ .pane .picture canvas"
 
@@ -103,9 +105,11 @@ class Page:
 
 
 @contextmanager
-def opened(browser: Browser, url: str) -> Iterator[Page]:
+def opened(
+    browser: Browser, url: str, *, viewport: ViewportSize = DESK, has_touch: bool = False
+) -> Iterator[Page]:
     context = browser.new_context(
-        viewport={"width": 1280, "height": 800}, base_url=url, color_scheme="dark"
+        viewport=viewport, has_touch=has_touch, base_url=url, color_scheme="dark"
     )
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     try:

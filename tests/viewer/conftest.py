@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from framecache import Frame, FrameCache
-from viewer.browsing import BIKES, GAP, LONG_FRAMES, VIEWER, Page, opened, serving
+from viewer.browsing import BIKES, GAP, LONG_FRAMES, PHONE, VIEWER, Page, opened, serving
 
 CHROMIUM: Final = shutil.which("chromium")
 FLAGS: Final = (
@@ -77,6 +77,14 @@ def service(cache_folder: Path) -> Iterator[str]:
 def page(browser: Browser, service: str) -> Iterator[Page]:
     """A page of its own, with what it asked for; it may not log an error."""
     with opened(browser, service) as page:
+        yield page
+        assert page.errors == []
+
+
+@pytest.fixture
+def phone(browser: Browser, service: str) -> Iterator[Page]:
+    """A page of its own on a small screen with fingers; it may not log an error."""
+    with opened(browser, service, viewport=PHONE, has_touch=True) as page:
         yield page
         assert page.errors == []
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from benchmarks.server import free_ports
-from viewer.browsing import Page, opened, serving
+from viewer.browsing import PHONE, Page, opened, serving
 
 AXE = Path(__file__).parents[2] / "viewer" / "node_modules" / "axe-core" / "axe.min.js"
 PAGES = {
@@ -16,6 +16,32 @@ PAGES = {
     "timeline": "?timeline=bikes&frame=30",
     "comparison": "?timeline=bikes&frame=30&compare=swipe&a=run-7/edges&b=run-8/edges",
 }
+
+CUT_OR_COVERED = """
+  () => {
+    const name = (element) => (element.ariaLabel ?? element.textContent).trim().slice(0, 30);
+    const seen = (element) => element.checkVisibility() && !element.matches(".unseen");
+    const controls = [...document.querySelectorAll(
+      "button, select, input:not(.swipe), summary, .button, .timeline-row > *"
+    )].filter(seen).map((element) => [name(element), element, element.getBoundingClientRect()]);
+    const wrong = [];
+    for (const [index, [text, element, box]] of controls.entries()) {
+      const row = element.closest(".timeline-row")?.getBoundingClientRect() ?? box;
+      if (box.left < 0 || box.right > innerWidth) wrong.push(`${text} leaves the screen`);
+      if (box.top < row.top || box.bottom > row.bottom) wrong.push(`${text} leaves its row`);
+      if (element.tagName === "BUTTON" && element.scrollWidth > element.clientWidth + 1) {
+        wrong.push(`${text} is cut off`);
+      }
+      for (const [other, , over] of controls.slice(index + 1)) {
+        const across = Math.min(box.right, over.right) - Math.max(box.left, over.left);
+        const down = Math.min(box.bottom, over.bottom) - Math.max(box.top, over.top);
+        if (across > 1 && down > 1) wrong.push(`${text} and ${other} overlap`);
+      }
+    }
+    return wrong;
+  }
+"""
+"""What is wrong with where controls are; the border of a comparison may be swiped to both edges."""
 
 
 def violations(page: Page) -> list[str]:
@@ -144,9 +170,22 @@ def test_nothing_is_asked_of_another_host(page: Page, service: str) -> None:
     assert [each.url for each in page.requests if not each.url.startswith((service, "data:"))] == []
 
 
-def test_it_fits_a_phone(browser: Browser, service: str) -> None:
-    with opened(browser, service) as page:
-        page.tab.set_viewport_size({"width": 390, "height": 844})
-        page.open("?timeline=bikes&frame=30")
-        page.shows(30)
-        assert page.tab.evaluate("document.documentElement.scrollWidth") <= 390
+@pytest.mark.parametrize("search", PAGES.values(), ids=PAGES)
+def test_on_a_phone_nothing_is_cut_off_or_covered(phone: Page, search: str) -> None:
+    phone.open(search)
+    if search == "":
+        expect(phone.tab.get_by_role("link", name="bikes-5fps")).to_be_visible()
+    else:
+        expect(phone.tab.locator(".chart canvas")).to_be_visible()
+        expect(phone.tab.locator(".layer")).not_to_have_count(0)
+    assert phone.tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert phone.tab.evaluate(CUT_OR_COVERED) == []
+
+
+def test_on_a_phone_the_bar_takes_two_lines(phone: Page) -> None:
+    phone.open("?timeline=bikes&frame=30")
+    bar = phone.tab.get_by_role("banner").bounding_box()
+    line = phone.tab.get_by_role("button", name="Copy link").bounding_box()
+    assert bar is not None
+    assert line is not None
+    assert bar["height"] < 3 * line["height"]

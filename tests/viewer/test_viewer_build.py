@@ -1,5 +1,6 @@
 """What of the viewer goes into packages."""
 
+import json
 import subprocess
 import sys
 import tarfile
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from viewer.browsing import ROOT
+from viewer.browsing import ROOT, VIEWER
 
 
 def built(kind: str, folder: Path) -> Path:
@@ -31,6 +32,16 @@ def test_a_source_package_holds_what_builds_it(tmp_path: Path) -> None:
         names = [name.partition("/")[2] for name in package.getnames()]
     assert {"viewer/package-lock.json", "viewer/src/main.tsx", "hatch_build.py"} <= set(names)
     assert not any("node_modules" in name for name in names)
+
+
+def test_the_built_viewer_tells_the_license_of_all_it_is_made_with() -> None:
+    told = (VIEWER.parent / "assets" / "licenses.txt").read_text()
+    page = ROOT / "viewer"
+    for name in json.loads((page / "package.json").read_text())["dependencies"]:
+        folder = page / "node_modules" / name
+        (license_file,) = (one for one in folder.iterdir() if "license" in one.name.lower())
+        assert f"## {name} - " in told
+        assert license_file.read_text().strip() in told
 
 
 def test_the_lock_of_npm_packages_names_no_registry() -> None:

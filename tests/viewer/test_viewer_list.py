@@ -1,7 +1,9 @@
 """The list of timelines, and videos that are dropped on it."""
 
+import base64
 from pathlib import Path
 
+import clips
 from playwright.sync_api import Browser, expect
 
 from viewer.browsing import BIKES, Page, opened, serving
@@ -36,3 +38,23 @@ def test_a_video_is_extracted_and_then_listed(browser: Browser, tmp_path: Path) 
         dialog.get_by_label("Frames").select_option("fps")
         dialog.get_by_role("button", name="Extract").click()
         expect(page.tab.get_by_role("link", name="bikes")).to_contain_text("50")
+
+
+def test_a_video_that_is_dropped_is_extracted(browser: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path / "cache") as url, opened(browser, url) as page:
+        page.open("")
+        expect(page.tab.get_by_text("Drop a video here")).to_be_visible()
+        dragged = page.tab.evaluate_handle(
+            """bytes => {
+              const dragged = new DataTransfer();
+              const video = Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0));
+              dragged.items.add(new File([video], "dropped.mp4", { type: "video/mp4" }));
+              return dragged;
+            }""",
+            base64.b64encode(clips.clip().read_bytes()).decode(),
+        )
+        for event in ("dragover", "drop"):
+            page.tab.locator(".list-page").dispatch_event(event, {"dataTransfer": dragged})
+        page.tab.get_by_role("dialog").get_by_role("button", name="Extract").click()
+        expect(page.tab.get_by_role("link", name="dropped")).to_contain_text("45")
+        assert page.errors == []

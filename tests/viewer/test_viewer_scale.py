@@ -3,12 +3,35 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Route, expect
+import numpy as np
+from playwright.sync_api import Browser, Route, expect
 
-from viewer.browsing import LONG_FRAMES, VIEWER, Page
+from framecache import Frame, FrameCache
+from viewer.browsing import LONG_FRAMES, VIEWER, Page, opened, serving
 
 MOST_REQUESTS = 6
 MOST_SCRIPT_BYTES = 150_000
+MOST_FRAME_BYTES = 256 * 2**20
+COUNT_BITMAPS = """
+  window.decoded = {};
+  const make = window.createImageBitmap;
+  const close = ImageBitmap.prototype.close;
+  window.createImageBitmap = async (...given) => {
+    const bitmap = await make(...given);
+    const bytes = bitmap.width * bitmap.height * 4;
+    const counted = (window.decoded[bitmap.width] ??= { all: 0, open: 0, most: 0 });
+    counted.all += bytes;
+    counted.open += bytes;
+    bitmap.close = () => {
+      if (bitmap.width > 0) counted.open -= bytes;
+      close.call(bitmap);
+    };
+    // Once whoever waited for it has taken it.
+    setTimeout(() => { counted.most = Math.max(counted.most, counted.open); });
+    return bitmap;
+  };
+"""
+"""Has the page count the bytes of bitmaps that it holds, by their width."""
 
 
 def hold(held: list[Route]) -> Callable[[Route], None]:
@@ -69,6 +92,24 @@ def test_scrubbing_leaves_no_elements_behind(page: Page) -> None:
     page.press("Home")
     page.shows(0)
     assert page.tab.evaluate("document.querySelectorAll('*').length") < before + 100
+
+
+def test_decoded_frames_stay_within_their_bound(browser: Browser, tmp_path: Path) -> None:
+    width, height, count = 3000, 2000, 24
+    plain = (np.full((height, width, 3), 10 * number, np.uint8) for number in range(count))
+    FrameCache(tmp_path).timeline("large").write(
+        Frame(number, 0, number / 25, image) for number, image in enumerate(plain)
+    )
+    with serving(tmp_path) as url, opened(browser, url) as page:
+        page.tab.add_init_script(COUNT_BITMAPS)
+        page.open("?timeline=large")
+        for sequence in range(1, count):
+            page.press("f")
+            page.shows(sequence)
+        decoded = page.tab.evaluate(f"window.decoded[{width}]")
+        assert page.errors == []
+    assert decoded["all"] > 2 * MOST_FRAME_BYTES
+    assert decoded["most"] <= MOST_FRAME_BYTES
 
 
 def test_a_fast_scrub_changes_the_address_seldom(page: Page) -> None:

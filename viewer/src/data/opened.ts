@@ -1,5 +1,5 @@
 /** An opened timeline: its description at once, everything else when it is first looked at. */
-import { type Signal, signal } from "@preact/signals";
+import { batch, type Signal, signal } from "@preact/signals";
 import { LRUCache } from "lru-cache";
 import { getJson, isAbort } from "../api/client";
 import type {
@@ -77,10 +77,15 @@ export class Opened {
   /** Load the description; a later call brings what jobs have drawn since. */
   async refresh(): Promise<void> {
     try {
-      this.detail.value = await getJson<Detail>(this.path, this.#closed.signal);
-      this.problem.value = null;
-      this.#columnsAsked.clear();
-      overlayPictures.clear();
+      const detail = await getJson<Detail>(this.path, this.#closed.signal);
+      batch(() => {
+        const before = this.detail.peek();
+        if (before !== null && before.version !== detail.version) this.#forgetFrames();
+        this.detail.value = detail;
+        this.problem.value = null;
+        this.#columnsAsked.clear();
+        overlayPictures.clear();
+      });
     } catch (error) {
       if (!isAbort(error)) this.problem.value = error as Error;
     }
@@ -222,6 +227,18 @@ export class Opened {
     return encodeURIComponent(this.detail.peek()?.version ?? "");
   }
 
+  /** What was known of frames that since were extracted anew, or cleared. */
+  #forgetFrames(): void {
+    this.#rows.clear();
+    this.#blocks.clear();
+    this.#loaded.clear();
+    this.loadedCount.value = 0;
+    this.overview.value = null;
+    this.sprites.value = null;
+    this.#tracksAsked = false;
+    this.arrivals.value += 1;
+  }
+
   async #askForColumns(key: string): Promise<void> {
     try {
       const path = `${this.path}/overlays/${key}`;
@@ -251,7 +268,9 @@ export class Opened {
   }
 
   async #page(query: string): Promise<FramePage> {
+    const version = this.#version;
     const page = await getJson<FramePage>(`${this.path}/frames?${query}`, this.#closed.signal);
+    if (version !== this.#version) return await this.#page(query);
     for (const row of page.frames) this.#rows.set(row.position, row);
     this.arrivals.value += 1;
     return page;

@@ -27,6 +27,9 @@ export function Help() {
         Wheel or pinch zooms, dragging pans, a double click goes in and out. The address holds all
         that you see: send it to show the same.
       </p>
+      <p class="hint">
+        <a href="assets/licenses.txt">Licenses</a> of what this page is made with.
+      </p>
     </Modal>
   );
 }

@@ -210,8 +210,20 @@ function useZoom(
       control.zoomToPoint(scale, onFirst(event, planes), { animate: false });
       if (control.getScale() <= 1) backToFit(control);
     };
+    const touching = new Map<number, PointerEvent>();
     const down = (event: PointerEvent) => {
-      if ((event.target as HTMLElement).closest(".pane") !== null) control.handleDown(event);
+      if ((event.target as HTMLElement).closest(".pane") === null) return;
+      touching.set(event.pointerId, event);
+      followPinch(control, [...touching.values()]);
+      control.handleDown(event);
+    };
+    const move = (event: PointerEvent) => {
+      if (touching.has(event.pointerId)) touching.set(event.pointerId, event);
+      control.handleMove(event);
+    };
+    const up = (event: PointerEvent) => {
+      touching.delete(event.pointerId);
+      control.handleUp(event);
     };
     const twice = (event: MouseEvent) => {
       if (control.getScale() > 1) backToFit(control);
@@ -220,22 +232,32 @@ function useZoom(
     element.addEventListener("wheel", wheel, { passive: false });
     element.addEventListener("pointerdown", down);
     element.addEventListener("dblclick", twice);
-    document.addEventListener("pointermove", control.handleMove);
-    document.addEventListener("pointerup", control.handleUp);
-    document.addEventListener("pointercancel", control.handleUp);
+    document.addEventListener("pointermove", move);
+    document.addEventListener("pointerup", up);
+    document.addEventListener("pointercancel", up);
     return () => {
       element.removeEventListener("wheel", wheel);
       element.removeEventListener("pointerdown", down);
       element.removeEventListener("dblclick", twice);
-      document.removeEventListener("pointermove", control.handleMove);
-      document.removeEventListener("pointerup", control.handleUp);
-      document.removeEventListener("pointercancel", control.handleUp);
+      document.removeEventListener("pointermove", move);
+      document.removeEventListener("pointerup", up);
+      document.removeEventListener("pointercancel", up);
       control.destroy();
     };
   }, [hasTwo]);
   useSignalEffect(() => {
     if (resets.value > 0) backToFit(panzoom.current);
   });
+}
+
+/**
+ * The library adds `step` to the zoom for each 80 pixels that fingers move apart. With this step the
+ * picture stays under the fingers: it grows as their distance does.
+ */
+function followPinch(control: PanzoomObject, [a, b]: readonly PointerEvent[]): void {
+  if (a === undefined || b === undefined) return;
+  const distance = Math.hypot(b.clientX - a.clientX, b.clientY - a.clientY);
+  if (distance > 0) control.setOptions({ step: (80 * control.getScale()) / distance });
 }
 
 /** Not the library's reset: that would go back to where the last comparison began. */

@@ -38,7 +38,7 @@ export function TimelinePage({ timeline }: { timeline: Opened }) {
         >
           framecache
         </a>
-        <h1>{timeline.timelineId}</h1>
+        <h1 title={timeline.timelineId}>{timeline.timelineId}</h1>
         {detail !== null && (
           <p class="facts">
             <span class="state" data-state={detail.state}>
@@ -60,7 +60,7 @@ export function TimelinePage({ timeline }: { timeline: Opened }) {
           </button>
         )}
         {task !== undefined && (
-          <p class="facts">
+          <p class="going-on">
             <span>{task.kind}</span>
             <progress
               max={task.frames_total || 1}
@@ -73,33 +73,35 @@ export function TimelinePage({ timeline }: { timeline: Opened }) {
           </p>
         )}
         <span class="grow" />
-        <button type="button" class="quiet" onClick={() => void copyLink()}>
-          Copy link
-        </button>
-        <button type="button" class="quiet" onClick={() => downloadFrame(timeline)}>
-          Save frame
-        </button>
-        <button type="button" class="quiet" onClick={() => downloadShown(timeline)}>
-          Save with overlays
-        </button>
-        <button
-          type="button"
-          class="quiet"
-          aria-pressed={metadataShown.value}
-          onClick={() => {
-            metadataShown.value = !metadataShown.value;
-          }}
-        >
-          Metadata
-        </button>
-        <button
-          type="button"
-          class="quiet"
-          title="Look for what jobs have drawn since"
-          onClick={() => void timeline.refresh()}
-        >
-          Refresh
-        </button>
+        <div class="actions" role="group" aria-label="Do with this view">
+          <button type="button" class="quiet" onClick={() => void copyLink()}>
+            Copy link
+          </button>
+          <button type="button" class="quiet" onClick={() => downloadFrame(timeline)}>
+            Save frame
+          </button>
+          <button type="button" class="quiet" onClick={() => downloadShown(timeline)}>
+            Save with overlays
+          </button>
+          <button
+            type="button"
+            class="quiet"
+            aria-pressed={metadataShown.value}
+            onClick={() => {
+              metadataShown.value = !metadataShown.value;
+            }}
+          >
+            Metadata
+          </button>
+          <button
+            type="button"
+            class="quiet"
+            title="Look for what jobs have drawn since"
+            onClick={() => void timeline.refresh()}
+          >
+            Refresh
+          </button>
+        </div>
         <ThemeButton />
         <button
           type="button"

@@ -91,6 +91,10 @@ export function keepOpened(): void {
     });
   });
   effect(() => {
+    const count = opened.value?.count ?? 0;
+    if (count > 0 && position.value >= count) moveTo(count - 1);
+  });
+  effect(() => {
     const sequence = view.value.sequence;
     const timeline = opened.value;
     if (timeline === null || !placed.value || sequence === null) return;
