@@ -1,6 +1,7 @@
 """What is refused as an overlay, and that nothing is stored then."""
 
 import base64
+import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -26,10 +27,16 @@ def chunk(kind: bytes, body: bytes = b"") -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
 
-def empty_png(width: int, height: int) -> bytes:
-    """A PNG that announces a size and has the fewest bytes."""
+def png_of(width: int, height: int, *parts: bytes) -> bytes:
+    """A PNG that announces a size and whose pixels lie in several chunks."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return PNG[:8] + header + chunk(b"IDAT") + chunk(b"IEND")
+    pixels = b"".join(chunk(b"IDAT", part) for part in parts)
+    return PNG[:8] + header + pixels + chunk(b"IEND")
+
+
+def empty_png(width: int, height: int) -> bytes:
+    """A PNG that announces a size and has few bytes."""
+    return png_of(width, height, zlib.compress(b"\0"))
 
 
 def flipped(png: bytes) -> bytes:
@@ -45,6 +52,9 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "truncated": (lambda: PNG[:-1], "in the midst of a chunk"),
     "flipped": (lambda: flipped(PNG), "CRC differs"),
     "base64 of a truncated one": (lambda: base64.b64encode(PNG[:-9]).decode(), "not a whole PNG"),
+    "no zlib": (lambda: png_of(8, 6, b"these are no pixels"), "not compressed"),
+    "pixels of no byte": (lambda: png_of(8, 6, zlib.compress(b"")), "no pixels"),
+    "empty chunks of pixels": (lambda: png_of(8, 6, b"", b""), "no pixels"),
     "not base64": (lambda: "é!", "not base64"),
     "too many bytes": (lambda: PNG + bytes(MAX_BYTES), "67,108,93[0-9] bytes|bytes: an overlay"),
     "too much base64": (lambda: "A" * (MAX_BYTES * 4 // 3 + 8), "bytes: an overlay"),
@@ -98,6 +108,16 @@ def test_the_most_pixels_are_taken(local_url: str) -> None:
     drawn_here = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
     drawn_here.save(0, {"o": png})
     assert drawn_here.load_one(0, "o") == png
+
+
+def test_pixels_may_lie_in_any_number_of_chunks(local_url: str) -> None:
+    pixels = zlib.compress(bytes(6 * (1 + 3 * 8)))
+    png = png_of(8, 6, b"", *(pixels[n : n + 1] for n in range(len(pixels))))
+    with Pillow.open(io.BytesIO(png)) as image:
+        image.load()
+    overlays = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
+    overlays.save(0, {"a": png})
+    assert overlays.load(0) == {"a": png}
 
 
 def test_an_overlay_of_another_size_than_its_frame_is_refused(store_url: str) -> None:

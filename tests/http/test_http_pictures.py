@@ -1,6 +1,8 @@
 """Pictures over HTTP: the stored bytes, validators, ranges, thumbnails."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +173,24 @@ def test_a_picture_that_was_stored_anew_is_not_kept_as_the_one_that_was_there(
         assert service.get(path, headers=part).status_code == 200
         held = {"If-None-Match": after.headers["etag"]}
         assert service.get(path, headers=held).status_code == 304
+
+
+def test_thumbnails_that_other_versions_make_have_other_etags() -> None:
+    def etags(of: str) -> list[str]:
+        code = f"""
+import importlib.metadata
+known = importlib.metadata.version
+importlib.metadata.version = lambda name: "0" if name == {of!r} else known(name)
+from framecache.http.pictures import etag_of
+print(etag_of(1, 2, width=None), etag_of(1, 2, width=32))
+"""
+        run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        return run.stdout.decode().split()
+
+    now, other = etags("none"), etags("simplejpeg")
+    assert now == etags("none")
+    assert now[0] == other[0]
+    assert now[1] != other[1]
 
 
 @pytest.mark.parametrize("width", [16, 24, 48, 50, 95])

@@ -2,13 +2,16 @@
 
 import re
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 import cv2
+import google_crc32c
 import numpy as np
 from fastapi import Request, Response
 
 from framecache import jpeg
+from framecache._version import __version__
 from framecache.errors import CorruptFrame
 from framecache.http.problems import Refusal
 
@@ -16,6 +19,9 @@ IMMUTABLE: Final = "private, max-age=31536000, immutable"
 REVALIDATE: Final = "private, no-cache"
 _RANGE: Final = re.compile(r"bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))")
 _THUMBNAIL_QUALITY: Final = 80
+_MADE_BY: Final = (__version__, version("simplejpeg"), cv2.__version__, np.__version__)
+_MAKER: Final = f"{google_crc32c.value(repr(_MADE_BY).encode()):08x}"
+"""Other versions of these may make other bytes of the same thumbnail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ def etag_of(crc32c: int, size_bytes: int, *, width: int | None) -> str:
         size_bytes: how many these are.
         width: of the thumbnail; None: the stored bytes.
     """
-    ending = f"-w{width}" if width is not None else ""
+    ending = f"-w{width}-{_MAKER}" if width is not None else ""
     return f'"{crc32c:08x}-{size_bytes}{ending}"'
 
 

@@ -28,7 +28,8 @@ def png_size(data: bytes) -> tuple[int, int]:
     """The ``(width, height)`` of a PNG, in pixels, after a walk over all of its chunks.
 
     Each chunk's CRC-32 is compared, so that a PNG that was cut short, or of which a bit flipped,
-    is refused. What follows its end, where decoders stop, is not looked at.
+    is refused; of its pixels only the first byte is inflated. What follows its end, where decoders
+    stop, is not looked at.
 
     Raises:
         BadPng: it is none, or is damaged.
@@ -39,16 +40,40 @@ def png_size(data: bytes) -> tuple[int, int]:
     kinds: set[bytes] = set()
     at, kind = len(_SIGNATURE), b""
     width = height = color = 0
+    pixels = _Beginning()
     while kind != b"IEND":
         kind, body, at = _chunk(view, at)
         if (kind == b"IHDR") == bool(kinds):
             raise BadPng("it does not begin with its one header")
         if kind == b"IHDR":
             width, height, color = _header(body)
+        if kind == b"IDAT":
+            pixels.add(body)
         kinds.add(kind)
-    if b"IDAT" not in kinds or (color == _PALETTE and b"PLTE" not in kinds):
+    if not pixels.is_there or (color == _PALETTE and b"PLTE" not in kinds):
         raise BadPng("it has no pixels")
     return width, height
+
+
+class _Beginning:
+    """Of the pixels, which are one zlib stream over several chunks: inflated to its first byte."""
+
+    def __init__(self) -> None:
+        self._inflating = zlib.decompressobj()
+        self.is_there = False
+
+    def add(self, body: memoryview) -> None:
+        """Take the next chunk of the stream.
+
+        Raises:
+            BadPng: it is no such stream.
+        """
+        if self.is_there:
+            return
+        try:
+            self.is_there = bool(self._inflating.decompress(body, 1))
+        except zlib.error as error:
+            raise BadPng("its pixels are not compressed as those of a PNG") from error
 
 
 def _chunk(view: memoryview, at: int) -> tuple[bytes, memoryview, int]:
