@@ -118,7 +118,7 @@ def test_a_timeline_has_these_members() -> None:
 
 
 def test_sprites_have_these_members() -> None:
-    assert members(framecache.Sprites) == {"make_all", "map", "sheet"}
+    assert members(framecache.Sprites) == {"found_or_made", "make_all", "map", "sheet"}
 
 
 def test_overlays_have_these_members() -> None:
@@ -129,11 +129,13 @@ def test_overlays_have_these_members() -> None:
         "listing",
         "load",
         "load_many",
+        "load_named",
         "load_one",
         "remove",
         "remove_one",
         "save",
         "save_many",
+        "sizes",
         "stale",
     }
 
