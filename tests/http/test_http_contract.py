@@ -63,6 +63,7 @@ def served() -> schemathesis.BaseSchema:
     app = create_app(cache, ServiceSettings(allowed_hosts=None, limits=limits))
     schema = schemathesis.openapi.from_asgi("/api/openapi.json", app)
     # Loading the document has begun the threads of a service, and other tests count threads.
+    app.state.service.stop()
     app.state.service.tasks.join(DEADLINE_SECONDS)
     return schema.exclude(path="/api/events")  # which has no end
 
