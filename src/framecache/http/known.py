@@ -21,7 +21,7 @@ from framecache.sprites import Sprites
 _CONCURRENT_LOOK_UPS: Final = 16
 _PATIENCE: Final = 10
 """A timeline is looked at again after so many times what the last look took."""
-_WAITING_FOR_A_LOOK: Final = 7
+_WAITING_FOR_A_LOOK: Final = 15
 """Requests for a timeline of which nothing is known yet: a page makes several at once."""
 _DERIVED: Final = 8
 

@@ -37,7 +37,7 @@ class Limits:
     sheets_waiting: int = 4
     compares_at_once: int = 1
     compares_waiting: int = 1
-    looks_at_once: int = 16
+    looks_at_once: int = 20
     """Requests that have the store tell what there is of a timeline, or wait for one that does."""
     event_streams: int = 64
     body_bytes: int = 32 * 2**20
