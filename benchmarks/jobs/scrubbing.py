@@ -60,7 +60,7 @@ http {{
 """
 
 
-def framecache(inputs: Inputs, *, query: str = "") -> Job:
+def framecache(inputs: Inputs) -> Job:
     """``framecache serve`` over a local folder."""
     command = [sys.executable, "-m", "framecache", "serve", "--cache", extracted(inputs)]
     command += ["--port", "0", "--read-only", "--requests-per-second", str(NO_LIMIT)]
@@ -74,7 +74,7 @@ def framecache(inputs: Inputs, *, query: str = "") -> Job:
     # Nobody reads what it logs of half a million requests.
     subprocess.Popen(["cat"], stdin=errors, stdout=subprocess.DEVNULL)
     path = f"/api/timelines/{TIMELINE}/frames/"
-    return scrubbing(inputs, address, path, f".jpg{query}")
+    return scrubbing(inputs, address, path, ".jpg")
 
 
 def nginx(inputs: Inputs) -> Job:
