@@ -84,7 +84,7 @@ def test_the_page_shows_what_was_measured_between_its_marks(
     for plot in plots.iterdir():
         assert f"plots/{plot.name}" in text
         names = [text.text for text in ET.parse(plot).iter("{http://www.w3.org/2000/svg}text")]
-        assert "framecache" in names
+        assert any(name is not None and name.startswith("framecache") for name in names)
 
 
 def test_a_picture_of_another_number_looks_different() -> None:
