@@ -67,10 +67,10 @@ def framecache(inputs: Inputs) -> Job:
     service = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     ended_with_us(service)
     errors = cast("IO[str]", service.stderr)
-    address = ""
-    while not address:
-        if found := re.search(r" at (http://\S+)/", errors.readline()):
-            address = found[1]
+    announced = next((line for line in errors if " at http://" in line), None)
+    if announced is None:
+        raise RuntimeError("framecache serve ended before it answered")
+    address = announced.split(" at ")[1].strip().rstrip("/")
     # Nobody reads what it logs of half a million requests.
     subprocess.Popen(["cat"], stdin=errors, stdout=subprocess.DEVNULL)
     path = f"/api/timelines/{TIMELINE}/frames/"
