@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from framecache.http import logs
 from framecache.http.bodies import SESSION, Bodies
-from framecache.http.problems import Refusal, problem, too_many
+from framecache.http.problems import Refusal, kind_of, problem, too_many
 from framecache.http.rates import Rate
 from framecache.http.state import Service
 from framecache.http.tokens import COOKIE, EVERYONE, NOBODY, Access, is_over
@@ -80,12 +80,13 @@ class Guard:
                 refusal.status_code, refusal.code, refusal.detail, headers=refusal.headers
             )
             await answer(scope, receive, exchange.send)
-        except Exception:
+        except Exception as error:  # whatever it is, the client gets a problem and no more
             _log.exception("request failed", extra={"fields": {"request_id": exchange.id}})
             if exchange.status:
                 raise
-            unexpected = "Something unexpected happened; the log tells what."
-            await problem(500, "internal", unexpected)(scope, receive, exchange.send)
+            kind = kind_of(error)
+            answer = problem(kind.status, kind.code, kind.detail)
+            await answer(scope, receive, exchange.send)
         finally:
             self._note(scope, exchange)
 

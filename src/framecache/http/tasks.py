@@ -31,7 +31,6 @@ Answer = TypeVar("Answer")
 _ENDED: Final = ("done", "failed", "cancelled")
 _REMEMBERED: Final = 200
 """Tasks that have ended."""
-_RING_SECONDS: Final = 0.1
 _log: Final = logging.getLogger(__name__)
 
 
@@ -101,7 +100,6 @@ class Tasks:
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._changed = threading.Condition()
         self._revision = 0
-        self._rang_at = 0.0
         self._listeners: dict[object, Callable[[], None]] = {}
         self._is_over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -274,7 +272,7 @@ class Tasks:
             if self.is_over or record.is_cancelled:
                 raise Stopped
             record.progress = progress
-            self._mark(record, urgently=False)
+            self._mark(record)
 
         try:
             if record.is_cancelled:
@@ -333,16 +331,12 @@ class Tasks:
     def _set(self, record: _Record, state: schema.TaskState) -> None:
         with self._changed:
             record.state = state
-            self._mark(record, urgently=True)
+            self._mark(record)
             self._changed.notify_all()
 
-    def _mark(self, record: _Record, *, urgently: bool) -> None:
+    def _mark(self, record: _Record) -> None:
         with self._changed:
             self._revision += 1
             record.revision = self._revision
-            now = time.monotonic()
-            if not urgently and now - self._rang_at < _RING_SECONDS:
-                return
-            self._rang_at = now
         for ring in list(self._listeners.values()):
             ring()

@@ -22,7 +22,10 @@ _HASH_DIGITS: Final = 16
 
 def summary(timeline_id: str, snapshot: Snapshot) -> schema.Summary:
     """What a list says of a timeline."""
-    info = timeline_info(timeline_id, "", snapshot)
+    return _summary(timeline_info(timeline_id, "", snapshot), timeline_id, snapshot)
+
+
+def _summary(info: TimelineInfo, timeline_id: str, snapshot: Snapshot) -> schema.Summary:
     return schema.Summary(
         timeline_id=timeline_id,
         state=_state(info),
@@ -73,7 +76,7 @@ def detail(
     index = snapshot.index
     some = len(index) > 0
     return schema.Detail(
-        **summary(timeline_id, snapshot).model_dump(),
+        **_summary(info, timeline_id, snapshot).model_dump(),
         version=version_of(snapshot),
         epoch=info.epoch,
         sampling=str(info.settings.sampling) if info.settings else None,

@@ -163,6 +163,8 @@ def _ringing(bell: asyncio.Event) -> Callable[[], None]:
     loop = asyncio.get_running_loop()
 
     def ring() -> None:
+        if bell.is_set():
+            return  # who listens has yet to look, and finds this change, too
         with suppress(RuntimeError):  # the loop has ended, and nobody listens
             loop.call_soon_threadsafe(bell.set)
 
