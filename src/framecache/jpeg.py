@@ -6,7 +6,6 @@ Every function is safe to call from several threads at once and releases the GIL
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 
 from framecache.errors import InvalidValue
@@ -97,7 +96,7 @@ def decode(
         raise InvalidValue(f"color is 'rgb' or 'gray', not {color!r}")
     height, width = (-int(-side * scale // 1) for side in size(data))
     if out is not None:
-        _check_out(out, (height, width) if color == "gray" else (height, width, _CHANNELS))
+        check_out(out, (height, width) if color == "gray" else (height, width, _CHANNELS))
     try:
         image: Image = simplejpeg.decode_jpeg(
             data, color, min_height=height, min_width=width, buffer=out
@@ -120,6 +119,20 @@ def size(data: bytes | bytearray | memoryview) -> tuple[int, int]:
     if height * width > MAX_PIXELS:
         raise BadJpeg(f"the header announces {width}x{height} pixels, more than {MAX_PIXELS}")
     return int(height), int(width)
+
+
+def check_out(out: Image, shape: tuple[int, ...]) -> Image:
+    """An array that pixels are to be put into, if they can be.
+
+    Raises:
+        InvalidValue: it is no writable C-contiguous uint8 array of that shape.
+    """
+    expected = f"out must be a writable C-contiguous uint8 array of shape {shape}"
+    if not isinstance(out, np.ndarray):
+        raise InvalidValue(f"{expected}, not {type(out).__name__}")
+    if out.shape != shape or out.dtype != np.uint8 or not out.flags.carray:
+        raise InvalidValue(f"{expected}, not {out.dtype} of {out.shape}")
+    return out
 
 
 def encoder_version() -> str:
@@ -149,14 +162,6 @@ def _check_size(image: Image) -> None:
         raise InvalidValue(
             f"an image has 1 to {MAX_SIDE} pixels a side and at most {MAX_PIXELS} in all; "
             f"this one is {width}x{height}"
-        )
-
-
-def _check_out(out: npt.NDArray[np.generic], shape: tuple[int, ...]) -> None:
-    if out.shape != shape or out.dtype != np.uint8 or not out.flags.carray:
-        raise InvalidValue(
-            f"out must be a writable C-contiguous uint8 array of shape {shape}, "
-            f"not {out.dtype} of {out.shape}"
         )
 
 

@@ -459,15 +459,31 @@ class Timeline:
 
         return self._opened.each_of_latest(read)
 
-    def batch(self, sequences: Iterable[int], *, scale: float = 1.0, color: Color = "rgb") -> Image:
+    def batch(
+        self,
+        sequences: Iterable[int],
+        *,
+        scale: float = 1.0,
+        color: Color = "rgb",
+        out: Image | None = None,
+    ) -> Image:
         """The images of these sequences, in the order given: ``(N, H, W, 3)`` or ``(N, H, W)``.
 
-        Raises what :meth:`frame` raises; InvalidValue when they differ in size.
+        Args:
+            sequences: of frames of one size; at least one.
+            scale: 1, 0.5, 0.25 or 0.125 of the size, done by the JPEG decoder.
+            color: ``"rgb"`` or ``"gray"``.
+            out: where to put the pixels, and what is returned: a C-contiguous uint8 array of the
+                result's shape. Memory that is used again costs less than new memory. After an
+                error some of it is overwritten. None: a new array.
+
+        Raises what :meth:`frame` raises; InvalidValue when they differ in size, or ``out`` does
+        not fit.
         """
         decoding = Decoding(color, scale)
         source, positions = self._opened.find_all(sequences)
         with self._opened.reading(source):
-            return read_batch(source, positions, decoding)
+            return read_batch(source, positions, decoding, out)
 
     def jpeg(self, sequence: int) -> bytes:
         """The stored bytes of a frame. Raises what :meth:`frame` raises."""

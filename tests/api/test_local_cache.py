@@ -1,10 +1,12 @@
 """Frames read again come from local disk, and are the ones that were committed."""
 
 import multiprocessing
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from framecache import (
@@ -15,6 +17,8 @@ from framecache import (
     LocalCacheWarning,
     Timeline,
 )
+from framecache.model import Layout
+from framecache.tier.frames import FrameTier, StoredFrame
 from outside import frame, frames_of, jpeg_by_pillow, mean_error, outside, picture
 
 PREFIX = "cache/timelines/t/"
@@ -86,6 +90,46 @@ def test_every_way_of_reading_keeps_what_it_fetches(s3_url: str, folder: Path) -
     assert len(copies(folder)) == 4
     list(t.frames())
     assert len(copies(folder)) == 6
+
+
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+@pytest.mark.parametrize("kept", [range(0, 700, 2), range(300), range(300, 700), range(256, 512)])
+def test_frames_of_which_some_are_local_come_in_the_order_given(
+    s3_url: str, folder: Path, layout: Layout, kept: range
+) -> None:
+    FrameCache(s3_url).timeline("t").write(
+        [frame(n, width=16, height=16) for n in range(700)], layout=layout
+    )
+    images = {one.sequence: one.image for one in FrameCache(s3_url).timeline("t").frames()}
+    t = timeline(s3_url, folder)
+    assert len(list(t.jpegs(kept))) == len(copies(folder)) == len(kept)
+    some = random.Random(5).choices(range(700), k=600)
+    for image, sequence in zip(t.batch(some), some, strict=True):
+        assert np.array_equal(image, images[sequence])
+    read = list(timeline(s3_url, folder).frames())
+    assert [one.sequence for one in read] == list(range(700))
+    assert all(np.array_equal(one.image, images[one.sequence]) for one in read)
+    assert len(copies(folder)) == 700
+
+
+def test_a_copy_that_goes_before_it_is_read_is_fetched(
+    s3_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(s3_url)
+    t = timeline(s3_url, folder)
+    before = t.batch(SEQUENCES)
+    has = FrameTier.has
+
+    def has_and_loses(self: FrameTier, row: StoredFrame) -> bool:
+        found = has(self, row)
+        for copy in copies(folder):
+            copy.unlink()
+        return found
+
+    monkeypatch.setattr(FrameTier, "has", has_and_loses)
+    assert np.array_equal(t.batch([0]), before[:1])
+    assert len(copies(folder)) == 1
+    assert np.array_equal(t.batch(SEQUENCES), before)
 
 
 def test_a_spawned_process_uses_the_same_local_cache(s3_url: str, folder: Path) -> None:

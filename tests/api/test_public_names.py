@@ -193,7 +193,7 @@ def test_overlays_have_these_members() -> None:
             "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None)",
         ),
         (Timeline.sequence_at, "(self, seconds)"),
-        (Timeline.batch, "(self, sequences, *, scale=1.0, color='rgb')"),
+        (Timeline.batch, "(self, sequences, *, scale=1.0, color='rgb', out=None)"),
         (Timeline.jpeg, "(self, sequence)"),
         (Timeline.jpegs, "(self, sequences)"),
         (Timeline.overlays, "(self, *, job_id, stage)"),

@@ -28,7 +28,7 @@ from framecache import (
     Timeline,
 )
 from framecache.functional import load_cached_frames, load_cached_frames_b64
-from framecache.model import Color
+from framecache.model import Color, Image
 from framecache.testing import HookedStore
 from outside import (
     frame,
@@ -360,6 +360,42 @@ def test_a_batch_has_the_images_in_the_order_given(store_url: str) -> None:
     assert batch.dtype == np.uint8
     for image, n in zip(batch, wanted, strict=True):
         assert mean_error(image, picture(n)) <= 3
+
+
+@pytest.mark.parametrize(
+    ("color", "shape"), [("rgb", (2, 32, 48, 3)), ("gray", (2, 32, 48))], ids=["rgb", "gray"]
+)
+def test_a_batch_is_put_where_its_caller_says(
+    store_url: str, color: Color, shape: tuple[int, ...]
+) -> None:
+    fill(store_url)
+    t = timeline(store_url)
+    larger = np.zeros((4, *shape[1:]), np.uint8)
+    assert t.batch([5, 1], color=color, out=larger[1:3]) is not larger
+    assert np.shares_memory(larger, t.batch([5, 1], color=color, out=larger[1:3]))
+    assert np.array_equal(larger[1:3], t.batch([5, 1], color=color))
+    assert not larger[[0, 3]].any()
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((3, 32, 48, 3), np.uint8),
+        np.zeros((2, 32, 48), np.uint8),
+        np.zeros((2, 32, 48, 3), np.int8),
+        np.zeros((2, 32, 96, 3), np.uint8)[:, :, ::2],
+        np.zeros((2, 32, 48, 3), np.uint8, order="F"),
+        np.frombuffer(bytes(2 * 32 * 48 * 3), np.uint8).reshape(2, 32, 48, 3),
+        [[0]],
+    ],
+    ids=["length", "color", "type", "gaps", "order", "read-only", "list"],
+)
+def test_a_batch_is_put_into_nothing_that_does_not_fit(url: str, out: Image) -> None:
+    before = np.array(out)
+    with pytest.raises(InvalidValue, match=r"out must be .* of shape \(2, 32, 48, 3\), not "):
+        timeline(url).batch([0, 1], out=out)
+    assert np.array_equal(out, before)
+    assert library_threads() == set()
 
 
 @pytest.mark.parametrize("sequences", [(0, 5), range(3), iter([1, 2]), np.array([5, 6]), {1}])

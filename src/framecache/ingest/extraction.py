@@ -224,9 +224,9 @@ class _Run:
         picture_bytes = max(picture_bytes_of(entry) for entry in entries)
         held_bytes = _PICTURES_HELD * picture_bytes
         decoders = max(1, min(len(entries), self.workers, _DECODER_BYTES // held_bytes))
-        # Decoding takes a third of the work. More threads for it would only have more pictures
-        # under way at once than the caches of the cores hold.
-        threads = max(1, self.workers // decoders // 2)
+        # Decoding takes up to half of the work. Many more threads for it would only have more
+        # pictures under way at once than the caches of the cores hold.
+        threads = self.workers // decoders // 2 + 1
         layout = self.description.settings.layout
         with (
             EncoderPool(

@@ -58,6 +58,10 @@ class FrameSource:
                 raise
             return self._checked_jpeg(latest)
 
+    def has_locally(self, rows: Sequence[FrameRow]) -> bool:
+        """Whether local disk seems to have all of these frames."""
+        return self._local is not None and all(map(self._local.has, rows))
+
     def fetch(self, rows: Sequence[FrameRow]) -> list[Fetched]:
         """The stored bytes of frames that one range holds, or of one frame: in their order.
 

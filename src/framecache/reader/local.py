@@ -24,6 +24,10 @@ class LocalFrames:
         self._description = description
         self._current_at = time.monotonic()
 
+    def has(self, row: FrameRow) -> bool:
+        """Whether there seems to be a copy of the frame."""
+        return self._tier.has(row)
+
     def get(self, row: FrameRow) -> bytes | None:
         """The frame's bytes, as they were committed, or None.
 

@@ -1,8 +1,8 @@
 """Frames as arrays, batches and bytes, from the rows of an index.
 
 Requests wait on threads of their own, ahead of those that decode, of which there is one a core.
-Only a frame that is a blob of its own, in a store that is near, is fetched by the thread that
-decodes it.
+What lies on local disk, as a blob or as a copy, is read by the thread that decodes it, unless it is
+in a pack.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import chain, count, groupby, islice
 from typing import Final, get_args
 
 import numpy as np
@@ -32,6 +32,8 @@ _FETCHED_BYTES: Final = 40 * 2**20
 _DECODED_BYTES: Final = 128 * 2**20
 """Of pictures that wait for the consumer."""
 _ROWS_AT_ONCE: Final = 1024
+_LOOKED_FOR_AT_ONCE: Final = 256
+"""Frames of which all must have copies on local disk, or all count as having none."""
 _PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
 
 Positions = npt.NDArray[np.int64]
@@ -86,16 +88,19 @@ def read_fetched(source: FrameSource, positions: Positions) -> Generator[Fetched
     return _fetched(source, _rows(source, positions), positions)
 
 
-def read_batch(source: FrameSource, positions: Positions, decoding: Decoding) -> Image:
+def read_batch(
+    source: FrameSource, positions: Positions, decoding: Decoding, out: Image | None
+) -> Image:
     """The images of these index rows in one array, ``(N, H, W, 3)`` or ``(N, H, W)``.
 
     Raises:
-        InvalidValue: the frames differ in size.
+        InvalidValue: the frames differ in size, or ``out`` does not fit.
     """
     rows = source.snapshot.index.rows(positions)
     if not rows:
         raise InvalidValue("a batch has at least one frame: no sequence was given")
-    batch = np.empty((len(rows), *_shape(source, rows[0], decoding)), np.uint8)
+    shape = (len(rows), *_shape(source, rows[0], decoding))
+    batch = np.empty(shape, np.uint8) if out is None else jpeg.check_out(out, shape)
 
     def fill(task: tuple[FrameRow | Fetched, int]) -> None:
         item, place = task
@@ -122,10 +127,18 @@ def _upcoming(
 ) -> Generator[FrameRow | Fetched]:
     """What the threads that decode are given: frames that are fetched already, or yet to be."""
     in_packs = source.snapshot.index.offset[positions].any()
-    if in_packs or is_remote(source.store):
-        yield from _fetched(source, rows, positions)
-    else:
+    if not in_packs and not is_remote(source.store):
         yield from rows
+        return
+    for has_copies, blocks in groupby(_blocks(rows), source.has_locally):
+        following = chain.from_iterable(blocks)
+        yield from following if has_copies else _fetched(source, following, positions)
+
+
+def _blocks(rows: Iterable[FrameRow]) -> Iterator[list[FrameRow]]:
+    left = iter(rows)
+    while block := [*islice(left, _LOOKED_FOR_AT_ONCE)]:
+        yield block
 
 
 def _fetched(

@@ -84,6 +84,10 @@ class FrameTier:
         """Another process, perhaps on another machine, looks at the folder itself."""
         return _opened, (self._folder.path, self._folder.size_limit_bytes, self._store_url)
 
+    def has(self, frame: StoredFrame) -> bool:
+        """Whether there is a copy, sound or not, which others may remove at any time."""
+        return os.access(self._folder.path_of(self._name(frame)), os.R_OK)
+
     def get(self, frame: StoredFrame) -> bytes | None:
         """The frame's bytes, or None. Their length and CRC are those of the frame.
 
