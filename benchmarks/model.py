@@ -58,6 +58,7 @@ class Task:
     name: str
     title: str
     contestants: Sequence[Contestant]
+    """The first that is ours is what the aims are for."""
     aims: Sequence[Aim] = ()
     network: Network = DIRECT
     tolerance: float | None = 1.0

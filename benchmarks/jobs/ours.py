@@ -63,13 +63,8 @@ def read_locally(inputs: Inputs) -> Job:
 
 
 def batch_from_tier(inputs: Inputs, *, which: str, layout: str) -> Job:
-    """``batch()`` of frames that the local tier holds already."""
-    cache = FrameCache(
-        f"s3://{inputs.bucket}", local_cache=inputs.path("tier"), local_cache_bytes=TIER_BYTES
-    )
-    timeline = cache.timeline(layout)
-    for _ in timeline.frames():
-        pass
+    """``batch()`` of frames that the local tier holds already, each time in new memory."""
+    timeline = _with_tier(inputs, layout, "tier")
     sequences = chosen(inputs, which)
 
     def work(this: Pass) -> None:
@@ -77,6 +72,29 @@ def batch_from_tier(inputs: Inputs, *, which: str, layout: str) -> Job:
             this.take(sequence, image)
 
     return Job(work)
+
+
+def batch_from_tier_again(inputs: Inputs, *, which: str, layout: str) -> Job:
+    """``batch(out=)`` of the same frames, into memory that was used before."""
+    timeline = _with_tier(inputs, layout, "tier-again")
+    sequences = chosen(inputs, which)
+    out = timeline.batch(sequences)
+
+    def work(this: Pass) -> None:
+        for sequence, image in zip(sequences, timeline.batch(sequences, out=out), strict=True):
+            this.take(sequence, image)
+
+    return Job(work)
+
+
+def _with_tier(inputs: Inputs, layout: str, folder: str) -> Timeline:
+    cache = FrameCache(
+        f"s3://{inputs.bucket}", local_cache=inputs.path(folder), local_cache_bytes=TIER_BYTES
+    )
+    timeline = cache.timeline(layout)
+    for _ in timeline.frames():
+        pass
+    return timeline
 
 
 def single_frames(inputs: Inputs, *, layout: str) -> Job:

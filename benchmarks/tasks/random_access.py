@@ -1,5 +1,6 @@
 """Some frames of many."""
 
+from dataclasses import replace
 from typing import Final
 
 from benchmarks.jobs.random_frames import RANDOM, STRIDE
@@ -25,6 +26,7 @@ def of_the_tier(name: str, title: str, which: str) -> Task:
         [{"which": which, "layout": "packs"}],
         after=PACKS,
     )
+    again = replace(ours, name=f"{ours.name}, out=", job="ours:batch_from_tier_again")
     torchcodec = Contestant(
         "torchcodec",
         "peer",
@@ -46,7 +48,7 @@ def of_the_tier(name: str, title: str, which: str) -> Task:
     return Task(
         name,
         title,
-        (limit, ours, torchcodec, decord),
+        (limit, ours, again, torchcodec, decord),
         (
             Aim("of JPEG decode from RAM, all cores", at_least=0.85, against=(limit.name,)),
             Aim("torchcodec", at_least=12.0, against=(torchcodec.name,)),

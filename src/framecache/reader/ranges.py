@@ -7,9 +7,9 @@ from typing import Final, Protocol, TypeVar
 
 from framecache.index import FrameRow
 
-ENOUGH_BYTES: Final = 1_250_000
-"""A range that holds so much of JPEGs is not extended. A request then takes longer to be carried
-than to be answered, and further bytes come sooner by another connection."""
+ENOUGH_BYTES: Final = 1_750_000
+"""A range that holds so much of JPEGs is not extended. Requests for less cost the server and us
+more; what is asked for at once comes later."""
 
 LONGEST_BYTES: Final = 2_000_000
 """No range is longer, whatever lies between its JPEGs, unless it is one frame."""
