@@ -1,7 +1,7 @@
 """Builds the viewer, a page in TypeScript, into the package.
 
 python hatch_build.py                 build it, if it is missing or older than its sources
-python hatch_build.py check test      run these npm scripts of it
+python hatch_build.py check test      run these npm scripts of it, with what is installed for it
 """
 
 import os
@@ -35,15 +35,35 @@ def build() -> None:
     page = ROOT / "src" / "framecache" / "http" / "viewer" / "index.html"
     newest = max(path.stat().st_mtime for path in _sources())
     if not page.exists() or page.stat().st_mtime < newest:
+        install()
         run(["build"])
+
+
+def install() -> None:
+    """Install what the viewer's lock file names, and nothing else."""
+    _npm("ci", "--no-audit", "--no-fund")
 
 
 def run(scripts: Sequence[str]) -> None:
     """Run npm scripts of the viewer, with what they need installed."""
-    npm = _npm()
+    if not _is_installed():
+        install()
+    for script in scripts:
+        _npm("run", script)
+
+
+def _npm(*arguments: str) -> None:
+    npm = _command()
     environment = os.environ | {"PATH": f"{Path(npm[0]).parent}{os.pathsep}{os.environ['PATH']}"}
-    for command in (["ci", "--no-audit", "--no-fund"], *(["run", script] for script in scripts)):
-        subprocess.run([*npm, *command], cwd=ROOT / "viewer", env=environment, check=True)
+    subprocess.run([*npm, *arguments], cwd=ROOT / "viewer", env=environment, check=True)
+
+
+def _is_installed() -> bool:
+    """Whether npm has finished installing what the lock file names: it writes its own copy last."""
+    lock, installed = (
+        ROOT / "viewer" / name for name in ("package-lock.json", "node_modules/.package-lock.json")
+    )
+    return installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime
 
 
 def _sources() -> Iterator[Path]:
@@ -52,7 +72,7 @@ def _sources() -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
-def _npm() -> list[str]:
+def _command() -> list[str]:
     """The command of npm: that of PATH where its Node is new enough, else the wheel's."""
     node, npm = shutil.which("node"), shutil.which("npm")
     found = _version(node) if node else None

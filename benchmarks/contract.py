@@ -27,7 +27,7 @@ class Inputs:
     jpegs: str
     """A folder with the JPEG of every frame, ``{sequence}.jpg``, as it lies in the bucket."""
     folder: str
-    """For what contestants write to disk; new for each task."""
+    """For the files of contestants; new for each task."""
     server: str
     """The S3 server itself, ``http://host:port``."""
     endpoint: str

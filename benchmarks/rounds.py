@@ -160,7 +160,7 @@ def _measured(contest: _Contest, worker: Worker, *, seed: int) -> Measured:
 
 
 def _clean_up(contest: _Contest, name: str) -> None:
-    """The server keeps everything in memory. Files stay, for ext4 is slow after many went."""
+    """The server keeps everything in memory. Files stay until the end of the task."""
     s3.remove(contest.stage.client, contest.inputs.bucket, f"out/{name}/")
 
 

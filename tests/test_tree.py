@@ -1,5 +1,6 @@
 """What the files of the project must be, wherever they lie."""
 
+import json
 import os
 import re
 import subprocess
@@ -62,6 +63,15 @@ def test_locks_pin_and_hash_every_package_and_name_no_registry(lock: Path) -> No
     pins = re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?(.*)\n(.*)", text, re.MULTILINE)
     assert pins
     assert all(pin.startswith("==") and "--hash=sha256:" in line for pin, line in pins)
+
+
+def test_the_lock_of_the_viewer_hashes_every_package_and_names_no_host() -> None:
+    text = (ROOT / "viewer" / "package-lock.json").read_text()
+    assert "://" not in text, "npm adds resolved and funding fields: take them out"
+    packages = json.loads(text)["packages"]
+    del packages[""]
+    assert packages
+    assert all(one["integrity"].startswith("sha512-") for one in packages.values())
 
 
 @pytest.mark.parametrize(

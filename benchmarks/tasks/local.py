@@ -1,4 +1,4 @@
-"""Videos and frames on a local disk."""
+"""Videos and frames in local files."""
 
 from typing import Final
 

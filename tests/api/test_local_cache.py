@@ -2,7 +2,7 @@
 
 import multiprocessing
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,15 +118,15 @@ def test_a_copy_that_goes_before_it_is_read_is_fetched(
     fill(s3_url)
     t = timeline(s3_url, folder)
     before = t.batch(SEQUENCES)
-    has = FrameTier.has
+    prefetch = FrameTier.prefetch
 
-    def has_and_loses(self: FrameTier, row: StoredFrame) -> bool:
-        found = has(self, row)
+    def prefetch_and_lose(self: FrameTier, row: StoredFrame) -> bool:
+        found = prefetch(self, row)
         for copy in copies(folder):
             copy.unlink()
         return found
 
-    monkeypatch.setattr(FrameTier, "has", has_and_loses)
+    monkeypatch.setattr(FrameTier, "prefetch", prefetch_and_lose)
     assert np.array_equal(t.batch([0]), before[:1])
     assert len(copies(folder)) == 1
     assert np.array_equal(t.batch(SEQUENCES), before)
@@ -168,8 +168,14 @@ def test_what_was_written_after_a_clear_is_what_is_read(
             assert mean_error(one.image, picture(100 + one.sequence)) <= 3
 
 
+@pytest.mark.parametrize(
+    "read", [lambda t: t.jpeg(0), lambda t: t.batch([0])], ids=["jpeg", "batch"]
+)
 def test_a_reader_whose_frames_are_all_local_notices_a_clear_after_a_while(
-    s3_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    s3_url: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[Timeline], object],
 ) -> None:
     fill(s3_url)
     t = timeline(s3_url, folder)
@@ -178,7 +184,7 @@ def test_a_reader_whose_frames_are_all_local_notices_a_clear_after_a_while(
     assert t.jpeg(0) == before
     monkeypatch.setattr("framecache.reader.local._CURRENT_FOR_SECONDS", 0.0)
     with pytest.raises(Cleared, match="timeline t "):
-        t.jpeg(0)
+        read(t)
 
 
 def test_what_differs_from_what_was_committed_is_never_kept(s3_url: str, folder: Path) -> None:
@@ -189,14 +195,25 @@ def test_what_differs_from_what_was_committed_is_never_kept(s3_url: str, folder:
     assert copies(folder) == []
 
 
-def test_a_damaged_copy_is_fetched_anew(s3_url: str, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda t: t.jpeg(0),
+        lambda t: t.batch([0]).tobytes(),
+        lambda t: next(iter(t.frames(stop=1))).image.tobytes(),
+    ],
+    ids=["jpeg", "batch", "frames"],
+)
+def test_a_damaged_copy_is_fetched_anew(
+    s3_url: str, folder: Path, read: Callable[[Timeline], bytes]
+) -> None:
     fill(s3_url)
     t = timeline(s3_url, folder)
-    data = t.jpeg(0)
+    expected, data = read(t), t.jpeg(0)
     [copy] = copies(folder)
     for damaged in (data[:-1], b"", bytes([data[0] ^ 1]) + data[1:]):
         copy.write_bytes(damaged)
-        assert t.jpeg(0) == data
+        assert read(t) == expected
         assert copy.read_bytes() == data
 
 

@@ -65,7 +65,7 @@ def served() -> schemathesis.BaseSchema:
     # Loading the document has begun the threads of a service, and other tests count threads.
     app.state.service.stop()
     app.state.service.tasks.join(DEADLINE_SECONDS)
-    return schema.exclude(path="/api/events")  # which has no end
+    return schema
 
 
 schema = served()

@@ -39,6 +39,7 @@ def test_what_was_put_is_found_by_whoever_opens_the_folder(folder: Path) -> None
 
 def test_looking_creates_nothing(folder: Path) -> None:
     tier(folder).get(copy(1).row)
+    assert not tier(folder).prefetch(copy(1).row)
     assert not folder.parent.exists()
 
 
@@ -76,6 +77,22 @@ def test_another_picture_under_the_same_key_is_another_frame(folder: Path) -> No
     assert ours.get(rebuilt.row) is None
     ours.put(*rebuilt)
     assert (ours.get(before.row), ours.get(rebuilt.row)) == (before.data, rebuilt.data)
+
+
+def test_a_copy_seems_to_be_there_when_a_file_of_its_own_has_its_length(folder: Path) -> None:
+    row, data = copy(1)
+    ours = tier(folder)
+    ours.put(row, data)
+    assert ours.prefetch(row)
+    assert not ours.prefetch(copy(2).row)
+    [file] = files(folder)
+    for other in (data[:-1], b"", data + b"a"):
+        file.write_bytes(other)
+        assert not ours.prefetch(row)
+    file.rename(folder / "elsewhere")
+    (folder / "elsewhere").write_bytes(data)
+    file.symlink_to(folder / "elsewhere")
+    assert not ours.prefetch(row)
 
 
 @given(damage=st.data())
@@ -126,6 +143,7 @@ def test_the_copy_of_another_user_is_not_believed(folder: Path) -> None:
     tier(folder).put(row, data)
     [file] = files(folder)
     os.chown(file, 65534, 65534)
+    assert not tier(folder).prefetch(row)
     assert tier(folder).get(row) is None
     tier(folder).put(row, data)
     assert tier(folder).get(row) == data

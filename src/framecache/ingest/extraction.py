@@ -38,6 +38,7 @@ from framecache.ingest.slot import Slot
 from framecache.ingest.storage import FrameStorage, storage_of
 from framecache.manifest import ChunkEntry, Description, Settings
 from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
+from framecache.sampling import EveryFrame
 from framecache.store import BlobFile, Store, open_blob_file
 from framecache.sweep import sweep_older, withdraw_if_deleted
 
@@ -224,9 +225,11 @@ class _Run:
         picture_bytes = max(picture_bytes_of(entry) for entry in entries)
         held_bytes = _PICTURES_HELD * picture_bytes
         decoders = max(1, min(len(entries), self.workers, _DECODER_BYTES // held_bytes))
-        # Decoding takes up to half of the work. Many more threads for it would only have more
-        # pictures under way at once than the caches of the cores hold.
-        threads = self.workers // decoders // 2 + 1
+        # Decoding every frame takes up to half of the work. Where some are wanted, one more thread
+        # would decode those that skipping spares. Many more would only have more pictures under
+        # way at once than the caches of the cores hold.
+        wants_all = isinstance(self.description.settings.sampling, EveryFrame)
+        threads = max(1, self.workers // decoders // 2 + wants_all)
         layout = self.description.settings.layout
         with (
             EncoderPool(

@@ -58,9 +58,10 @@ class FrameSource:
                 raise
             return self._checked_jpeg(latest)
 
-    def has_locally(self, rows: Sequence[FrameRow]) -> bool:
-        """Whether local disk seems to have all of these frames."""
-        return self._local is not None and all(map(self._local.has, rows))
+    def prefetch_copies(self, rows: Sequence[FrameRow]) -> bool:
+        """Whether local disk seems to have all of these frames, which it begins to read."""
+        local = self._local
+        return local is not None and all(local.prefetch(self._as_known_later(row)) for row in rows)
 
     def fetch(self, rows: Sequence[FrameRow]) -> list[Fetched]:
         """The stored bytes of frames that one range holds, or of one frame: in their order.

@@ -24,9 +24,9 @@ class LocalFrames:
         self._description = description
         self._current_at = time.monotonic()
 
-    def has(self, row: FrameRow) -> bool:
-        """Whether there seems to be a copy of the frame."""
-        return self._tier.has(row)
+    def prefetch(self, row: FrameRow) -> bool:
+        """Have the system begin to read a copy; whether there seems to be one."""
+        return self._tier.prefetch(row)
 
     def get(self, row: FrameRow) -> bytes | None:
         """The frame's bytes, as they were committed, or None.

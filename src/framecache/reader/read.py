@@ -1,8 +1,8 @@
 """Frames as arrays, batches and bytes, from the rows of an index.
 
 Requests wait on threads of their own, ahead of those that decode, of which there is one a core.
-What lies on local disk, as a blob or as a copy, is read by the thread that decodes it, unless it is
-in a pack.
+A blob of its own in a store that is near, and copies on local disk as long as no frame lacks one,
+are read by the thread that decodes them.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count, groupby, islice
+from itertools import chain, count, islice
 from typing import Final, get_args
 
 import numpy as np
@@ -27,13 +27,13 @@ from framecache.reader.ranges import LONGEST_BYTES, PlannedRange, plan_ranges
 from framecache.store import is_remote
 
 _REQUESTS_AT_ONCE: Final = 32
-_FETCHED_BYTES: Final = 40 * 2**20
+_FETCHED_BYTES: Final = 80 * 2**20
 """Of JPEGs that are under way or wait for a decoder."""
 _DECODED_BYTES: Final = 128 * 2**20
 """Of pictures that wait for the consumer."""
 _ROWS_AT_ONCE: Final = 1024
-_LOOKED_FOR_AT_ONCE: Final = 256
-"""Frames of which all must have copies on local disk, or all count as having none."""
+_COPIES_AHEAD: Final = 64
+"""Copies on local disk that are looked for, and begun to be read, ahead of decoding."""
 _PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
 
 Positions = npt.NDArray[np.int64]
@@ -130,15 +130,13 @@ def _upcoming(
     if not in_packs and not is_remote(source.store):
         yield from rows
         return
-    for has_copies, blocks in groupby(_blocks(rows), source.has_locally):
-        following = chain.from_iterable(blocks)
-        yield from following if has_copies else _fetched(source, following, positions)
-
-
-def _blocks(rows: Iterable[FrameRow]) -> Iterator[list[FrameRow]]:
     left = iter(rows)
-    while block := [*islice(left, _LOOKED_FOR_AT_ONCE)]:
-        yield block
+    while block := [*islice(left, _COPIES_AHEAD)]:
+        if not source.prefetch_copies(block):
+            # From here on they may be here or there: requests are not to wait for what is here.
+            yield from _fetched(source, chain(block, left), positions)
+            return
+        yield from block
 
 
 def _fetched(

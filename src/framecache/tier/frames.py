@@ -84,9 +84,25 @@ class FrameTier:
         """Another process, perhaps on another machine, looks at the folder itself."""
         return _opened, (self._folder.path, self._folder.size_limit_bytes, self._store_url)
 
-    def has(self, frame: StoredFrame) -> bool:
-        """Whether there is a copy, sound or not, which others may remove at any time."""
-        return os.access(self._folder.path_of(self._name(frame)), os.R_OK)
+    def prefetch(self, frame: StoredFrame) -> bool:
+        """Have the system begin to read a copy; whether there seems to be one.
+
+        Its bytes are not checked, and others may remove it before it is got.
+        """
+        try:
+            copy = self._open(self._name(frame))
+        except OSError:
+            return False
+        try:
+            found = os.fstat(copy)
+            if found.st_size != frame.size or found.st_uid != os.geteuid():
+                return False
+            os.posix_fadvise(copy, 0, 0, os.POSIX_FADV_WILLNEED)
+        except OSError:
+            return False
+        finally:
+            os.close(copy)
+        return True
 
     def get(self, frame: StoredFrame) -> bytes | None:
         """The frame's bytes, or None. Their length and CRC are those of the frame.
@@ -98,7 +114,7 @@ class FrameTier:
         refuse_after_fork(self._store_url)
         name = self._name(frame)
         try:
-            copy = os.open(self._folder.path_of(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            copy = self._open(name)
         except OSError:
             return None
         try:
@@ -121,6 +137,9 @@ class FrameTier:
             self._folder.keep(self._name(frame), data)
         except (OSError, InvalidValue) as error:
             self._pause(error)
+
+    def _open(self, name: str) -> int:
+        return os.open(self._folder.path_of(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def _name(self, frame: StoredFrame) -> str:
         identity = f"{self._store_url}\0{frame.key}\0{frame.offset}\0{frame.size}\0{frame.crc32c}"
