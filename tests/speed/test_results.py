@@ -76,4 +76,5 @@ def test_tasks_have_names_of_their_own_and_aims_at_contestants_they_have() -> No
         names = {contestant.name for contestant in task.contestants}
         assert len(names) == len(task.contestants), task.name
         assert names.issuperset(name for aim in task.aims for name in aim.against), task.name
-        assert any(one.kind == "ours" for one in task.contestants), task.name
+        first, *variations = (one.name for one in task.contestants if one.kind == "ours")
+        assert all(name.startswith(f"{first}, ") for name in variations), task.name
