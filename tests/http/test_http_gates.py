@@ -146,6 +146,25 @@ def test_what_is_forgotten_during_a_look_is_looked_at_again(memory_url: str) -> 
     assert known.row_count == 2
 
 
+def test_an_older_look_that_ends_later_changes_nothing(memory_url: str) -> None:
+    cache = filled(memory_url, "t")
+    limits = Limits(known_for_seconds=3600.0)
+    known = KnownTimelines(cache, limits, Gates.of(limits)).get("t")
+    look_up = known.timeline.opened.latest_source
+
+    def change_meanwhile() -> object:
+        patch.undo()
+        found = look_up()
+        cache.timeline("t").write([frame(1)])
+        known.look_again()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(known.timeline.opened, "latest_source", change_meanwhile)
+        known.look()
+    assert known.row_count == 2
+
+
 def test_a_stored_sheet_waits_for_nobody(memory_url: str) -> None:
     cache = filled(memory_url, "t", "u")
     cache.timeline("t").sprites().make_all()

@@ -245,6 +245,21 @@ def test_an_overview_shows_gaps_and_frames_without_a_picture(local_url: str) -> 
     assert undecodable
 
 
+@pytest.mark.parametrize("said", ["no-cache", "max-age=0, No-Cache"])
+def test_whoever_wants_the_latest_is_told_of_a_change_at_once(memory_url: str, said: str) -> None:
+    cache = FrameCache(memory_url)
+    image = np.zeros((16, 16, 3), np.uint8)
+    cache.timeline("t").write([Frame(0, 0, 0.0, image)])
+    settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
+    with serving(cache, settings) as service:
+        assert service.json("api/timelines/t")["frame_count"] == 1
+        cache.timeline("t").write([Frame(1, 0, 0.1, image)])
+        assert service.json("api/timelines/t")["frame_count"] == 1
+        latest = service.json("api/timelines/t", headers={"Cache-Control": said})
+        assert latest["frame_count"] == 2
+        assert len(service.json("api/timelines/t/frames")["frames"]) == 2
+
+
 def test_frames_of_another_program_are_shown_too(local_url: str, cache: FrameCache) -> None:
     folder = Path(local_url) / "cache/timelines/plain/frames"
     folder.mkdir(parents=True)

@@ -11,6 +11,7 @@ import served
 from playwright.sync_api import Browser, expect
 
 from framecache import FrameCache
+from framecache.http import Limits, ServiceSettings
 from viewer.browsing import Page, opened, serving
 
 SOUND = 20
@@ -151,8 +152,9 @@ def test_refreshing_shows_frames_that_were_extracted_anew(browser: Browser, tmp_
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.clip())
     last = len(range(0, FRAMES, 4)) - 1
+    settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
     cache = FrameCache(tmp_path)
-    with served.serving(cache, served.impatient()) as service, opened(browser, service.url) as page:
+    with served.serving(cache, settings) as service, opened(browser, service.url) as page:
         page.open(f"?timeline=t&frame={FRAMES - 1}")
         page.shows(FRAMES - 1)
         timeline.rebuild(every=4)

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Pictures } from "../src/data/pictures";
+import { inTurn, Pictures } from "../src/data/pictures";
 
 class Fake {
   closed = false;
@@ -84,5 +84,59 @@ describe("decoded pictures", () => {
     const { pictures, asked } = world(4);
     await expect(pictures.get("1", AbortSignal.abort())).rejects.toThrow();
     expect(asked).toEqual([]);
+  });
+});
+
+describe("pictures loaded in turn", () => {
+  /** Loads that end when they are told to, and what began, and what was aborted. */
+  function slow() {
+    const begun: string[] = [];
+    const aborted: string[] = [];
+    const finish = new Map<string, () => void>();
+    const load = (url: string, signal: AbortSignal) => {
+      begun.push(url);
+      signal.addEventListener("abort", () => aborted.push(url));
+      return new Promise<Fake>((resolve) => finish.set(url, () => resolve(new Fake())));
+    };
+    return { begun, aborted, finish, pictures: new Pictures<Fake>(4 * BYTES, inTurn(2, load)) };
+  }
+
+  const settled = () => new Promise((resolve) => setTimeout(resolve));
+
+  test("are so many at a time, and none that was given up before its turn", async () => {
+    const { begun, finish, pictures } = slow();
+    const givenUp = new AbortController();
+    const first = pictures.get("1", forever);
+    void pictures.get("2", forever);
+    const third = pictures.get("3", givenUp.signal);
+    const fourth = pictures.get("4", forever);
+    await settled();
+    expect(begun).toEqual(["1", "2"]);
+    givenUp.abort();
+    await expect(third).rejects.toThrow();
+    finish.get("1")?.();
+    await first;
+    await settled();
+    expect(begun).toEqual(["1", "2", "4"]);
+    finish.get("4")?.();
+    expect((await fourth).closed).toBe(false);
+  });
+
+  test("are finished once they are begun, and closed if nobody waits for them then", async () => {
+    const { begun, aborted, finish, pictures } = slow();
+    const givenUp = new AbortController();
+    const first = pictures.get("1", givenUp.signal);
+    await settled();
+    givenUp.abort();
+    await expect(first).rejects.toThrow();
+    void pictures.get("2", forever);
+    void pictures.get("3", forever);
+    await settled();
+    expect(begun).toEqual(["1", "2"]);
+    expect(aborted).toEqual([]);
+    finish.get("1")?.();
+    await settled();
+    expect(begun).toEqual(["1", "2", "3"]);
+    expect(pictures.count).toBe(0);
   });
 });

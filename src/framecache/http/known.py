@@ -1,5 +1,6 @@
 """Timelines that were asked for lately, so that a frame takes one request of the store."""
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -51,6 +52,8 @@ class KnownTimeline:
         """Never held over a request of the store."""
         self._source: FrameSource | None = None
         self._until = 0.0
+        self._looked_at = -math.inf
+        """When the look began whose source is held."""
         self._times_forgotten = 0
         self._derived: OrderedDict[tuple[str, str], object] = OrderedDict()
 
@@ -83,6 +86,17 @@ class KnownTimeline:
         ):
             return (self.fresh() or self.look()) if may_look and is_free else held
 
+    def look_again(self) -> None:
+        """Hold the timeline as it is now, or as it was after this was called.
+
+        Raises:
+            Refusal: too many wait for a look at it, or look at others.
+        """
+        called_at = time.monotonic()
+        with self._gates.looks.entered(), self._looking.entered():
+            if self._looked_at < called_at:
+                self.look()
+
     def look(self) -> FrameSource:
         """The timeline as it is now, which is held from now on."""
         with self._lock:
@@ -91,9 +105,11 @@ class KnownTimeline:
         source = self._opened.latest_source()
         now = time.monotonic()
         with self._lock:
-            # Whoever has it forgotten knows of a change that this look may have missed.
-            if times_forgotten == self._times_forgotten:
+            # Whoever has it forgotten knows of a change that this look may have missed, and
+            # a look that began later has seen more.
+            if times_forgotten == self._times_forgotten and began >= self._looked_at:
                 self._source = source
+                self._looked_at = began
                 self._until = now + max(self._known_for_seconds, _PATIENCE * (now - began))
         return source
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import Path, Query
+from fastapi import Depends, Header, Path, Query
 
 ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 MOST_SEQUENCES: Final = 10**15
@@ -23,3 +23,14 @@ Version = Annotated[
     str | None, Query(max_length=128, description="The snapshot's name: caches then keep it.")
 ]
 ChosenId = Annotated[str | None, Query(pattern=ID)]
+
+
+def _wants_latest(
+    cache_control: Annotated[
+        str, Header(description="`no-cache`: have the store asked what has changed.")
+    ] = "",
+) -> bool:
+    return "no-cache" in (directive.strip().lower() for directive in cache_control.split(","))
+
+
+WantsLatest = Annotated[bool, Depends(_wants_latest)]

@@ -2009,7 +2009,10 @@ export interface operations {
     get_timeline_api_timelines__timeline_id__get: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description `no-cache`: have the store asked what has changed. */
+                "cache-control"?: string;
+            };
             path: {
                 /** @description A timeline. */
                 timeline_id: string;

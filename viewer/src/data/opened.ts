@@ -1,7 +1,7 @@
 /** An opened timeline: its description at once, everything else when it is first looked at. */
 import { batch, type Signal, signal } from "@preact/signals";
 import { LRUCache } from "lru-cache";
-import { getJson, isAbort } from "../api/client";
+import { getJson, isAbort, request } from "../api/client";
 import type {
   Detail,
   FrameDetail,
@@ -12,15 +12,17 @@ import type {
 } from "../api/types";
 import { formatStage, type StageRef } from "../pure/address";
 import { countUpTo, type Overview, positionOf, sequenceAt, timeAt } from "../pure/track";
-import { loadBitmap, loadOverlay, type OverlayPicture, Pictures } from "./pictures";
+import { inTurn, loadBitmap, loadOverlay, type OverlayPicture, Pictures } from "./pictures";
 
 const MEBIBYTE = 2 ** 20;
 const ROWS_A_BLOCK = 64;
 const BUCKETS = 1000;
+/** The service makes two at a time, and refuses whoever waits behind too many. */
+const SHEETS_AT_ONCE = 3;
 
 /** Shared by all timelines, so that comparing two costs no more memory than looking at one. */
 export const framePictures = new Pictures(256 * MEBIBYTE, loadBitmap);
-export const sheetPictures = new Pictures(96 * MEBIBYTE, loadBitmap);
+export const sheetPictures = new Pictures(96 * MEBIBYTE, inTurn(SHEETS_AT_ONCE, loadBitmap));
 export const overlayPictures = new Pictures<OverlayPicture>(128 * MEBIBYTE, loadOverlay);
 
 export interface StageColumns {
@@ -74,10 +76,20 @@ export class Opened {
     this.#closed.abort();
   }
 
-  /** Load the description; a later call brings what jobs have drawn since. */
+  /** Load the description, which the service may have held for a moment. */
+  async load(): Promise<void> {
+    await this.#loadDetail("default");
+  }
+
+  /** Load what extractions and jobs have changed until now, whatever the service holds. */
   async refresh(): Promise<void> {
+    await this.#loadDetail("reload");
+  }
+
+  async #loadDetail(cache: RequestCache): Promise<void> {
     try {
-      const detail = await getJson<Detail>(this.path, this.#closed.signal);
+      const response = await request(this.path, { signal: this.#closed.signal, cache });
+      const detail = (await response.json()) as Detail;
       batch(() => {
         const before = this.detail.peek();
         if (before !== null && before.version !== detail.version) this.#forgetFrames();
@@ -95,12 +107,14 @@ export class Opened {
   async loadTracksOnce(): Promise<void> {
     if (this.#tracksAsked) return;
     this.#tracksAsked = true;
+    const version = this.#version;
     const { signal } = this.#closed;
     try {
       const [overview, sprites] = await Promise.all([
         getJson<Overview>(`${this.path}/overview?buckets=${BUCKETS}`, signal),
         this.detail.value?.sprites ? getJson<SpriteMap>(`${this.path}/sprites`, signal) : null,
       ]);
+      if (version !== this.#version) return;
       this.overview.value = overview;
       this.sprites.value = sprites;
     } catch (error) {

@@ -1,5 +1,6 @@
 /** Decoded pictures, within a bound of bytes; one request a picture, given up when nobody waits. */
 import { LRUCache } from "lru-cache";
+import pLimit from "p-limit";
 import { request } from "../api/client";
 
 export interface Picture {
@@ -7,6 +8,8 @@ export interface Picture {
   readonly height: number;
   close(): void;
 }
+
+type Load<P> = (url: string, signal: AbortSignal) => Promise<P>;
 
 interface Fetching<P> {
   readonly picture: Promise<P>;
@@ -17,9 +20,9 @@ interface Fetching<P> {
 export class Pictures<P extends Picture = ImageBitmap> {
   readonly #kept: LRUCache<string, P>;
   readonly #fetching = new Map<string, Fetching<P>>();
-  readonly #load: (url: string, signal: AbortSignal) => Promise<P>;
+  readonly #load: Load<P>;
 
-  constructor(maxBytes: number, load: (url: string, signal: AbortSignal) => Promise<P>) {
+  constructor(maxBytes: number, load: Load<P>) {
     this.#load = load;
     this.#kept = new LRUCache({
       maxSize: maxBytes,
@@ -95,6 +98,19 @@ export class Pictures<P extends Picture = ImageBitmap> {
 export async function loadBitmap(url: string, signal: AbortSignal): Promise<ImageBitmap> {
   const response = await request(url, { signal });
   return await createImageBitmap(await response.blob());
+}
+
+/**
+ * Loads so many at a time, and finishes what it has begun: the service would finish it anyway, and
+ * then has it. What is given up before its turn is never asked for.
+ */
+export function inTurn<P extends Picture>(atOnce: number, load: Load<P>): Load<P> {
+  const limit = pLimit(atOnce);
+  return (url, signal) =>
+    limit(() => {
+      signal.throwIfAborted();
+      return load(url, new AbortController().signal);
+    });
 }
 
 /** A PNG, with whether it can be laid over a frame as it is, or is a gray mask without transparency. */

@@ -87,7 +87,7 @@ export function keepOpened(): void {
     untracked(() => {
       other.peek()?.close();
       other.value = id === null ? null : new Opened(id);
-      void other.value?.refresh();
+      void other.value?.load();
     });
   });
   effect(() => {
@@ -125,7 +125,7 @@ async function reopen(id: string | null): Promise<void> {
     placed.value = false;
   });
   if (timeline === null) return;
-  await timeline.refresh();
+  await timeline.load();
   const wanted = view.peek().sequence;
   if (wanted !== null && timeline.detail.peek() !== null) {
     sought = wanted;

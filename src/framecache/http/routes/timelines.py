@@ -11,7 +11,13 @@ from fastapi import APIRouter, Query
 from framecache.errors import FrameCacheError, InvalidValue
 from framecache.http import schema, views
 from framecache.http.known import on_screen, position_of
-from framecache.http.parameters import MOST_SEQUENCES, Seconds, Sequence, TimelineId
+from framecache.http.parameters import (
+    MOST_SEQUENCES,
+    Seconds,
+    Sequence,
+    TimelineId,
+    WantsLatest,
+)
 from framecache.http.problems import documented, kind_of
 from framecache.http.routes.overlays import jobs_of
 from framecache.http.routes.sprites import sprite_size
@@ -61,9 +67,13 @@ def list_timelines(
 
 
 @router.get("/timelines/{timeline_id}", responses=_NOT_FOUND)
-def get_timeline(service: Serving, timeline_id: TimelineId) -> schema.Detail:
+def get_timeline(
+    service: Serving, timeline_id: TimelineId, *, wants_latest: WantsLatest
+) -> schema.Detail:
     """All that is known of a timeline without reading a frame."""
     known = service.known.get(timeline_id)
+    if wants_latest:
+        known.look_again()
     jobs = jobs_of(service, timeline_id)
     source = known.source() if jobs else known.existing_source()
     size = sprite_size(known, source) if source.snapshot.exists else None
