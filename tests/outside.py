@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import boto3
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image as Pillow
 
 from framecache import Frame, FrameCache
@@ -137,6 +138,16 @@ def frames_of(blobs: Outside, timeline_id: str) -> dict[str, bytes]:
     """Names and bytes of all that lies under a timeline's ``frames/``."""
     prefix = f"cache/timelines/{timeline_id}/frames/"
     return {key.removeprefix(prefix): blobs.read(key) for key in blobs.list(prefix)}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Look again and again; what is waited for comes, or the test fails."""
+    ticks = threading.Event()
+    for _ in range(6000):
+        if condition():
+            return
+        ticks.wait(0.01)
+    pytest.fail("it did not come")
 
 
 def picture(number: int, *, width: int = 48, height: int = 32) -> npt.NDArray[np.uint8]:

@@ -108,13 +108,12 @@ class Requests:
     """PUT and POST: each part of a multipart upload is one, and so are its begin and its end."""
     lists: int = 0
     gets: int = 0
-    heads: int = 0
     deletes: int = 0
 
     @property
     def total(self) -> int:
         """Of all kinds."""
-        return self.puts + self.lists + self.gets + self.heads + self.deletes
+        return self.puts + self.lists + self.gets + self.deletes
 
     def __add__(self, other: "Requests") -> "Requests":
         """Both."""
@@ -122,7 +121,6 @@ class Requests:
             self.puts + other.puts,
             self.lists + other.lists,
             self.gets + other.gets,
-            self.heads + other.heads,
             self.deletes + other.deletes,
         )
 
@@ -132,7 +130,6 @@ class Requests:
             self.puts * times,
             self.lists * times,
             self.gets * times,
-            self.heads * times,
             self.deletes * times,
         )
 

@@ -71,7 +71,7 @@ class Opened:
         return self._known or self._looked_up()
 
     def latest_source(self) -> FrameSource:
-        """What is known if it is complete and still the latest: a HEAD and a GET tell."""
+        """What is known if it is complete and still the latest: two requests tell."""
         known = self._known
         if known is None or not known.snapshot.is_complete:
             return self._looked_up()

@@ -44,7 +44,7 @@ class Prices:
         """Of making these requests once."""
         thousands = (
             (requests.puts + requests.lists) * self.puts_and_lists_per_1000
-            + (requests.gets + requests.heads) * self.gets_and_heads_per_1000
+            + requests.gets * self.gets_and_heads_per_1000
             + requests.deletes * self.deletes_per_1000
         )
         return thousands / 1000

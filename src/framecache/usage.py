@@ -13,6 +13,8 @@ INTERVAL_SECONDS: Final = 3600.0
 """How often one process notes the use of one timeline, at most."""
 
 _MOST_REMEMBERED: Final = 100_000
+_NOTE: Final = b"\n"
+"""Of one byte, so that one request tells when it was made."""
 
 _noted: Final[dict[tuple[str, str], float]] = {}
 """When the use of a store's timeline was noted last; seconds of this process's monotonic clock."""
@@ -41,6 +43,6 @@ def note_use(store: Store, description: Description | None) -> None:
     # Reading goes on whatever becomes of the note.
     with suppress(StoreUnavailable):
         try:
-            store.put(keys.used(description.timeline_id), b"")
+            store.put(keys.used(description.timeline_id), _NOTE)
         except StoreDenied:
             _denying.add(store.url)

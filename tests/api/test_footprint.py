@@ -53,7 +53,7 @@ def _kind(method: str, path: str) -> str:
         return "lists"
     if method == "POST" and "delete" in query:
         return "deletes"
-    return {"GET": "gets", "HEAD": "heads", "DELETE": "deletes"}.get(method, "puts")
+    return {"GET": "gets", "DELETE": "deletes", "PUT": "puts", "POST": "puts"}[method]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

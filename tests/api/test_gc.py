@@ -975,7 +975,7 @@ def test_reading_notes_the_use_once(store_url: str, read: Callable[[Timeline], o
     for _ in range(3):
         read(Timeline(store, "t"))
     assert requests_for_notes(store) == [("put", f"{PREFIX}used")]
-    assert outside(store_url).read(f"{PREFIX}used") == b""
+    assert outside(store_url).read(f"{PREFIX}used") == b"\n"
 
 
 def test_an_hour_later_the_use_is_noted_again(

@@ -40,7 +40,7 @@ from framecache import (
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore, HookedStore, WrappingStore
-from outside import everything, frame, frames_of, library_threads, outside, picture
+from outside import everything, frame, frames_of, library_threads, outside, picture, wait_until
 from tars import TOOLS, described_in, jpegs_in, members_of, packs_of
 
 
@@ -252,6 +252,44 @@ def test_whoever_slept_and_was_taken_over_leaves_no_pack_behind(
     named = set(Timeline(store, "t").index.key)
     assert {blob.key for blob in store.list(f"{PREFIX}packs")} == named
     assert list(Timeline(store, "t").jpegs(range(FRAMES))) == expected_jpegs()
+
+
+def test_a_pack_that_is_whole_when_the_take_over_is_learned_of_goes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last look ends after the pack is stored."""
+    holds = framecache.claims.Claims.holds
+
+    def find_another(*_: object) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+            patch.setattr(framecache.claims.Claims, "holds", holds)
+            Timeline(store, "t").extract(clips.clip(), layout="packs", workers=1)
+            wait_until(lambda: len(list(store.list(f"{PREFIX}packs"))) == 2)
+        monkeypatch.setattr(framecache.claims.Claims, "holds", holds)
+        return False
+
+    monkeypatch.setattr(framecache.claims.Claims, "holds", find_another)
+    report = Timeline(store, "t").extract(clips.clip(), layout="packs", workers=1)
+    assert (report.chunks_extracted, report.chunks_cached) == (0, 1)
+    named = set(Timeline(store, "t").index.key)
+    assert {blob.key for blob in store.list(f"{PREFIX}packs")} == named
+
+
+@pytest.mark.parametrize("end", ["clear", "delete"])
+def test_a_pack_that_is_whole_when_the_end_is_learned_of_goes(store: Store, end: str) -> None:
+    """The last look ends after the pack is stored."""
+
+    def end_it() -> None:
+        getattr(Timeline(store, "t"), end)()
+        wait_until(lambda: any(True for _ in store.list(f"{PREFIX}packs")))
+
+    hooked = HookedStore(store, before=at_first("head", "/timeline/", end_it))
+    with pytest.raises(Cleared):
+        Timeline(hooked, "t").extract(clips.clip(), layout="packs", workers=1)
+    assert not list(store.list(f"{PREFIX}packs"))
+    if end == "delete":
+        assert not list(store.list(PREFIX))
 
 
 def test_whoever_adopts_packs_of_another_encoder_has_nothing_to_repair(

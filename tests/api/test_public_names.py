@@ -248,7 +248,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "seconds",
             ],
         ),
-        (framecache.Requests, ["puts", "lists", "gets", "heads", "deletes"]),
+        (framecache.Requests, ["puts", "lists", "gets", "deletes"]),
         (
             framecache.Footprint,
             [

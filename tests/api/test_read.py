@@ -301,6 +301,23 @@ def test_frames_come_in_order_even_when_the_first_is_the_last_to_arrive(url: str
     assert numbers(Timeline(store, "t").frames()) == list(SECONDS)
 
 
+def test_a_slow_answer_from_far_away_keeps_few_frames_waiting(s3_url: str) -> None:
+    timeline(s3_url).write(frame(n, width=8, height=8) for n in range(200))
+    arrived, enough = set[str](), Event()
+
+    def first_waits_for_most(action: str, key: str) -> None:
+        if action != "get" or "/frames/" not in key:
+            return
+        if key.endswith("frames/0.jpg"):
+            assert enough.wait(60)
+        arrived.add(key)
+        if len(arrived) >= 150:
+            enough.set()
+
+    store = HookedStore(FrameCache(s3_url).store, before=first_waits_for_most)
+    assert numbers(Timeline(store, "t").frames()) == list(range(200))
+
+
 def test_only_what_is_about_to_be_read_is_fetched(local_url: str) -> None:
     timeline(local_url).write(frame(n, width=8, height=8) for n in range(500))
     store = HookedStore(FrameCache(local_url).store)

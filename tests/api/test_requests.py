@@ -1,13 +1,15 @@
 """How many requests opening and reading a complete timeline make, and which."""
 
 import base64
+import re
+import threading
 from collections.abc import Callable
 
 import clips
 import pytest
 
 from framecache import FrameCache, InvalidValue, NotCached, Timeline, functional
-from framecache.testing import HookedStore
+from framecache.testing import Action, HookedStore
 from outside import png_by_pillow
 
 PREFIX = "cache/timelines/t/"
@@ -59,6 +61,41 @@ def test_opening_is_a_list_of_descriptions_a_description_and_an_index(
     epoch = FrameCache(store.url).timeline("t").info().epoch
     index = ("get", f"{PREFIX}index/{epoch}/timeline-2.parquet")
     assert store.requests == [LIST, DESCRIPTION, index]
+
+
+EPOCH = r"[0-9]{6}-[0-9a-f]{8}"
+
+
+def test_a_new_timeline_takes_few_requests_before_its_first_frame(local_url: str) -> None:
+    store = HookedStore(FrameCache(local_url).store)
+    Timeline(store, "t").extract(clips.clip())
+    begun = next(
+        i for i, (action, key) in enumerate(store.requests) if "/frames/" in key and action == "put"
+    )
+    expected = [
+        f"list {PREFIX}timeline/",
+        f"list {PREFIX}frames/",
+        f"create {PREFIX}timeline/00000001.json",
+        f"create {PREFIX}claims/{EPOCH}/000000-0.json",
+        f"head {PREFIX}index/{EPOCH}/000000-0.parquet",
+        f"head {PREFIX}timeline/00000002.json",
+        f"get {PREFIX}timeline/00000001.json",
+    ]
+    made = "\n".join(" ".join(request) for request in store.requests[:begun])
+    assert re.fullmatch("\n".join(expected), made), made
+
+
+def test_packs_are_filled_while_it_is_looked_whether_the_timeline_is_still_there(
+    local_url: str,
+) -> None:
+    is_decoding = threading.Event()
+
+    def wait_for_frames(action: Action, key: str) -> None:
+        if (action, key) == ("head", f"{PREFIX}timeline/00000002.json"):
+            assert is_decoding.wait(60)
+
+    store = HookedStore(FrameCache(local_url).store, before=wait_for_frames)
+    Timeline(store, "t").extract(clips.clip(), layout="packs", progress=lambda _: is_decoding.set())
 
 
 def test_the_first_frame_of_a_timeline_opens_it_and_notes_the_use(store: HookedStore) -> None:

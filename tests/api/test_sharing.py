@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from framecache.index import current_description
 from framecache.manifest import Description
 from framecache.store import Store, open_store
 from framecache.testing import HookedStore
+from outside import wait_until
 
 PREFIX = "cache/timelines/t/"
 
@@ -238,16 +239,6 @@ def no_thread_left() -> Iterator[None]:
     """Whoever ends leaves no heart beating."""
     yield
     assert [one for one in threading.enumerate() if one.name == "framecache-claims"] == []
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again and again; what is waited for comes, or the test fails."""
-    ticks = threading.Event()
-    for _ in range(6000):
-        if condition():
-            return
-        ticks.wait(0.01)
-    pytest.fail("it did not come")
 
 
 def test_a_clear_that_slept_leaves_what_others_began_since(store: Store) -> None:

@@ -67,6 +67,8 @@ def test_threads_are_left_when_all_gates_are_full() -> None:
         + limits.sheets_waiting
         + limits.compares_at_once
         + limits.compares_waiting
+        + limits.pages_at_once
+        + limits.pages_waiting
         + limits.looks_at_once
     )
     assert behind_gates < limits.threads
@@ -163,6 +165,33 @@ def test_an_older_look_that_ends_later_changes_nothing(memory_url: str) -> None:
         patch.setattr(known.timeline.opened, "latest_source", change_meanwhile)
         known.look()
     assert known.row_count == 2
+
+
+def test_refreshes_leave_places_for_those_who_look_first(memory_url: str) -> None:
+    hanging = Hanging()
+    store = HookedStore(filled(memory_url, "t", "u", "new").store, before=hanging)
+    refreshing = {"Cache-Control": "no-cache"}
+    with serving(over(store)) as service, hanging.with_many() as pool:
+        for known in ("t", "u"):
+            service.json(f"api/timelines/{known}")
+        hanging.timeline_ids.update(["t", "u"])
+        asked = [
+            pool.submit(service.get, f"api/timelines/{known}", headers=refreshing)
+            for known in ["t", "u"] * (MANY // 2)
+        ]
+        refused = MANY - Limits().refreshes_at_once
+        for _, one in zip(range(refused), as_completed(asked), strict=False):
+            assert problem_of(one.result()) == (429, "too_many")
+        assert service.json("api/timelines/new")["frame_count"] == 1
+
+
+def test_pages_with_pictures_are_made_a_few_at_a_time(memory_url: str) -> None:
+    limits = Limits(pages_at_once=1, pages_waiting=0)
+    page = "api/timelines/t/frames?embed=jpeg_b64"
+    with serving(filled(memory_url, "t"), ServiceSettings(limits=limits)) as service:
+        with service.inside.gates.pages.entered():
+            assert problem_of(service.get(page)) == (429, "too_many")
+        assert len(service.json(page)["frames"]) == 1
 
 
 def test_a_stored_sheet_waits_for_nobody(memory_url: str) -> None:

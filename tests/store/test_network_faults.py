@@ -17,6 +17,7 @@ import network
 from framecache import CorruptFrame, FrameCache
 from framecache.errors import StoreUnavailable
 from framecache.index.create import create_once
+from framecache.index.fetch import is_stored
 from framecache.store import BlobExists, BlobMissing, Store, open_store
 from media import made, make_clip
 from network import Fault, Proxy
@@ -309,3 +310,29 @@ def test_a_timeline_is_extracted_and_read_through_a_network_that_often_fails(
     reader = FrameCache(s3_url).timeline("t")
     assert list(reader.jpegs(range(6))) == list(reference.jpegs(range(6)))
     assert proxy.is_done
+
+
+def test_an_empty_blob_that_goes_while_it_is_looked_at_is_missing(
+    store: Store, proxy: Proxy, s3_url: str, moto_endpoint: str
+) -> None:
+    """S3 refuses a range of it, and tells nothing of what is gone in its answer to a HEAD."""
+    store.put("a/empty", b"")
+
+    def removed_after(exchange: network.Exchange) -> None:
+        answer = exchange.forwarded()
+        with closing(boto3.client("s3", endpoint_url=moto_endpoint)) as client:
+            client.delete_object(Bucket=s3_url.removeprefix("s3://"), Key="a/empty")
+        exchange.send(answer)
+
+    assert store.head("a/empty").size_bytes == 0
+    proxy.harm(removed_after, times=1, method="GET", within="a/empty")
+    with pytest.raises(BlobMissing):
+        store.head("a/empty")
+    assert proxy.is_done
+
+
+@pytest.mark.parametrize("key", ["a/b", "a/none"])
+def test_whether_a_blob_is_there_is_one_request(store: Store, proxy: Proxy, key: str) -> None:
+    proxy.met.clear()
+    assert is_stored(store, key) == (key == "a/b")
+    assert [method for method, _ in proxy.met] == ["GET"]

@@ -13,11 +13,9 @@ from framecache.index import Snapshot
 from framecache.manifest import ChunkEntry, Description
 from framecache.model import Requests
 
-_PRESENT: Final = Requests(heads=1)
-"""To see that a blob is there."""
-_ABSENT: Final = Requests(heads=1, gets=1)
-"""To see that it is not: S3 does not tell in its answer to a HEAD whether the bucket is."""
-_ENSURE_CURRENT: Final = _ABSENT + Requests(gets=1)
+_LOOK: Final = Requests(gets=1)
+"""Whether a blob is there."""
+_ENSURE_CURRENT: Final = _LOOK + Requests(gets=1)
 """No description follows, and the one that was read is still there."""
 _CLAIM: Final = Requests(puts=1, deletes=1)
 _LISTED_AT_ONCE: Final = 1000
@@ -44,23 +42,21 @@ def of_extracting(
     """
     missing = [entry for entry in entries if entry.part not in committed]
     covered = _covered(following)
-    look_at_compacted = _PRESENT * bool(covered)
+    look_at_compacted = _LOOK * bool(covered)
     requests = _of_describing(current, following) + Requests(puts=frame_puts)
-    if entries:
+    if entries and current is not None:
         requests += look_at_compacted
-    for entry in entries:
-        if entry.part not in covered:
-            requests += _PRESENT if entry.part in committed else _ABSENT
-    requests += Requests(lists=bool(missing))  # who else is at work
+        requests += _LOOK * sum(entry.part not in covered for entry in entries)
+        requests += Requests(lists=bool(missing))  # who else is at work
     for entry in missing:
         checks = -(-entry.frame_count // FRAMES_BETWEEN_CHECKS) + 1
-        requests += _CLAIM + look_at_compacted + _ABSENT + _ENSURE_CURRENT * checks
+        requests += _CLAIM + look_at_compacted + _LOOK + _ENSURE_CURRENT * checks
         requests += Requests(puts=1)  # the index part
     index_files = _index_files(following)
     if index_files > most_index_files:
         requests += _CLAIM + Requests(gets=index_files)
         if {entry.part for entry in entries} | set(committed) >= set(following.parts):
-            requests += Requests(puts=2) + _PRESENT  # compacted and described
+            requests += Requests(puts=2) + _LOOK  # compacted and described
     return requests
 
 
@@ -69,7 +65,7 @@ def of_writing(*, frame_puts: int) -> Requests:
     # Nor are there frames that another program stored.
     describing = Requests(puts=1, lists=2)
     committing = _ENSURE_CURRENT + Requests(puts=1)
-    describing_part = Requests(puts=1, lists=1, gets=1) + _PRESENT
+    describing_part = Requests(puts=1, lists=1, gets=1) + _LOOK
     return Requests(puts=frame_puts) + describing + _CLAIM + committing + describing_part
 
 
@@ -94,7 +90,7 @@ def _of_describing(current: Description | None, following: Description) -> Reque
         # Nor are there frames that another program stored.
         return Requests(puts=1, lists=2)
     looking_up = Requests(lists=1, gets=1)
-    return looking_up if following is current else looking_up + Requests(puts=1) + _PRESENT
+    return looking_up if following is current else looking_up + Requests(puts=1) + _LOOK
 
 
 def _covered(description: Description) -> frozenset[str]:

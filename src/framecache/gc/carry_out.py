@@ -319,7 +319,7 @@ class _Removing:
         return advance(self._store, self._timeline_id, change)
 
     def _require_unchanged(self, description: Description) -> None:
-        """Look, with a HEAD and a GET, whether the timeline is the planned one.
+        """Look, with two requests, whether the timeline is the planned one.
 
         The version itself is read, too: a timeline that was deleted and made anew may have come
         as far as this version, as another.

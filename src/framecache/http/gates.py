@@ -76,7 +76,10 @@ class Gates:
     decodes: Gate
     sheets: Gate
     compares: Gate
+    pages: Gate
     looks: Gate
+    refreshes: Gate
+    """Whoever passes it passes the one for looks, too."""
 
     @classmethod
     def of(cls, limits: Limits) -> Self:
@@ -85,5 +88,7 @@ class Gates:
             Gate("A thumbnail", at_once=limits.decodes_at_once, waiting=limits.decodes_waiting),
             Gate("A sheet", at_once=limits.sheets_at_once, waiting=limits.sheets_waiting),
             Gate("A comparison", at_once=limits.compares_at_once, waiting=limits.compares_waiting),
+            Gate("A page", at_once=limits.pages_at_once, waiting=limits.pages_waiting),
             Gate("A timeline", at_once=limits.looks_at_once, waiting=0),
+            Gate("A refresh", at_once=limits.refreshes_at_once, waiting=0),
         )

@@ -93,7 +93,8 @@ class KnownTimeline:
             Refusal: too many wait for a look at it, or look at others.
         """
         called_at = time.monotonic()
-        with self._gates.looks.entered(), self._looking.entered():
+        gates = self._gates
+        with gates.refreshes.entered(), gates.looks.entered(), self._looking.entered():
             if self._looked_at < called_at:
                 self.look()
 

@@ -24,7 +24,7 @@ class Limits:
     requests_at_once: int = 256
     strangers_at_once: int = 32
     """Requests without a token, where one is needed: they take no place of the others'."""
-    threads: int = field(default_factory=lambda: 40 + _cores())
+    threads: int = field(default_factory=lambda: 48 + _cores())
     """That wait for the store and decode; other requests wait for one of them.
 
     More than may be held by all that follows together.
@@ -39,6 +39,11 @@ class Limits:
     compares_waiting: int = 1
     looks_at_once: int = 20
     """Requests that have the store tell what there is of a timeline, or wait for one that does."""
+    refreshes_at_once: int = 10
+    """Those of them that do it although the timeline is known."""
+    pages_at_once: int = 4
+    """Of frames with their pictures."""
+    pages_waiting: int = 4
     event_streams: int = 64
     body_bytes: int = 32 * 2**20
     """Of any body but that of an upload; one that begins a session has 4 KiB."""

@@ -84,7 +84,7 @@ def follow(store: Store, following: Description) -> bool:
 
 
 def is_latest(store: Store, description: Description) -> bool:
-    """Whether no version follows a description; one HEAD."""
+    """Whether no version follows a description; one request."""
     try:
         store.head(keys.description(description.timeline_id, description.version + 1))
     except BlobMissing:
@@ -93,7 +93,7 @@ def is_latest(store: Store, description: Description) -> bool:
 
 
 def is_current(store: Store, description: Description) -> bool:
-    """Whether a description is still the latest; a HEAD and a GET.
+    """Whether a description is still the latest; two requests.
 
     The version itself is read, too: a timeline that was deleted and made anew may have come as
     far as this version, as another.
@@ -102,7 +102,7 @@ def is_current(store: Store, description: Description) -> bool:
 
 
 def ensure_current(store: Store, description: Description) -> None:
-    """Check, with a HEAD and a GET in the ordinary case, that an epoch has not ended.
+    """Check, with two requests in the ordinary case, that an epoch has not ended.
 
     Raises:
         Cleared: the timeline was cleared, rebuilt or deleted since ``description`` was read.

@@ -42,7 +42,7 @@ def stored_jpeg(store: Store, row: FrameRow) -> bytes:
 
 
 def is_stored(store: Store, key: str) -> bool:
-    """Whether a blob is there; one HEAD."""
+    """Whether a blob is there; one request."""
     try:
         store.head(key)
     except BlobMissing:

@@ -82,9 +82,9 @@ def _metadata(description: Description, part: str, about: Mapping[str, Any]) -> 
 
 
 def committed_parts(store: Store, description: Description, parts: Iterable[str]) -> set[str]:
-    """Which of some parts are committed: one HEAD each, several at once.
+    """Which of some parts are committed: one request each, several at once.
 
-    Parts that a compaction covers take one HEAD for all of them.
+    Parts that a compaction covers take one for all of them.
     """
     wanted = list(parts)
     covered = _compacted_parts(store, description) if wanted else frozenset()

@@ -65,6 +65,8 @@ class Described:
     """By URL: the chunks that had to be scanned."""
     replaces_leftovers: bool = False
     """Whether frames of an older epoch may lie about that nothing names."""
+    is_new: bool = False
+    """Whether nothing was described before: others can have learned of it only just now."""
 
 
 def identify(chunks: Sequence[Chunk]) -> list[IdentifiedChunk]:
@@ -88,10 +90,11 @@ def describe_extraction(
     ``agree`` settles on it: by storing it, unless told otherwise.
     """
     scans = _Scans([chunk.chunk for chunk in chunks])
-
     replaced: list[Description] = []
+    before: list[Description] = []
 
     def change(current: Description | None) -> Description:
+        before.extend([current] if current else [])
         settings = choose(current.settings if current else None)
         if current is None:
             return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
@@ -109,7 +112,13 @@ def describe_extraction(
 
     description = agree(store, timeline_id, change)
     entries = description.chunks[: len(chunks)]
-    return Described(description, entries, scans.by_url, replaces_leftovers=bool(replaced))
+    return Described(
+        description,
+        entries,
+        scans.by_url,
+        replaces_leftovers=bool(replaced),
+        is_new=not before,
+    )
 
 
 def describe_append(
@@ -126,8 +135,10 @@ def describe_append(
     by storing it, unless told otherwise.
     """
     scans = _Scans([chunk.chunk for chunk in chunks])
+    before: list[Description] = []
 
     def change(current: Description | None) -> Description:
+        before.extend([current] if current else [])
         if current is None:
             return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
@@ -142,7 +153,7 @@ def describe_append(
     description = agree(store, timeline_id, change)
     urls = {chunk.url for chunk in chunks}
     entries = tuple(entry for entry in description.chunks if entry.url in urls)
-    return Described(description, entries, scans.by_url)
+    return Described(description, entries, scans.by_url, is_new=not before)
 
 
 def describe_rebuild(

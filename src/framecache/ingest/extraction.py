@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -22,6 +23,7 @@ from framecache.index import (
     ensure_current,
     load,
 )
+from framecache.ingest.beside import Beside
 from framecache.ingest.chunk_frames import about_chunk, picture_bytes_of, store_frames
 from framecache.ingest.describe import (
     Choose,
@@ -222,6 +224,8 @@ class _Run:
             on_cached=self.progress.finish_chunk,
             on_waiting=self.progress.wait_for,
         )
+        if not self.described.is_new:
+            queue.pass_over_committed()
         picture_bytes = max(picture_bytes_of(entry) for entry in entries)
         held_bytes = _PICTURES_HELD * picture_bytes
         decoders = max(1, min(len(entries), self.workers, _DECODER_BYTES // held_bytes))
@@ -271,13 +275,14 @@ class _Run:
         with storage_of(
             self.store, self.description, entry.part, encoders, on_stored=self._count
         ) as storage:
-            with open_blob_file(
-                entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
-            ) as file:
-                part = self._store_frames(file, entry, claims, storage, threads)
             try:
+                with open_blob_file(
+                    entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
+                ) as file:
+                    part = self._store_frames(file, entry, claims, storage, threads)
                 ensure_current(self.store, self.description)
-            except Cleared:
+            except BaseException:
+                # Until it is committed nothing names what is stored, even if that is all of it.
                 storage.discard()
                 raise
             index = part.build()
@@ -318,16 +323,25 @@ class _Run:
         threads: int,
     ) -> PartBuilder:
         scan = self.described.scans.get(entry.url) or video.scan(file, name=entry.url)
-        return store_frames(
-            file,
-            self.description,
-            entry,
-            plan(entry, scan, self.description.settings.sampling),
-            storage,
-            threads=threads,
-            check=partial(self._ensure_mine, entry, claims),
-            on_undecodable=partial(self.progress.add_frame, entry.chunk_id),
-        )
+        with self._checking(entry, claims) as check:
+            return store_frames(
+                file,
+                self.description,
+                entry,
+                plan(entry, scan, self.description.settings.sampling),
+                storage,
+                threads=threads,
+                check=check,
+                on_undecodable=partial(self.progress.add_frame, entry.chunk_id),
+            )
+
+    def _checking(
+        self, entry: ChunkEntry, claims: Claims
+    ) -> AbstractContextManager[Callable[[], None]]:
+        check = partial(self._ensure_mine, entry, claims)
+        # A pack has a name of its own: nothing can be put over what others have made meanwhile.
+        is_harmless = self.description.settings.layout == "packs"
+        return Beside(check) if is_harmless else nullcontext(check)
 
     def _ensure_mine(self, entry: ChunkEntry, claims: Claims) -> None:
         """Whoever slept must not store over what others have made meanwhile."""

@@ -31,7 +31,7 @@ class ChunkQueue:
         on_cached: Callable[[ChunkEntry], None],
         on_waiting: Callable[[int], None],
     ) -> None:
-        """Look which chunks are missing.
+        """Take all chunks for missing; nothing is looked up yet.
 
         Args:
             store: where the timeline lies.
@@ -50,9 +50,16 @@ class ChunkQueue:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._pending = deque(entries)
-        self._pass_over_committed(entries)
+
+    def pass_over_committed(self) -> None:
+        """Look which chunks are missing, and who else is at work; before any is handed out.
+
+        Each is looked at when it is handed out, too: this spares asking for them one after the
+        other where many are there.
+        """
+        self._pass_over_committed(list(self._pending))
         if self._pending:
-            claims.look()
+            self._claims.look()
 
     def __iter__(self) -> Iterator[ChunkEntry]:
         """The chunks that are this run's to extract, each claimed when it is given out.

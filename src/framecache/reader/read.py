@@ -26,7 +26,10 @@ from framecache.reader.pipeline import ordered
 from framecache.reader.ranges import LONGEST_BYTES, PlannedRange, plan_ranges
 from framecache.store import is_remote
 
-_REQUESTS_AT_ONCE: Final = 32
+_REQUESTS_AT_ONCE: Final = 64
+_FETCHES_AHEAD: Final = 256
+"""Under way, or waiting for one that is: frames come in order, and some answers take ten times as
+long as others."""
 _FETCHED_BYTES: Final = 80 * 2**20
 """Of JPEGs that are under way or wait for a decoder."""
 _DECODED_BYTES: Final = 128 * 2**20
@@ -147,9 +150,10 @@ def _fetched(
     largest = int(index.size[positions].max(initial=0))
     if index.offset[positions].any():
         largest = max(largest, LONGEST_BYTES)
-    requests = _REQUESTS_AT_ONCE if is_remote(source.store) else _cores()
-    ahead = max(2, min(2 * requests, _FETCHED_BYTES // max(1, largest)))
-    threads = min(requests, ahead)
+    is_far = is_remote(source.store)
+    most = _FETCHES_AHEAD if is_far else 2 * _cores()
+    ahead = max(2, min(most, _FETCHED_BYTES // max(1, largest)))
+    threads = min(_REQUESTS_AT_ONCE if is_far else _cores(), ahead)
     arrived: dict[int, Fetched] = {}
     following = count()
     place = next(following)

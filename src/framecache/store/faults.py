@@ -26,6 +26,7 @@ _STATUS: Final = re.compile(r"non-2xx status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>\s*(\w+)\s*</Code>|\(code: (\w+)\)")
 _OS_ERROR: Final = re.compile(r"\(os error (\d+)\)")
 _OUT_OF_RANGE: Final = re.compile(r"status code: 416|[Rr]equested range was invalid|Invalid range:")
+_BROKEN_OFF: Final = re.compile(r"response body error")
 _NO_CREDENTIALS: Final = re.compile(
     r"External AWS credential provider|/latest/api/token|/latest/meta-data"
     r"|[Tt]oken request|No credentials"
@@ -102,6 +103,11 @@ _ENDPOINTS: Final[dict[Scheme, str]] = {
 def is_out_of_range(error: Exception) -> bool:
     """Whether a range was refused because the blob ends before it."""
     return _OUT_OF_RANGE.search(str(error)) is not None
+
+
+def is_broken_off(error: Exception) -> bool:
+    """Whether an answer ended before it was whole."""
+    return _BROKEN_OFF.search(str(error)) is not None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from framecache.store.base import (
     check_prefix,
     check_range,
 )
-from framecache.store.faults import CAUGHT, Action, is_out_of_range, translated
+from framecache.store.faults import CAUGHT, Action, is_broken_off, is_out_of_range, translated
 from framecache.store.forks import refuse_after_fork
 from framecache.store.urls import Location
 
@@ -193,18 +193,31 @@ class RemoteStore(ObjectStore):
         self._client = connect(location)
 
     def head(self, key: str) -> BlobInfo:
-        """See `Store.head`."""
-        return self.identify(check_key(key))
+        """See `Store.head`. One request, whether the blob is there or not.
+
+        The answer to a HEAD has no body, so S3 cannot tell in it whether the key or the bucket is
+        missing, nor a proxy's answer be told from a store's. Those to a GET, of one byte, can.
+        """
+        path = self._folder + check_key(key)
+        with self._translated("read", key):
+            try:
+                answer = self._client.get(path, options={"range": (0, 1)})
+                answer.bytes()  # else its connection could not be used again
+            except CAUGHT as error:
+                # An empty blob has no first byte.
+                if not is_out_of_range(error) and not is_broken_off(error):
+                    raise
+                return self.identify(key)
+        return self._info(answer.meta)
 
     def identify(self, key: str) -> BlobInfo:
-        """The `head` of an object of any program, whose key may be any the backend takes."""
+        """The `head` of an object of any program: its key, and its size, may be any."""
         path = self._folder + key
         with self._translated("read", key):
             try:
                 meta = self._client.head(path)
             except FileNotFoundError:
-                # The answer to a HEAD has no body, so S3 cannot tell in it whether the key or
-                # the bucket is missing. In that to a GET it can.
+                # Which of the key and the bucket is missing is told in the answer to a GET.
                 meta = self._client.get(path).meta
         return self._info(meta)
 

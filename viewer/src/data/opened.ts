@@ -59,6 +59,8 @@ export class Opened {
   readonly #blocks = new Map<number, Promise<void>>();
   readonly #columnsAsked = new Map<string, Promise<void>>();
   #tracksAsked = false;
+  #detailsAsked = 0;
+  #detailShown = 0;
   readonly #loaded = new Map<number, string>();
   readonly #closed = new AbortController();
 
@@ -87,9 +89,14 @@ export class Opened {
   }
 
   async #loadDetail(cache: RequestCache): Promise<void> {
+    this.#detailsAsked += 1;
+    const asked = this.#detailsAsked;
     try {
       const response = await request(this.path, { signal: this.#closed.signal, cache });
       const detail = (await response.json()) as Detail;
+      // An answer that took longer may tell of what was before.
+      if (asked < this.#detailShown) return;
+      this.#detailShown = asked;
       batch(() => {
         const before = this.detail.peek();
         if (before !== null && before.version !== detail.version) this.#forgetFrames();

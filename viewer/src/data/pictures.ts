@@ -100,6 +100,9 @@ export async function loadBitmap(url: string, signal: AbortSignal): Promise<Imag
   return await createImageBitmap(await response.blob());
 }
 
+/** Then others have their turn, whatever became of one that was given up. */
+const LONGEST_TURN_MILLISECONDS = 30_000;
+
 /**
  * Loads so many at a time, and finishes what it has begun: the service would finish it anyway, and
  * then has it. What is given up before its turn is never asked for.
@@ -109,7 +112,7 @@ export function inTurn<P extends Picture>(atOnce: number, load: Load<P>): Load<P
   return (url, signal) =>
     limit(() => {
       signal.throwIfAborted();
-      return load(url, new AbortController().signal);
+      return load(url, AbortSignal.timeout(LONGEST_TURN_MILLISECONDS));
     });
 }
 

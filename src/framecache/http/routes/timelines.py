@@ -119,7 +119,8 @@ def list_frames(
 
     if embed is not None:
         # The timeline may be another one when it is read: what is chosen is chosen there.
-        return known.read(lambda source: _embedded(source, choose(source.snapshot.index)))
+        with service.gates.pages.entered():
+            return known.read(lambda source: _embedded(source, choose(source.snapshot.index)))
     index = known.snapshot().index
     page = choose(index)
     frames = [
