@@ -13,6 +13,8 @@ PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13 python3,
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 UV ?= .venv/bin/uv
 PYTEST_ARGS ?=
+# Each has an S3 server and a browser of its own.
+TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 CLIPS := .cache/clips
 NODE := $(shell node -p '((a, b) => a > 20 || (a == 20 && b >= 19) ? "new enough" : "")(...process.versions.node.split("."))' 2>/dev/null)
@@ -38,7 +40,7 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> the viewer's checks and tests"
 	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
-	@.venv/bin/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: torture
 torture: .venv/dev clips ## Try the proofs of docs/reliability.md far more often; takes hours

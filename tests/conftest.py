@@ -24,7 +24,7 @@ settings.register_profile("framecache", deadline=None)
 settings.load_profile("framecache")
 
 
-_FIGURES = pytest.StashKey[dict[str, str]]()
+_FIGURES = "figures of a proof"
 _CEPH_SCRIPT = str(Path(__file__).parents[1] / "scripts" / "ceph-rgw.sh")
 _ACCESS_KEY = "test"
 _SECRET_KEY = "testsecret"
@@ -48,10 +48,16 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Show what the proofs counted."""
-    if figures := config.stash.get(_FIGURES, {}):
+    figures = [
+        text
+        for report in terminalreporter.getreports("")  # of set-ups and teardowns
+        for name, text in report.user_properties
+        if name == _FIGURES
+    ]
+    if figures:
         terminalreporter.section(f"proofs ({config.getoption('--proofs')})")
-        for name, shown in figures.items():
-            terminalreporter.write_line(f"{name.removeprefix('test_')}: {shown}")
+        for text in figures:
+            terminalreporter.write_line(str(text))
 
 
 @pytest.fixture
@@ -59,7 +65,9 @@ def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
     """The size of this run's proofs, and a place for their figures."""
     proof = Proof(is_long=request.config.getoption("--proofs") == "long")
     yield proof
-    request.config.stash.setdefault(_FIGURES, {})[request.node.name] = str(proof)
+    # Told with the report of the test, wherever it ran.
+    name = request.node.name.removeprefix("test_")
+    request.node.user_properties.append((_FIGURES, f"{name}: {proof}"))
 
 
 @pytest.fixture(

@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from framecache import Frame, FrameCache
 from viewer.browsing import BIKES, GAP, LONG_FRAMES, PHONE, VIEWER, Page, opened, serving
+
+expect.set_options(timeout=30_000)
+"""Milliseconds: how soon a page shows something says nothing on a shared machine."""
 
 CHROMIUM: Final = shutil.which("chromium")
 FLAGS: Final = (
