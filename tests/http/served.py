@@ -116,7 +116,9 @@ def over(store: Store) -> FrameCache:
 def impatient(settings: ServiceSettings | None = None) -> ServiceSettings:
     """Settings of a service that looks at the store at each request."""
     chosen = settings or ServiceSettings()
-    return replace(chosen, limits=replace(chosen.limits, known_for_seconds=0.0))
+    return replace(
+        chosen, limits=replace(chosen.limits, known_for_seconds=0.0, known_for_looks=0.0)
+    )
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -20,8 +20,6 @@ from framecache.reader import FrameSource, position_on_screen
 from framecache.sprites import Sprites
 
 _CONCURRENT_LOOK_UPS: Final = 16
-_PATIENCE: Final = 10
-"""A timeline is looked at again after so many times what the last look took."""
 _WAITING_FOR_A_LOOK: Final = 15
 """Requests for a timeline of which nothing is known yet: a page makes several at once."""
 _DERIVED: Final = 8
@@ -32,20 +30,18 @@ Result = TypeVar("Result")
 class KnownTimeline:
     """One timeline, as it was when it was last looked at. Safe to share between threads."""
 
-    def __init__(
-        self, cache: FrameCache, timeline_id: str, *, known_for_seconds: float, gates: Gates
-    ) -> None:
+    def __init__(self, cache: FrameCache, timeline_id: str, limits: Limits, gates: Gates) -> None:
         """Know nothing yet.
 
         Args:
             cache: where it lies.
             timeline_id: which it is.
-            known_for_seconds: how long it is not looked at again.
+            limits: how long it is not looked at again.
             gates: which this timeline's requests pass with those of all others.
         """
         self.timeline = cache.timeline(timeline_id)
         self._opened = self.timeline.opened
-        self._known_for_seconds = known_for_seconds
+        self._limits = limits
         self._gates = gates
         self._looking = Gate("This timeline", at_once=1, waiting=_WAITING_FOR_A_LOOK)
         self._lock = threading.Lock()
@@ -111,7 +107,9 @@ class KnownTimeline:
             if times_forgotten == self._times_forgotten and began >= self._looked_at:
                 self._source = source
                 self._looked_at = began
-                self._until = now + max(self._known_for_seconds, _PATIENCE * (now - began))
+                self._until = now + max(
+                    self._limits.known_for_seconds, self._limits.known_for_looks * (now - began)
+                )
         return source
 
     def existing_source(self) -> FrameSource:
@@ -247,8 +245,7 @@ class KnownTimelines:
                 pool.shutdown(cancel_futures=True)
 
     def _unknown(self, timeline_id: str) -> KnownTimeline:
-        seconds = self._limits.known_for_seconds
-        return KnownTimeline(self._cache, timeline_id, known_for_seconds=seconds, gates=self._gates)
+        return KnownTimeline(self._cache, timeline_id, self._limits, self._gates)
 
     def _forget_some(self) -> None:
         while len(self._known) > 1 and (

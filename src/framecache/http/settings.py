@@ -63,6 +63,8 @@ class Limits:
     """Rows of all those indexes together, unless one alone has more."""
     known_for_seconds: float = 1.0
     """How long it is not asked whether a timeline has changed."""
+    known_for_looks: float = 10.0
+    """Nor for so many times what asking took the last time, where that is longer."""
 
 
 @dataclass(frozen=True, slots=True)
