@@ -163,16 +163,18 @@ export function moveBy(frames: number): void {
 }
 
 /** Go to the next frame with an overlay of a shown stage; of any, if none is shown. */
-export function moveToOverlay(direction: -1 | 1): void {
+export async function moveToOverlay(direction: -1 | 1): Promise<void> {
   const timeline = opened.peek();
-  const sequence = place.peek()?.sequence ?? null;
-  if (timeline === null || sequence === null) return;
+  if (timeline === null) return;
+  // Right after a leap it may not be known yet which frame is here.
+  const here = place.peek()?.sequence ?? (await timeline.loadRow(position.peek()))?.sequence;
+  if (here === undefined || timeline !== opened.peek()) return;
   const all = [...timeline.columns.peek()];
   const shown = shownStages.peek().map(({ job, stage }) => `${job}/${stage}`);
   const chosen = shown.length === 0 ? all : all.filter(([key]) => shown.includes(key));
   const next = nearest(
     chosen.map(([, columns]) => columns.sequence),
-    sequence,
+    here,
     direction,
   );
   if (next === null)

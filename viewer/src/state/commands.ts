@@ -46,7 +46,7 @@ export function run(command: Command): void {
       moveTo(command.edge === "first" ? 0 : Number.POSITIVE_INFINITY);
       return;
     case "overlay":
-      moveToOverlay(command.direction);
+      void moveToOverlay(command.direction);
       return;
     case "difference":
       void moveToDifference(command.direction);
