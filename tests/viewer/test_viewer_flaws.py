@@ -117,6 +117,11 @@ def test_stale_overlays_have_another_colour_on_the_scrubber(page: Page) -> None:
     page.open("?timeline=rebuilt")
     marks = page.tab.locator("canvas.marks")
     expect(marks).not_to_have_attribute("width", "300")
+    page.until(
+        """(canvas => canvas.getContext("2d")
+          .getImageData(0, canvas.height - 1, canvas.width, 1).data.some(value => value > 0)
+        )(document.querySelector("canvas.marks"))"""
+    )
     colors = [
         marks.evaluate(
             """(canvas, [sequence, count]) => {
