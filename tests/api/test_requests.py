@@ -1,4 +1,4 @@
-"""How many requests opening and reading a complete timeline make, and which."""
+"""How many requests beginning, opening and reading a timeline make, and which."""
 
 import base64
 import re

@@ -1,9 +1,9 @@
 """Defects put into packs and repacking on purpose, to see that the proofs would find them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import SimpleNamespace, TracebackType
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 import google_crc32c
 import pytest
@@ -17,10 +17,11 @@ from test_seeded_defects import (
 )
 
 from framecache import keys, packs
-from framecache.index import FrameRow, stored_jpeg
+from framecache.index import FrameRow, Index, commit_part, stored_jpeg
 from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.pack_storage import PackStorage, _Item, _Pack
 from framecache.ingest.slot import Slot, row_of
+from framecache.manifest import Description
 from framecache.repack.run import _Moved, _Run
 from framecache.store import Store
 from proving import Proof
@@ -52,7 +53,6 @@ def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
 
 
 def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
-    end = PackStorage.__exit__
     unstored: list[Callable[[], None]] = []
 
     def store_later(self: PackStorage, first: _Item, rows: list[FrameRow]) -> _Item | None:
@@ -62,18 +62,20 @@ def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
         unstored.append(partial(self._store.put_stream, pack.key, blocks))
         return pack.following
 
-    def end_late(
-        self: PackStorage,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        end(self, kind, error, traceback)
-        while unstored:
-            unstored.pop(0)()
+    def commit_first(
+        store: Store,
+        description: Description,
+        part: str,
+        index: Index,
+        *,
+        about: Mapping[str, Any],
+    ) -> Index:
+        committed = commit_part(store, description, part, index, about=about)
+        unstored.pop()()
+        return committed
 
     patch.setattr(PackStorage, "_store_pack", store_later)
-    patch.setattr(PackStorage, "__exit__", end_late)
+    patch.setattr("framecache.ingest.extraction.commit_part", commit_first)
 
 
 def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Browser, Locator, Request, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Request, Route, ViewportSize, expect
 from playwright.sync_api import Page as Tab
 
 import framecache
@@ -116,6 +116,15 @@ def opened(
         yield Page(context.new_page())
     finally:
         context.close()
+
+
+def hold(held: list[Route]) -> Callable[[Route], None]:
+    """Keeps requests from going on until they are let."""
+
+    def keep(route: Route) -> None:
+        held.append(route)
+
+    return keep
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """What the keys do, in the browser."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
-from viewer.browsing import Page
+from viewer.browsing import Page, hold
 
 LAST = 249
 
@@ -45,6 +45,20 @@ def test_control_and_an_arrow_go_to_the_next_frame_with_an_overlay(bikes: Page) 
     bikes.shows(59)
     bikes.press("Home", "Control+ArrowRight")
     bikes.shows(20)
+
+
+def test_the_overlay_keys_wait_until_it_is_known_which_frame_is_shown(page: Page) -> None:
+    held: list[Route] = []
+    page.tab.route("**/overview*", hold(held))
+    page.open("?timeline=bikes&frame=30")
+    expect(page.picture).to_have_attribute("data-overlays", "3")
+    page.tab.route("**/frames?*", hold(held))
+    with page.tab.expect_request("**/frames?*"):
+        page.press("End", "Control+ArrowLeft")
+    for route in held:
+        route.continue_()
+    page.tab.unroute_all()
+    page.shows(59)
 
 
 def test_space_plays_and_pauses(bikes: Page) -> None:

@@ -1,13 +1,12 @@
 """What looking costs, counted."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from playwright.sync_api import Browser, Route, expect
 
 from framecache import Frame, FrameCache
-from viewer.browsing import LONG_FRAMES, VIEWER, Page, opened, serving
+from viewer.browsing import LONG_FRAMES, VIEWER, Page, hold, opened, serving
 
 MOST_REQUESTS = 6
 MOST_SCRIPT_BYTES = 150_000
@@ -32,15 +31,6 @@ COUNT_BITMAPS = """
   };
 """
 """Has the page count the bytes of bitmaps that it holds, by their width."""
-
-
-def hold(held: list[Route]) -> Callable[[Route], None]:
-    """Keeps requests from going on until they are let."""
-
-    def keep(route: Route) -> None:
-        held.append(route)
-
-    return keep
 
 
 def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> None:

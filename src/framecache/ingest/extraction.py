@@ -275,23 +275,18 @@ class _Run:
         with storage_of(
             self.store, self.description, entry.part, encoders, on_stored=self._count
         ) as storage:
-            try:
-                with open_blob_file(
-                    entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
-                ) as file:
-                    part = self._store_frames(file, entry, claims, storage, threads)
-                ensure_current(self.store, self.description)
-            except BaseException:
-                # Until it is committed nothing names what is stored, even if that is all of it.
-                storage.discard()
-                raise
-            index = part.build()
-            about = about_chunk(entry)
-            committed = commit_part(self.store, self.description, entry.part, index, about=about)
-            if committed is not index and not _is_own(index, committed):
-                storage.discard()
-                self._require_same(entry, index, committed)
-                return None
+            with open_blob_file(
+                entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
+            ) as file:
+                part = self._store_frames(file, entry, claims, storage, threads)
+            ensure_current(self.store, self.description)
+        index = part.build()
+        about = about_chunk(entry)
+        committed = commit_part(self.store, self.description, entry.part, index, about=about)
+        if committed is not index and not _is_own(index, committed):
+            storage.discard()
+            self._require_same(entry, index, committed)
+            return None
         sizes = [row.size for row in part.rows if row.status == "ok"]
         return _ChunkResult(
             frames=len(sizes), undecodable=len(part) - len(sizes), bytes_stored=sum(sizes)

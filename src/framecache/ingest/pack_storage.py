@@ -43,8 +43,9 @@ class PackStorage:
     """Stores frames in a pack that no other program has; a context manager.
 
     The pack is uploaded on a thread of its own, as the frames come, in their order. It is there,
-    whole, when :meth:`finish` returns, and never if that is not reached. More frames than one
-    blob can hold come into several.
+    whole, when :meth:`finish` returns, and not if that is never reached, nor after the context
+    was left by an error: what names a pack is committed outside of it. More frames than one blob
+    can hold come into several.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class PackStorage:
         if self._upload is not None and not self._has_all:
             self._waiting.put(_End.ABANDONED)
         self._thread.shutdown()
-        if self._rows is None and any(pack.may_be_stored for pack in self._packs):
+        is_given_up = error is not None or self._rows is None
+        if is_given_up and any(pack.may_be_stored for pack in self._packs):
             self.discard()
 
     def _store_all(self) -> list[FrameRow]:

@@ -46,7 +46,8 @@ def storage_of(
 ) -> AbstractContextManager[FrameStorage]:
     """Where a timeline's layout has the frames of a part.
 
-    Left by an error, it keeps nothing that has a name of its own.
+    Left by an error, it keeps nothing that has a name of its own: what is stored in it is committed
+    after it was left.
 
     Args:
         store: where the timeline lies.

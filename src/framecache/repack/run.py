@@ -203,14 +203,10 @@ class _Run:
             rows = PartBuilder()
             for row in self._stored(part, index, storage):
                 rows.add(row)
-            try:
-                ensure_current(self._store, self._described)
-            except Cleared:
-                storage.discard()
-                raise
-            about = {**index.about, "framecache": __version__, "repacked": layout}
-            generation = commit_repair(self._store, self._target, part, rows.build(), about=about)
-            packs = dict.fromkeys(row.key for row in rows.rows if row.offset)
+            ensure_current(self._store, self._described)
+        about = {**index.about, "framecache": __version__, "repacked": layout}
+        generation = commit_repair(self._store, self._target, part, rows.build(), about=about)
+        packs = dict.fromkeys(row.key for row in rows.rows if row.offset)
         return _Moved(
             part,
             generation,
