@@ -40,7 +40,8 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> the viewer's checks and tests"
 	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
-	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --cov --cov-report=term $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+	  --cov --cov-report=term $(PYTEST_ARGS)
 
 .PHONY: torture
 torture: .venv/dev clips ## Try the proofs of docs/reliability.md far more often; takes hours
