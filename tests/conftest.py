@@ -5,10 +5,11 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import boto3
 import pytest
@@ -23,6 +24,9 @@ from proving import Proof
 settings.register_profile("framecache", deadline=None)
 settings.load_profile("framecache")
 
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 _FIGURES = "figures of a proof"
 _CEPH_SCRIPT = str(Path(__file__).parents[1] / "scripts" / "ceph-rgw.sh")
@@ -159,15 +163,31 @@ def locked_folder(tmp_path: Path) -> Iterator[Path]:
     folder.chmod(0o700)
 
 
+def one_at_a_time(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The function, which threads then call one after the other."""
+    lock = Lock()
+
+    def alone(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
+        with lock:
+            return function(*args, **options)
+
+    return alone
+
+
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow to import, seldom needed
+    from moto.s3.responses import S3Response  # noqa: PLC0415 - slow to import, seldom needed
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - likewise
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        # It looks whether a key is there, and then stores it: of two creations both could win.
+        answer = one_at_a_time(S3Response._key_response)  # noqa: SLF001 - once a body has come
+        patch.setattr(S3Response, "_key_response", answer)
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+        server.stop()
 
 
 @pytest.fixture(scope="session")
