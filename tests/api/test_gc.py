@@ -254,8 +254,9 @@ def test_frames_that_were_written_and_never_described_go(store_url: str) -> None
 
 def test_index_files_that_others_replaced_go(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
-    timeline.extract(clips.chunks()[:2])
-    timeline.extract(clips.chunks())
+    # One after the other: the oldest part stays, and is to be another than the replaced one.
+    timeline.extract(clips.chunks()[:2], workers=1)
+    timeline.extract(clips.chunks(), workers=1)
     store = FrameCache(store_url).store
     description = current_description(store, "t")
     assert description is not None
