@@ -63,7 +63,7 @@ def read_locally(inputs: Inputs) -> Job:
 
 
 def batch_from_tier(inputs: Inputs, *, which: str, layout: str) -> Job:
-    """``batch()`` of frames that the local tier holds already, each time in new memory."""
+    """``batch()`` of frames that the local tier holds already."""
     timeline = _with_tier(inputs, layout, "tier")
     sequences = chosen(inputs, which)
 
@@ -75,7 +75,7 @@ def batch_from_tier(inputs: Inputs, *, which: str, layout: str) -> Job:
 
 
 def batch_from_tier_again(inputs: Inputs, *, which: str, layout: str) -> Job:
-    """``batch(out=)`` of the same frames, into memory that was used before."""
+    """``batch(out=)`` of the same frames, into an array of the caller's."""
     timeline = _with_tier(inputs, layout, "tier-again")
     sequences = chosen(inputs, which)
     out = timeline.batch(sequences)

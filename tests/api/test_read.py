@@ -394,6 +394,23 @@ def test_a_batch_is_put_where_its_caller_says(
     assert not larger[[0, 3]].any()
 
 
+def test_batches_share_memory_only_when_nobody_looks_at_the_one_before(url: str) -> None:
+    t = timeline(url)
+    first = t.batch([0, 1])
+    where, pixels, row = first.ctypes.data, first.copy(), first[0]
+    del first
+    second = t.batch([2, 5])
+    assert second.ctypes.data != where
+    assert np.array_equal(row, pixels[0])
+    del row
+    others = [np.empty_like(second) for _ in range(4)]  # get what was let go of
+    third = t.batch([6, 7])
+    assert third.ctypes.data == where
+    assert where not in [other.ctypes.data for other in others]
+    assert np.array_equal(second, timeline(url).batch([2, 5]))
+    assert np.array_equal(third, timeline(url).batch([6, 7]))
+
+
 @pytest.mark.parametrize(
     "out",
     [

@@ -31,7 +31,9 @@ def test_memory_is_used_again_when_the_array_is_gone() -> None:
     first = pool.array(SHAPE)
     where = address(first)
     del first
+    others = [np.empty(SHAPE, np.uint8) for _ in range(8)]  # get what was let go of
     assert address(pool.array(SHAPE)) == where
+    assert where not in map(address, others)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ of megabytes are made and dropped by the hundreds a second, that takes a fifth o
 decoding them takes.
 """
 
+import math
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,42 +32,48 @@ class ArrayPool:
 
     def array(self, shape: tuple[int, ...]) -> Image:
         """A C-contiguous uint8 array of any content; the caller's, as any other."""
-        size_bytes = int(np.prod(shape))
-        lent = _Lent(size_bytes, np.uint8, self._memory(size_bytes))
-        lent.lending = self._lending
-        # Views refer to where their memory comes from, past other views, but not past an array of
-        # another class: so whatever the caller makes of this one, what is lent lives as long.
-        return lent.view(np.ndarray).reshape(shape)
+        lent = _Lent(self._memory(math.prod(shape)), self._lending)
+        return np.asarray(lent).reshape(shape)
 
     def close(self) -> None:
         """Keep nothing any more: what comes back from now on is let go of."""
         self._lending.free = None
 
-    def _memory(self, size_bytes: int) -> bytearray:
-        free = self._lending.free
-        try:
-            memory = free.pop() if free is not None else bytearray()
-        except IndexError:
-            return bytearray(size_bytes)
-        # Pictures of a timeline rarely differ in size.
-        return memory if len(memory) == size_bytes else bytearray(size_bytes)
+    def _memory(self, size_bytes: int) -> Image:
+        """Some of before, or untouched, so that those who fill it make the system give it."""
+        with suppress(IndexError):
+            # Pictures of a timeline rarely differ in size.
+            if (free := self._lending.free) and len(memory := free.pop()) == size_bytes:
+                return memory
+        return np.empty(size_bytes, np.uint8)
 
 
 @dataclass(slots=True)
 class _Lending:
-    """What a pool shares with the arrays it gave out."""
+    """What a pool shares with the memory it gave out."""
 
-    free: deque[bytearray] | None
-    """Memory to use again; None once the pool is closed."""
+    free: deque[Image] | None
+    """To use again; None once the pool is closed."""
 
 
-class _Lent(np.ndarray[Any, np.dtype[np.uint8]]):
-    """Memory of a pool in use."""
+class _Lent:
+    """Memory of a pool in use.
 
-    lending: _Lending | None = None
+    NumPy has every view refer to the array at the end of a chain of views, and that one to this:
+    so this lives as long as any of them. It looks past what it knows, a ``memoryview`` or an
+    array, which is why this is neither.
+    """
+
+    def __init__(self, memory: Image, lending: _Lending) -> None:
+        self._memory = memory
+        self._lending = lending
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """Where the memory is, for NumPy."""
+        return self._memory.__array_interface__
 
     def __del__(self) -> None:
         """Give it back."""
-        free = self.lending.free if self.lending is not None else None
-        if free is not None and isinstance(self.base, bytearray):
-            free.append(self.base)
+        if (free := self._lending.free) is not None:
+            free.append(self._memory)
