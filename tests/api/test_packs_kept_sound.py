@@ -17,7 +17,7 @@ from framecache import (
     claims,
 )
 from framecache.gc import Reason
-from framecache.testing import HookedStore, failing_at
+from framecache.testing import Action, HookedStore, failing_at
 from outside import everything, frame, outside
 
 PREFIX = "cache/timelines/t/"
@@ -172,6 +172,51 @@ def test_a_repair_that_stops_anywhere_can_be_repeated(memory_url: str) -> None:
             break
     assert nth > 1
     assert all_jpegs(timeline(memory_url)) == good
+
+
+def repair_a_frame(packed: Timeline, url: str) -> None:
+    damage(timeline(url), 21, flipped)
+    packed.verify(repair=True)
+
+
+def write_frames(packed: Timeline, url: str) -> None:
+    timeline(url).delete()
+    packed.write((frame(n) for n in range(20)), layout="packs")
+
+
+def move_into_packs(packed: Timeline, url: str) -> None:
+    timeline(url).repack("objects")
+    packed.repack("packs")
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda packed, _: packed.append(clips.clip(frames=12)),
+        repair_a_frame,
+        write_frames,
+        move_into_packs,
+    ],
+    ids=["append", "repair", "write", "repack"],
+)
+def test_a_store_that_fails_in_the_look_after_a_pack_is_stored_leaves_no_pack(
+    url: str, work: Callable[[Timeline, str], None]
+) -> None:
+    uploads = set[str]()
+    failed = list[str]()
+
+    def fail_once_after_a_pack(action: Action, key: str) -> None:
+        if action == "put" and "/packs/" in key:
+            uploads.add(key)
+        if not failed and action == "head" and "/timeline/" in key and uploads & packs(url):
+            failed.append(key)
+            raise StoreUnavailable("the test's store went away")
+
+    store = HookedStore(FrameCache(url).store, before=fail_once_after_a_pack)
+    with pytest.raises(StoreUnavailable, match="the test's"):
+        work(Timeline(store, "t"), url)
+    assert failed
+    assert uploads.isdisjoint(packs(url))
 
 
 def test_a_damaged_description_is_made_anew_with_its_packs(url: str, filled: Timeline) -> None:

@@ -61,7 +61,6 @@ def write(
         try:
             part = _store_frames(store, description, placing, frames, cached, workers=workers)
             if part.rows:
-                ensure_current(store, description)
                 description = _commit(store, description, part.build())
                 _compact_now_and_then(store, description)
             else:
@@ -135,6 +134,8 @@ def _store_frames(
             given.add(frame.sequence)
             storage.add(_slot(frame), partial(_encode, frame, description.settings.jpeg))
         rows = storage.finish()
+        if rows:
+            ensure_current(store, description)
     new = [row for row in rows if cached.position(row.sequence) is None]
     stored_again = [row for row in rows if cached.position(row.sequence) is not None]
     for row in (*_with_durations(new), *stored_again):

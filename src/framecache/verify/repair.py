@@ -209,9 +209,9 @@ class Repair:
                     threads=threads,
                     check=partial(self._ensure_mine, entry.part),
                 )
+                self._ensure_mine(entry.part)
         except BadChunk as error:
             raise NotRepairable(str(error)) from error
-        self._ensure_mine(entry.part)
         return part
 
     def _storage(self, part: str, encoders: EncoderPool) -> AbstractContextManager[FrameStorage]:
