@@ -475,8 +475,9 @@ class Timeline:
             color: ``"rgb"`` or ``"gray"``.
             out: where to put the pixels, and what is returned: a C-contiguous uint8 array of the
                 result's shape. Memory that is used again costs less than new memory. After an
-                error some of it is overwritten. None: an array of its own; the memory of a batch
-                of up to 256 MiB is kept for the next of its size once nobody looks at it any more.
+                error some of it is overwritten. None: an array of its own; the process keeps the
+                memory of one batch, of up to 256 MiB, that nobody looks at any more, for the next
+                of its size.
 
         Raises what :meth:`frame` raises; InvalidValue when they differ in size, or ``out`` does
         not fit.

@@ -17,6 +17,7 @@ from framecache import (
     claims,
 )
 from framecache.gc import Reason
+from framecache.index import current_description
 from framecache.testing import Action, HookedStore, failing_at
 from outside import everything, frame, outside
 
@@ -172,6 +173,24 @@ def test_a_repair_that_stops_anywhere_can_be_repeated(memory_url: str) -> None:
             break
     assert nth > 1
     assert all_jpegs(timeline(memory_url)) == good
+
+
+def test_a_repair_whose_rows_could_not_count_stores_nothing(url: str, filled: Timeline) -> None:
+    """A part that only the compaction tells cannot be committed: another is at work on it."""
+    store = FrameCache(url).store
+    description = current_description(store, "t")
+    assert description is not None
+    before = everything(outside(url))
+    store.put(description.index_key("000000"), b"no parquet")
+    damage(filled, 21, flipped)
+    with claims.Claims(store, description) as others:
+        assert others.take("000000")
+        report = timeline(url).verify(repair=True)
+    assert not report.ok
+    [frame_found] = [found for found in report.findings if found.sequence == 21]
+    assert "only the compaction tells comes first" in frame_found.detail
+    assert packs(url) <= set(before)
+    assert timeline(url).verify(repair=True).ok
 
 
 def repair_a_frame(packed: Timeline, url: str) -> None:

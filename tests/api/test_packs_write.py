@@ -234,10 +234,13 @@ def test_a_write_during_which_the_timeline_ends_leaves_no_pack(store_url: str, e
         getattr(timeline(store_url), end)()
         yield frame(1)
 
+    store = HookedStore(FrameCache(store_url).store)
     with pytest.raises(Cleared, match="timeline t "):
-        timeline(store_url).write(produce())
+        Timeline(store, "t").write(produce())
     assert not timeline(store_url).exists
     assert packs_of(outside(store_url), "t") == {}
+    removed = [key for action, key in store.requests if action == "delete" and "/packs/" in key]
+    assert len(removed) == len(set(removed)) <= 1
 
 
 def test_programs_that_write_into_packs_at_once_all_succeed(store_url: str) -> None:

@@ -73,6 +73,19 @@ def test_no_more_is_kept_than_was_asked_for() -> None:
     assert len(free) == 0
 
 
+def test_a_large_array_is_not_kept_and_makes_room_for_itself() -> None:
+    pool = ArrayPool(keep=1, largest_bytes=72)
+    kept = pool.array(SHAPE)
+    free = pool._lending.free  # noqa: SLF001 -- what is kept has no other sign
+    assert free is not None
+    del kept
+    assert len(free) == 1
+    large = pool.array((73,))
+    assert len(free) == 0
+    del large
+    assert len(free) == 0
+
+
 def test_an_array_that_outlives_its_pool_keeps_no_other() -> None:
     pool = ArrayPool(keep=4)
     arrays = [pool.array(SHAPE) for _ in range(4)]

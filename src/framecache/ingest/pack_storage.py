@@ -103,6 +103,7 @@ class PackStorage:
         # Who may not delete leaves it for gc.
         with suppress(StoreDenied, StoreUnavailable):
             self._store.delete([pack.key for pack in self._packs])
+            self._packs.clear()
 
     def __enter__(self) -> Self:
         return self

@@ -6,8 +6,8 @@ decoding them takes.
 """
 
 import math
+import sys
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +22,14 @@ class ArrayPool:
     Safe to share between threads.
     """
 
-    def __init__(self, *, keep: int) -> None:
+    def __init__(self, *, keep: int, largest_bytes: int = sys.maxsize) -> None:
         """Begin with nothing.
 
         Args:
             keep: arrays' memory to keep for later, at most.
+            largest_bytes: of an array whose memory is kept.
         """
-        self._lending = _Lending(deque(maxlen=keep))
+        self._lending = _Lending(deque(maxlen=keep), largest_bytes)
 
     def array(self, shape: tuple[int, ...]) -> Image:
         """A C-contiguous uint8 array of any content; the caller's, as any other."""
@@ -41,11 +42,18 @@ class ArrayPool:
 
     def _memory(self, size_bytes: int) -> Image:
         """Some of before, or untouched, so that those who fill it make the system give it."""
-        with suppress(IndexError):
-            # Pictures of a timeline rarely differ in size.
-            if (free := self._lending.free) and len(memory := free.pop()) == size_bytes:
-                return memory
+        memory = self._taken_from_free()
+        if memory is not None and len(memory) == size_bytes:
+            return memory
+        del memory  # before there is more: pictures of a timeline rarely differ in size
         return np.empty(size_bytes, np.uint8)
+
+    def _taken_from_free(self) -> Image | None:
+        free = self._lending.free
+        try:
+            return free.pop() if free else None
+        except IndexError:  # another thread took it
+            return None
 
 
 @dataclass(slots=True)
@@ -54,6 +62,7 @@ class _Lending:
 
     free: deque[Image] | None
     """To use again; None once the pool is closed."""
+    largest_bytes: int
 
 
 class _Lent:
@@ -75,5 +84,6 @@ class _Lent:
 
     def __del__(self) -> None:
         """Give it back."""
-        if (free := self._lending.free) is not None:
+        free = self._lending.free
+        if free is not None and len(self._memory) <= self._lending.largest_bytes:
             free.append(self._memory)

@@ -9,7 +9,6 @@ import google_crc32c
 
 from framecache.errors import CorruptFrame, FrameCacheError
 from framecache.index import FrameRow, Snapshot, ensure_current, find, stored_jpeg
-from framecache.reader.arrays import ArrayPool
 from framecache.reader.local import LocalFrames
 from framecache.reader.ranges import ranges_of
 from framecache.store import BlobMissing, Store
@@ -39,8 +38,6 @@ class FrameSource:
         self.snapshot = snapshot
         self._local = local
         """Where frames are looked for before, and kept after, they are fetched."""
-        self.batches = ArrayPool(keep=1)
-        """Memory of the batch before, once nobody looks at it any more."""
         self._later: Snapshot | None = None
         """As it was when a frame was found to have been stored again elsewhere."""
 

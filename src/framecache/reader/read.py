@@ -5,7 +5,6 @@ A blob of its own in a store that is near, and copies on local disk as long as n
 are read by the thread that decodes them.
 """
 
-import math
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -35,12 +34,12 @@ _FETCHED_BYTES: Final = 80 * 2**20
 """Of JPEGs that are under way or wait for a decoder."""
 _DECODED_BYTES: Final = 128 * 2**20
 """Of pictures that wait for the consumer."""
-_KEPT_BATCH_BYTES: Final = 256 * 2**20
-"""The memory of a larger batch is not kept for the next one."""
 _ROWS_AT_ONCE: Final = 1024
 _COPIES_AHEAD: Final = 64
 """Copies on local disk that are looked for, and begun to be read, ahead of decoding."""
 _PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
+_BATCHES: Final = ArrayPool(keep=1, largest_bytes=256 * 2**20)
+"""The memory of one batch, of whatever timeline: that of a larger one is not kept."""
 
 Positions = npt.NDArray[np.int64]
 
@@ -106,7 +105,7 @@ def read_batch(
     if not rows:
         raise InvalidValue("a batch has at least one frame: no sequence was given")
     shape = (len(rows), *_shape(source, rows[0], decoding))
-    batch = _new_batch(source, shape) if out is None else jpeg.check_out(out, shape)
+    batch = _BATCHES.array(shape) if out is None else jpeg.check_out(out, shape)
 
     def fill(task: tuple[FrameRow | Fetched, int]) -> None:
         item, place = task
@@ -126,13 +125,6 @@ def read_batch(
         for _ in ordered(fill, tasks, threads=_cores(), ahead=4 * _cores()):
             pass
     return batch
-
-
-def _new_batch(source: FrameSource, shape: tuple[int, ...]) -> Image:
-    """An array of any content, in the memory of the batch before where that is free and fits."""
-    if math.prod(shape) > _KEPT_BATCH_BYTES:
-        return np.empty(shape, np.uint8)
-    return source.batches.array(shape)
 
 
 def _upcoming(

@@ -148,6 +148,8 @@ class Repair:
         with self._claimed(entry.part):
             others = self._rows_now(entry.part)
             known = rows if others is None else others
+            if self._description.settings.layout == "packs":
+                self._ensure_other_rows_count()  # those of a pack are always others
             made = [
                 row
                 for row in self._stored(entry, wanted).rows
@@ -172,6 +174,7 @@ class Repair:
                 self._commit(part, rows, {"framecache": __version__})
                 return rows
             assert entry is not None
+            self._ensure_other_rows_count()
             everything = range(entry.first_sequence, entry.stop_sequence)
             made = self._stored(entry, everything).build()
             if self._outside.intersection(everything):
@@ -227,9 +230,12 @@ class Repair:
 
     def _commit_other_rows(self, entry: ChunkEntry, rows: Index) -> None:
         """Commit rows that the compaction does not hold, which counts no longer then."""
+        self._ensure_other_rows_count()
+        self._commit(entry.part, rows, about_chunk(entry), compaction=None)
+
+    def _ensure_other_rows_count(self) -> None:
         if self._files.broken_compaction is None and not self._is_index_whole:
             raise NotRepairable("an index part that only the compaction tells comes first")
-        self._commit(entry.part, rows, about_chunk(entry), compaction=None)
 
     def _commit(
         self,
