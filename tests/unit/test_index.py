@@ -219,7 +219,7 @@ def test_a_million_frames_take_less_than_100_mb_to_find_and_read(
     tracemalloc.start()
     try:
         index = Index.decode(bytes(bytearray(body)), key="k")
-        index.rows(index.positions([5, 999_999]))
+        index.rows(index.positions(range(5, 1_000_000, 100_000)))  # texts are held by pieces
         assert index.position_at(39_999.0) == 999_975
         held_bytes, _ = tracemalloc.get_traced_memory()
     finally:

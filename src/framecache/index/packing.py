@@ -4,8 +4,10 @@ A million rows take about 50 MB so; as texts, their keys alone would take 100 MB
 """
 
 import binascii
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
@@ -55,6 +57,47 @@ class Texts(Protocol):
     def __getitem__(self, positions: Positions) -> TextArray:
         """Some of them, in the order given."""
         ...
+
+
+class PiecewiseTexts:
+    """Texts in pieces, each made when one of its own is first asked for.
+
+    Of a million rows, making the texts takes most of the time until the first row is read.
+    """
+
+    def __init__(self, lengths: Sequence[int], make: Callable[[int, slice], Texts]) -> None:
+        """Make none yet.
+
+        Args:
+            lengths: rows of each piece.
+            make: makes a piece, by its number and its rows.
+        """
+        self._bounds = [0, *accumulate(lengths)]
+        self._make = make
+        self._made: dict[int, Texts] = {}
+
+    def item(self, position: int) -> str:
+        """See `Texts`."""
+        piece = bisect_right(self._bounds, position) - 1
+        return self._piece(piece).item(position - self._bounds[piece])
+
+    def __getitem__(self, positions: Positions) -> TextArray:
+        texts = np.empty(len(positions), np.object_)
+        pieces = np.searchsorted(self._bounds, positions, side="right") - 1
+        for piece in np.unique(pieces).tolist():
+            wanted = pieces == piece
+            texts[wanted] = self._piece(piece)[positions[wanted] - self._bounds[piece]]
+        return texts
+
+    def _piece(self, piece: int) -> Texts:
+        if piece not in self._made:
+            self._made[piece] = self._make(piece, slice(*self._bounds[piece : piece + 2]))
+        return self._made[piece]
+
+
+def in_pieces(lengths: Sequence[int], make: Callable[[int, slice], Texts]) -> Texts:
+    """A column of texts, by pieces if there are several; the arguments of `PiecewiseTexts`."""
+    return PiecewiseTexts(lengths, make) if len(lengths) > 1 else make(0, slice(None))
 
 
 def keys(

@@ -6,8 +6,10 @@ rows are about 16 MB so, and 180 MB as a table.
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,7 +43,8 @@ _FEW_ROWS: Final = 2**16
 """What is held as a table; of more, the table would be large."""
 _ROWS_AT_ONCE: Final = 2**14
 _ROWS_A_GROUP: Final = 2**17
-"""Readers of many timelines skip the groups whose sequences or times are not asked for."""
+"""Texts are decoded by groups; readers of many timelines skip those whose sequences or times are
+not asked for."""
 
 _FEW_NUMBERS: Final = ["chunk_id", "width", "height"]
 _FEW_TEXTS: Final = ["status", "reason"]
@@ -58,6 +61,15 @@ _ENCODINGS: Final = {
 }
 """Of columns whose values mostly differ. They take a fifth off the file, and most of the time to
 decode sequences and times away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some rows of a source, which are read without the others."""
+
+    row_count: int
+    column: "Callable[[str], Iterator[pa.Array[Any]]]"
+    """As of a source."""
 
 
 class Source(ABC):
@@ -82,6 +94,11 @@ class Source(ABC):
     @abstractmethod
     def column(self, name: str) -> "Iterator[pa.Array[Any]]":
         """The values of one column, a limited number at once; texts may be dictionaries."""
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """All rows, in one piece or in several that follow each other."""
+        return [Piece(len(self), self.column)]
 
 
 class TableSource(Source):
@@ -141,11 +158,25 @@ class FileSource(Source):
 
     def column(self, name: str) -> "Iterator[pa.Array[Any]]":
         """See `Source`."""
+        return self._column_of(None, name)
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """See `Source`."""
+        with _reading(self._key):
+            file = _open(self._body).metadata
+            counts = [file.row_group(group).num_rows for group in range(file.num_row_groups)]
+        return [Piece(count, partial(self._column_of, [n])) for n, count in enumerate(counts)]
+
+    def _column_of(self, groups: list[int] | None, name: str) -> "Iterator[pa.Array[Any]]":
+        """A column, of some row groups or of all."""
         import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
 
         with _reading(self._key):
             file = _open(self._body, read_dictionary=[name] if name in _FEW_TEXTS else None)
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[name], use_threads=False):
+            for batch in file.iter_batches(
+                _ROWS_AT_ONCE, row_groups=groups, columns=[name], use_threads=False
+            ):
                 yield batch.column(0)
         # What Arrow keeps for the next time would be more than the column itself.
         pa.default_memory_pool().release_unused()
@@ -176,6 +207,11 @@ class JoinedSource(Source):
         """See `Source`."""
         for source in self._sources:
             yield from source.column(name)
+
+    @property
+    def pieces(self) -> Sequence[Piece]:
+        """See `Source`."""
+        return [piece for source in self._sources for piece in source.pieces]
 
 
 def joined(sources: Iterable[Source]) -> Source:

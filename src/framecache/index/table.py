@@ -249,11 +249,22 @@ class Index:
 
     @cached_property
     def _keys(self) -> Texts:
-        return packing.keys(lambda: self._source.column("key"), self.sequence)
+        pieces, sequence = self._source.pieces, self.sequence
+
+        def make(piece: int, rows: slice) -> Texts:
+            return packing.keys(lambda: pieces[piece].column("key"), sequence[rows])
+
+        return packing.in_pieces([piece.row_count for piece in pieces], make)
 
     @cached_property
     def _hashes(self) -> Texts:
-        return packing.hashes(lambda: self._source.column("perceptual_hash"), len(self))
+        pieces = self._source.pieces
+
+        def make(piece: int, _: slice) -> Texts:
+            column = pieces[piece].column
+            return packing.hashes(lambda: column("perceptual_hash"), pieces[piece].row_count)
+
+        return packing.in_pieces([piece.row_count for piece in pieces], make)
 
     @cached_property
     def _statuses(self) -> FewTexts:
