@@ -158,9 +158,20 @@ def test_of_frames_as_videos_have_them_what_lies_between_takes_no_more(size: int
     assert len(spans(rows)) <= -(-size * 1000 // MEGABYTE) + 2
 
 
-def test_every_other_frame_takes_no_more_either() -> None:
-    rows = pack_of([100_000] * 1000)[::2]
-    assert len(spans(rows)) <= -(-100_000 * len(rows) // MEGABYTE) + 2
+@pytest.mark.parametrize("size", [2_000, 26_000, 100_000, 140_000])
+def test_every_other_frame_takes_no_more_either(size: int) -> None:
+    rows = pack_of([size] * 1000)[::2]
+    assert len(spans(rows)) <= -(-size * len(rows) // MEGABYTE) + 2
+
+
+@pytest.mark.parametrize("size", [140_000, 156_000, 256_000])
+def test_every_other_large_frame_takes_a_request_a_megabyte_that_comes(size: int) -> None:
+    rows = pack_of([size] * 1000)[::2]
+    assert len(spans(rows)) <= -(-2 * size * len(rows) // MEGABYTE) + 2
+
+
+def test_frames_with_much_between_them_take_a_request_each() -> None:
+    assert len(spans(pack_of([262_144] * 100)[::2])) == 50
 
 
 def test_blobs_of_their_own_stand_alone() -> None:
@@ -175,7 +186,7 @@ def test_a_frame_that_is_asked_for_again_shares_its_range() -> None:
     assert [len(one) for one in ranges_of(wanted)] == [5]
 
 
-@pytest.mark.parametrize(("stride", "ranges"), [(1, 1), (2, 1), (20, 1), (30, 7), (100, 2)])
+@pytest.mark.parametrize(("stride", "ranges"), [(1, 1), (2, 1), (20, 1), (40, 1), (50, 4), (100, 2)])
 def test_what_lies_between_is_fetched_where_it_is_little(stride: int, ranges: int) -> None:
     assert len(spans(pack_of([4000] * 200)[::stride])) == ranges
 

@@ -10,21 +10,31 @@ Result = TypeVar("Result")
 
 
 def ordered(
-    work: Callable[[Task], Result], tasks: Iterable[Task], *, threads: int, ahead: int
+    work: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    threads: int,
+    ahead: int,
+    weigh: Callable[[Task], int] = lambda _: 1,
 ) -> Generator[Result]:
     """The results of ``work`` on each task, in the order of the tasks.
 
-    At most ``ahead`` results exist that the consumer has not taken. When it stops early, what
-    has not begun is cancelled. The first failure is raised in its place in the order.
+    Results that the consumer has not taken weigh less than ``ahead`` before another task is begun.
+    When it stops early, what has not begun is cancelled. The first failure is raised in its place
+    in the order.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="framecache-read") as pool:
-        waiting: deque[Future[Result]] = deque()
+        waiting: deque[tuple[Future[Result], int]] = deque()
+        weight = 0
         try:
             for task in tasks:
-                waiting.append(pool.submit(work, task))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
+                waiting.append((pool.submit(work, task), weigh(task)))
+                weight += waiting[-1][1]
+                while weight >= ahead:
+                    first, its_weight = waiting.popleft()
+                    weight -= its_weight
+                    yield first.result()
             while waiting:
-                yield waiting.popleft().result()
+                yield waiting.popleft()[0].result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

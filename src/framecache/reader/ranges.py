@@ -14,7 +14,7 @@ more; what is asked for at once comes later."""
 LONGEST_BYTES: Final = 2_000_000
 """No range is longer, whatever lies between its JPEGs, unless it is one frame."""
 
-_LARGEST_GAP_BYTES: Final = 128 * 1024
+_LARGEST_GAP_BYTES: Final = 256 * 1024
 """What lies between two wanted frames and costs less to fetch as well than another request does."""
 
 
@@ -59,6 +59,11 @@ class PlannedRange:
     """Of each row, its place among all that were wanted."""
     rows: Sequence[FrameRow]
     """As they lie in their blob."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What comes of it."""
+        return self.rows[-1].offset + self.rows[-1].size - self.rows[0].offset
 
 
 def plan_ranges(rows: Iterable[FrameRow]) -> Iterator[PlannedRange]:

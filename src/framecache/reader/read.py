@@ -23,7 +23,7 @@ from framecache.model import Color, Frame, Image
 from framecache.reader.arrays import ArrayPool
 from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.pipeline import ordered
-from framecache.reader.ranges import LONGEST_BYTES, PlannedRange, plan_ranges
+from framecache.reader.ranges import PlannedRange, plan_ranges
 from framecache.store import is_remote
 
 _REQUESTS_AT_ONCE: Final = 64
@@ -90,7 +90,7 @@ def read_jpegs(source: FrameSource, positions: Positions) -> Iterator[bytes]:
 
 def read_fetched(source: FrameSource, positions: Positions) -> Generator[Fetched]:
     """What came of fetching these index rows, in order, prefetched."""
-    return _fetched(source, _rows(source, positions), positions)
+    return _fetched(source, _rows(source, positions))
 
 
 def read_batch(
@@ -139,23 +139,15 @@ def _upcoming(
     while block := [*islice(left, _COPIES_AHEAD)]:
         if not source.prefetch_copies(block):
             # From here on they may be here or there: requests are not to wait for what is here.
-            yield from _fetched(source, chain(block, left), positions)
+            yield from _fetched(source, chain(block, left))
             return
         yield from block
 
 
-def _fetched(
-    source: FrameSource, rows: Iterable[FrameRow], positions: Positions
-) -> Generator[Fetched]:
+def _fetched(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[Fetched]:
     """The JPEGs of rows, in order, fetched ahead."""
-    index = source.snapshot.index
-    largest = int(index.size[positions].max(initial=0))
-    if index.offset[positions].any():
-        largest = max(largest, LONGEST_BYTES)
     is_far = is_remote(source.store)
     most = _FETCHES_AHEAD if is_far else 2 * _cores()
-    ahead = max(2, min(most, _FETCHED_BYTES // max(1, largest)))
-    threads = min(_REQUESTS_AT_ONCE if is_far else _cores(), ahead)
     arrived: dict[int, Fetched] = {}
     following = count()
     place = next(following)
@@ -163,7 +155,13 @@ def _fetched(
     def fetch(planned: PlannedRange) -> Iterable[tuple[int, Fetched]]:
         return zip(planned.places, source.fetch(planned.rows), strict=True)
 
-    for together in ordered(fetch, plan_ranges(rows), threads=threads, ahead=ahead):
+    for together in ordered(
+        fetch,
+        plan_ranges(rows),
+        threads=_REQUESTS_AT_ONCE if is_far else _cores(),
+        ahead=_FETCHED_BYTES,
+        weigh=lambda planned: max(planned.size_bytes, _FETCHED_BYTES // most),
+    ):
         arrived.update(together)
         while place in arrived:
             yield arrived.pop(place)
