@@ -113,6 +113,19 @@ def test_all_frames_of_several_chunks_are_cached(store_url: str) -> None:
     assert report.bytes_stored == sum(map(len, stored.values()))
 
 
+def test_no_frame_goes_through_rgb(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("went through RGB")
+
+    monkeypatch.setattr("framecache.jpeg.encode_rgb", refuse)
+    monkeypatch.setattr("framecache.perceptual.hash_from_rgb", refuse)
+    assert timeline(url).extract(clips.chunks()).frame_count == 45
+    assert set(frames_of(outside(url), "t")) == {f"{n}.jpg" for n in range(45)}
+    # It is by the encoder that is watched that what comes as RGB is stored.
+    with pytest.raises(AssertionError, match="went through RGB"):
+        timeline(url, "w").write([frame(0)])
+
+
 def test_chunks_cut_at_keyframes_show_what_the_whole_clip_shows(url: str) -> None:
     timeline(url).extract(clips.chunks())
     whole = clips.timeline_of([clips.clip()])

@@ -3,6 +3,8 @@
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import count
+from threading import Event
 from typing import Final
 
 import numpy as np
@@ -27,7 +29,7 @@ from packed import (
 )
 
 from framecache import CorruptFrame, FrameCache, Timeline, functional
-from framecache.model import Color
+from framecache.model import Color, Layout
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore
 from outside import frame, frames_of, library_threads, outside
@@ -239,14 +241,19 @@ def test_a_range_never_crosses_from_one_pack_into_another(url: str) -> None:
         assert len(ranges.ranges) == 3
 
 
-def test_jpegs_are_never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+def test_jpegs_are_never_decoded(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded")
 
+    filled(layout)
     monkeypatch.setattr("framecache.jpeg.decode", refuse)
-    for _, t in near_and_far(heavy()):
-        assert sum(map(len, t.jpegs(range(100)))) == t.index.size.sum()
-        assert len(t.jpeg(3)) == t.index.size[3]
+    for _, t in near_and_far(open_store(f"memory://packs-read-{layout}")):
+        assert list(t.jpegs(range(FRAMES))) == expected_jpegs()
+        assert t.jpeg(3) == expected_jpegs()[3]
+        # It is by the decoder that is watched that pictures are made.
+        with pytest.raises(AssertionError, match="decoded"):
+            t.frame(3)
 
 
 @pytest.mark.parametrize("read", [lambda t: t.frames(), lambda t: t.jpegs(range(100))])
@@ -279,6 +286,33 @@ def test_what_is_under_way_is_bounded_whatever_the_consumer_takes(
             taken += size_bytes
         # Beyond what is fetched ahead: the range that is being taken, and decoded pictures.
         assert most < 4 * MEGABYTE + 2 * MEGABYTE + 20 * max(sizes)
+
+
+class FirstWaits(Ranges):
+    """Far away; the first range that is read comes after others were asked for."""
+
+    def __init__(self, inner: Store, others: int) -> None:
+        super().__init__(inner, is_remote=True)
+        self._others = others
+        self._places = count()
+        self._enough = Event()
+
+    def get_range(self, key: str, *, start: int, length: int) -> bytes:
+        place = next(self._places)
+        if place == self._others:
+            self._enough.set()
+        assert place or self._enough.wait(60)
+        return super().get_range(key, start=start, length=length)
+
+
+@pytest.mark.parametrize(("step", "others"), [(1, 6), (2, 49)])
+def test_many_ranges_are_under_way_at_once(
+    monkeypatch: pytest.MonkeyPatch, step: int, others: int
+) -> None:
+    monkeypatch.setattr("framecache.reader.ranges._LARGEST_GAP_BYTES", 0)  # a range a frame
+    wanted = range(0, 100, step)
+    jpegs = Timeline(FirstWaits(heavy(), others), "t").jpegs(wanted)
+    assert list(jpegs) == list(Timeline(heavy(), "t").jpegs(wanted))
 
 
 # Damage

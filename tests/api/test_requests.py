@@ -3,14 +3,18 @@
 import base64
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import clips
 import pytest
 
 from framecache import FrameCache, InvalidValue, NotCached, Timeline, functional
+from framecache.model import Layout
+from framecache.store import is_remote
 from framecache.testing import Action, HookedStore
-from outside import png_by_pillow
+from outside import outside, png_by_pillow
+from tars import jpegs_in, packs_of
 
 PREFIX = "cache/timelines/t/"
 FRAMES = 12
@@ -19,13 +23,38 @@ DESCRIPTION = ("get", f"{PREFIX}timeline/00000002.json")
 NEXT_DESCRIPTION = ("head", f"{PREFIX}timeline/00000003.json")
 LOOK_WHETHER_IT_IS_THE_LATEST = [NEXT_DESCRIPTION, DESCRIPTION]
 NOTE_OF_USE = ("put", f"{PREFIX}used")
+IN_BOTH_LAYOUTS: Final = pytest.mark.parametrize("layout", ["objects", "packs"])
+NEAR_AND_FAR: Final = pytest.mark.parametrize("is_far", [False, True], ids=["near", "far"])
+
+
+class FarAway(HookedStore):
+    """A store that seems to be behind a network."""
+
+    @property
+    def url(self) -> str:
+        # Each at a place of its own: that a timeline is used is noted once for a URL.
+        return f"s3://far-away/{self.inner.url}"
 
 
 @pytest.fixture
-def store(local_url: str) -> HookedStore:
+def layout() -> Layout:
+    """Where ``t`` has its frames, unless a test says otherwise."""
+    return "objects"
+
+
+@pytest.fixture
+def is_far() -> bool:
+    """Whether the store seems to be far, unless a test says otherwise."""
+    return False
+
+
+@pytest.fixture
+def store(local_url: str, layout: Layout, *, is_far: bool) -> HookedStore:
     """A store with a complete timeline of several chunks, ``t``."""
-    FrameCache(local_url).timeline("t").extract(clips.chunks(), every=4)
-    return HookedStore(FrameCache(local_url).store)
+    FrameCache(local_url).timeline("t").extract(clips.chunks(), every=4, layout=layout)
+    store = (FarAway if is_far else HookedStore)(FrameCache(local_url).store)
+    assert is_remote(store) == is_far
+    return store
 
 
 @pytest.fixture
@@ -41,6 +70,17 @@ def frame_of(sequence: int) -> tuple[str, str]:
     return ("get", f"{PREFIX}frames/{sequence}.jpg")
 
 
+def requests_for(url: str, layout: Layout, sequences: Iterable[int]) -> list[tuple[str, str]]:
+    """What reading these takes: one request for each, or for each pack that holds any of them."""
+    wanted = set(sequences)
+    if layout == "objects":
+        return sorted(map(frame_of, wanted))
+    packs = packs_of(outside(url), "t")
+    return sorted(("get", key) for key in packs if jpegs_in({key: packs[key]}).keys() & wanted)
+
+
+@IN_BOTH_LAYOUTS
+@NEAR_AND_FAR
 @pytest.mark.parametrize(
     "look",
     [
@@ -55,10 +95,10 @@ def frame_of(sequence: int) -> tuple[str, str]:
     ],
 )
 def test_opening_is_a_list_of_descriptions_a_description_and_an_index(
-    store: HookedStore, look: Callable[[Timeline], object]
+    local_url: str, store: HookedStore, look: Callable[[Timeline], object]
 ) -> None:
     look(Timeline(store, "t"))
-    epoch = FrameCache(store.url).timeline("t").info().epoch
+    epoch = FrameCache(local_url).timeline("t").info().epoch
     index = ("get", f"{PREFIX}index/{epoch}/timeline-2.parquet")
     assert store.requests == [LIST, DESCRIPTION, index]
 
@@ -98,11 +138,17 @@ def test_packs_are_filled_while_it_is_looked_whether_the_timeline_is_still_there
     Timeline(store, "t").extract(clips.clip(), layout="packs", progress=lambda _: is_decoding.set())
 
 
-def test_the_first_frame_of_a_timeline_opens_it_and_notes_the_use(store: HookedStore) -> None:
+@IN_BOTH_LAYOUTS
+@NEAR_AND_FAR
+def test_the_first_frame_of_a_timeline_opens_it_and_notes_the_use(
+    local_url: str, store: HookedStore, layout: Layout
+) -> None:
     Timeline(store, "t").frame(5)
-    assert store.requests[3:] == [frame_of(5), NOTE_OF_USE]
+    assert store.requests[3:] == [*requests_for(local_url, layout, [5]), NOTE_OF_USE]
 
 
+@IN_BOTH_LAYOUTS
+@NEAR_AND_FAR
 @pytest.mark.parametrize(
     ("read", "sequences"),
     [
@@ -117,24 +163,60 @@ def test_the_first_frame_of_a_timeline_opens_it_and_notes_the_use(store: HookedS
         (lambda timeline: timeline.index.rows([1, 2]), []),
     ],
 )
-def test_reading_frames_of_an_open_timeline_is_one_request_each(
-    store: HookedStore, opened: Timeline, read: Callable[[Timeline], object], sequences: list[int]
+def test_reading_frames_of_an_open_timeline_is_one_request_for_each_or_for_each_pack(
+    local_url: str,
+    store: HookedStore,
+    opened: Timeline,
+    layout: Layout,
+    read: Callable[[Timeline], object],
+    sequences: list[int],
 ) -> None:
     read(opened)
-    assert sorted(store.requests) == sorted(map(frame_of, sequences))
+    assert sorted(store.requests) == requests_for(local_url, layout, sequences)
 
 
+@IN_BOTH_LAYOUTS
+@NEAR_AND_FAR
 def test_iterating_looks_once_whether_there_is_more_and_lists_nothing(
-    store: HookedStore, opened: Timeline
+    local_url: str, store: HookedStore, opened: Timeline, layout: Layout, *, is_far: bool
 ) -> None:
     assert len(list(opened.frames(2, 10))) == 8
-    assert store.requests[:2] == LOOK_WHETHER_IT_IS_THE_LATEST
-    assert sorted(store.requests[2:]) == sorted(map(frame_of, range(2, 10)))
+    looked = [one for one in store.requests if one in LOOK_WHETHER_IT_IS_THE_LATEST]
+    assert looked == LOOK_WHETHER_IT_IS_THE_LATEST
+    # Where it takes long to look, frames are fetched meanwhile.
+    assert is_far or store.requests[:2] == looked
+    others = [one for one in store.requests if one not in looked]
+    assert sorted(others) == requests_for(local_url, layout, range(2, 10))
     store.requests.clear()
     assert len(opened.sequences(step=5)) == 3
     assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
 
 
+@IN_BOTH_LAYOUTS
+@NEAR_AND_FAR
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda timeline: list(timeline.frames()),
+        lambda timeline: list(timeline.frames(step=3, scale=0.5, color="gray")),
+        lambda timeline: list(timeline.frames(start_seconds=0.3, stop_seconds=1.0)),
+        lambda timeline: timeline.sequences(start_seconds=0.3),
+        lambda timeline: timeline.batch([11, 0, 7, 0], scale=0.25),
+        lambda timeline: list(timeline.jpegs(range(FRAMES - 1, -1, -1))),
+        lambda timeline: timeline.frame_at(1.0, color="gray"),
+        Timeline.footprint,
+    ],
+)
+def test_an_open_timeline_is_never_listed_to_be_read(
+    store: HookedStore, opened: Timeline, read: Callable[[Timeline], object]
+) -> None:
+    for _ in range(2):
+        read(opened)
+    assert {action for action, _ in store.requests} <= {"get", "head"}
+
+
+@IN_BOTH_LAYOUTS
+@NEAR_AND_FAR
 @pytest.mark.parametrize(
     "ask",
     [

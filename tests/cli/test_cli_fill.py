@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from command_line import clip, other_clip, run
 
 from framecache import Chunk, FrameCache
@@ -162,6 +163,40 @@ def test_a_dry_run_reports_as_json(local_url: str) -> None:
     assert document["dollars_a_month"] > 0
 
 
+def test_a_dry_run_takes_its_prices_from_a_file_that_is_named(
+    local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("extract", "walk", clip(), "--dry-run", "--cache", local_url)
+    monkeypatch.delenv("FRAMECACHE_PRICES", raising=False)
+    assert "Amazon S3 Standard, us-east-1, 2026-06" in fact(run(*words).succeeded().text, "prices")
+
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        'name = "our MinIO"\nas_of = 2025-11-30\nstorage_per_gb_month = 1000000\n'
+        "puts_and_lists_per_1000 = 3000\ngets_and_heads_per_1000 = 7000\n"
+        "transfer_in_region_per_gb = 0\ntransfer_to_internet_per_gb = 500000\n"
+    )
+    monkeypatch.setenv("FRAMECACHE_PRICES", str(prices))
+    document = run(*words, "--json").succeeded().document
+    text = run(*words).succeeded().text
+
+    cost, filled = document["cost"], document["requests"]
+    assert (cost["prices"]["name"], cost["prices"]["as_of"]) == ("our MinIO", "2025-11-30")
+    assert "our MinIO, 2025-11-30" in fact(text, "prices")
+    assert "Amazon" not in text
+    to_fill = 3 * (filled["puts"] + filled["lists"]) + 7 * filled["gets"]
+    assert filled["dollars"] == to_fill > 0
+    assert f"${to_fill:,.2f}" in fact(text, "to fill")
+    a_month = document["bytes_to_store"] * 1_000_000 / 2**30
+    assert document["dollars_a_month"] == pytest.approx(a_month)
+    assert f"${a_month:,.2f} for" in fact(text, "a month")
+    to_read = cost["layouts"]["objects"]["read_all"]
+    near = 3 * (to_read["puts"] + to_read["lists"]) + 7 * to_read["gets"]
+    far = near + document["bytes_to_store"] * 500_000 / 2**30
+    assert f"${near:,.2f} within the region" in fact(text, "to read")
+    assert f"${far:,.2f} over the internet" in fact(text, "to read")
+
+
 def test_a_dry_run_takes_account_of_what_is_cached(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     words = ("extract", "walk", clip(), other_clip(), "--dry-run", "--cache", local_url)
@@ -213,6 +248,13 @@ def test_a_dry_run_warns_of_sampled_frames_without_a_picture(
     assert outcome.errors.startswith(
         f"framecache: warning: {undecodable} of {sampled} sampled frames"
     )
+
+
+def fact(text: str, name: str) -> str:
+    """What is said of a name, on a line of its own."""
+    (said,) = re.findall(rf"^ *{name}  +(.+)$", text, re.MULTILINE)
+    assert isinstance(said, str)
+    return said
 
 
 def damaged_clip(zeros: range, *, kept_bytes: int = 0) -> bytes:

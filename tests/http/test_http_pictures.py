@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import clips
 import numpy as np
@@ -15,16 +16,27 @@ from served import Service, impatient, problem_of, serving
 
 from framecache import FrameCache
 from framecache.http import Limits, ServiceSettings
-from outside import jpeg_by_pillow, outside
+from framecache.model import Layout
+from outside import frames_of, jpeg_by_pillow, mean_error, outside, pixels_by_pillow
 from signing import sign_pictures
+from tars import jpegs_in, packs_of
 
 PICTURE = "api/timelines/t/frames/7.jpg"
+FRAMES = 15
+FOLDERS: Final[dict[Layout, str]] = {"objects": "frames", "packs": "packs"}
+IN_BOTH_LAYOUTS: Final = pytest.mark.parametrize("layout", ["objects", "packs"])
 
 
 @pytest.fixture
-def cache(served_url: str) -> FrameCache:
+def layout() -> Layout:
+    """Where ``t`` has its frames, unless a test says otherwise."""
+    return "objects"
+
+
+@pytest.fixture
+def cache(served_url: str, layout: Layout) -> FrameCache:
     cache = FrameCache(served_url)
-    cache.timeline("t").extract(clips.clip(), every=3)
+    cache.timeline("t").extract(clips.clip(), every=3, layout=layout)
     return cache
 
 
@@ -34,18 +46,32 @@ def service(cache: FrameCache) -> Iterator[Service]:
         yield service
 
 
-def test_a_picture_is_the_stored_bytes(service: Service, cache: FrameCache) -> None:
-    answer = service.get(PICTURE)
-    assert answer.content == cache.timeline("t").jpeg(7)
-    assert answer.headers["content-type"] == "image/jpeg"
+def stored(url: str, layout: Layout) -> dict[int, bytes]:
+    """The frames of ``t`` as other programs find them, by sequence."""
+    if layout == "packs":
+        return jpegs_in(packs_of(outside(url), "t"))
+    as_objects = frames_of(outside(url), "t")
+    return {int(name.removesuffix(".jpg")): data for name, data in as_objects.items()}
 
 
+@IN_BOTH_LAYOUTS
+def test_a_picture_is_the_stored_bytes(service: Service, served_url: str, layout: Layout) -> None:
+    jpegs = stored(served_url, layout)
+    assert sorted(jpegs) == list(range(FRAMES))
+    for sequence in (0, 7, FRAMES - 1):
+        answer = service.get(f"api/timelines/t/frames/{sequence}.jpg")
+        assert answer.content == jpegs[sequence]
+        assert answer.headers["content-type"] == "image/jpeg"
+
+
+@IN_BOTH_LAYOUTS
 def test_the_picture_at_a_time_is_the_one_of_the_frame_on_screen(service: Service) -> None:
     at, frame = service.get("api/timelines/t/at/0.9.jpg"), service.get(PICTURE)
     assert at.content == frame.content
     assert at.headers["etag"] == frame.headers["etag"]
 
 
+@IN_BOTH_LAYOUTS
 @pytest.mark.parametrize("query", ["", "?width=32"])
 def test_who_has_a_picture_is_not_sent_it_again(service: Service, query: str) -> None:
     etag = service.get(PICTURE + query).headers["etag"]
@@ -57,6 +83,7 @@ def test_who_has_a_picture_is_not_sent_it_again(service: Service, query: str) ->
     assert service.get(PICTURE + query, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+@IN_BOTH_LAYOUTS
 def test_pictures_that_differ_have_other_etags(service: Service) -> None:
     paths = [
         f"api/timelines/t/frames/{one}.jpg{width}"
@@ -66,6 +93,7 @@ def test_pictures_that_differ_have_other_etags(service: Service) -> None:
     assert len({service.get(path).headers["etag"] for path in paths}) == len(paths)
 
 
+@IN_BOTH_LAYOUTS
 @pytest.mark.parametrize(
     ("wanted", "part"),
     [
@@ -77,8 +105,10 @@ def test_pictures_that_differ_have_other_etags(service: Service) -> None:
         ("bytes=-99999999", slice(0, None)),
     ],
 )
-def test_a_range_is_that_part_of_it(service: Service, wanted: str, part: slice) -> None:
-    whole = service.get(PICTURE).content
+def test_a_range_is_that_part_of_it(
+    service: Service, served_url: str, layout: Layout, wanted: str, part: slice
+) -> None:
+    whole = stored(served_url, layout)[7]
     answer = service.get(PICTURE, headers={"Range": wanted})
     start, stop, _ = part.indices(len(whole))
     assert answer.status_code == 206
@@ -150,20 +180,23 @@ def test_timelines_that_lack_other_chunks_have_other_versions(local_url: str) ->
     assert len(versions) == 3
 
 
+@IN_BOTH_LAYOUTS
 @pytest.mark.parametrize("query", ["", "&width=32"])
 def test_a_picture_that_was_stored_anew_is_not_kept_as_the_one_that_was_there(
-    memory_url: str, query: str, monkeypatch: pytest.MonkeyPatch
+    memory_url: str, layout: Layout, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = FrameCache(memory_url)
-    cache.timeline("t").extract(clips.clip(), every=3)
+    cache.timeline("t").extract(clips.clip(), every=3, layout=layout)
+    (lost, *others) = outside(memory_url).list(f"cache/timelines/t/{FOLDERS[layout]}/")
     settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
     with serving(cache, settings) as service:
         version = service.json("api/timelines/t")["version"]
         path = f"api/timelines/t/frames/0.jpg?v={version}{query}"
         before = service.get(path)
-        outside(memory_url).remove("cache/timelines/t/frames/0.jpg")
+        outside(memory_url).remove(lost)
         sign_pictures(monkeypatch)
-        assert cache.timeline("t").verify(repair=True).repaired == 1
+        # With a pack all its frames are lost.
+        assert cache.timeline("t").verify(repair=True).repaired == FRAMES - len(others)
         after = service.get(path)
         assert (after.content == before.content) == bool(query)
         assert after.headers["etag"] != before.headers["etag"]
@@ -202,6 +235,7 @@ def test_a_thumbnail_is_as_wide_as_it_was_asked_for(service: Service, width: int
         assert image.height == round(clips.HEIGHT * width / clips.WIDTH)
 
 
+@IN_BOTH_LAYOUTS
 def test_a_thumbnail_shows_what_the_picture_shows(service: Service) -> None:
     def pixels(query: dict[str, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         with Image.open(io.BytesIO(service.get(PICTURE, params=query).content)) as image:
@@ -213,6 +247,29 @@ def test_a_thumbnail_shows_what_the_picture_shows(service: Service) -> None:
     assert difference < 8 < other
 
 
+@IN_BOTH_LAYOUTS
+def test_a_sheet_shows_every_picture_in_its_place(
+    service: Service, served_url: str, layout: Layout
+) -> None:
+    found = service.json("api/timelines/t/sprites")
+    width, height = found["tile_width"], found["tile_height"]
+    thumbnails = []
+    for _, data in sorted(stored(served_url, layout).items()):
+        with Image.open(io.BytesIO(data)) as image:
+            thumbnails.append(np.asarray(image.convert("RGB").resize((width, height))))
+    assert [sheet["count"] for sheet in found["sheets"]] == [FRAMES]
+    sheet = pixels_by_pillow(service.get("api/timelines/t/sprites/0.jpg").content)
+    for place in range(FRAMES):
+        top, left = (
+            at * side
+            for at, side in zip(divmod(place, found["columns"]), (height, width), strict=True)
+        )
+        tile = sheet[top : top + height, left : left + width]
+        errors = [mean_error(tile, one) for one in thumbnails]
+        assert int(np.argmin(errors)) == place
+
+
+@IN_BOTH_LAYOUTS
 @pytest.mark.parametrize("width", [clips.WIDTH, 5000])
 def test_a_picture_is_never_made_wider(service: Service, cache: FrameCache, width: int) -> None:
     answer = service.get(PICTURE, params={"width": width})
@@ -225,9 +282,10 @@ def test_a_width_no_picture_has_is_refused(service: Service, width: object) -> N
     assert problem_of(answer) == (422, "invalid_value")
 
 
-def test_a_frame_without_a_picture_says_so(local_url: str) -> None:
+@IN_BOTH_LAYOUTS
+def test_a_frame_without_a_picture_says_so(local_url: str, layout: Layout) -> None:
     cache = FrameCache(local_url)
-    cache.timeline("bad").extract(clips.ends_in_garbage())
+    cache.timeline("bad").extract(clips.ends_in_garbage(), layout=layout)
     index = cache.timeline("bad").index
     lacking = int(index.sequence[~index.is_ok][0])
     with serving(cache) as service:
@@ -238,6 +296,7 @@ def test_a_frame_without_a_picture_says_so(local_url: str) -> None:
     assert row["reason"]
 
 
+@IN_BOTH_LAYOUTS
 def test_pictures_of_a_rebuilt_timeline_are_the_new_ones(
     service: Service, cache: FrameCache
 ) -> None:
@@ -248,6 +307,7 @@ def test_pictures_of_a_rebuilt_timeline_are_the_new_ones(
     assert after.content == cache.timeline("t").jpeg(7)
 
 
+@IN_BOTH_LAYOUTS
 def test_a_clear_that_is_not_known_yet_is_met_by_the_picture(cache: FrameCache) -> None:
     settings = ServiceSettings()
     settings = replace(settings, limits=replace(settings.limits, known_for_seconds=3600.0))

@@ -9,6 +9,7 @@ from typing import Any
 import clips
 import numpy as np
 import pytest
+from packed import damage
 from served import Service, over, problem_of, serving, until
 
 from framecache import Frame, FrameCache, StoreUnavailable
@@ -16,6 +17,8 @@ from framecache.claims import Claims
 from framecache.http import Limits, ServiceSettings, tasks
 from framecache.index import current_description
 from framecache.testing import HookedStore, failing_at
+from outside import frames_of, outside
+from tars import jpegs_in, packs_of
 
 TASKS = "service/tasks/"
 
@@ -112,6 +115,35 @@ def test_a_verification_counts_and_repairs_damage(service: Service, cache: Frame
     assert cache.store.get("cache/timelines/t/frames/3.jpg") == sound
 
 
+def test_packs_are_made_verified_repaired_and_cleared(
+    service: Service, cache: FrameCache, served_url: str
+) -> None:
+    blobs = outside(served_url)
+    task = extract(service, every=4, layout="packs")
+    assert (task["state"], task["result"]["frame_count"]) == ("done", 12)
+    cache.timeline("same").extract(clips.chunks(), every=4)
+    same = frames_of(blobs, "same")
+    jpegs = {int(name.removesuffix(".jpg")): data for name, data in same.items()}
+    assert sorted(jpegs) == list(range(12))
+    assert jpegs_in(packs_of(blobs, "t")) == jpegs
+    assert frames_of(blobs, "t") == {}
+
+    sound = service.task(service.client.post("api/timelines/t/verify"))["result"]
+    assert (sound["is_ok"], sound["damaged"], sound["ok"]) == (True, 0, 12)
+    damage(served_url, 3, "a bit flipped")
+    found = service.task(service.client.post("api/timelines/t/verify"))["result"]
+    assert (found["is_ok"], found["damaged"], found["ok"]) == (False, 1, 11)
+    mended = service.client.post("api/timelines/t/verify", json={"repair": True})
+    assert service.task(mended)["result"]["repaired"] == 1
+    assert service.get("api/timelines/t/frames/3.jpg").content == jpegs[3]
+
+    cleared = service.task(service.client.post("api/timelines/t/clear"))
+    assert cleared["state"] == "done"
+    assert packs_of(blobs, "t") == {}
+    assert service.json("api/timelines/t")["state"] == "cleared"
+    assert frames_of(blobs, "same") == same
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("POST", "/clear"), ("POST", "/rebuild"), ("POST", "/verify"), ("DELETE", "")],
@@ -146,7 +178,7 @@ def test_what_cannot_be_extracted_is_refused_at_once(
     assert list(cache.store.list("")) == []
 
 
-def outside(tmp_path: Path) -> list[str]:
+def chunks_elsewhere(tmp_path: Path) -> list[str]:
     """Chunks that lie elsewhere, or are made to look as if they did not."""
     allowed = clips.chunks()[0].parent
     tmp_path.joinpath("secret.mp4").write_bytes(clips.clip().read_bytes())
@@ -183,7 +215,7 @@ def test_no_chunk_outside_the_allowed_places_is_read(local_url: str, tmp_path: P
     cache = FrameCache(local_url)
     settings = allowing(clips.chunks()[0].parent, "s3://allowed/videos")
     with serving(cache, settings) as service:
-        for chunk in outside(tmp_path):
+        for chunk in chunks_elsewhere(tmp_path):
             answer = service.client.post("api/timelines/t/extract", json={"chunks": [chunk]})
             assert problem_of(answer) == (403, "chunk_not_allowed"), chunk
     assert list(cache.store.list("")) == []

@@ -2,22 +2,28 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import report
-from benchmarks.contract import signature
+from benchmarks import environments, report
+from benchmarks.contract import Inputs, signature
+from benchmarks.model import Contestant, Task
+from benchmarks.results import task_result
+from benchmarks.rounds import Stage, run
 from benchmarks.tasks import TASKS
 from outside import picture
 
 ROOT = Path(__file__).parents[2]
 NO_NGINX = "nginx is not installed"  # by a package that also starts it
+NO_SUCH = "framecache-peer-that-nobody-made==1.0"
 NOT_INSTALLED = "its environment was not installed in this run"
 
 
@@ -72,20 +78,63 @@ def test_every_aim_that_needs_no_peer_gets_a_figure(tasks: list[dict[str, Any]])
 def test_the_page_shows_what_was_measured_between_its_marks(
     results_file: Path, tmp_path: Path
 ) -> None:
+    results = json.loads(results_file.read_text())
+    # Here every environment may be installed, and then there would be nobody to name.
+    peers = (one for task in results["tasks"] for one in task["contestants"])
+    peer = next(one for one in peers if one["kind"] == "peer")
+    peer["failure"] = NOT_INSTALLED
+    peer.pop("figures", None)
+    changed = tmp_path / results_file.name
+    changed.write_text(json.dumps(results))
+
     page, plots = tmp_path / "page.md", tmp_path / "plots"
     page.write_text(f"before\n{report.BEGIN}figures of before\n{report.END}after\n")
-    report.render([results_file], page, plots)
+    report.render([changed], page, plots)
     text = page.read_text()
     assert text.startswith(f"before\n{report.BEGIN}")
     assert text.endswith(f"{report.END}after\n")
     assert "figures of before" not in text
-    for task in json.loads(results_file.read_text())["tasks"]:
-        assert task["title"] in text
+    for task in results["tasks"]:
+        (section,) = re.findall(
+            rf"^### {re.escape(task['title'])}\n(.*?)(?=^### |\Z)", text, re.MULTILINE | re.DOTALL
+        )
+        missing = [one for one in task["contestants"] if one["failure"]]
+        named = [f"- {one['name']}: {one['failure']}" for one in missing]
+        assert re.findall(r"^- .*$", section, re.MULTILINE) == named
     for plot in plots.iterdir():
         assert f"plots/{plot.name}" in text
         names = [text.text for text in ET.parse(plot).iter("{http://www.w3.org/2000/svg}text")]
         task = next(task for task in TASKS if task.name == plot.stem)
         assert {one.name for one in task.contestants if one.kind == "ours"} <= set(names)
+
+
+@pytest.fixture
+def _lost_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment, ``lost``, that pip cannot install."""
+    monkeypatch.setattr(environments, "FOLDER", tmp_path)
+    monkeypatch.setattr(environments, "ENVIRONMENTS", {"lost": (NO_SUCH,)})
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+
+
+@pytest.mark.usefixtures("_lost_environment")
+def test_one_that_cannot_be_installed_is_named_with_what_pip_said() -> None:
+    task = Task("lost", "A task", [Contestant("us", "ours", "lost:job", environment="lost")])
+    # What these would be asked for comes after the environment.
+    stage = cast("Stage", SimpleNamespace(install=True, rounds=1, tell=lambda _: None))
+    entries = run(stage, task, cast("Inputs", None), None)
+    (note,) = report.notes(task_result(task, entries))
+    assert re.fullmatch(rf"- us: could not be installed: .*{re.escape(NO_SUCH)}.*", note)
+    # What is left of it is not taken for one that can be used.
+    assert environments.find("lost", install=False).failure == NOT_INSTALLED
+
+
+@pytest.mark.usefixtures("_lost_environment")
+def test_an_installation_that_takes_too_long_is_a_reason_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environments, "INSTALL_SECONDS", 0.01)
+    failure = environments.find("lost", install=True).failure
+    assert failure == "could not be installed within 0.01 s"
 
 
 def test_a_picture_of_another_number_looks_different() -> None:
