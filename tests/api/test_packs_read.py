@@ -193,6 +193,11 @@ def test_a_shuffled_list_with_repeats_is_a_batch_of_as_few_requests() -> None:
             assert image.tobytes() == t.frame(sequence, scale=0.125, color="gray").image.tobytes()
 
 
+def test_a_frame_that_is_asked_for_again_and_again_is_held_once() -> None:
+    for _, t in near_and_far(heavy()):
+        assert len({id(data) for data in [*t.jpegs([3] * 50 + [4] * 50)]}) == 2
+
+
 @pytest.mark.parametrize("wanted", [range(99, -1, -1), np.random.default_rng(4).permutation(100)])
 def test_bytes_in_any_order_come_by_as_few_requests(wanted: Iterable[int]) -> None:
     for ranges, t in near_and_far(heavy()):
@@ -309,7 +314,8 @@ class FirstWaits(Ranges):
 def test_many_ranges_are_under_way_at_once(
     monkeypatch: pytest.MonkeyPatch, step: int, others: int
 ) -> None:
-    monkeypatch.setattr("framecache.reader.ranges._LARGEST_GAP_BYTES", 0)  # a range a frame
+    monkeypatch.setattr("framecache.reader.ranges._SMALL_GAP_BYTES", 0)  # a range a frame
+    monkeypatch.setattr("framecache.reader.ranges._LARGEST_GAP_BYTES", 0)
     wanted = range(0, 100, step)
     jpegs = Timeline(FirstWaits(heavy(), others), "t").jpegs(wanted)
     assert list(jpegs) == list(Timeline(heavy(), "t").jpegs(wanted))

@@ -1,9 +1,12 @@
 """The index: merging, finding, and refusing damaged parts."""
 
 import io
+import pickle
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache.errors import CorruptFrame
-from framecache.index import FrameRow, Index, PartBuilder
+from framecache.index import FrameRow, Index, PartBuilder, packing
 from framecache.index.seal import sealed
 from framecache.index.sources import FileSource
 from framecache.reader import positions_in_range
@@ -225,6 +228,46 @@ def test_a_million_frames_take_less_than_100_mb_to_find_and_read(
     finally:
         tracemalloc.stop()
     assert held_bytes + pa.total_allocated_bytes() - arrow_bytes < 100e6
+
+
+def test_a_million_frames_are_sent_to_another_process_as_their_file(
+    million: tuple[str, bytes],
+) -> None:
+    _, body = million
+    index = Index.decode(body, key="k")
+    rows = index.rows([0, 999_999])
+    sent = pickle.dumps(index)
+    assert len(sent) < len(body) + 10_000
+    assert pickle.loads(sent).rows([0, 999_999]) == rows
+
+
+def test_threads_that_ask_for_a_row_at_once_have_it_made_once(
+    million: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, body = million
+    made: list[int] = []
+    keys = packing.keys
+
+    def counted(*arguments: Any) -> Any:  # noqa: ANN401 -- passed on
+        made.append(1)
+        return keys(*arguments)
+
+    monkeypatch.setattr(packing, "keys", counted)
+    index = Index.decode(body, key="k")
+    with ThreadPoolExecutor(8) as threads:
+        rows = list(threads.map(index.row, [131_072] * 8))
+    assert len(set(rows)) == len(made) == 1
+
+
+@pytest.mark.parametrize("way", ["as a table", "as two files"])
+def test_no_row_is_counted_from_the_end(way: str) -> None:
+    index = held([part([n]).row(0) for n in range(4)], way)
+    with pytest.raises(IndexError, match="no row -1"):
+        index.row(-1)
+    with pytest.raises(IndexError, match="no row -1"):
+        index.rows(index.positions([1, 77]))
+    with pytest.raises(IndexError):
+        index.row(4)
 
 
 # Files

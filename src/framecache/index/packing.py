@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
@@ -75,6 +76,7 @@ class PiecewiseTexts:
         self._bounds = [0, *accumulate(lengths)]
         self._make = make
         self._made: dict[int, Texts] = {}
+        self._making = Lock()
 
     def item(self, position: int) -> str:
         """See `Texts`."""
@@ -90,9 +92,10 @@ class PiecewiseTexts:
         return texts
 
     def _piece(self, piece: int) -> Texts:
-        if piece not in self._made:
-            self._made[piece] = self._make(piece, slice(*self._bounds[piece : piece + 2]))
-        return self._made[piece]
+        with self._making:
+            if piece not in self._made:
+                self._made[piece] = self._make(piece, slice(*self._bounds[piece : piece + 2]))
+            return self._made[piece]
 
 
 def in_pieces(lengths: Sequence[int], make: Callable[[int, slice], Texts]) -> Texts:

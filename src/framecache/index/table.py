@@ -39,6 +39,10 @@ class Index:
     def __repr__(self) -> str:
         return f"<Index of {len(self)} frames>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Columns are made anew elsewhere."""
+        return {"_source": self._source}
+
     def to_arrow(self) -> "pa.Table":
         """The whole table, columns as the Parquet files have them."""
         return self._source.table
@@ -156,12 +160,20 @@ class Index:
         return position if position >= 0 else None
 
     def row(self, position: int) -> FrameRow:
-        """One frame, by row."""
+        """One frame, by row.
+
+        Raises:
+            IndexError: there is no such row; none is counted from the end.
+        """
+        if position < 0:
+            raise IndexError(f"rows are counted from 0: there is no row {position}")
         return FrameRow(*[column.item(position) for column in self._row_columns])
 
     def rows(self, positions: npt.NDArray[np.int64] | Sequence[int]) -> list[FrameRow]:
-        """Several frames, by row, in the order given."""
+        """Several frames, by row, in the order given. Raises what :meth:`row` raises."""
         wanted = np.asarray(positions, dtype=np.int64)
+        if (wanted < 0).any():
+            raise IndexError(f"rows are counted from 0: there is no row {wanted.min()}")
         return [*map(FrameRow, *[column[wanted].tolist() for column in self._row_columns])]
 
     @classmethod

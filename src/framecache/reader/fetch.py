@@ -73,8 +73,9 @@ class FrameSource:
             return [self._fetched(rows[0])]
         if self._later is not None:
             rows = [self._as_known_later(row) for row in rows]
-        local = {row.sequence: one for row in rows if (one := self._locally(row)) is not None}
-        missing = (row for row in rows if row.sequence not in local)
+        distinct = {row.sequence: row for row in rows}.values()
+        local = {row.sequence: one for row in distinct if (one := self._locally(row)) is not None}
+        missing = (row for row in distinct if row.sequence not in local)
         fetched = chain.from_iterable(map(self._fetched_together, ranges_of(missing)))
         outcomes = local | {one.row.sequence: one for one in fetched}
         return [outcomes[row.sequence] for row in rows]

@@ -31,9 +31,10 @@ def ordered(
                 waiting.append((pool.submit(work, task), weigh(task)))
                 weight += waiting[-1][1]
                 while weight >= ahead:
-                    first, its_weight = waiting.popleft()
-                    weight -= its_weight
-                    yield first.result()
+                    weight -= waiting[0][1]
+                    # No name for it: one would keep a result that was taken, and all that wait
+                    # once it is an error, which knows this frame.
+                    yield waiting.popleft()[0].result()
             while waiting:
                 yield waiting.popleft()[0].result()
         finally:

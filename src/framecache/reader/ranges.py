@@ -14,8 +14,11 @@ more; what is asked for at once comes later."""
 LONGEST_BYTES: Final = 2_000_000
 """No range is longer, whatever lies between its JPEGs, unless it is one frame."""
 
-_LARGEST_GAP_BYTES: Final = 256 * 1024
+_SMALL_GAP_BYTES: Final = 128 * 1024
 """What lies between two wanted frames and costs less to fetch as well than another request does."""
+
+_LARGEST_GAP_BYTES: Final = 256 * 1024
+"""Likewise, if it is not more than two such frames: the bytes that nobody wants stay bounded."""
 
 
 class Stored(Protocol):
@@ -136,5 +139,6 @@ def _continues(together: list[Row], row: Row) -> bool:
     if row.key != last.key or not row.offset:
         return False
     gap = row.offset - (last.offset + last.size)
-    is_near = row.offset == last.offset or 0 <= gap <= _LARGEST_GAP_BYTES
+    most = max(_SMALL_GAP_BYTES, min(_LARGEST_GAP_BYTES, 2 * row.size))
+    is_near = row.offset == last.offset or 0 <= gap <= most
     return is_near and row.offset + row.size - first.offset <= LONGEST_BYTES

@@ -31,7 +31,7 @@ _FETCHES_AHEAD: Final = 256
 """Under way, or waiting for one that is: frames come in order, and some answers take ten times as
 long as others."""
 _FETCHED_BYTES: Final = 80 * 2**20
-"""Of JPEGs that are under way or wait for a decoder."""
+"""Of JPEGs, and of what lies between them, that are under way or wait for a decoder."""
 _DECODED_BYTES: Final = 128 * 2**20
 """Of pictures that wait for the consumer."""
 _ROWS_AT_ONCE: Final = 1024
@@ -160,7 +160,7 @@ def _fetched(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[Fetched
         plan_ranges(rows),
         threads=_REQUESTS_AT_ONCE if is_far else _cores(),
         ahead=_FETCHED_BYTES,
-        weigh=lambda planned: max(planned.size_bytes, _FETCHED_BYTES // most),
+        weigh=lambda planned: max(planned.size_bytes, -(-_FETCHED_BYTES // most)),
     ):
         arrived.update(together)
         while place in arrived:
