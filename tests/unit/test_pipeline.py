@@ -36,12 +36,9 @@ def without_collector() -> Iterator[None]:
 def test_results_come_in_order_and_no_more_is_begun_than_may_wait(
     weights: list[int], threads: int, ahead: int
 ) -> None:
-    begun: list[int] = []
-
     def tasks() -> Iterator[int]:
         for number in range(len(weights)):
             assert sum(weights[taken:number]) < ahead
-            begun.append(number)
             yield number
 
     taken = 0

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from framecache.index.sources import Piece
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -66,14 +68,15 @@ class PiecewiseTexts:
     Of a million rows, making the texts takes most of the time until the first row is read.
     """
 
-    def __init__(self, lengths: Sequence[int], make: Callable[[int, slice], Texts]) -> None:
+    def __init__(self, pieces: Sequence[Piece], make: Callable[[Piece, slice], Texts]) -> None:
         """Make none yet.
 
         Args:
-            lengths: rows of each piece.
-            make: makes a piece, by its number and its rows.
+            pieces: of the rows, in their order.
+            make: makes the texts of a piece, given which of all rows it has.
         """
-        self._bounds = [0, *accumulate(lengths)]
+        self._pieces = pieces
+        self._bounds = [0, *accumulate(piece.row_count for piece in pieces)]
         self._make = make
         self._made: dict[int, Texts] = {}
         self._making = Lock()
@@ -94,13 +97,14 @@ class PiecewiseTexts:
     def _piece(self, piece: int) -> Texts:
         with self._making:
             if piece not in self._made:
-                self._made[piece] = self._make(piece, slice(*self._bounds[piece : piece + 2]))
+                rows = slice(self._bounds[piece], self._bounds[piece + 1])
+                self._made[piece] = self._make(self._pieces[piece], rows)
             return self._made[piece]
 
 
-def in_pieces(lengths: Sequence[int], make: Callable[[int, slice], Texts]) -> Texts:
+def in_pieces(pieces: Sequence[Piece], make: Callable[[Piece, slice], Texts]) -> Texts:
     """A column of texts, by pieces if there are several; the arguments of `PiecewiseTexts`."""
-    return PiecewiseTexts(lengths, make) if len(lengths) > 1 else make(0, slice(None))
+    return PiecewiseTexts(pieces, make) if len(pieces) > 1 else make(pieces[0], slice(None))
 
 
 def keys(

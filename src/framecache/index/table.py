@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from framecache.index import packing, sources
 from framecache.index.packing import FewTexts, Number, SmallIntegers, Texts
 from framecache.index.rows import FrameRow
-from framecache.index.sources import Source, TableSource
+from framecache.index.sources import Piece, Source, TableSource
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -260,23 +260,24 @@ class Index:
         return packing.small_integers(self._source.column("size"))
 
     @cached_property
+    def _pieces(self) -> Sequence[Piece]:
+        return self._source.pieces
+
+    @cached_property
     def _keys(self) -> Texts:
-        pieces, sequence = self._source.pieces, self.sequence
+        sequence = self.sequence
 
-        def make(piece: int, rows: slice) -> Texts:
-            return packing.keys(lambda: pieces[piece].column("key"), sequence[rows])
+        def make(piece: Piece, rows: slice) -> Texts:
+            return packing.keys(partial(piece.column, "key"), sequence[rows])
 
-        return packing.in_pieces([piece.row_count for piece in pieces], make)
+        return packing.in_pieces(self._pieces, make)
 
     @cached_property
     def _hashes(self) -> Texts:
-        pieces = self._source.pieces
+        def make(piece: Piece, _: slice) -> Texts:
+            return packing.hashes(partial(piece.column, "perceptual_hash"), piece.row_count)
 
-        def make(piece: int, _: slice) -> Texts:
-            column = pieces[piece].column
-            return packing.hashes(lambda: column("perceptual_hash"), pieces[piece].row_count)
-
-        return packing.in_pieces([piece.row_count for piece in pieces], make)
+        return packing.in_pieces(self._pieces, make)
 
     @cached_property
     def _statuses(self) -> FewTexts:

@@ -7,11 +7,11 @@ from typing import Final, Protocol, TypeVar
 
 from framecache.index import FrameRow
 
-ENOUGH_BYTES: Final = 1_750_000
+_ENOUGH_BYTES: Final = 1_750_000
 """A range that holds so much of JPEGs is not extended. Requests for less cost the server and us
 more; what is asked for at once comes later."""
 
-LONGEST_BYTES: Final = 2_000_000
+_LONGEST_BYTES: Final = 2_000_000
 """No range is longer, whatever lies between its JPEGs, unless it is one frame."""
 
 _SMALL_GAP_BYTES: Final = 128 * 1024
@@ -99,7 +99,7 @@ def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
     together: list[Row] = []
     wanted_bytes = 0
     for row in rows:
-        if together and not (wanted_bytes < ENOUGH_BYTES and _continues(together, row)):
+        if together and not (wanted_bytes < _ENOUGH_BYTES and _continues(together, row)):
             yield together
             together, wanted_bytes = [], 0
         if not together or row.offset != together[-1].offset:
@@ -141,4 +141,4 @@ def _continues(together: list[Row], row: Row) -> bool:
     gap = row.offset - (last.offset + last.size)
     most = max(_SMALL_GAP_BYTES, min(_LARGEST_GAP_BYTES, 2 * row.size))
     is_near = row.offset == last.offset or 0 <= gap <= most
-    return is_near and row.offset + row.size - first.offset <= LONGEST_BYTES
+    return is_near and row.offset + row.size - first.offset <= _LONGEST_BYTES
