@@ -268,7 +268,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
 
 
 def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
-    values = {name: document[name] for name in ChunkEntry.__slots__}
+    """Read a chunk; an entry by an earlier framecache lacks the fields that have defaults."""
+    values = {name: document[name] for name in ChunkEntry.__slots__ if name in document}
     return ChunkEntry(
-        **values | {"start": Fraction(values["start"]), "end": Fraction(values["end"])}
+        **values | {"start": Fraction(document["start"]), "end": Fraction(document["end"])}
     )
