@@ -36,15 +36,18 @@ _HANDLERS: Final = frozenset({b"vide", b"soun", b"m1a ", b"subp", b"clcp"})
 """Kinds of tracks that FFmpeg knows; it ignores others."""
 
 
-def check_boxes(file: VideoFile, *, name: str) -> None:
+def check_boxes(file: VideoFile, *, name: str) -> bool:
     """Refuse an MP4 whose index would take an unreasonable amount of memory.
 
     Reads the heads of boxes only, and of fragments only if there are any. What is no MP4 passes.
+    Returns whether it is an MP4 that announces fragments.
 
     Raises:
         BadChunk: it announces too many samples or boxes, or hides how many.
     """
-    _Check(file, name).run()
+    check = _Check(file, name)
+    check.run()
+    return check.has_fragments
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class _Check:
         self._boxes = 0
         self._entries = 0
         self._picture_tracks = 0
-        self._has_fragments = False
+        self.has_fragments = False
 
     def run(self) -> None:
         size_bytes = self._file.seek(0, os.SEEK_END)
@@ -104,7 +107,7 @@ class _Check:
                 self._look_into(box, outside, depth=1)
                 self._count(outside.entries())
             # FFmpeg skips a second index, and fragments unless the first one announces them.
-            if box.kind == b"moov" and not self._has_fragments:
+            if box.kind == b"moov" and not self.has_fragments:
                 return
 
     def _look_into(self, parent: _Box, track: _Track, *, depth: int) -> None:
@@ -130,7 +133,7 @@ class _Check:
     def _read(self, box: _Box, track: _Track) -> None:
         match box.kind:
             case b"trex":
-                self._has_fragments = True
+                self.has_fragments = True
             case b"trun":
                 self._count(self._number(box, 4))
             case b"cmov":
