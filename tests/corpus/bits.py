@@ -40,7 +40,7 @@ def unit(header: bytes, payload: bytes) -> bytes:
     """Return a NAL unit behind a start code, with bytes inserted that keep it unique."""
     escaped, zeros = bytearray(), 0
     for byte in payload:
-        if zeros >= 2 and byte <= 3:  # noqa: PLR2004 - 00 00 0x
+        if zeros >= 2 and byte <= 3:
             escaped.append(3)
             zeros = 0
         escaped.append(byte)

@@ -29,13 +29,14 @@ _OPTIONS: Final[dict[str, Sequence[str]]] = {
     "libaom-av1": ("-cpu-used", "8", "-g", "4"),
     "libsvtav1": ("-preset", "12"),
     "libtheora": ("-q:v", "7"),
-    "libvpx": ("-cpu-used", "8", "-b:v", "500k"),
-    "libvpx-vp9": ("-cpu-used", "8", "-b:v", "500k"),
+    "libvpx": ("-cpu-used", "8", "-b:v", "1M"),
+    "libvpx-vp9": ("-cpu-used", "8", "-b:v", "1M"),
     "libx264": ("-preset", "veryfast"),
     "libx264rgb": ("-preset", "veryfast"),
     "libx265": ("-preset", "ultrafast", "-x265-params", "log-level=none"),
-    "rawvideo": ("-pix_fmt", "bgr24"),
+    "rawvideo": ("-pix_fmt", "yuv420p"),
     "vc2": ("-wavelet_depth", "3"),
+    "wrapped_avframe": ("-pix_fmt", "yuv420p"),
 }
 
 
@@ -57,7 +58,7 @@ def encode(
     its_own = _OPTIONS.get(codec, ())
     if "-pix_fmt" in options and "-pix_fmt" in its_own:
         its_own = ()
-    lossy = () if "-b:v" in its_own else ("-b:v", "600k")
+    lossy = () if "-b:v" in its_own else ("-b:v", "2M")
     # Raw video would get a tag that no demuxer knows.
     strict = () if codec == "rawvideo" else ("-strict", "-2")
     encoder = ("-c:v", codec, *lossy, *its_own, "-threads", "1", *strict)

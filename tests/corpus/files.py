@@ -6,10 +6,11 @@ from typing import Final
 from corpus import formats, joins, oddities, plain, stray_times
 from corpus.case import Case
 
-CASES: Final[dict[str, Case]] = {
-    case.name: case
-    for case in chain(
-        plain.cases(), formats.cases(), joins.cases(), stray_times.cases(), oddities.cases()
-    )
-}
+_ALL: Final = list(
+    chain(plain.cases(), formats.cases(), joins.cases(), stray_times.cases(), oddities.cases())
+)
+CASES: Final[dict[str, Case]] = {case.name: case for case in _ALL}
 """By the names of the files."""
+
+if len(CASES) < len(_ALL):
+    raise ValueError(f"two files have one name: {[c.name for c in _ALL if CASES[c.name] is not c]}")

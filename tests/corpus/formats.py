@@ -1,5 +1,6 @@
 """Pixel formats, sizes and tags of pictures."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -40,7 +41,13 @@ _PIXEL_FORMATS: Final = {
     ("tiff", "mov"): "gray monob pal8 rgb24 yuv420p yuv411p yuv410p",
 }
 _ODD: Final = ((65, 49), (33, 64), (64, 47), (34, 35))
-_ODD_CODECS: Final = {"libx264": "mp4", "libvpx-vp9": "webm", "mjpeg": "avi", "ffv1": "mkv", "png": "mov"}
+_ODD_CODECS: Final = {
+    "libx264": "mp4",
+    "libvpx-vp9": "webm",
+    "mjpeg": "avi",
+    "ffv1": "mkv",
+    "png": "mov",
+}
 
 
 def cases() -> Iterator[Case]:
@@ -68,7 +75,8 @@ def _of_format(codec: str, suffix: str, name: str) -> Case:
         container=suffix,
         codec=codec_of(codec),
         make=encoded(range(_FRAMES), *options, "-pix_fmt", name, **settings),
-        oddity=name,
+        oddity=_family(name),
+        numbers=range(_FRAMES),
     )
 
 
@@ -80,5 +88,24 @@ def _of_size(codec: str, suffix: str, size: tuple[int, int]) -> Case:
         container=suffix,
         codec=codec_of(codec),
         make=encoded(range(_FRAMES), *options, codec=codec, size=size),
-        oddity=f"{width}×{height}",
+        oddity="odd width or height",
+        numbers=range(_FRAMES),
     )
+
+
+def _family(name: str) -> str:
+    """Return how the table calls a pixel format of FFmpeg."""
+    if layout := re.fullmatch(r"yuv[aj]?(4)(\d)(\d)p(1[0-6])?", name):
+        sampling, depth = ":".join(layout.groups()[:3]), layout[4]
+        return f"{sampling}, 10 bits and more" if depth else sampling
+    packed = {"nv12": "4:2:0", "yuyv422": "4:2:2", "uyvy422": "4:2:2", "pal8": "palette"}
+    if name in packed:
+        return packed[name]
+    family = (
+        "one bit"
+        if name.startswith("mono")
+        else "gray"
+        if name[0] in "gy" and name[:3] != "gbr"
+        else "RGB"
+    )
+    return f"{family}, 10 bits and more" if re.search(r"1[0-6]|48", name) else family

@@ -6,7 +6,6 @@ from typing import Final
 
 from corpus.case import Case
 from corpus.encoding import encode
-from corpus.names import codec_of
 
 _FRAMES: Final = 30
 _GROUPS: Final = ("-g", "10", "-keyint_min", "10", "-sc_threshold", "0")
@@ -29,7 +28,12 @@ def cases() -> Iterator[Case]:
     yield _joined("h264-short.ts", "ts", "libx264", _PLAIN_ORDER, (0, 0.1), frames=8)
     yield _joined("h264-b-short.ts", "ts", "libx264", _B_FRAMES, (0, 0.1), frames=8)
     fragmented = (*_B_FRAMES, *_FRAGMENTS)
-    for how, starts in {"same": (0, 0), "overlap": (0, 0.6), "next": (0, 1.2), "gap": (0, 50)}.items():
+    for how, starts in {
+        "same": (0, 0),
+        "overlap": (0, 0.6),
+        "next": (0, 1.2),
+        "gap": (0, 50),
+    }.items():
         yield _joined(f"fragments-{how}.mp4", "fragmented", "libx264", fragmented, starts)
     for how, starts in {"same": (0, 0), "gap": (0, 50), "before": (100, 0)}.items():
         yield _joined(f"h264-{how}.mkv", "mkv", "libx264", _B_FRAMES, starts)
@@ -69,5 +73,3 @@ def _joined(
     passes_over = container == "fragmented"
     numbers = None if passes_over else [number for part in parts for number in part]
     return Case(f"joined-{label}", container, codec, make, "joined by bytes", numbers)
-
-

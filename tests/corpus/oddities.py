@@ -2,7 +2,7 @@
 
 import struct
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -81,7 +81,9 @@ def _times() -> Iterator[Case]:
     dropped = ("-vf", "select='not(eq(mod(n,3),1))'", "-fps_mode", "passthrough")
     yield _odd("dropped", "avi", "mjpeg", "dropped frames", *dropped)
     yield _odd("dropped", "mkv", "mpeg4", "dropped frames", *dropped)
-    yield _odd("b-frames", "avi", "mpeg4", "B-frames without PTS", "-bf", "2", "-vtag", "xvid")
+    yield _odd(
+        "b-frames-mpeg4", "avi", "mpeg4", "B-frames without PTS", "-bf", "2", "-vtag", "xvid"
+    )
     yield _odd("b-frames", "avi", "libx264", "B-frames without PTS", *_B_FRAMES)
     yield _odd("b-frames", "mpg", "mpeg2video", "B-frames", "-bf", "2")
     yield _odd("b-frames", "flv", "libx264", "B-frames", *_B_FRAMES)
@@ -103,21 +105,21 @@ def _cuts() -> Iterator[Case]:
     yield _copied("cut-open", "mp4", "open groups, cut", _OPEN, before=("-ss", "0.7"))
     yield _copied("cut-open", "ts", "open groups, cut", _OPEN, before=("-ss", "0.7"))
     hevc = _OPEN_HEVC
-    yield _copied("cut-hevc", "mp4", "open groups, cut", hevc, before=("-ss", "0.7"), codec="libx265")
-    yield _copied("cut-hevc", "ts", "open groups, cut", hevc, before=("-ss", "0.7"), codec="libx265")
+    yield _copied(
+        "cut-hevc", "mp4", "open groups, cut", hevc, before=("-ss", "0.7"), codec="libx265"
+    )
+    yield _copied(
+        "cut-hevc", "ts", "open groups, cut", hevc, before=("-ss", "0.7"), codec="libx265"
+    )
     yield _copied("no-edits", "mp4", "no edit list", _B_FRAMES, "-use_editlist", "0")
     yield _copied("offset", "mp4", "empty edit", _B_FRAMES, before=("-itsoffset", "2"))
     for suffix, share in {"mkv": 0.6, "webm": 0.6, "ts": 0.6, "avi": 0.7}.items():
         codec = "libvpx" if suffix == "webm" else "mjpeg" if suffix == "avi" else "libx264"
         yield _first_part(suffix, codec, share)
     yield _first_part("mp4", "libx264", 0.6)
-    yield Case(
-        "middle-refresh.ts", "ts", "h264", _from_middle(_REFRESH), "begins in the middle"
-    )
+    yield Case("middle-refresh.ts", "ts", "h264", _from_middle(_REFRESH), "begins in the middle")
     yield Case("middle.ts", "ts", "h264", _from_middle(_B_FRAMES), "begins in the middle")
-    yield Case(
-        "middle-open.ts", "ts", "h264", _from_middle(_OPEN), "begins in the middle"
-    )
+    yield Case("middle-open.ts", "ts", "h264", _from_middle(_OPEN), "begins in the middle")
 
 
 def _first_part(suffix: str, codec: str, share: float) -> Case:
@@ -155,13 +157,23 @@ def _pictures() -> Iterator[Case]:
         "ogv": "libtheora",
     }.items():
         yield _odd("wide-pixels", suffix, codec, "sample aspect 4:3", "-vf", "setsar=4/3")
-    for suffix, codec in {"ts": "libx264", "mp4": "libx264", "mkv": "mpeg2video", "mpg": "mpeg2video"}.items():
+    for suffix, codec in {
+        "ts": "libx264",
+        "mp4": "libx264",
+        "mkv": "mpeg2video",
+        "mpg": "mpeg2video",
+    }.items():
         yield _odd(f"interlaced-{codec}", suffix, codec, "interlaced", *_INTERLACED)
     telecine = ("-vf", "telecine", *_INTERLACED)
     yield _odd("telecine", "ts", "mpeg2video", "telecined", *telecine, rate="24000/1001")
     repeat = ("-vf", "setfield=tff", *_INTERLACED, "-alternate_scan", "1")
-    yield _odd("fields", "ts", "mpeg2video", "interlaced", *repeat)
-    for suffix, codec in {"ts": "libx264", "h264": "libx264", "m2v": "mpeg2video", "mjpeg": "mjpeg"}.items():
+    yield _odd("alternate-scan", "ts", "mpeg2video", "interlaced", *repeat)
+    for suffix, codec in {
+        "ts": "libx264",
+        "h264": "libx264",
+        "m2v": "mpeg2video",
+        "mjpeg": "mjpeg",
+    }.items():
         yield Case(
             f"grows.{suffix}",
             suffix,
@@ -176,21 +188,32 @@ def _pictures() -> Iterator[Case]:
         "smpte240m": ("smpte240m", "smpte240m", "smpte240m"),
         "fcc": ("fcc", "bt470m", "bt709"),
     }
-    for label, (matrix, primaries, curve) in tags.items():
+    for label, (coefficients, primaries, curve) in tags.items():
         yield _odd(
             f"tagged-{label}",
             "mp4",
             "libx264",
             f"tagged {label}",
-            *("-vf", f"scale=out_color_matrix={matrix.removesuffix('nc')},format=yuv420p"),
-            *("-colorspace", matrix, "-color_primaries", primaries, "-color_trc", curve),
+            *("-vf", f"scale=out_color_matrix={coefficients.removesuffix('nc')},format=yuv420p"),
+            *("-colorspace", coefficients, "-color_primaries", primaries, "-color_trc", curve),
         )
     yield _odd(
-        "tagged-full", "mp4", "libx264", "full range",
+        "tagged-full",
+        "mp4",
+        "libx264",
+        "full range",
         *("-vf", "scale=out_range=full,format=yuv420p", "-color_range", "pc"),
     )
     yield Case("cover.mp4", "mp4", "h264", _with_cover, "a cover before the video", range(_FRAMES))
-    for fields, suffix in ((False, "ts"), (False, "mp4"), (False, "mkv"), (False, "mov"), (True, "ts"), (True, "mp4"), (True, "mkv")):
+    for fields, suffix in (
+        (False, "ts"),
+        (False, "mp4"),
+        (False, "mkv"),
+        (False, "mov"),
+        (True, "ts"),
+        (True, "mp4"),
+        (True, "mkv"),
+    ):
         for mixed in (False, True):
             yield _field_coded(suffix, apart=fields, mixed=mixed)
     for suffix in ("mp4", "ts", "mkv", "hevc"):

@@ -125,4 +125,3 @@ def _slice(
 def _samples(bits: BitWriter, block: npt.NDArray[np.uint8]) -> None:
     data = block.tobytes()
     bits.u(8 * len(data), int.from_bytes(data))
-

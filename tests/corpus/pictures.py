@@ -15,6 +15,8 @@ Size = tuple[int, int]
 """Width and height."""
 
 BITS: Final = 8
+_HUES_A_NUMBER: Final = 0.15
+"""How far the color goes on, of a turn, from one number to the next."""
 THUMBNAIL: Final = (32, 32)
 
 
@@ -25,27 +27,27 @@ def numbered(numbers: Iterable[int], size: Size) -> bytes:
 
 @cache
 def picture(number: int, size: Size) -> Image:
-    """Draw a number: a stripe for each bit, lowest leftmost, over a bar of changing color.
+    """Draw a number: a stripe for each bit, lowest leftmost, over a half of changing color.
 
-    White and black stripes survive every codec. The bar shows mistakes of color.
+    White and black stripes survive every codec. The color shows mistakes of matrix and range.
     """
     width, height = size
     bits = number >> (np.arange(width) * BITS // width) & 1
     drawn = np.empty((height, width, 3), np.uint8)
     drawn[:] = (bits * 219 + 16)[None, :, None]
-    bar = height * 3 // 4
-    drawn[bar:] = [60 + number * 37 % 140, 60 + number * 59 % 140, 60 + number * 83 % 140]
+    phases = 2 * np.pi * (number * _HUES_A_NUMBER + np.arange(3) / 3)
+    drawn[height // 2 :] = (128 + 100 * np.cos(phases)).astype(np.uint8)
     return drawn
 
 
 def number_shown(image: Image) -> int:
     """Read the number that an upright picture shows."""
     height, width = image.shape[:2]
-    rows = image[height // 8 : height * 5 // 8].mean(axis=(0, 2))
+    rows = image[height // 8 : height * 3 // 8].mean(axis=(0, 2))
     columns = np.arange(width) * BITS / width
-    inner = (columns % 1 > 0.2) & (columns % 1 < 0.8)  # noqa: PLR2004 - away from the edges
+    inner = (columns % 1 > 0.2) & (columns % 1 < 0.8)
     means = [rows[inner & (columns.astype(int) == bit)].mean() for bit in range(BITS)]
-    return sum(1 << bit for bit, mean in enumerate(means) if mean > 127)  # noqa: PLR2004 - half
+    return sum(1 << bit for bit, mean in enumerate(means) if mean > 127)
 
 
 def thumbnail(image: Image) -> npt.NDArray[np.int16]:

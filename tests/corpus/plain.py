@@ -12,7 +12,7 @@ _FRAMES: Final = 8
 _ANY: Final = (
     "amv asv1 asv2 ayuv cfhd cinepak cljr dnxhd dvvideo ffv1 flashsv flv h261 h263 h263p "
     "huffyuv jpeg2000 jpegls libx264 libx264rgb ljpeg magicyuv mjpeg mpeg1video mpeg2video mpeg4 "
-    "libxvid msmpeg4v2 msmpeg4 msvideo1 png r10k r210 rawvideo snow speedhq svq1 targa libtheora "
+    "libxvid msmpeg4v2 msmpeg4 msvideo1 png r10k r210 snow speedhq svq1 targa libtheora "
     "utvideo v210 v308 v408 v410 wmv1 wmv2 y41p yuv4 zlib zmbv vc2 ffvhuff "
 )
 """Codecs that almost every container takes."""
@@ -24,23 +24,23 @@ _CODECS: Final[dict[str, str]] = {
         "mpeg4 libxvid png libvpx-vp9"
     ),
     "3gp": "h263 libx264 mpeg4",
-    "mkv": _ANY + (
-        "avrp dpx exr gif hap libx265 prores prores_ks sgi smc tiff libaom-av1 libsvtav1 libvpx "
-        "libvpx-vp9"
+    "mkv": _ANY
+    + (
+        "rawvideo avrp dpx exr gif hap libx265 prores prores_ks sgi tiff libaom-av1 libsvtav1 "
+        "libvpx libvpx-vp9"
     ),
     "webm": "libaom-av1 libsvtav1 libvpx libvpx-vp9",
     "ts": "vc2 libx264 libx264rgb libx265 mpeg1video mpeg2video mpeg4 libxvid",
-    "avi": _ANY + (
-        "avrp bmp dpx exr fits hap pam prores prores_ks libaom-av1 libsvtav1 libvpx "
+    "avi": _ANY
+    + (
+        "rawvideo avrp bmp dpx exr fits hap pam prores prores_ks libaom-av1 libsvtav1 libvpx "
         "libvpx-vp9"
     ),
     "ogv": "libtheora libvpx",
     "flv": "flashsv flashsv2 flv libx264",
     "mpg": "libx264 libx265 mpeg1video mpeg2video mpeg4",
     "vob": "libx264 libx265 mpeg1video mpeg2video mpeg4",
-    "asf": (
-        "wmv1 wmv2 msmpeg4 msmpeg4v2 mpeg4 libx264 mjpeg mpeg2video rawvideo ffv1 libvpx"
-    ),
+    "asf": ("wmv1 wmv2 msmpeg4 msmpeg4v2 mpeg4 libx264 mjpeg mpeg2video rawvideo ffv1 libvpx"),
     "wmv": "wmv1 wmv2",
     "mxf": "dnxhd dvvideo libx264 jpeg2000 mpeg2video prores",
     "ivf": "libaom-av1 libsvtav1 libvpx libvpx-vp9",

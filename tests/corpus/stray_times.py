@@ -16,24 +16,24 @@ _PLAIN_ORDER: Final = ("-g", "10", "-keyint_min", "10", "-sc_threshold", "0", "-
 def cases() -> Iterator[Case]:
     changes: dict[str, Callable[[int, int], int]] = {
         "sound": lambda _, pts: pts,
-        "hours-ahead": lambda n, pts: pts + 37_600 * TICKS if n == 30 else pts,  # noqa: PLR2004
+        "hours-ahead": lambda n, pts: pts + 37_600 * TICKS if n == 30 else pts,
         "two-ahead": lambda n, pts: pts + 37_600 * TICKS if n in {30, 31} else pts,
-        "second-behind": lambda n, pts: pts - TICKS - 20 if n == 30 else pts,  # noqa: PLR2004
-        "below-zero": lambda n, pts: pts - 60 * TICKS if n == 30 else pts,  # noqa: PLR2004
-        "one-pair": lambda n, pts: pts - _STEP if n == 30 else pts,  # noqa: PLR2004
-        "pairs": lambda n, pts: pts - n % 2 * _STEP if n >= 30 else pts,  # noqa: PLR2004
+        "second-behind": lambda n, pts: pts - TICKS - 20 if n == 30 else pts,
+        "below-zero": lambda n, pts: pts - 60 * TICKS if n == 30 else pts,
+        "one-pair": lambda n, pts: pts - _STEP if n == 30 else pts,
+        "pairs": lambda n, pts: pts - n % 2 * _STEP if n >= 30 else pts,
         "all-equal": lambda n, pts: pts - n * _STEP,
         "ten-back": lambda n, pts: pts - 5 * _STEP if n in range(20, 30) else pts,
-        "set-back": lambda n, pts: pts - 25 * _STEP if n >= 30 else pts,  # noqa: PLR2004
+        "set-back": lambda n, pts: pts - 25 * _STEP if n >= 30 else pts,
         "set-back-twice": lambda n, pts: pts - n // 20 * 25 * _STEP,
         "first-ahead": lambda n, pts: pts + 50 * TICKS if n == 0 else pts,
-        "last-behind": lambda n, pts: pts - TICKS if n == 59 else pts,  # noqa: PLR2004
-        "last-ahead": lambda n, pts: pts + 500 * TICKS if n == 59 else pts,  # noqa: PLR2004
+        "last-behind": lambda n, pts: pts - TICKS if n == 59 else pts,
+        "last-ahead": lambda n, pts: pts + 500 * TICKS if n == 59 else pts,
         "seven-behind": lambda n, pts: pts - 20 * _STEP if n in range(30, 37) else pts,
-        "every-tenth-ahead": lambda n, pts: pts + 90 * TICKS if n % 10 == 5 else pts,  # noqa: PLR2004
+        "every-tenth-ahead": lambda n, pts: pts + 90 * TICKS if n % 10 == 5 else pts,
         "backwards": lambda n, pts: pts - 2 * n * _STEP + 60 * _STEP,
-        "swapped": lambda n, pts: pts + (_STEP if n % 2 == 0 else -_STEP) if n >= 30 else pts,  # noqa: PLR2004
-        "small-set-back": lambda n, pts: pts - 3 * _STEP + 7 if n >= 30 else pts,  # noqa: PLR2004
+        "swapped": lambda n, pts: pts + (_STEP if n % 2 == 0 else -_STEP) if n >= 30 else pts,
+        "small-set-back": lambda n, pts: pts - 3 * _STEP + 7 if n >= 30 else pts,
     }
     for label, change in changes.items():
         yield Case(
@@ -52,5 +52,3 @@ def _restamped(change: Callable[[int, int], int]) -> Maker:
         path.write_bytes(with_times(path.read_bytes(), change))
 
     return make
-
-

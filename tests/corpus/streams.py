@@ -37,7 +37,7 @@ def _stamps(data: bytes) -> Iterator[int]:
             has_adaptation_field = packet[3] & 0x20
             pes = begin + 4 + (packet[4] + 1 if has_adaptation_field else 0)
             assert data[pes : pes + 3] == b"\0\0\1"
-            assert data[pes + 7] & 0xC0 == 0x80, "a PTS alone"  # noqa: PLR2004 - its flags
+            assert data[pes + 7] & 0xC0 == 0x80, "a PTS alone"
             yield pes + 9
 
 
@@ -53,8 +53,4 @@ def _read(stamp: bytes) -> int:
 def _write(pts: int) -> bytes:
     pts %= 1 << 33
     high, middle, low = pts >> 30, pts >> 15 & 0x7FFF, pts & 0x7FFF
-    return (
-        bytes([0x21 | high << 1])
-        + (middle << 1 | 1).to_bytes(2)
-        + (low << 1 | 1).to_bytes(2)
-    )
+    return bytes([0x21 | high << 1]) + (middle << 1 | 1).to_bytes(2) + (low << 1 | 1).to_bytes(2)

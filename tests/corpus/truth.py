@@ -5,6 +5,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,8 +68,8 @@ def _times(path: Path) -> tuple[list[Fraction], bool]:
     time_base = Fraction(stream["time_base"])
     both = document["packets_and_frames"]
     shown = [_number(one, "pts") for one in both if one["type"] == "frame"]
-    if document["format"]["format_name"] == "avi":
-        # It names no times but the order of decoding. FFmpeg's PTS are guesses.
+    if document["format"]["format_name"] in _WITHOUT_PTS and not _ascend(shown):
+        # They name no times but the order of decoding. FFmpeg's PTS are guesses.
         shown = [_number(one, "dts") for one in both if one["type"] == "packet"][: len(shown)]
     shown = _rewound(shown)
     if _ascend(shown):
@@ -88,6 +89,7 @@ def _rewound(times: list[int | None]) -> list[int | None]:
     return rewound
 
 
+_WITHOUT_PTS: Final = frozenset({"avi", "mxf"})
 _HALF_WRAP: Final = 1 << 32
 _ENTRIES: Final = "packet=dts:frame=pts:stream=time_base,avg_frame_rate:format=format_name"
 
@@ -108,4 +110,4 @@ def _number(frame: dict[str, Any], key: str) -> int | None:
 
 def _ascend(times: list[int | None]) -> bool:
     known = [pts for pts in times if pts is not None]
-    return len(known) == len(times) and all(a < b for a, b in zip(known, known[1:], strict=False))
+    return len(known) == len(times) and all(a < b for a, b in pairwise(known))
