@@ -105,7 +105,7 @@ class ChunkTiming:
             (self.clock_restarts, "clock restarts"),
             (self.packets_not_displayed, "packets not displayed"),
         ]
-        notes = [f"{number:,} {what}" for number, what in facts if number]
+        notes = [f"{what}: {number:,}" for number, what in facts if number]
         gap = self.clock_gap_seconds
         if gap is not None and round(gap, _GAP_DIGITS):
             what = f"{'gap' if gap > 0 else 'overlap'} of {abs(gap):.3f} s to the chunk before"
