@@ -46,7 +46,7 @@ def own(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def filled(url: str, own: list[Path]) -> str:
-    """A store with all three chunks: version 1 describes them, 2 that they are begun, 3 their compaction."""
+    """A store with all three chunks: versions 1 and 2 describe them, version 3 their compaction."""
     timeline(url).extract(own)
     return url
 
