@@ -270,15 +270,25 @@ def test_before_it_is_begun_others_are_refused_at_the_first_sign_of_life(
 def test_who_watches_is_refused_as_soon_as_it_is_begun(
     store: Store, otherwise: Extract, clock: Clock
 ) -> None:
-    with held_at(store, at="put", within="/frames/0.jpg") as (extracting, let_go):
+    is_begun, may_commit = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        is_begun.set()
+        assert may_commit.wait(60)
+
+    slow = meanwhile(store, hold, at="create", within="/index/")
+    with held_at(slow, at="put", within="/frames/0.jpg") as (extracting, let_go):
 
         def go_on() -> None:
             let_go()
-            extracting.result(60)
+            assert is_begun.wait(60)
 
         clock.while_waiting = go_on
-        with pytest.raises(SettingsConflict, match="timeline t is cached"):
-            otherwise(store)
+        try:
+            with pytest.raises(SettingsConflict, match=EXTRACTED):
+                otherwise(store)
+        finally:
+            may_commit.set()
         assert extracting.result(60).chunks_extracted == 3
     assert clock.waited_seconds < framecache.claims.STALE_AFTER_SECONDS / 4
     require_sound(store)
@@ -349,16 +359,19 @@ def test_of_two_that_differ_one_is_done_and_the_other_is_told(
 def test_what_was_done_between_the_look_and_the_new_description_stays(
     store: Store, otherwise: Extract
 ) -> None:
-    abandon(store)
+    # Of one chunk no compaction is described, which would hinder the other as well.
+    one = clips.chunks()[0]
+    die(store, at="put", within="/frames/0.jpg", extract=lambda dying: extract(dying, one))
+    forget_claims(store)
     sleeping = meanwhile(
         store,
-        lambda: extract(store),
+        lambda: extract(store, one),
         at="create",
         within="/timeline/00000002.json",
     )
     with pytest.raises(SettingsConflict, match="timeline t is cached"):
         otherwise(sleeping)
-    require_sound(store)
+    require_sound(store, 20)
 
 
 @DIFFERING
