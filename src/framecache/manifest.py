@@ -144,6 +144,8 @@ class Description:
     compaction: Compaction | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
     """Of each index part that was repaired, the generation that counts; 0 of all others."""
+    begun: bool = False
+    """Whether the epoch is to get, or has, committed chunks: only a clear or a rebuild ends it."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -176,6 +178,7 @@ class Description:
                 "written_parts": (),
                 "compaction": None,
                 "generations": {},
+                "begun": False,
             }
             | changes
         )
@@ -212,6 +215,7 @@ class Description:
             "written_parts": list(self.written_parts),
             "compaction": compaction,
             "generations": dict(self.generations),
+            "begun": self.begun,
         }
         return _sealed(document)
 
@@ -304,6 +308,8 @@ def _from_document(document: dict[str, Any]) -> Description:
         compaction=compaction
         and Compaction(number=int(compaction["number"]), parts=tuple(compaction["parts"])),
         generations=dict(document["generations"]),
+        # An earlier framecache does not say so: what it committed shows it.
+        begun=bool(document.get("begun", False)),
     )
 
 
