@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from framecache import keys
 from framecache.errors import StoreDenied, StoreUnavailable
@@ -231,6 +231,38 @@ class Claims:
         # Who may not delete leaves claims behind, which are stale soon.
         with suppress(StoreDenied, StoreUnavailable):
             self._store.delete(names)
+
+
+class Watch:
+    """The claims of an epoch, as one sees them who does not work in it."""
+
+    def __init__(self, store: Store, description: Description) -> None:
+        """Look at nothing yet."""
+        self._store = store
+        self._prefix = keys.claims_prefix(description.timeline_id, description.epoch)
+        self._known: set[tuple[str, str]] | None = None
+        self._changed_at = 0.0
+        """Seconds, of this process's monotonic clock, when a claim was new last."""
+
+    def look(self) -> Literal["unclaimed", "alive", "silent", "unknown"]:
+        """See what the epoch's claims tell of whoever made them: one LIST.
+
+        ``alive``: one was made since the last look. ``silent``: none was for as long as a claim is
+        believed. ``unknown``: neither, so far.
+        """
+        found = {(blob.key, blob.etag) for blob in self._store.list(self._prefix)}
+        now = time.monotonic()
+        is_first = self._known is None
+        known = self._known or set()
+        has_new = not found <= known
+        self._known = known | found
+        if is_first or has_new:
+            self._changed_at = now
+        if not found:
+            return "unclaimed"
+        if has_new and not is_first:
+            return "alive"
+        return "silent" if now - self._changed_at >= STALE_AFTER_SECONDS else "unknown"
 
 
 def is_claimed(store: Store, description: Description) -> bool:

@@ -57,7 +57,10 @@ class CorruptFrame(FrameCacheError):
 
 
 class SettingsConflict(FrameCacheError):
-    """The timeline is cached with other settings, chunks or pictures than those asked for."""
+    """The timeline is cached with other settings, chunks or pictures than those asked for.
+
+    Or another program is extracting it with others.
+    """
 
 
 class BadChunk(FrameCacheError):

@@ -98,7 +98,9 @@ class Timeline:
             progress: told after each frame, and while it waits for others; one thread at a time.
 
         Raises:
-            SettingsConflict: the timeline is cached with other settings or chunks.
+            SettingsConflict: the timeline is cached, or being extracted by another program, with
+                other settings or chunks. While nothing of it is committed, this is found out by
+                watching that program for up to 20 s; if it is dead by then, it is replaced.
             BadChunk: a chunk is missing or no video; ChunkChanged: not the one described.
             StoreDenied, StoreUnavailable: the store's, or a chunk's.
             Cleared: another program cleared the timeline meanwhile.

@@ -46,7 +46,7 @@ def own(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def filled(url: str, own: list[Path]) -> str:
-    """A store with all three chunks: version 1 describes them, version 2 their compaction."""
+    """A store with all three chunks: versions 1 and 2 describe them, version 3 their compaction."""
     timeline(url).extract(own)
     return url
 
@@ -118,8 +118,8 @@ def test_it_is_found_and_nothing_is_changed(filled: str, how: str, deep: bool) -
     report = timeline(filled).verify(deep=deep)
     assert everything(outside(filled)) == before
     assert (report.ok, report.damaged, report.repaired) == (False, 1, 0)
-    assert only(report).startswith("timeline/00000002.json: this description is damaged")
-    assert "the last sound one is version 1" in only(report)
+    assert only(report).startswith("timeline/00000003.json: this description is damaged")
+    assert "the last sound one is version 2" in only(report)
     assert (report.counts["ok"], report.frames_checked, report.chunks_checked) == (0, 0, 0)
 
 
@@ -184,12 +184,12 @@ def test_it_is_made_anew_and_nothing_is_decoded(
         report = timeline(filled).verify(repair=True)
     assert report.ok
     assert (report.repaired, report.counts["ok"], report.chunks_not_cached) == (1, FRAMES, 0)
-    assert only(report).startswith("timeline/00000002.json: ")
+    assert only(report).startswith("timeline/00000003.json: ")
     assert timeline(filled).index.to_arrow().to_pylist() == known
     assert frames_of(outside(filled), "t") == stored
     assert timeline(filled).info().epoch != epoch
-    assert [Path(key).stem for key in descriptions(filled)] == [f"{n:08d}" for n in (1, 2, 3, 4)]
-    assert outside(filled).read(descriptions(filled)[1]) == damaged
+    assert [Path(key).stem for key in descriptions(filled)] == [f"{n:08d}" for n in range(1, 6)]
+    assert outside(filled).read(descriptions(filled)[2]) == damaged
     require_frames(filled, own)
     assert counted_requests(filled) == 3
 
@@ -249,7 +249,7 @@ def test_a_chunk_that_was_not_cached_stays_so(url: str, own: list[Path]) -> None
         if "/000001-" in key or "/timeline-" in key:
             outside(url).remove(key)
     outside(url).remove(descriptions(url)[-1])
-    outside(url).put(f"{PREFIX}timeline/00000002.json", b"")
+    outside(url).put(f"{PREFIX}timeline/00000003.json", b"")
     report = timeline(url).verify(repair=True)
     assert (report.ok, report.chunks_not_cached) == (True, 1)
     timeline(url).extract(own)
@@ -333,8 +333,8 @@ def test_after_a_lost_rebuild_the_settings_are_those_before_and_no_frame_is_wron
     timeline(filled).rebuild(every=2, quality=60)
     for key, body in old.items():
         outside(filled).put(key, body)
-    # Its compaction was described next.
-    for key in descriptions(filled)[-2:]:
+    # It was described, begun and compacted.
+    for key in descriptions(filled)[-3:]:
         outside(filled).put(key, b"")
     assert timeline(filled).verify(repair=True).ok
     require_frames(filled, own)
@@ -368,7 +368,8 @@ def test_an_epoch_is_begun_later_than_any_that_a_lost_version_began(
 
 
 def test_without_a_sound_version_it_stays_and_says_what_to_do(filled: str, own: list[Path]) -> None:
-    outside(filled).remove(descriptions(filled)[0])
+    for key in descriptions(filled)[:2]:
+        outside(filled).remove(key)
     damage_last(filled)
     before = everything(outside(filled))
     report = timeline(filled).verify(repair=True)
@@ -398,12 +399,12 @@ def test_of_written_frames_nothing_is_guessed_and_the_way_back_works(url: str) -
 
 
 def test_a_version_before_it_of_a_newer_framecache_says_to_upgrade(filled: str) -> None:
-    first, _ = descriptions(filled)
-    document = json.loads(outside(filled).read(first)) | {"format": 99}
+    _, begun, _ = descriptions(filled)
+    document = json.loads(outside(filled).read(begun)) | {"format": 99}
     del document["crc32c"]
     checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
     document["crc32c"] = f"{checksum:08x}"
-    outside(filled).put(first, json.dumps(document, indent=1).encode())
+    outside(filled).put(begun, json.dumps(document, indent=1).encode())
     damage_last(filled)
     before = everything(outside(filled))
     with pytest.raises(SettingsConflict, match="upgrade"):
@@ -470,7 +471,7 @@ def test_of_two_that_repair_it_one_is_first_and_the_other_goes_on_with_that(
     damage_last(filled)
     store = meanwhile(filled, lambda: repaired(filled))
     assert Timeline(store, "t").verify(repair=True).ok
-    assert len(descriptions(filled)) == 4
+    assert len(descriptions(filled)) == 5
     epochs = {key.split("/")[4] for key in outside(filled).list(f"{PREFIX}index/")}
     assert len(epochs) == 2
     require_frames(filled, own)

@@ -19,8 +19,8 @@ from tars import jpegs_in, packs_of
 PREFIX = "cache/timelines/t/"
 FRAMES = 12
 LIST = ("list", f"{PREFIX}timeline/")
-DESCRIPTION = ("get", f"{PREFIX}timeline/00000002.json")
-NEXT_DESCRIPTION = ("head", f"{PREFIX}timeline/00000003.json")
+DESCRIPTION = ("get", f"{PREFIX}timeline/00000003.json")
+NEXT_DESCRIPTION = ("head", f"{PREFIX}timeline/00000004.json")
 LOOK_WHETHER_IT_IS_THE_LATEST = [NEXT_DESCRIPTION, DESCRIPTION]
 NOTE_OF_USE = ("put", f"{PREFIX}used")
 IN_BOTH_LAYOUTS: Final = pytest.mark.parametrize("layout", ["objects", "packs"])
@@ -99,7 +99,7 @@ def test_opening_is_a_list_of_descriptions_a_description_and_an_index(
 ) -> None:
     look(Timeline(store, "t"))
     epoch = FrameCache(local_url).timeline("t").info().epoch
-    index = ("get", f"{PREFIX}index/{epoch}/timeline-2.parquet")
+    index = ("get", f"{PREFIX}index/{epoch}/timeline-3.parquet")
     assert store.requests == [LIST, DESCRIPTION, index]
 
 

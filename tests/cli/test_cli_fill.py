@@ -42,7 +42,20 @@ def test_extract_reports_as_json(local_url: str) -> None:
         "frame_count": 75,
         "url": f"file://{local_url}",
         "undecodable": [],
+        "timing": [],
     }
+
+
+def test_extract_and_info_say_what_was_mended(local_url: str, tmp_path: Path) -> None:
+    joined = tmp_path / "joined.ts"
+    part = make_clip(tmp_path / "part.ts", frames=30, extra=("-bf", "0"))
+    joined.write_bytes(2 * part.read_bytes())
+    outcome = run("extract", "walk", joined, "--cache", local_url)
+    note = f"framecache: note: chunk 0: clock restarts: 1 (file://{joined})"
+    assert (outcome.code, outcome.errors) == (0, f"{note}\n")
+    assert "chunk 0: clock restarts: 1" in run("info", "walk", "--cache", local_url).text
+    (chunk,) = run("info", "walk", "--json", "--cache", local_url).document["chunks"]
+    assert (chunk["source_frame_count"], chunk["clock_restarts"]) == (60, 1)
 
 
 def test_extract_samples_as_asked(local_url: str) -> None:

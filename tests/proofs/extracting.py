@@ -8,9 +8,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import av
+import av.error
 import numpy as np
+from av.video.stream import VideoStream
 
 from framecache import FrameCache, FrameCacheError
+from framecache.video.container import FORMATS, Container
 
 SAMPLINGS: Final[tuple[dict[str, Any], ...]] = (
     {},
@@ -95,10 +99,38 @@ def _extract(attempt: Attempt) -> int:
         rows = (index.sequence, index.height, index.width)
         columns = [column[index.is_ok].tolist() for column in rows]
         assert read == [(*row, 3) for row in zip(*columns, strict=True)], "other frames are read"
-        timeline.info()
+        (chunk,) = timeline.info().chunks
+        pictures = _pictures(attempt.path)
+        assert chunk.source_frame_count >= pictures, f"{pictures} pictures are shown"
+        if attempt.sampling == {}:
+            assert report.frame_count == chunk.source_frame_count
         return report.frame_count
     finally:
         timeline.delete()
+
+
+def _pictures(path: str) -> int:
+    """How many pictures FFmpeg shows of the stream that is extracted; it skips what it refuses.
+
+    No more of them are shown than are frames: a frame without a picture keeps its number.
+    """
+    options = {"format_whitelist": ",".join(FORMATS), "fflags": "-genpts"}
+    pictures = 0
+    with av.open(path, container_options=options, metadata_errors="replace") as container:
+        stream = container.streams[_video_stream(path)]
+        assert isinstance(stream, VideoStream)
+        stream.thread_type = "NONE"
+        for packet in container.demux(stream):
+            try:
+                pictures += len(packet.decode())
+            except (av.error.FFmpegError, ValueError):
+                continue
+    return pictures
+
+
+def _video_stream(path: str) -> int:
+    with Path(path).open("rb") as file, Container(file, name=path) as container:
+        return container.stream.index
 
 
 def _describe(error: BaseException) -> str:

@@ -33,6 +33,7 @@ def _haste() -> Iterator[None]:
         patch("framecache.claims.time", Clock()),
         patch("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0005),
         patch("framecache.ingest.sharing._LONGEST_WAIT_SECONDS", 0.0005),
+        patch("framecache.ingest.epochs._LOOK_AGAIN_SECONDS", 0.0005),
         patch("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.0005),
         patch("framecache.verify.repair._LOOK_AGAIN_SECONDS", 0.0005),
     ):

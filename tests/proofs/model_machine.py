@@ -562,7 +562,8 @@ def _comparable(state: State, before: State) -> object:
     is_same_epoch = state.chunks is not None and state.epoch == before.epoch
     setting = None if state.chunks is None else state.setting
     layout = None if state.chunks is None else state.layout
-    return is_same_epoch, state.chunks, setting, layout, state.cached, state.written
+    begun = state.chunks is not None and state.begun
+    return is_same_epoch, state.chunks, setting, layout, state.cached, state.written, begun
 
 
 def _check_listed(before: State, done: Done, after: State) -> None:

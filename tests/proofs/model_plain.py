@@ -44,6 +44,8 @@ class State:
     """Sequence and picture of each written frame."""
     listed: frozenset[tuple[int, bytes]] = frozenset()
     """Sequence and JPEG of each frame that lies where nothing is described."""
+    begun: bool = False
+    """Whether only a clear or a rebuild may end the epoch."""
 
     @property
     def exists(self) -> bool:
@@ -103,7 +105,7 @@ class DescribeChunks(Step):
         is_same = (state.setting, state.layout) == (self.setting, self.layout or state.layout)
         if is_same and state.chunks[:known] == self.chunks[:known]:
             return replace(state, chunks=(*state.chunks, *self.chunks[known:]))
-        if state.exists:
+        if state.begun:
             raise Refused("SettingsConflict")
         return state.next_epoch(self.setting, self.chunks, self.layout)
 
@@ -148,7 +150,18 @@ class CommitMissing(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         cached = state.cached if state.epoch == self.epoch else frozenset[str]()
         missing = [chunk for chunk in self.chunks if chunk not in cached]
-        return state, tuple(CommitChunk(self.epoch, chunk) for chunk in missing)
+        commits = tuple(CommitChunk(self.epoch, chunk) for chunk in missing)
+        return state, (Begin(self.epoch), *commits) if commits else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Begin(Step):
+    epoch: str
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.epoch != self.epoch:
+            raise Refused("Cleared")
+        return replace(state, begun=True), ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,7 +191,13 @@ class World:
             for sequence, row in (parts[part] or {}).items()
         }
         state = State(
-            epoch, chunks, setting, document["layout"], cached, frozenset(written.items())
+            epoch,
+            chunks,
+            setting,
+            document["layout"],
+            cached,
+            frozenset(written.items()),
+            begun=document["begun"],
         )
         return state, places
 
@@ -228,6 +234,9 @@ class World:
         document = self._description(timeline_id)
         if document is None or document["epoch"] != epoch:
             return  # someone slept: it counts for nothing
+        self._require(
+            document["begun"] or name.startswith("w"), f"{key} was committed before it was begun"
+        )
         self._commits[key] += 1
         self._require(self._commits[key] == 1, f"{key} was committed twice")
         for sequence, row in _rows_in(self.blobs[key]).items():

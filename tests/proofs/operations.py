@@ -137,6 +137,20 @@ def _collect(store: Store, *, max_bytes: int | None = None) -> None:
         raise _Unfinished
 
 
+def _die_beginning(store: Store) -> None:
+    """Leave another extraction described, and claimed, that was not begun."""
+    died: list[str] = []
+
+    def die_beginning(action: Action, key: str) -> None:
+        if died or (action == "create" and key == keys.description(TIMELINE, 2)):
+            died.append(key)
+            raise Crash
+
+    dying = HookedStore(store, before=die_beginning)
+    with pytest.raises(Crash):
+        Timeline(dying, TIMELINE).extract(chunks(2), quality=60, workers=1)
+
+
 def _leave_what_nothing_names(store: Store) -> None:
     """Leave what a sweep would take that never came to its end, and what dead programs claimed."""
     Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
@@ -209,7 +223,7 @@ def _leave_other_frames(store: Store) -> None:
 
 def _damage_the_description(store: Store) -> None:
     extract(store)
-    store.put(keys.description(TIMELINE, 2), DAMAGED_DESCRIPTION)
+    store.put(keys.description(TIMELINE, 3), DAMAGED_DESCRIPTION)
 
 
 OPERATIONS: Final = (
@@ -219,6 +233,13 @@ OPERATIONS: Final = (
         "extract over leftovers",
         extract,
         _leave_other_frames,
+        after=BOTH,
+        together=(FIRST, SECOND),
+    ),
+    Operation(
+        "extract in place of one that died",
+        extract,
+        _die_beginning,
         after=BOTH,
         together=(FIRST, SECOND),
     ),
@@ -332,7 +353,7 @@ OPERATIONS: Final = (
     Operation(
         "repair the compaction",
         _repair,
-        _lose_an_index_file("/timeline-2.parquet"),
+        _lose_an_index_file("/timeline-3.parquet"),
         before=BOTH,
         after=BOTH,
     ),

@@ -87,6 +87,7 @@ class Process:
             # So long that its heart does not beat: how often would depend on how fast it runs.
             patch.setattr("framecache.claims.STALE_AFTER_SECONDS", _STALE_AFTER_SECONDS)
             patch.setattr("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0)
+            patch.setattr("framecache.ingest.epochs._LOOK_AGAIN_SECONDS", 0.0)
             patch.setattr("framecache.verify.repair._LOOK_AGAIN_SECONDS", 0.0)
             patch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.0)
             yield

@@ -21,8 +21,16 @@ from operations import BOTH, OPERATIONS, chunks
 from processes import Process
 from test_crash import Matrix
 
-from framecache import Cleared, ExtractReport, StoreUnavailable, Timeline, keys, sweep
-from framecache.claims import Claims
+from framecache import (
+    Cleared,
+    ExtractReport,
+    SettingsConflict,
+    StoreUnavailable,
+    Timeline,
+    keys,
+    sweep,
+)
+from framecache.claims import Claims, Watch
 from framecache.index import (
     Index,
     Snapshot,
@@ -32,10 +40,12 @@ from framecache.index import (
     create_once,
     current_description,
     ensure_current,
+    follow,
     load,
 )
 from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.encoders import EncoderPool
+from framecache.ingest.epochs import RunningEpoch, is_at_work
 from framecache.ingest.sharing import ChunkQueue
 from framecache.ingest.slot import Slot
 from framecache.ingest.storage import ObjectStorage
@@ -89,8 +99,11 @@ def sleeping(
     return HookedStore(store, before=before)
 
 
-def extract(store: Store, *, quality: int = 85, layout: Layout | None = None) -> ExtractReport:
-    return Timeline(store, TIMELINE).extract(chunks(2), quality=quality, layout=layout, workers=1)
+def extract(
+    store: Store, *, count: int = 2, quality: int = 85, layout: Layout | None = None
+) -> ExtractReport:
+    timeline = Timeline(store, TIMELINE)
+    return timeline.extract(chunks(count), quality=quality, layout=layout, workers=1)
 
 
 def one_of_two_commits_a_chunk(store: Store, *, layout: Layout | None = None) -> None:
@@ -105,6 +118,60 @@ def one_of_two_commits_a_chunk(store: Store, *, layout: Layout | None = None) ->
         reports.append(extract(slow, layout=layout))
     committed = [report.chunks_extracted for report in reports]
     require(sum(committed) == 2, f"of 2 chunks, two programs say they committed {committed}")
+
+
+def what_is_done_in_the_midst_of_another_stays(store: Store) -> None:
+    """One that wants other settings sleeps before it ends what is described; another is done."""
+    die(store, "put", "/frames/")
+    store.delete([blob.key for blob in store.list(f"{PREFIX}claims/")])
+    # Of one chunk no compaction is described, which would hinder the other as well.
+    slow = sleeping(store, {"create"}, "/timeline/", lambda: extract(store, count=1))
+    with Process("first").running(), suppress(SettingsConflict):
+        extract(slow, count=1, quality=60)
+    document = look(store).document
+    require(document and document["jpeg"]["quality"] == 85, "what was done is gone")
+
+
+def what_is_begun_outlives_its_program(store: Store) -> None:
+    """A program dies with its first commit; one that wants other settings comes later."""
+    die(store, "create", "/index/")
+    store.delete([blob.key for blob in store.list(f"{PREFIX}claims/")])
+    require_refused(store, "what was begun is ended")
+
+
+def a_sign_of_life_keeps_others_off(store: Store) -> None:
+    """A program that has begun nothing yet makes a claim while another watches."""
+    die(store, "put", "/frames/")
+    left = [blob.key for blob in store.list(f"{PREFIX}claims/")]
+
+    def live_on(action: Action, key: str) -> None:
+        if action == "list" and "/claims/" in key and left:
+            store.put(left.pop().replace("-0.json", "-1.json"), b"{}")
+
+    require_refused(HookedStore(store, after=live_on), "a living program is ended")
+
+
+def require_refused(store: Store, otherwise: str) -> None:
+    """Extract with other settings, which must not be done."""
+    try:
+        with Process("other").running():
+            extract(store, quality=60)
+    except SettingsConflict:
+        return
+    raise Violation(otherwise)
+
+
+def die(store: Store, at: Action, within: str) -> None:
+    """Extract, and die at the first such request."""
+    died: list[str] = []
+
+    def before(action: Action, key: str) -> None:
+        if died or (action == at and within in key):
+            died.append(key)
+            raise Crash
+
+    with Process("dying").running(), pytest.raises(Crash):
+        extract(HookedStore(store, before=before), count=1)
 
 
 def a_conflict_is_no_existence(store: Store) -> None:
@@ -187,7 +254,7 @@ def what_a_lost_description_named_counts_no_more(store: Store) -> None:
     timeline = Timeline(store, TIMELINE)
     timeline.extract(first, workers=1)
     timeline.append(second, workers=1)
-    for version in (2, 3):  # the append's, and the compaction's after it
+    for version in (3, 4):  # the append's, and the compaction's after it
         store.put(keys.description(TIMELINE, version), b"")
     timeline.verify(repair=True, workers=1)
     timeline.append(third, workers=1)
@@ -232,8 +299,9 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
         traceback: TracebackType | None,
     ) -> None:
         end(self, kind, error, traceback)
-        while unstored:
-            unstored.pop(0)()
+        waiting, unstored[:] = [*unstored], []
+        for store_one in waiting:
+            store_one()
 
     patch.setattr(ObjectStorage, "__init__", begin_hasty)
     patch.setattr(EncoderPool, "__exit__", end_late)
@@ -308,7 +376,7 @@ def believe_that_what_exists_is_ones_own(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_look_at_the_epoch_again(patch: pytest.MonkeyPatch) -> None:
-    everywhere(patch, ensure_current, lambda _store, _description: None)
+    everywhere(patch, ensure_current, lambda _store, description: description)
 
 
 def take_any_frame_for_all(patch: pytest.MonkeyPatch) -> None:
@@ -353,6 +421,35 @@ def believe_that_a_compaction_holds_everything(patch: pytest.MonkeyPatch) -> Non
         return load(store, replace(description, compaction=compaction))
 
     everywhere(patch, load, load_compaction)
+
+
+def begin_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RunningEpoch, "ensure_begun", RunningEpoch.ensure_current)
+
+
+def look_then_act(patch: pytest.MonkeyPatch) -> None:
+    """What was decided by one look is stored under whatever name is free by then."""
+
+    def act_later(
+        store: Store, following: Description, *, after: Description | None = None
+    ) -> bool:
+        while not follow(store, following, after=after):
+            after = current_description(store, TIMELINE)
+            following = replace(following, version=after.version + 1 if after else 1)
+        return True
+
+    everywhere(patch, follow, act_later)
+
+
+def end_what_is_begun(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        "framecache.ingest.describe._ensure_abandoned",
+        lambda store, current, _chunks, _settings: Watch(store, current),
+    )
+
+
+def take_claims_for_dead(patch: pytest.MonkeyPatch) -> None:
+    everywhere(patch, is_at_work, lambda _store, _current, _watch: False)
 
 
 def go_on_with_the_epoch_of_a_lost_description(patch: pytest.MonkeyPatch) -> None:
@@ -473,6 +570,30 @@ DEFECTS: Final = (
         repair_in_place,
         every_crash_of("repair frames"),
         "was changed in place",
+    ),
+    Defect(
+        "an epoch is not begun before its first commit",
+        begin_nothing,
+        what_is_done_in_the_midst_of_another_stays,
+        "what was done is gone",
+    ),
+    Defect(
+        "whether anything is committed is looked at before the next version is chosen",
+        look_then_act,
+        what_is_done_in_the_midst_of_another_stays,
+        "what was done is gone",
+    ),
+    Defect(
+        "an epoch that is begun is ended",
+        end_what_is_begun,
+        what_is_begun_outlives_its_program,
+        "what was begun is ended",
+    ),
+    Defect(
+        "claims are not watched before an epoch is ended",
+        take_claims_for_dead,
+        a_sign_of_life_keeps_others_off,
+        "a living program is ended",
     ),
     Defect(
         "what follows a damaged description goes on with its epoch",

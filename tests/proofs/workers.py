@@ -28,6 +28,7 @@ from framecache import (
     ExtractReport,
     Frame,
     FrameCache,
+    FrameCacheError,
     NotCached,
     SettingsConflict,
     StoreUnavailable,
@@ -35,6 +36,7 @@ from framecache import (
     claims,
     video,
 )
+from framecache.ingest import epochs
 from framecache.model import Layout
 from framecache.repack import RepackReport
 from framecache.repack import run as repacking
@@ -191,6 +193,16 @@ class Extracted:
 
 
 @dataclass(frozen=True, slots=True)
+class Contestant:
+    """What one of several processes wants a timeline to be."""
+
+    paths: tuple[str, ...]
+    every: int
+    """Which frames of each chunk: one of so many."""
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
 class Repacked:
     """What became of one process's repack."""
 
@@ -248,6 +260,18 @@ def extract(
     return Extracted(
         report, timeline.complete, sum(decoded), tuple(created), requests=len(store.requests)
     )
+
+
+def contend(place: Place, contestant: Contestant) -> str:
+    """Extract a timeline that others want otherwise; returns how that ended."""
+    try:
+        with mock.patch.object(epochs, "_LOOK_AGAIN_SECONDS", 0.02):
+            place.open().extract(
+                contestant.paths, every=contestant.every, layout=contestant.layout, workers=1
+            )
+    except FrameCacheError as error:
+        return type(error).__name__
+    return "done"
 
 
 def repack(

@@ -2,14 +2,17 @@
 
 import gc
 import hashlib
+import io
 import itertools
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from framecache import video
+from framecache.video.outputs import decoder_outputs
 from media import ffmpeg, real_clip
 from sample_clips import clip
 
@@ -312,3 +315,16 @@ def test_decoding_leaves_nothing_to_the_garbage_collector() -> None:
         assert len(list(Path("/proc/self/task").iterdir())) <= threads
     finally:
         gc.enable()
+
+
+def test_videos_decoded_at_once_keep_the_numbers_of_their_packets_apart() -> None:
+    data = clip("mpeg4.avi").read_bytes()
+
+    def order(_: int) -> list[int]:
+        outputs = decoder_outputs(io.BytesIO(data), name="chunk")
+        return [picture.packet for picture in outputs.pictures]
+
+    with ThreadPoolExecutor(4) as pool:
+        orders = list(pool.map(order, range(40)))
+    assert sorted(orders[0]) == list(range(30))
+    assert orders == orders[:1] * 40

@@ -48,6 +48,9 @@ def of_extracting(
         requests += look_at_compacted
         requests += _LOOK * sum(entry.part not in covered for entry in entries)
         requests += Requests(lists=bool(missing))  # who else is at work
+    if missing and not following.begun:
+        # It is begun where otherwise it would be looked whether a version follows.
+        requests += Requests(puts=1) + Requests(gets=-1)
     for entry in missing:
         checks = -(-entry.frame_count // FRAMES_BETWEEN_CHECKS) + 1
         requests += _CLAIM + look_at_compacted + _LOOK + _ENSURE_CURRENT * checks

@@ -59,7 +59,7 @@ def advance(store: Store, timeline_id: str, change: Change) -> Description:
         following = change(current)
         if following is current:
             return following
-        if follow(store, following):
+        if follow(store, following, after=current):
             return following
     raise StoreUnavailable(
         f"other programs changed timeline {timeline_id} in {store.url} {_ATTEMPTS} times while "
@@ -67,20 +67,44 @@ def advance(store: Store, timeline_id: str, change: Change) -> Description:
     )
 
 
-def follow(store: Store, following: Description) -> bool:
+def follow(store: Store, following: Description, *, after: Description | None = None) -> bool:
     """Store the version after the one it was made from; returns whether it counts.
 
-    It does not when another is there, nor when the one before is gone: then the timeline was
-    deleted meanwhile, and would be back.
+    It does not when another is there, nor when the one before is gone, or is no longer ``after``:
+    then the timeline was deleted meanwhile, and would be back.
+
+    Args:
+        store: where the timeline lies.
+        following: the version to store.
+        after: the version it was made from; None: that one cannot be read.
     """
-    timeline_id, version = following.timeline_id, following.version
-    key, body = keys.description(timeline_id, version), following.encode()
+    key, body = keys.description(following.timeline_id, following.version), following.encode()
     if create_once(store, key, body) != body:
         return False
-    if version == 1 or is_stored(store, keys.description(timeline_id, version - 1)):
+    if following.version == 1 or _is_before_stored(store, following, after):
         return True
     store.delete([key])
     return False
+
+
+def begin(store: Store, description: Description) -> Description:
+    """Store that chunks of an epoch are about to be committed; returns the version that counts.
+
+    From then on only a clear or a rebuild ends the epoch. One PUT, and one GET that tells whether
+    the timeline is still the described one; more only where another version came meanwhile.
+
+    Raises:
+        Cleared: the epoch has ended.
+    """
+
+    def change(current: Description | None) -> Description:
+        latest = _require_epoch(store, current, description)
+        return latest if latest.begun else latest.next_version(begun=True)
+
+    following = description.next_version(begun=True)
+    if follow(store, following, after=description):
+        return following
+    return advance(store, description.timeline_id, change)
 
 
 def is_latest(store: Store, description: Description) -> bool:
@@ -101,20 +125,35 @@ def is_current(store: Store, description: Description) -> bool:
     return is_latest(store, description) and _is_stored(store, description)
 
 
-def ensure_current(store: Store, description: Description) -> None:
+def ensure_current(store: Store, description: Description) -> Description:
     """Check, with two requests in the ordinary case, that an epoch has not ended.
+
+    Returns the latest version of its description.
 
     Raises:
         Cleared: the timeline was cleared, rebuilt or deleted since ``description`` was read.
     """
     if is_current(store, description):
-        return
+        return description
     latest = current_description(store, description.timeline_id)
+    return _require_epoch(store, latest, description)
+
+
+def _require_epoch(
+    store: Store, latest: Description | None, description: Description
+) -> Description:
     if latest is None or latest.epoch != description.epoch:
         raise Cleared(
             f"timeline {description.timeline_id} in {store.url} was cleared, rebuilt or deleted "
             f"by another program in the meantime: start again"
         )
+    return latest
+
+
+def _is_before_stored(store: Store, following: Description, before: Description | None) -> bool:
+    if before is not None:
+        return _is_stored(store, before)
+    return is_stored(store, keys.description(following.timeline_id, following.version - 1))
 
 
 def _is_stored(store: Store, description: Description) -> bool:

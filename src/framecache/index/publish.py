@@ -122,7 +122,7 @@ def compact(store: Store, description: Description, index: Index) -> Description
     ):
         return description
     following = description.next_version(compaction=Compaction(number, description.parts))
-    if follow(store, following):
+    if follow(store, following, after=description):
         return following
     store.delete([keys.compacted_index(timeline_id, epoch=epoch, number=number)])
     return description

@@ -7,12 +7,14 @@ other settings or chunks than the cached ones are a conflict, and the way out is
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Final
 
 from framecache import keys
+from framecache.claims import Watch
 from framecache.errors import BadChunk, ChunkChanged, FrameCacheError, NotCached, SettingsConflict
 from framecache.index import Advance, advance, current_description, load
+from framecache.ingest.epochs import being_extracted, being_written, is_at_work
+from framecache.ingest.placement import GivenStart
 from framecache.ingest.plan import ScannedChunk, place, scan_chunks, start_of
 from framecache.manifest import ChunkEntry, Description, Settings, first_description
 from framecache.model import Chunk, Layout
@@ -35,7 +37,7 @@ class IdentifiedChunk:
     etag: str | None
     """None when there is no such file or object."""
     size_bytes: int
-    start: Fraction | None
+    start: GivenStart
 
     def is_video_of(self, entry: ChunkEntry) -> bool:
         """Whether a described chunk is this video.
@@ -51,7 +53,7 @@ class IdentifiedChunk:
 
     def is_placed_as(self, entry: ChunkEntry) -> bool:
         """Whether a described chunk was given this place."""
-        return self.start == (entry.start if entry.start_is_given else None)
+        return self.start == entry.given_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Described:
     """Whether frames of an older epoch may lie about that nothing names."""
     is_new: bool = False
     """Whether nothing was described before: others can have learned of it only just now."""
+    ended: Watch | None = None
+    """Of the epoch before, if it was ended before it was begun; nobody seemed to work in it."""
 
 
 def identify(chunks: Sequence[Chunk]) -> list[IdentifiedChunk]:
@@ -92,6 +96,7 @@ def describe_extraction(
     scans = _Scans([chunk.chunk for chunk in chunks])
     replaced: list[Description] = []
     before: list[Description] = []
+    ended: list[Watch] = []
 
     def change(current: Description | None) -> Description:
         before.extend([current] if current else [])
@@ -100,14 +105,17 @@ def describe_extraction(
             return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
         conflict = _conflict(current, chunks, settings)
-        if not current.chunks:
-            replaced.append(current)
-        if conflict is None:
+        if conflict is None and current.chunks:
             return _extended(current, scans.of(range(len(current.chunks), len(chunks))))
-        if current.chunks and load(store, current).exists:
+        if conflict is not None and current.chunks and load(store, current).exists:
             raise conflict
-        entries = place(scans.of(range(len(chunks))), after=(), by=settings.sampling)
+        # Scanning takes long: programs that begin to work meanwhile are seen after it.
+        scanned = scans.of(range(len(chunks)) if not current.begun else ())
+        ended[:] = [_ensure_abandoned(store, current, chunks, settings)]
         replaced.append(current)
+        if conflict is None:
+            return _extended(current, scanned)
+        entries = place(scanned, after=(), by=settings.sampling)
         return current.next_epoch(settings=settings, chunks=entries)
 
     description = agree(store, timeline_id, change)
@@ -118,6 +126,7 @@ def describe_extraction(
         scans.by_url,
         replaces_leftovers=bool(replaced),
         is_new=not before,
+        ended=ended[0] if ended else None,
     )
 
 
@@ -142,6 +151,8 @@ def describe_append(
         if current is None:
             return _first(store, timeline_id, settings, scans.of(range(len(chunks))))
         _refuse_written(current)
+        if not current.chunks:
+            _ensure_abandoned(store, current, chunks, settings)
         _refuse_changed(current, chunks)
         new = [
             position
@@ -262,6 +273,18 @@ def _refuse_written(current: Description) -> None:
         )
 
 
+def _ensure_abandoned(
+    store: Store, current: Description, chunks: Sequence[IdentifiedChunk], settings: Settings
+) -> Watch:
+    """Refuse to end an epoch that is begun, or in which another program works."""
+    watch = Watch(store, current)
+    if not current.begun and not is_at_work(store, current, watch):
+        return watch
+    if not current.chunks:
+        raise being_written(current)
+    raise being_extracted(current, settings, [chunk.url for chunk in chunks])
+
+
 def _refuse_changed(current: Description, chunks: Sequence[IdentifiedChunk]) -> None:
     for entry in current.chunks:
         for chunk in chunks:
@@ -312,4 +335,4 @@ def _placing(start_is_given: bool) -> str:  # noqa: FBT001 -- private, and the w
 
 
 def _as_given(entry: ChunkEntry) -> Chunk:
-    return Chunk(entry.url, entry.start if entry.start_is_given else None)
+    return Chunk(entry.url, entry.given_start)

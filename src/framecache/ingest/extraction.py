@@ -20,7 +20,6 @@ from framecache.index import (
     PartBuilder,
     commit_part,
     compact,
-    ensure_current,
     load,
 )
 from framecache.ingest.beside import Beside
@@ -34,6 +33,7 @@ from framecache.ingest.describe import (
     identify,
 )
 from framecache.ingest.encoders import EncoderPool
+from framecache.ingest.epochs import RunningEpoch, ended_by_another, wait_until_gone
 from framecache.ingest.plan import plan
 from framecache.ingest.sharing import ChunkQueue
 from framecache.ingest.slot import Slot
@@ -66,7 +66,7 @@ def extract(
     """Cache the frames of ``chunks`` as the timeline; what is committed already is left alone."""
     began = time.monotonic()
     described = describe_extraction(store, timeline_id, identify(chunks), choose)
-    run = _Run(store, described, workers, _ProgressCounter(described.entries, progress))
+    run = _run(store, described, workers, progress)
     return run.fill(began, most_index_files=INDEX_FILES_AFTER_EXTRACT)
 
 
@@ -85,7 +85,7 @@ def append(
     """
     began = time.monotonic()
     described = describe_append(store, timeline_id, identify(chunks), settings)
-    run = _Run(store, described, workers, _ProgressCounter(described.entries, progress))
+    run = _run(store, described, workers, progress)
     most = index_files_after_append(described.description)
     return run.fill(began, most_index_files=most)
 
@@ -101,7 +101,7 @@ def rebuild(
     """Extract the described chunks anew, as a new epoch, with altered settings."""
     began = time.monotonic()
     described = describe_rebuild(store, timeline_id, alter)
-    run = _Run(store, described, workers, _ProgressCounter(described.entries, progress))
+    run = _run(store, described, workers, progress)
     return run.fill(began, most_index_files=INDEX_FILES_AFTER_EXTRACT)
 
 
@@ -110,7 +110,7 @@ def fill(
 ) -> ExtractReport:
     """Cache some chunks of a timeline as it is described."""
     described = Described(description, tuple(entries), {})
-    run = _Run(store, described, workers, _ProgressCounter(entries, None))
+    run = _run(store, described, workers, None)
     return run.fill(time.monotonic(), most_index_files=INDEX_FILES_AFTER_EXTRACT)
 
 
@@ -173,12 +173,20 @@ class _TakenOver(Exception):
     """Another took this run for dead, and extracts the chunk in its place."""
 
 
+def _run(
+    store: Store, described: Described, workers: int, progress: ProgressCallback | None
+) -> "_Run":
+    epoch = RunningEpoch(store, described.description)
+    return _Run(store, described, epoch, workers, _ProgressCounter(described.entries, progress))
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """One call's work on one described timeline."""
 
     store: Store
     described: Described
+    epoch: RunningEpoch
     workers: int
     progress: _ProgressCounter
 
@@ -192,17 +200,24 @@ class _Run:
 
         Once the timeline is complete, and more index files than ``most_index_files`` would have
         to be read to open it, they are compacted into one.
+
+        Raises:
+            SettingsConflict: another extraction ended the epoch before anything was committed.
         """
         entries = self.described.entries
+        if self.described.ended is not None:
+            wait_until_gone(self.described.ended)
         if self.described.replaces_leftovers:
             sweep_older(self.store, self.description)
-        with Claims(self.store, self.description) as claims:
-            try:
+        try:
+            with Claims(self.store, self.description) as claims:
                 results = self._extract_all(entries, claims) if entries else []
-            except Cleared:
-                withdraw_if_deleted(self.store, self.description.timeline_id)
-                raise
-            self._compact_when_complete(claims, most_index_files)
+                self._compact_when_complete(claims, most_index_files)
+        except Cleared as cleared:
+            withdraw_if_deleted(self.store, self.description.timeline_id)
+            if (other := ended_by_another(self.store, self.epoch.description)) is not None:
+                raise other from cleared
+            raise
         return ExtractReport(
             timeline_id=self.description.timeline_id,
             chunks_extracted=len(results),
@@ -212,6 +227,7 @@ class _Run:
             frame_count=self.description.frame_count,
             bytes_stored=sum(result.bytes_stored for result in results),
             seconds=time.monotonic() - began,
+            timing=tuple(entry.timing for entry in entries if entry.timing.notes),
         )
 
     def _extract_all(self, entries: Sequence[ChunkEntry], claims: Claims) -> list[_ChunkResult]:
@@ -279,7 +295,7 @@ class _Run:
                 entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
             ) as file:
                 part = self._store_frames(file, entry, claims, storage, threads)
-            ensure_current(self.store, self.description)
+            self.epoch.ensure_begun()
         index = part.build()
         about = about_chunk(entry)
         committed = commit_part(self.store, self.description, entry.part, index, about=about)
@@ -340,19 +356,29 @@ class _Run:
 
     def _ensure_mine(self, entry: ChunkEntry, claims: Claims) -> None:
         """Whoever slept must not store over what others have made meanwhile."""
-        ensure_current(self.store, self.description)
+        self.epoch.ensure_current()
         if not claims.holds(entry.part):
             raise _TakenOver
 
     def _compact_when_complete(self, claims: Claims, most_index_files: int) -> None:
-        compaction = self.description.compaction
-        covered = compaction.parts if compaction else ()
-        files = len(set(self.description.parts) - set(covered)) + bool(covered)
-        if files <= most_index_files or not claims.take(keys.COMPACTION):
+        if _index_files(self.epoch.description) <= most_index_files:
             return
-        snapshot = load(self.store, self.description)
+        if not claims.take(keys.COMPACTION):
+            return
+        if not self.epoch.description.begun:
+            self.epoch.ensure_current()  # others have committed it all, in a later version
+        description = self.epoch.description
+        if _index_files(description) <= most_index_files:
+            return
+        snapshot = load(self.store, description)
         if snapshot.is_complete:
-            compact(self.store, self.description, snapshot.index)
+            compact(self.store, description, snapshot.index)
+
+
+def _index_files(description: Description) -> int:
+    """How many have to be read to open the timeline once it is complete."""
+    covered = description.compaction.parts if description.compaction else ()
+    return len(set(description.parts) - set(covered)) + bool(covered)
 
 
 def _is_own(made: Index, committed: Index) -> bool:

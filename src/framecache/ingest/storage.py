@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Protocol
@@ -104,7 +104,8 @@ class ObjectStorage(AbstractContextManager["ObjectStorage", None]):
         """Leave what is stored: it may be another's by now."""
 
     def __exit__(self, *_: object) -> None:
-        """Likewise."""
+        """Wait for frames on their way: nothing may be stored once their part is given up."""
+        wait(self._stored)
 
     def _store(self, slot: Slot, encoded: EncodedFrame) -> FrameRow:
         self._put(slot, encoded)

@@ -82,7 +82,7 @@ def _described_anew(store: Store, lost: LostDescription) -> tuple[IndexFiles, De
             f"missing written again"
         )
     files = read_index_files(store, before)
-    following = before.after_lost(lost.version)
+    following = replace(before.after_lost(lost.version), begun=bool(files.rows))
     for entry in before.chunks:
         if (rows := files.rows.get(entry.part)) is not None:
             commit_part(store, following, entry.part, rows, about=_about(entry, rows))

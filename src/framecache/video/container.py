@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from types import TracebackType
@@ -57,6 +58,17 @@ class VideoFile(Protocol):
 
 class DecoderError(Exception):
     """The decoder refused a packet. The message is FFmpeg's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PacketNumber:
+    """The number of a packet, in an object of its own.
+
+    PyAV finds such objects by their address, and forgets one with the first packet that it went
+    with: equal integers are one object (PyAV 18.1, ``av/opaque.py``).
+    """
+
+    value: int
 
 
 class Container:
@@ -179,8 +191,9 @@ class Container:
         In decoding order since the last seek. Only a decoder of one thread keeps it.
         """
         number = item.opaque
-        assert isinstance(number, int)
-        return number
+        if not isinstance(number, _PacketNumber):
+            raise DecoderError("it lost the number of a packet")
+        return number.value
 
     @property
     def has_suspect_packets(self) -> bool:
@@ -330,7 +343,7 @@ class Container:
             if packet.size:
                 self._judge(packet)
                 if self._numbers_packets:
-                    packet.opaque = next(numbers)
+                    packet.opaque = _PacketNumber(next(numbers))
                 yield packet
 
     def _judge(self, packet: VideoPacket) -> None:

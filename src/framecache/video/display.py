@@ -176,19 +176,35 @@ def _mended(outputs: DecoderOutputs, survey: Survey, name: str) -> DisplayOrder:
 
 
 def _stated_times(outputs: DecoderOutputs, survey: Survey) -> list[ShownFrame]:
-    """The pictures with the PTS of their packets, or as FFmpeg guesses them from DTS."""
-    frames: list[ShownFrame] = []
+    """The pictures with the PTS of their packets, or as the order of decoding tells."""
+    times: Sequence[int | None]
+    if survey.states_pts:
+        first_of = dict[int, int]()
+        for position, one in enumerate(outputs.pictures):
+            first_of.setdefault(one.packet, position)
+        times = [
+            int(survey.pts[one.packet]) if first_of[one.packet] == position else None
+            for position, one in enumerate(outputs.pictures)
+        ]
+    else:
+        times = _times_by_dts(outputs.pictures, survey)
+    return [
+        ShownFrame(UNKNOWN if time is None else time, one.duration, one.key, one.packet)
+        for one, time in zip(outputs.pictures, times, strict=True)
+    ]
+
+
+def _times_by_dts(pictures: Sequence[Output], survey: Survey) -> Sequence[int | None]:
+    """The times of pictures whose container states no PTS.
+
+    Where each packet is a picture, the DTS of all packets are the times of all pictures, less
+    the delay of decoding. Otherwise they are FFmpeg's best effort.
+    """
+    dts = survey.dts[survey.shown]
+    if len(pictures) == len(dts) == len(np.unique(dts)) and (dts > UNKNOWN).all():
+        return [int(time) for time in np.sort(dts)]
     clock = BestEffortClock()
-    seen = set[int]()
-    for one in outputs.pictures:
-        if survey.states_pts:
-            pts = UNKNOWN if one.packet in seen else int(survey.pts[one.packet])
-        else:
-            guess = clock.tell(one.pts, one.dts)
-            pts = UNKNOWN if guess is None else guess
-        seen.add(one.packet)
-        frames.append(ShownFrame(pts, one.duration, one.key, one.packet))
-    return frames
+    return [clock.tell(one.pts, one.dts) for one in pictures]
 
 
 def _place(frames: Sequence[ShownFrame], new: ShownFrame) -> int:

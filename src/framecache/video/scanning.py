@@ -41,6 +41,8 @@ class VideoScan:
     is_key: npt.NDArray[np.bool_]
     """Whether the video marks each of them as a keyframe."""
     end_pts: int
+    """The end of the video: that of its last frame, or of its sound where that is later."""
+    picture_end_pts: int
     """When the last frame has been on screen for its duration."""
     width: int
     """Pixels of the first frame as seen, its rotation applied."""
@@ -69,7 +71,7 @@ class VideoScan:
     clock_start_seconds: Fraction
     """The first frame's time on the video's own clock."""
     clock_end_seconds: Fraction | None
-    """The end of the last frame on the video's own clock; None when no time of it is sound."""
+    """``picture_end_pts`` on the video's own clock; None when no time of it is sound."""
 
 
 def scan(file: VideoFile, *, name: str) -> VideoScan:
@@ -94,7 +96,8 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
     survey = survey_packets(file, name=name)
     order = display_order(file, survey, name=name)
     frames = order.frames
-    end_pts = _end(order, survey)
+    picture_end_pts = _picture_end(order, survey)
+    end_pts = _end(order, survey, picture_end_pts)
     _check_times(frames[0].pts, end_pts, order.time_base, name)
     pts = np.array([frame.pts for frame in frames], np.int64)
     entries = survey.entries() if order.is_by_pts else {}
@@ -105,6 +108,7 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         pts=pts,
         is_key=np.array([frame.key for frame in frames], np.bool_),
         end_pts=end_pts,
+        picture_end_pts=picture_end_pts,
         width=width,
         height=height,
         codec=survey.codec,
@@ -119,7 +123,9 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         stream_clock=_stream_clock(survey.container, is_fragmented=is_fragmented),
         clock_start_seconds=frames[0].pts * order.time_base,
         clock_end_seconds=(
-            (end_pts - (order.last_shift or 0)) * order.time_base if has_clock_at_end else None
+            (picture_end_pts - (order.last_shift or 0)) * order.time_base
+            if has_clock_at_end
+            else None
         ),
     )
 
@@ -130,32 +136,35 @@ def _stream_clock(container: str, *, is_fragmented: bool) -> StreamClock | None:
     return "fmp4" if container == "mov" and is_fragmented else None
 
 
-def _end(order: DisplayOrder, survey: Survey) -> int:
-    """The PTS at which the last frame leaves the screen."""
-    pts = [frame.pts for frame in order.frames]
+def _picture_end(order: DisplayOrder, survey: Survey) -> int:
+    """The PTS at which the last frame has been on screen for its duration."""
     last = order.frames[-1]
     # AVI, which names no PTS, may count durations in other units than times.
     if order.is_by_pts and last.duration > 0:
-        end = last.pts + last.duration
-    elif len(pts) > 1:
-        end = last.pts + pts[-1] - pts[-2]
-    else:
-        end = last.pts + int(survey.average_step * survey.time_base / order.time_base)
+        return last.pts + last.duration
+    if len(order.frames) > 1:
+        return last.pts + last.pts - order.frames[-2].pts
+    return last.pts + int(survey.average_step * survey.time_base / order.time_base)
+
+
+def _end(order: DisplayOrder, survey: Survey, picture_end: int) -> int:
+    """The PTS at which the video ends: later than its last frame where sound goes on."""
     if survey.end_seconds is None or survey.is_damaged or not order.is_by_pts:
-        return end
+        return picture_end
     stated = int(survey.end_seconds / order.time_base)
-    return stated if (stated - end) * order.time_base > _guess_seconds(pts, end, order) else end
+    later = (stated - picture_end) * order.time_base
+    return stated if later > _guess_seconds(order, picture_end) else picture_end
 
 
-def _guess_seconds(pts: list[int], end: int, order: DisplayOrder) -> Fraction:
+def _guess_seconds(order: DisplayOrder, picture_end: int) -> Fraction:
     """How far the end of the last frame may be off.
 
     At an even pace the last frame is as long as the others, and sound ends a little later.
     Otherwise its duration is a guess of the program that wrote the file.
     """
-    steps = np.diff([*pts, end])
+    steps = np.diff([*(frame.pts for frame in order.frames), picture_end])
     jitter = int(steps.max() - steps.min()) * order.time_base
-    if len(pts) > 1 and jitter <= max(2 * order.time_base, 2 * _LEAST_SECONDS):
+    if len(steps) > 1 and jitter <= max(2 * order.time_base, 2 * _LEAST_SECONDS):
         return max(_SOUND_FRAME_SECONDS, int(steps.max()) * order.time_base)
     return _LEAST_SECONDS
 

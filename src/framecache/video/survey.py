@@ -7,11 +7,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
 from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
 from framecache.video.entries import EntryFinder
+from framecache.video.fields import may_have_fields
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 UNKNOWN: Final = int(np.iinfo(np.int64).min)
@@ -63,6 +63,7 @@ class Survey:
     first: VideoFrame
     """The first picture the decoder gave."""
     pts: npt.NDArray[np.int64]
+    dts: npt.NDArray[np.int64]
     duration: npt.NDArray[np.int64]
     key: npt.NDArray[np.bool_]
     shown: npt.NDArray[np.bool_]
@@ -169,7 +170,7 @@ def survey_packets(file: VideoFile, *, name: str) -> Survey:
     Raises:
         BadChunk: it cannot be read, or not one picture of it can be decoded.
     """
-    rows: list[tuple[int, int, bool, bool]] = []
+    rows: list[tuple[int, int, int, bool, bool]] = []
     first: VideoFrame | None = None
     with Container(file, name=name) as container:
         finder = EntryFinder(container.codec, container.stream.codec_context.extradata)
@@ -177,7 +178,9 @@ def survey_packets(file: VideoFile, *, name: str) -> Survey:
         for packet in container.packets():
             finder.look(bytes(packet), brings_extradata=packet.has_sidedata("new_extradata"))
             pts = UNKNOWN if packet.pts is None else packet.pts
-            rows.append((pts, packet.duration or 0, packet.is_keyframe, container.shows(packet)))
+            dts = UNKNOWN if packet.dts is None else packet.dts
+            shown = container.shows(packet)
+            rows.append((pts, dts, packet.duration or 0, packet.is_keyframe, shown))
             first = first or _picture(container, packet)
         stream = container.stream
         first = first or _picture(container, None)
@@ -186,19 +189,20 @@ def survey_packets(file: VideoFile, *, name: str) -> Survey:
                 f"{name} holds no picture that can be decoded, so it is damaged or cut short: "
                 f"give another video"
             )
-        times, durations, keys, shows = zip(*rows, strict=True)
+        times, order, durations, keys, shows = zip(*rows, strict=True)
         stated = np.array(times, np.int64)
         unwrapped = _without_backward_wraps(stated) if container.format in _WRAPS else stated
         return Survey(
             first=first,
             pts=unwrapped,
+            dts=np.array(order, np.int64),
             duration=np.array(durations, np.int64),
             key=np.array(keys, np.bool_),
             shown=np.array(shows, np.bool_),
             begins=finder.found(),
             is_damaged=container.has_suspect_packets,
             has_backward_wrap=not np.array_equal(unwrapped, stated),
-            is_progressive=_is_progressive(stream, first),
+            is_progressive=_is_progressive(container, first),
             codec=container.codec,
             container=container.format,
             time_base=stream.time_base,
@@ -228,5 +232,7 @@ def _picture(container: Container, packet: VideoPacket | None) -> VideoFrame | N
         return None
 
 
-def _is_progressive(stream: VideoStream, first: VideoFrame) -> bool:
-    return stream.codec_context.field_order in _PROGRESSIVE and not first.interlaced_frame
+def _is_progressive(container: Container, first: VideoFrame) -> bool:
+    context = container.stream.codec_context
+    is_marked = context.field_order in _PROGRESSIVE and not first.interlaced_frame
+    return is_marked and not may_have_fields(container.codec, context.extradata)

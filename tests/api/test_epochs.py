@@ -1,0 +1,513 @@
+"""Of extractions that differ one goes on, and none ends it: the others are told."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import clips
+import google_crc32c
+import pytest
+
+import framecache.claims
+import framecache.ingest.epochs
+from framecache import ExtractReport, SettingsConflict, Timeline
+from framecache.store import Store, open_store
+from framecache.testing import Action, Crash, HookedStore
+from outside import frame
+
+PREFIX = "cache/timelines/t/"
+FRAMES = 45
+EXTRACTED = r"timeline t is being extracted with .* by another program"
+
+Extract = Callable[[Store], ExtractReport]
+
+
+def extract(store: Store, *given: Path, **settings: Any) -> ExtractReport:  # noqa: ANN401 -- of extract
+    return Timeline(store, "t").extract(given or clips.chunks(), workers=1, **settings)
+
+
+OTHERWISE: dict[str, Extract] = {
+    "other settings": lambda store: extract(store, every=2),
+    "another quality": lambda store: extract(store, quality=60),
+    "another layout": lambda store: extract(store, layout="packs"),
+    "another video": lambda store: extract(store, clips.clip(frames=30)),
+}
+DIFFERING = pytest.mark.parametrize("otherwise", OTHERWISE.values(), ids=OTHERWISE.keys())
+
+
+@pytest.fixture
+def store(memory_url: str) -> Store:
+    return open_store(memory_url)
+
+
+class Clock:
+    """Time goes by only while the program under test waits to look again."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.began = self.now
+        self.while_waiting: Callable[[], object] = lambda: None
+
+    @property
+    def waited_seconds(self) -> float:
+        return self.now - self.began
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.while_waiting()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(framecache.claims, "time", SimpleNamespace(monotonic=clock.monotonic))
+    waiting = SimpleNamespace(sleep=clock.sleep)
+    monkeypatch.setattr(framecache.ingest.epochs, "time", waiting)
+    return clock
+
+
+def die(store: Store, *, at: Action, within: str, extract: Extract = extract) -> None:
+    """Extract until a request that is never made, like every later one."""
+    died: list[str] = []
+
+    def before(action: Action, key: str) -> None:
+        if died or (action == at and within in key):
+            died.append(key)
+            raise Crash
+
+    with pytest.raises(Crash):
+        extract(HookedStore(store, before=before))
+
+
+def die_before_it_is_begun(store: Store) -> None:
+    die(store, at="put", within="/0.jpg")
+
+
+def die_once_it_is_begun(store: Store) -> None:
+    die(store, at="create", within="/index/")
+
+
+def abandon(store: Store) -> None:
+    """Leave a timeline described, nobody's claim on it, and nothing committed."""
+    die_before_it_is_begun(store)
+    forget_claims(store)
+
+
+def forget_claims(store: Store) -> None:
+    store.delete([blob.key for blob in store.list(f"{PREFIX}claims")])
+
+
+def documents(store: Store) -> list[dict[str, Any]]:
+    """The versions of the description, oldest first."""
+    found = sorted(blob.key for blob in store.list(f"{PREFIX}timeline/"))
+    return [json.loads(store.get(key)) for key in found]
+
+
+def begun(store: Store) -> list[bool]:
+    return [document["begun"] for document in documents(store)]
+
+
+def meanwhile(
+    store: Store, happens: Callable[[], object], *, at: Action, within: str
+) -> HookedStore:
+    """The store of a program before whose first such request something happens."""
+    left = [happens]
+
+    def before(action: Action, key: str) -> None:
+        if action == at and within in key and left:
+            left.pop()()
+
+    return HookedStore(store, before=before)
+
+
+@contextmanager
+def held_at(
+    store: Store, *, at: Action, within: str, extract: Extract = extract
+) -> Iterator[tuple["Future[ExtractReport]", Callable[[], None]]]:
+    """Extract on another thread, which lives and goes no further than a request until it is let."""
+    is_there, may_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        is_there.set()
+        assert may_go.wait(60)
+
+    slow = meanwhile(store, hold, at=at, within=within)
+    with ThreadPoolExecutor(1) as pool:
+        extracting = pool.submit(extract, slow)
+        try:
+            assert is_there.wait(60)
+            yield extracting, may_go.set
+        finally:
+            may_go.set()
+
+
+def require_sound(store: Store, frames: int = FRAMES) -> None:
+    timeline = Timeline(store, "t")
+    assert timeline.complete
+    assert len(list(timeline.frames())) == frames
+    assert timeline.verify(deep=True).ok
+
+
+# Begun
+
+
+def test_an_epoch_is_begun_by_one_version_before_its_first_commit(store: Store) -> None:
+    seen: list[list[bool]] = []
+    looking = HookedStore(
+        store,
+        before=lambda action, key: (
+            seen.append(begun(store)) if action == "create" and "/index/" in key else None
+        ),
+    )
+    extract(looking)
+    assert seen == [[False, True]] * 4  # 3 chunks, and all of them compacted
+    assert begun(store) == [False, True, True]
+
+
+def test_programs_that_share_an_extraction_share_its_begun_version(store: Store) -> None:
+    together = threading.Barrier(3)
+
+    def extract_at_once(_: int) -> int:
+        together.wait(60)
+        return extract(store).chunks_extracted
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(extract_at_once, range(3))) == 3
+    assert [document["version"] for document in documents(store)] == [1, 2, 3]
+    assert documents(store)[-1]["compaction"] is not None
+
+
+def test_what_follows_in_an_epoch_is_begun_and_a_new_epoch_is_not(store: Store) -> None:
+    timeline = Timeline(store, "t")
+    extract(store, clips.chunks()[0])
+    timeline.append(clips.chunks()[1])
+    timeline.repack("packs")
+    assert begun(store) == [False, *[True] * (len(begun(store)) - 1)]
+    timeline.clear()
+    assert begun(store)[-1] is False
+    before = len(begun(store))
+    timeline.rebuild()
+    assert begun(store)[before:] == [False, True, True]
+
+
+def test_an_extraction_that_commits_nothing_begins_nothing(store: Store) -> None:
+    with pytest.raises(Exception, match="no"):
+        extract(HookedStore(store, before=refuse_puts))
+    assert begun(store) == [False]
+
+
+def refuse_puts(action: str, _: str) -> None:
+    if action == "put":
+        raise framecache.StoreUnavailable("no")
+
+
+@DIFFERING
+def test_once_it_is_begun_others_are_refused_though_its_program_died(
+    store: Store, otherwise: Extract
+) -> None:
+    die_once_it_is_begun(store)
+    forget_claims(store)
+    with pytest.raises(SettingsConflict, match=EXTRACTED):
+        otherwise(store)
+    assert extract(store).chunks_extracted == 3
+    require_sound(store)
+
+
+@DIFFERING
+def test_a_clear_lets_others_have_what_a_dead_program_began(
+    store: Store, otherwise: Extract
+) -> None:
+    die_once_it_is_begun(store)
+    Timeline(store, "t").clear()
+    report = otherwise(store)
+    require_sound(store, report.frame_count)
+
+
+def test_a_rebuild_ends_what_a_dead_program_began(store: Store) -> None:
+    die_once_it_is_begun(store)
+    assert Timeline(store, "t").rebuild(every=3).frames_extracted == 15
+    require_sound(store, 15)
+
+
+def test_a_rebuild_is_left_alone_once_it_is_begun(store: Store) -> None:
+    extract(store)
+    die(
+        store,
+        at="create",
+        within="/index/000001-",
+        extract=lambda dying: Timeline(dying, "t").rebuild(every=3, workers=1),
+    )
+    forget_claims(store)
+    with pytest.raises(SettingsConflict, match=EXTRACTED):
+        extract(store)
+
+
+# Before that
+
+
+@DIFFERING
+def test_before_it_is_begun_others_are_refused_at_the_first_sign_of_life(
+    store: Store, otherwise: Extract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 4.0)
+    with held_at(store, at="put", within="/frames/0.jpg") as (extracting, let_go):
+        with pytest.raises(SettingsConflict, match=EXTRACTED):
+            otherwise(store)
+        let_go()
+        assert extracting.result(60).chunks_extracted == 3
+    require_sound(store)
+
+
+@DIFFERING
+def test_who_watches_is_refused_as_soon_as_it_is_begun(
+    store: Store, otherwise: Extract, clock: Clock
+) -> None:
+    is_begun, may_commit = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        is_begun.set()
+        assert may_commit.wait(60)
+
+    slow = meanwhile(store, hold, at="create", within="/index/")
+    with held_at(slow, at="put", within="/frames/0.jpg") as (extracting, let_go):
+
+        def go_on() -> None:
+            let_go()
+            assert is_begun.wait(60)
+
+        clock.while_waiting = go_on
+        try:
+            with pytest.raises(SettingsConflict, match=EXTRACTED):
+                otherwise(store)
+        finally:
+            may_commit.set()
+        assert extracting.result(60).chunks_extracted == 3
+    assert clock.waited_seconds < framecache.claims.STALE_AFTER_SECONDS / 4
+    require_sound(store)
+
+
+@DIFFERING
+def test_before_it_is_begun_a_dead_program_is_replaced_after_the_lifetime_of_its_claim(
+    store: Store, otherwise: Extract, clock: Clock
+) -> None:
+    die_before_it_is_begun(store)
+    report = otherwise(store)
+    lifetime = framecache.claims.STALE_AFTER_SECONDS
+    assert lifetime <= clock.waited_seconds < lifetime + 1
+    require_sound(store, report.frame_count)
+
+
+@DIFFERING
+def test_where_nobody_claims_anything_and_nothing_is_begun_others_need_not_wait(
+    store: Store, otherwise: Extract, clock: Clock
+) -> None:
+    abandon(store)
+    report = otherwise(store)
+    assert clock.waited_seconds == 0
+    require_sound(store, report.frame_count)
+
+
+# No time between looking and acting
+
+
+@pytest.mark.parametrize("start", [None, abandon], ids=["from nothing", "abandoned"])
+@pytest.mark.parametrize("nth", range(1, 41))
+def test_of_two_that_differ_one_is_done_and_the_other_is_told(
+    store: Store,
+    start: Callable[[Store], None] | None,
+    nth: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second comes, goes its whole way and is believed dead, at each request of the first."""
+    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 1.0)
+    if start is not None:
+        start(store)
+    done: list[int] = []
+    refused: list[SettingsConflict] = []
+    requests = 0
+
+    def try_it(extract: Extract, target: Store) -> None:
+        try:
+            done.append(extract(target).frame_count)
+        except SettingsConflict as error:
+            refused.append(error)
+
+    def before(_: Action, __: str) -> None:
+        nonlocal requests
+        requests += 1
+        if requests == nth:
+            try_it(lambda target: extract(target, clips.chunks()[0], every=2), store)
+
+    first = HookedStore(store, before=before)
+    try_it(lambda target: extract(target, clips.chunks()[0], quality=60), first)
+    if requests < nth:
+        assert (len(done), len(refused)) == (1, 0)
+    else:
+        assert (len(done), len(refused)) == (1, 1)
+    require_sound(store, done[0])
+
+
+@DIFFERING
+def test_what_was_done_between_the_look_and_the_new_description_stays(
+    store: Store, otherwise: Extract
+) -> None:
+    # Of one chunk no compaction is described, which would hinder the other as well.
+    one = clips.chunks()[0]
+    die(store, at="put", within="/frames/0.jpg", extract=lambda dying: extract(dying, one))
+    forget_claims(store)
+    sleeping = meanwhile(
+        store,
+        lambda: extract(store, one),
+        at="create",
+        within="/timeline/00000002.json",
+    )
+    with pytest.raises(SettingsConflict, match="timeline t is cached"):
+        otherwise(sleeping)
+    require_sound(store, 20)
+
+
+@DIFFERING
+def test_who_is_replaced_before_it_is_begun_is_told_and_has_committed_nothing(
+    store: Store, otherwise: Extract
+) -> None:
+    reports: list[ExtractReport] = []
+
+    def replace() -> None:
+        forget_claims(store)  # as those of a program that was silent for too long
+        reports.append(otherwise(store))
+
+    slow = meanwhile(store, replace, at="create", within="/timeline/00000002.json")
+    with pytest.raises(SettingsConflict, match=EXTRACTED):
+        extract(slow)
+    assert [key for action, key in slow.requests if action == "create" and "/index/" in key] == []
+    assert Timeline(store, "t").complete
+    assert len(Timeline(store, "t")) == reports[0].frame_count
+
+
+def test_who_claims_a_chunk_as_its_epoch_ends_is_waited_for(store: Store, clock: Clock) -> None:
+    """It saw the epoch current, and its frames have the names that the new ones have."""
+    abandon(store)
+    others: list[Future[ExtractReport]] = []
+    is_storing, may_store = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        is_storing.set()
+        assert may_store.wait(60)
+
+    late = meanwhile(store, hold, at="put", within="/frames/0.jpg")
+    with ThreadPoolExecutor(1) as pool:
+
+        def come_late() -> None:
+            others.append(pool.submit(extract, late))
+            assert is_storing.wait(60)
+
+        def let_it_go_on() -> None:
+            may_store.set()
+            others[0].exception(60)
+
+        clock.while_waiting = let_it_go_on
+        ending = meanwhile(store, come_late, at="create", within="/timeline/00000002.json")
+        try:
+            assert extract(ending, quality=60).chunks_extracted == 3
+        finally:
+            may_store.set()
+        with pytest.raises(SettingsConflict, match=EXTRACTED):
+            others[0].result(60)
+    require_sound(store)
+
+
+def test_who_is_cleared_before_it_is_begun_is_told_so(store: Store) -> None:
+    slow = meanwhile(
+        store,
+        lambda: Timeline(store, "t").clear(),
+        at="create",
+        within="/timeline/00000002.json",
+    )
+    with pytest.raises(framecache.Cleared):
+        extract(slow)
+    assert begun(store) == [False, False]
+
+
+def test_a_version_after_one_of_a_timeline_made_anew_is_taken_back(store: Store) -> None:
+    """A program sleeps before it begins; its timeline is deleted, and made anew up to there."""
+
+    def make_anew() -> None:
+        Timeline(store, "t").delete()
+        die(
+            store,
+            at="create",
+            within="/timeline/00000002.json",
+            extract=lambda dying: extract(dying, every=2),
+        )
+
+    slow = meanwhile(store, make_anew, at="create", within="/timeline/00000002.json")
+    with pytest.raises(SettingsConflict, match=EXTRACTED):
+        extract(slow)
+    assert [document["sampling"].get("n") for document in documents(store)] == [2]
+    forget_claims(store)
+    require_sound(store, extract(store, every=2).frame_count)
+
+
+# Written frames, and stores of earlier versions
+
+
+def test_frames_that_are_being_written_are_not_ended_by_an_extraction(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 4.0)
+
+    def write(target: Store) -> Any:  # noqa: ANN401 -- it stands for an extraction
+        return Timeline(target, "t").write([frame(0)])
+
+    with held_at(store, at="create", within="/index/", extract=write) as (writing, let_go):
+        with pytest.raises(SettingsConflict, match="being written to by another program"):
+            extract(store)
+        with pytest.raises(SettingsConflict, match="being written to by another program"):
+            Timeline(store, "t").append(clips.clip())
+        let_go()
+        writing.result(60)
+    assert Timeline(store, "t").sequences() == [0]
+
+
+def as_earlier_versions_wrote(store: Store) -> None:
+    """Take from each description what only this version says."""
+    for document in documents(store):
+        del document["begun"], document["crc32c"]
+        body = json.dumps(document, indent=1)
+        checksum = google_crc32c.value(body.encode())
+        key = f"{PREFIX}timeline/{document['version']:08d}.json"
+        store.put(key, f'{body[:-2]},\n "crc32c": "{checksum:08x}"\n}}'.encode())
+
+
+@DIFFERING
+def test_what_an_earlier_version_committed_is_not_ended(store: Store, otherwise: Extract) -> None:
+    extract(store)
+    as_earlier_versions_wrote(store)
+    with pytest.raises(SettingsConflict, match="timeline t is cached"):
+        otherwise(store)
+    require_sound(store)
+
+
+@DIFFERING
+def test_what_an_earlier_version_only_described_is_free_for_others(
+    store: Store, otherwise: Extract
+) -> None:
+    abandon(store)
+    as_earlier_versions_wrote(store)
+    require_sound(store, otherwise(store).frame_count)
+
+
+def test_what_an_earlier_version_described_is_begun_when_more_is_committed(store: Store) -> None:
+    extract(store, clips.chunks()[0])
+    as_earlier_versions_wrote(store)
+    extract(store)
+    assert documents(store)[-1]["begun"] is True
+    require_sound(store)
