@@ -52,16 +52,19 @@ def compare(path: Path, numbers: Sequence[int] | None) -> Comparison:
     expected = truth(path)
     timeline = FrameCache(f"memory://{uuid4().hex}").timeline("corpus")
     try:
-        timeline.extract([path], quality=QUALITY)
+        report = timeline.extract([path], quality=QUALITY)
     except FrameCacheError as error:
         return Comparison(expected.is_mended, refusal=f"{type(error).__name__}: {error}")
     found = _Found(
+        replaced=sum(chunk.times_replaced for chunk in report.timing),
+        restarts=sum(chunk.clock_restarts for chunk in report.timing),
         times=timeline.index.timestamp.tolist(),
         images={frame.sequence: frame.image for frame in timeline.frames()},
     )
     checks = {
         "frames": _frames(found, expected),
         "times": _times(found, expected),
+        "report": _report(found, expected),
         "sizes": _sizes(found, expected),
         "pictures": _pictures(found, expected),
         "order": _order(found, expected) or _numbers(found, numbers),
@@ -74,6 +77,8 @@ def compare(path: Path, numbers: Sequence[int] | None) -> Comparison:
 class _Found:
     """The frames of the extracted file."""
 
+    replaced: int
+    restarts: int
     times: list[float]
     images: dict[int, Image]
     """Those that are not undecodable, by sequence."""
@@ -94,6 +99,14 @@ def _times(found: _Found, expected: Truth) -> str:
         if time != true
     ]
     return ", ".join(wrong[:3])
+
+
+def _report(found: _Found, expected: Truth) -> str:
+    """Check what the report says was mended."""
+    is_mended = bool(found.replaced or found.restarts)
+    if found.restarts == expected.restarts and is_mended == expected.is_mended:
+        return ""
+    return f"{found.replaced} replaced, {found.restarts} restarts of {expected.restarts}"
 
 
 def _sizes(found: _Found, expected: Truth) -> str:

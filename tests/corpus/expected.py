@@ -18,10 +18,10 @@ REFUSED: Final = {
     "m2v": "MPEG video without a container",
     "m4v": "MPEG video without a container",
     "mjpeg": "a JPEG picture",
-    "nut": "",
-    "wtv": "",
-    "rm": "",
-    "gxf": "",
+    "nut": "a NUT video",
+    "wtv": "a WTV recording",
+    "rm": "a RealMedia video",
+    "gxf": "not read here",
 }
 """By container: how a message names what is not read. It also tells how to make it readable."""
 

@@ -17,8 +17,7 @@ _PIXEL_FORMATS: Final = {
         "gbrp10 gbrp16 bgr0 bgra rgb48 ya8"
     ),
     ("rawvideo", "avi"): (
-        "gray yuv410p yuv411p yuv420p yuv422p yuv444p yuyv422 uyvy422 nv12 bgr24 bgra rgb555 "
-        "pal8 monow"
+        "gray yuv410p yuv411p yuv420p yuv422p yuyv422 uyvy422 nv12 bgr24 bgra rgb555 pal8 monow"
     ),
     ("rawvideo", "mov"): "rgb24 argb uyvy422 gray monow pal8 rgb555be",
     ("png", "mov"): "gray rgb24 rgba rgb48be gray16be pal8 monob ya8",

@@ -21,6 +21,11 @@ class _Choice(NamedTuple):
     kept: tuple[int, ...]
 
 
+def restarts(times: Sequence[int | None]) -> int:
+    """Return at how many pictures the clock begins again."""
+    return _best(times).restarts if any(pts is not None for pts in times) else 0
+
+
 def mended(times: Sequence[int | None], *, step: int) -> list[Fraction]:
     """Return ascending times of pictures in display order, the first of which is at 0.
 

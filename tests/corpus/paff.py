@@ -31,32 +31,32 @@ _I_PCM: Final = 25
 _DELIMITER: Final = unit(b"\x09", b"\x10")
 
 
-def write(path: Path, numbers: Sequence[int], *, apart: bool, mixed: bool) -> None:
+def write(path: Path, numbers: Sequence[int], *, is_apart: bool, is_mixed: bool) -> None:
     """Write a stream of field pairs into a container.
 
-    ``apart``: each field in its own packet. ``mixed``: some frames are coded as a whole.
+    ``is_apart``: each field in its own packet. ``is_mixed``: some frames are coded as a whole.
     """
     raw = path.with_name(f"raw-of-{path.name}.h264")
-    raw.write_bytes(b"".join(_coded(0, numbers[0], mixed=mixed)))
-    mux(path, _packets(numbers, apart=apart, mixed=mixed), like=raw)
+    raw.write_bytes(b"".join(_coded(0, numbers[0], is_mixed=is_mixed)))
+    mux(path, _packets(numbers, is_apart=is_apart, is_mixed=is_mixed), like=raw)
     raw.unlink()
 
 
-def _packets(numbers: Sequence[int], *, apart: bool, mixed: bool) -> Iterator[av.Packet]:  # type: ignore[type-arg]
+def _packets(numbers: Sequence[int], *, is_apart: bool, is_mixed: bool) -> Iterator[av.Packet]:  # type: ignore[type-arg]
     for place, number in enumerate(numbers):
-        units = _coded(place, number, mixed=mixed)
-        for half, data in enumerate(units if apart else [b"".join(units)]):
-            fields = 1 if apart and len(units) > 1 else 2
+        units = _coded(place, number, is_mixed=is_mixed)
+        for half, data in enumerate(units if is_apart else [b"".join(units)]):
+            fields = 1 if is_apart and len(units) > 1 else 2
             is_key = place % _GROUP == 0 and half == 0
             yield timed(data, 2 * place + half, fields, key=is_key, time_base=_FIELD_SECONDS)
 
 
-def _coded(place: int, number: int, *, mixed: bool) -> list[bytes]:
+def _coded(place: int, number: int, *, is_mixed: bool) -> list[bytes]:
     """Return the access units of one frame: its two fields, or one for the whole."""
     planes = _planes(number)
     in_group = place % _GROUP
     head = _sequence_parameters() + _picture_parameters() if in_group == 0 else b""
-    if mixed and in_group == _WHOLE:
+    if is_mixed and in_group == _WHOLE:
         return [_DELIMITER + head + _slice(planes, in_group, bottom=None, is_idr=False)]
     return [
         _DELIMITER

@@ -29,6 +29,7 @@ _CODECS: Final[dict[str, str]] = {
         "rawvideo avrp dpx exr gif hap libx265 prores prores_ks sgi tiff libaom-av1 libsvtav1 "
         "libvpx libvpx-vp9"
     ),
+    "avif": "libaom-av1",
     "webm": "libaom-av1 libsvtav1 libvpx libvpx-vp9",
     "ts": "vc2 libx264 libx264rgb libx265 mpeg1video mpeg2video mpeg4 libxvid",
     "avi": _ANY

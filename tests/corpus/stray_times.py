@@ -7,10 +7,10 @@ from typing import Final
 from corpus.case import Case, Maker
 from corpus.encoding import encode
 from corpus.streams import TICKS, with_times
+from corpus.variants import PLAIN_ORDER
 
 _FRAMES: Final = 60
 _STEP: Final = TICKS // 25
-_PLAIN_ORDER: Final = ("-g", "10", "-keyint_min", "10", "-sc_threshold", "0", "-bf", "0")
 
 
 def cases() -> Iterator[Case]:
@@ -48,7 +48,7 @@ def cases() -> Iterator[Case]:
 
 def _restamped(change: Callable[[int, int], int]) -> Maker:
     def make(path: Path) -> None:
-        encode(path, range(_FRAMES), *_PLAIN_ORDER)
+        encode(path, range(_FRAMES), *PLAIN_ORDER)
         path.write_bytes(with_times(path.read_bytes(), change))
 
     return make

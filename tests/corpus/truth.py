@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from corpus.encoding import program
-from corpus.mending import mended
+from corpus.mending import mended, restarts
 from corpus.pictures import Image, Size
 
 _SHOWN: Final = re.compile(r"\] n: *\d+ .*? s:(\d+)x(\d+) ")
@@ -29,6 +29,8 @@ class Truth:
     """Seconds from the first frame, ascending."""
     is_mended: bool
     """Whether the times of the file do not ascend, and ``times`` are those of the rule."""
+    restarts: int
+    """At how many pictures the file's clock begins again."""
     pictures: list[Image]
     """As RGB, upright, in the order of showing."""
 
@@ -40,8 +42,18 @@ class Truth:
 
 def truth(path: Path) -> Truth:
     """Decode a file with ffmpeg, and take its times from ffprobe."""
-    times, is_mended = _times(path)
-    return Truth(times, is_mended, _pictures(path))
+    document = probe(path, "-show_frames", "-show_packets", "-show_entries", _ENTRIES)
+    stated = _stated_times(document)
+    stream = document["streams"][0]
+    time_base = Fraction(stream["time_base"])
+    rate = Fraction(stream["avg_frame_rate"].replace("/0", "/1"))
+    step = max(round(1 / (rate * time_base)), 1) if rate else 1
+    return Truth(
+        times=[time * time_base for time in mended(stated, step=step)],
+        is_mended=not _ascend(stated),
+        restarts=restarts(stated),
+        pictures=_pictures(path),
+    )
 
 
 def _pictures(path: Path) -> list[Image]:
@@ -62,21 +74,14 @@ def _pictures(path: Path) -> list[Image]:
     return pictures
 
 
-def _times(path: Path) -> tuple[list[Fraction], bool]:
-    document = probe(path, "-show_frames", "-show_packets", "-show_entries", _ENTRIES)
-    stream = document["streams"][0]
-    time_base = Fraction(stream["time_base"])
+def _stated_times(document: dict[str, Any]) -> list[int | None]:
+    """Return the PTS of the shown pictures, in the order of showing."""
     both = document["packets_and_frames"]
     shown = [_number(one, "pts") for one in both if one["type"] == "frame"]
     if document["format"]["format_name"] in _WITHOUT_PTS and not _ascend(shown):
         # They name no times but the order of decoding. FFmpeg's PTS are guesses.
         shown = [_number(one, "dts") for one in both if one["type"] == "packet"][: len(shown)]
-    shown = _rewound(shown)
-    if _ascend(shown):
-        return [(pts - shown[0]) * time_base for pts in shown], False  # type: ignore[operator]
-    rate = Fraction(stream["avg_frame_rate"].replace("/0", "/1"))
-    step = max(round(1 / (rate * time_base)), 1) if rate else 1
-    return [seconds * time_base for seconds in mended(shown, step=step)], True
+    return _rewound(shown)
 
 
 def _rewound(times: list[int | None]) -> list[int | None]:
