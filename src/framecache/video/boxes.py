@@ -15,7 +15,7 @@ import numpy as np
 
 from framecache.errors import BadChunk
 from framecache.video import limits
-from framecache.video.container import VideoFile
+from framecache.video.boundary import VideoFile
 
 _PARENTS: Final = frozenset(
     {

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 import av
 import av.container
@@ -18,6 +18,8 @@ from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
 from framecache.video import limits
+from framecache.video.boundary import VideoFile
+from framecache.video.pictures import is_convertible, tag_range
 
 FORMATS: Final = ("mov", "matroska", "mpegts", "avi", "ogg")
 """FFmpeg's names for the containers that are read. None of them names other files to open,
@@ -32,22 +34,6 @@ else:
 _READABLE: Final = "give an MP4, MOV, Matroska, WebM, MPEG-TS, AVI or Ogg video"
 _BUFFER_BYTES: Final = 128 * 1024
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
-
-
-class VideoFile(Protocol):
-    """The part of a binary file that is used of a video."""
-
-    def read(self, size: int, /) -> bytes | None:
-        """At most ``size`` bytes; none at the end."""
-        ...
-
-    def seek(self, offset: int, whence: int = ..., /) -> int:
-        """Go to a byte, and return its number."""
-        ...
-
-    def tell(self) -> int:
-        """The number of the byte that is read next."""
-        ...
 
 
 class DecoderError(Exception):
@@ -163,11 +149,11 @@ class Container:
 
         Raises:
             DecoderError: the decoder refused the packet.
-            BadChunk: it took longer than a packet may.
+            BadChunk: it took longer than a packet may, or a picture cannot be converted.
         """
         watch = Stopwatch(self._name)
         try:
-            return self._stream.codec_context.decode(packet)
+            return self._checked(self._stream.codec_context.decode(packet))
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
@@ -180,6 +166,17 @@ class Container:
         context = self._stream.codec_context
         context.flush_buffers()
         context.reorder_depth = self._reorder_depth
+
+    def _checked(self, frames: list[VideoFrame]) -> list[VideoFrame]:
+        for frame in frames:
+            if not is_convertible(frame.format.name):
+                raise BadChunk(
+                    f"{self._name} has pictures in the pixel format {frame.format.name}, which "
+                    f"FFmpeg does not convert: give the video in another one, such as by "
+                    f"'ffmpeg -i FILE -pix_fmt yuv444p -c:v ffv1 COPY.mkv'"
+                )
+            tag_range(frame, self.codec)
+        return frames
 
     def _open(self) -> av.container.InputContainer:
         try:

@@ -13,8 +13,9 @@ from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
 from framecache.video import limits
+from framecache.video.boundary import VideoFile, typed_reading
 from framecache.video.boxes import check_boxes
-from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
+from framecache.video.container import Container, DecoderError, VideoPacket
 from framecache.video.entries import EntryFinder
 from framecache.video.pictures import Decoded
 from framecache.video.timing import Clock
@@ -65,6 +66,7 @@ class VideoScan:
     """Whether the packet of each displayed frame carries the PTS of that frame."""
 
 
+@typed_reading
 def scan(file: VideoFile, *, name: str) -> VideoScan:
     """List the frames that a video shows.
 
