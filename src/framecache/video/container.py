@@ -19,9 +19,13 @@ from av.video.stream import VideoStream
 from framecache.errors import BadChunk
 from framecache.video import limits
 from framecache.video.boundary import VideoFile
+from framecache.video.naming import HEAD_BYTES, kind_of
 from framecache.video.pictures import is_convertible, tag_range
 
-FORMATS: Final = ("mov", "matroska", "mpegts", "avi", "ogg")
+FORMATS: Final = (
+    *("mov", "matroska", "mpegts", "avi", "ogg", "flv", "mpeg", "asf", "mxf", "ivf"),
+    *("gif", "apng", "yuv4mpegpipe", "h264", "hevc", "dv"),
+)
 """FFmpeg's names for the containers that are read. None of them names other files to open,
 as playlists (HLS, DASH, concat) and session descriptions (SDP) do.
 """
@@ -31,9 +35,15 @@ if TYPE_CHECKING:
 else:
     VideoPacket = Packet  # generic in PyAV's stubs only
 
-_READABLE: Final = "give an MP4, MOV, Matroska, WebM, MPEG-TS, AVI or Ogg video"
+_READABLE: Final = (
+    "give an MP4, MOV, Matroska, WebM, MPEG-TS, AVI or Ogg video, or try to make one with "
+    "'ffmpeg -i FILE -map 0:v -c copy COPY.mkv'"
+)
+_WITHOUT_OFFSETS: Final = frozenset({"h264", "hevc"})
+"""Codecs of which MXF files may hold no offset between the order of decoding and of showing, so
+that FFmpeg takes the one for the other. Times there are at an even pace, whatever is said.
+"""
 _BUFFER_BYTES: Final = 128 * 1024
-_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
 
 
 class DecoderError(Exception):
@@ -66,8 +76,13 @@ class Container:
         except BaseException:
             self._av.close()
             raise
-        self._packets = self._demux()
         self._reorder_depth = 0
+        self._has_decoding_times = (
+            self.format == "mxf"
+            and self.codec in _WITHOUT_OFFSETS
+            and self._stream.codec_context.reorder_depth > 0
+        )
+        self._packets = self._demux()
 
     def __enter__(self) -> Self:
         return self
@@ -201,19 +216,17 @@ class Container:
         return container
 
     def _why_unreadable(self, error: av.error.FFmpegError) -> str:
-        if error.errno == errno.EINVAL:  # not on the whitelist
-            return f"{self._name} is in a format that is not read here: {_READABLE}"
         if error.errno == errno.ENOMEM:
             return (
                 f"{self._name} holds more than {limits.MAX_STREAMS} streams, or asks for more "
                 f"memory than there is: copy its video alone with 'ffmpeg -i FILE -map 0:v -c copy'"
             )
         self._file.seek(0)
-        if self._file.read(8)[4:] in _MP4_BOXES:
-            return (
-                f"{self._name} is an MP4 without its index (moov), so it was cut short or never "
-                f"finished: copy it again, or repair it"
-            )
+        kind = kind_of(self._file.read(HEAD_BYTES))
+        if kind is not None:
+            return f"{self._name} is {kind[0]}: {kind[1]}"
+        if error.errno == errno.EINVAL:  # not on the whitelist
+            return f"{self._name} is in a format that is not read here: {_READABLE}"
         return f"{self._name} is not a video, or is damaged at its start: {_READABLE}"
 
     def _check_format(self) -> None:
@@ -267,6 +280,8 @@ class Container:
                     f"{limits.MAX_PACKET_BYTES} that one picture takes, so it is damaged: copy or "
                     f"encode it again"
                 )
+            if self._has_decoding_times:
+                packet.pts = None
             # An empty packet would tell the decoder that the stream has ended.
             if packet.size:
                 yield packet
