@@ -9,20 +9,25 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import google_crc32c
 
 from framecache import keys, sampling
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, SettingsConflict
-from framecache.model import JpegSettings, Layout
+from framecache.model import ChunkTiming, JpegSettings, Layout
 from framecache.sampling import EveryFrame, Sampling
 
 FORMAT: Final = 1
 _SEAL: Final = "crc32c"
 """The entry that holds the checksum; it is the last one in documents of every format."""
 _END: Final = b"\n}"
+
+
+Placement = Literal["end", "clock", "given"]
+"""Why a chunk starts where it does: the one before ends there, their clock says so, or the caller.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,49 @@ class ChunkEntry:
     width: int
     height: int
     codec: str
+    scan_rules: int = 1
+    """The version of the rules by which its frames were counted and timed."""
+    placement: Placement = "end"
+    last_frame_start: Fraction | None = None
+    """Seconds of its last displayed frame on the timeline; None in older manifests."""
+    sound_seconds: Fraction = Fraction(0)
+    """The part of its end in which no new picture is shown, but sound or the file goes on."""
+    sampled_from: Fraction | None = None
+    """Instants of the timeline before this belong to the chunk before; None: all are its own."""
+    stream_clock: str | None = None
+    """``mpegts`` or ``fmp4``: the clock that other files of the same stream share."""
+    clock_start: Fraction | None = None
+    """Seconds of its first displayed frame on its own clock."""
+    clock_end: Fraction | None = None
+    """Seconds at which its last frame leaves the screen, on its own clock."""
+    clock_gap: Fraction | None = None
+    """Seconds from ``clock_end`` of the chunk before to its own start; None: no common clock."""
+    times_replaced: int = 0
+    """Frames whose own time is missing, repeats, goes back or strays."""
+    clock_restarts: int = 0
+    """Places in it at which its clock begins again."""
+    packets_not_displayed: int = 0
+    """Packets of which no picture is shown, though none is hidden by design."""
+
+    @property
+    def given_start(self) -> Fraction | Literal["pts"] | None:
+        """The start that the caller gave it."""
+        if not self.start_is_given:
+            return None
+        return "pts" if self.placement == "clock" else self.start
+
+    @property
+    def timing(self) -> ChunkTiming:
+        """What was mended of its times, and where they come from."""
+        return ChunkTiming(
+            chunk_id=self.chunk_id,
+            url=self.url,
+            times_replaced=self.times_replaced,
+            clock_restarts=self.clock_restarts,
+            packets_not_displayed=self.packets_not_displayed,
+            placement=self.placement,
+            clock_gap_seconds=None if self.clock_gap is None else float(self.clock_gap),
+        )
 
     @property
     def part(self) -> str:
@@ -270,6 +318,15 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
 def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
     """Read a chunk; an entry by an earlier framecache lacks the fields that have defaults."""
     values = {name: document[name] for name in ChunkEntry.__slots__ if name in document}
-    return ChunkEntry(
-        **values | {"start": Fraction(document["start"]), "end": Fraction(document["end"])}
-    )
+    fractions = {
+        name: Fraction(values[name])
+        for name in _FRACTIONS_OF_A_CHUNK
+        if values.get(name) is not None
+    }
+    return ChunkEntry(**values | fractions)
+
+
+_FRACTIONS_OF_A_CHUNK: Final = (
+    *("start", "end", "last_frame_start", "sound_seconds", "sampled_from"),
+    *("clock_start", "clock_end", "clock_gap"),
+)

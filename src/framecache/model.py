@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +44,9 @@ class Chunk:
 
     url: str
     """A local path, or the URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
-    start_seconds: float | Fraction | None = None
-    """Where it starts on the timeline; None: where the chunk before it ends."""
+    start_seconds: float | Fraction | Literal["pts"] | None = None
+    """Where it starts on the timeline; None: where the chunk before it ends, or where a clock
+    that both share says. ``"pts"``: where that clock says, however long the gap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +81,42 @@ ProgressCallback = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkTiming:
+    """The times of a chunk's frames, where they are not simply those that its video states."""
+
+    chunk_id: int
+    url: str
+    times_replaced: int = 0
+    """Frames whose own time is missing, repeats, goes back or strays, and was replaced."""
+    clock_restarts: int = 0
+    """Places at which the clock of the video begins again; time goes on from the frame before."""
+    packets_not_displayed: int = 0
+    """Packets of which no picture is shown: before the first keyframe, or damaged at the end."""
+    placement: Literal["end", "clock", "given"] = "end"
+    """Whether the chunk starts where the one before ends, where their clock says, or as given."""
+    clock_gap_seconds: float | None = None
+    """From the end of the chunk before, on the clock both share; below zero for an overlap."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was mended or left out, and the gap before the chunk, each as a sentence's part."""
+        facts = [
+            (self.times_replaced, "times replaced"),
+            (self.clock_restarts, "clock restarts"),
+            (self.packets_not_displayed, "packets not displayed"),
+        ]
+        notes = [f"{number:,} {what}" for number, what in facts if number]
+        gap = self.clock_gap_seconds
+        if gap is not None and round(gap, _GAP_DIGITS):
+            what = f"{'gap' if gap > 0 else 'overlap'} of {abs(gap):.3f} s to the chunk before"
+            notes.append(what if self.placement == "clock" else f"{what}, not kept")
+        return tuple(notes)
+
+
+_GAP_DIGITS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
 class ExtractReport:
     """What an extraction did."""
 
@@ -98,6 +135,8 @@ class ExtractReport:
     """Bytes of JPEG this call stored."""
     seconds: float
     """Wall time of the call."""
+    timing: tuple[ChunkTiming, ...] = ()
+    """Chunks asked for whose times were mended, or beside which there is a gap or an overlap."""
 
 
 @dataclass(frozen=True, slots=True)

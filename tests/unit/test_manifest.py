@@ -40,6 +40,18 @@ def test_a_description_is_read_as_it_was_stored() -> None:
     assert manifest.decode(DESCRIPTION.encode(), key="k") == DESCRIPTION
 
 
+def test_a_chunk_without_the_fields_of_newer_manifests_is_placed_at_the_end_before_it() -> None:
+    body = DESCRIPTION.encode()
+    (chunk,) = json.loads(body)["chunks"]
+    older = ("chunk_id", "url", "etag", "size_bytes", "start", "end", "start_is_given")
+    older += ("first_sequence", "frame_count", "first_source_frame", "source_frame_count")
+    older += ("width", "height", "codec")
+    chunks = [{name: chunk[name] for name in older}]
+    read = manifest.decode(sealed(body, chunks=chunks), key="k").chunks[0]
+    assert (read.scan_rules, read.placement, read.clock_end) == (1, "end", None)
+    assert (read.start, read.end, read.given_start) == (CHUNK.start, CHUNK.end, None)
+
+
 def test_a_new_epoch_forgets_what_was_committed_and_keeps_the_rest() -> None:
     following = DESCRIPTION.next_epoch()
     assert following.version == DESCRIPTION.version + 1

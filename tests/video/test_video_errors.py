@@ -15,7 +15,7 @@ from av.sidedata.sidedata import SideDataContainer
 
 from framecache import video
 from framecache.errors import BadChunk, FrameCacheError
-from framecache.video import orientation, pictures
+from framecache.video import container, orientation, pictures
 from media import made, make_clip
 
 ERRORS: list[Exception] = [
@@ -149,7 +149,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 def _video() -> bytes:
     options = ("-g", "2", "-bf", "0")
-    path = made("few.mp4", lambda one: make_clip(one, size=(32, 32), frames=8, extra=options))
+    path = made("few.mp4", lambda one: make_clip(one, size=(32, 32), frames=60, extra=options))
     return path.read_bytes()
 
 
@@ -168,6 +168,9 @@ def set_traps(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException)
         sprung("numpy", place, error)
         return np.frombuffer(*arguments)
 
+    monkeypatch.setattr(
+        container, "memoryview", lambda one: memoryview(bare(one)), raising=False
+    )
     SPRUNG.clear()
     monkeypatch.setattr(av, "open", trapped_open)
     monkeypatch.setattr(orientation, "SideDataContainer", side_data)

@@ -84,6 +84,11 @@ def chunk_to_json(chunk: ChunkEntry, *, is_cached: bool) -> dict[str, Any]:
         "width": chunk.width,
         "height": chunk.height,
         "codec": chunk.codec,
+        "placement": chunk.placement,
+        "clock_gap_seconds": chunk.timing.clock_gap_seconds,
+        "times_replaced": chunk.times_replaced,
+        "clock_restarts": chunk.clock_restarts,
+        "packets_not_displayed": chunk.packets_not_displayed,
         "cached": is_cached,
     }
 

@@ -208,6 +208,9 @@ def _conclude(choice: Choice, timeline: Timeline, report: ExtractReport, *, as_j
         _refuse_without_pictures(choice, report, reasons)
     if not as_json:
         _print_report(choice, info, report)
+    for timing in report.timing:
+        warning = f"chunk {timing.chunk_id}: {', '.join(timing.notes)} ({timing.url})"
+        click.echo(f"framecache: note: {printable(warning)}", err=True)
     if info.frames_undecodable:
         number = f"{info.frames_undecodable:,} of {count(info.frame_count, 'frame')}"
         warning = f"{number} could not be decoded and are passed over: {_in_words(reasons)}"

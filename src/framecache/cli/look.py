@@ -105,6 +105,9 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
     if known.chunks:
         click.echo()
         _print_chunks(known.chunks, cached)
+    for chunk in known.chunks:
+        if notes := chunk.timing.notes:
+            click.echo(f"chunk {chunk.chunk_id}: {', '.join(notes)}")
     if jobs:
         click.echo()
         rows = [

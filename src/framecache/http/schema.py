@@ -64,6 +64,15 @@ class ChunkDetail(BaseModel):
     frame_count: int
     cached: bool
     undecodable_count: int
+    placement: Literal["end", "clock", "given"] = Field(
+        description="Why it starts there: the chunk before ends, their clock, or the caller."
+    )
+    clock_gap_seconds: float | None = Field(
+        description="From the end of the chunk before, on a clock both share; below zero: overlap."
+    )
+    times_replaced: int = Field(description="Frames whose own times were missing or wrong.")
+    clock_restarts: int = Field(description="Places at which the video's clock begins again.")
+    packets_not_displayed: int
 
 
 class StageDetail(BaseModel):

@@ -183,6 +183,11 @@ def _chunks(snapshot: Snapshot) -> list[schema.ChunkDetail]:
             frame_count=chunk.frame_count,
             cached=chunk.part not in missing,
             undecodable_count=int((lacking == chunk.chunk_id).sum()),
+            placement=chunk.placement,
+            clock_gap_seconds=chunk.timing.clock_gap_seconds,
+            times_replaced=chunk.times_replaced,
+            clock_restarts=chunk.clock_restarts,
+            packets_not_displayed=chunk.packets_not_displayed,
         )
         for chunk in chunks
     ]

@@ -71,10 +71,7 @@ class Work:
         self._chunks.check(timeline.timeline_id, [chunk.url for chunk in info.chunks])
         if is_resumed and info.epoch != epoch:
             # It was begun: what it extracted stays.
-            described = [
-                Chunk(chunk.url, chunk.start if chunk.start_is_given else None)
-                for chunk in info.chunks
-            ]
+            described = [Chunk(chunk.url, chunk.given_start) for chunk in info.chunks]
             report = ingest.extract(
                 self._cache.store,
                 timeline.timeline_id,
@@ -160,8 +157,10 @@ def _ensure_follows(store: Store, current: Description, epoch: str | None) -> No
 
 
 def _extracted(report: ExtractReport) -> Result:
-    document: Result = asdict(report)
-    del document["timeline_id"]
+    document = asdict(report)
+    del document["timeline_id"], document["timing"]
+    for name in ("times_replaced", "clock_restarts", "packets_not_displayed"):
+        document[name] = sum(getattr(chunk, name) for chunk in report.timing)
     return document
 
 

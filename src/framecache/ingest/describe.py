@@ -7,12 +7,12 @@ other settings or chunks than the cached ones are a conflict, and the way out is
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Final
 
 from framecache import keys
 from framecache.errors import BadChunk, ChunkChanged, FrameCacheError, NotCached, SettingsConflict
 from framecache.index import Advance, advance, current_description, load
+from framecache.ingest.placement import GivenStart
 from framecache.ingest.plan import ScannedChunk, place, scan_chunks, start_of
 from framecache.manifest import ChunkEntry, Description, Settings, first_description
 from framecache.model import Chunk, Layout
@@ -35,7 +35,7 @@ class IdentifiedChunk:
     etag: str | None
     """None when there is no such file or object."""
     size_bytes: int
-    start: Fraction | None
+    start: GivenStart
 
     def is_video_of(self, entry: ChunkEntry) -> bool:
         """Whether a described chunk is this video.
@@ -51,7 +51,7 @@ class IdentifiedChunk:
 
     def is_placed_as(self, entry: ChunkEntry) -> bool:
         """Whether a described chunk was given this place."""
-        return self.start == (entry.start if entry.start_is_given else None)
+        return self.start == entry.given_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,4 +312,4 @@ def _placing(start_is_given: bool) -> str:  # noqa: FBT001 -- private, and the w
 
 
 def _as_given(entry: ChunkEntry) -> Chunk:
-    return Chunk(entry.url, entry.start if entry.start_is_given else None)
+    return Chunk(entry.url, entry.given_start)

@@ -212,6 +212,7 @@ class _Run:
             frame_count=self.description.frame_count,
             bytes_stored=sum(result.bytes_stored for result in results),
             seconds=time.monotonic() - began,
+            timing=tuple(entry.timing for entry in entries if entry.timing.notes),
         )
 
     def _extract_all(self, entries: Sequence[ChunkEntry], claims: Claims) -> list[_ChunkResult]:

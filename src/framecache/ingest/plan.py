@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy.typing as npt
 
 from framecache import sampling, video
 from framecache.errors import BadChunk, ChunkChanged, InvalidValue
+from framecache.ingest.placement import START_BY_PTS, GivenStart, Spot, spot_of, spots
 from framecache.manifest import ChunkEntry
 from framecache.model import Chunk
-from framecache.sampling import Sampling
+from framecache.sampling import AtRate, Sampling
 from framecache.store import open_blob_file
 from framecache.video import VideoScan
 
@@ -30,8 +32,8 @@ class ScannedChunk:
     url: str
     etag: str
     size_bytes: int
-    start: Fraction | None
-    """Seconds at which the caller places it; None: after the chunk before it."""
+    start: GivenStart
+    """Where the caller places it, in seconds or by its PTS; None: after the chunk before it."""
     scan: VideoScan
 
 
@@ -82,8 +84,10 @@ def place(
         InvalidValue: a chunk was placed before the end of the one before it.
     """
     entries = list(after)
-    for chunk in scanned:
-        entries.append(_place_one(chunk, entries[-1] if entries else None, by))
+    before = spot_of(after[-1]) if after else None
+    named = [(chunk.url, chunk.start, chunk.scan) for chunk in scanned]
+    for chunk, spot in zip(scanned, spots(named, before=before), strict=True):
+        entries.append(_entry(chunk, spot, entries[-1] if entries else None, by))
     return tuple(entries[len(after) :])
 
 
@@ -93,24 +97,50 @@ def plan(entry: ChunkEntry, scan: VideoScan, by: Sampling) -> ChunkPlan:
     Raises:
         ChunkChanged: the video no longer has the frames it was described with.
     """
-    chosen = _chosen(scan, by, start=entry.start, first_source_frame=entry.first_source_frame)
-    if (len(scan.pts), len(chosen)) != (entry.source_frame_count, entry.frame_count):
-        raise ChunkChanged(
-            f"chunk {entry.chunk_id} ({entry.url}) was described with {entry.source_frame_count} "
-            f"frames and now has {len(scan.pts)}: rebuild the timeline"
-        )
+    chosen = _chosen(
+        scan,
+        by,
+        start=entry.start,
+        end=entry.end,
+        sampled_from=entry.sampled_from,
+        first_source_frame=entry.first_source_frame,
+    )
+    has_other_times = entry.scan_rules < video.SCAN_RULES and (
+        scan.times_replaced or scan.clock_restarts
+    )
+    counts = (len(scan.pts), len(chosen))
+    if counts != (entry.source_frame_count, entry.frame_count) or has_other_times:
+        raise _other_count(entry, scan)
+    first = int(scan.pts[0])
     pts = scan.pts[chosen]
     ends = np.append(scan.pts[1:], scan.end_pts)[chosen]
+    durations = _seconds(ends - pts, scan.time_base, Fraction(0))
+    if len(chosen) and chosen[-1] == len(scan.pts) - 1:
+        last_start = entry.start + int(pts[-1] - first) * scan.time_base
+        durations[-1] = float(entry.end - last_start)
     return ChunkPlan(
         scan=scan,
         pts=pts,
         sequences=np.arange(entry.first_sequence, entry.stop_sequence, dtype=np.int64),
-        timestamps=tuple(_seconds(pts - scan.pts[0], scan.time_base, entry.start)),
-        durations=tuple(_seconds(ends - pts, scan.time_base, Fraction(0))),
+        timestamps=tuple(_seconds(pts - first, scan.time_base, entry.start)),
+        durations=tuple(durations),
     )
 
 
-def start_of(chunk: Chunk) -> Fraction | None:
+def _other_count(entry: ChunkEntry, scan: VideoScan) -> ChunkChanged:
+    if entry.scan_rules < video.SCAN_RULES:
+        return ChunkChanged(
+            f"chunk {entry.chunk_id} ({entry.url}) was planned by older rules, with "
+            f"{entry.source_frame_count} frames, or other times, where {len(scan.pts)} are shown: "
+            f"rebuild the timeline"
+        )
+    return ChunkChanged(
+        f"chunk {entry.chunk_id} ({entry.url}) was described with {entry.source_frame_count} "
+        f"frames and now has {len(scan.pts)}: rebuild the timeline"
+    )
+
+
+def start_of(chunk: Chunk) -> GivenStart:
     """Where the caller places a chunk, exactly: a float means the decimal it prints as.
 
     Raises:
@@ -118,13 +148,16 @@ def start_of(chunk: Chunk) -> Fraction | None:
     """
     if chunk.start_seconds is None:
         return None
+    if chunk.start_seconds == START_BY_PTS:
+        return START_BY_PTS
     try:
         start = Fraction(str(chunk.start_seconds))
     except (ValueError, ZeroDivisionError):
         start = Fraction(-1)
     if not 0 <= start < _MOST_SECONDS:
         raise InvalidValue(
-            f"start_seconds of {chunk.url} is a time from 0 on, not {chunk.start_seconds!r}"
+            f'start_seconds of {chunk.url} is a time from 0 on or "pts", not '
+            f"{chunk.start_seconds!r}"
         )
     return start
 
@@ -136,30 +169,31 @@ def _scan_chunk(chunk: Chunk) -> ScannedChunk:
         return ScannedChunk(file.url, file.etag, file.size_bytes, start, scan)
 
 
-def _place_one(chunk: ScannedChunk, before: ChunkEntry | None, by: Sampling) -> ChunkEntry:
-    earliest = before.end if before else Fraction(0)
-    start = earliest if chunk.start is None else chunk.start
-    if start < earliest:
-        raise InvalidValue(
-            f"{chunk.url} is placed at {float(start)} s, but the chunk before it ends at "
-            f"{float(earliest)} s: chunks follow each other in time"
+def _entry(chunk: ScannedChunk, spot: Spot, before: ChunkEntry | None, by: Sampling) -> ChunkEntry:
+    if spot.end.denominator > _MOST_DENOMINATOR:
+        raise BadChunk(
+            f"{chunk.url} counts time in units of {chunk.scan.time_base} s, which have no common "
+            f"measure with those of the chunks before it: encode it at an even rate, or give "
+            f"start_seconds"
         )
     first_source_frame = before.first_source_frame + before.source_frame_count if before else 0
+    sampled_from = before.end if before and spot.start < before.end else None
     scan = chunk.scan
-    end = start + int(scan.end_pts - scan.pts[0]) * scan.time_base
-    if end.denominator > _MOST_DENOMINATOR:
-        raise BadChunk(
-            f"{chunk.url} counts time in units of {scan.time_base} s, which have no common measure "
-            f"with those of the chunks before it: encode it at an even rate, or give start_seconds"
-        )
-    chosen = _chosen(scan, by, start=start, first_source_frame=first_source_frame)
+    chosen = _chosen(
+        scan,
+        by,
+        start=spot.start,
+        end=spot.end,
+        sampled_from=sampled_from,
+        first_source_frame=first_source_frame,
+    )
     return ChunkEntry(
         chunk_id=before.chunk_id + 1 if before else 0,
         url=chunk.url,
         etag=chunk.etag,
         size_bytes=chunk.size_bytes,
-        start=start,
-        end=end,
+        start=spot.start,
+        end=spot.end,
         start_is_given=chunk.start is not None,
         first_sequence=before.stop_sequence if before else 0,
         frame_count=len(chosen),
@@ -168,17 +202,39 @@ def _place_one(chunk: ScannedChunk, before: ChunkEntry | None, by: Sampling) -> 
         width=scan.width,
         height=scan.height,
         codec=scan.codec,
+        scan_rules=video.SCAN_RULES,
+        placement=spot.placement,
+        last_frame_start=spot.last_frame_start,
+        sound_seconds=max(spot.sound_seconds, Fraction(0)),
+        sampled_from=sampled_from,
+        stream_clock=spot.stream_clock,
+        clock_start=scan.clock_start_seconds if spot.stream_clock else None,
+        clock_end=spot.clock_end if spot.stream_clock else None,
+        clock_gap=spot.clock_gap,
+        times_replaced=scan.times_replaced,
+        clock_restarts=scan.clock_restarts,
+        packets_not_displayed=scan.account.not_displayed,
     )
 
 
 def _chosen(
-    scan: VideoScan, by: Sampling, *, start: Fraction, first_source_frame: int
+    scan: VideoScan,
+    by: Sampling,
+    *,
+    start: Fraction,
+    end: Fraction,
+    sampled_from: Fraction | None,
+    first_source_frame: int,
 ) -> npt.NDArray[np.int64]:
+    elapsed = scan.pts - scan.pts[0]
+    if sampled_from is not None and isinstance(by, AtRate):
+        # The frames until then stand for no instant of their own.
+        elapsed = np.maximum(elapsed, ceil((sampled_from - start) / scan.time_base))
     return sampling.select(
         by,
-        elapsed=scan.pts - scan.pts[0],
+        elapsed=elapsed,
         is_key=scan.is_key,
-        duration=int(scan.end_pts - scan.pts[0]),
+        duration=int((end - start) / scan.time_base),
         time_base=scan.time_base,
         start=start,
         first_source_frame=first_source_frame,

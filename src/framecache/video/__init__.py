@@ -7,6 +7,6 @@ those that are wanted. What ffprobe's ``-show_frames`` displays of a sound file 
 from framecache.video.container import ffmpeg_version
 from framecache.video.decoding import decode
 from framecache.video.pictures import Decoded, Undecodable
-from framecache.video.scanning import VideoScan, scan
+from framecache.video.scanning import SCAN_RULES, VideoScan, scan
 
-__all__ = ["Decoded", "Undecodable", "VideoScan", "decode", "ffmpeg_version", "scan"]
+__all__ = ["SCAN_RULES", "Decoded", "Undecodable", "VideoScan", "decode", "ffmpeg_version", "scan"]

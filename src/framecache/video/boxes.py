@@ -37,15 +37,18 @@ _HANDLERS: Final = frozenset({b"vide", b"soun", b"m1a ", b"subp", b"clcp"})
 """Kinds of tracks that FFmpeg knows; it ignores others."""
 
 
-def check_boxes(file: VideoFile, *, name: str) -> None:
+def check_boxes(file: VideoFile, *, name: str) -> bool:
     """Refuse an MP4 whose index would take an unreasonable amount of memory.
 
     Reads the heads of boxes only, and of fragments only if there are any. What is no MP4 passes.
+    Returns whether it is an MP4 that announces fragments.
 
     Raises:
         BadChunk: it announces too many samples or boxes, or hides how many.
     """
-    _Check(file, name).run()
+    check = _Check(file, name)
+    check.run()
+    return check.has_fragments
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class _Check:
         self._boxes = 0
         self._entries = 0
         self._picture_tracks = 0
-        self._has_fragments = False
+        self.has_fragments = False
         self._clear_videos = 0
         self._encryption: str | None = None
 
@@ -117,9 +120,9 @@ class _Check:
             # FFmpeg skips a second index, and fragments unless the first one announces them.
             if box.kind == b"moov":
                 self._refuse_encrypted()
-                if not self._has_fragments:
+                if not self.has_fragments:
                     return
-        if self._has_fragments and not (b"moof" in kinds or self._entries):
+        if self.has_fragments and not (b"moof" in kinds or self._entries):
             raise BadChunk(
                 f"{self._name} is an init segment, which holds no frames: put media segments "
                 f"behind it, such as by 'cat init.mp4 SEGMENT > WHOLE.mp4'"
@@ -157,7 +160,7 @@ class _Check:
     def _read(self, box: _Box, track: _Track) -> None:
         match box.kind:
             case b"trex":
-                self._has_fragments = True
+                self.has_fragments = True
             case b"trun":
                 self._count(self._number(box, 4))
             case b"cmov":

@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
@@ -17,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
-from framecache.video import limits
+from framecache.video import limits, matroska
 from framecache.video.boundary import VideoFile
 from framecache.video.naming import HEAD_BYTES, kind_of
 from framecache.video.pictures import is_convertible, tag_range
@@ -43,6 +44,10 @@ _WITHOUT_OFFSETS: Final = frozenset({"h264", "hevc"})
 """Codecs of which MXF files may hold no offset between the order of decoding and of showing, so
 that FFmpeg takes the one for the other. Times there are at an even pace, whatever is said.
 """
+_MARKS_SPLICES: Final = frozenset({"mpegts"})
+"""Containers that mark packets as damaged for what is missing between two of them."""
+_STATES_ITS_END: Final = frozenset({"mov", "matroska"})
+"""Containers whose header says how long they are, from time 0 on."""
 _BUFFER_BYTES: Final = 128 * 1024
 
 
@@ -76,6 +81,8 @@ class Container:
         except BaseException:
             self._av.close()
             raise
+        self._has_suspect_packets = False
+        self._numbers_packets = False
         self._reorder_depth = 0
         self._has_decoding_times = (
             self.format == "mxf"
@@ -114,6 +121,29 @@ class Container:
         return self._stream.codec_context.codec.canonical_name
 
     @property
+    def reorder_depth(self) -> int:
+        """How many pictures the decoder holds back to order them, as far as it knows by now."""
+        return int(self._stream.codec_context.reorder_depth)
+
+    @property
+    def end_seconds(self) -> Fraction | None:
+        """Where the longest of its streams ends, on the clock of the PTS; None when unknown."""
+        if self.format in _STATES_ITS_END:
+            duration = self._av.duration
+            is_known = duration is not None and not self._is_cut_short()
+            return Fraction(duration or 0, av.time_base) if is_known else None
+        ends = [
+            (stream.start_time + stream.duration) * stream.time_base
+            for stream in self._av.streams.audio
+            if stream.start_time is not None and stream.duration and stream.time_base
+        ]
+        return max(ends, default=None)
+
+    def _is_cut_short(self) -> bool:
+        """Whether the file ends before its Matroska segment does."""
+        return self.format == "matroska" and matroska.is_cut_short(self._file)
+
+    @property
     def average_step(self) -> int:
         """The PTS between two frames, on average, as far as the container tells; at least 1."""
         rate, time_base = self._stream.average_rate, self._stream.time_base
@@ -129,6 +159,9 @@ class Container:
         context = self._stream.codec_context
         context.thread_count = threads
         context.thread_type = "AUTO"
+        # A decoder of several threads might give a number back while this one waits for it with
+        # the interpreter's lock.
+        context.copy_opaque = self._numbers_packets = threads == 1
         context.options = {"max_pixels": str(limits.MAX_PIXELS), **options}
         self._reorder_depth = max(reorder_depth, context.reorder_depth)
         context.reorder_depth = self._reorder_depth
@@ -140,13 +173,36 @@ class Container:
         """
         return self._packets
 
+    @staticmethod
+    def number_of(item: VideoPacket | VideoFrame) -> int:
+        """The number, from 0, of a packet or of the packet that a picture came from.
+
+        In decoding order since the last seek. Only a decoder of one thread keeps it.
+        """
+        number = item.opaque
+        assert isinstance(number, int)
+        return number
+
+    @property
+    def has_suspect_packets(self) -> bool:
+        """Whether a packet that was given out may lack bytes, as far as the container tells."""
+        return self._has_suspect_packets
+
     def shows(self, packet: VideoPacket) -> bool:
         """Whether the picture of a packet is meant to be shown, as far as the packet tells.
 
         Edit lists leave pictures out, and VP8 has some that only serve later ones (RFC 6386,
-        9.1, show_frame); VP9 packs those into the packet of the next.
+        9.1, show_frame); VP9 packs those into the packet of the next. Headers of Theora hold
+        none (Theora specification, 6.1); they come again where Ogg files are joined.
         """
-        is_hidden = self.codec == "vp8" and not memoryview(packet)[0] & 0x10
+        first = memoryview(packet)[0]
+        match self.codec:
+            case "vp8":
+                is_hidden = not first & 0x10
+            case "theora":
+                is_hidden = bool(first & 0x80)
+            case _:
+                is_hidden = False
         return not (packet.is_discard or is_hidden)
 
     def seek(self, pts: int) -> None:
@@ -258,7 +314,7 @@ class Container:
         return best
 
     def _demux(self) -> Iterator[VideoPacket]:
-        packets = self._av.demux(self._stream)
+        packets, numbers = self._av.demux(self._stream), count()
         for number in count():
             self._file.restart_watch()
             try:
@@ -284,7 +340,20 @@ class Container:
                 packet.pts = None
             # An empty packet would tell the decoder that the stream has ended.
             if packet.size:
+                self._judge(packet)
+                if self._numbers_packets:
+                    packet.opaque = next(numbers)
                 yield packet
+
+    def _judge(self, packet: VideoPacket) -> None:
+        """Note a packet that is marked as damaged, and leave it to the decoder where it may be.
+
+        MPEG-TS marks those beside a splice, which lack nothing. FFmpeg would hand the mark on to
+        the picture.
+        """
+        self._has_suspect_packets |= packet.is_corrupt
+        if self.format in _MARKS_SPLICES:
+            packet.is_corrupt = False
 
 
 class Stopwatch:

@@ -1,6 +1,6 @@
 """The wanted frames of a video, decoded."""
 
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
+from framecache.errors import BadChunk
 from framecache.video import limits
 from framecache.video.boundary import VideoFile, typed_iteration
 from framecache.video.container import (
@@ -22,7 +23,6 @@ from framecache.video.container import (
 from framecache.video.ledger import Ledger
 from framecache.video.pictures import Decoded, Undecodable
 from framecache.video.scanning import VideoScan
-from framecache.video.timing import Clock
 
 _THREADED: Final = frozenset({"av1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"})
 """Codecs whose decoders notice the same damage with several threads as with one."""
@@ -89,20 +89,22 @@ def decode(
         One item for each wanted PTS, ascending, without duplicates.
     """
     remaining = deque(np.unique(np.asarray(wanted, np.int64)).tolist())
-    if remaining and scan.packets_have_pts:
+    if remaining and scan.packets is None:
         with Container(file, name=name) as container:
             runs, threads = _plan(scan, list(remaining), threads)
             container.set_up_decoder(threads=threads, options=_HASTE, reorder_depth=_REORDER_DEPTH)
             with suppress(_Irregular):
-                yield from _Decoding(container, scan, remaining, patient=False).items(runs)
+                yield from _Decoding(container, scan, remaining, name=name, patient=False).items(
+                    runs
+                )
     if remaining:
         with Container(file, name=name) as container:
             # Times of frames without PTS follow from how many pictures are held back.
-            depth = _REORDER_DEPTH if scan.packets_have_pts else 0
+            depth = _REORDER_DEPTH if scan.packets is None else 0
             options = _PATIENCE.get(scan.codec, {})
             container.set_up_decoder(threads=1, options=options, reorder_depth=depth)
             runs = _runs(scan, list(remaining))
-            yield from _Decoding(container, scan, remaining, patient=True).items(runs)
+            yield from _Decoding(container, scan, remaining, name=name, patient=True).items(runs)
     yield from (Undecodable(pts, _CUT_SHORT) for pts in remaining)
 
 
@@ -121,14 +123,21 @@ class _Run:
 
 class _Decoding:
     def __init__(
-        self, container: Container, scan: VideoScan, remaining: deque[int], *, patient: bool
+        self,
+        container: Container,
+        scan: VideoScan,
+        remaining: deque[int],
+        *,
+        name: str,
+        patient: bool,
     ) -> None:
         self._container = container
         self._scan = scan
+        self._name = name
         self._displayed = frozenset(scan.pts.tolist())
         self._remaining = remaining
         self._patient = patient
-        self._clock = Clock(container.average_step, start=int(scan.pts[0]))
+        self._keys = _PacketTimes(container, scan)
         # Elsewhere a packet may take a picture away that waits to be given out.
         self._ends_anywhere = bool(scan.is_entry.any())
 
@@ -156,12 +165,16 @@ class _Decoding:
     def _steps(self, run: _Run, ledger: Ledger) -> Iterator[None]:
         """Feed the ledger, and yield when there may be news in it."""
         unsent = set(run.wanted)
+        is_done = False
         for packet in self._packets(run.start):
+            # A picture may go on in packets that begin none.
+            if is_done and self._keys.of(packet):
+                break
             self._send(packet, ledger)
             yield
-            if packet.pts is not None and self._container.shows(packet):
-                unsent.discard(packet.pts)
-            if not (unsent if self._ends_anywhere else self._remaining):
+            unsent.difference_update(self._keys.of(packet))
+            is_done = not (unsent if self._ends_anywhere else self._remaining)
+            if is_done and self._scan.has_one_picture_a_packet:
                 break
         self._send(None, ledger)
         ledger.finish()
@@ -184,9 +197,9 @@ class _Decoding:
         return iter(())
 
     def _send(self, packet: VideoPacket | None, ledger: Ledger) -> None:
-        pts = None if packet is None else packet.pts
-        if packet is not None and self._scan.packets_have_pts:
-            ledger.sent(pts, key=packet.is_keyframe, shown=self._container.shows(packet))
+        pts = None
+        if packet is not None:
+            pts = self._keys.note(packet, ledger)
         try:
             frames = self._container.decode(packet)
         except DecoderError as error:
@@ -198,14 +211,63 @@ class _Decoding:
             self._receive(frame, ledger)
 
     def _receive(self, frame: VideoFrame, ledger: Ledger) -> None:
-        if self._scan.packets_have_pts:
-            if frame.pts is not None:
-                ledger.came(frame.pts, frame)
+        pts = self._keys.of_picture(frame)
+        if pts is not None and ledger.came(pts, frame):
             return
-        # The order of decoding is unknown: take it for the order of showing.
-        pts = self._clock.tell(frame)
-        ledger.sent(pts, key=frame.key_frame)
-        ledger.came(pts, frame)
+        # A frame that is wanted twice, or that no packet told of. Damage may bring such.
+        is_new = pts is None or (pts in self._displayed and pts >= ledger.floor)
+        if is_new and ledger.is_clean:
+            if not self._patient:
+                raise _Irregular
+            raise BadChunk(
+                f"{self._name} shows a picture that no packet tells of, so its frames cannot be "
+                f"numbered: encode it again with 'ffmpeg -i FILE -fps_mode passthrough COPY.mkv'"
+            )
+
+
+class _PacketTimes:
+    """The PTS, as the scan has them, of packets and of the pictures that come of them."""
+
+    def __init__(self, container: Container, scan: VideoScan) -> None:
+        self._container = container
+        self._displayed = frozenset(scan.pts.tolist())
+        self._by_packet: dict[int, list[int]] | None = None
+        if scan.packets is not None:
+            self._by_packet = defaultdict(list)
+            for packet, pts in zip(scan.packets.tolist(), scan.pts.tolist(), strict=True):
+                self._by_packet[packet].append(pts)
+        self._pictures = Counter[int]()
+        """How many have come of each packet."""
+
+    def of(self, packet: VideoPacket) -> Sequence[int]:
+        """The PTS of the frames that begin in a packet, mostly one."""
+        if self._by_packet is not None:
+            return self._by_packet.get(self._container.number_of(packet), ())
+        pts = packet.pts
+        is_frame = pts in self._displayed and self._container.shows(packet)
+        return (pts,) if pts is not None and is_frame else ()
+
+    def note(self, packet: VideoPacket, ledger: Ledger) -> int | None:
+        """Tell a ledger that a packet goes to the decoder; returns its first PTS."""
+        key = packet.is_keyframe
+        if self._by_packet is None:
+            ledger.sent(packet.pts, key=key, shown=self._container.shows(packet))
+            return packet.pts
+        frames = self.of(packet)
+        for pts in frames:
+            ledger.sent(pts, key=key)
+        if not frames:
+            ledger.sent(None, key=key)
+        return frames[0] if frames else None
+
+    def of_picture(self, frame: VideoFrame) -> int | None:
+        """The PTS of a picture from the decoder; None when no frame of the scan is meant."""
+        if self._by_packet is None:
+            return frame.pts
+        packet = self._container.number_of(frame)
+        nth, frames = self._pictures[packet], self._by_packet.get(packet, ())
+        self._pictures[packet] += 1
+        return frames[nth] if nth < len(frames) else None
 
 
 def _within_limits(item: Decoded | Undecodable) -> Decoded | Undecodable:

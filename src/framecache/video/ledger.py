@@ -42,7 +42,8 @@ class Ledger:
     def __init__(self, displayed: AbstractSet[int], *, floor: int = _EVER) -> None:
         """``displayed``: PTS of frames that are shown; only those from ``floor`` on can come."""
         self._displayed = displayed
-        self._floor = floor
+        self.floor = floor
+        """The earliest PTS that can come."""
         self._order = 0
         self._reach = _EVER
         self._keys: deque[tuple[int, int]] = deque([(0, _EVER)], maxlen=16)
@@ -79,8 +80,11 @@ class Ledger:
         """Note that the packet sent last is damaged."""
         self._note(self._order, _NEVER if pts is None else pts, reason)
 
-    def came(self, pts: int, frame: VideoFrame) -> None:
-        """Take in a picture from the decoder, after which some others cannot come any more."""
+    def came(self, pts: int, frame: VideoFrame) -> bool:
+        """Take in a picture from the decoder, after which some others cannot come any more.
+
+        Returns whether it was awaited.
+        """
         place = self._awaited.pop(pts, None)
         if place is None and pts in self._late:
             place = self._late.pop(pts)
@@ -93,6 +97,7 @@ class Ledger:
             if frame.is_corrupt:
                 self._note(place.order, pts, _INCOMPLETE)
             self._hold(_Held(pts, place, frame))
+        return place is not None
 
     def finish(self) -> None:
         """Note that the decoder has given out all it had."""
@@ -138,7 +143,7 @@ class Ledger:
         while self._awaited_in_order and self._awaited_in_order[0] < before:
             pts = heappop(self._awaited_in_order)
             place = self._awaited.pop(pts, None)
-            if place is not None and pts >= self._floor and pts in self._displayed:
+            if place is not None and pts >= self.floor and pts in self._displayed:
                 self._late[pts] = place
         is_long_ago = self._pictures >= limits.MAX_HELD_PICTURES
         for pts, place in list(self._late.items()):

@@ -1,41 +1,33 @@
 """Which frames a video shows, and when."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
-from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
 from framecache.video import limits
 from framecache.video.boundary import VideoFile, typed_reading
 from framecache.video.boxes import check_boxes
-from framecache.video.container import Container, DecoderError, VideoPacket
-from framecache.video.entries import EntryFinder
+from framecache.video.display import DisplayOrder, PacketAccount, display_order
 from framecache.video.pictures import Decoded
-from framecache.video.timing import Clock
+from framecache.video.survey import Survey, survey_packets
 
-_ONE_PICTURE_A_PACKET: Final = frozenset(
-    {"av1", "ffv1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"}
-)
-"""Codecs whose packets tell which pictures are shown. Others may repeat, drop or pack some."""
+SCAN_RULES: Final = 2
+"""Version of the rules by which frames are counted and timed.
 
-_DROPS_LEADING_PICTURES: Final = frozenset({"hevc", "vvc"})
-"""Codecs whose decoders begin at any keyframe cleanly, dropping what needs earlier pictures."""
+1: a frame was identified by its PTS. 2: by its place in display order.
+"""
 
-_MOST_REORDERED: Final = 16
-"""Pictures that may be decoded before one that is shown before them all."""
+StreamClock = Literal["mpegts", "fmp4"]
+"""A clock that goes on from one file of a stream to the next."""
 
-_PROGRESSIVE: Final = (0, 1)
-"""AVFieldOrder unknown and progressive; with others, a packet may hold half a picture."""
-
-_NEVER: Final = np.iinfo(np.int64).max
-_UNKNOWN: Final = np.iinfo(np.int64).min
+_SOUND_FRAME_SECONDS: Final = Fraction(1, 10)
+"""Sound ends with a whole frame of its own, and so up to this much after the last picture."""
+_LEAST_SECONDS: Final = Fraction(1, 1000)
+"""What headers round their durations to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +41,8 @@ class VideoScan:
     is_key: npt.NDArray[np.bool_]
     """Whether the video marks each of them as a keyframe."""
     end_pts: int
+    """The end of the video: that of its last frame, or of its sound where that is later."""
+    picture_end_pts: int
     """When the last frame has been on screen for its duration."""
     width: int
     """Pixels of the first frame as seen, its rotation applied."""
@@ -62,8 +56,22 @@ class VideoScan:
     """Whether decoding can begin at each of them with the same result as from the beginning."""
     leads_from: npt.NDArray[np.int64]
     """The earliest PTS of what is decoded from each entry on; of other frames, their own PTS."""
-    packets_have_pts: bool
-    """Whether the packet of each displayed frame carries the PTS of that frame."""
+    packets: npt.NDArray[np.int64] | None
+    """The number of each frame's packet, in decoding order; None where its PTS identifies it."""
+    has_one_picture_a_packet: bool
+    """Whether each packet is the whole of one picture."""
+    times_replaced: int
+    """Frames whose PTS is missing in the video, repeats, goes back or strays."""
+    clock_restarts: int
+    """Places at which the clock of the video begins again."""
+    account: PacketAccount
+    """What became of every packet."""
+    stream_clock: StreamClock | None
+    """The clock that other files of the same stream share; None when it has none of its own."""
+    clock_start_seconds: Fraction
+    """The first frame's time on the video's own clock."""
+    clock_end_seconds: Fraction | None
+    """``picture_end_pts`` on the video's own clock; None when no time of it is sound."""
 
 
 @typed_reading
@@ -72,8 +80,9 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
 
     Reads all packets and decodes the first picture only. Where packets leave a doubt, it
     decodes as much as it takes to be certain: the beginning of a video cut out of a longer one;
-    all of one that is cut short, interlaced, without PTS, or of a codec whose packets do not
-    tell. A frame that the decoder cannot produce is listed when its packet names its time.
+    all of one that is cut short, interlaced, without PTS or with PTS that repeat or stray, or of
+    a codec whose packets do not tell. Times that do not ascend are mended; docs/frames.md gives
+    the rule. A frame that the decoder cannot produce is listed when its packet names its time.
 
     Args:
         file: the video; what its ``read`` and ``seek`` raise surfaces unchanged.
@@ -81,210 +90,84 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
 
     Raises:
         BadChunk: it is empty, not a video in a container that is read here, has no video
-            stream, not one picture of it can be decoded, or it is beyond one of the limits.
+            stream, not one picture of it can be decoded, its times cannot be mended, or it is
+            beyond one of the limits.
     """
-    check_boxes(file, name=name)
-    survey = _survey(file, name)
-    until = survey.doubtful_until()
-    displayed = survey.displayed(since=until)
-    if until > _UNKNOWN:
-        displayed |= _decoded(file, name, survey, until=until)
-    packets_have_pts = survey.names(displayed)
-    times = sorted(displayed)
-    end_pts = _end(times, displayed, survey.average_step, believe=packets_have_pts)
-    _check_times(times[0], end_pts, survey.time_base, name)
-    pts = np.array(times, np.int64)
-    keys = survey.keys() if packets_have_pts else [p for p, one in displayed.items() if one.key]
-    entries = survey.entries() if packets_have_pts else {}
+    is_fragmented = check_boxes(file, name=name)
+    survey = survey_packets(file, name=name)
+    order = display_order(file, survey, name=name)
+    frames = order.frames
+    picture_end_pts = _picture_end(order, survey)
+    end_pts = _end(order, survey, picture_end_pts)
+    _check_times(frames[0].pts, end_pts, order.time_base, name)
+    pts = np.array([frame.pts for frame in frames], np.int64)
+    entries = survey.entries() if order.is_by_pts else {}
     height, width = Decoded(0, survey.first).size()
+    has_clock_at_end = order.last_shift is not None
     return VideoScan(
-        time_base=survey.time_base,
+        time_base=order.time_base,
         pts=pts,
-        is_key=np.isin(pts, keys),
+        is_key=np.array([frame.key for frame in frames], np.bool_),
         end_pts=end_pts,
+        picture_end_pts=picture_end_pts,
         width=width,
         height=height,
         codec=survey.codec,
         container=survey.container,
         is_entry=np.isin(pts, list(entries)),
-        leads_from=np.array([entries.get(one, one) for one in times], np.int64),
-        packets_have_pts=packets_have_pts,
+        leads_from=np.array([entries.get(one, one) for one in pts.tolist()], np.int64),
+        packets=None if order.is_by_pts else np.array([one.packet for one in frames], np.int64),
+        has_one_picture_a_packet=survey.has_one_picture_a_packet,
+        times_replaced=order.times_replaced,
+        clock_restarts=order.clock_restarts,
+        account=order.account,
+        stream_clock=_stream_clock(survey.container, is_fragmented=is_fragmented),
+        clock_start_seconds=frames[0].pts * order.time_base,
+        clock_end_seconds=(
+            (picture_end_pts - (order.last_shift or 0)) * order.time_base
+            if has_clock_at_end
+            else None
+        ),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Displayed:
-    duration: int
-    key: bool
+def _stream_clock(container: str, *, is_fragmented: bool) -> StreamClock | None:
+    if container == "mpegts":
+        return "mpegts"
+    return "fmp4" if container == "mov" and is_fragmented else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Survey:
-    """What the packets of a video say, in the order of decoding."""
-
-    first: VideoFrame
-    """The first picture the decoder gave."""
-    pts: npt.NDArray[np.int64]
-    duration: npt.NDArray[np.int64]
-    key: npt.NDArray[np.bool_]
-    shown: npt.NDArray[np.bool_]
-    """Whether a packet's picture is meant to be shown: not when an edit list leaves it out."""
-    begins: npt.NDArray[np.bool_]
-    """Whether a decoder can begin with a packet."""
-    is_damaged: bool
-    is_progressive: bool
-    codec: str
-    container: str
-    time_base: Fraction
-    average_step: int
-
-    def displayed(self, *, since: int) -> dict[int, _Displayed]:
-        """By PTS, the frames that packets of that PTS or later tell of."""
-        wanted = self.shown & (self.pts >= since) & (self.pts > _UNKNOWN)
-        columns = (self.pts[wanted], self.duration[wanted], self.key[wanted])
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        return {pts: _Displayed(duration, key) for pts, duration, key in rows}
-
-    def doubtful_until(self) -> int:
-        """The PTS before which packets do not tell which pictures the decoder shows."""
-        known = self.codec in _ONE_PICTURE_A_PACKET and self.is_progressive
-        times = self.pts[self.shown]
-        keys = np.flatnonzero(self.key)
-        if not (known and len(keys)) or self.is_damaged or len(np.unique(times)) < len(times):
-            return _NEVER
-        # Pictures shown before the first keyframe need others that are not there. Some decoders
-        # show them all the same.
-        doubtful = (times < self.pts[keys[0]]) | (times == _UNKNOWN)
-        if not doubtful.any():
-            return _UNKNOWN
-        if len(keys) == 1 or (self.pts[keys[1] :] == _UNKNOWN).any():
-            return _NEVER
-        return int(self.pts[keys[1]])
-
-    def names(self, displayed: dict[int, _Displayed]) -> bool:
-        """Whether each displayed frame is the picture of exactly one packet, by its PTS."""
-        times, counts = np.unique(self.pts[self.shown], return_counts=True)
-        return bool(np.isin(list(displayed), times[counts == 1]).all())
-
-    def keys(self) -> npt.NDArray[np.int64]:
-        return self.pts[self.key]
-
-    def entries(self) -> dict[int, int]:
-        """Packets that split the video: what is decoded before is shown before, and so on.
-
-        By their PTS, the earliest one among them and all packets after them.
-        """
-        if not self._is_orderly():
-            return {}
-        before = np.maximum.accumulate(np.concatenate([[_UNKNOWN], self.pts[:-1]]))
-        known = np.where(self.pts > _UNKNOWN, self.pts, _NEVER)
-        since = np.minimum.accumulate(known[::-1])[::-1]
-        entry = self.key & self.begins & (before < self.pts)
-        if self.codec not in _DROPS_LEADING_PICTURES:
-            entry &= self.pts == since
-        return dict(zip(self.pts[entry].tolist(), since[entry].tolist(), strict=True))
-
-    def _is_orderly(self) -> bool:
-        """Whether packets are no further from their places in time than codecs take them."""
-        pts = self.pts[self.pts > _UNKNOWN]
-        away = np.argsort(pts, kind="stable") - np.arange(len(pts))
-        return bool((np.abs(away) <= _MOST_REORDERED).all())
-
-
-def _survey(file: VideoFile, name: str) -> _Survey:
-    rows: list[tuple[int, int, bool, bool]] = []
-    damaged = False
-    first: VideoFrame | None = None
-    with Container(file, name=name) as container:
-        finder = EntryFinder(container.codec, container.stream.codec_context.extradata)
-        container.set_up_decoder(threads=1, options={})
-        for packet in container.packets():
-            finder.look(bytes(packet), brings_extradata=packet.has_sidedata("new_extradata"))
-            pts = _UNKNOWN if packet.pts is None else packet.pts
-            shown = container.shows(packet)
-            rows.append((pts, packet.duration or 0, packet.is_keyframe, shown))
-            damaged |= packet.is_corrupt
-            first = first or _picture(container, packet)
-        stream = container.stream
-        first = first or _picture(container, None)
-        if first is None or stream.time_base is None:
-            raise BadChunk(
-                f"{name} holds no picture that can be decoded, so it is damaged or cut short: "
-                f"give another video"
-            )
-        times, durations, keys, shows = zip(*rows, strict=True)
-        return _Survey(
-            first=first,
-            pts=np.array(times, np.int64),
-            duration=np.array(durations, np.int64),
-            key=np.array(keys, np.bool_),
-            shown=np.array(shows, np.bool_),
-            begins=finder.found(),
-            is_damaged=damaged,
-            is_progressive=_is_progressive(stream, first),
-            codec=container.codec,
-            container=container.format,
-            time_base=stream.time_base,
-            average_step=container.average_step,
-        )
-
-
-def _picture(container: Container, packet: VideoPacket | None) -> VideoFrame | None:
-    try:
-        return next(iter(container.decode(packet)), None)
-    except DecoderError:
-        return None
-
-
-def _is_progressive(stream: VideoStream, first: VideoFrame) -> bool:
-    return stream.codec_context.field_order in _PROGRESSIVE and not first.interlaced_frame
-
-
-def _decoded(file: VideoFile, name: str, survey: _Survey, *, until: int) -> dict[int, _Displayed]:
-    """By PTS, the frames shown before ``until``, as a decoder shows them."""
-    displayed: dict[int, _Displayed] = {}
-    timeless: list[_Displayed] = []
-    with Container(file, name=name) as container:
-        # One thread, because several lose pictures where a video ends in damage. Without the
-        # loop filter pictures are coarser and times the same.
-        container.set_up_decoder(threads=1, options={"skip_loop_filter": "all"})
-        clock = Clock(survey.average_step)
-        for frame in _frames(container):
-            one = _Displayed(frame.duration, frame.key_frame)
-            if not (displayed or clock.knows(frame)):
-                timeless.append(one)
-                continue
-            pts = clock.tell(frame)
-            if pts >= until:
-                break
-            displayed[pts] = one
-    # Matroska cannot name times below zero: such frames come first, at an even pace.
-    start = min(displayed, default=0) - len(timeless) * survey.average_step
-    paced = {start + n * survey.average_step: one for n, one in enumerate(timeless)}
-    return paced | displayed
-
-
-def _frames(container: Container) -> Iterator[VideoFrame]:
-    packets: Iterator[VideoPacket | None] = container.packets()
-    for packet in chain(packets, [None]):
-        try:
-            yield from container.decode(packet)
-        except DecoderError:
-            continue
-
-
-def _end(
-    times: Sequence[int],
-    displayed: dict[int, _Displayed],
-    average_step: int,
-    *,
-    believe: bool,
-) -> int:
-    last = times[-1]
+def _picture_end(order: DisplayOrder, survey: Survey) -> int:
+    """The PTS at which the last frame has been on screen for its duration."""
+    last = order.frames[-1]
     # AVI, which names no PTS, may count durations in other units than times.
-    if believe and displayed[last].duration > 0:
-        return last + displayed[last].duration
-    return last + (last - times[-2] if len(times) > 1 else average_step)
+    if order.is_by_pts and last.duration > 0:
+        return last.pts + last.duration
+    if len(order.frames) > 1:
+        return last.pts + last.pts - order.frames[-2].pts
+    return last.pts + int(survey.average_step * survey.time_base / order.time_base)
+
+
+def _end(order: DisplayOrder, survey: Survey, picture_end: int) -> int:
+    """The PTS at which the video ends: later than its last frame where sound goes on."""
+    if survey.end_seconds is None or survey.is_damaged or not order.is_by_pts:
+        return picture_end
+    stated = int(survey.end_seconds / order.time_base)
+    later = (stated - picture_end) * order.time_base
+    return stated if later > _guess_seconds(order, picture_end) else picture_end
+
+
+def _guess_seconds(order: DisplayOrder, picture_end: int) -> Fraction:
+    """How far the end of the last frame may be off.
+
+    At an even pace the last frame is as long as the others, and sound ends a little later.
+    Otherwise its duration is a guess of the program that wrote the file.
+    """
+    steps = np.diff([*(frame.pts for frame in order.frames), picture_end])
+    jitter = int(steps.max() - steps.min()) * order.time_base
+    if len(steps) > 1 and jitter <= max(2 * order.time_base, 2 * _LEAST_SECONDS):
+        return max(_SOUND_FRAME_SECONDS, int(steps.max()) * order.time_base)
+    return _LEAST_SECONDS
 
 
 def _check_times(first: int, end: int, time_base: Fraction, name: str) -> None:

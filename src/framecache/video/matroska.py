@@ -1,0 +1,52 @@
+"""The head of a Matroska file, as far as FFmpeg does not tell it. No decoding."""
+
+import os
+from typing import Final, Protocol
+
+_EBML: Final = bytes.fromhex("1a45dfa3")
+_SEGMENT: Final = bytes.fromhex("18538067")
+_ID_BYTES: Final = 4
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes | None: ...
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+    def tell(self) -> int: ...
+
+
+def is_cut_short(file: _Readable) -> bool:
+    """Return whether a Matroska file ends before its segment does, if that says where it ends.
+
+    The position in the file is left as it was. Elements are those of RFC 8794, section 11, and
+    RFC 9559, section 5.
+    """
+    position = file.tell()
+    try:
+        size_bytes = file.seek(0, os.SEEK_END)
+        end = _segment_end(file)
+    finally:
+        file.seek(position)
+    return end is not None and end > size_bytes
+
+
+def _segment_end(file: _Readable) -> int | None:
+    at = 0
+    for element in (_EBML, _SEGMENT):
+        file.seek(at)
+        head = bytes(file.read(_ID_BYTES + 8) or b"")
+        if not head.startswith(element):
+            return None
+        size, length = _vint(head[_ID_BYTES:])
+        if size is None:
+            return None
+        at += _ID_BYTES + length + size
+    return at
+
+
+def _vint(data: bytes) -> tuple[int | None, int]:
+    """Return a variable-size integer, None where it says "unknown", and its length in bytes."""
+    if not data or not data[0]:
+        return None, 0
+    length = 9 - data[0].bit_length()
+    value = int.from_bytes(data[:length]) & ((1 << 7 * length) - 1)
+    return (None if value == (1 << 7 * length) - 1 else value), length
