@@ -168,9 +168,7 @@ def set_traps(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException)
         sprung("numpy", place, error)
         return np.frombuffer(*arguments)
 
-    monkeypatch.setattr(
-        container, "memoryview", lambda one: memoryview(bare(one)), raising=False
-    )
+    monkeypatch.setattr(container, "memoryview", lambda one: memoryview(bare(one)), raising=False)
     SPRUNG.clear()
     monkeypatch.setattr(av, "open", trapped_open)
     monkeypatch.setattr(orientation, "SideDataContainer", side_data)

@@ -304,7 +304,13 @@ class Container:
         known = [stream for stream in moving if bool(stream.codec_context)]
         if not known:
             raise BadChunk(f"{self._name} holds video of an unknown codec: {_READABLE}")
-        best = max(known, key=_rank)
+        whole = [stream for stream in known if not stream.disposition & Disposition.dependent]
+        if not whole:
+            raise BadChunk(
+                f"{self._name} is one picture in {len(known)} tiles (AVIF, HEIC), not a video: "
+                f"give a video, or make it one by 'heif-convert FILE PICTURE.png' and ffmpeg"
+            )
+        best = max(whole, key=_rank)
         if not is_decoded(best.width, best.height):
             raise BadChunk(
                 f"{self._name} has pictures of {best.width}x{best.height} pixels, more than the "
@@ -432,6 +438,8 @@ def ffmpeg_version() -> str:
     return av.ffmpeg_version_info
 
 
-def _rank(stream: VideoStream) -> tuple[bool, int, int]:
+def _rank(stream: VideoStream) -> tuple[bool, bool, int, int]:
+    # An animated AVIF also holds one of its pictures as a still, beside the track.
+    is_still = stream.frames == 1
     default = bool(stream.disposition & Disposition.default)
-    return default, stream.width * stream.height, -stream.index
+    return not is_still, default, stream.width * stream.height, -stream.index
