@@ -45,11 +45,15 @@ class Comparison:
 
 
 def compare(path: Path, numbers: Sequence[int] | None) -> Comparison:
-    """Extract a file into an empty store, and compare all of its frames.
+    """Compare the frames of a file with those of ffmpeg.
 
     ``numbers``: what its pictures show, where that is known.
     """
-    expected = truth(path)
+    return compare_with(truth(path), path, numbers)
+
+
+def compare_with(expected: Truth, path: Path, numbers: Sequence[int] | None) -> Comparison:
+    """Extract a file into an empty store, and compare all of its frames with what is expected."""
     timeline = FrameCache(f"memory://{uuid4().hex}").timeline("corpus")
     try:
         report = timeline.extract([path], quality=QUALITY)

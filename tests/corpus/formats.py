@@ -12,34 +12,32 @@ _FRAMES: Final = 8
 
 _PIXEL_FORMATS: Final = {
     ("ffv1", "mkv"): (
-        "gray gray10 gray12 gray16 yuv410p yuv411p yuv420p yuv422p yuv440p yuv444p yuv420p10 "
-        "yuv422p10 yuv440p10 yuv444p10 yuv420p12 yuv444p12 yuv444p16 yuva420p yuva444p gbrp "
-        "gbrp10 gbrp16 bgr0 bgra rgb48 ya8"
+        "gray gray10 gray16 yuv410p yuv411p yuv420p yuv422p yuv440p yuv444p yuv420p10 yuv422p10 "
+        "yuv440p10 yuv444p12 yuv444p16 yuva420p yuva444p gbrp gbrp10 gbrp16 bgr0 bgra rgb48 ya8"
     ),
     ("rawvideo", "avi"): (
         "gray yuv410p yuv411p yuv420p yuv422p yuyv422 uyvy422 nv12 bgr24 bgra rgb555 pal8 monow"
     ),
     ("rawvideo", "mov"): "rgb24 argb uyvy422 gray monow pal8 rgb555be",
     ("png", "mov"): "gray rgb24 rgba rgb48be gray16be pal8 monob ya8",
-    ("qtrle", "mov"): "gray rgb24 rgb555be argb",
+    ("qtrle", "mov"): "gray rgb555be argb",
     ("libx264", "mp4"): (
-        "gray yuv420p yuvj420p yuv422p yuv444p yuv420p10 yuv422p10 yuv444p10 nv12 gray10"
+        "gray gray10 yuv420p yuvj420p yuv422p yuv444p yuv420p10 yuv422p10 yuv444p10 nv12"
     ),
     ("libx264rgb", "mkv"): "rgb24",
-    ("libx265", "mp4"): "gray yuv420p yuv422p yuv444p yuv420p10 yuv422p10 yuv444p12 gbrp gray10",
+    ("libx265", "mp4"): "gray gray10 yuv420p yuv422p yuv444p yuv420p10 yuv422p10 yuv444p12 gbrp",
     ("libvpx-vp9", "webm"): "yuv420p yuv422p yuv440p yuv444p yuv420p10 yuv444p12 gbrp yuva420p",
-    ("libaom-av1", "mkv"): "gray yuv420p yuv422p yuv444p yuv420p10 gbrp",
+    ("libaom-av1", "mkv"): "gray yuv422p yuv444p yuv420p10 gbrp",
     ("mjpeg", "avi"): "yuvj420p yuvj422p yuvj444p",
     ("prores_ks", "mov"): "yuv422p10 yuv444p10 yuva444p10",
     ("dnxhd", "mov"): "yuv422p yuv422p10 yuv444p10 gbrp10",
-    ("jpeg2000", "mov"): "gray yuv420p yuv422p yuv444p yuv410p yuv411p rgb24 gray16",
+    ("jpeg2000", "mov"): "gray yuv422p yuv410p yuv411p rgb24 gray16",
     ("dvvideo", "avi"): "yuv420p yuv411p yuv422p",
-    ("utvideo", "avi"): "gbrp yuv420p yuv422p yuv444p",
-    ("huffyuv", "avi"): "yuv422p rgb24 bgra",
-    ("ffvhuff", "avi"): "yuv410p yuv411p yuv440p yuv420p10 gray gbrp",
-    ("tiff", "mov"): "gray monob pal8 rgb24 yuv420p yuv411p yuv410p",
+    ("utvideo", "avi"): "gbrp yuv420p yuv444p",
+    ("ffvhuff", "avi"): "yuv410p yuv411p yuv420p10 gray gbrp",
+    ("tiff", "mov"): "gray monob pal8 rgb24 yuv411p yuv410p",
 }
-_ODD: Final = ((65, 49), (33, 64), (64, 47), (34, 35))
+_ODD: Final = ((65, 49), (33, 64), (64, 47))
 _ODD_CODECS: Final = {
     "libx264": "mp4",
     "libvpx-vp9": "webm",

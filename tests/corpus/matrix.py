@@ -12,6 +12,7 @@ _BEGIN: Final = "<!-- corpus: begin -->"
 _END: Final = "<!-- corpus: end -->"
 _AGREES: Final = "✓"
 _REFUSED: Final = "–"
+_UNEXPECTED: Final = "?"
 
 Compared = Mapping[str, tuple[Case, Comparison]]
 
@@ -44,6 +45,8 @@ class _Notes:
             return _REFUSED
         if not comparison.differences:
             return _AGREES
+        if case.name not in DIFFERENT:
+            return _UNEXPECTED
         reason = DIFFERENT[case.name].reason
         return f"[{self._numbers.setdefault(reason, len(self._numbers) + 1)}]"
 
