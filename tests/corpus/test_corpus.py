@@ -3,7 +3,8 @@
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -23,17 +24,20 @@ READ_FILES: Final = [name for name, case in CASES.items() if case.container not 
 
 
 class Corpus:
-    """Files that are made when they are first asked for, and compared once."""
+    """Files that are made when they are first asked for, and compared once.
+
+    In processes of their own, which start ffmpeg while no thread of theirs is at work.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._executor = ThreadPoolExecutor(AT_ONCE)
+        self._executor = ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn"))
         self._comparisons: dict[str, Future[Comparison]] = {}
 
     def begin(self, name: str) -> None:
         """Make and compare a file in the background."""
         if name not in self._comparisons:
-            self._comparisons[name] = self._executor.submit(self._compare, name)
+            self._comparisons[name] = self._executor.submit(_made_and_compared, self._folder, name)
 
     def __getitem__(self, name: str) -> Comparison:
         """Return how framecache and ffmpeg compare on a file."""
@@ -49,13 +53,14 @@ class Corpus:
         """Begin no more files."""
         self._executor.shutdown(cancel_futures=True)
 
-    def _compare(self, name: str) -> Comparison:
-        path = self._folder / name
-        CASES[name].make(path)
-        try:
-            return compare(path, CASES[name].numbers)
-        finally:
-            path.unlink()
+
+def _made_and_compared(folder: Path, name: str) -> Comparison:
+    path = folder / name
+    CASES[name].make(path)
+    try:
+        return compare(path, CASES[name].numbers)
+    finally:
+        path.unlink()
 
 
 @pytest.fixture(scope="module")

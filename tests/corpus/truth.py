@@ -28,7 +28,7 @@ class Truth:
     times: list[Fraction]
     """Seconds from the first frame, ascending."""
     is_mended: bool
-    """Whether the times of the file do not ascend, and ``times`` are those of the rule."""
+    """Whether the file states times that do not ascend; ``times`` are then those of the rule."""
     restarts: int
     """At how many pictures the file's clock begins again."""
     pictures: list[Image]
@@ -50,7 +50,7 @@ def truth(path: Path) -> Truth:
     step = max(round(1 / (rate * time_base)), 1) if rate else 1
     return Truth(
         times=[time * time_base for time in mended(stated, step=step)],
-        is_mended=not _ascend(stated),
+        is_mended=any(pts is not None for pts in stated) and not _ascend(stated),
         restarts=restarts(stated),
         pictures=_pictures(path),
     )
