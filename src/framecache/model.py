@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from framecache.errors import InvalidValue
+from framecache.instants import Seconds
+from framecache.numeric import as_index, shown
 
 Image = npt.NDArray[np.uint8]
 """Pixels, uint8: ``(height, width, 3)`` RGB, or ``(height, width)`` gray."""
@@ -44,8 +45,9 @@ class Chunk:
 
     url: str
     """A local path, or the URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
-    start_seconds: float | Fraction | None = None
-    """Where it starts on the timeline; None: where the chunk before it ends."""
+    start_seconds: Seconds | None = None
+    """Where it starts on the timeline, a number of any type or a text such as ``"1:02.5"``; None:
+    where the chunk before it ends."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,9 +144,13 @@ class JpegSettings:
     """1 (smallest) to 100 (best), on libjpeg's scale."""
 
     def __post_init__(self) -> None:
-        """Refuse a quality no encoder has."""
-        if type(self.quality) is not int or self.quality not in QUALITIES:
-            raise InvalidValue(f"quality is a whole number from 1 to 100, not {self.quality!r}")
+        """Take a whole number of any type; refuse a quality no encoder has."""
+        quality = as_index(self.quality)
+        if quality is None or quality not in QUALITIES:
+            raise InvalidValue(
+                f"quality is a whole number from 1 to 100, not {shown(self.quality)}"
+            )
+        object.__setattr__(self, "quality", quality)
 
 
 def as_layout(layout: Layout | None) -> Layout | None:

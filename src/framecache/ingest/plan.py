@@ -11,14 +11,17 @@ import numpy.typing as npt
 
 from framecache import sampling, video
 from framecache.errors import BadChunk, ChunkChanged, InvalidValue
+from framecache.instants import exact_seconds
 from framecache.manifest import ChunkEntry
 from framecache.model import Chunk
+from framecache.numeric import shown
 from framecache.sampling import Sampling
 from framecache.store import open_blob_file
 from framecache.video import VideoScan
 
 _CONCURRENT_SCANS: Final = 8
-_MOST_SECONDS: Final = 10**9
+_MOST_SECONDS: Final = 10**11
+"""Unix time reaches it in the year 5138; in milliseconds it is beyond it already."""
 _MOST_DENOMINATOR: Final = 2**1024
 """Of a chunk's end, in seconds. Each chunk with a time base of its own may add 31 bits."""
 
@@ -119,12 +122,13 @@ def start_of(chunk: Chunk) -> Fraction | None:
     if chunk.start_seconds is None:
         return None
     try:
-        start = Fraction(str(chunk.start_seconds))
-    except (ValueError, ZeroDivisionError):
-        start = Fraction(-1)
+        start = exact_seconds(chunk.start_seconds)
+    except InvalidValue as error:
+        raise InvalidValue(f"start_seconds of {chunk.url}: {error}") from error
     if not 0 <= start < _MOST_SECONDS:
         raise InvalidValue(
-            f"start_seconds of {chunk.url} is a time from 0 on, not {chunk.start_seconds!r}"
+            f"start_seconds of {chunk.url} is a time in seconds from 0, below {_MOST_SECONDS}, not "
+            f"{shown(chunk.start_seconds)}"
         )
     return start
 
@@ -138,7 +142,7 @@ def _scan_chunk(chunk: Chunk) -> ScannedChunk:
 
 def _place_one(chunk: ScannedChunk, before: ChunkEntry | None, by: Sampling) -> ChunkEntry:
     earliest = before.end if before else Fraction(0)
-    start = earliest if chunk.start is None else chunk.start
+    start = _start(chunk, earliest=earliest)
     if start < earliest:
         raise InvalidValue(
             f"{chunk.url} is placed at {float(start)} s, but the chunk before it ends at "
@@ -169,6 +173,14 @@ def _place_one(chunk: ScannedChunk, before: ChunkEntry | None, by: Sampling) -> 
         height=scan.height,
         codec=scan.codec,
     )
+
+
+def _start(chunk: ScannedChunk, *, earliest: Fraction) -> Fraction:
+    """Where a chunk starts; a start that was rounded to just before the end before it is that."""
+    if chunk.start is None:
+        return earliest
+    is_touch = 0 < earliest - chunk.start < chunk.scan.time_base / 2
+    return earliest if is_touch else chunk.start
 
 
 def _chosen(
