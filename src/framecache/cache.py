@@ -8,7 +8,7 @@ from typing import Any, Final
 from framecache import keys
 from framecache.errors import InvalidValue
 from framecache.gc import GcPlan, GcProgress, plan_gc
-from framecache.numeric import as_index, shown
+from framecache.numeric import MOST_WHOLE, as_index, shown
 from framecache.store import Store, is_remote, open_store, probed
 from framecache.tier import SMALLEST_LIMIT_BYTES, FrameTier
 from framecache.timeline import Timeline
@@ -125,7 +125,7 @@ def _tier(
     chosen = os.environ.get("FRAMECACHE_LOCAL_CACHE", "") if folder is None else os.fsdecode(folder)
     limit = _limit_from_environment() if size_limit_bytes is None else size_limit_bytes
     limit_bytes = as_index(limit)
-    if limit_bytes is None or limit_bytes < SMALLEST_LIMIT_BYTES:
+    if limit_bytes is None or not SMALLEST_LIMIT_BYTES <= limit_bytes < MOST_WHOLE:
         name = "local_cache_bytes" if size_limit_bytes is not None else f"${_LIMIT_VARIABLE}"
         raise InvalidValue(
             f"{name} is a whole number of bytes from {SMALLEST_LIMIT_BYTES}, not {shown(limit)}: "

@@ -157,6 +157,6 @@ def _tolerance(value: Seconds) -> Fraction:
 
 def _refuse(value: object) -> NoReturn:
     raise InvalidValue(
-        f"a time is a number of seconds below {MOST_SECONDS}, or a text such as 62.5, 62.5s or "
-        f"1:02.5, not {shown(value)}"
+        f"a time is a number of seconds, or a text such as 62.5, 62.5s or 1:02.5, not "
+        f"{shown(value)}"
     )

@@ -141,8 +141,9 @@ def telling_decimals(index: Index, position: int) -> int:
     """
     seconds = float(index.timestamp[position])
     for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS):
-        printed = instant(clock(seconds, decimals=decimals))
-        if index.position_at(meant_seconds(index, printed)) == position:
+        read = meant_seconds(index, instant(clock(seconds, decimals=decimals)))
+        is_shown = read == seconds or read < seconds + index.duration[position]
+        if is_shown and index.position_at(read) == position:
             return decimals
     return _MOST_DECIMALS
 
