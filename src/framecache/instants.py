@@ -50,7 +50,7 @@ def instant(value: Seconds, *, tolerance_seconds: Seconds | None = None) -> Inst
     """Take a time as a caller gives it.
 
     A whole number and a ``Fraction`` are exact. A float allows for 1 µs, one of 16 or 32 bits for
-    half the distance to its neighbor if that is more, and a text or ``Decimal`` of d decimals for
+    half the distance to its neighbour if that is more, and a text or ``Decimal`` of d decimals for
     half a unit of the last of them.
 
     Args:
@@ -137,7 +137,7 @@ def _half_unit(seconds: Fraction, decimals: int) -> Fraction:
 
 
 def _step(seconds: Fraction) -> Fraction:
-    """Between neighboring floats at a time: a sum of two is off by no more."""
+    """Between neighbouring floats at a time: a sum of two is off by no more."""
     return Fraction(math.ulp(float(seconds)))
 
 

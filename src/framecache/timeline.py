@@ -1,7 +1,8 @@
 """One timeline of a cache: fill it, read it, clear it."""
 
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -405,7 +406,7 @@ class Timeline:
         """The frame on screen at a time: of those cached, the last that begins at or before it.
 
         A time that was rounded gives the frame whose time it was: one that lies no further before
-        the next frame than the tolerance, and nearer to it than to this one, is the next frame's.
+        the next frame than the tolerance, and than half this frame's duration, is the next one's.
 
         Args:
             seconds: a number of any type, or a text: ``"62.5"``, ``"62.5s"``, ``"1:02.5"``.
@@ -572,6 +573,12 @@ class Timeline:
 def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
     if isinstance(chunks, str | bytes | os.PathLike | Chunk):
         chunks = [chunks]
+    if isinstance(chunks, Mapping | io.IOBase):
+        # What these would give one by one is no chunk.
+        raise InvalidValue(
+            f"chunks are paths, URLs or Chunk objects, or several of them, not "
+            f"{type(chunks).__name__}"
+        )
     try:
         return [
             replace(chunk, url=os.fsdecode(chunk.url))

@@ -20,10 +20,12 @@ from framecache import (
     FrameCache,
     InvalidValue,
     Overlays,
+    Prices,
     Sprites,
     Timeline,
     functional,
 )
+from framecache.prices import S3_STANDARD
 from outside import picture
 
 NUMERIC: Final = ("int", "float", "Seconds", "Rate")
@@ -95,6 +97,9 @@ WHOLE: Final[dict[str, Call]] = {
     "Sprites.found_or_made.i": lambda g, n: g.filled.sprites().found_or_made(n),
     "Frame.sequence": lambda g, n: g.new.write([_frame(sequence=n)]),
     "Frame.chunk_id": lambda g, n: g.new.write([_frame(chunk_id=n)]),
+    "Prices.storage.size_bytes": lambda _, n: S3_STANDARD.storage(n),
+    "Prices.transfer_to_internet.size_bytes": lambda _, n: S3_STANDARD.transfer_to_internet(n),
+    "Prices.transfer_in_region.size_bytes": lambda _, n: S3_STANDARD.transfer_in_region(n),
     "functional.cache_frames.quality": lambda _, n: functional.cache_frames(
         f"n{next(NAMES)}", [_frame()], n
     ),
@@ -192,7 +197,7 @@ def parameters(of: object, name: str) -> Iterator[str]:
 
 def doors() -> set[str]:
     found: set[str] = set()
-    for kind in (FrameCache, Timeline, Overlays, Sprites):
+    for kind in (FrameCache, Timeline, Overlays, Sprites, Prices):
         found |= {*parameters(kind, kind.__name__)}
         for name, member in vars(kind).items():
             if not name.startswith("_") and inspect.isfunction(member):

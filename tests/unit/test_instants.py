@@ -65,10 +65,10 @@ def test_what_is_no_time_is_refused(value: str) -> None:
         (0.25, Fraction(1, 10**6)),
         (np.float64(0.25), Fraction(1, 10**6)),
         (np.float32(0.25), Fraction(1, 10**6)),
-        (np.float32(4096), Fraction(1, 4096)),  # 24 bits: neighbors are 2**-11 apart
+        (np.float32(4096), Fraction(1, 4096)),  # 24 bits: neighbours are 2**-11 apart
         (np.array(4096, np.float32), Fraction(1, 4096)),
         (np.float16(1), Fraction(1, 2048)),  # 11 bits: 2**-10
-        (2.0**40, Fraction(1, 2**12)),  # 53 bits: a float's neighbors are further than 1 µs
+        (2.0**40, Fraction(1, 2**12)),  # 53 bits: a float's neighbours are further than 1 µs
         ("3", Fraction(1, 2)),
         ("3.1", Fraction(1, 20)),
         ("1:02.500", Fraction(1, 2000)),

@@ -104,7 +104,7 @@ def test_exact_types_have_no_spacing(value: object) -> None:
 
 
 @given(st.floats(width=32, min_value=2**-60, max_value=2**60))
-def test_the_spacing_of_a_short_float_leads_to_its_neighbor(value: float) -> None:
+def test_the_spacing_of_a_short_float_leads_to_its_neighbour(value: float) -> None:
     after = np.nextafter(np.float32(value), np.float32("inf"))
     assert Fraction(value) + (spacing(np.float32(value)) or 0) == Fraction(float(after))
 
