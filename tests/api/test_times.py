@@ -44,6 +44,7 @@ def test_a_frame_number_divided_by_the_rate_gives_that_frame(memory_url: str, ra
             round(n / fps, 6),
         ):
             assert t.sequence_at(seconds) == n
+        assert t.sequence_at(round(n / fps, 3), tolerance_seconds=0.0005) == n
         assert t.sequences(start_seconds=n / fps, stop_seconds=(n + 3) / fps) == [
             *range(n, min(45, n + 3))
         ]

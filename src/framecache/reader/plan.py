@@ -124,7 +124,10 @@ def meant_seconds(index: Index, moment: Instant) -> float:
     distance, start = nearest
     # Timestamps are themselves rounded to floats.
     allowed = moment.tolerance + Fraction(math.ulp(start)) / 2
-    is_meant = distance <= allowed and distance <= _half_duration(index, max(0, shown))
+    # Durations are a column more to read, which most times do not need.
+    is_meant = distance <= allowed and (
+        start == seconds or distance <= _half_duration(index, max(0, shown))
+    )
     return start if is_meant else seconds
 
 
