@@ -66,7 +66,9 @@ def instant(value: Seconds, *, tolerance_seconds: Seconds | None = None) -> Inst
         seconds = _number(value)
         tolerance = _rounded_by(value, seconds)
     if tolerance_seconds is not None:
-        tolerance = _tolerance(tolerance_seconds)
+        # A float stands for any number that rounds to it.
+        is_float = not isinstance(value, str) and spacing(value) is not None
+        tolerance = _tolerance(tolerance_seconds) + (_step(seconds) / 2 if is_float else 0)
     return Instant(seconds, tolerance)
 
 
@@ -149,10 +151,13 @@ def _number(value: object) -> Fraction:
 
 
 def _tolerance(value: Seconds) -> Fraction:
-    number = _parsed(value)[0] if isinstance(value, str) else exact(value)
-    if number is None or not 0 <= number < MOST_SECONDS:
+    try:
+        seconds = exact_seconds(value)
+    except InvalidValue:
+        seconds = Fraction(-1)
+    if seconds < 0:
         raise InvalidValue(f"tolerance_seconds is a number of seconds from 0, not {shown(value)}")
-    return number
+    return seconds
 
 
 def _refuse(value: object) -> NoReturn:
