@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from framecache.errors import InvalidValue
+from framecache.instants import Seconds
+from framecache.numeric import as_index, shown
 
 Image = npt.NDArray[np.uint8]
 """Pixels, uint8: ``(height, width, 3)`` RGB, or ``(height, width)`` gray."""
@@ -44,9 +45,10 @@ class Chunk:
 
     url: str
     """A local path, or the URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
-    start_seconds: float | Fraction | Literal["pts"] | None = None
-    """Where it starts on the timeline; None: where the chunk before it ends, or where a clock
-    that both share says. ``"pts"``: where that clock says, however long the gap."""
+    start_seconds: Seconds | Literal["pts"] | None = None
+    """Where it starts on the timeline, a number of any type or a text such as ``"1:02.5"``; None:
+    where the chunk before it ends, or where a clock that both share says. ``"pts"``: where that
+    clock says, however long the gap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,9 +183,13 @@ class JpegSettings:
     """1 (smallest) to 100 (best), on libjpeg's scale."""
 
     def __post_init__(self) -> None:
-        """Refuse a quality no encoder has."""
-        if type(self.quality) is not int or self.quality not in QUALITIES:
-            raise InvalidValue(f"quality is a whole number from 1 to 100, not {self.quality!r}")
+        """Take a whole number of any type; refuse a quality no encoder has."""
+        quality = as_index(self.quality)
+        if quality is None or quality not in QUALITIES:
+            raise InvalidValue(
+                f"quality is a whole number from 1 to 100, not {shown(self.quality)}"
+            )
+        object.__setattr__(self, "quality", quality)
 
 
 def as_layout(layout: Layout | None) -> Layout | None:

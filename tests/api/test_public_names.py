@@ -181,19 +181,25 @@ def test_overlays_have_these_members() -> None:
         ),
         (Timeline.repack, "(self, layout, *, workers=None, progress=None)"),
         (Timeline.frame, "(self, sequence, *, scale=1.0, color='rgb')"),
-        (Timeline.frame_at, "(self, seconds, *, scale=1.0, color='rgb')"),
+        (
+            Timeline.frame_at,
+            "(self, seconds, *, tolerance_seconds=None, scale=1.0, color='rgb')",
+        ),
         (
             Timeline.frames,
             (
                 "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
-                "scale=1.0, color='rgb')"
+                "tolerance_seconds=None, scale=1.0, color='rgb')"
             ),
         ),
         (
             Timeline.sequences,
-            "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None)",
+            (
+                "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
+                "tolerance_seconds=None)"
+            ),
         ),
-        (Timeline.sequence_at, "(self, seconds)"),
+        (Timeline.sequence_at, "(self, seconds, *, tolerance_seconds=None)"),
         (Timeline.batch, "(self, sequences, *, scale=1.0, color='rgb', out=None)"),
         (Timeline.jpeg, "(self, sequence)"),
         (Timeline.jpegs, "(self, sequences)"),

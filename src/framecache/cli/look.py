@@ -12,7 +12,6 @@ from framecache.cli import cost, describe
 from framecache.cli.failure import code_of
 from framecache.cli.options import Choice, cache_options, json_option, timeline_argument
 from framecache.cli.show import (
-    clock,
     print_facts,
     print_json,
     print_table,
@@ -23,8 +22,10 @@ from framecache.errors import FrameCacheError, NotCached, StoreDenied, StoreUnav
 from framecache.footprint import Footprint
 from framecache.index import Index
 from framecache.info import TimelineInfo
+from framecache.instants import clock
 from framecache.manifest import ChunkEntry
 from framecache.model import Layout
+from framecache.reader import telling_decimals
 from framecache.timeline import Timeline
 
 _CONCURRENT_LOOK_UPS: Final = 32
@@ -104,7 +105,7 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
         print_facts(cost.footprint_facts(own, others[0] if others else None, prices))
     if known.chunks:
         click.echo()
-        _print_chunks(known.chunks, cached)
+        _print_chunks(known.chunks, cached, index)
     for chunk in known.chunks:
         if notes := chunk.timing.notes:
             click.echo(f"chunk {chunk.chunk_id}: {', '.join(notes)}")
@@ -207,19 +208,20 @@ def _size_in_words(info: TimelineInfo) -> str:
     return f"{size(info.size_bytes)}, {size(info.size_bytes // pictures)} a frame"
 
 
-def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int]) -> None:
+def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int], index: Index) -> None:
+    starts = index.positions([chunk.first_sequence for chunk in chunks]).tolist()
     rows = [
         (
             str(chunk.chunk_id),
-            clock(float(chunk.start)),
-            clock(float(chunk.end)),
+            clock(chunk.start, decimals=3 if start < 0 else telling_decimals(index, start)),
+            clock(chunk.end),
             f"{chunk.frame_count:,}",
             f"{chunk.first_sequence:,}",
             chunk.codec,
             "cached" if chunk.chunk_id in cached else "missing",
             chunk.url,
         )
-        for chunk in chunks
+        for chunk, start in zip(chunks, starts, strict=True)
     ]
     headers = ("chunk", "start", "end", "frames", "from", "codec", "state", "url")
     print_table(headers, rows, right=("chunk", "start", "end", "frames", "from"))

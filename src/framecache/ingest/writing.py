@@ -1,7 +1,5 @@
 """Caching frames that a program already holds."""
 
-import math
-import operator
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -29,8 +27,10 @@ from framecache.ingest.encode import EncodedFrame, encode_frame
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.placing import Placing, other_picture, placing_in
 from framecache.ingest.slot import Slot
+from framecache.instants import MOST_SECONDS
 from framecache.manifest import Description, Settings, first_description, new_write_id
 from framecache.model import Frame, JpegSettings
+from framecache.numeric import as_index, exact, shown
 from framecache.store import Store
 
 _MOST_INDEX_FILES: Final = 16
@@ -161,30 +161,24 @@ def _checked(frame: Frame, given: set[int]) -> Frame:
 
 
 def _chunk_id(frame: Frame) -> int:
-    try:
-        chunk_id = operator.index(frame.chunk_id)
-    except TypeError:
-        chunk_id = -1
-    if isinstance(frame.chunk_id, bool) or not 0 <= chunk_id < _MOST_CHUNKS:
+    chunk_id = as_index(frame.chunk_id)
+    if chunk_id is None or not 0 <= chunk_id < _MOST_CHUNKS:
         raise InvalidValue(
-            f"frame {frame.sequence} has the chunk_id {frame.chunk_id!r}: it is a whole number "
-            f"from 0"
+            f"frame {frame.sequence} has the chunk_id {shown(frame.chunk_id)}: it is a whole "
+            f"number from 0"
         )
     return chunk_id
 
 
 def _timestamp(frame: Frame) -> float:
-    given: object = frame.timestamp
-    try:
-        # A text that reads as a number is a mistake elsewhere.
-        timestamp = math.nan if isinstance(given, str | bytes) else float(frame.timestamp)
-    except (TypeError, ValueError, OverflowError):
-        timestamp = math.nan
-    if not math.isfinite(timestamp):
+    # A text that reads as a number is a mistake elsewhere.
+    seconds = exact(frame.timestamp)
+    if seconds is None or abs(seconds) >= MOST_SECONDS:
         raise InvalidValue(
-            f"frame {frame.sequence} has the timestamp {given!r}: it is a number of seconds"
+            f"frame {frame.sequence} has the timestamp {shown(frame.timestamp)}: it is a number of "
+            f"seconds below {MOST_SECONDS}"
         )
-    return timestamp
+    return float(seconds)
 
 
 def _hash(frame: Frame) -> str:

@@ -166,12 +166,18 @@ export class Opened {
     return page.frames[0]?.position ?? Math.max(0, this.count - 1);
   }
 
-  /** The position of the frame on screen at a time; outside of the video the first or last. */
-  async findTime(seconds: number): Promise<number> {
+  /**
+   * The position of the frame on screen at a time; outside of the video the first or last. The text
+   * of it says by its digits what it was rounded to.
+   */
+  async findTime(seconds: number, text = seconds.toFixed(6)): Promise<number> {
     const { start_seconds, stop_seconds } = this.detail.peek() ?? {};
     if (stop_seconds != null && seconds >= stop_seconds) return Math.max(0, this.count - 1);
     if (start_seconds != null && seconds <= start_seconds) return 0;
-    const row = await getJson<FrameDetail>(`${this.path}/at/${seconds}`, this.#closed.signal);
+    const row = await getJson<FrameDetail>(
+      `${this.path}/at/${encodeURIComponent(text)}`,
+      this.#closed.signal,
+    );
     this.#rows.set(row.position, row);
     return row.position;
   }
