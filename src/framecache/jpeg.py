@@ -45,7 +45,8 @@ def encode_picture(picture: Picture, *, quality: int) -> bytes:
             f"a JPEG holds upright full-range bt601 planes, not {picture.matrix}, full_range="
             f"{picture.full_range}, quarter_turns={picture.quarter_turns}: call colour.to_jfif"
         )
-    data: bytes = simplejpeg.encode_jpeg_yuv_planes(picture.y, picture.u, picture.v, quality)
+    luma = _with_even_sides(picture.y)
+    data: bytes = simplejpeg.encode_jpeg_yuv_planes(luma, picture.u, picture.v, quality)
     return data
 
 
@@ -163,6 +164,18 @@ def _check_size(image: Image) -> None:
             f"an image has 1 to {MAX_SIDE} pixels a side and at most {MAX_PIXELS} in all; "
             f"this one is {width}x{height}"
         )
+
+
+def _with_even_sides(luma: Image) -> Image:
+    """A plane of equal size that is followed in memory by a copy of each odd side's last pixels.
+
+    For 4:2:0, simplejpeg 1.9.0 reads luma up to the next even width and height. Without the
+    copies, it reads whatever memory lies behind the plane, and the JPEG would hold some of it.
+    """
+    height, width = luma.shape
+    if height % 2 == width % 2 == 0:
+        return luma
+    return np.pad(luma, ((0, height % 2), (0, width % 2)), mode="edge")[:height, :width]
 
 
 def _has_packed_rows(image: Image) -> bool:

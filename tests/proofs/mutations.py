@@ -34,7 +34,20 @@ _AVI_CHUNKS: Final = (
     *(b"RIFF", b"LIST", b"hdrl", b"avih", b"strl", b"strh", b"strf", b"vids", b"movi", b"00dc"),
     *(b"idx1", b"indx", b"JUNK", b"odml"),
 )
+_MXF_KEYS: Final = (
+    # Universal labels (SMPTE ST 336), of essence elements, of sets, of index tables.
+    *(b"\x06\x0e\x2b\x34", b"\x06\x0e\x2b\x34\x01\x02", b"\x06\x0e\x2b\x34\x02\x53"),
+    b"\x06\x0e\x2b\x34\x02\x53\x01\x01\x0d\x01\x02\x01\x01\x10",
+)
 _MARKERS: Final = {
+    b"FLV": (b"FLV", b"\x00\x00\x00\x00\x09", b"onMetaData", b"width", b"height", b"keyframes"),
+    b"GIF8": (b"GIF8", b"\x21\xf9\x04", b"\x00\x2c\x00\x00", b"NETSCAPE2.0"),
+    b"\x89PNG": (b"IHDR", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"PLTE"),
+    b"\x30\x26\xb2\x75": (b"\xb7\xdc\x07\x91", b"\xa1\xdc\xab\x8c", b"\x36\x26\xb2\x75"),
+    b"\x06\x0e\x2b\x34": _MXF_KEYS,
+    b"DKIF": (b"DKIF", b"VP80"),
+    b"YUV4": (b" W", b" H", b" F", b" C", b"FRAME"),
+    b"\x00\x00\x01\xba": (b"\x00\x00\x01\xba", b"\x00\x00\x01\xe0", b"\x00\x00\x01\xb3"),
     b"ftyp": _MP4_BOXES,
     b"\x1a\x45\xdf\xa3": _EBML_ELEMENTS,
     b"RIFF": _AVI_CHUNKS,

@@ -28,6 +28,8 @@ CLIPS: Final = (
     *("hevc.mp4", "hevc.ts", "vp8.webm", "vp9-hidden.webm", "vp9.mp4", "av1.mkv", "av1.mp4"),
     *("mjpeg.avi", "mjpeg.mp4", "mpeg2-interlaced.ts", "theora.ogg", "mpeg4.avi", "vfr.mp4"),
     *("edit-list.mp4", "negative.mkv", "turned-90.mp4", "odd.webm", "fragments.mp4"),
+    *("h264.flv", "h264.h264", "hevc.hevc", "mpeg2.mpg", "mpeg2.mxf", "wmv2.wmv", "vp8.ivf"),
+    *("animation.gif", "animation.apng", "raw.y4m", "tape.dv"),
 )
 PROCESSES: Final = 2
 MOST_SECONDS: Final = 90

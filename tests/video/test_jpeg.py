@@ -1,6 +1,7 @@
 """JPEGs are encoded at 4:2:0 and decoded at the size asked for; Pillow is the other opinion."""
 
 import io
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from framecache import jpeg
+from framecache import colour, jpeg
 from framecache.errors import InvalidValue
 from framecache.model import Color, Image, Picture
 
@@ -67,6 +68,57 @@ def test_chroma_is_stored_at_half_size() -> None:
             layers = [tuple(layer[1:3]) for layer in image.layer]  # type: ignore[attr-defined]
             assert layers == [(2, 2), (1, 1), (1, 1)]
             assert image.info["jfif"] == 0x0101
+
+
+def test_memory_behind_the_planes_is_not_stored() -> None:
+    differing = [
+        (height, width)
+        for height in range(1, 65)
+        for width in range(1, 65)
+        if _encoded_amid(0, height, width) != _encoded_amid(255, height, width)
+    ]
+    assert differing == []
+
+
+def test_memory_behind_an_rgb_image_is_not_stored() -> None:
+    for height, width in SHAPES:
+        image = picture_of(height, width)
+        low, high = (
+            np.pad(image, ((0, 2), (0, 2), (0, 0)), constant_values=value)[:height, :width]
+            for value in (0, 255)
+        )
+        assert jpeg.encode_rgb(low, quality=85) == jpeg.encode_rgb(high, quality=85)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_odd_sides_end_in_a_copy_of_the_last_pixels_however_they_are_turned(turns: int) -> None:
+    """So they compress like the same picture with even sides; only the size in the header differs.
+
+    Along a side of one pixel, chroma cannot be coarser than luma, and the JPEG says so.
+    """
+    for height, width in itertools.product((3, 7, 15, 16, 31), repeat=2):
+        upright = colour.to_jfif(replace(planes_of(height, width), quarter_turns=turns))
+        rows, columns = upright.y.shape
+        even = np.pad(upright.y, ((0, rows % 2), (0, columns % 2)), mode="edge")
+        data = jpeg.encode_picture(upright, quality=85)
+        assert jpeg.size(data) == (rows, columns)
+        whole = jpeg.encode_picture(replace(upright, y=even), quality=85)
+        assert _without_size(data) == _without_size(whole)
+
+
+def _without_size(data: bytes) -> bytes:
+    frame = data.index(b"\xff\xc0")  # SOF0 (ITU-T T.81, B.2.2): marker, length, depth, size
+    return data[: frame + 5] + data[frame + 9 :]
+
+
+def _encoded_amid(value: int, height: int, width: int) -> bytes:
+    """The JPEG of planes that lie in memory of that value, on all sides."""
+    picture = planes_of(height, width)
+    y, u, v = (
+        np.pad(plane, 4, constant_values=value)[4:-4, 4:-4]
+        for plane in (picture.y, picture.u, picture.v)
+    )
+    return jpeg.encode_picture(replace(picture, y=y, u=u, v=v), quality=85)
 
 
 @pytest.mark.parametrize("scale", [1, 1.0, 0.5, 0.25, 0.125])

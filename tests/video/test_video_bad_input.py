@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import pytest
+from PIL import Image
 
 from framecache import video
 from framecache.errors import BadChunk, ChunkChanged, StoreUnavailable
@@ -65,7 +66,6 @@ _ONE = ("-frames:v", "1")
         (b"", "is empty"),
         (b"\0" * 5000, "is not a video"),
         (b"This is a letter, not a video.\n" * 200, "not"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 200, "not"),
     ],
 )
 def test_what_is_no_video_is_refused_in_one_line(data: bytes, said: str) -> None:
@@ -105,10 +105,95 @@ def test_huge_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         scan(clip("h264.mp4").read_bytes())
 
 
-@pytest.mark.parametrize("container", ["flv", "nut", "mpeg", "y4m", "gif"])
-def test_other_containers_are_refused(container: str) -> None:
-    path = made(f"other.{container}", lambda one: ffmpeg("-i", str(clip("h264.mp4")), str(one)))
-    with pytest.raises(BadChunk, match=r"not read here.*MP4"):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("other.nut", r"is a NUT video.*ffmpeg -i FILE -map 0:v -c copy COPY\.mkv"),
+        ("other.wtv", r"is a WTV recording.*ffmpeg"),
+        ("other.m2v", r"MPEG video without a container.*ffmpeg -i FILE -c copy COPY\.mpg"),
+        ("other.rm", r"is a RealMedia video.*ffmpeg"),
+        ("other.swf", "is a Flash animation"),
+        ("other.mjpeg", "is a JPEG picture"),
+        ("other.obu", r"not read here.*ffmpeg"),
+    ],
+)
+def test_other_containers_are_refused_with_a_way_to_make_them_readable(
+    name: str, said: str
+) -> None:
+    codec = {"rm": ("-c:v", "rv20"), "swf": ("-c:v", "flv1"), "obu": ("-c:v", "libaom-av1")}
+    options = ("-frames:v", "3", *codec.get(name.rpartition(".")[2], ()))
+    path = made(name, lambda one: ffmpeg("-i", str(clip("h264.mp4")), *options, str(one)))
+    with pytest.raises(BadChunk, match=said):
+        scan(path.read_bytes())
+
+
+_S3_ERROR = b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>'
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"#EXTM3U\n#EXTINF:5,\nhttp://127.0.0.1/x.ts\n", "is an HLS playlist"),
+        (b'<?xml version="1.0"?>\n<!-- x -->\n<MPD type="static">', "is a DASH playlist"),
+        (b"ffconcat version 1.0\nfile x.mp4\n", "is a list of files"),
+        (b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\n", "is a session description"),
+        (b"\n<!DOCTYPE html><html>", "is an HTML page"),
+        (b"<html><body>403 Forbidden</body></html>", "is an HTML page"),
+        (_S3_ERROR, "is an error message of an object store"),
+        (b'{"error": "no such file"}', "is a JSON document"),
+        (b"version https://git-lfs.github.com/spec/v1\noid x\n", "Git LFS pointer.*git lfs pull"),
+        (b"WEBVTT\n\n00:00.000 --> 00:05.000\nsprite.jpg#xywh=0,0,160,90\n", "sprite images"),
+        (b"%PDF-1.7\n", "is a PDF document"),
+        (b"PK\3\4", "is an archive.*unpack"),
+    ],
+)
+def test_what_is_no_video_is_named_as_what_it_is(data: bytes, said: str) -> None:
+    with pytest.raises(BadChunk, match=rf"^chunk\.mp4 [^\n]*{said}[^\n]*$"):
+        scan(data + b" " * 300)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [("JPEG", "JPEG"), ("PNG", "PNG"), ("BMP", "BMP"), ("TIFF", "TIFF"), ("WEBP", "WebP")],
+)
+def test_a_still_picture_is_named_as_one(form: str, said: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(file, form)
+    with pytest.raises(BadChunk, match=f"is a {said} picture, not a video"):
+        scan(file.getvalue())
+
+
+def hls(folder: Path) -> list[bytes]:
+    """An init segment and three media segments."""
+    form = ("-f", "hls", "-hls_time", "0.4", "-hls_segment_type", "fmp4", "-hls_list_size", "0")
+    names = ("-hls_segment_filename", str(folder / "%d.m4s"), str(folder / "list.m3u8"))
+    keys = ("-c:v", "libx264", "-g", "10", "-bf", "0")
+    ffmpeg("-i", str(clip("h264.mp4")), "-frames:v", "30", *keys, *form, *names)
+    return [(folder / name).read_bytes() for name in ("init.mp4", "0.m4s", "1.m4s", "2.m4s")]
+
+
+def test_segments_are_read_behind_their_init_segment_only(tmp_path: Path) -> None:
+    init, first, second, third = hls(tmp_path)
+    assert len(scan(init + first + second + third).pts) == 30
+    assert len(scan(init + third).pts) == 10
+    with pytest.raises(BadChunk, match="is a media segment without its init segment: put that"):
+        scan(second)
+    with pytest.raises(BadChunk, match="is an init segment, which holds no frames"):
+        scan(init)
+
+
+@pytest.mark.parametrize("form", [(), ("-movflags", "empty_moov+frag_keyframe")])
+@pytest.mark.parametrize("scheme", ["cenc-aes-ctr"])
+def test_an_encrypted_video_is_said_to_be_encrypted(scheme: str, form: tuple[str, ...]) -> None:
+    key = ("-encryption_key", "0" * 32, "-encryption_kid", "1" * 32)
+    path = made(
+        f"encrypted{len(form)}.mp4",
+        lambda one: ffmpeg(
+            *("-i", str(clip("h264.mp4")), "-c", "copy", "-encryption_scheme", scheme),
+            *(*key, *form, str(one)),
+        ),
+    )
+    with pytest.raises(BadChunk, match=r"is encrypted \(cenc\): decrypt it first.*-decryption_key"):
         scan(path.read_bytes())
 
 

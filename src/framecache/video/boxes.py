@@ -15,7 +15,7 @@ import numpy as np
 
 from framecache.errors import BadChunk
 from framecache.video import limits
-from framecache.video.container import VideoFile
+from framecache.video.boundary import VideoFile
 
 _PARENTS: Final = frozenset(
     {
@@ -29,6 +29,7 @@ _MOST_DEPTH: Final = 16
 """Boxes within boxes; FFmpeg gives up at 10."""
 
 _MISPLACED: Final = re.compile(rb"cmov|stsz|stz2|trun|elst")
+_SCHEME: Final = re.compile(rb"schm.{4}([ -~]{4})", re.DOTALL)
 _MOST_DESCRIPTION_BYTES: Final = 2**20
 _SAMPLES_AT_ONCE: Final = 160
 """Samples of plain sound that FFmpeg lists as one entry, at least."""
@@ -67,6 +68,8 @@ class _Track:
     chunks: int = 0
     samples_by_chunk: list[bytes] = field(default_factory=list)
     handlers: set[bytes] = field(default_factory=set)
+    encryption: str | None = None
+    """The scheme in which its pictures are encrypted (ISO/IEC 23001-7), such as ``cenc``."""
     has_unit_durations: bool = False
     """Whether one duration is said of all samples, of one unit of time."""
 
@@ -75,6 +78,10 @@ class _Track:
         is_plain_sound = self.is_sound() and self.has_unit_durations
         samples = self._plain_sound_entries() if is_plain_sound else self.samples
         return samples * max(self.edits, 1)
+
+    def is_clear_video(self) -> bool:
+        """Whether it holds pictures that are not encrypted."""
+        return b"vide" in self.handlers and self.encryption is None
 
     def is_sound(self) -> bool:
         """Whether FFmpeg takes it for sound, whatever else may be said of it."""
@@ -98,17 +105,35 @@ class _Check:
         self._entries = 0
         self._picture_tracks = 0
         self.has_fragments = False
+        self._clear_videos = 0
+        self._encryption: str | None = None
 
     def run(self) -> None:
         size_bytes = self._file.seek(0, os.SEEK_END)
+        kinds = set[bytes]()
         for box in self._boxes_in(0, size_bytes):
+            kinds.add(box.kind)
             if box.kind in _PARENTS:
                 outside = _Track()
                 self._look_into(box, outside, depth=1)
                 self._count(outside.entries())
             # FFmpeg skips a second index, and fragments unless the first one announces them.
-            if box.kind == b"moov" and not self.has_fragments:
-                return
+            if box.kind == b"moov":
+                self._refuse_encrypted()
+                if not self.has_fragments:
+                    return
+        if self.has_fragments and not (b"moof" in kinds or self._entries):
+            raise BadChunk(
+                f"{self._name} is an init segment, which holds no frames: put media segments "
+                f"behind it, such as by 'cat init.mp4 SEGMENT > WHOLE.mp4'"
+            )
+
+    def _refuse_encrypted(self) -> None:
+        if self._encryption is not None and not self._clear_videos:
+            raise BadChunk(
+                f"{self._name} is encrypted ({self._encryption}): decrypt it first, such as by "
+                f"'ffmpeg -decryption_key KEY -i FILE -c copy COPY.mp4'"
+            )
 
     def _look_into(self, parent: _Box, track: _Track, *, depth: int) -> None:
         if depth > _MOST_DEPTH:
@@ -119,6 +144,8 @@ class _Check:
                 self._look_into(box, its_own, depth=depth + 1)
                 self._count(its_own.entries())
                 self._picture_tracks += not its_own.is_sound()
+                self._clear_videos += its_own.is_clear_video()
+                self._encryption = self._encryption or its_own.encryption
                 if self._picture_tracks > limits.MAX_PICTURE_TRACKS:
                     self._refuse(f"has more than {limits.MAX_PICTURE_TRACKS} tracks beside sound")
             elif box.kind in _PARENTS:
@@ -142,6 +169,7 @@ class _Check:
                 end = min(box.end, box.begin + _MOST_DESCRIPTION_BYTES)
                 if box.end > end or _MISPLACED.search(self._bytes(box.begin, end)):
                     self._refuse("has tables where the format has none")
+                track.encryption = _encryption(self._bytes(box.begin, end))
             case _:
                 self._read_table(box, track)
 
@@ -200,3 +228,14 @@ class _Check:
             f"{self._name} {what}, so it is damaged or hostile: give another video, or one that is "
             f"cut into shorter chunks or copied with 'ffmpeg -i FILE -c copy COPY.mp4'"
         )
+
+
+def _encryption(description: bytes) -> str | None:
+    """The scheme of an encrypted video's sample description, if it is one."""
+    kind = description[12:16]
+    if kind == b"drmi":
+        return "FairPlay"
+    if kind != b"encv":
+        return None
+    scheme = _SCHEME.search(description)
+    return scheme[1].decode("ascii") if scheme else "unknown scheme"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 import av
 import av.container
@@ -20,8 +20,14 @@ from av.video.stream import VideoStream
 
 from framecache.errors import BadChunk
 from framecache.video import limits, matroska
+from framecache.video.boundary import VideoFile
+from framecache.video.naming import HEAD_BYTES, kind_of
+from framecache.video.pictures import is_convertible, tag_range
 
-FORMATS: Final = ("mov", "matroska", "mpegts", "avi", "ogg")
+FORMATS: Final = (
+    *("mov", "matroska", "mpegts", "avi", "ogg", "flv", "mpeg", "asf", "mxf", "ivf"),
+    *("gif", "apng", "yuv4mpegpipe", "h264", "hevc", "dv"),
+)
 """FFmpeg's names for the containers that are read. None of them names other files to open,
 as playlists (HLS, DASH, concat) and session descriptions (SDP) do.
 """
@@ -31,29 +37,19 @@ if TYPE_CHECKING:
 else:
     VideoPacket = Packet  # generic in PyAV's stubs only
 
-_READABLE: Final = "give an MP4, MOV, Matroska, WebM, MPEG-TS, AVI or Ogg video"
+_READABLE: Final = (
+    "give an MP4, MOV, Matroska, WebM, MPEG-TS, AVI or Ogg video, or try to make one with "
+    "'ffmpeg -i FILE -map 0:v -c copy COPY.mkv'"
+)
+_WITHOUT_OFFSETS: Final = frozenset({"h264", "hevc"})
+"""Codecs of which MXF files may hold no offset between the order of decoding and of showing, so
+that FFmpeg takes the one for the other. Times there are at an even pace, whatever is said.
+"""
 _MARKS_SPLICES: Final = frozenset({"mpegts"})
 """Containers that mark packets as damaged for what is missing between two of them."""
 _STATES_ITS_END: Final = frozenset({"mov", "matroska"})
 """Containers whose header says how long they are, from time 0 on."""
 _BUFFER_BYTES: Final = 128 * 1024
-_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip")
-
-
-class VideoFile(Protocol):
-    """The part of a binary file that is used of a video."""
-
-    def read(self, size: int, /) -> bytes | None:
-        """At most ``size`` bytes; none at the end."""
-        ...
-
-    def seek(self, offset: int, whence: int = ..., /) -> int:
-        """Go to a byte, and return its number."""
-        ...
-
-    def tell(self) -> int:
-        """The number of the byte that is read next."""
-        ...
 
 
 class DecoderError(Exception):
@@ -97,10 +93,15 @@ class Container:
         except BaseException:
             self._av.close()
             raise
-        self._packets = self._demux()
         self._has_suspect_packets = False
         self._numbers_packets = False
         self._reorder_depth = 0
+        self._has_decoding_times = (
+            self.format == "mxf"
+            and self.codec in _WITHOUT_OFFSETS
+            and self._stream.codec_context.reorder_depth > 0
+        )
+        self._packets = self._demux()
 
     def __enter__(self) -> Self:
         return self
@@ -232,11 +233,11 @@ class Container:
 
         Raises:
             DecoderError: the decoder refused the packet.
-            BadChunk: it took longer than a packet may.
+            BadChunk: it took longer than a packet may, or a picture cannot be converted.
         """
         watch = Stopwatch(self._name)
         try:
-            return self._stream.codec_context.decode(packet)
+            return self._checked(self._stream.codec_context.decode(packet))
         except av.error.EOFError:
             return []
         except av.error.FFmpegError as error:
@@ -249,6 +250,17 @@ class Container:
         context = self._stream.codec_context
         context.flush_buffers()
         context.reorder_depth = self._reorder_depth
+
+    def _checked(self, frames: list[VideoFrame]) -> list[VideoFrame]:
+        for frame in frames:
+            if not is_convertible(frame.format.name):
+                raise BadChunk(
+                    f"{self._name} has pictures in the pixel format {frame.format.name}, which "
+                    f"FFmpeg does not convert: give the video in another one, such as by "
+                    f"'ffmpeg -i FILE -pix_fmt yuv444p -c:v ffv1 COPY.mkv'"
+                )
+            tag_range(frame, self.codec)
+        return frames
 
     def _open(self) -> av.container.InputContainer:
         try:
@@ -273,19 +285,17 @@ class Container:
         return container
 
     def _why_unreadable(self, error: av.error.FFmpegError) -> str:
-        if error.errno == errno.EINVAL:  # not on the whitelist
-            return f"{self._name} is in a format that is not read here: {_READABLE}"
         if error.errno == errno.ENOMEM:
             return (
                 f"{self._name} holds more than {limits.MAX_STREAMS} streams, or asks for more "
                 f"memory than there is: copy its video alone with 'ffmpeg -i FILE -map 0:v -c copy'"
             )
         self._file.seek(0)
-        if self._file.read(8)[4:] in _MP4_BOXES:
-            return (
-                f"{self._name} is an MP4 without its index (moov), so it was cut short or never "
-                f"finished: copy it again, or repair it"
-            )
+        kind = kind_of(self._file.read(HEAD_BYTES))
+        if kind is not None:
+            return f"{self._name} is {kind[0]}: {kind[1]}"
+        if error.errno == errno.EINVAL:  # not on the whitelist
+            return f"{self._name} is in a format that is not read here: {_READABLE}"
         return f"{self._name} is not a video, or is damaged at its start: {_READABLE}"
 
     def _check_format(self) -> None:
@@ -307,7 +317,13 @@ class Container:
         known = [stream for stream in moving if bool(stream.codec_context)]
         if not known:
             raise BadChunk(f"{self._name} holds video of an unknown codec: {_READABLE}")
-        best = max(known, key=_rank)
+        whole = [stream for stream in known if not stream.disposition & Disposition.dependent]
+        if not whole:
+            raise BadChunk(
+                f"{self._name} is one picture in {len(known)} tiles (AVIF, HEIC), not a video: "
+                f"give a video, or make it one by 'heif-convert FILE PICTURE.png' and ffmpeg"
+            )
+        best = max(whole, key=_rank)
         if not is_decoded(best.width, best.height):
             raise BadChunk(
                 f"{self._name} has pictures of {best.width}x{best.height} pixels, more than the "
@@ -339,6 +355,8 @@ class Container:
                     f"{limits.MAX_PACKET_BYTES} that one picture takes, so it is damaged: copy or "
                     f"encode it again"
                 )
+            if self._has_decoding_times:
+                packet.pts = None
             # An empty packet would tell the decoder that the stream has ended.
             if packet.size:
                 self._judge(packet)
@@ -433,6 +451,8 @@ def ffmpeg_version() -> str:
     return av.ffmpeg_version_info
 
 
-def _rank(stream: VideoStream) -> tuple[bool, int, int]:
+def _rank(stream: VideoStream) -> tuple[bool, bool, int, int]:
+    # An animated AVIF also holds one of its pictures as a still, beside the track.
+    is_still = stream.frames == 1
     default = bool(stream.disposition & Disposition.default)
-    return default, stream.width * stream.height, -stream.index
+    return not is_still, default, stream.width * stream.height, -stream.index

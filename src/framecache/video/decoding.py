@@ -13,10 +13,10 @@ from av.video.frame import VideoFrame
 
 from framecache.errors import BadChunk
 from framecache.video import limits
+from framecache.video.boundary import VideoFile, typed_iteration
 from framecache.video.container import (
     Container,
     DecoderError,
-    VideoFile,
     VideoPacket,
     is_decoded,
 )
@@ -55,6 +55,7 @@ _CUT_SHORT: Final = "the file ends before it"
 _DAMAGED_PACKET: Final = "damaged: the file is cut short or corrupt inside it"
 
 
+@typed_iteration
 def decode(
     file: VideoFile,
     scan: VideoScan,

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from framecache.errors import BadChunk
-from framecache.video.container import VideoFile
+from framecache.video.boundary import VideoFile
 from framecache.video.mending import SUBDIVISIONS, mend_times
 from framecache.video.outputs import DecoderOutputs, Output, decoder_outputs
 from framecache.video.survey import NEVER, UNKNOWN, ShownFrame, Survey

@@ -6,7 +6,8 @@ from itertools import chain
 
 from av.video.frame import VideoFrame
 
-from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
+from framecache.video.boundary import VideoFile
+from framecache.video.container import Container, DecoderError, VideoPacket
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,21 @@
 """What a decoder gives, and the planes in it."""
 
-import math
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from av.sidedata.sidedata import SideDataContainer
+from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from framecache.model import Image, Matrix, Picture
+from framecache.video.boundary import typed_errors
+from framecache.video.orientation import orientation
 
 _MATRICES: Final[dict[int, Matrix]] = {  # ITU-T H.273, table 4, MatrixCoefficients
     1: "bt709",
@@ -24,13 +26,28 @@ _MATRICES: Final[dict[int, Matrix]] = {  # ITU-T H.273, table 4, MatrixCoefficie
     9: "bt2020",
     10: "bt2020",
 }
+_COLORSPACES: Final[dict[Matrix, Colorspace]] = {
+    "bt601": Colorspace.ITU601,
+    "bt709": Colorspace.ITU709,
+    "bt2020": Colorspace.BT2020,
+    "fcc": Colorspace.FCC,
+    "smpte240m": Colorspace.SMPTE240M,
+}
 _HD_LINES: Final = 720
 _NEUTRAL: Final = 128
 _DEEP: Final = np.dtype(np.uint16)
+_GRAY_COMPONENTS: Final = 2  # the second one is opacity
 
-_PLANAR: Final = re.compile(r"(?:yuvj?(4[0-4][0-4])p|gray)(9|10|12|14|16)?(?:le)?")
+_PLANAR: Final = re.compile(r"(?:yuvj?(420|422|440|444)p|gray)(9|10|12|14|16)?(?:le)?")
 _HALVED: Final = {"420": (0, 0), "422": (1, 0), "440": (0, 1), "444": (1, 1)}
 """Whether chroma has yet to be halved, in height and in width, to become 4:2:0."""
+
+_ABORTING: Final = frozenset({"yaf32be", "yaf32le"})
+"""Pixel formats at which FFmpeg 8.1 ends the process when it is asked to convert them."""
+_TRIAL_SIDE: Final = 16
+
+_LIMITED_GRAY: Final = frozenset({"apv", "av1", "h264", "hevc", "vvc"})
+"""Codecs with monochrome pictures whose standards say that an untagged range is the limited one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +59,10 @@ class Decoded:
     frame: VideoFrame
     """FFmpeg's picture, which keeps the memory of the planes."""
 
+    def __str__(self) -> str:
+        return f"the picture at PTS {self.pts}"
+
+    @typed_errors
     def picture(self) -> Picture:
         """The planes as stored, at 8 bits and 4:2:0. Safe to call in another thread.
 
@@ -49,15 +70,20 @@ class Decoded:
         chroma is averaged; matrix and range stay as they are. RGB becomes JFIF's planes.
 
         The matrix of an untagged picture is BT.709 when it is stored with 720 lines or more,
-        else BT.601; an untagged range is the limited one. Non-square pixels are left as they
-        are stored, and interlaced lines woven. HDR keeps its transfer curve: no tone mapping.
+        else BT.601. An untagged range is the limited one, or of gray the full one. Non-square
+        pixels are left as they are stored, and interlaced lines woven. HDR keeps its transfer
+        curve: no tone mapping.
+
+        Raises:
+            BadChunk: FFmpeg failed to convert it.
         """
         return _mirrored(_planar(self.frame) or _converted(self.frame), self.frame)
 
+    @typed_errors
     def size(self) -> tuple[int, int]:
         """``(height, width)`` of the picture shown upright, in pixels."""
         height, width = self.frame.height, self.frame.width
-        return (width, height) if _orientation(self.frame)[1] % 2 else (height, width)
+        return (width, height) if orientation(self.frame)[1] % 2 else (height, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +96,27 @@ class Undecodable:
     """Why, for a person to read."""
 
 
+def is_convertible(pixel_format: str) -> bool:
+    """Whether pictures of a pixel format, which FFmpeg names so, can be converted to planes."""
+    return pixel_format not in _ABORTING and _is_converted_by_ffmpeg(pixel_format)
+
+
+@cache
+def _is_converted_by_ffmpeg(pixel_format: str) -> bool:
+    if _PLANAR.fullmatch(pixel_format):
+        return True
+    try:
+        _converted(VideoFrame(_TRIAL_SIDE, _TRIAL_SIDE, pixel_format))
+    except (FFmpegError, ValueError):
+        return False
+    return True
+
+
 def _planar(frame: VideoFrame) -> Picture | None:
-    """The planes of a planar YUV or gray frame, else None."""
+    """The planes of a planar YUV or gray frame with rows from top to bottom, else None."""
     layout = _PLANAR.fullmatch(frame.format.name)
-    if layout is None:
+    # PyAV takes the last row in memory for the first, where rows lie from bottom to top.
+    if layout is None or any(plane.line_size < 0 for plane in frame.planes):
         return None
     subsampling, depth = layout.groups()
     full_range = _is_full_range(frame)
@@ -89,27 +132,25 @@ def _planar(frame: VideoFrame) -> Picture | None:
     else:
         chroma = [_halved(plane, *_HALVED[subsampling]) for plane in chroma]
     matrix = _matrix(frame)
-    return Picture(luma, chroma[0], chroma[1], matrix, full_range, _orientation(frame)[1])
+    return Picture(luma, chroma[0], chroma[1], matrix, full_range, orientation(frame)[1])
 
 
 def _converted(frame: VideoFrame) -> Picture:
     """The planes of any other frame, by swscale."""
+    if frame.format.is_bayer:
+        # Only on the way to RGB does swscale find the colours between those of the mosaic.
+        frame = frame.reformat(format="rgb24", threads=1)
     is_rgb = frame.format.is_rgb
-    space = {
-        "bt601": Colorspace.ITU601,
-        "bt709": Colorspace.ITU709,
-        "bt2020": Colorspace.BT2020,
-        "fcc": Colorspace.FCC,
-        "smpte240m": Colorspace.SMPTE240M,
-    }
     matrix: Matrix = "bt601" if is_rgb else _matrix(frame)
     full_range = is_rgb or _is_full_range(frame)
-    color_range = ColorRange.JPEG if full_range else ColorRange.MPEG
+    # To swscale, gray is of full range, whatever it is told.
+    keeps_range = full_range or _is_gray(frame)
+    color_range = ColorRange.JPEG if keeps_range else ColorRange.MPEG
     # Unless it is told both sides, swscale converts to what it takes for the default.
     converted = frame.reformat(
         format="yuv420p",
-        src_colorspace=None if is_rgb else space[matrix],
-        dst_colorspace=space[matrix],
+        src_colorspace=None if is_rgb else _COLORSPACES[matrix],
+        dst_colorspace=_COLORSPACES[matrix],
         src_color_range=color_range,
         dst_color_range=color_range,
         interpolation=Interpolation.AREA
@@ -118,7 +159,7 @@ def _converted(frame: VideoFrame) -> Picture:
         threads=1,
     )
     y, u, v = (_rows(plane) for plane in converted.planes)
-    return Picture(y, u, v, matrix, full_range, _orientation(frame)[1])
+    return Picture(y, u, v, matrix, full_range, orientation(frame)[1])
 
 
 def _eight_bits(plane: VideoPlane, bits: int, *, full_range: bool, neutral: int = 0) -> Image:
@@ -161,32 +202,30 @@ def _matrix(frame: VideoFrame) -> Matrix:
     return _MATRICES.get(frame.colorspace, untagged)
 
 
+def tag_range(frame: VideoFrame, codec: str) -> None:
+    """Mark a gray frame without a range as limited, where the standard of its codec says so."""
+    is_untagged = frame.color_range == ColorRange.UNSPECIFIED
+    if is_untagged and codec in _LIMITED_GRAY and _is_gray(frame):
+        frame.color_range = ColorRange.MPEG
+
+
 def _is_full_range(frame: VideoFrame) -> bool:
+    """Whether a frame is tagged as full range, or is untagged gray, which FFmpeg takes for it."""
+    if frame.color_range == ColorRange.UNSPECIFIED and _is_gray(frame):
+        return True
     return frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
 
 
+def _is_gray(frame: VideoFrame) -> bool:
+    layout = frame.format
+    return not (layout.is_rgb or layout.has_palette) and len(layout.components) <= _GRAY_COMPONENTS
+
+
 def _mirrored(picture: Picture, frame: VideoFrame) -> Picture:
-    if not _orientation(frame)[0]:
+    if not orientation(frame)[0]:
         return picture
     y, u, v = (
         np.asarray(cv2.flip(plane, 1), dtype=np.uint8)
         for plane in (picture.y, picture.u, picture.v)
     )
     return Picture(y, u, v, picture.matrix, picture.full_range, picture.quarter_turns)
-
-
-def _orientation(frame: VideoFrame) -> tuple[bool, int]:
-    """Whether to mirror a frame left to right, and how often then to turn it clockwise by 90°.
-
-    The display matrix (ISO/IEC 14496-12, 6.2.2) takes the pixel (x, y) of the frame to
-    (a·x + c·y, b·x + d·y) on the screen, with y pointing down.
-    """
-    # Not frame.side_data: that refers back to the frame, which would keep whole pictures until
-    # the garbage collector comes by.
-    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # not in the stubs
-    if matrix is None:
-        return False, 0
-    a, b, _, c, d, *_ = np.frombuffer(memoryview(matrix), np.int32).tolist()
-    mirrored = a * d - b * c < 0
-    angle = math.atan2(-b, -a) if mirrored else math.atan2(b, a)
-    return mirrored, round(angle / (math.pi / 2)) % 4

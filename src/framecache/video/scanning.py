@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from framecache.errors import BadChunk
 from framecache.video import limits
+from framecache.video.boundary import VideoFile, typed_reading
 from framecache.video.boxes import check_boxes
-from framecache.video.container import VideoFile
 from framecache.video.display import DisplayOrder, PacketAccount, display_order
 from framecache.video.pictures import Decoded
 from framecache.video.survey import Survey, survey_packets
@@ -74,6 +74,7 @@ class VideoScan:
     """``picture_end_pts`` on the video's own clock; None when no time of it is sound."""
 
 
+@typed_reading
 def scan(file: VideoFile, *, name: str) -> VideoScan:
     """List the frames that a video shows.
 

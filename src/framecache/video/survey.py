@@ -9,7 +9,8 @@ import numpy.typing as npt
 from av.video.frame import VideoFrame
 
 from framecache.errors import BadChunk
-from framecache.video.container import Container, DecoderError, VideoFile, VideoPacket
+from framecache.video.boundary import VideoFile
+from framecache.video.container import Container, DecoderError, VideoPacket
 from framecache.video.entries import EntryFinder
 from framecache.video.fields import may_have_fields
 

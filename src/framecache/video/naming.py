@@ -1,0 +1,56 @@
+"""What a file is that holds no video to read, told by its first bytes. No I/O."""
+
+import re
+from typing import Final
+
+_COPY: Final = "copy it with 'ffmpeg -i FILE -map 0:v -c copy COPY.mkv'"
+_ENCODE: Final = "encode it with 'ffmpeg -i FILE -c:v ffv1 COPY.mkv'"
+_DOWNLOAD: Final = "fetch the video itself"
+_FROM_LIST: Final = "give the video it names, made one file by 'ffmpeg -i LIST -c copy COPY.mp4'"
+_STILL: Final = (
+    "give a video; many pictures become one by 'ffmpeg -framerate 25 -i %d.jpg -c copy VIDEO.mkv'"
+)
+
+HEAD_BYTES: Final = 4096
+"""Of a file: those that tell what it is."""
+
+_KINDS: Final[tuple[tuple[bytes, str, str], ...]] = (
+    (rb"\s*#EXTM3U", "an HLS playlist", _FROM_LIST),
+    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<MPD\b", "a DASH playlist", _FROM_LIST),
+    (rb"\s*(<\?xml[^>]*>\s*)?<SmoothStreaming", "a Smooth Streaming playlist", _FROM_LIST),
+    (rb"\s*ffconcat version", "a list of files (ffconcat)", _FROM_LIST),
+    (rb"v=0\r?\no=", "a session description (SDP)", "record its stream, and give the recording"),
+    (rb"\s*(<!--.*?-->\s*)*<(!doctype\s+)?html", "an HTML page, not a video", _DOWNLOAD),
+    (rb"\s*(<\?xml[^>]*>\s*)?<Error>", "an error message of an object store", _DOWNLOAD),
+    (rb"\s*<\?xml", "an XML document, not a video", _DOWNLOAD),
+    (rb"\s*[\[{]\s*[\"\[{]", "a JSON document, not a video", _DOWNLOAD),
+    (rb"version https://git-lfs", "a Git LFS pointer, not the file", "run 'git lfs pull'"),
+    (rb"(\xef\xbb\xbf)?WEBVTT.*#xywh=", "a list of thumbnails in sprite images", _DOWNLOAD),
+    (rb"(\xef\xbb\xbf)?WEBVTT", "a list of subtitles (WebVTT)", _DOWNLOAD),
+    (rb"%PDF-", "a PDF document, not a video", _DOWNLOAD),
+    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|\xfd7zXZ", "an archive, not a video", "unpack it"),
+    (rb"\xff\xd8\xff", "a JPEG picture, not a video", _STILL),
+    (rb"\x89PNG\r\n", "a PNG picture, not a video", _STILL),
+    (rb"II\*\0|MM\0\*", "a TIFF picture, not a video", _STILL),
+    (rb"BM.{4}\0\0\0\0", "a BMP picture, not a video", _STILL),
+    (rb"RIFF....WEBP", "a WebP picture, not a video", "convert it to GIF or APNG"),
+    (rb".{4}(styp|sidx|moof|emsg|prft)", "a media segment without its init segment",
+     "put that before it: 'cat init.mp4 SEGMENT > WHOLE.mp4'"),
+    (rb".{4}(ftyp|moov|mdat|free|wide|skip)", "an MP4 without its index (moov)",
+     "it was cut short or never finished, so copy it again, or repair it"),
+    (rb"nut/multimedia", "a NUT video, which is not read here", _COPY),
+    (rb"\xb7\xd8\x00\x20\x37\x49\xda\x11", "a WTV recording, which is not read here", _COPY),
+    (rb"\.RMF|\.RM", "a RealMedia video, which is not read here", _ENCODE),
+    (rb"\x00\x00\x01\xb3", "MPEG video without a container, which is not read here",
+     "copy it with 'ffmpeg -i FILE -c copy COPY.mpg'"),
+    (rb"[FCZ]WS", "a Flash animation, not a video", "give a video"),
+)  # fmt: skip
+"""Patterns of first bytes, what they are of, and what to do; the first that fits counts."""
+
+
+def kind_of(head: bytes) -> tuple[str, str] | None:
+    """What begins with these bytes, and what to do about it; None when it is not known."""
+    for pattern, what, remedy in _KINDS:
+        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+            return what, remedy
+    return None
