@@ -101,6 +101,22 @@ class Claims:
         with self._lock:
             self._seen = {part: self._sighting(part, blobs, now) for part, blobs in found.items()}
 
+    def newest(self, part: str) -> str | None:
+        """The newest claim of a part that the last look found, by its key and ETag; None: none."""
+        with self._lock:
+            sighting = self._seen.get(part)
+        return None if sighting is None else f"{sighting.newest.key} {sighting.newest.etag}"
+
+    def others_alive(self) -> dict[str, str]:
+        """The newest claim, as :meth:`newest` has it, of each part that others are at work on.
+
+        As far as the last look told; those that have been silent for too long are left out.
+        """
+        with self._lock:
+            others = [part for part in self._seen if part not in self._held]
+        found = {part: self.newest(part) for part in others if not self._seems_stale(part)}
+        return {part: newest for part, newest in found.items() if newest is not None}
+
     def take(self, part: str) -> bool:
         """Claim a part unless another is at work on it."""
         if self._seems_stale(part):

@@ -35,7 +35,7 @@ def cache_exists(timeline_id: str) -> bool:
 
 def cache_frames(timeline_id: str, frames: Iterable[Frame], quality: int = 85) -> int:
     """Cache frames; returns how many. They become visible together."""
-    return _timeline(timeline_id).write(frames, quality=quality)
+    return int(_timeline(timeline_id).write(frames, on_conflict="replace", quality=quality))
 
 
 def load_cached_frames(timeline_id: str) -> list[Frame]:

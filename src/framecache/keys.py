@@ -16,6 +16,8 @@ COMPACTION: Final = "timeline"
 """In the place of a part's name: all parts."""
 WRITTEN: Final = "written"
 """In the place of a part's name: frames of a program, before they have a part."""
+MOVING: Final = "moving"
+"""In the place of a part's name in a claim: frames, to their places in the timeline's layout."""
 _MOST_SEQUENCES: Final = 10**15
 
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
@@ -176,6 +178,11 @@ def chunk_part(chunk_id: int) -> str:
 def written_part(number: int) -> str:
     """The name of the index part that commits the ``number``-th batch of written frames."""
     return f"w{number:06d}"
+
+
+def is_written_part(part: str) -> bool:
+    """Whether an index part is one of written frames."""
+    return part.startswith("w")
 
 
 def writing(write_id: str) -> str:

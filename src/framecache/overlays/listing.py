@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Self
 
 from framecache import keys
-from framecache.overlays.staleness import is_stale
+from framecache.overlays.staleness import FramesSince
 from framecache.store import BlobInfo, Store
 
 Drawn = tuple[int, str]
@@ -22,16 +21,16 @@ class OverlayListing:
     names: tuple[tuple[str, ...], ...]
     """Of the overlays of each frame, sorted."""
     stale: tuple[bool, ...]
-    """Whether an overlay of each is older than the frames: they were rebuilt since it was drawn."""
+    """Whether an overlay of each is older than the frames: they were rebuilt or replaced since."""
 
     @classmethod
-    def of(cls, blobs: Mapping[Drawn, BlobInfo], since: datetime | None) -> Self:
+    def of(cls, blobs: Mapping[Drawn, BlobInfo], since: FramesSince) -> Self:
         """Overlays as they were listed, and when the frames were committed."""
         names: dict[int, list[str]] = {}
         stale: set[int] = set()
         for (sequence, name), blob in sorted(blobs.items()):
             names.setdefault(sequence, []).append(name)
-            if is_stale(blob.modified_at, since):
+            if since.is_stale(sequence, blob.modified_at):
                 stale.add(sequence)
         return cls(
             tuple(names),

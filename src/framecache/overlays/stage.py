@@ -118,14 +118,19 @@ class Overlays:
         return sorted({sequence for sequence, _ in self._list()})
 
     def listing(self) -> OverlayListing:
-        """Frames, names of their overlays, and whether these are stale; two LISTs, no picture."""
-        return OverlayListing.of(self._list(), frames_since(self._store, self.timeline_id))
+        """Frames, names of their overlays, and whether these are stale; two LISTs, no picture.
+
+        Where a program wrote frames more than once, the index is read as well.
+        """
+        return OverlayListing.of(
+            self._list(), frames_since(self._store, self.timeline_id, self._index)
+        )
 
     def stale(self) -> list[int]:
         """The sequences with an overlay older than the frames, ascending: see :meth:`listing`.
 
-        The timeline was cleared or rebuilt since it was drawn. Repairing, repacking and appending
-        leave overlays as they were.
+        The timeline was cleared or rebuilt since it was drawn, or the picture replaced. Repairing,
+        repacking and appending leave overlays as they were.
         """
         listing = self.listing()
         return [
@@ -172,6 +177,9 @@ class Overlays:
 
     def _list(self) -> dict[Drawn, BlobInfo]:
         return list_stage(self._store, self.timeline_id, self.job_id, self.stage)
+
+    def _index(self) -> Index:
+        return self._opened.latest_source().snapshot.index
 
     def _loaded(self, wanted: Sequence[int]) -> Iterator[tuple[int, dict[str, bytes]]]:
         names: dict[int, list[str]] = {sequence: [] for sequence in wanted}
