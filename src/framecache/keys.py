@@ -10,7 +10,7 @@ from typing import Final, SupportsIndex, TypeGuard, cast
 
 from framecache.errors import InvalidId, InvalidValue
 
-ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=,~-]{0,127}")
 ROOT: Final = "cache/timelines/"
 COMPACTION: Final = "timeline"
 """In the place of a part's name: all parts."""
@@ -36,8 +36,7 @@ def check_id(value: object, *, what: str) -> str:
     """Return the characters of ``value`` if they may be part of a key.
 
     Raises:
-        InvalidId: it is not a string, does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or
-            holds ``..``.
+        InvalidId: it is not a string, does not match `ID_PATTERN`, or holds ``..``.
     """
     # What derives from str may say that it is another text.
     text = str.__str__(value) if isinstance(value, str) else value
@@ -45,7 +44,8 @@ def check_id(value: object, *, what: str) -> str:
         return text
     raise InvalidId(
         f"{what} {_shown(value)} cannot be used: an id has 1 to 128 "
-        f"letters, digits, '.', '_' or '-', begins with a letter or digit, and holds no '..'"
+        f"letters, digits or any of . _ : @ + = , ~ -, begins with a letter or digit, and holds no "
+        f"'..'"
     )
 
 
