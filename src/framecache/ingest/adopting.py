@@ -2,23 +2,26 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 import google_crc32c
 
 from framecache import jpeg, keys
 from framecache._version import __version__
+from framecache.errors import StoreUnavailable
 from framecache.index import FrameRow, Index, PartBuilder, commit_part, current_description
 from framecache.manifest import Description
 from framecache.reader import ordered
 from framecache.store import BlobMissing, Store, is_remote
 
-_REQUESTS_AT_ONCE = 16
+_REQUESTS_AT_ONCE: Final = 16
+_ATTEMPTS: Final = 5
 
 
 def adopt(store: Store, first: Description, *, workers: int) -> Description:
     """The first description of a timeline, with the frames that lie under its public names.
 
-    Each is read once, for its length, CRC and size: chunk 0, time 0.0 and no hash, as such frames
+    Each is read twice, for its length, CRC and size: chunk 0, time 0.0 and no hash, as such frames
     load. Their index part is committed before it is described, in an epoch that nobody else knows
     of, so that they are there at every moment.
     """
@@ -52,10 +55,27 @@ def _read(
     return ordered(lambda one: _row(store, *one), listed, threads=threads, ahead=2 * threads)
 
 
+def _read_surely(store: Store, key: str) -> bytes:
+    """The bytes of a blob whose CRC nobody knows: read until they come the same twice.
+
+    What is damaged on the way only would otherwise be committed, and be refused ever after.
+    """
+    before = store.get(key)
+    for _ in range(_ATTEMPTS):
+        data = store.get(key)
+        if data == before:
+            return data
+        before = data
+    raise StoreUnavailable(
+        f"{key} in {store.url} reads differently each time: check the network between, or wait "
+        f"until the program that stores it is done"
+    )
+
+
 def _row(store: Store, sequence: int, key: str) -> FrameRow | None:
     """The row of a stored frame; None when it is gone."""
     try:
-        data = store.get(key)
+        data = _read_surely(store, key)
     except BlobMissing:
         return None
     try:

@@ -116,9 +116,9 @@ def _from_base64(text: str, name: str) -> bytes:
     if found := _DATA_URI.match(text):
         text = text[found.end() :]
     digits = text.translate(_BLANKS).rstrip("=").translate(_TO_STANDARD)
+    _check_bytes(len(digits) * 3 // 4, name)
     if _NOT_BASE64.search(digits) or len(digits) % 4 == 1:
         raise InvalidValue(f"overlay {name!r} is a string that is not base64 of a PNG")
-    _check_bytes(len(digits) * 3 // 4, name)
     return base64.b64decode(digits + "=" * (-len(digits) % 4))
 
 
@@ -156,7 +156,8 @@ def _from_deep(values: npt.NDArray[Any], mode: str, name: str) -> Png:
 def _from_array(image: npt.NDArray[Any], name: str) -> Png:
     channels = image.shape[2] if image.ndim == _COLOR_DIMENSIONS else 1
     is_gray = image.ndim == _GRAY_DIMENSIONS or (image.ndim == _COLOR_DIMENSIONS and channels == 1)
-    fits = image.dtype in (np.uint8, np.uint16) and (is_gray or channels in (3, 4))
+    is_integer = image.dtype.kind == "u" and image.dtype.itemsize in (1, 2)
+    fits = is_integer and (is_gray or channels in (3, 4))
     is_bilevel = image.dtype == np.bool_ and is_gray
     is_masked = isinstance(image, np.ma.MaskedArray) and bool(np.ma.getmaskarray(image).any())
     if not image.size or not (fits or is_bilevel) or is_masked or image.ndim > _COLOR_DIMENSIONS:

@@ -109,14 +109,14 @@ def png_size(data: bytes) -> tuple[int, int]:
         if kind == b"PLTE":
             _check_palette(body, header, kinds)
         elif kind == b"IDAT":
+            if header.color == _PALETTE and b"PLTE" not in kinds:
+                raise BadPng("it has no palette, and so no pixels")
             if kind in kinds and before != kind:
                 raise BadPng("its pixels are interrupted by another chunk")
             pixels.add(body)
         else:
             others.add(kind, body)
         kinds.add(kind)
-    if b"IDAT" not in kinds or (header.color == _PALETTE and b"PLTE" not in kinds):
-        raise BadPng("it has no pixels")
     pixels.finish()
     return header.width, header.height
 
