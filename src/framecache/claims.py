@@ -158,6 +158,20 @@ class Claims:
         with self._lock:
             return part in self._held
 
+    def has_taken_over(self, part: str) -> bool:
+        """Whether another, who was silent for too long, held a part before and may wake up."""
+        with self._lock:
+            held = self._held.get(part)
+        return held is not None and held.first > 0
+
+    def step_back(self, part: str) -> None:
+        """Take the claim of a part back, and leave those it followed; none is fine."""
+        with self._lock:
+            held = self._held.pop(part, None)
+            self._seen.pop(part, None)
+        if held is not None:
+            self._remove(part, {held.first, held.number})
+
     def release(self, part: str) -> None:
         """Take the claim of a part back, and those it followed; none is fine."""
         with self._lock:

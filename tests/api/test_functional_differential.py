@@ -135,19 +135,14 @@ def smooth(choose: random.Random) -> np.ndarray:
     height, width = choose.choice([(32, 48), (24, 32), (17, 33)])
     rows, columns = np.mgrid[0:height, 0:width]
     bright = (rows * choose.random() + columns * choose.random()) * 2 + choose.randrange(120)
-    return np.clip(bright, 0, 255).astype(np.uint8)
+    pixels: np.ndarray = np.clip(bright, 0, 255).astype(np.uint8)
+    return pixels
 
 
 def image(choose: random.Random) -> object:
     gray = smooth(choose)
-    return choose.choice(
-        [
-            np.dstack([gray] * 3),
-            gray,
-            Pillow.fromarray(gray),
-            Pillow.fromarray(np.dstack([gray] * 3)),
-        ]
-    )
+    rgb = np.dstack([gray] * 3)
+    return choose.choice([rgb, gray, Pillow.fromarray(gray), Pillow.fromarray(rgb)])
 
 
 def frames(choose: random.Random) -> list[Own]:

@@ -25,10 +25,12 @@ from proving import Proof
 
 Frames = dict[int, bytes]
 """JPEGs by sequence."""
+Told = dict[int, tuple[bytes, float, int]]
+"""JPEG, timestamp and chunk_id by sequence."""
 
 
 def picture(number: int, side: int = 16) -> np.ndarray:
-    return np.full((side, side, 3), 20 * number, np.uint8)
+    return np.full((side, side, 3), 17 * number, np.uint8)
 
 
 OLD = [Frame(n, 0, n / 25, picture(n)) for n in range(4)]
@@ -100,10 +102,17 @@ def store() -> Iterator[Store]:
     restore(store, {})
 
 
-def read(store: Store) -> Frames:
+def read(store: Store) -> Told:
     """All frames that a client reads which knows nothing yet."""
     timeline = Timeline(store, TIMELINE)
-    return {sequence: timeline.jpeg(sequence) for sequence in timeline.index.sequence.tolist()}
+    index = timeline.index
+    told = zip(index.timestamp.tolist(), index.chunk_id.tolist(), strict=True)
+    sequences = index.sequence.tolist()
+    return {n: (timeline.jpeg(n), *one) for n, one in zip(sequences, told, strict=True)}
+
+
+def jpegs(told: Told) -> Frames:
+    return {sequence: jpeg for sequence, (jpeg, *_) in told.items()}
 
 
 def public(store: Store) -> Frames:
@@ -116,10 +125,11 @@ def public(store: Store) -> Frames:
     }
 
 
-def encoded(frames: list[Frame]) -> Frames:
-    lone = Timeline(open_store(f"memory://{uuid.uuid4().hex}"), TIMELINE)
-    lone.write(frames, workers=1)
-    return {frame.sequence: lone.jpeg(frame.sequence) for frame in frames}
+def alone(frames: list[Frame]) -> Told:
+    """Frames as a lone program stores them."""
+    lone = open_store(f"memory://{uuid.uuid4().hex}")
+    Timeline(lone, TIMELINE).write(frames, workers=1)
+    return read(lone)
 
 
 class Matrix:
@@ -132,7 +142,7 @@ class Matrix:
             case.prepare(store)
         self.before = contents(store)
         self.old = read(store)
-        self.new = self.old | encoded(NEW)
+        self.new = self.old | alone(NEW)
         self._sound: set[frozenset[tuple[str, bytes]]] = set()
 
     def begin(self, blobs: Blobs) -> None:
@@ -142,7 +152,7 @@ class Matrix:
         seen = read(self._store)
         require(seen in (self.old, self.new), f"of one call only some is seen: {sorted(seen)}")
         for sequence, body in public(self._store).items():
-            allowed = (self.old.get(sequence), self.new.get(sequence))
+            allowed = (jpegs(self.old).get(sequence), jpegs(self.new).get(sequence))
             require(body in allowed, f"frames/{sequence}.jpg is neither the old nor the new one")
 
     def check_done(self) -> None:
@@ -150,15 +160,15 @@ class Matrix:
         report = Timeline(self._store, TIMELINE).verify(deep=True, workers=1)
         require(not report.counts["missing"] and not report.counts["corrupt"], "it is damaged")
         if self.case.layout == "objects":
-            require(public(self._store) == self.new, "the public names have other frames")
-            named = [row for row in Timeline(self._store, TIMELINE).index.offset.tolist() if row]
-            require(not named, "a frame that counts lies in a pack")
+            require(public(self._store) == jpegs(self.new), "the public names have other frames")
 
     def check_tidy(self) -> None:
         self.check_done()
         if self.case.layout == "objects":
             packs = [key for key in contents(self._store) if key.startswith(f"{PREFIX}packs/")]
             require(not packs, f"{packs} are left behind")
+            named = [row for row in Timeline(self._store, TIMELINE).index.offset.tolist() if row]
+            require(not named, "a frame that counts lies in a pack")
 
     def go_on(self, left: Blobs) -> None:
         """Whatever follows, what was committed stays, and the call again gives what it must."""

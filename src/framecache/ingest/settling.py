@@ -6,6 +6,10 @@ generation is described, readers find the frame in the pack: no byte that the cu
 names is written over. One program at a time does this, and each looks at what is committed only
 once it has that claim, so no older picture comes after a newer one.
 
+Whoever finds that another fell silent at it stores the frames in its place, and leaves them in the
+pack: the other may wake up, and store an older picture last. It is for gc, by when nobody sleeps
+any more, to describe that they are there.
+
 Docs: docs/design/0008-replacing.md.
 """
 
@@ -67,10 +71,13 @@ def settle(store: Store, timeline_id: str, *, workers: int) -> None:
     with Claims(store, description) as held:
         if not _claim(held):
             return
-        with suppress(Cleared):
+        settling = _Settling(store, timeline_id, held, workers=workers)
+        with suppress(Cleared, _Lost):
             for _ in range(_ATTEMPTS):
-                if _Settling(store, timeline_id, held, workers=workers).settle_all():
-                    return
+                if settling.settle_all():
+                    break
+        if held.has_taken_over(keys.MOVING):
+            held.step_back(keys.MOVING)
 
 
 def _claim(held: Claims) -> bool:
@@ -125,21 +132,19 @@ class _Settling:
         self._threads = max(workers, _REQUESTS_AT_ONCE if is_remote(store) else 1)
 
     def settle_all(self) -> bool:
-        """Bring frames under their names; returns whether nothing is left that it can bring."""
+        """Bring frames under their names; returns whether nothing is left to look for."""
         known = self._look()
         if known is None or is_settled(known.description, known.whole):
             return True
-        try:
-            brought = self._bring(known)
-        except _Lost:
-            return True
-        if not brought:
+        brought = self._bring(known)
+        if not brought or self._held.has_taken_over(keys.MOVING):
             return True
         generations = self._commit(known, brought)
         if not self._describe(known.description, generations):
             return False  # repaired or moved since: look again
         self._remove_packs(known, brought)
-        return len(brought) == int((known.whole.offset > 0).sum())
+        # Others may have replaced more, and left it to this program.
+        return len(brought) < int((known.whole.offset > 0).sum())
 
     def _look(self) -> _Known | None:
         """What is committed; None when that cannot be told."""
