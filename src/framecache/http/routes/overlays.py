@@ -43,7 +43,7 @@ def list_jobs(service: Serving, timeline_id: TimelineId) -> schema.Jobs:
     return jobs_of(service, timeline_id)
 
 
-@router.get("/{job_id}/{stage}", responses=_READING)
+@router.get("/{job_id}/{stage}", responses=_READING, response_model_exclude_none=True)
 def list_overlays(
     service: Serving,
     timeline_id: TimelineId,
