@@ -10,12 +10,14 @@ from typing import Final, TypeGuard
 from framecache.errors import InvalidId
 from framecache.numeric import shown, whole
 
-ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=,~-]{0,127}")
 ROOT: Final = "cache/timelines/"
 COMPACTION: Final = "timeline"
 """In the place of a part's name: all parts."""
 WRITTEN: Final = "written"
 """In the place of a part's name: frames of a program, before they have a part."""
+MOVING: Final = "moving"
+"""In the place of a part's name in a claim: frames, to their places in the timeline's layout."""
 _MOST_SEQUENCES: Final = 10**15
 
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
@@ -33,8 +35,7 @@ def check_id(value: object, *, what: str) -> str:
     """Return the characters of ``value`` if they may be part of a key.
 
     Raises:
-        InvalidId: it is not a string, does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or
-            holds ``..``.
+        InvalidId: it is not a string, does not match `ID_PATTERN`, or holds ``..``.
     """
     # What derives from str may say that it is another text.
     text = str.__str__(value) if isinstance(value, str) else value
@@ -42,7 +43,8 @@ def check_id(value: object, *, what: str) -> str:
         return text
     raise InvalidId(
         f"{what} {shown(value)} cannot be used: an id has 1 to 128 "
-        f"letters, digits, '.', '_' or '-', begins with a letter or digit, and holds no '..'"
+        f"letters, digits or any of . _ : @ + = , ~ -, begins with a letter or digit, and holds no "
+        f"'..'"
     )
 
 
@@ -167,6 +169,11 @@ def chunk_part(chunk_id: int) -> str:
 def written_part(number: int) -> str:
     """The name of the index part that commits the ``number``-th batch of written frames."""
     return f"w{number:06d}"
+
+
+def is_written_part(part: str) -> bool:
+    """Whether an index part is one of written frames."""
+    return part.startswith("w")
 
 
 def writing(write_id: str) -> str:

@@ -24,9 +24,12 @@ from framecache.model import (
     Image,
     JpegSettings,
     Layout,
+    OnConflict,
     ProgressCallback,
+    WriteReport,
     as_layout,
     require_layout,
+    require_on_conflict,
 )
 from framecache.numeric import whole
 from framecache.opened import Opened
@@ -187,21 +190,35 @@ class Timeline:
         self,
         frames: Iterable[Frame],
         *,
+        on_conflict: OnConflict = "raise",
         quality: int = 85,
         layout: Layout | None = None,
         workers: int | None = None,
-    ) -> int:
+    ) -> WriteReport:
         """Cache frames that this program holds; they become visible together. Returns how many.
 
         Frames keep their sequence, chunk_id, timestamp and perceptual hash (computed when empty).
-        A frame that is cached already with the same picture is left alone.
+        A frame that is cached already just so is left alone, so a batch can be written again after
+        a failure. What becomes of one whose sequence is cached with another picture, quality,
+        time, hash or chunk_id is for ``on_conflict`` to say; the report tells how many there were.
 
-        Layout is as for :meth:`extract`.
+        Args:
+            frames: any number of them.
+            on_conflict: ``"raise"``: nothing of the call is cached. ``"replace"``: the frame given
+                takes the place of the cached one, whole, at any size and quality; overlays stored
+                before are stale where the picture changed; of one sequence given twice, the last
+                counts. ``"keep"``: the cached frame stays. With both of these, frames that another
+                program stored, and nobody described, are taken over first (chunk 0, time 0.0).
+            quality: JPEG quality, 1 to 100; kept with each frame.
+            layout: as for :meth:`extract`.
+            workers: threads that encode; None: one a core.
 
         Raises:
             InvalidValue: an image that is not ``(H, W, 3)`` uint8, or numbers no frame can have.
-            SettingsConflict: another quality or layout, or another picture under a cached sequence.
+            SettingsConflict: a frame is cached otherwise, or the timeline at another quality, and
+                conflicts raise; another layout; a timeline that was extracted from chunks.
         """
+        require_on_conflict(on_conflict)
         if isinstance(frames, Frame):
             raise InvalidValue("write takes several frames: give a list, even of one")
         self._opened.forget()
@@ -211,6 +228,7 @@ class Timeline:
             self.timeline_id,
             frames,
             choose=choose,
+            on_conflict=on_conflict,
             workers=_as_workers(workers),
         )
 

@@ -75,6 +75,7 @@ def test_the_package_exports_these_names() -> None:
         "TimelineInfo",
         "UndecodableFrame",
         "VerifyReport",
+        "WriteReport",
         "__version__",
     }
     assert all(hasattr(framecache, name) for name in framecache.__all__)
@@ -132,6 +133,7 @@ def test_overlays_have_these_members() -> None:
         "load_many",
         "load_named",
         "load_one",
+        "misfits",
         "remove",
         "remove_one",
         "save",
@@ -171,7 +173,10 @@ def test_overlays_have_these_members() -> None:
         (Timeline.plan_append, "(self, chunks, *, workers=None)"),
         (Timeline.footprint, "(self, layout=None)"),
         (Timeline.append, "(self, chunks, *, workers=None, progress=None)"),
-        (Timeline.write, "(self, frames, *, quality=85, layout=None, workers=None)"),
+        (
+            Timeline.write,
+            "(self, frames, *, on_conflict='raise', quality=85, layout=None, workers=None)",
+        ),
         (
             Timeline.rebuild,
             (
@@ -221,7 +226,7 @@ def test_overlays_have_these_members() -> None:
         (Overlays.load, "(self, sequence)"),
         (Overlays.load_one, "(self, sequence, name)"),
         (Overlays.load_many, "(self, sequences)"),
-        (Overlays.listing, "(self)"),
+        (Overlays.listing, "(self, *, sizes=False)"),
         (Overlays.stale, "(self)"),
         (Overlays.compare, "(self, other)"),
         (Overlays.remove, "(self, sequence)"),
@@ -322,7 +327,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "transfer_in_region_per_gb",
             ],
         ),
-        (framecache.OverlayListing, ["sequence", "names", "stale"]),
+        (framecache.OverlayListing, ["sequence", "names", "stale", "other_size"]),
         (framecache.StageCounts, ["frame_count", "names", "stale_count"]),
         (
             framecache.SpriteMap,

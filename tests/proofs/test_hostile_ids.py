@@ -23,7 +23,7 @@ from outside import png_by_pillow
 from proving import Proof
 
 LETTERS_AND_DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-OTHERS: Final = "._-"
+OTHERS: Final = "._:@+=,~-"
 PNG: Final = png_by_pillow(0)
 PNG_B64: Final = base64.b64encode(PNG).decode()
 

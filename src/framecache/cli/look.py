@@ -1,6 +1,6 @@
 """``framecache ls`` and ``framecache info``: what is in a cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, get_args
@@ -29,6 +29,9 @@ from framecache.reader import telling_decimals
 from framecache.timeline import Timeline
 
 _CONCURRENT_LOOK_UPS: Final = 32
+
+_Counts = Mapping[str, Mapping[str, int]]
+"""Of overlays, by job and stage."""
 
 
 @click.command()
@@ -63,9 +66,14 @@ def ls(context: click.Context, *, choice: Choice, as_json: bool) -> None:
 
 @click.command()
 @timeline_argument
+@click.option(
+    "--overlay-sizes",
+    is_flag=True,
+    help="Tell of overlays of another size than their frame, too: a small request an overlay.",
+)
 @json_option
 @cache_options
-def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
+def info(*, choice: Choice, timeline_id: str, overlay_sizes: bool, as_json: bool) -> None:
     """Show all that is known of a timeline.
 
     Also what it costs to keep, fill and read on S3, and how many requests it would take in the
@@ -83,6 +91,7 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
         )
     cached = _cached_chunks(known, index)
     footprints = _footprints(timeline, known)
+    other_size = _overlays_of_other_size(timeline, jobs) if overlay_sizes else None
     if as_json:
         chunks = [
             describe.chunk_to_json(chunk, is_cached=chunk.chunk_id in cached)
@@ -92,6 +101,7 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
             "undecodable": describe.undecodable_to_json(index),
             "chunks": chunks,
             "jobs": jobs,
+            **({} if other_size is None else {"overlays_of_other_size": other_size}),
             "cost": cost.to_json(footprints, prices) if footprints else None,
         }
         print_json(document)
@@ -111,12 +121,28 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
             click.echo(f"chunk {chunk.chunk_id}: {', '.join(notes)}")
     if jobs:
         click.echo()
-        rows = [
-            (job_id, stage, f"{overlays:,}")
-            for job_id, stages in jobs.items()
-            for stage, overlays in stages.items()
-        ]
-        print_table(("job", "stage", "overlays"), rows, right=("overlays",))
+        _print_jobs(jobs, other_size)
+
+
+def _overlays_of_other_size(timeline: Timeline, jobs: _Counts) -> _Counts:
+    """How many overlays of each stage of each job have another size than their frame."""
+    return {
+        job_id: {
+            stage: sum(map(len, timeline.overlays(job_id=job_id, stage=stage).misfits().values()))
+            for stage in stages
+        }
+        for job_id, stages in jobs.items()
+    }
+
+
+def _print_jobs(jobs: _Counts, other_size: _Counts | None) -> None:
+    headers = ["job", "stage", "overlays", *(["of another size"] if other_size else [])]
+    rows = [
+        (job_id, stage, f"{count:,}", *([f"{other_size[job_id][stage]:,}"] if other_size else []))
+        for job_id, stages in jobs.items()
+        for stage, count in stages.items()
+    ]
+    print_table(headers, rows, right=headers[2:])
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class GcPlan:
     def _works(self) -> list[Work]:
         evicted = {state.timeline_id for state in self.evicted}
         works = [Work(state, is_evicted=state.timeline_id in evicted) for state in self.states]
-        return [work for work in works if work.is_evicted or work.state.blobs or work.state.frames]
+        return [work for work in works if work.is_anything_to_do]
 
     def _with(self, reason: Reason) -> Iterator[TimelineState]:
         """The timelines of which something goes for a reason."""

@@ -4,7 +4,9 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Header, Path, Query
 
-ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+from framecache.keys import ID_PATTERN
+
+ID: Final = rf"^{ID_PATTERN.pattern}$"
 MOST_SEQUENCES: Final = 10**15
 
 TimelineId = Annotated[str, Path(pattern=ID, description="A timeline.", examples=["match-42"])]

@@ -814,6 +814,11 @@ export interface components {
         OverlayColumns: {
             /** Names */
             names: string[][];
+            /**
+             * Other Size
+             * @description Of another size than their frame; only with `sizes`.
+             */
+            other_size?: boolean[] | null;
             /** Sequence */
             sequence: number[];
             /** Stale */
@@ -3368,7 +3373,10 @@ export interface operations {
     };
     list_overlays_api_timelines__timeline_id__overlays__job_id___stage__get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Tell of overlays of another size than their frame, too. */
+                sizes?: boolean;
+            };
             header?: never;
             path: {
                 /** @description A timeline. */
