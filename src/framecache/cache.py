@@ -46,7 +46,11 @@ class FrameCache:
             InvalidValue: a URL of another kind, a number out of its range, or a folder that holds
                 other things.
         """
-        chosen = os.fsdecode(url) if url is not None else _url_from_environment()
+        chosen = (
+            _path(url, what="url is a path or the URL of a store")
+            if url is not None
+            else _url_from_environment()
+        )
         self._store = probed(open_store(chosen))
         self._tier = _tier(self._store, local_cache, local_cache_bytes)
 
@@ -122,7 +126,11 @@ def _url_from_environment() -> str:
 def _tier(
     store: Store, folder: str | bytes | os.PathLike[Any] | None, size_limit_bytes: int | None
 ) -> FrameTier | None:
-    chosen = os.environ.get("FRAMECACHE_LOCAL_CACHE", "") if folder is None else os.fsdecode(folder)
+    chosen = (
+        os.environ.get("FRAMECACHE_LOCAL_CACHE", "")
+        if folder is None
+        else _path(folder, what="local_cache is the path of a folder")
+    )
     limit = _limit_from_environment() if size_limit_bytes is None else size_limit_bytes
     limit_bytes = as_index(limit)
     if limit_bytes is None or not SMALLEST_LIMIT_BYTES <= limit_bytes < MOST_WHOLE:
@@ -137,6 +145,13 @@ def _tier(
     if not is_remote(store):
         return None
     return FrameTier(path, size_limit_bytes=limit_bytes, store_url=store.url)
+
+
+def _path(given: str | bytes | os.PathLike[Any], *, what: str) -> str:
+    try:
+        return os.fsdecode(given)
+    except TypeError as error:
+        raise InvalidValue(f"{what}, not {shown(given)}") from error
 
 
 def _local_folder(path: str) -> str:

@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -241,6 +241,20 @@ def test_a_tolerance_ends_at_half_the_duration_that_a_frame_has_in_its_video(
     time: float | str, position: int
 ) -> None:
     assert shown(sampled(), time) == position
+
+
+@pytest.mark.parametrize("way", EXACTLY)
+def test_the_time_of_a_frame_that_is_not_cached_gives_no_other_frame(way: str) -> None:
+    step = Fraction(1001, 24000)
+    video = Video([n * step for n in range(4)], 4 * step)
+    described = video.snapshot.description
+    assert described is not None
+    (chunk,) = described.chunks
+    lacking = replace(chunk, chunk_id=1, start=chunk.end, end=2 * chunk.end, first_sequence=4)
+    two = described.next_version(chunks=(chunk, lacking))
+    snapshot = Snapshot(two, video.snapshot.index, (lacking.part,))
+    assert shown(snapshot, EXACTLY[way](3 * step)) == 3
+    assert shown(snapshot, EXACTLY[way](chunk.end)) is None
 
 
 def test_where_nothing_is_on_screen_no_tolerance_shows_the_last_frame() -> None:

@@ -97,6 +97,11 @@ def position_on_screen(snapshot: Snapshot, moment: Instant) -> int | None:
         return position if seconds < end or seconds == index.timestamp[-1] else None
     chunks = description.chunks
     shown = bisect_right(chunks, seconds, key=lambda chunk: float(chunk.start)) - 1
+    # A chunk that is not cached has no time in the index, and the one before must not be shown.
+    if shown + 1 < len(chunks):
+        following = float(chunks[shown + 1].start)
+        if _is_meant(index, moment, following, position):
+            shown, seconds = shown + 1, following
     if shown < 0 or seconds >= float(chunks[shown].end):
         return None
     # A sampled frame may stay on screen into later chunks, but what they show must be known.
@@ -121,14 +126,18 @@ def meant_seconds(index: Index, moment: Instant) -> float:
     nearest = min(zip(distances, around, strict=True), default=None)
     if nearest is None or distances.count(nearest[0]) > 1:
         return seconds
-    distance, start = nearest
+    start = nearest[1]
+    return start if _is_meant(index, moment, start, max(0, shown)) else seconds
+
+
+def _is_meant(index: Index, moment: Instant, start: float, position: int) -> bool:
+    """Whether a time, at which a frame is on screen, may have been made from another one."""
+    distance = abs(moment.seconds - Fraction(start))
     # Timestamps are themselves rounded to floats.
-    allowed = moment.tolerance + Fraction(math.ulp(start)) / 2
+    if distance > moment.tolerance + Fraction(math.ulp(start)) / 2:
+        return False
     # Durations are a column more to read, which most times do not need.
-    is_meant = distance <= allowed and (
-        start == seconds or distance <= _half_duration(index, max(0, shown))
-    )
-    return start if is_meant else seconds
+    return start == float(moment.seconds) or distance <= _half_duration(index, position)
 
 
 def _half_duration(index: Index, position: int) -> float:
