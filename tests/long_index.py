@@ -52,6 +52,8 @@ def long_index(frame_count: int, *, layout: str) -> Index:
         "perceptual_hash": _hexadecimal(hashes),
         "status": np.full(frame_count, "ok"),
         "reason": np.full(frame_count, ""),
+        "quality": np.zeros(frame_count, np.int32),
+        "picture_since": np.full(frame_count, ""),
     }
     absent: dict[str, Any] = {
         "key": "",

@@ -22,7 +22,15 @@ from framecache.errors import (
 from framecache.footprint import ExtractPlan, Footprint, PlannedChunk
 from framecache.index import Index
 from framecache.info import TimelineInfo
-from framecache.model import Chunk, ChunkTiming, ExtractReport, Frame, Progress, Requests
+from framecache.model import (
+    Chunk,
+    ChunkTiming,
+    ExtractReport,
+    Frame,
+    Progress,
+    Requests,
+    WriteReport,
+)
 from framecache.overlays import OverlayListing, Overlays, StageCounts
 from framecache.prices import S3_STANDARD, Prices
 from framecache.repack import RepackReport
@@ -70,5 +78,6 @@ __all__ = [
     "TimelineInfo",
     "UndecodableFrame",
     "VerifyReport",
+    "WriteReport",
     "__version__",
 ]

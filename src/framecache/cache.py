@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from framecache import keys
 from framecache.errors import InvalidValue
 from framecache.gc import GcPlan, GcProgress, plan_gc
+from framecache.numeric import MOST_WHOLE, as_index, shown
 from framecache.store import Store, is_remote, open_store, probed
 from framecache.tier import SMALLEST_LIMIT_BYTES, FrameTier
 from framecache.timeline import Timeline
@@ -23,9 +24,9 @@ class FrameCache:
 
     def __init__(
         self,
-        url: str | os.PathLike[str] | None = None,
+        url: str | bytes | os.PathLike[Any] | None = None,
         *,
-        local_cache: str | os.PathLike[str] | None = None,
+        local_cache: str | bytes | os.PathLike[Any] | None = None,
         local_cache_bytes: int | None = None,
     ) -> None:
         """Name the store; nothing is requested until a timeline is used.
@@ -45,7 +46,11 @@ class FrameCache:
             InvalidValue: a URL of another kind, a number out of its range, or a folder that holds
                 other things.
         """
-        chosen = os.fspath(url) if url is not None else _url_from_environment()
+        chosen = (
+            _path(url, what="url is a path or the URL of a store")
+            if url is not None
+            else _url_from_environment()
+        )
         self._store = probed(open_store(chosen))
         self._tier = _tier(self._store, local_cache, local_cache_bytes)
 
@@ -119,22 +124,34 @@ def _url_from_environment() -> str:
 
 
 def _tier(
-    store: Store, folder: str | os.PathLike[str] | None, size_limit_bytes: int | None
+    store: Store, folder: str | bytes | os.PathLike[Any] | None, size_limit_bytes: int | None
 ) -> FrameTier | None:
-    chosen = os.environ.get("FRAMECACHE_LOCAL_CACHE", "") if folder is None else os.fspath(folder)
+    chosen = (
+        os.environ.get("FRAMECACHE_LOCAL_CACHE", "")
+        if folder is None
+        else _path(folder, what="local_cache is the path of a folder")
+    )
     limit = _limit_from_environment() if size_limit_bytes is None else size_limit_bytes
-    if type(limit) is not int or limit < SMALLEST_LIMIT_BYTES:
+    limit_bytes = as_index(limit)
+    if limit_bytes is None or not SMALLEST_LIMIT_BYTES <= limit_bytes < MOST_WHOLE:
         name = "local_cache_bytes" if size_limit_bytes is not None else f"${_LIMIT_VARIABLE}"
         raise InvalidValue(
-            f"{name} is a whole number of bytes from {SMALLEST_LIMIT_BYTES}, not {limit!r}: to "
-            f"keep nothing on local disk, give no local_cache"
+            f"{name} is a whole number of bytes from {SMALLEST_LIMIT_BYTES}, not {shown(limit)}: "
+            f"to keep nothing on local disk, give no local_cache"
         )
     if not chosen:
         return None
     path = _local_folder(chosen)
     if not is_remote(store):
         return None
-    return FrameTier(path, size_limit_bytes=limit, store_url=store.url)
+    return FrameTier(path, size_limit_bytes=limit_bytes, store_url=store.url)
+
+
+def _path(given: str | bytes | os.PathLike[Any], *, what: str) -> str:
+    try:
+        return os.fsdecode(given)
+    except TypeError as error:
+        raise InvalidValue(f"{what}, not {shown(given)}") from error
 
 
 def _local_folder(path: str) -> str:

@@ -101,6 +101,22 @@ class Claims:
         with self._lock:
             self._seen = {part: self._sighting(part, blobs, now) for part, blobs in found.items()}
 
+    def newest(self, part: str) -> str | None:
+        """The newest claim of a part that the last look found, by its key and ETag; None: none."""
+        with self._lock:
+            sighting = self._seen.get(part)
+        return None if sighting is None else f"{sighting.newest.key} {sighting.newest.etag}"
+
+    def others_alive(self) -> dict[str, str]:
+        """The newest claim, as :meth:`newest` has it, of each part that others are at work on.
+
+        As far as the last look told; those that have been silent for too long are left out.
+        """
+        with self._lock:
+            others = [part for part in self._seen if part not in self._held]
+        found = {part: self.newest(part) for part in others if not self._seems_stale(part)}
+        return {part: newest for part, newest in found.items() if newest is not None}
+
     def take(self, part: str) -> bool:
         """Claim a part unless another is at work on it."""
         if self._seems_stale(part):
@@ -141,6 +157,20 @@ class Claims:
             self._give_sign(part)
         with self._lock:
             return part in self._held
+
+    def has_taken_over(self, part: str) -> bool:
+        """Whether another, who was silent for too long, held a part before and may wake up."""
+        with self._lock:
+            held = self._held.get(part)
+        return held is not None and held.first > 0
+
+    def step_back(self, part: str) -> None:
+        """Take the claim of a part back, and leave those it followed; none is fine."""
+        with self._lock:
+            held = self._held.pop(part, None)
+            self._seen.pop(part, None)
+        if held is not None:
+            self._remove(part, {held.first, held.number})
 
     def release(self, part: str) -> None:
         """Take the claim of a part back, and those it followed; none is fine."""

@@ -1,22 +1,53 @@
 """The cache as plain functions, for pipelines that already call them.
 
-They work on ``$FRAMECACHE_URL``, else on the bucket ``$S3_BUCKET`` (default ``mpr``).
+They behave as a module that keeps one JPEG a frame: what is given last is what is there. They work
+on
 """
 
 import base64
 import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
-from typing import Final, TypedDict
+from typing import Any, Final, Protocol, TypedDict
 
 from framecache import jpeg, keys
 from framecache.cache import FrameCache
+from framecache.given import as_frames
 from framecache.model import Frame, JpegSettings
 from framecache.timeline import Timeline
 
 _DEFAULT_BUCKET: Final = "mpr"
 _STORE_VARIABLES: Final = ("AWS_", "AZURE_", "GOOGLE_")
+
+
+class FrameLike(Protocol):
+    """What may be given as a frame: an object of any class with these attributes."""
+
+    @property
+    def sequence(self) -> int:
+        """Number on the timeline, from 0."""
+        ...
+
+    @property
+    def chunk_id(self) -> int:
+        """Ordinal of the chunk it came from, from 0."""
+        ...
+
+    @property
+    def timestamp(self) -> float:
+        """Seconds from the start of the timeline."""
+        ...
+
+    @property
+    def image(self) -> Any:  # noqa: ANN401 -- an array, or Pillow's; Pillow is not needed
+        """Pixels."""
+
+    @property
+    def perceptual_hash(self) -> str | None:
+        """Any text of up to 256 characters; empty or None to have it computed."""
+        ...
 
 
 class EncodedFrame(TypedDict):
@@ -29,13 +60,35 @@ class EncodedFrame(TypedDict):
 
 
 def cache_exists(timeline_id: str) -> bool:
-    """Whether the timeline's frames are cached, all of them."""
-    return _timeline(timeline_id).complete
+    """Whether the timeline's frames are cached, all of them.
+
+    That is so when a frame is committed (or, of another program's, there), and every chunk that
+    the timeline is described with is. No frame is looked at.
+    """
+    snapshot = _timeline(timeline_id).opened.look_up()
+    return bool(snapshot.index.is_ok.any()) and not snapshot.missing_parts
 
 
-def cache_frames(timeline_id: str, frames: Iterable[Frame], quality: int = 85) -> int:
-    """Cache frames; returns how many. They become visible together."""
-    return _timeline(timeline_id).write(frames, quality=quality)
+def cache_frames(timeline_id: str, frames: Iterable[FrameLike], quality: int = 85) -> int:
+    """Cache frames; returns how many. They become visible together.
+
+    A sequence that is cached is replaced, at any size and quality; of one given twice, the last
+    counts, once. Frames that another program stored are taken over first.
+
+    Args:
+        timeline_id: whose frames they are.
+        frames: objects of any class with the attributes of `Frame`. Images may be uint8 RGB or
+            gray, bool, or Pillow's; a hash of None is an empty one, which is computed.
+        quality: JPEG quality, 1 to 100.
+
+    Raises:
+        SettingsConflict: the timeline was extracted from chunks.
+        InvalidValue: an image that no 8-bit JPEG holds, or numbers that no frame has.
+    """
+    written = _timeline(timeline_id).write(
+        as_frames(frames), on_conflict="replace", quality=quality
+    )
+    return int(written)
 
 
 def load_cached_frames(timeline_id: str) -> list[Frame]:
@@ -59,8 +112,11 @@ def load_cached_frames_b64(timeline_id: str) -> list[EncodedFrame]:
 def save_overlays(
     timeline_id: str, job_id: str, stage: str, seq: int, overlays: Mapping[str, str]
 ) -> None:
-    """Store the overlays of one frame: ``{name: base64 PNG}``."""
-    _drawn_on(timeline_id).overlays(job_id=job_id, stage=stage).save(seq, overlays)
+    """Store the overlays of one frame, cached or not: ``{name: base64 PNG}``, of any size.
+
+    Base64 may be wrapped, URL-safe, without padding, and begin as ``data:image/png;base64,``.
+    """
+    _timeline(timeline_id).overlays(job_id=job_id, stage=stage).save(seq, overlays)
 
 
 def load_overlays(timeline_id: str, job_id: str, stage: str, seq: int) -> dict[str, str] | None:
@@ -79,26 +135,25 @@ def clear_cache(timeline_id: str) -> None:
     _timeline(timeline_id).clear()
 
 
-def frames_to_b64(frames: Iterable[Frame], quality: int = 75) -> list[EncodedFrame]:
-    """Frames in memory as the dicts of :func:`load_cached_frames_b64`, in the order given."""
+def frames_to_b64(frames: Iterable[FrameLike], quality: int = 75) -> list[EncodedFrame]:
+    """Frames in memory as the dicts of :func:`load_cached_frames_b64`, sorted.
+
+    What is taken as a frame is told of at :func:`cache_frames`.
+    """
     settings = JpegSettings(quality)
-    return [
+    encoded = [
         _encoded_frame(
-            frame.sequence,
-            frame.timestamp,
+            keys.check_sequence(frame.sequence),
+            float(frame.timestamp),
             jpeg.encode_rgb(frame.image, quality=settings.quality),
         )
-        for frame in frames
+        for frame in as_frames(frames)
     ]
+    return sorted(encoded, key=itemgetter("seq"))
 
 
 def _timeline(timeline_id: str) -> Timeline:
     return _current_cache().timeline(timeline_id)
-
-
-def _drawn_on(timeline_id: str) -> Timeline:
-    """A timeline that stays open from call to call, since an overlay must fit its frame."""
-    return _open_timeline(_current_cache(), keys.check_id(timeline_id, what="timeline_id"))
 
 
 def _current_cache() -> FrameCache:
@@ -116,11 +171,6 @@ def _bucket_url() -> str:
 def _cache(url: str, _settings: tuple[tuple[str, str], ...], _folder: Path) -> FrameCache:
     """One client, with its connections, for all calls in the same environment and folder."""
     return FrameCache(url)
-
-
-@lru_cache(maxsize=4)
-def _open_timeline(cache: FrameCache, timeline_id: str) -> Timeline:
-    return cache.timeline(timeline_id)
 
 
 def _encoded_frame(sequence: int, timestamp: float, data: bytes) -> EncodedFrame:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from framecache.index import Snapshot
 from framecache.manifest import ChunkEntry, Settings
+from framecache.reader import telling_decimals
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +75,5 @@ def extent(snapshot: Snapshot) -> str:
     end = timeline_info("", "", snapshot).duration_seconds
     return (
         f"it has {len(index)} frames, {index.sequence[0]} to {index.sequence[-1]}, "
-        f"{index.timestamp[0]:.3f} s to {end:.3f} s"
+        f"{index.timestamp[0]:.{telling_decimals(index, 0)}f} s to {end:.3f} s"
     )

@@ -4,18 +4,20 @@ Every function validates the ids it is given, so a key that comes from here cann
 outside its timeline.
 """
 
-import operator
 import re
-from typing import Final, SupportsIndex, TypeGuard, cast
+from typing import Final, TypeGuard
 
-from framecache.errors import InvalidId, InvalidValue
+from framecache.errors import InvalidId
+from framecache.numeric import shown, whole
 
-ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=,~-]{0,127}")
 ROOT: Final = "cache/timelines/"
 COMPACTION: Final = "timeline"
 """In the place of a part's name: all parts."""
 WRITTEN: Final = "written"
 """In the place of a part's name: frames of a program, before they have a part."""
+MOVING: Final = "moving"
+"""In the place of a part's name in a claim: frames, to their places in the timeline's layout."""
 _MOST_SEQUENCES: Final = 10**15
 
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
@@ -27,23 +29,22 @@ _EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
 _PACK_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
 _SPRITE_NAME: Final = re.compile(r"([0-9]{6,18})-(0|[1-9][0-9]{0,17})\.jpg")
 _CLAIM_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
-_SHOWN_CHARACTERS: Final = 40
 
 
 def check_id(value: object, *, what: str) -> str:
     """Return the characters of ``value`` if they may be part of a key.
 
     Raises:
-        InvalidId: it is not a string, does not match ``[A-Za-z0-9][A-Za-z0-9._-]{0,127}``, or
-            holds ``..``.
+        InvalidId: it is not a string, does not match `ID_PATTERN`, or holds ``..``.
     """
     # What derives from str may say that it is another text.
     text = str.__str__(value) if isinstance(value, str) else value
     if is_id(text):
         return text
     raise InvalidId(
-        f"{what} {_shown(value)} cannot be used: an id has 1 to 128 "
-        f"letters, digits, '.', '_' or '-', begins with a letter or digit, and holds no '..'"
+        f"{what} {shown(value)} cannot be used: an id has 1 to 128 "
+        f"letters, digits or any of . _ : @ + = , ~ -, begins with a letter or digit, and holds no "
+        f"'..'"
     )
 
 
@@ -53,15 +54,7 @@ def check_sequence(value: object) -> int:
     Raises:
         InvalidValue: it is no whole number from 0, or 10**15 or more.
     """
-    try:
-        sequence = -1 if isinstance(value, bool) else operator.index(cast("SupportsIndex", value))
-    except TypeError:
-        sequence = -1
-    if not 0 <= sequence < _MOST_SEQUENCES:
-        raise InvalidValue(
-            f"a sequence is a whole number from 0, below 10**15, not {_shown(value)}"
-        )
-    return sequence
+    return whole(value, what="a sequence", below=_MOST_SEQUENCES)
 
 
 def is_id(value: object) -> TypeGuard[str]:
@@ -178,6 +171,11 @@ def written_part(number: int) -> str:
     return f"w{number:06d}"
 
 
+def is_written_part(part: str) -> bool:
+    """Whether an index part is one of written frames."""
+    return part.startswith("w")
+
+
 def writing(write_id: str) -> str:
     """What stands for a part in the claim of a program that writes frames it holds."""
     return f"w{write_id}"
@@ -279,11 +277,3 @@ def upload(timeline_id: str, name: str) -> str:
 def upload_claim(timeline_id: str, name: str) -> str:
     """Stands for a video while it is being uploaded, so that no two become one."""
     return f"service/{upload(timeline_id, name)}"
-
-
-def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"  # which Python does not write out
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -82,7 +82,7 @@ class ChunkEntry:
         """The start that the caller gave it."""
         if not self.start_is_given:
             return None
-        return "pts" if self.placement == "clock" else self.start
+        return self.start if self.placement == "given" else "pts"
 
     @property
     def timing(self) -> ChunkTiming:
@@ -324,6 +324,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
 def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
     """Read a chunk; an entry by an earlier framecache lacks the fields that have defaults."""
     values = {name: document[name] for name in ChunkEntry.__slots__ if name in document}
+    values.setdefault("placement", "given" if document["start_is_given"] else "end")
     fractions = {
         name: Fraction(values[name])
         for name in _FRACTIONS_OF_A_CHUNK

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Final, Literal, get_args
+from typing import Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from framecache.errors import InvalidValue
+from framecache.instants import Seconds
+from framecache.numeric import as_index, shown
 
 Image = npt.NDArray[np.uint8]
 """Pixels, uint8: ``(height, width, 3)`` RGB, or ``(height, width)`` gray."""
@@ -18,6 +19,9 @@ Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
 Status = Literal["ok", "undecodable"]
 Layout = Literal["objects", "packs"]
 """``objects``: one blob a frame. ``packs``: the frames of a chunk in one tar."""
+
+OnConflict = Literal["raise", "replace", "keep"]
+"""What becomes of a frame that is cached with another picture, time, hash, chunk or quality."""
 
 QUALITIES = range(1, 101)
 
@@ -44,9 +48,10 @@ class Chunk:
 
     url: str
     """A local path, or the URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
-    start_seconds: float | Fraction | Literal["pts"] | None = None
-    """Where it starts on the timeline; None: where the chunk before it ends, or where a clock
-    that both share says. ``"pts"``: where that clock says, however long the gap."""
+    start_seconds: Seconds | Literal["pts"] | None = None
+    """Where it starts on the timeline, a number of any type or a text such as ``"1:02.5"``; None:
+    where the chunk before it ends, or where a clock that both share says. ``"pts"``: where that
+    clock says, however long the gap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,9 +186,50 @@ class JpegSettings:
     """1 (smallest) to 100 (best), on libjpeg's scale."""
 
     def __post_init__(self) -> None:
-        """Refuse a quality no encoder has."""
-        if type(self.quality) is not int or self.quality not in QUALITIES:
-            raise InvalidValue(f"quality is a whole number from 1 to 100, not {self.quality!r}")
+        """Take a whole number of any type; refuse a quality no encoder has."""
+        quality = as_index(self.quality)
+        if quality is None or quality not in QUALITIES:
+            raise InvalidValue(
+                f"quality is a whole number from 1 to 100, not {shown(self.quality)}"
+            )
+        object.__setattr__(self, "quality", quality)
+
+
+class WriteReport(int):
+    """How many frames were given to one call, each sequence counted once, and what became of them.
+
+    The sum of the frames stored, replaced, kept and unchanged.
+    """
+
+    stored: int
+    """Frames that were not cached before."""
+    replaced: int
+    """Frames that took the place of others, in picture or in what is said of it."""
+    kept: int
+    """Frames that were left as they are cached, whatever was given (``on_conflict="keep"``)."""
+
+    def __new__(cls, given: int, *, stored: int, replaced: int, kept: int) -> Self:
+        """Tell what became of ``given`` frames."""
+        report = super().__new__(cls, given)
+        report.stored, report.replaced, report.kept = stored, replaced, kept
+        return report
+
+    @property
+    def unchanged(self) -> int:
+        """Frames that were cached just so."""
+        return self - self.stored - self.replaced - self.kept
+
+    def __getnewargs_ex__(self) -> tuple[tuple[int], dict[str, int]]:
+        """Copy and pickle with what became of the frames."""
+        became = {"stored": self.stored, "replaced": self.replaced, "kept": self.kept}
+        return (int(self),), became
+
+
+def require_on_conflict(on_conflict: OnConflict) -> OnConflict:
+    """Return what to do on a conflict unchanged, if it is known; else raise InvalidValue."""
+    if on_conflict in get_args(OnConflict):
+        return on_conflict
+    raise InvalidValue(f'on_conflict is "raise", "replace" or "keep", not {on_conflict!r}')
 
 
 def as_layout(layout: Layout | None) -> Layout | None:

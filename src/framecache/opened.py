@@ -12,10 +12,10 @@ import numpy.typing as npt
 from framecache.errors import Cleared, FrameCacheError, NotCached, UndecodableFrame
 from framecache.index import FrameRow, Index, Snapshot, find, is_current
 from framecache.info import extent
+from framecache.instants import Seconds, instant, told
 from framecache.reader import (
     FrameSource,
     as_sequences,
-    check_seconds,
     local_frames,
     position_on_screen,
 )
@@ -157,13 +157,15 @@ class Opened:
         self._require_pictures(source.snapshot.index, positions)
         return source, positions
 
-    def find_at(self, seconds: float) -> tuple[FrameSource, int]:
+    def find_at(
+        self, seconds: Seconds, *, tolerance_seconds: Seconds | None = None
+    ) -> tuple[FrameSource, int]:
         """The row of the frame on screen at a time; looks again once when none is known.
 
         Raises:
             NotCached: the timeline shows nothing then; UndecodableFrame: it has no picture.
         """
-        time = check_seconds(seconds)
+        time = instant(seconds, tolerance_seconds=tolerance_seconds)
         was_known = self.is_open
         source = self.source()
         position = position_on_screen(source.snapshot, time)
@@ -173,7 +175,7 @@ class Opened:
         if position is None:
             raise NotCached(
                 f"timeline {self._timeline_id} in {self._store.url} shows no cached frame at "
-                f"{seconds} s: {extent(source.snapshot)}"
+                f"{told(seconds)}: {extent(source.snapshot)}"
             )
         self._require_pictures(source.snapshot.index, np.array([position]))
         return source, position

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from framecache.errors import InvalidValue
 from framecache.model import Requests
+from framecache.numeric import whole
 
 _GB: Final = 2**30
 """Bytes, as S3 bills them."""
@@ -38,7 +39,7 @@ class Prices:
 
     def storage(self, size_bytes: int) -> Decimal:
         """Of keeping so many bytes for a month."""
-        return self.storage_per_gb_month * size_bytes / _GB
+        return self.storage_per_gb_month * _bytes(size_bytes) / _GB
 
     def requests(self, requests: Requests) -> Decimal:
         """Of making these requests once."""
@@ -51,11 +52,11 @@ class Prices:
 
     def transfer_to_internet(self, size_bytes: int) -> Decimal:
         """Of fetching so many bytes from anywhere outside the cloud."""
-        return self.transfer_to_internet_per_gb * size_bytes / _GB
+        return self.transfer_to_internet_per_gb * _bytes(size_bytes) / _GB
 
     def transfer_in_region(self, size_bytes: int) -> Decimal:
         """Of fetching so many bytes from a machine in the bucket's region."""
-        return self.transfer_in_region_per_gb * size_bytes / _GB
+        return self.transfer_in_region_per_gb * _bytes(size_bytes) / _GB
 
 
 S3_STANDARD: Final = Prices(
@@ -96,6 +97,10 @@ def parse(text: str, *, where: str) -> Prices:
     }
     defaults = {name: getattr(S3_STANDARD, name) for name in known}
     return Prices(**defaults | {"name": where, "as_of": "no date"} | given)
+
+
+def _bytes(size_bytes: int) -> int:
+    return whole(size_bytes, what="size_bytes")
 
 
 def _price(value: object, name: str, where: str) -> Decimal:

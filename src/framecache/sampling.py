@@ -1,24 +1,31 @@
 """Which instants of a timeline become frames. Pure, and exact: integers and fractions only."""
 
-import operator
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
-from math import lcm
-from typing import Any, Final, SupportsIndex, cast
+from math import lcm, ulp
+from typing import Any, Final, SupportsFloat, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
 from framecache.errors import InvalidValue
+from framecache.numeric import exact, scalar, shown, spacing, whole
 
 _MOST_FPS: Final = 1_000_000
 _LEAST_FPS: Final = Fraction(1, 1_000_000_000)
 _MOST_DENOMINATOR: Final = 2**128
-_RATE: Final = re.compile(r"\s*\d{1,30}(\.\d{0,30})?(/\d{1,30})?\s*")
+_MOST_SIMPLE: Final = 1_001_000
+"""Denominator of n-th parts of the NTSC rates, such as 30000/1001, for n up to 1,000."""
+_NTSC: Final = Fraction(1000, 1001)
+_FLOATS_OFF: Final = 2
+"""How many floats away a rate may be that was rounded, and divided by a whole number."""
+_RATE: Final = re.compile(
+    r"\s*(?P<number>[0-9]{1,30}(?:\.[0-9]{0,30})?)(?:/(?P<divisor>[0-9]{1,30}(?:\.[0-9]{0,30})?))?\s*"
+)
 """Fraction itself would work for hours on an exponent of a few digits."""
 
 
@@ -60,17 +67,22 @@ class Keyframes:
 
 Sampling = EveryFrame | AtRate | EveryNth | Keyframes
 
+Rate = float | str | Fraction | Decimal | SupportsFloat | SupportsIndex
+"""Instants a second, a number of any type or a text: 5, 0.5, ``"30000/1001"``."""
+
 
 def choose(
     *,
-    fps: float | str | Fraction | None = None,
-    every: int | None = None,
+    fps: Rate | None = None,
+    every: SupportsIndex | None = None,
     keyframes: bool = False,
 ) -> Sampling:
     """The sampling that the arguments of a call ask for; with none of them, every frame.
 
     Args:
-        fps: instants a second; a float means the decimal it prints as, so ``29.97`` is 2997/100.
+        fps: instants a second. A float, or its digits, means the fraction with a denominator up
+            to 1,001,000 within two floats of it, else the decimal it prints as: ``29.97`` is
+            2997/100, ``30000 / 1001`` and ``"29.97002997002997"`` are the NTSC rate.
         every: a positive stride in source frames.
         keyframes: keyframes only.
 
@@ -87,9 +99,7 @@ def choose(
     if fps is not None:
         return AtRate(_rate(fps))
     if every is not None:
-        n = _whole(every)
-        if n < 1:
-            raise InvalidValue(f"every is a whole number from 1, not {every!r}")
+        n = whole(every, what="every", least=1)
         return EveryFrame() if n == 1 else EveryNth(n)
     return Keyframes() if keyframes else EveryFrame()
 
@@ -167,23 +177,62 @@ def _instants_before(
     return [-(-(offset_scaled + ticks * unit_scaled) // denominator) for ticks in elapsed]
 
 
-def _whole(value: object) -> int:
-    """An int or what numpy has instead; -1 for anything else."""
-    try:
-        return -1 if isinstance(value, bool) else operator.index(cast("SupportsIndex", value))
-    except TypeError:
-        return -1
-
-
-def _rate(fps: float | str | Fraction) -> Fraction:
-    rate = Fraction(0)
-    if not isinstance(fps, str) or _RATE.fullmatch(fps):
-        with suppress(ValueError, TypeError, ZeroDivisionError, OverflowError):
-            rate = Fraction(str(fps)) if isinstance(fps, float) else Fraction(fps)
+def _rate(fps: Rate) -> Fraction:
+    rate = _rate_of_text(fps) if isinstance(fps, str) else _rate_of_number(fps)
     in_range = _LEAST_FPS <= rate <= _MOST_FPS and rate.denominator <= _MOST_DENOMINATOR
-    if isinstance(fps, bool) or not in_range:
+    if not in_range:
         raise InvalidValue(
             f"fps is a rate above 0 and up to {_MOST_FPS}, such as 5, 0.5 or '30000/1001', not "
-            f"{fps!r}"
+            f"{shown(fps)}"
         )
     return rate
+
+
+def _rate_of_text(fps: str) -> Fraction:
+    """The rate that a text means, 0 if none."""
+    match = _RATE.fullmatch(fps)
+    if match is None:
+        return Fraction(0)
+    if match["divisor"] is None:
+        return _before_rounding(Fraction(match["number"]))
+    divisor = Fraction(match["divisor"])
+    return Fraction(match["number"]) / divisor if divisor else Fraction(0)
+
+
+def _rate_of_number(fps: Rate) -> Fraction:
+    """The rate that a number means, 0 if none."""
+    number = scalar(fps)
+    rate = exact(number)
+    if rate is None or (step := spacing(number)) is None:
+        return rate or Fraction(0)
+    if isinstance(number, np.float16 | np.float32):
+        return _before_shortening(rate - step / 2, rate + step / 2) if rate > step else Fraction(0)
+    return _before_rounding(Fraction(str(float(rate))))
+
+
+def _before_rounding(decimal: Fraction) -> Fraction:
+    """The simple fraction that a decimal with all digits of a float was made from, else itself."""
+    simple = decimal.limit_denominator(_MOST_SIMPLE)
+    if decimal > _MOST_FPS:
+        return decimal
+    most = _FLOATS_OFF * Fraction(ulp(float(decimal)))
+    return simple if abs(simple - decimal) <= most else decimal
+
+
+def _before_shortening(least: Fraction, most: Fraction) -> Fraction:
+    """The rate that a short float was made from, of the many that it may have been made from.
+
+    Rates are simple fractions, or 1000/1001 of one, as those of NTSC.
+    """
+    plain = _simplest(least, most)
+    of_ntsc = _simplest(least / _NTSC, most / _NTSC)
+    return plain if plain.denominator <= of_ntsc.denominator else of_ntsc * _NTSC
+
+
+def _simplest(least: Fraction, most: Fraction) -> Fraction:
+    """The fraction of the least denominator from ``least`` to ``most``, both above 0."""
+    whole_part = -(-least.numerator // least.denominator)
+    if whole_part <= most:
+        return Fraction(whole_part)
+    floor = whole_part - 1
+    return floor + 1 / _simplest(1 / (most - floor), 1 / (least - floor))

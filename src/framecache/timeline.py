@@ -1,9 +1,11 @@
 """One timeline of a cache: fill it, read it, clear it."""
 
+import io
 import os
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from framecache import ingest, keys, overlays, sampling, sweep
 from framecache import repack as repacking
@@ -12,6 +14,7 @@ from framecache.errors import InvalidValue, NotCached
 from framecache.footprint import ExtractPlan, Footprint, extract_plan, timeline_footprint
 from framecache.index import Index
 from framecache.info import TimelineInfo, extent, timeline_info
+from framecache.instants import Seconds
 from framecache.manifest import Settings
 from framecache.model import (
     Chunk,
@@ -21,15 +24,20 @@ from framecache.model import (
     Image,
     JpegSettings,
     Layout,
+    OnConflict,
     ProgressCallback,
+    WriteReport,
     as_layout,
     require_layout,
+    require_on_conflict,
 )
+from framecache.numeric import whole
 from framecache.opened import Opened
 from framecache.overlays import Overlays, StageCounts
 from framecache.reader import (
     Decoding,
     FrameSource,
+    frame_range,
     positions_in_range,
     read_batch,
     read_frame,
@@ -37,18 +45,15 @@ from framecache.reader import (
     read_jpegs,
 )
 from framecache.repack import RepackReport
-from framecache.sampling import EveryFrame, Sampling
+from framecache.sampling import EveryFrame, Rate, Sampling
 from framecache.sprites import Sprites
 from framecache.store import Store
 from framecache.sweep import Removal
 from framecache.tier import FrameTier
 from framecache.verify import FindingCallback, VerifyReport
 
-ChunkLike = str | os.PathLike[str] | Chunk
+ChunkLike = str | bytes | os.PathLike[Any] | Chunk
 """A local path, the URL of an object in a store, or a `Chunk` with its place in time."""
-
-Rate = float | str | Fraction
-"""Instants a second: 5, 0.5, ``"30000/1001"``."""
 
 
 class Timeline:
@@ -185,21 +190,35 @@ class Timeline:
         self,
         frames: Iterable[Frame],
         *,
+        on_conflict: OnConflict = "raise",
         quality: int = 85,
         layout: Layout | None = None,
         workers: int | None = None,
-    ) -> int:
+    ) -> WriteReport:
         """Cache frames that this program holds; they become visible together. Returns how many.
 
         Frames keep their sequence, chunk_id, timestamp and perceptual hash (computed when empty).
-        A frame that is cached already with the same picture is left alone.
+        A frame that is cached already just so is left alone, so a batch can be written again after
+        a failure. What becomes of one whose sequence is cached with another picture, quality,
+        time, hash or chunk_id is for ``on_conflict`` to say; the report tells how many there were.
 
-        Layout is as for :meth:`extract`.
+        Args:
+            frames: any number of them.
+            on_conflict: ``"raise"``: nothing of the call is cached. ``"replace"``: the frame given
+                takes the place of the cached one, whole, at any size and quality; overlays stored
+                before are stale where the picture changed; of one sequence given twice, the last
+                counts. ``"keep"``: the cached frame stays. With both of these, frames that another
+                program stored, and nobody described, are taken over first (chunk 0, time 0.0).
+            quality: JPEG quality, 1 to 100; kept with each frame.
+            layout: as for :meth:`extract`.
+            workers: threads that encode; None: one a core.
 
         Raises:
             InvalidValue: an image that is not ``(H, W, 3)`` uint8, or numbers no frame can have.
-            SettingsConflict: another quality or layout, or another picture under a cached sequence.
+            SettingsConflict: a frame is cached otherwise, or the timeline at another quality, and
+                conflicts raise; another layout; a timeline that was extracted from chunks.
         """
+        require_on_conflict(on_conflict)
         if isinstance(frames, Frame):
             raise InvalidValue("write takes several frames: give a list, even of one")
         self._opened.forget()
@@ -209,6 +228,7 @@ class Timeline:
             self.timeline_id,
             frames,
             choose=choose,
+            on_conflict=on_conflict,
             workers=_as_workers(workers),
         )
 
@@ -395,19 +415,37 @@ class Timeline:
         with self._opened.reading(source):
             return read_frame(source, row, decoding)
 
-    def frame_at(self, seconds: float, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
+    def frame_at(
+        self,
+        seconds: Seconds,
+        *,
+        tolerance_seconds: Seconds | None = None,
+        scale: float = 1.0,
+        color: Color = "rgb",
+    ) -> Frame:
         """The frame on screen at a time: of those cached, the last that begins at or before it.
+
+        A time that was rounded gives the frame whose time it was: one that lies no further before
+        the next frame than the tolerance, and than half this frame's duration, is the next one's.
+
+        Args:
+            seconds: a number of any type, or a text: ``"62.5"``, ``"62.5s"``, ``"1:02.5"``.
+            tolerance_seconds: what it may have been rounded by. None: nothing for a whole number
+                or a ``Fraction``; 1 µs for a float, or half a unit in the last place of
+                ``np.float32``; half a unit of the last digit of a text or ``Decimal``.
+            scale: 1, 0.5, 0.25 or 0.125 of the size, done by the JPEG decoder.
+            color: ``"rgb"`` or ``"gray"``.
 
         Raises what :meth:`frame` raises; NotCached also where the timeline shows nothing.
         """
         decoding = Decoding(color, scale)
-        source, position = self._opened.find_at(seconds)
+        source, position = self._opened.find_at(seconds, tolerance_seconds=tolerance_seconds)
         with self._opened.reading(source):
             return read_frame(source, source.snapshot.index.row(position), decoding)
 
-    def sequence_at(self, seconds: float) -> int:
+    def sequence_at(self, seconds: Seconds, *, tolerance_seconds: Seconds | None = None) -> int:
         """The sequence of the frame on screen at a time: see :meth:`frame_at`."""
-        source, position = self._opened.find_at(seconds)
+        source, position = self._opened.find_at(seconds, tolerance_seconds=tolerance_seconds)
         return int(source.snapshot.index.sequence[position])
 
     def sequences(
@@ -416,12 +454,21 @@ class Timeline:
         stop: int | None = None,
         step: int = 1,
         *,
-        start_seconds: float | None = None,
-        stop_seconds: float | None = None,
+        start_seconds: Seconds | None = None,
+        stop_seconds: Seconds | None = None,
+        tolerance_seconds: Seconds | None = None,
     ) -> list[int]:
         """The sequences whose frames :meth:`frames` would give for this range."""
+        wanted = frame_range(
+            start,
+            stop,
+            step,
+            start_seconds=start_seconds,
+            stop_seconds=stop_seconds,
+            tolerance_seconds=tolerance_seconds,
+        )
         index = self._opened.latest_source().snapshot.index
-        chosen = positions_in_range(index, start, stop, step, start_seconds, stop_seconds)
+        chosen = positions_in_range(index, wanted)
         sequences: list[int] = index.sequence[chosen].tolist()
         return sequences
 
@@ -431,8 +478,9 @@ class Timeline:
         stop: int | None = None,
         step: int = 1,
         *,
-        start_seconds: float | None = None,
-        stop_seconds: float | None = None,
+        start_seconds: Seconds | None = None,
+        stop_seconds: Seconds | None = None,
+        tolerance_seconds: Seconds | None = None,
         scale: float = 1.0,
         color: Color = "rgb",
     ) -> Iterator[Frame]:
@@ -444,6 +492,7 @@ class Timeline:
             step: take sequences ``start, start + step, …``.
             start_seconds: instead of ``start``: frames that begin at or after this time.
             stop_seconds: instead of ``stop``: frames that begin before this time.
+            tolerance_seconds: what these may have been rounded by: see :meth:`frame_at`.
             scale: 1, 0.5, 0.25 or 0.125 of the size, done by the JPEG decoder.
             color: ``"rgb"`` or ``"gray"``.
 
@@ -453,10 +502,17 @@ class Timeline:
         """
         decoding = Decoding(color, scale)
 
+        wanted = frame_range(
+            start,
+            stop,
+            step,
+            start_seconds=start_seconds,
+            stop_seconds=stop_seconds,
+            tolerance_seconds=tolerance_seconds,
+        )
+
         def read(source: FrameSource) -> Iterator[Frame]:
-            positions = positions_in_range(
-                source.snapshot.index, start, stop, step, start_seconds, stop_seconds
-            )
+            positions = positions_in_range(source.snapshot.index, wanted)
             return read_frames(source, positions, decoding)
 
         return self._opened.each_of_latest(read)
@@ -535,10 +591,21 @@ class Timeline:
 
 
 def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
-    if isinstance(chunks, str | os.PathLike | Chunk):
+    if isinstance(chunks, str | bytes | os.PathLike | Chunk):
         chunks = [chunks]
+    if isinstance(chunks, Mapping | io.IOBase):
+        # What these would give one by one is no chunk.
+        raise InvalidValue(
+            f"chunks are paths, URLs or Chunk objects, or several of them, not "
+            f"{type(chunks).__name__}"
+        )
     try:
-        return [chunk if isinstance(chunk, Chunk) else Chunk(os.fspath(chunk)) for chunk in chunks]
+        return [
+            replace(chunk, url=os.fsdecode(chunk.url))
+            if isinstance(chunk, Chunk)
+            else Chunk(os.fsdecode(chunk))
+            for chunk in chunks
+        ]
     except TypeError as error:
         raise InvalidValue(
             f"chunks are paths, URLs or Chunk objects, or several of them: {error}"
@@ -554,6 +621,4 @@ def _settings(
 def _as_workers(workers: int | None) -> int:
     if workers is None:
         return len(os.sched_getaffinity(0))
-    if type(workers) is not int or workers < 1:
-        raise InvalidValue(f"workers is a whole number from 1, not {workers!r}")
-    return workers
+    return whole(workers, what="workers", least=1)

@@ -3,6 +3,7 @@ lost, and nothing is half-visible.
 """
 
 import base64
+import io
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -181,7 +182,9 @@ def test_an_address_that_is_none_is_refused(local_url: str, url: str) -> None:
     assert outside(local_url).list() == []
 
 
-@pytest.mark.parametrize("chunks", [None, 7, [None], [7], [["c.mp4"]], {"a": 1}])
+@pytest.mark.parametrize(
+    "chunks", [None, 7, [None], [7], [["c.mp4"]], {"a": 1}, io.BytesIO(b"c.mp4")]
+)
 def test_what_names_no_chunk_is_refused(local_url: str, chunks: Any) -> None:  # noqa: ANN401
     with pytest.raises((FrameCacheError, TypeError)):
         timeline(local_url).extract(chunks)

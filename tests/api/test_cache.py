@@ -1,10 +1,11 @@
 """The front door: which store a cache opens, and which timelines it names."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from framecache import FrameCache
+from framecache import FrameCache, InvalidValue
 from outside import frame, frames_of, jpeg_by_pillow, outside, png_by_pillow
 
 
@@ -92,3 +93,11 @@ def test_asking_for_a_timeline_makes_none(store_url: str) -> None:
 def test_a_cache_and_a_timeline_say_what_they_are(local_url: str) -> None:
     assert Path(local_url).as_uri() in repr(FrameCache(local_url))
     assert "match-42" in repr(FrameCache(local_url).timeline("match-42"))
+
+
+@pytest.mark.parametrize("given", [7, 1.5, True, ["a"], object()], ids=repr)
+def test_what_is_no_path_is_refused(given: Any) -> None:  # noqa: ANN401 -- of any type
+    with pytest.raises(InvalidValue, match="url is a path or the URL of a store, not"):
+        FrameCache(given)
+    with pytest.raises(InvalidValue, match="local_cache is the path of a folder, not"):
+        FrameCache("memory://", local_cache=given)

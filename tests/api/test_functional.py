@@ -1,6 +1,7 @@
 """The plain functions, as pipelines call them, and what other programs find in the store."""
 
 import base64
+import dataclasses
 import inspect
 import io
 import json
@@ -10,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import clips
 import imagehash
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 from PIL import JpegImagePlugin
 
-from framecache import CorruptFrame, SettingsConflict, functional
+from framecache import CorruptFrame, FrameCache, InvalidValue, SettingsConflict, functional
 from framecache.functional import (
     cache_exists,
     cache_frames,
@@ -376,12 +378,133 @@ def test_frames_of_another_program_may_differ_in_size(folder: Outside) -> None:
     assert shapes == [(10, 20, 3), (7, 31, 3)]
 
 
-def test_frames_of_another_program_are_not_written_over(blobs: Outside) -> None:
-    blobs.put("cache/timelines/foreign/frames/0.jpg", jpeg_by_pillow(9))
-    before = everything(blobs)
-    with pytest.raises(SettingsConflict, match="foreign"):
-        cache_frames("foreign", [frame(0)])
-    assert everything(blobs) == before
+def test_frames_of_another_program_are_taken_over_and_replaced(blobs: Outside) -> None:
+    for number in (0, 4):
+        blobs.put(f"cache/timelines/foreign/frames/{number}.jpg", jpeg_by_pillow(9))
+    kept = frames_of(blobs, "foreign")["4.jpg"]
+    assert cache_frames("foreign", [frame(0, timestamp=2.0)]) == 1
+    loaded = load_cached_frames("foreign")
+    assert [(f.sequence, f.chunk_id, f.timestamp) for f in loaded] == [(0, 0, 2.0), (4, 0, 0.0)]
+    assert loaded[1].perceptual_hash == ""
+    assert mean_error(loaded[0].image, picture(0)) <= 3
+    stored = frames_of(blobs, "foreign")
+    assert stored["4.jpg"] == kept
+    assert mean_error(pixels_by_pillow(stored["0.jpg"]), picture(0)) <= 3
+
+
+@dataclasses.dataclass
+class Own:
+    """A caller's own class."""
+
+    sequence: Any
+    chunk_id: Any
+    timestamp: Any
+    image: Any
+    perceptual_hash: Any = None
+
+
+GRAY = picture(3)[:, :, 0]
+TAKEN: dict[str, tuple[Any, np.ndarray]] = {
+    "RGB": (picture(3), picture(3)),
+    "gray": (GRAY, np.dstack([GRAY] * 3)),
+    "gray of three axes": (GRAY[:, :, None], np.dstack([GRAY] * 3)),
+    "bool": (GRAY > 99, np.dstack([(GRAY > 99) * np.uint8(255)] * 3)),
+    "Pillow RGB": (Pillow.fromarray(picture(3)), picture(3)),
+    "Pillow L": (Pillow.fromarray(GRAY), np.dstack([GRAY] * 3)),
+    "Pillow 1": (Pillow.fromarray(GRAY > 99), np.dstack([(GRAY > 99) * np.uint8(255)] * 3)),
+    "Pillow P": (
+        Pillow.fromarray(picture(3)).quantize(8),
+        np.asarray(Pillow.fromarray(picture(3)).quantize(8).convert("RGB")),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_objects_of_any_class_with_any_image_of_8_bits_are_cached(
+    folder: Outside, kind: str
+) -> None:
+    image, expected = TAKEN[kind]
+    assert cache_frames("t", [Own(1, 2, 0.5, image)], quality=95) == 1
+    [loaded] = load_cached_frames("t")
+    assert (loaded.sequence, loaded.chunk_id, loaded.timestamp) == (1, 2, 0.5)
+    assert mean_error(loaded.image, expected) <= 6
+    [encoded] = frames_to_b64([Own(1, 2, 0.5, image)], quality=95)
+    assert encoded == load_cached_frames_b64("t")[0]
+    assert folder.list()
+
+
+NOT_TAKEN: dict[str, tuple[Any, str]] = {
+    "floats": (picture(3) / 255, "float64"),
+    "16 bits": (picture(3).astype(np.uint16), "uint16"),
+    "alpha": (np.dstack([picture(3), GRAY]), r"\(32, 48, 4\)"),
+    "Pillow RGBA": (Pillow.fromarray(picture(3)).convert("RGBA"), "RGBA"),
+    "Pillow I;16": (Pillow.fromarray(GRAY.astype(np.uint16)), "I;16"),
+    "Pillow F": (Pillow.fromarray(GRAY.astype(np.float32)), "mode F"),
+    "a list": (picture(3).tolist(), "list"),
+    "nothing": (None, "NoneType"),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_TAKEN)
+def test_an_image_that_an_8_bit_jpeg_does_not_hold_is_refused(folder: Outside, kind: str) -> None:
+    image, said = NOT_TAKEN[kind]
+    for call in (
+        lambda: cache_frames("t", [Own(7, 0, 0.0, image)]),
+        lambda: [*frames_to_b64([Own(7, 0, 0.0, image)])],
+    ):
+        with pytest.raises(InvalidValue, match=f"frame 7: .*{said}"):
+            call()
+    assert frames_of(folder, "t") == {}
+
+
+@pytest.mark.parametrize("given", [5, None, Own(0, 0, 0.0, GRAY), [object()], [None], ["x"]])
+def test_what_is_no_frame_or_not_several_is_refused(folder: Outside, given: list[Own]) -> None:
+    with pytest.raises(InvalidValue, match="frame"):
+        cache_frames("t", given)
+    assert frames_of(folder, "t") == {}
+
+
+def test_the_last_call_wins_and_within_it_the_last_of_equal_sequences(blobs: Outside) -> None:
+    assert cache_frames("t", [frame(0), frame(1)]) == 2
+    given = [frame(0, number=5), frame(2), frame(0, number=6, width=20, height=10, timestamp=9.0)]
+    assert cache_frames("t", given, quality=70) == 2
+    loaded = load_cached_frames("t")
+    assert [(f.sequence, f.timestamp) for f in loaded] == [(0, 9.0), (1, 0.125), (2, 0.25)]
+    assert mean_error(loaded[0].image, picture(6, width=20, height=10)) <= 4
+    stored = frames_of(blobs, "t")
+    assert [b64(stored[f"{n}.jpg"]) for n in range(3)] == [
+        one["jpeg_b64"] for one in load_cached_frames_b64("t")
+    ]
+
+
+def test_a_timeline_extracted_from_chunks_is_a_conflict(folder: Outside, local_url: str) -> None:
+    FrameCache(local_url).timeline("t").extract(clips.clip(), every=9)
+    before = everything(folder)
+    with pytest.raises(SettingsConflict, match="described by its chunks"):
+        cache_frames("t", [frame(0)])
+    assert everything(folder) == before
+
+
+def test_a_cache_with_a_chunk_that_is_not_committed_does_not_exist(
+    folder: Outside, local_url: str
+) -> None:
+    FrameCache(local_url).timeline("t").extract([clips.clip()], every=9)
+    assert cache_exists("t") is True
+    for key in folder.list("cache/timelines/t/index/"):
+        folder.remove(key)
+    assert cache_exists("t") is False
+
+
+def test_blobs_are_not_looked_at_to_tell_that_a_cache_exists(folder: Outside) -> None:
+    cache_frames("t", [frame(0)])
+    folder.remove("cache/timelines/t/frames/0.jpg")
+    assert cache_exists("t") is True
+
+
+def test_frames_in_memory_are_sorted_by_number() -> None:
+    given = [frame(n, timestamp=n / 4) for n in (5, 2, 9)]
+    encoded = frames_to_b64(given)
+    assert [(one["seq"], one["timestamp"]) for one in encoded] == [(2, 0.5), (5, 1.25), (9, 2.25)]
 
 
 def test_frames_of_another_program_can_be_cleared_and_replaced(blobs: Outside) -> None:

@@ -62,7 +62,14 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a large array": (lambda: np.zeros((1, MAX_PIXELS + 1), np.uint8), "pixels"),
     "a large image": (lambda: Pillow.new("L", (MAX_PIXELS + 1, 1)), "pixels"),
     "floats": (lambda: np.zeros((6, 8, 3)), "uint8"),
-    "16 bits": (lambda: np.zeros((6, 8), np.uint16), "uint8"),
+    "32 bits": (lambda: np.zeros((6, 8), np.int32), "uint8"),
+    "colours of bools": (lambda: np.zeros((6, 8, 3), np.bool_), "bool"),
+    "masked": (lambda: np.ma.masked_equal(np.zeros((6, 8), np.uint8), 0), "masked"),
+    "an image of floats": (lambda: Pillow.new("F", (8, 6), 0.5), "mode F"),
+    "an image beyond 16 bits": (lambda: Pillow.new("I", (8, 6), 65_536), "mode I"),
+    "an image below zero": (lambda: Pillow.new("I", (8, 6), -1), "mode I"),
+    "half a byte of base64": (lambda: "A", "not base64"),
+    "a data URI of a JPEG": (lambda: "data:image/jpeg;base64,/9j/", "not base64"),
     "two channels": (lambda: np.zeros((6, 8, 2), np.uint8), "shape"),
     "one row": (lambda: np.zeros(8, np.uint8), "shape"),
     "an empty array": (lambda: np.zeros((0, 8, 3), np.uint8), "shape"),
@@ -104,7 +111,9 @@ def test_a_bad_name_or_sequence_among_many_is_refused_before_any_request(
 
 
 def test_the_most_pixels_are_taken(local_url: str) -> None:
-    png = empty_png(MAX_PIXELS, 1)
+    header = struct.pack(">IIBBBBB", MAX_PIXELS, 1, 1, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(1 + MAX_PIXELS // 8))
+    png = PNG[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND")
     drawn_here = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
     drawn_here.save(0, {"o": png})
     assert drawn_here.load_one(0, "o") == png
@@ -120,81 +129,142 @@ def test_pixels_may_lie_in_any_number_of_chunks(local_url: str) -> None:
     assert overlays.load(0) == {"a": png}
 
 
-def test_an_overlay_of_another_size_than_its_frame_is_refused(store_url: str) -> None:
+SMALL = png_by_pillow(1, width=24, height=16)
+FITS = png_by_pillow(1, width=48, height=32)
+
+
+def test_an_overlay_of_any_size_is_stored_and_told_of_where_it_does_not_fit(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
-    timeline.write([frame(0), frame(1, width=64, height=40)])
+    timeline.write([frame(0), frame(1, width=64, height=40), frame(2)])
     edges = FrameCache(store_url).timeline("t").overlays(job_id="j", stage="s")
-    fits = png_by_pillow(1, width=48, height=32)
-    with pytest.raises(InvalidValue, match="'o' is 48x32, and not 64x40 as frame 1 of timeline t"):
-        edges.save_many({0: {"o": fits}, 1: {"o": fits}})
-    with pytest.raises(InvalidValue, match="not 48x32"):
-        edges.save(0, {"o": np.zeros((48, 32), np.uint8)})
-    assert outside(store_url).list(OVERLAYS) == []
-    edges.save_many({0: {"o": fits}, 1: {"o": png_by_pillow(1, width=64, height=40)}})
-    assert edges.frames() == [0, 1]
+    edges.save_many({0: {"a": FITS, "b": SMALL}, 1: {"a": FITS}, 2: {"a": FITS}, 9: {"a": SMALL}})
+    assert edges.load(0) == {"a": FITS, "b": SMALL}
+    assert edges.listing().other_size is None
+    listing = edges.listing(sizes=True)
+    assert listing.sequence == (0, 1, 2, 9)
+    assert listing.other_size == (True, True, False, False)
+    assert edges.misfits() == {0: ("b",), 1: ("a",)}
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_overlays_fit_extracted_frames_of_either_layout(local_url: str, layout: Layout) -> None:
+def test_sizes_are_those_of_frames_of_either_layout(local_url: str, layout: Layout) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.extract(clips.clip(), every=9, layout=layout)
     edges = timeline.overlays(job_id="j", stage="s")
-    edges.save(1, {"o": np.zeros((clips.HEIGHT, clips.WIDTH), np.uint8)})
-    with pytest.raises(InvalidValue, match="96x64 as frame 1"):
-        edges.save(1, {"o": np.zeros((clips.HEIGHT // 2, clips.WIDTH // 2), np.uint8)})
+    edges.save(0, {"o": np.zeros((clips.HEIGHT, clips.WIDTH), np.uint8)})
+    edges.save(1, {"o": np.zeros((clips.HEIGHT // 2, clips.WIDTH // 2), np.uint8)})
+    assert edges.misfits() == {1: ("o",)}
 
 
-def test_an_overlay_of_a_frame_that_the_index_does_not_know_may_have_any_size(
-    local_url: str,
-) -> None:
-    timeline = FrameCache(local_url).timeline("t")
-    timeline.write([frame(0)])
-    edges = timeline.overlays(job_id="j", stage="s")
-    edges.save(7, {"o": PNG})
-    assert edges.load(7) == {"o": PNG}
+def test_frames_whose_size_is_not_known_have_no_misfits(local_url: str) -> None:
+    outside(local_url).put("cache/timelines/t/frames/0.jpg", jpeg_by_pillow(0))
+    edges = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
+    edges.save_many({0: {"o": SMALL}, 7: {"o": SMALL}})
+    assert edges.misfits() == {}
 
 
-def test_an_overlay_of_an_undecodable_frame_may_have_any_size(local_url: str) -> None:
-    timeline = FrameCache(local_url).timeline("t")
-    timeline.extract(clips.ends_in_garbage())
-    bad = int(np.flatnonzero(~timeline.index.is_ok)[0])
-    timeline.overlays(job_id="j", stage="s").save(bad, {"o": PNG})
-
-
-def test_an_overlay_of_another_programs_frame_may_have_any_size(store_url: str) -> None:
-    outside(store_url).put("cache/timelines/t/frames/0.jpg", jpeg_by_pillow(0))
-    edges = FrameCache(store_url).timeline("t").overlays(job_id="j", stage="s")
-    edges.save(0, {"o": PNG})
-    assert edges.load(0) == {"o": PNG}
-
-
-def test_the_size_is_that_of_the_frame_as_it_was_rebuilt_by_another_program(
+def test_the_size_is_that_of_the_frame_that_another_program_put_in_its_place(
     local_url: str,
 ) -> None:
     mine = FrameCache(local_url).timeline("t")
     mine.write([frame(0)])
     edges = mine.overlays(job_id="j", stage="s")
-    edges.save(0, {"o": png_by_pillow(1, width=48, height=32)})
+    edges.save(0, {"o": FITS})
+    assert edges.misfits() == {}
     other = FrameCache(local_url).timeline("t")
-    other.clear()
-    other.write([frame(0, width=64, height=40)])
-    edges.save(0, {"o": png_by_pillow(1, width=64, height=40)})
-    with pytest.raises(InvalidValue, match="not 64x40"):
-        edges.save(0, {"o": png_by_pillow(1, width=48, height=32)})
+    other.write([frame(0, width=64, height=40)], on_conflict="replace")
+    assert edges.misfits() == {0: ("o",)}
 
 
-def test_the_functional_save_checks_as_much(
-    local_url: str, monkeypatch: pytest.MonkeyPatch
+def test_saving_makes_one_request_an_overlay(store: HookedStore) -> None:
+    Timeline(store, "t").write([frame(0)])
+    store.requests.clear()
+    drawn(store).save(0, {"a": SMALL, "b": FITS})
+    assert sorted(store.requests) == [("put", f"{OVERLAYS}j/s/0_{name}.png") for name in "ab"]
+
+
+def values(png: bytes) -> np.ndarray:
+    with Pillow.open(io.BytesIO(png)) as image:
+        return np.asarray(image)
+
+
+RNG = np.random.default_rng(1)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        RNG.integers(0, 65_536, (6, 9), np.uint16),
+        RNG.integers(0, 2, (6, 9)).astype(np.bool_),
+        RNG.integers(0, 2, (5, 17, 1)).astype(np.bool_),
+        RNG.integers(0, 256, (6, 9, 1), np.uint8),
+        RNG.integers(0, 65_536, (6, 9), np.uint16).astype(">u2"),
+        RNG.integers(0, 65_536, (6, 9), np.uint16)[::-1, ::2],
+    ],
+    ids=["uint16", "bool", "bool of three axes", "gray of three axes", "big endian", "a view"],
+)
+def test_an_array_is_loaded_with_the_values_that_it_had(local_url: str, array: np.ndarray) -> None:
+    edges = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
+    edges.save(0, {"o": array})
+    expected = array[:, :, 0] if array.ndim == 3 else array
+    assert np.array_equal(values(edges.load(0)["o"]), expected)
+
+
+def with_a_palette(*, transparent: int | None = None) -> Pillow.Image:
+    image = Pillow.fromarray(RNG.integers(0, 21, (6, 9), np.uint8)).convert("P")
+    image.putpalette([(n * 37) % 256 for n in range(768)])
+    if transparent is not None:
+        image.info["transparency"] = transparent
+    return image
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        with_a_palette(),
+        with_a_palette(transparent=3),
+        Pillow.fromarray(RNG.integers(0, 65_536, (6, 9), np.uint16)),
+        Pillow.fromarray(RNG.integers(0, 65_536, (6, 9), np.int32)),
+        Pillow.fromarray(RNG.integers(0, 2, (6, 9)).astype(np.bool_)),
+        Pillow.fromarray(RNG.integers(0, 256, (6, 9, 2), np.uint8), "LA"),
+        Pillow.fromarray(RNG.integers(0, 256, (6, 9, 4), np.uint8), "RGBA"),
+    ],
+    ids=["palette", "transparent palette", "16 bits", "32 bits", "1 bit", "LA", "RGBA"],
+)
+def test_a_pillow_image_is_loaded_with_the_values_that_it_had(
+    local_url: str, image: Pillow.Image
+) -> None:
+    edges = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
+    edges.save(0, {"o": image})
+    png = edges.load(0)["o"]
+    assert np.array_equal(values(png), np.asarray(image))
+    with Pillow.open(io.BytesIO(png)) as loaded:
+        assert np.array_equal(np.asarray(loaded.convert("RGBA")), np.asarray(image.convert("RGBA")))
+
+
+B64 = base64.b64encode(PNG).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        B64,
+        f"{B64}\n",
+        base64.encodebytes(PNG).decode(),
+        B64.replace("A", "A\r\n\t "),
+        base64.urlsafe_b64encode(PNG).decode(),
+        B64.rstrip("="),
+        f"data:image/png;base64,{B64}",
+        f"DATA:image/PNG;charset=utf-8;base64,{base64.encodebytes(PNG).decode()}",
+    ],
+    ids=["plain", "line", "wrapped", "blanks", "URL-safe", "unpadded", "data URI", "long URI"],
+)
+def test_base64_as_programs_write_it_is_taken(
+    local_url: str, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", local_url)
-    functional.cache_frames("t", [frame(0)])
-    for bad, reason in [(PNG, "48x32 as frame 0"), (PNG[:-1], "not a whole PNG")]:
-        with pytest.raises(InvalidValue, match=reason):
-            functional.save_overlays("t", "j", "s", 0, {"o": base64.b64encode(bad).decode()})
-    assert functional.load_overlays("t", "j", "s", 0) is None
-    fits = base64.b64encode(png_by_pillow(1, width=48, height=32)).decode()
-    functional.save_overlays("t", "j", "s", 0, {"o": fits})
-    assert functional.load_overlays("t", "j", "s", 0) == {"o": fits}
+    functional.save_overlays("t", "j", "s", 0, {"o": text})
+    assert functional.load_overlays("t", "j", "s", 0) == {"o": B64}
 
 
 def test_what_was_drawn_is_kept_where_the_timeline_is_damaged(local_url: str) -> None:

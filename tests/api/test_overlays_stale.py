@@ -167,6 +167,61 @@ def test_written_frames_that_were_written_anew_make_older_overlays_stale(memory_
     assert after(memory_url, first, draw_small, Timeline.clear, first) == [0]
 
 
+def replace_picture(timeline: Timeline) -> None:
+    timeline.write([frame(1, number=9)], on_conflict="replace")
+
+
+def replace_time(timeline: Timeline) -> None:
+    timeline.write([frame(1, timestamp=9.0)], on_conflict="replace")
+
+
+def replace_time_of_new(timeline: Timeline) -> None:
+    timeline.write([frame(1, number=9, timestamp=9.0)], on_conflict="replace")
+
+
+def write_two(timeline: Timeline) -> None:
+    timeline.write([frame(1), frame(5)])
+
+
+def pack(timeline: Timeline) -> None:
+    timeline.repack("packs")
+
+
+@pytest.mark.parametrize(
+    ("steps", "stale"),
+    [
+        ((write_two, draw, replace_picture), [1]),
+        ((write_two, draw, replace_picture, draw), []),
+        ((write_two, draw, replace_time), []),
+        ((write_two, draw, replace_picture, replace_time_of_new), [1]),
+        ((write_two, replace_picture, draw, replace_time_of_new), []),
+        ((write_two, draw, replace_picture, collect, collect), [1]),
+        ((write_two, replace_picture, draw, collect, pack, collect, collect), []),
+        ((write_two, draw, replace_picture, repair, pack, collect), [1]),
+        ((write_two, draw, pack, replace_picture, collect), [1]),
+        ((write_two, draw, replace_picture, Timeline.clear, write_two), [1, 5]),
+    ],
+    ids=[
+        "replaced",
+        "drawn again",
+        "another time",
+        "picture, then time",
+        "drawn on the new one",
+        "gc",
+        "repacked",
+        "repaired and repacked",
+        "in a pack",
+        "cleared",
+    ],
+)
+def test_overlays_older_than_a_replaced_picture_are_stale(
+    store_url: str, steps: tuple[Step, ...], stale: list[int]
+) -> None:
+    assert after(store_url, *steps) == stale
+    [counted] = FrameCache(store_url).timeline("t").stages()["j"].values()
+    assert counted.frame_count == 2
+
+
 def test_overlays_on_another_programs_frames_are_never_stale(store_url: str) -> None:
     def put(timeline: Timeline) -> None:
         outside(store_url).put(f"cache/timelines/{timeline.timeline_id}/frames/1.jpg", JPEG)

@@ -75,6 +75,7 @@ def test_the_package_exports_these_names() -> None:
         "TimelineInfo",
         "UndecodableFrame",
         "VerifyReport",
+        "WriteReport",
         "__version__",
     }
     assert all(hasattr(framecache, name) for name in framecache.__all__)
@@ -132,6 +133,7 @@ def test_overlays_have_these_members() -> None:
         "load_many",
         "load_named",
         "load_one",
+        "misfits",
         "remove",
         "remove_one",
         "save",
@@ -171,7 +173,10 @@ def test_overlays_have_these_members() -> None:
         (Timeline.plan_append, "(self, chunks, *, workers=None)"),
         (Timeline.footprint, "(self, layout=None)"),
         (Timeline.append, "(self, chunks, *, workers=None, progress=None)"),
-        (Timeline.write, "(self, frames, *, quality=85, layout=None, workers=None)"),
+        (
+            Timeline.write,
+            "(self, frames, *, on_conflict='raise', quality=85, layout=None, workers=None)",
+        ),
         (
             Timeline.rebuild,
             (
@@ -181,19 +186,25 @@ def test_overlays_have_these_members() -> None:
         ),
         (Timeline.repack, "(self, layout, *, workers=None, progress=None)"),
         (Timeline.frame, "(self, sequence, *, scale=1.0, color='rgb')"),
-        (Timeline.frame_at, "(self, seconds, *, scale=1.0, color='rgb')"),
+        (
+            Timeline.frame_at,
+            "(self, seconds, *, tolerance_seconds=None, scale=1.0, color='rgb')",
+        ),
         (
             Timeline.frames,
             (
                 "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
-                "scale=1.0, color='rgb')"
+                "tolerance_seconds=None, scale=1.0, color='rgb')"
             ),
         ),
         (
             Timeline.sequences,
-            "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None)",
+            (
+                "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
+                "tolerance_seconds=None)"
+            ),
         ),
-        (Timeline.sequence_at, "(self, seconds)"),
+        (Timeline.sequence_at, "(self, seconds, *, tolerance_seconds=None)"),
         (Timeline.batch, "(self, sequences, *, scale=1.0, color='rgb', out=None)"),
         (Timeline.jpeg, "(self, sequence)"),
         (Timeline.jpegs, "(self, sequences)"),
@@ -215,7 +226,7 @@ def test_overlays_have_these_members() -> None:
         (Overlays.load, "(self, sequence)"),
         (Overlays.load_one, "(self, sequence, name)"),
         (Overlays.load_many, "(self, sequences)"),
-        (Overlays.listing, "(self)"),
+        (Overlays.listing, "(self, *, sizes=False)"),
         (Overlays.stale, "(self)"),
         (Overlays.compare, "(self, other)"),
         (Overlays.remove, "(self, sequence)"),
@@ -316,7 +327,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "transfer_in_region_per_gb",
             ],
         ),
-        (framecache.OverlayListing, ["sequence", "names", "stale"]),
+        (framecache.OverlayListing, ["sequence", "names", "stale", "other_size"]),
         (framecache.StageCounts, ["frame_count", "names", "stale_count"]),
         (
             framecache.SpriteMap,

@@ -146,7 +146,11 @@ def test_an_image_is_the_readers_own(url: str) -> None:
         *((seconds, n) for n, seconds in SECONDS.items()),
         (0.0 - 0.0, 0),
         (0.49, 0),
-        (math.nextafter(0.5, 0), 0),
+        (math.nextafter(0.5, 0), 1),
+        (0.499998, 0),
+        ("0.50", 1),
+        ("0:00.5", 1),
+        ("0.499", 0),
         (math.nextafter(0.5, 1), 1),
         (1.99, 2),
         (3.49, 7),
@@ -155,7 +159,9 @@ def test_an_image_is_the_readers_own(url: str) -> None:
         (4, 20),
     ],
 )
-def test_the_frame_at_a_time_is_the_one_on_screen(url: str, seconds: float, sequence: int) -> None:
+def test_the_frame_at_a_time_is_the_one_on_screen(
+    url: str, seconds: float | str, sequence: int
+) -> None:
     assert timeline(url).frame_at(seconds).sequence == sequence
     assert timeline(url).sequence_at(seconds) == sequence
 
@@ -166,10 +172,24 @@ def test_where_the_timeline_shows_nothing_nothing_is_cached(url: str, seconds: f
         timeline(url).frame_at(seconds)
 
 
-@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -float("inf"), "1", None])
+@pytest.mark.parametrize(
+    "seconds", [float("nan"), float("inf"), -float("inf"), "x", None, True, b"1"]
+)
 def test_a_time_that_is_no_number_is_refused(url: str, seconds: float) -> None:
     with pytest.raises(InvalidValue, match="time"):
         timeline(url).frame_at(seconds)
+
+
+def test_a_tolerance_may_be_given(url: str) -> None:
+    t = timeline(url)
+    assert t.frame_at(0.45, tolerance_seconds=0.1).sequence == 1
+    assert t.sequence_at("0.4", tolerance_seconds=0) == 0
+    assert t.sequence_at(0.499, tolerance_seconds="0.001") == 1
+    assert t.sequences(start_seconds=0.55, tolerance_seconds=0.1, stop=3) == [1, 2]
+    assert numbers(t.frames(stop_seconds=0.55, tolerance_seconds=0.1)) == [0]
+    for call in (t.frame_at, t.sequence_at):
+        with pytest.raises(InvalidValue, match="tolerance_seconds is a number of seconds from 0"):
+            call(1, tolerance_seconds=-1)
 
 
 # Ranges
@@ -231,7 +251,7 @@ def test_a_step_from_a_time_counts_from_the_first_frame_that_is_taken(url: str) 
         ({"stop": -1}, "sequence .* -1"),
         ({"start": 0.5}, r"sequence .* 0\.5"),
         ({"start_seconds": float("nan")}, "time .* nan"),
-        ({"stop_seconds": "1"}, "time .* '1'"),
+        ({"stop_seconds": "x"}, "time .* 'x'"),
         ({"scale": 0.3}, r"scale .* 0\.3"),
         ({"scale": 2}, "scale .* 2"),
         ({"scale": 0}, "scale .* 0"),

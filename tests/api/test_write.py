@@ -162,10 +162,22 @@ def test_of_a_batch_that_is_cached_in_part_the_rest_is_written(url: str) -> None
     assert sequences(url) == [0, 1, 2, 3, 4]
 
 
-def test_a_frame_that_is_cached_keeps_its_time(url: str) -> None:
-    timeline(url).write([frame(0, timestamp=1.0)])
-    timeline(url).write([frame(0, timestamp=2.0)])
-    assert timeline(url).frame(0).timestamp == 1.0
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"timestamp": 2.0}, r"timestamp \(0\.0; given 2\.0\)"),
+        ({"chunk_id": 3}, r"chunk_id \(0; given 3\)"),
+        ({"perceptual_hash": "f" * 16}, "perceptual_hash .*given 'f"),
+    ],
+)
+def test_a_cached_frame_told_otherwise_is_refused(
+    url: str, change: dict[str, Any], said: str
+) -> None:
+    timeline(url).write([frame(0)])
+    before = everything(outside(url))
+    with pytest.raises(SettingsConflict, match=said):
+        timeline(url).write([frame(0, **change)])
+    assert everything(outside(url)) == before
 
 
 def test_another_picture_under_a_cached_sequence_is_refused(store_url: str) -> None:

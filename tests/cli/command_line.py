@@ -156,9 +156,10 @@ class Terminal:
         return block
 
 
-def clip() -> Path:
-    """50 frames of 160×120, 2 s, with keyframes at 0 and 25."""
-    return made("cli.mp4", lambda path: make_clip(path, extra=["-g", "25"]))
+def clip(*, rate: str = "25") -> Path:
+    """50 frames of 160×120, 2 s at 25 a second, with keyframes at 0 and 25."""
+    name = f"cli-{rate.replace('/', 'over')}.mp4"
+    return made(name, lambda path: make_clip(path, rate=rate, extra=["-g", "25"]))
 
 
 def other_clip() -> Path:

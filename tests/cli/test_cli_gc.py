@@ -24,7 +24,7 @@ def everything(url: str) -> dict[str, bytes]:
 
 @pytest.fixture
 def old(local_url: str) -> str:
-    """``walk`` was used 40 days ago, ``run`` 3; of ``run`` an old version is left."""
+    """``walk`` was used 40 days ago, ``run`` 3; of ``run`` two old versions are left."""
     cache = FrameCache(local_url)
     for name, chunks, days in (("walk", [clip()], 40), ("run", [clip(), other_clip()], 3)):
         for count in range(1, 1 + len(chunks)):
@@ -48,11 +48,11 @@ def test_nothing_is_removed_unless_told_so(old: str) -> None:
     text = run("gc", "--max-age", "30d", "--cache", old).succeeded().text
     assert everything(old) == before
     lines = [line.split() for line in text.splitlines()]
-    assert ["old", "descriptions", "1"] in [line[:3] for line in lines]
+    assert ["old", "descriptions", "2"] in [line[:3] for line in lines]
     assert ["evicted", "timelines", "51"] in [line[:3] for line in lines]
     last_used = time.strftime("%Y-%m-%d", time.localtime(time.time() - 40 * DAY))
     assert ["walk", last_used] in [line[:2] for line in lines]
-    assert "52 blobs" in text
+    assert "53 blobs" in text
     assert text.endswith(f"To remove it: framecache gc --max-age 30d --delete --cache {old}\n")
 
 
@@ -62,9 +62,9 @@ def test_the_last_line_does_what_was_shown(old: str) -> None:
     assert command[:3] == ["gc", "walk", "run"]
     before = set(everything(old))
     text = run(*command).succeeded().text
-    assert "removed 52 blobs" in text
+    assert "removed 53 blobs" in text
     gone = before - set(everything(old))
-    assert len(gone) == 52
+    assert len(gone) == 53
     assert "cache/timelines/run/timeline/00000001.json" in gone
     assert not walk(old).exists
     run("rebuild", "walk", "--cache", old).succeeded()
@@ -159,7 +159,7 @@ def test_json_tells_all_of_it(old: str) -> None:
     plan = run(*words).succeeded().document
     assert plan["timelines"] == 2
     assert plan["bytes"] == size_of(old, "timelines")
-    assert plan["removable"]["old_descriptions"]["blobs"] == 1
+    assert plan["removable"]["old_descriptions"]["blobs"] == 2
     assert plan["removable"]["orphans"] == {"blobs": 0, "bytes": 0, "timelines": 0}
     [evicted] = plan["evicted"]
     assert (evicted["timeline_id"], evicted["blobs"]) == ("walk", 51)
@@ -167,10 +167,10 @@ def test_json_tells_all_of_it(old: str) -> None:
     assert plan["removed"] is None
     assert plan["failures"] == []
     done = run(*words, "--delete").succeeded().document
-    assert done["removed"]["blobs"] == 52
+    assert done["removed"]["blobs"] == 53
     assert done["removed"]["evicted"]["walk"]["bytes"] == evicted["bytes"]
     assert done["removed"]["skipped"] == []
-    new = len(everything(old)["cache/timelines/walk/timeline/00000002.json"])
+    new = len(everything(old)["cache/timelines/walk/timeline/00000003.json"])
     assert plan["bytes_after"] == size_of(old, "timelines") - new
 
 
@@ -197,11 +197,11 @@ def test_a_timeline_whose_video_is_gone_is_kept_and_says_so(local_url: str, tmp_
 
 
 def test_a_damaged_timeline_does_not_hide_the_others(old: str) -> None:
-    damaged = Path(old) / "cache/timelines/walk/timeline/00000001.json"
+    damaged = Path(old) / "cache/timelines/walk/timeline/00000002.json"
     damaged.write_bytes(b"{}")
     outcome = run("gc", "--cache", old)
     assert "old descriptions" in outcome.text
-    assert "walk/timeline/00000001.json" in outcome.failed(8)
+    assert "walk/timeline/00000002.json" in outcome.failed(8)
 
 
 def test_a_timeline_that_does_not_exist_is_not_cached(old: str) -> None:

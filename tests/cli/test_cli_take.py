@@ -29,6 +29,41 @@ def test_get_finds_a_frame_by_time(walk: Timeline, local_url: str, tmp_path: Pat
     assert file.read_bytes() == walk.jpeg(49)
 
 
+@pytest.mark.parametrize("rate", ["24000/1001", "30000/1001"])
+def test_a_time_that_a_command_prints_leads_back_to_its_frame(
+    local_url: str, tmp_path: Path, rate: str
+) -> None:
+    timeline = FrameCache(local_url).timeline("t")
+    timeline.extract(clip(rate=rate))
+    file = tmp_path / "frame.jpg"
+    for sequence in range(0, 50, 7):
+        words = ("-o", file, "--force", "--cache", local_url)
+        line = run("get", "t", str(sequence), *words).succeeded().text
+        printed = line.partition(" at ")[2].partition(",")[0]
+        again = run("get", "t", "--at", printed, *words).succeeded().text
+        assert f": frame {sequence} at {printed}," in again
+
+
+@pytest.mark.parametrize("time", ["1.4", "1.40s", "0:01.4", "0:00:01.40", "1.4 s", " 1.4"])
+def test_a_time_may_be_written_in_any_way(
+    walk: Timeline, local_url: str, tmp_path: Path, time: str
+) -> None:
+    run("get", "walk", "--at", time, "-o", tmp_path / "one.jpg", "--cache", local_url).succeeded()
+    assert (tmp_path / "one.jpg").read_bytes() == walk.jpeg(35)
+    words = ("--start-seconds", time, "--stop-seconds", "0:01.60", "--cache", local_url)
+    run("export", "walk", tmp_path / "some", *words).succeeded()
+    names = {path.name for path in (tmp_path / "some").iterdir()}
+    assert names == {*(f"{n}.jpg" for n in range(35, 40)), "frames.csv"}
+
+
+@pytest.mark.usefixtures("walk")
+@pytest.mark.parametrize("time", ["", "x", "1:75", "nan", "1e999"])
+def test_what_is_no_time_is_said(local_url: str, tmp_path: Path, time: str) -> None:
+    line = run("get", "walk", "--at", time, "-o", "-", "--cache", local_url).failed(2)
+    assert "a text such as 62.5, 62.5s or 1:02.5" in line
+    run("export", "walk", tmp_path, "--start-seconds", time, "--cache", local_url).failed(2)
+
+
 def test_get_writes_nothing_but_the_jpeg_to_stdout(walk: Timeline, local_url: str) -> None:
     outcome = run("get", "walk", "0", "-o", "-", "--cache", local_url).succeeded()
     assert outcome.output == walk.jpeg(0)

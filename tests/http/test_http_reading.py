@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -204,6 +205,44 @@ def test_the_frame_at_a_time_is_the_one_ffprobe_shows_then(
     shown = [one for one in clips.timeline_of(clips.chunks()) if one.start <= seconds]
     frame = service.json(f"api/timelines/t/at/{seconds}")
     assert frame["sequence"] == len(shown) - 1
+
+
+@pytest.mark.parametrize("text", ["0.8", "0.80s", "0:00.8", "0:00:00.800", "0.8%20s", "8e-1"])
+def test_a_time_may_be_written_in_any_way(service: Service, text: str) -> None:
+    assert service.json(f"api/timelines/t/at/{text}")["sequence"] == 20
+    pictures = [service.get(f"api/timelines/t/{name}.jpg") for name in (f"at/{text}", "frames/20")]
+    assert pictures[0].content == pictures[1].content
+
+
+@pytest.mark.parametrize("rate", ["24000/1001", "30000/1001"])
+def test_a_time_in_a_document_leads_back_to_its_frame(cache: FrameCache, rate: str) -> None:
+    cache.timeline("ntsc").extract(clips.clip(rate=rate))
+    fps = float(Fraction(rate))
+    with serving(cache, impatient()) as service:
+        listed = service.json("api/timelines/ntsc/frames")["frames"]
+        assert len(listed) == 45
+        for n, frame in enumerate(listed):
+            for text in (frame["timestamp"], n / fps, f"{n / fps:.3f}", f"{n / fps:.2f}"):
+                assert service.json(f"api/timelines/ntsc/at/{text}")["sequence"] == n
+
+
+def test_a_tolerance_may_be_given(service: Service) -> None:
+    def at(text: str, tolerance: str) -> int:
+        given = {"tolerance_seconds": tolerance}
+        found = service.json(f"api/timelines/t/at/{text}", params=given)["sequence"]
+        assert isinstance(found, int)
+        return found
+
+    assert [at("0.79", tolerance) for tolerance in ("0", "0.01", "0.1s")] == [19, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [("x", {}), ("1:75", {}), ("nan", {}), ("1", {"tolerance_seconds": "-1"}), ("9" * 81, {})],
+)
+def test_what_is_no_time_is_refused(service: Service, text: str, given: dict[str, str]) -> None:
+    answer = service.get(f"api/timelines/t/at/{text}", params=given)
+    assert problem_of(answer) == (422, "invalid_value")
 
 
 def test_nothing_is_shown_after_the_end(service: Service) -> None:

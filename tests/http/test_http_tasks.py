@@ -1,10 +1,12 @@
 """Work in the background: what it does, how it is told of, and what a restart makes of it."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import clips
 import numpy as np
@@ -600,3 +602,13 @@ def test_an_event_is_sent_of_every_state(service: Service) -> None:
                     break
     assert states[-1] == "done"
     assert set(states) <= {"queued", "running", "done"}
+
+
+def test_a_chunk_whose_name_is_no_text_is_named_by_its_url(local_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"d\xe9")
+    path = clips.copy_to(clips.chunks()[0], folder).rename(folder / os.fsdecode(b"\xff.mp4"))
+    with serving(FrameCache(local_url), allowing(folder)) as service:
+        asked = {"chunks": [f"file://{quote(os.fsencode(path))}"]}
+        ended = service.task(service.client.post("api/timelines/t/extract", json=asked))
+        assert ended["state"] == "done"
+        assert service.json("api/timelines/t")["chunks"][0]["name"] == "\ufffd.mp4"

@@ -4,10 +4,8 @@ import pytest
 from hypothesis import Phase
 from model_machine import run_model
 
-from framecache.claims import Watch
 from framecache.index import FrameRow
 from framecache.ingest.epochs import RunningEpoch
-from framecache.manifest import Description
 from framecache.reader import FrameSource
 from framecache.store import BlobExists, Store
 from proving import Proof
@@ -55,16 +53,7 @@ def test_the_model_sees_commits_into_an_epoch_that_others_may_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RunningEpoch, "ensure_begun", RunningEpoch.ensure_current)
-    with pytest.raises(AssertionError, match="before it was begun"):
-        run_model(300, 60, seed=_SEED)
-
-
-def test_the_model_sees_an_epoch_ended_that_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end_it(store: Store, current: Description, _chunks: object, _settings: object) -> Watch:
-        return Watch(store, current)
-
-    monkeypatch.setattr("framecache.ingest.describe._ensure_abandoned", end_it)
-    with pytest.raises(AssertionError, match=r"allowed|ended with"):
+    with pytest.raises(AssertionError, match="allowed"):
         run_model(300, 60, seed=_SEED)
 
 

@@ -19,7 +19,7 @@ from framecache.errors import CorruptFrame
 from framecache.index import FrameRow, Index, PartBuilder, packing
 from framecache.index.seal import sealed
 from framecache.index.sources import FileSource
-from framecache.reader import positions_in_range
+from framecache.reader import frame_range, positions_in_range
 from long_index import hash_of, is_ok, key_of, long_index, size_of
 
 
@@ -209,7 +209,8 @@ def test_a_million_frames_are_found_and_read(million: tuple[str, bytes]) -> None
         assert stored == (known if is_ok(sequence) else ("", "", 0))
         assert index.position_at(sequence / 25 + 0.03) == sequence
     assert index.position(1_000_000) is None
-    chosen = positions_in_range(index, 500_000, None, 3, None, 39_999.0)
+    wanted_range = frame_range(500_000, None, 3, start_seconds=None, stop_seconds=39_999.0)
+    chosen = positions_in_range(index, wanted_range)
     assert chosen.tolist() == [n for n in range(500_000, 999_975, 3) if is_ok(n)]
 
 

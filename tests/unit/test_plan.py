@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 
 from framecache.errors import InvalidValue
 from framecache.index import FrameRow, Index, PartBuilder, Snapshot
+from framecache.instants import instant
 from framecache.manifest import ChunkEntry, Settings, first_description
-from framecache.reader import as_sequences, position_on_screen, positions_in_range
+from framecache.reader import (
+    as_sequences,
+    frame_range,
+    position_on_screen,
+    positions_in_range,
+)
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 40), st.booleans()),
@@ -70,7 +76,8 @@ def test_a_range_is_the_rows_that_it_says(
     expected = [
         position for position, sequence, is_ok in within if is_ok and (sequence - first) % step == 0
     ]
-    found = positions_in_range(index_of(rows), start, stop, step, start_seconds, stop_seconds)
+    wanted = frame_range(start, stop, step, start_seconds=start_seconds, stop_seconds=stop_seconds)
+    found = positions_in_range(index_of(rows), wanted)
     assert found.tolist() == expected
     assert found.dtype == np.int64
 
@@ -139,7 +146,7 @@ def test_what_is_on_screen_is_known_where_all_chunks_since_it_began_are(
                 other.part for other in chunks if row.chunk_id <= other.chunk_id <= chunk.chunk_id
             ]
             expected = None if set(since) & set(snapshot.missing_parts) else position
-    assert position_on_screen(snapshot, seconds) == expected
+    assert position_on_screen(snapshot, instant(seconds)) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Sampling against a second, slower implementation: one instant at a time, in fractions."""
 
+import math
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -98,15 +100,77 @@ def test_json_round_trip(by: Sampling) -> None:
     assert sampling.from_json(sampling.to_json(by)) == by
 
 
-def test_a_float_rate_means_the_decimal_it_prints_as() -> None:
-    assert sampling.choose(fps=29.97) == AtRate(Fraction(2997, 100))
-    assert sampling.choose(fps="30000/1001") == AtRate(Fraction(30000, 1001))
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [
+        (29.97, "2997/100"),
+        (23.976, "2997/125"),
+        (0.1, "1/10"),
+        (1 / 3, "1/3"),
+        (23.976023976, "23.976023976"),  # ten digits, as ffprobe prints no rate
+        (3.141592653589793, "3.141592653589793"),
+        ("29.97", "2997/100"),
+        ("30000/1001", "30000/1001"),
+        ("30/1.001", "30000/1001"),
+        ("11.988011988011989", "12000/1001"),
+        (np.float32(29.97), "2997/100"),
+        (np.float32(30000 / 1001), "30000/1001"),
+        (np.float32(60000 / 1001), "60000/1001"),
+        (np.float32(0.1), "1/10"),
+        (np.float32(12.5), "25/2"),
+        (np.array(24000 / 1001, np.float32), "24000/1001"),
+        (np.float16(25), "25"),
+        (Decimal("29.97002997"), "29.97002997"),
+        (Fraction(10**12 + 1, 10**12), "1000000000001/1000000000000"),
+        (np.uint8(5), "5"),
+    ],
+    ids=repr,
+)
+def test_a_rate_means_the_fraction_that_it_was_made_from(fps: float, rate: str) -> None:
+    assert sampling.choose(fps=fps) == AtRate(Fraction(rate))
+
+
+NAMED_RATES = [
+    *("24000/1001", "30000/1001", "60000/1001", "120000/1001", "24", "25", "30", "50", "60"),
+    *("12.5", "15", "10", "23.976", "29.97", "59.94", "119.88"),
+]
+
+
+@pytest.mark.parametrize("named", NAMED_RATES)
+def test_the_nth_part_of_a_rate_as_a_float_keeps_every_nth_frame(named: str) -> None:
+    rate = Fraction(named)
+    for n in range(1, 1001):
+        for fps in (float(rate) / n, float(rate / n), f"{float(rate) / n}", 1 / (n / float(rate))):
+            assert sampling.choose(fps=fps) == AtRate(rate / n)
+
+
+@given(st.sampled_from(NAMED_RATES), st.integers(1, 40))
+def test_a_rate_of_32_bits_keeps_every_nth_frame(named: str, n: int) -> None:
+    rate = Fraction(named)
+    chosen = sampling.choose(fps=np.float32(float(rate) / n))
+    frames = 2000
+    assert select(chosen, [1] * frames, 1 / rate, Fraction(0)) == [*range(0, frames, n)]
+
+
+@given(st.decimals(Decimal("0.001"), 1000, places=6))
+def test_a_short_decimal_stays_as_it_is(rate: Decimal) -> None:
+    assert sampling.choose(fps=float(rate)) == AtRate(Fraction(rate))
+    assert sampling.choose(fps=str(rate)) == AtRate(Fraction(rate))
+
+
+@given(st.floats(1e-6, 10**6))
+def test_a_rate_is_never_more_than_two_floats_from_the_float(fps: float) -> None:
+    chosen = sampling.choose(fps=fps)
+    assert isinstance(chosen, AtRate)
+    assert abs(chosen.rate - Fraction(fps)) <= Fraction(5, 2) * Fraction(math.ulp(fps))
 
 
 @pytest.mark.parametrize(
     "fps",
     [
-        *(0, -1, float("nan"), float("inf"), "x", "1/0", True, 1e9, 1e-300),
+        *(0, -1, float("nan"), float("inf"), "x", "1/0", "1/0.0", True, 1e9, 1e-300, -0.0),
+        *(np.float32("nan"), np.float32(0), np.True_, b"5", [5], 5j, np.array([5.0])),
+        *(Decimal("NaN"), Decimal("1e999999999"), "٥", "1e3"),
         # Powers that no memory holds, and fractions that no description does.
         *("1e999999999", "1e-999999999", "1" * 5000, Fraction(3**9000 - 1, 3**9000)),
     ],

@@ -10,7 +10,9 @@ import {
   type ViewState,
 } from "../src/pure/address";
 
-const id = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,12}$/).filter((text) => isId(text));
+const id = fc
+  .stringMatching(/^[A-Za-z0-9][A-Za-z0-9._:@+=,~-]{0,12}$/)
+  .filter((text) => isId(text));
 const stage = fc.record({ job: id, stage: id });
 const layer = fc.record({
   job: id,

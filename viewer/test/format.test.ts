@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  decimalsOf,
   formatBytes,
   formatCount,
   formatTick,
@@ -32,6 +33,12 @@ describe("times", () => {
     );
   });
 
+  test("of frames that last less than a millisecond have more digits", () => {
+    expect(formatTime(0.0004, decimalsOf(0.0004))).toBe("0:00.000400");
+    expect(formatTime(59.9999996, decimalsOf(0.0004))).toBe("1:00.000000");
+    expect([0, 0.001, 0.04].map(decimalsOf)).toEqual([3, 3, 3]);
+  });
+
   test.each([
     [60, 1, "1:00"],
     [1.5, 0.5, "0:01.5"],
@@ -44,10 +51,16 @@ describe("times", () => {
 describe("a place to go to", () => {
   test.each([
     ["120", { kind: "sequence", sequence: 120 }],
-    [" 4.2 ", { kind: "time", seconds: 4.2 }],
-    ["4s", { kind: "time", seconds: 4 }],
-    ["1:23", { kind: "time", seconds: 83 }],
-    ["1:02:03.5", { kind: "time", seconds: 3723.5 }],
+    [" 4.2 ", { kind: "time", seconds: 4.2, text: "4.2" }],
+    ["4s", { kind: "time", seconds: 4, text: "4s" }],
+    ["4.20 s", { kind: "time", seconds: 4.2, text: "4.20 s" }],
+    [".5", { kind: "time", seconds: 0.5, text: ".5" }],
+    ["1:23", { kind: "time", seconds: 83, text: "1:23" }],
+    ["1:23.5s", { kind: "time", seconds: 83.5, text: "1:23.5s" }],
+    ["90:00", { kind: "time", seconds: 5400, text: "90:00" }],
+    ["1:02:03.5", { kind: "time", seconds: 3723.5, text: "1:02:03.5" }],
+    ["1:75", null],
+    ["1:75:00", null],
     ["", null],
     ["frame", null],
     ["-3", null],

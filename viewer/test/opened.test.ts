@@ -2,14 +2,18 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Opened } from "../src/data/opened";
 
 /** Requests that are answered when they are told to be, in any order. */
-const asked: { cache: RequestCache | undefined; answer: (version: string) => void }[] = [];
+const asked: {
+  url: string;
+  cache: RequestCache | undefined;
+  answer: (version: string) => void;
+}[] = [];
 
 beforeEach(() => {
   asked.length = 0;
-  vi.stubGlobal("fetch", (_: string, init: RequestInit) => {
+  vi.stubGlobal("fetch", (url: string, init: RequestInit) => {
     return new Promise<Response>((resolve) => {
       const answer = (version: string) => resolve(Response.json({ version, cached_count: 1 }));
-      asked.push({ cache: init.cache, answer });
+      asked.push({ url, cache: init.cache, answer });
     });
   });
 });
@@ -36,5 +40,16 @@ describe("an opened timeline", () => {
     asked[0]?.answer("old");
     await loading;
     expect(timeline.detail.value?.version).toBe("new");
+  });
+
+  test("is asked for a time by the digits it was written with, else by microseconds", async () => {
+    const timeline = new Opened("match-42");
+    const seeking = [timeline.findTime(62.5, "1:02.5 s"), timeline.findTime(2)];
+    expect(asked.map(({ url }) => url.replace(/.*\/at\//, ""))).toEqual([
+      "1%3A02.5%20s",
+      "2.000000",
+    ]);
+    for (const { answer } of asked) answer("1");
+    await Promise.all(seeking);
   });
 });

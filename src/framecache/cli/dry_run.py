@@ -6,8 +6,9 @@ import click
 
 from framecache import sampling
 from framecache.cli import cost
-from framecache.cli.show import clock, count, print_facts, print_json, print_table, printable, size
+from framecache.cli.show import count, print_facts, print_json, print_table, printable, size
 from framecache.footprint import ExtractPlan, PlannedChunk
+from framecache.instants import clock
 from framecache.prices import Prices
 
 

@@ -25,7 +25,6 @@ from framecache.cli.options import (
 from framecache.cli.progress import frames_progress
 from framecache.cli.remove import ask
 from framecache.cli.show import (
-    clock,
     count,
     elapsed,
     print_facts,
@@ -35,6 +34,7 @@ from framecache.cli.show import (
 )
 from framecache.errors import BadChunk
 from framecache.info import TimelineInfo
+from framecache.instants import clock
 from framecache.keys import timeline_prefix
 from framecache.manifest import Settings
 from framecache.model import ExtractReport, JpegSettings, Layout, ProgressCallback

@@ -1,6 +1,6 @@
 """``framecache ls`` and ``framecache info``: what is in a cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, get_args
@@ -12,7 +12,6 @@ from framecache.cli import cost, describe
 from framecache.cli.failure import code_of
 from framecache.cli.options import Choice, cache_options, json_option, timeline_argument
 from framecache.cli.show import (
-    clock,
     print_facts,
     print_json,
     print_table,
@@ -23,11 +22,16 @@ from framecache.errors import FrameCacheError, NotCached, StoreDenied, StoreUnav
 from framecache.footprint import Footprint
 from framecache.index import Index
 from framecache.info import TimelineInfo
+from framecache.instants import clock
 from framecache.manifest import ChunkEntry
 from framecache.model import Layout
+from framecache.reader import telling_decimals
 from framecache.timeline import Timeline
 
 _CONCURRENT_LOOK_UPS: Final = 32
+
+_Counts = Mapping[str, Mapping[str, int]]
+"""Of overlays, by job and stage."""
 
 
 @click.command()
@@ -62,9 +66,14 @@ def ls(context: click.Context, *, choice: Choice, as_json: bool) -> None:
 
 @click.command()
 @timeline_argument
+@click.option(
+    "--overlay-sizes",
+    is_flag=True,
+    help="Tell of overlays of another size than their frame, too: a small request an overlay.",
+)
 @json_option
 @cache_options
-def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
+def info(*, choice: Choice, timeline_id: str, overlay_sizes: bool, as_json: bool) -> None:
     """Show all that is known of a timeline.
 
     Also what it costs to keep, fill and read on S3, and how many requests it would take in the
@@ -82,6 +91,7 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
         )
     cached = _cached_chunks(known, index)
     footprints = _footprints(timeline, known)
+    other_size = _overlays_of_other_size(timeline, jobs) if overlay_sizes else None
     if as_json:
         chunks = [
             describe.chunk_to_json(chunk, is_cached=chunk.chunk_id in cached)
@@ -91,6 +101,7 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
             "undecodable": describe.undecodable_to_json(index),
             "chunks": chunks,
             "jobs": jobs,
+            **({} if other_size is None else {"overlays_of_other_size": other_size}),
             "cost": cost.to_json(footprints, prices) if footprints else None,
         }
         print_json(document)
@@ -104,18 +115,34 @@ def info(*, choice: Choice, timeline_id: str, as_json: bool) -> None:
         print_facts(cost.footprint_facts(own, others[0] if others else None, prices))
     if known.chunks:
         click.echo()
-        _print_chunks(known.chunks, cached)
+        _print_chunks(known.chunks, cached, index)
     for chunk in known.chunks:
         if notes := chunk.timing.notes:
             click.echo(f"chunk {chunk.chunk_id}: {', '.join(notes)}")
     if jobs:
         click.echo()
-        rows = [
-            (job_id, stage, f"{overlays:,}")
-            for job_id, stages in jobs.items()
-            for stage, overlays in stages.items()
-        ]
-        print_table(("job", "stage", "overlays"), rows, right=("overlays",))
+        _print_jobs(jobs, other_size)
+
+
+def _overlays_of_other_size(timeline: Timeline, jobs: _Counts) -> _Counts:
+    """How many overlays of each stage of each job have another size than their frame."""
+    return {
+        job_id: {
+            stage: sum(map(len, timeline.overlays(job_id=job_id, stage=stage).misfits().values()))
+            for stage in stages
+        }
+        for job_id, stages in jobs.items()
+    }
+
+
+def _print_jobs(jobs: _Counts, other_size: _Counts | None) -> None:
+    headers = ["job", "stage", "overlays", *(["of another size"] if other_size else [])]
+    rows = [
+        (job_id, stage, f"{count:,}", *([f"{other_size[job_id][stage]:,}"] if other_size else []))
+        for job_id, stages in jobs.items()
+        for stage, count in stages.items()
+    ]
+    print_table(headers, rows, right=headers[2:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +234,20 @@ def _size_in_words(info: TimelineInfo) -> str:
     return f"{size(info.size_bytes)}, {size(info.size_bytes // pictures)} a frame"
 
 
-def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int]) -> None:
+def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int], index: Index) -> None:
+    starts = index.positions([chunk.first_sequence for chunk in chunks]).tolist()
     rows = [
         (
             str(chunk.chunk_id),
-            clock(float(chunk.start)),
-            clock(float(chunk.end)),
+            clock(chunk.start, decimals=3 if start < 0 else telling_decimals(index, start)),
+            clock(chunk.end),
             f"{chunk.frame_count:,}",
             f"{chunk.first_sequence:,}",
             chunk.codec,
             "cached" if chunk.chunk_id in cached else "missing",
             chunk.url,
         )
-        for chunk in chunks
+        for chunk, start in zip(chunks, starts, strict=True)
     ]
     headers = ("chunk", "start", "end", "frames", "from", "codec", "state", "url")
     print_table(headers, rows, right=("chunk", "start", "end", "frames", "from"))

@@ -37,7 +37,10 @@ class Choice:
 
     def command_line(self, *words: str) -> str:
         """A framecache command that reaches the same cache, to be pasted into a shell."""
-        option = ["--cache", self.option] if self.option is not None else []
+        given = self.option
+        if given is not None and not given.isprintable():
+            given = self.cache.url  # in which the bytes of such a path are percent-encoded
+        option = ["--cache", given] if given is not None else []
         return shlex.join(["framecache", *words, *option])
 
 

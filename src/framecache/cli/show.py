@@ -51,15 +51,6 @@ def money(dollars: Decimal) -> str:
     return f"${Context(prec=2, rounding=ROUND_HALF_UP).plus(dollars):f}"
 
 
-def clock(seconds: float) -> str:
-    """``0:05.280``, ``12:07.000``, ``1:00:00.500``: a time on a timeline."""
-    milliseconds = round(seconds * _THOUSAND)
-    minutes, rest = divmod(milliseconds, _SECONDS_A_MINUTE * _THOUSAND)
-    hours, minutes = divmod(minutes, _SECONDS_A_MINUTE)
-    tail = f"{rest // _THOUSAND:02d}.{rest % _THOUSAND:03d}"
-    return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
-
-
 def elapsed(seconds: float) -> str:
     """``0.4 s``, ``2 min 05 s``: how long something took."""
     if round(seconds, 1) < _SECONDS_A_MINUTE:

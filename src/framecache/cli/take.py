@@ -15,10 +15,12 @@ from framecache.cli.failure import Refused
 from framecache.cli.files import write_whole
 from framecache.cli.options import Choice, cache_options, json_option, timeline_argument
 from framecache.cli.progress import frames_progress
-from framecache.cli.show import clock, count, elapsed, print_json, printable, size
+from framecache.cli.show import count, elapsed, print_json, printable, size
 from framecache.errors import NotCached
 from framecache.index import Index
+from framecache.instants import clock
 from framecache.model import Progress
+from framecache.reader import telling_decimals
 from framecache.timeline import Timeline
 
 _STDOUT: Final = "-"
@@ -29,7 +31,7 @@ _COLUMNS: Final = ("sequence", "chunk_id", "timestamp", "perceptual_hash")
 @click.command()
 @timeline_argument
 @click.argument("sequence", metavar="[SEQ]", type=int, required=False)
-@click.option("--at", type=float, metavar="SECONDS", help="The frame on screen then, not SEQ.")
+@click.option("--at", metavar="TIME", help="The frame on screen then, not SEQ.")
 @click.option(
     "--output",
     "-o",
@@ -46,13 +48,14 @@ def get(
     choice: Choice,
     timeline_id: str,
     sequence: int | None,
-    at: float | None,
+    at: str | None,
     output: str | None,
     force: bool,
 ) -> None:
     """Save one frame: the stored JPEG, bytes untouched.
 
-    Name it by its number SEQ, from 0, or by a time with --at.
+    Name it by its number SEQ, from 0, or by a time with --at: 62.5, 62.5s, 1:02.5 or 1:01:02.5,
+    rounded to any digit, as this program prints times.
     """
     if (sequence is None) == (at is None):
         raise click.UsageError("Name the frame by SEQ or by --at, one of them.", context)
@@ -72,7 +75,10 @@ def get(
     write_whole(path, data)
     position = timeline.index.position(sequence)
     assert position is not None
-    when = clock(float(timeline.index.timestamp[position]))
+    when = clock(
+        float(timeline.index.timestamp[position]),
+        decimals=telling_decimals(timeline.index, position),
+    )
     click.echo(f"{printable(str(path))}: frame {sequence} at {when}, {size(len(data))}")
 
 
@@ -82,8 +88,12 @@ def get(
 @click.option("--start", type=click.IntRange(min=0), metavar="SEQ", help="First frame.")
 @click.option("--stop", type=click.IntRange(min=0), metavar="SEQ", help="One past the last frame.")
 @click.option("--step", type=click.IntRange(min=1), default=1, metavar="N", help="Every N-th.")
-@click.option("--start-seconds", type=float, metavar="S", help="Frames that begin at S or later.")
-@click.option("--stop-seconds", type=float, metavar="S", help="Frames that begin before S.")
+@click.option(
+    "--start-seconds",
+    metavar="TIME",
+    help="Frames that begin then or later: 62.5, 1:02.5.",
+)
+@click.option("--stop-seconds", metavar="TIME", help="Frames that begin before then.")
 @click.option("--force", "-f", is_flag=True, help="Write into a folder that is not empty.")
 @json_option
 @cache_options
@@ -97,8 +107,8 @@ def export(
     start: int | None,
     stop: int | None,
     step: int,
-    start_seconds: float | None,
-    stop_seconds: float | None,
+    start_seconds: str | None,
+    stop_seconds: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -120,7 +130,7 @@ def export(
         raise NotCached(
             f"timeline {timeline_id} in {choice.cache.url} has no picture in that range: its "
             f"frames are {index.sequence[0]} to {index.sequence[-1]}, from "
-            f"{index.timestamp[0]:.3f} s on"
+            f"{index.timestamp[0]:.{telling_decimals(index, 0)}f} s on"
         )
     if folder.exists() and not folder.is_dir():
         raise Refused(f"{folder} is a file, not a folder: give another one")

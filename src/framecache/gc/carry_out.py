@@ -16,6 +16,7 @@ from framecache.errors import FrameCacheError, StoreDenied, StoreUnavailable
 from framecache.gc.rules import FrameBlobs, Reason, TimelineState
 from framecache.gc.sources import why_not_rebuildable
 from framecache.index import advance, committed_parts, fetch, is_latest
+from framecache.ingest.settling import settle
 from framecache.manifest import ChunkEntry, Description
 from framecache.store import BlobInfo, BlobMissing, Store
 from framecache.sweep import Removal
@@ -30,6 +31,12 @@ class Work:
 
     state: TimelineState
     is_evicted: bool
+
+    @property
+    def is_anything_to_do(self) -> bool:
+        """Whether something can go, or a replacement that stopped can be finished."""
+        state = self.state
+        return self.is_evicted or bool(state.blobs or state.frames) or not state.is_settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +139,8 @@ class _Removing:
             for amount in self._remove_frames(description, frames):
                 self.removed[reason] += amount
         self._remove_traces(description)
+        if not self._state.is_settled and not self._state.is_being_filled:
+            settle(self._store, self._timeline_id, workers=1)
 
     def evict(self) -> None:
         """Remove all frames, and what else can go.

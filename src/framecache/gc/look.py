@@ -6,6 +6,7 @@ from framecache import keys
 from framecache.errors import FrameCacheError, StoreDenied, StoreUnavailable
 from framecache.gc.rules import NOTHING_COMMITTED, Committed, TimelineState, judge
 from framecache.index import current_description, load, pack_keys
+from framecache.ingest.settling import is_settled
 from framecache.store import Store
 
 
@@ -31,9 +32,13 @@ def _committed(store: Store, timeline_id: str) -> Committed:
         return NOTHING_COMMITTED
     snapshot = load(store, description)
     index = snapshot.index
+    # What lies under the public name of a replaced frame makes room for it, and for nothing else.
+    has_public_name = description.settings.layout == "objects"
     return Committed(
         description,
-        index.sequence[index.is_ok & (index.offset == 0)],
+        index.sequence[index.is_ok & ((index.offset == 0) | has_public_name)],
         frozenset(pack_keys(index)),
         frozenset(snapshot.missing_parts),
+        frozenset(index.picture_since.tolist()) - {""},
+        is_settled=is_settled(description, index),
     )

@@ -1,6 +1,5 @@
 """Planning: what can go of all timelines, and which of them are used least."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from framecache.gc.carry_out import GcReport, Work, carry_out
 from framecache.gc.look import look
 from framecache.gc.rules import Reason, TimelineState
 from framecache.gc.sources import why_not_rebuildable
+from framecache.numeric import exact, shown, whole
 from framecache.store import Store, abandoned_uploads, is_remote, remove_abandoned_uploads
 from framecache.sweep import Removal
 
@@ -171,7 +171,7 @@ class GcPlan:
     def _works(self) -> list[Work]:
         evicted = {state.timeline_id for state in self.evicted}
         works = [Work(state, is_evicted=state.timeline_id in evicted) for state in self.states]
-        return [work for work in works if work.is_evicted or work.state.blobs or work.state.frames]
+        return [work for work in works if work.is_anything_to_do]
 
     def _with(self, reason: Reason) -> Iterator[TimelineState]:
         """The timelines of which something goes for a reason."""
@@ -196,12 +196,12 @@ def plan_gc(
     before, used_before = _ago(now, "grace_seconds", grace_seconds), None
     if max_age_seconds is not None:
         used_before = _ago(now, "max_age_seconds", max_age_seconds)
-    if max_bytes is not None and (type(max_bytes) is not int or max_bytes < 0):
-        raise InvalidValue(f"max_bytes is a whole number of bytes from 0, not {max_bytes!r}")
+    if max_bytes is not None:
+        max_bytes = whole(max_bytes, what="max_bytes")
     names = _names(store, timelines)
     states = tuple(_each(partial(look, store, before=before), names, store, progress))
     _require_named(store, timelines, states)
-    uploads = _uploads(store, grace_seconds) if timelines is None else _NOTHING
+    uploads = _uploads(store, float(grace_seconds)) if timelines is None else _NOTHING
     evicted, irreplaceable = _evictions(states, max_bytes=max_bytes, used_before=used_before)
     return GcPlan(store, before, grace_seconds, max_bytes, states, evicted, irreplaceable, uploads)
 
@@ -272,13 +272,15 @@ def _uploads(store: Store, grace_seconds: float) -> Removal:
 
 
 def _ago(now: datetime, name: str, seconds: float) -> datetime:
+    period = exact(seconds)
     try:
-        is_period = not isinstance(seconds, bool) and seconds >= 0
-        return now - timedelta(seconds=seconds if is_period else math.nan)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidValue(
-            f"{name} is a number of seconds from 0, fewer than since the year 1, not {seconds!r}"
-        ) from error
+        if period is not None and period >= 0:
+            return now - timedelta(seconds=float(period))
+    except OverflowError:
+        pass  # before there were years
+    raise InvalidValue(
+        f"{name} is a number of seconds from 0, fewer than since the year 1, not {shown(seconds)}"
+    )
 
 
 def _each(

@@ -5,7 +5,8 @@ between two of its requests. What follows from that:
 
 - An index file of the current epoch that another replaced goes when *that other* is older than
   the period: whoever still means to read it has not asked for so long. The oldest file stays: it
-  tells which overlays are older than all frames of the epoch.
+  tells which overlays are older than all frames of the epoch. So does the oldest of each part
+  that put frames in the place of others.
 - So does a version of the description, when the version after it is: whoever knows version
   ``n`` asks only whether ``n + 1`` is there. The oldest go first and the last two stay, so
   that where ``n + 1`` is gone ``n`` is, too, and nobody who looks it up takes it for current.
@@ -128,6 +129,10 @@ class Committed:
     """Keys of the packs that the index names."""
     missing_parts: frozenset[str]
     """Described, and not committed yet."""
+    dating_parts: frozenset[str] = frozenset()
+    """Parts that tell since when replaced frames are what they are."""
+    is_settled: bool = True
+    """Whether every frame lies where its layout has it."""
 
 
 NOTHING_COMMITTED: Final = Committed(None, np.empty(0, np.int64), frozenset(), frozenset())
@@ -150,6 +155,8 @@ class TimelineState:
     is_being_filled: bool
     missing_parts: frozenset[str]
     """Described, and not committed yet."""
+    is_settled: bool = True
+    """Whether no replaced frame is yet to be brought under its public name."""
     blobs: Mapping[Reason, tuple[BlobInfo, ...]] = field(default_factory=dict)
     """What can go, beside frames."""
     frames: Mapping[Reason, FrameBlobs] = field(default_factory=dict)
@@ -201,12 +208,14 @@ def judge(
         last_used_at=listed.newest,
         is_being_filled=is_being_filled,
         missing_parts=committed.missing_parts,
+        is_settled=committed.is_settled,
     )
     if problem is not None:
         return state
     if description is None:
         return _with(state, {Reason.ORPHANS: _old(listed.after_a_delete(), before)}, {})
-    return _with(state, _blobs(state, listed, description), _frames(state, listed, committed))
+    blobs = _blobs(state, listed, description, committed.dating_parts)
+    return _with(state, blobs, _frames(state, listed, committed))
 
 
 class _Listed:
@@ -311,7 +320,10 @@ class _UnnamedFrames:
 
 
 def _blobs(
-    state: TimelineState, listed: _Listed, description: Description
+    state: TimelineState,
+    listed: _Listed,
+    description: Description,
+    dating_parts: frozenset[str],
 ) -> dict[Reason, list[BlobInfo]]:
     before = listed.before
     old_epochs = [
@@ -328,8 +340,8 @@ def _blobs(
         # Where the rows of written frames were lost, nobody can make their pictures again.
         if state.missing_parts.isdisjoint(description.written_parts):
             orphans += _old(listed.unnamed_packs[description.epoch], before)
-    oldest = _oldest_part(current, description)
-    orphans = [blob for blob in orphans if blob is not oldest]
+    dating = _dating_files(current, description, dating_parts)
+    orphans = [blob for blob in orphans if blob.key not in dating]
     return {
         Reason.OLD_EPOCHS: _old(old_epochs, before),
         Reason.DEAD_CLAIMS: dead_claims(
@@ -366,15 +378,26 @@ def _replaced_index_files(
     return found
 
 
-def _oldest_part(blobs: Iterable[BlobInfo], description: Description) -> BlobInfo | None:
-    """What tells since when there are frames, though its rows may have been repaired since."""
-    parts = (
-        files[number]
-        for part, files in _by_part(blobs).items()
+def _dating_files(
+    blobs: Iterable[BlobInfo], description: Description, dating_parts: frozenset[str]
+) -> set[str]:
+    """What tells since when there are frames, though their rows may have been repaired since.
+
+    That is the oldest file of all parts, and of each part that put frames in the place of others.
+    """
+    files = {
+        part: [*numbered.values()]
+        for part, numbered in _by_part(blobs).items()
         if part in description.parts
-        for number in files
-    )
-    return min(parts, key=lambda blob: (blob.modified_at, blob.key), default=None)
+    }
+    groups = [[blob for found in files.values() for blob in found]]
+    groups += [files[part] for part in dating_parts if part in files]
+    oldest = (min(group, key=_when_stored, default=None) for group in groups)
+    return {blob.key for blob in oldest if blob is not None}
+
+
+def _when_stored(blob: BlobInfo) -> tuple[datetime, str]:
+    return blob.modified_at, blob.key
 
 
 def _undescribed(blobs: Iterable[BlobInfo], description: Description) -> list[BlobInfo]:

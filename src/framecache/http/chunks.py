@@ -4,12 +4,11 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote, unquote, urlsplit
 
 from framecache import keys
 from framecache.errors import InvalidValue
 from framecache.http.problems import Refusal
-from framecache.store import normalised_url
+from framecache.store import normalised_url, path_of_url, url_of_path
 
 _UPLOAD: Final = "upload:"
 _LOCAL: Final = "file://"
@@ -74,8 +73,7 @@ def _resolved(url: str) -> str:
     """The URL, without links if it is one of a local path."""
     if not url.startswith(_LOCAL):
         return url
-    path = unquote(urlsplit(url).path)
-    return f"{_LOCAL}{quote(os.path.realpath(Path(path)))}"
+    return url_of_path(os.path.realpath(Path(path_of_url(url))))
 
 
 def _refusal() -> Refusal:

@@ -16,6 +16,7 @@ from framecache.errors import Cleared, FrameCacheError, NotCached, StoreDenied, 
 from framecache.http.gates import Gate, Gates
 from framecache.http.settings import Limits
 from framecache.index import Index, Snapshot
+from framecache.instants import Instant
 from framecache.reader import FrameSource, position_on_screen
 from framecache.sprites import Sprites
 
@@ -266,15 +267,15 @@ def version_of(snapshot: Snapshot) -> str:
     return f"{description.epoch}-{description.version}-{missing:08x}"
 
 
-def on_screen(snapshot: Snapshot, seconds: float) -> int:
+def on_screen(snapshot: Snapshot, moment: Instant) -> int:
     """The row on screen at a time.
 
     Raises:
         NotCached: there is none.
     """
-    position = position_on_screen(snapshot, seconds)
+    position = position_on_screen(snapshot, moment)
     if position is None:
-        raise NotCached(f"no cached frame is shown at {seconds} s")
+        raise NotCached(f"no cached frame is shown at {float(moment.seconds)} s")
     return position
 
 

@@ -4,7 +4,9 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Header, Path, Query
 
-ID: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+from framecache.keys import ID_PATTERN
+
+ID: Final = rf"^{ID_PATTERN.pattern}$"
 MOST_SEQUENCES: Final = 10**15
 
 TimelineId = Annotated[str, Path(pattern=ID, description="A timeline.", examples=["match-42"])]
@@ -14,7 +16,21 @@ OverlayName = Annotated[str, Path(pattern=ID, description="An overlay.")]
 Sequence = Annotated[
     int, Path(ge=0, lt=MOST_SEQUENCES, description="A frame's number on its timeline.")
 ]
-Seconds = Annotated[float, Path(allow_inf_nan=False, description="A time on the timeline.")]
+Seconds = Annotated[
+    str,
+    Path(
+        max_length=80,
+        description="A time on the timeline: `62.5`, `62.5s`, `1:02.5` or `1:01:02.5`.",
+        examples=["62.5"],
+    ),
+]
+Tolerance = Annotated[
+    str | None,
+    Query(
+        max_length=80,
+        description="Seconds it may have been rounded by; else half a unit of its last digit.",
+    ),
+]
 Width = Annotated[
     int | None,
     Query(ge=16, le=65500, description="Pixels; the frame's own width or more: as it is stored."),

@@ -185,6 +185,9 @@ class OverlayColumns(BaseModel):
     sequence: list[int]
     names: list[list[str]]
     stale: list[bool]
+    other_size: list[bool] | None = Field(
+        default=None, description="Of another size than their frame; only with `sizes`."
+    )
 
 
 class OverlayDifference(BaseModel):

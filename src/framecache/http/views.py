@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import numpy as np
 import numpy.typing as npt
@@ -166,7 +166,7 @@ def _poster(timeline_id: str, snapshot: Snapshot) -> str | None:
     position = with_picture[len(with_picture) // _POSTER_PLACE]
     query = urlencode({"width": _POSTER_WIDTH, "v": version_of(snapshot)})
     sequence = int(snapshot.index.sequence[position])
-    return f"api/timelines/{timeline_id}/frames/{sequence}.jpg?{query}"
+    return f"api/timelines/{quote(timeline_id, safe='')}/frames/{sequence}.jpg?{query}"
 
 
 def _chunks(snapshot: Snapshot) -> list[schema.ChunkDetail]:

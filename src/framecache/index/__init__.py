@@ -17,7 +17,7 @@ from framecache.index.find import Snapshot, find, load, load_parts
 from framecache.index.lost import LostDescription, find_lost
 from framecache.index.publish import commit_part, commit_repair, committed_parts, compact
 from framecache.index.rows import FrameRow
-from framecache.index.table import Index, PartBuilder, pack_keys
+from framecache.index.table import Index, PartBuilder, pack_keys, rows_that_count
 
 __all__ = [
     "Advance",
@@ -46,5 +46,6 @@ __all__ = [
     "load",
     "load_parts",
     "pack_keys",
+    "rows_that_count",
     "stored_jpeg",
 ]

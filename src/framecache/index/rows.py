@@ -30,3 +30,7 @@ class FrameRow:
     """In the time base of its video."""
     reason: str = ""
     """Why there is no picture; empty when there is one."""
+    quality: int = 0
+    """JPEG quality that a program asked for; 0: that of the timeline, or unknown."""
+    picture_since: str = ""
+    """The written part that put this picture in the place of another; empty: it is the first."""

@@ -36,7 +36,12 @@ COLUMNS: Final = {
     "perceptual_hash": "string",
     "status": "string",
     "reason": "string",
+    "quality": "int32",
+    "picture_since": "string",
 }
+
+DEFAULTS: Final[Mapping[str, int | str]] = {"quality": 0, "picture_since": ""}
+"""Of columns that files by earlier versions lack."""
 
 METADATA_KEY: Final = b"framecache"
 _FEW_ROWS: Final = 2**16
@@ -46,8 +51,8 @@ _ROWS_A_GROUP: Final = 2**17
 """Texts are decoded by groups; readers of many timelines skip those whose sequences or times are
 not asked for."""
 
-_FEW_NUMBERS: Final = ["chunk_id", "width", "height"]
-_FEW_TEXTS: Final = ["status", "reason"]
+_FEW_NUMBERS: Final = ["chunk_id", "width", "height", "quality"]
+_FEW_TEXTS: Final = ["status", "reason", "picture_since"]
 _ENCODINGS: Final = {
     "sequence": "DELTA_BINARY_PACKED",
     "pts": "DELTA_BINARY_PACKED",
@@ -174,6 +179,11 @@ class FileSource(Source):
 
         with _reading(self._key):
             file = _open(self._body, read_dictionary=[name] if name in _FEW_TEXTS else None)
+            if name not in file.schema_arrow.names:
+                chosen = range(file.num_row_groups) if groups is None else groups
+                for group in chosen:
+                    yield _default(name, file.metadata.row_group(group).num_rows)
+                return
             for batch in file.iter_batches(
                 _ROWS_AT_ONCE, row_groups=groups, columns=[name], use_threads=False
             ):
@@ -278,6 +288,8 @@ def decode(body: bytes, *, key: str) -> Source:
     with _reading(key):
         file = _open(body)
         for field in schema():
+            if field.name in DEFAULTS and field.name not in file.schema_arrow.names:
+                continue
             if file.schema_arrow.field(field.name).type != field.type:
                 raise TypeError(field.name)
         row_count = file.metadata.num_rows
@@ -297,7 +309,20 @@ def _open(body: bytes, **settings: Any) -> "pq.ParquetFile":  # noqa: ANN401 -- 
 def _read(file: "pq.ParquetFile") -> "pa.Table":
     # On one thread: Arrow's own threads may let go of a buffer while Python ends, which aborts
     # the process.
-    return file.read(columns=list(COLUMNS), use_threads=False)
+    names = file.schema_arrow.names
+    table = file.read(columns=[name for name in COLUMNS if name in names], use_threads=False)
+    for position, name in enumerate(COLUMNS):
+        if name not in names:
+            table = table.add_column(position, schema().field(name), _default(name, len(table)))
+    return table
+
+
+def _default(name: str, length: int) -> "pa.Array[Any]":
+    """A column that a file does not have."""
+    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+
+    values: pa.Array[Any] = pa.repeat(pa.scalar(DEFAULTS[name], schema().field(name).type), length)
+    return values
 
 
 @contextmanager

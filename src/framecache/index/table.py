@@ -124,6 +124,16 @@ class Index:
         return self._all(self._reasons)
 
     @cached_property
+    def quality(self) -> npt.NDArray[np.int32]:
+        """JPEG quality a program asked for; 0 where it is the timeline's, or unknown."""
+        return self._numbers("quality", np.int32)
+
+    @cached_property
+    def picture_since(self) -> npt.NDArray[np.object_]:
+        """The written part that put each picture in the place of another; empty: none did."""
+        return self._all(self._picture_since)
+
+    @cached_property
     def is_ok(self) -> npt.NDArray[np.bool_]:
         """Whether each frame has a picture."""
         values = self._statuses.equal("ok")
@@ -210,6 +220,7 @@ class Index:
             "perceptual_hash": "",
             "status": "ok",
             "reason": "",
+            "picture_since": "",
         }
         columns = {
             name: value if isinstance(value, tuple) else (value,) * len(ordered)
@@ -243,6 +254,7 @@ class Index:
             "perceptual_hash": self._hashes,
             "status": self._statuses,
             "reason": self._reasons,
+            "picture_since": self._picture_since,
         }
         names = [field.name for field in fields(FrameRow)]
         return [packed[name] if name in packed else getattr(self, name) for name in names]
@@ -287,6 +299,10 @@ class Index:
     def _reasons(self) -> FewTexts:
         return FewTexts.of(self._source.column("reason"), len(self))
 
+    @cached_property
+    def _picture_since(self) -> FewTexts:
+        return FewTexts.of(self._source.column("picture_since"), len(self))
+
     def _numbers(self, name: str, dtype: type[Number]) -> npt.NDArray[Number]:
         return packing.numbers(self._source.column(name), len(self), dtype)
 
@@ -299,6 +315,17 @@ class Index:
 def pack_keys(index: Index) -> set[str]:
     """The packs that hold frames of an index."""
     return set(index.key[index.offset > 0].tolist())
+
+
+def rows_that_count(part: Index, whole: Index) -> Index:
+    """The rows of an index part that no later part took the place of, given all that count."""
+    positions = whole.positions(part.sequence)
+    (known,) = np.nonzero(positions >= 0)
+    ours, theirs = known, positions[known]
+    are_same = (part.key[ours] == whole.key[theirs]) & (part.offset[ours] == whole.offset[theirs])
+    if are_same.sum() == len(part):
+        return part
+    return Index(part.to_arrow().take(ours[are_same.astype(np.bool_)]))
 
 
 class PartBuilder:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from framecache.ingest.extraction import append, extract, fill, rebuild
     from framecache.ingest.foresee import Foreseen, foresee_append, foresee_extraction
+    from framecache.ingest.settling import settle
     from framecache.ingest.writing import write
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "foresee_append",
     "foresee_extraction",
     "rebuild",
+    "settle",
     "write",
 ]
 
@@ -31,6 +33,7 @@ _HOMES = {
     "foresee_append": "foresee",
     "foresee_extraction": "foresee",
     "rebuild": "extraction",
+    "settle": "settling",
     "write": "writing",
 }
 

@@ -7,6 +7,7 @@ other settings or chunks than the cached ones are a conflict, and the way out is
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Final
 
 from framecache import keys
@@ -51,9 +52,16 @@ class IdentifiedChunk:
         same_place = self.url == entry.url or not self.url.startswith("file:")
         return same_place and (self.etag, self.size_bytes) == (entry.etag, entry.size_bytes)
 
-    def is_placed_as(self, entry: ChunkEntry) -> bool:
-        """Whether a described chunk was given this place."""
-        return self.start == entry.given_start
+    def is_placed_as(self, entry: ChunkEntry, *, after: ChunkEntry | None) -> bool:
+        """Whether a described chunk was given this place, after the one before it."""
+        if not isinstance(self.start, Fraction) or not entry.start_is_given:
+            return self.start == entry.given_start
+        if after is None or after.end != entry.start:
+            return self.start == entry.start
+        # A start just before that end was taken as the end. Its video's time base, which says how
+        # close that is, is not known here; a frame lasts at least one unit of it.
+        frame = (entry.end - entry.start) / max(1, entry.source_frame_count)
+        return 0 <= entry.start - self.start < frame / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,10 +311,11 @@ def _conflict(
             f"timeline {current.timeline_id} is cached with {current.settings}; asked for "
             f"{settings}: use the cached settings, or rebuild the timeline with the new ones"
         )
-    for chunk, entry in zip(chunks, current.chunks, strict=False):
+    befores = (None, *current.chunks)
+    for chunk, entry, before in zip(chunks, current.chunks, befores, strict=False):
         if not chunk.is_video_of(entry):
             return _other_video(current, chunk, entry)
-        if not chunk.is_placed_as(entry):
+        if not chunk.is_placed_as(entry, after=before):
             return SettingsConflict(
                 f"chunk {entry.chunk_id} of timeline {current.timeline_id} is cached as starting "
                 f"at {float(entry.start)} s ({_placing(entry.start_is_given)}); asked for "

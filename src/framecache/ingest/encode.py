@@ -18,6 +18,11 @@ class EncodedFrame:
     crc32c: int
     perceptual_hash: str
 
+    def is_of(self, data: bytes) -> bool:
+        """Whether some bytes are its JPEG, by their CRC-32C."""
+        crc32c: int = google_crc32c.value(data)
+        return crc32c == self.crc32c
+
 
 def encode_picture(picture: Picture, settings: JpegSettings) -> EncodedFrame:
     """Encode a decoded picture, from its planes, with no RGB in between."""

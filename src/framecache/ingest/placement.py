@@ -76,7 +76,7 @@ def spots(
 
 def _spot(url: str, given: GivenStart, scan: VideoScan, before: Spot | None) -> Spot:
     gap = _clock_gap(before, scan)
-    start, placement = _start(url, given, gap, before)
+    start, placement = _start(url, _untouched(given, scan, before), gap, before)
     first = int(scan.pts[0])
     return Spot(
         start=start,
@@ -88,6 +88,16 @@ def _spot(url: str, given: GivenStart, scan: VideoScan, before: Spot | None) -> 
         stream_clock=scan.stream_clock,
         clock_end=scan.clock_end_seconds,
     )
+
+
+def _untouched(given: GivenStart, scan: VideoScan, before: Spot | None) -> GivenStart:
+    """Take a start that was rounded to just before an end for that end."""
+    if before is None or not isinstance(given, Fraction):
+        return given
+    for end in (before.end, before.end - before.sound_seconds):
+        if 0 < end - given < scan.time_base / 2:
+            return end
+    return given
 
 
 def _start(

@@ -13,14 +13,17 @@ import numpy.typing as npt
 from framecache import sampling, video
 from framecache.errors import BadChunk, ChunkChanged, InvalidValue
 from framecache.ingest.placement import START_BY_PTS, GivenStart, Spot, spot_of, spots
+from framecache.instants import exact_seconds
 from framecache.manifest import ChunkEntry
 from framecache.model import Chunk
+from framecache.numeric import shown
 from framecache.sampling import AtRate, Sampling
 from framecache.store import open_blob_file
 from framecache.video import VideoScan
 
 _CONCURRENT_SCANS: Final = 8
-_MOST_SECONDS: Final = 10**9
+_MOST_SECONDS: Final = 10**11
+"""Unix time reaches it in the year 5138; in milliseconds it is beyond it already."""
 _MOST_DENOMINATOR: Final = 2**1024
 """Of a chunk's end, in seconds. Each chunk with a time base of its own may add 31 bits."""
 
@@ -151,13 +154,13 @@ def start_of(chunk: Chunk) -> GivenStart:
     if chunk.start_seconds == START_BY_PTS:
         return START_BY_PTS
     try:
-        start = Fraction(str(chunk.start_seconds))
-    except (ValueError, ZeroDivisionError):
-        start = Fraction(-1)
+        start = exact_seconds(chunk.start_seconds)
+    except InvalidValue as error:
+        raise InvalidValue(f"start_seconds of {chunk.url}: {error}") from error
     if not 0 <= start < _MOST_SECONDS:
         raise InvalidValue(
-            f'start_seconds of {chunk.url} is a time from 0 on or "pts", not '
-            f"{chunk.start_seconds!r}"
+            f'start_seconds of {chunk.url} is "pts", or a time in seconds from 0, below '
+            f"{_MOST_SECONDS}, not {shown(chunk.start_seconds)}"
         )
     return start
 

@@ -1,11 +1,7 @@
 """Caching frames that a program already holds."""
 
-import math
-import operator
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -24,74 +20,256 @@ from framecache.index import (
     load,
     load_parts,
 )
+from framecache.ingest.adopting import adopt
 from framecache.ingest.describe import Choose, other_layout, refuse_strewn
-from framecache.ingest.encode import EncodedFrame, encode_frame
-from framecache.ingest.encoders import EncoderPool
-from framecache.ingest.placing import Placing, other_picture, placing_in
-from framecache.ingest.slot import Slot
+from framecache.ingest.placing import (
+    Placed,
+    Placing,
+    cached_otherwise,
+    difference_of_rows,
+    move_into_pack,
+)
+from framecache.ingest.settling import is_settled, settle
+from framecache.instants import MOST_SECONDS
 from framecache.manifest import Description, Settings, first_description, new_write_id
-from framecache.model import Frame, JpegSettings
+from framecache.model import Frame, JpegSettings, OnConflict, WriteReport
+from framecache.numeric import as_index, exact, shown
 from framecache.store import Store
 
 _MOST_INDEX_FILES: Final = 16
 _ATTEMPTS: Final = 100
 _MOST_CHUNKS: Final = 2**31
-_HASH: Final = re.compile("([0-9a-f]{16})?")
+_MOST_HASH_CHARACTERS: Final = 256
 
 
 def write(
-    store: Store, timeline_id: str, frames: Iterable[Frame], *, choose: Choose, workers: int
-) -> int:
+    store: Store,
+    timeline_id: str,
+    frames: Iterable[Frame],
+    *,
+    choose: Choose,
+    on_conflict: OnConflict,
+    workers: int,
+) -> WriteReport:
     """Cache ``frames`` beside those written before; returns how many were given.
 
     All of them become visible at once, when the last is stored. A frame that is cached already
-    with the same picture is left alone, so a batch can be written again after a failure.
+    just so is left alone, so a batch can be written again after a failure.
 
     Raises:
         InvalidValue: an image, sequence or time no frame can have, or a sequence given twice.
-        SettingsConflict: other settings, or another picture under a cached sequence.
+        SettingsConflict: other settings, or a cached sequence with another picture, time, hash,
+            chunk or quality, if conflicts are to raise; a timeline that is described by chunks.
     """
-    description = _describe(store, timeline_id, choose)
+    asked = choose(None).jpeg
+    description = _describe(store, timeline_id, choose, on_conflict, workers=workers)
     # Read after it was described, so that whatever comes between is met when the part is.
     cached = load(store, description).index
-    placing = placing_in(store, description, cached)
-    with Claims(store, description) as claims:
-        # Others may write at the same time. A sweep of what was cleared before must not.
-        claims.take(keys.writing(new_write_id()))
+    call = _Call(store, description, cached, asked, on_conflict, workers)
+    try:
+        with Claims(store, description) as claims:
+            # Others may write at the same time. A sweep of what was cleared before must not.
+            claims.take(keys.writing(new_write_id()))
+            report = call.store_all(frames)
+    finally:
+        # Others may have left this to the last that wrote.
+        if call.is_unsettled:
+            settle(store, timeline_id, workers=workers)
+    _compact_now_and_then(store, call.description)
+    return report
+
+
+class _Call:
+    """One call of `write`."""
+
+    def __init__(
+        self,
+        store: Store,
+        description: Description,
+        cached: Index,
+        asked: JpegSettings,
+        on_conflict: OnConflict,
+        workers: int,
+    ) -> None:
+        self.description = description
+        self.is_unsettled = not is_settled(description, cached)
+        self._store = store
+        self._cached = cached
+        self._asked = asked
+        self._on_conflict: OnConflict = on_conflict
+        self._workers = workers
+        self._discards: list[Callable[[], None]] = []
+
+    def store_all(self, frames: Iterable[Frame]) -> WriteReport:
+        """Store the frames and commit them."""
+        placing = Placing(
+            self._store,
+            self.description,
+            self._cached,
+            jpeg=self._asked,
+            on_conflict=self._on_conflict,
+            workers=self._workers,
+        )
+        self._discards.append(placing.discard)
         try:
-            part = _store_frames(store, description, placing, frames, cached, workers=workers)
-            if part.rows:
-                description = _commit(store, description, part.build())
-                _compact_now_and_then(store, description)
+            with placing:
+                for frame in frames:
+                    placing.add(_checked(frame))
+                placed = placing.finish()
+                if placed.rows:
+                    ensure_current(self._store, self.description)
+            if placed.rows:
+                self._commit(placed)
             else:
                 placing.withdraw_if_deleted()
         except Cleared:
             placing.withdraw_if_deleted()
             raise
         except SettingsConflict:
-            placing.give_back()
+            self._discard()
             raise
-    return part.given
+        return WriteReport(
+            len(placed.given),
+            stored=len(placed.new - placed.kept),
+            replaced=len(placed.replaced),
+            kept=len(placed.kept),
+        )
+
+    def _discard(self) -> None:
+        for discard in self._discards:
+            discard()
+
+    def _commit(self, placed: Placed) -> None:
+        """Create the next free part, then describe it: that is when its frames become visible."""
+        about = {"framecache": __version__, "jpeg_encoder": jpeg.encoder_version()}
+        first = len(self.description.written_parts)
+        for number in range(first, first + _ATTEMPTS):
+            if not placed.rows:
+                return
+            part = keys.written_part(number)
+            index = _index_of(placed, part)
+            if commit_part(self._store, self.description, part, index, about=about) is not index:
+                continue
+            try:
+                self.description = self._describe_part(part, index)
+            except _Overtaken as overtaken:
+                self._give_way(placed, overtaken.sequences)
+                continue
+            self.is_unsettled |= not is_settled(self.description, index)
+            return
+        raise StoreUnavailable(
+            f"other programs wrote to timeline {self.description.timeline_id} in "
+            f"{self._store.url} {_ATTEMPTS} times while this one tried to: try again when they "
+            f"are done"
+        )
+
+    def _describe_part(self, part: str, index: Index) -> Description:
+        """Name a part in the next description, if that takes no other program's frame away."""
+        description = self.description
+        known = set(description.written_parts)
+
+        def change(current: Description | None) -> Description:
+            if current is None or current.epoch != description.epoch:
+                raise Cleared(
+                    f"timeline {description.timeline_id} in {self._store.url} was cleared by "
+                    f"another program while frames were written: write them again"
+                )
+            _refuse_chunks(self._store, current)
+            if part in current.written_parts:
+                return current  # the answer to having described it was lost
+            if current.settings != description.settings:
+                raise _other_settings(current, description.settings)
+            new = [name for name in current.written_parts if name not in known]
+            if new:
+                others = Index.merged([*filter(None, load_parts(self._store, current, new))])
+                self.is_unsettled |= not is_settled(current, others)
+                self._meet(part, index, others)
+                known.update(new)
+            return current.next_version(written_parts=(*current.written_parts, part))
+
+        return advance(self._store, description.timeline_id, change)
+
+    def _meet(self, part: str, index: Index, others: Index) -> None:
+        """See what becomes of frames that another program committed while these were stored.
+
+        Raises:
+            SettingsConflict: one is another, and conflicts are to raise.
+            _Overtaken: some must be stored otherwise, or not at all, before they are committed.
+        """
+        positions = others.positions(index.sequence)
+        shared = [
+            (row, others.row(position))
+            for row, position in zip(index.rows(range(len(index))), positions.tolist(), strict=True)
+            if position >= 0
+        ]
+        if self._on_conflict == "raise":
+            for row, other in shared:
+                if difference := difference_of_rows(row, other):
+                    raise cached_otherwise(row.sequence, self.description, difference)
+            return
+        overtaken = {
+            row.sequence
+            for row, other in shared
+            if self._on_conflict == "keep"
+            or self._is_under_public_name(row)
+            or (row.picture_since != part and difference_of_rows(row, other) == "picture")
+        }
+        if overtaken:
+            raise _Overtaken(overtaken)
+
+    def _is_under_public_name(self, row: FrameRow) -> bool:
+        """Whether a row names what another program may store over.
+
+        What others committed meanwhile may be brought under the public name at any moment. Whoever
+        comes after it must not name its own picture there.
+        """
+        return not row.offset and self.description.settings.layout == "objects"
+
+    def _give_way(self, placed: Placed, sequences: set[int]) -> None:
+        """Leave frames to the program that was faster, or store them where none touches them."""
+        if self._on_conflict == "keep":
+            placed.keep(sequences)
+            return
+        placed.new -= sequences
+        placed.healed -= sequences
+        placed.new_pictures |= sequences
+        rows = [placed.rows[sequence] for sequence in sorted(sequences)]
+        exposed = [row for row in rows if self._is_under_public_name(row)]
+        if not exposed:
+            return
+        stored, pack = move_into_pack(self._store, self.description, exposed, workers=self._workers)
+        self._discards.append(pack.discard)
+        for sequence, row in stored.items():
+            before = placed.rows[sequence]
+            placed.rows[sequence] = replace(before, key=row.key, offset=row.offset)
 
 
-class _Part(PartBuilder):
-    """The rows of one call, and how many frames the caller gave."""
+class _Overtaken(Exception):
+    """Another program committed some of the frames first."""
 
-    given = 0
+    def __init__(self, sequences: set[int]) -> None:
+        super().__init__(sequences)
+        self.sequences = sequences
 
 
-def _describe(store: Store, timeline_id: str, choose: Choose) -> Description:
+def _describe(
+    store: Store, timeline_id: str, choose: Choose, on_conflict: OnConflict, *, workers: int
+) -> Description:
     def change(current: Description | None) -> Description:
         settings = choose(current.settings if current else None)
         if current is None:
-            refuse_strewn(store, timeline_id)
-            return first_description(timeline_id, settings)
+            if on_conflict == "raise":
+                refuse_strewn(store, timeline_id)
+                return first_description(timeline_id, settings)
+            return adopt(store, first_description(timeline_id, settings), workers=workers)
         _refuse_chunks(store, current)
         if current.settings == settings:
             return current
-        if current.written_parts:
-            raise _other_settings(current, settings)
-        return current.next_version(settings=settings)
+        if not current.written_parts:
+            return current.next_version(settings=settings)
+        if on_conflict != "raise" and current.settings.layout == settings.layout:
+            return current  # the quality is kept with each frame
+        raise _other_settings(current, settings)
 
     return advance(store, timeline_id, change)
 
@@ -114,46 +292,13 @@ def _refuse_chunks(store: Store, current: Description) -> None:
         )
 
 
-def _store_frames(
-    store: Store,
-    description: Description,
-    placing: Placing,
-    frames: Iterable[Frame],
-    cached: Index,
-    *,
-    workers: int,
-) -> _Part:
-    part, given = _Part(), set[int]()
-    layout = description.settings.layout
-    with (
-        EncoderPool(store, layout, workers=workers) as encoders,
-        placing.storage(encoders) as storage,
-    ):
-        for unchecked in frames:
-            frame = _checked(unchecked, given)
-            given.add(frame.sequence)
-            storage.add(_slot(frame), partial(_encode, frame, description.settings.jpeg))
-        rows = storage.finish()
-        if rows:
-            ensure_current(store, description)
-    new = [row for row in rows if cached.position(row.sequence) is None]
-    stored_again = [row for row in rows if cached.position(row.sequence) is not None]
-    for row in (*_with_durations(new), *stored_again):
-        part.add(row)
-    part.given = len(given)
-    return part
-
-
-def _checked(frame: Frame, given: set[int]) -> Frame:
+def _checked(frame: Frame) -> Frame:
     """The frame with plain numbers, if a frame can have them."""
     if not isinstance(frame, Frame):
         raise InvalidValue(f"write takes Frame objects, not {type(frame).__name__}")
-    sequence = keys.check_sequence(frame.sequence)
-    if sequence in given:
-        raise InvalidValue(f"sequence {sequence} was given twice in one call: number frames apart")
     return replace(
         frame,
-        sequence=sequence,
+        sequence=keys.check_sequence(frame.sequence),
         chunk_id=_chunk_id(frame),
         timestamp=_timestamp(frame),
         perceptual_hash=_hash(frame),
@@ -161,51 +306,54 @@ def _checked(frame: Frame, given: set[int]) -> Frame:
 
 
 def _chunk_id(frame: Frame) -> int:
-    try:
-        chunk_id = operator.index(frame.chunk_id)
-    except TypeError:
-        chunk_id = -1
-    if isinstance(frame.chunk_id, bool) or not 0 <= chunk_id < _MOST_CHUNKS:
+    chunk_id = as_index(frame.chunk_id)
+    if chunk_id is None or not 0 <= chunk_id < _MOST_CHUNKS:
         raise InvalidValue(
-            f"frame {frame.sequence} has the chunk_id {frame.chunk_id!r}: it is a whole number "
-            f"from 0"
+            f"frame {frame.sequence} has the chunk_id {shown(frame.chunk_id)}: it is a whole "
+            f"number from 0"
         )
     return chunk_id
 
 
 def _timestamp(frame: Frame) -> float:
-    given: object = frame.timestamp
-    try:
-        # A text that reads as a number is a mistake elsewhere.
-        timestamp = math.nan if isinstance(given, str | bytes) else float(frame.timestamp)
-    except (TypeError, ValueError, OverflowError):
-        timestamp = math.nan
-    if not math.isfinite(timestamp):
+    # A text that reads as a number is a mistake elsewhere.
+    seconds = exact(frame.timestamp)
+    if seconds is None or abs(seconds) >= MOST_SECONDS:
         raise InvalidValue(
-            f"frame {frame.sequence} has the timestamp {given!r}: it is a number of seconds"
+            f"frame {frame.sequence} has the timestamp {shown(frame.timestamp)}: it is a number of "
+            f"seconds below {MOST_SECONDS}"
         )
-    return timestamp
+    return float(seconds)
 
 
 def _hash(frame: Frame) -> str:
     name: object = frame.perceptual_hash
-    if not isinstance(name, str) or not _HASH.fullmatch(name):
+    if not isinstance(name, str) or len(name) > _MOST_HASH_CHARACTERS or not _is_text(name):
         raise InvalidValue(
-            f"frame {frame.sequence} has the perceptual_hash {name!r}: it is 16 hex digits, or "
-            f"empty to have it computed"
+            f"frame {frame.sequence} has the perceptual_hash {name!r:.100}: it is a text of at "
+            f"most {_MOST_HASH_CHARACTERS} characters, or empty to have it computed"
         )
-    return name
+    return str.__str__(name)
 
 
-def _encode(frame: Frame, settings: JpegSettings) -> EncodedFrame:
+def _is_text(name: str) -> bool:
+    """Whether a text can be stored: halves of surrogate pairs cannot."""
     try:
-        return encode_frame(frame, settings)
-    except InvalidValue as error:
-        raise InvalidValue(f"frame {frame.sequence}: {error}") from error
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _slot(frame: Frame) -> Slot:
-    return Slot(frame.sequence, frame.chunk_id, 0, float(frame.timestamp), 0.0)
+def _index_of(placed: Placed, part: str) -> Index:
+    """The rows of one call as an index part of a certain name."""
+    healed = [placed.rows[sequence] for sequence in placed.healed]
+    told = [row for sequence, row in placed.rows.items() if sequence not in placed.healed]
+    index = PartBuilder()
+    for row in (*_with_durations(told), *healed):
+        is_new_picture = row.sequence in placed.new_pictures
+        index.add(replace(row, picture_since=part) if is_new_picture else row)
+    return index.build()
 
 
 def _with_durations(rows: list[FrameRow]) -> list[FrameRow]:
@@ -217,54 +365,6 @@ def _with_durations(rows: list[FrameRow]) -> list[FrameRow]:
     gaps = [max(0.0, after.timestamp - row.timestamp) for row, after in pairwise(ordered)]
     gaps.append(gaps[-1] if gaps else 0.0)
     return [replace(row, duration=gap) for row, gap in zip(ordered, gaps, strict=False)]
-
-
-def _commit(store: Store, description: Description, index: Index) -> Description:
-    """Create the next free part, then describe it: that is when its frames become visible."""
-    about = {"framecache": __version__, "jpeg_encoder": jpeg.encoder_version()}
-    first = len(description.written_parts)
-    for number in range(first, first + _ATTEMPTS):
-        part = keys.written_part(number)
-        if commit_part(store, description, part, index, about=about) is index:
-            return _describe_part(store, description, part, index)
-    raise StoreUnavailable(
-        f"other programs wrote to timeline {description.timeline_id} in {store.url} {_ATTEMPTS} "
-        f"times while this one tried to: try again when they are done"
-    )
-
-
-def _describe_part(store: Store, description: Description, part: str, index: Index) -> Description:
-    """Name a part in the next description, unless another program's frames came before its own."""
-    known = set(description.written_parts)
-
-    def change(current: Description | None) -> Description:
-        if current is None or current.epoch != description.epoch:
-            raise Cleared(
-                f"timeline {description.timeline_id} in {store.url} was cleared by another "
-                f"program while frames were written: write them again"
-            )
-        _refuse_chunks(store, current)
-        if part in current.written_parts:
-            return current  # the answer to having described it was lost
-        if current.settings != description.settings:
-            raise _other_settings(current, description.settings)
-        new = [name for name in current.written_parts if name not in known]
-        if new:
-            _require_no_overlap(index, load_parts(store, current, new), current)
-            known.update(new)
-        return current.next_version(written_parts=(*current.written_parts, part))
-
-    return advance(store, description.timeline_id, change)
-
-
-def _require_no_overlap(
-    index: Index, others: Iterable[Index | None], description: Description
-) -> None:
-    pictures = dict(zip(index.sequence.tolist(), index.crc32c.tolist(), strict=True))
-    for other in filter(None, others):
-        for sequence, crc32c in zip(other.sequence.tolist(), other.crc32c.tolist(), strict=True):
-            if pictures.get(sequence, crc32c) != crc32c:
-                raise other_picture(sequence, description)
 
 
 def _compact_now_and_then(store: Store, description: Description) -> None:

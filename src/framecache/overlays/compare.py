@@ -9,7 +9,7 @@ import numpy as np
 
 from framecache.overlays.listing import Drawn
 from framecache.overlays.picture import MAX_BYTES, MAX_PIXELS
-from framecache.overlays.png import BadPng, png_size
+from framecache.overlays.png import BadPng, announced_size, png_size
 from framecache.reader import ordered
 from framecache.store import BlobInfo, BlobMissing, Store
 
@@ -88,10 +88,12 @@ def _differ(one_store: Store, other_store: Store, pair: _Pair) -> bool:
 def _look_alike(one: bytes, other: bytes) -> bool:
     """Whether two files are PNGs of the same pixels."""
     try:
-        (width, height), other_size = png_size(one), png_size(other)
+        width, height = announced_size(one)
+        if announced_size(other) != (width, height) or width * height > MAX_PIXELS:
+            return False
+        png_size(one)
+        png_size(other)
     except BadPng:
-        return False
-    if (width, height) != other_size or width * height > MAX_PIXELS:
         return False
     with _decoding:
         pixels, others = _decoded(one), _decoded(other)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from framecache import keys
-from framecache.overlays.staleness import frames_since, is_stale
+from framecache.index import find
+from framecache.overlays.staleness import frames_since
 from framecache.store import BlobInfo, Store
 
 Counted = TypeVar("Counted")
@@ -21,7 +22,7 @@ class StageCounts:
     names: Mapping[str, int]
     """How many frames have an overlay of each name."""
     stale_count: int
-    """Frames of which an overlay is older than the frames: they were rebuilt since."""
+    """Frames of which an overlay is older than the frames: they were rebuilt or replaced since."""
 
 
 def count_jobs(store: Store, timeline_id: str) -> dict[str, dict[str, int]]:
@@ -34,11 +35,14 @@ def count_jobs(store: Store, timeline_id: str) -> dict[str, dict[str, int]]:
 
 
 def count_stages(store: Store, timeline_id: str) -> dict[str, dict[str, StageCounts]]:
-    """Frames and names of each stage of each job; a LIST of overlays, and one of the index."""
+    """Frames and names of each stage of each job; a LIST of overlays, and one of the index.
+
+    The index is read where a program wrote frames more than once.
+    """
     jobs: dict[str, dict[str, _Counting]] = defaultdict(lambda: defaultdict(_Counting))
-    since = frames_since(store, timeline_id)
+    since = frames_since(store, timeline_id, lambda: find(store, timeline_id).index)
     for job_id, stage, sequence, name, blob in _overlays(store, timeline_id):
-        jobs[job_id][stage].add(sequence, name, stale=is_stale(blob.modified_at, since))
+        jobs[job_id][stage].add(sequence, name, stale=since.is_stale(sequence, blob.modified_at))
     counted = {
         job_id: {stage: counting.result() for stage, counting in stages.items()}
         for job_id, stages in jobs.items()

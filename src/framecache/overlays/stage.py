@@ -6,12 +6,13 @@ from contextlib import closing
 from typing import Final, TypeVar
 
 from framecache import keys
-from framecache.errors import CorruptFrame, InvalidValue
+from framecache.errors import InvalidValue
 from framecache.index import Index
 from framecache.opened import Opened
 from framecache.overlays.compare import differences
 from framecache.overlays.listing import Drawn, OverlayListing, list_stage
 from framecache.overlays.picture import Overlay, Png, as_png
+from framecache.overlays.png import HEADER_BYTES, BadPng, announced_size
 from framecache.overlays.staleness import frames_since
 from framecache.reader import as_sequences, ordered
 from framecache.store import BlobInfo, BlobMissing, Store
@@ -43,7 +44,7 @@ class Overlays:
             timeline_id: whose frames were drawn on.
             job_id: the run of a pipeline.
             stage: the step of it.
-            opened: what is known of the timeline; None: it is looked up before the first save.
+            opened: what is known of the timeline; None: it is looked up when it is needed.
         """
         self._store = store
         self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
@@ -61,15 +62,15 @@ class Overlays:
     def save_many(self, frames: Mapping[int, Mapping[str, Overlay]]) -> None:
         """Store overlays, ``{sequence: {name: overlay}}``; those of the same names are replaced.
 
-        Bytes given are the bytes loaded; arrays and Pillow images are encoded as PNG. An overlay
-        has the width and height of its frame, at most 64 MiB and at most 2**26 pixels. Everything
-        is checked before anything is stored; then several are stored at once. The timeline is
-        opened before the first save, unless it is open, and then known.
+        Bytes given are the bytes loaded; arrays (uint8, uint16, bool) and Pillow images are encoded
+        as PNGs of the very same values. An overlay has at most 64 MiB and at most 2**26 pixels. Its
+        frame need not be cached, and may have another size: see :meth:`listing`. Everything is
+        checked before anything is stored; then several are stored at once.
 
         Raises:
             InvalidId: a name that cannot be part of a key.
-            InvalidValue: not a PNG, a damaged one, an array no PNG can hold, one that is too large,
-                or of another size than its frame, if that is cached and its size known.
+            InvalidValue: not a PNG, a damaged one, an array or image whose values no PNG holds, or
+                one that is too large.
             StoreDenied, StoreUnavailable: the store's. Some may have been stored: save again.
         """
         numbered = [(keys.check_sequence(sequence), named) for sequence, named in frames.items()]
@@ -79,8 +80,6 @@ class Overlays:
             for name, overlay in named.items()
         }
         pngs = dict(zip(given, _at_once(_as_png, list(given.items())), strict=True))
-        if pngs:
-            self._check_sizes(pngs)
         _at_once(lambda one: self._store.put(self._key(*one[0]), one[1].data), list(pngs.items()))
 
     def load(self, sequence: int) -> dict[str, bytes]:
@@ -117,15 +116,36 @@ class Overlays:
         """The sequences that have an overlay, ascending."""
         return sorted({sequence for sequence, _ in self._list()})
 
-    def listing(self) -> OverlayListing:
-        """Frames, names of their overlays, and whether these are stale; two LISTs, no picture."""
-        return OverlayListing.of(self._list(), frames_since(self._store, self.timeline_id))
+    def listing(self, *, sizes: bool = False) -> OverlayListing:
+        """Frames, names of their overlays, and whether these are stale; two LISTs, no picture.
+
+        Where a program wrote frames more than once, the index is read as well.
+
+        Args:
+            sizes: also tell which overlays have another size than their frame. That takes a small
+                request an overlay, many at once, and the index.
+        """
+        listed = self._list()
+        since = frames_since(self._store, self.timeline_id, self._index)
+        fits = self._misfits(listed) if sizes else None
+        return OverlayListing.of(listed, since, fits)
+
+    def misfits(self) -> dict[int, tuple[str, ...]]:
+        """Overlays that do not have the size of their frame: ``{sequence: names}``, ascending.
+
+        Viewers scale them. Frames that are not cached, or whose size is not known, have none. See
+        :meth:`listing` for what it takes.
+        """
+        names: dict[int, tuple[str, ...]] = {}
+        for sequence, name in sorted(self._misfits(self._list())):
+            names[sequence] = (*names.get(sequence, ()), name)
+        return names
 
     def stale(self) -> list[int]:
         """The sequences with an overlay older than the frames, ascending: see :meth:`listing`.
 
-        The timeline was cleared or rebuilt since it was drawn. Repairing, repacking and appending
-        leave overlays as they were.
+        The timeline was cleared or rebuilt since it was drawn, or the picture replaced. Repairing,
+        repacking and appending leave overlays as they were.
         """
         listing = self.listing()
         return [
@@ -173,6 +193,34 @@ class Overlays:
     def _list(self) -> dict[Drawn, BlobInfo]:
         return list_stage(self._store, self.timeline_id, self.job_id, self.stage)
 
+    def _index(self) -> Index:
+        return self._opened.latest_source().snapshot.index
+
+    def _misfits(self, listed: Mapping[Drawn, BlobInfo]) -> set[Drawn]:
+        index = self._index()
+        drawn = [*listed]
+        positions = index.positions([sequence for sequence, _ in drawn]).tolist()
+        known = [
+            (one, (int(index.width[position]), int(index.height[position])))
+            for one, position in zip(drawn, positions, strict=True)
+            if position >= 0 and index.width[position]
+        ]
+        sizes = ordered(
+            lambda one: self._announced_size(listed[one[0]].key),
+            known,
+            threads=_CONCURRENT_REQUESTS,
+            ahead=2 * _CONCURRENT_REQUESTS,
+        )
+        pairs = zip(known, sizes, strict=True)
+        return {one for (one, expected), size in pairs if size not in (None, expected)}
+
+    def _announced_size(self, key: str) -> tuple[int, int] | None:
+        """Width and height of a stored overlay; None where it is gone, or no PNG."""
+        try:
+            return announced_size(self._store.get_range(key, start=0, length=HEADER_BYTES))
+        except (BlobMissing, BadPng):
+            return None
+
     def _loaded(self, wanted: Sequence[int]) -> Iterator[tuple[int, dict[str, bytes]]]:
         names: dict[int, list[str]] = {sequence: [] for sequence in wanted}
         largest = 1
@@ -189,45 +237,10 @@ class Overlays:
                 found = {name: next(bodies) for name in names[sequence]}
                 yield sequence, {name: body for name, body in found.items() if body is not None}
 
-    def _check_sizes(self, pngs: Mapping[Drawn, Png]) -> None:
-        """Refuse overlays of another size than their frames, as far as these are known.
-
-        Raises:
-            InvalidValue: one is.
-        """
-        was_open = self._opened.is_open
-        try:
-            source = self._opened.source()
-        except CorruptFrame:
-            return  # until it is repaired; what a job drew is not lost meanwhile
-        wrong = _wrong_size(source.snapshot.index, pngs)
-        # The timeline may have been rebuilt since it was opened, from videos of another size.
-        if wrong and was_open:
-            wrong = _wrong_size(self._opened.latest_source().snapshot.index, pngs)
-        if wrong:
-            raise InvalidValue(f"{wrong} of timeline {self.timeline_id}: draw at the frame's size")
-
 
 def _as_png(one: tuple[Drawn, Overlay]) -> Png:
     (_, name), overlay = one
     return as_png(overlay, name=name)
-
-
-def _wrong_size(index: Index, pngs: Mapping[Drawn, Png]) -> str:
-    """The first overlay that does not fit its frame, in words; empty when all fit."""
-    drawn = list(pngs)
-    positions = index.positions([sequence for sequence, _ in drawn])
-    for (sequence, name), position in zip(drawn, positions.tolist(), strict=True):
-        if position < 0 or not index.is_ok[position]:
-            continue
-        png = pngs[sequence, name]
-        width, height = int(index.width[position]), int(index.height[position])
-        if width and (png.width, png.height) != (width, height):
-            return (
-                f"overlay {name!r} is {png.width}x{png.height}, and not {width}x{height} as "
-                f"frame {sequence}"
-            )
-    return ""
 
 
 def _at_once(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -4,10 +4,12 @@ from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.local import local_frames
 from framecache.reader.pipeline import ordered
 from framecache.reader.plan import (
+    Range,
     as_sequences,
-    check_seconds,
+    frame_range,
     position_on_screen,
     positions_in_range,
+    telling_decimals,
 )
 from framecache.reader.ranges import ranges_of
 from framecache.reader.read import (
@@ -23,8 +25,9 @@ __all__ = [
     "Decoding",
     "Fetched",
     "FrameSource",
+    "Range",
     "as_sequences",
-    "check_seconds",
+    "frame_range",
     "local_frames",
     "ordered",
     "position_on_screen",
@@ -35,4 +38,5 @@ __all__ = [
     "read_frame",
     "read_frames",
     "read_jpegs",
+    "telling_decimals",
 ]

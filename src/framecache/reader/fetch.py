@@ -14,6 +14,8 @@ from framecache.reader.ranges import ranges_of
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 2
+_MOST_CHANGES: Final = 100
+"""How often a frame may be replaced or moved while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,15 @@ class FrameSource:
                 two attempts.
         """
         row = self._as_known_later(row)
-        try:
-            return self._checked_jpeg(row)
-        except CorruptFrame:
-            latest = self._latest_row(row)
-            if latest == row:
-                raise
-            return self._checked_jpeg(latest)
+        for _ in range(_MOST_CHANGES):
+            try:
+                return self._checked_jpeg(row)
+            except CorruptFrame:
+                latest = self._latest_row(row)
+                if latest == row:
+                    raise
+                row = latest
+        return self._checked_jpeg(row)
 
     def prefetch_copies(self, rows: Sequence[FrameRow]) -> bool:
         """Whether local disk seems to have all of these frames, which it begins to read."""

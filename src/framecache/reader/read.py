@@ -20,6 +20,7 @@ from framecache import jpeg, keys
 from framecache.errors import CorruptFrame, InvalidValue
 from framecache.index import FrameRow
 from framecache.model import Color, Frame, Image
+from framecache.numeric import exact, shown
 from framecache.reader.arrays import ArrayPool
 from framecache.reader.fetch import Fetched, FrameSource
 from framecache.reader.pipeline import ordered
@@ -53,11 +54,13 @@ class Decoding:
     """1, 0.5, 0.25 or 0.125: done by the JPEG decoder, which then has less to do."""
 
     def __post_init__(self) -> None:
-        """Refuse what no decoder does."""
+        """Take a scale of any type; refuse what no decoder does."""
         if self.color not in get_args(Color):
             raise InvalidValue(f'color is "rgb" or "gray", not {self.color!r}')
-        if self.scale not in jpeg.SCALES:
-            raise InvalidValue(f"scale is 1, 0.5, 0.25 or 0.125, not {self.scale!r}")
+        scale = exact(self.scale)
+        if scale is None or scale not in jpeg.SCALES:
+            raise InvalidValue(f"scale is 1, 0.5, 0.25 or 0.125, not {shown(self.scale)}")
+        object.__setattr__(self, "scale", float(scale))
 
     def shape(self, row: FrameRow) -> tuple[int, ...]:
         """The shape of a frame's image; with zeros when another program stored it."""

@@ -6,7 +6,7 @@ readers meet complete timelines before and after. Only then what is no longer na
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,6 +41,7 @@ from framecache.index import (
     is_stored,
     load,
     load_parts,
+    rows_that_count,
 )
 from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.encoders import EncoderPool
@@ -85,6 +86,7 @@ def repack(
     with Claims(store, described) as held:
         run = _Run(store, described, layout, held, workers, progress)
         try:
+            run.claim_written()
             moved = run.move_all()
         except Cleared:
             withdraw_if_deleted(store, timeline_id)
@@ -139,6 +141,23 @@ class _Run:
         self._done = self._total = 0
         self._counting = Lock()
 
+    def claim_written(self) -> None:
+        """Have no other program move frames meanwhile that a program wrote.
+
+        Raises:
+            StoreUnavailable: another is at it.
+        """
+        if not self._described.written_parts:
+            return
+        self._claim(keys.MOVING)
+        latest = current_description(self._store, self._described.timeline_id)
+        if latest is None or latest.epoch != self._described.epoch:
+            ensure_current(self._store, self._described)
+        else:
+            layout = self._target.settings.layout
+            self._described = latest
+            self._target = replace(latest, settings=replace(latest.settings, layout=layout))
+
     def move_all(self) -> list[_Moved]:
         """Store all frames that lie otherwise anew, and describe that they are there."""
         wanted = {
@@ -146,14 +165,16 @@ class _Run:
             for part, index in self._committed().items()
             if not _is_in_layout(index, self._target.settings.layout)
         }
-        self._total = sum(int(index.is_ok.sum()) for index in wanted.values())
+        counting = self._without_replaced(wanted)
+        self._total = sum(int(index.is_ok.sum()) for index in counting.values())
         # As long as it is there, what is stored and not described yet is nobody's leftover.
         self._claims.take(keys.writing(new_write_id()))
         self._claims.look()
         moved: list[_Moved] = []
         try:
             for part, index in wanted.items():
-                moved.append(self._move(part, index))
+                keys_before = index.key[index.is_ok].tolist()
+                moved.append(self._move(part, counting[part], keys_before))
                 # That nobody repaired it since is looked at before it is described.
                 self._claims.release(part)
         except FrameCacheError:
@@ -192,7 +213,14 @@ class _Run:
                 )
         return {part: index for part, index in found.items() if index is not None}
 
-    def _move(self, part: str, index: Index) -> _Moved:
+    def _without_replaced(self, parts: Mapping[str, Index]) -> Mapping[str, Index]:
+        """The parts without the frames that were replaced since: their pictures may be gone."""
+        if parts.keys().isdisjoint(self._described.written_parts):
+            return parts
+        whole = load(self._store, self._described).index
+        return {part: rows_that_count(index, whole) for part, index in parts.items()}
+
+    def _move(self, part: str, index: Index, keys_before: Sequence[str]) -> _Moved:
         """Store the frames of a part in the new layout, and commit where they are."""
         self._claim(part)
         layout = self._target.settings.layout
@@ -211,7 +239,7 @@ class _Run:
             part,
             generation,
             replaces=self._described.generations.get(part, 0),
-            keys_before=index.key[index.is_ok].tolist(),
+            keys_before=keys_before,
             packs=list(packs),
             frames=int(index.is_ok.sum()),
             bytes_moved=int(index.size.sum()),
@@ -246,7 +274,8 @@ class _Run:
                 if position % FRAMES_BETWEEN_CHECKS == 0:
                     self._ensure_mine(part)
                 storage.add(_slot(one.row), partial(_as_encoded, one.row, one.jpeg()))
-        return [*storage.finish(), *index.rows(np.flatnonzero(~index.is_ok))]
+        moved = [_elsewhere(index, row) for row in storage.finish()]
+        return [*moved, *index.rows(np.flatnonzero(~index.is_ok))]
 
     def _take_back(self, moved: Sequence[_Moved]) -> None:
         """Remove what nobody else can have named; frames that are blobs of their own stay."""
@@ -336,6 +365,13 @@ def _is_in_layout(index: Index, layout: Layout) -> bool:
     """Whether all rows lie as a layout has them; those without a picture do in any."""
     in_packs = index.offset[index.is_ok] > 0
     return bool(in_packs.all() if layout == "packs" else not in_packs.any())
+
+
+def _elsewhere(index: Index, stored: FrameRow) -> FrameRow:
+    """The row of a frame at its new place, as it was otherwise."""
+    position = index.position(stored.sequence)
+    assert position is not None
+    return replace(index.row(position), key=stored.key, offset=stored.offset)
 
 
 def _slot(row: FrameRow) -> Slot:

@@ -14,6 +14,7 @@ from framecache import jpeg, keys
 from framecache.errors import Cleared, CorruptFrame, InvalidValue, StoreDenied, StoreUnavailable
 from framecache.index import FrameRow, ensure_current
 from framecache.model import Image
+from framecache.numeric import as_index, shown
 from framecache.reader import Fetched, FrameSource, ordered, read_fetched
 from framecache.sprites.layout import SpriteMap, SpriteSheet, fitted, lay_out, numbers
 from framecache.sprites.stamp import fingerprint, is_stamped, stamped
@@ -88,7 +89,7 @@ class Sprites:
 
     def found_or_made(self, i: int) -> Sheet:
         """Sheet ``i``, and whether it is whole: see :meth:`sheet`, whose errors it raises."""
-        self._check(i)
+        i = self._checked(i)
         stored = self._stored(i)
         if stored is not None and is_stamped(stored, self._fingerprint(i)):
             return Sheet(stored, is_whole=True)
@@ -111,13 +112,14 @@ class Sprites:
     def _numbers(self) -> list[int]:
         return numbers(self.map.sheets)
 
-    def _check(self, i: int) -> None:
-        count = len(self.map.sheets)
-        if type(i) is not int or not 0 <= i < count:
+    def _checked(self, i: int) -> int:
+        count, number = len(self.map.sheets), as_index(i)
+        if number is None or not 0 <= number < count:
             raise InvalidValue(
                 f"timeline {self._timeline_id} has {count} sheets of sprites, numbered from 0: "
-                f"there is no {i!r}"
+                f"there is no {shown(i)}"
             )
+        return number
 
     def _key(self, i: int) -> str | None:
         """Where a sheet lies; None where none may lie."""

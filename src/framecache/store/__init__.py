@@ -26,6 +26,7 @@ from framecache.store.uploads import (
     abandoned_uploads,
     remove_abandoned_uploads,
 )
+from framecache.store.urls import path_of_url, url_of_path
 
 __all__ = [
     "PART_SIZE_BYTES",
@@ -46,8 +47,10 @@ __all__ = [
     "normalised_url",
     "open_blob_file",
     "open_store",
+    "path_of_url",
     "probed",
     "refuse_after_fork",
     "remove_abandoned_uploads",
     "unprobed",
+    "url_of_path",
 ]

@@ -13,6 +13,7 @@ from framecache.errors import (
     BadChunk,
     ChunkChanged,
     FrameCacheError,
+    InvalidValue,
     StoreDenied,
     StoreUnavailable,
 )
@@ -47,7 +48,7 @@ def identify_blob(url: str) -> BlobIdentity:
         InvalidValue: the URL cannot be used.
         StoreDenied, StoreUnavailable: the store refuses, or cannot be reached.
     """
-    location = parse(url)
+    location = _parse_blob(url)
     if location.scheme == "file":
         return _identify_file(location)
     store, key = _bucket_of(location)
@@ -55,7 +56,7 @@ def identify_blob(url: str) -> BlobIdentity:
 
 
 def normalised_url(url: str) -> str:
-    """The URL that ``identify_blob`` would give, without a request.
+    """The URL as it is stored and compared, without a request: of a blob, or of a folder of them.
 
     Raises:
         InvalidValue: the URL cannot be used.
@@ -79,7 +80,7 @@ def open_blob_file(
         InvalidValue: the URL cannot be used.
         StoreDenied, StoreUnavailable: the store refuses, or cannot be reached.
     """
-    location = parse(url)
+    location = _parse_blob(url)
     if location.scheme == "file":
         identity = _identify_file(location)
         _check_expected(identity, etag=expected_etag, size_bytes=expected_size)
@@ -278,6 +279,14 @@ class _RemoteFile(BlobFile):
                 f"{self.url}: {len(block.data)} bytes came where {length} were asked for. Try again"
             )
         return block.data
+
+
+def _parse_blob(url: str) -> Location:
+    """Where a blob lies. The slash at the end of a prefix would be part of a key."""
+    location = parse(url)
+    if location.scheme != "file" and location.path and url.endswith("/"):
+        raise InvalidValue(f"{url} ends in a slash, as a folder does. Name an object in it")
+    return location
 
 
 def _bucket_of(location: Location) -> tuple[RemoteStore, str]:

@@ -6,6 +6,7 @@ Every ``root`` here is a real path: no part of it is a link.
 import errno
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,6 +34,23 @@ def leads_outside(root: str, key: str) -> bool:
         if stat.S_ISLNK(mode):
             return not _is_inside(root, os.path.realpath(f"{root}/{key}"))
     return False
+
+
+def create_file(path: str, data: bytes) -> None:
+    """Create a file whole, and the folders it lies in.
+
+    Raises:
+        FileExistsError: there is one of that path.
+    """
+    staged = f"{path}#{secrets.randbits(64)}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - it is a string
+    try:
+        with open(staged, "xb") as file:  # noqa: PTH123 - its path is a string
+            file.write(data)
+        os.link(staged, path)  # which replaces nothing, as a rename would
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(staged)  # noqa: PTH108 - its path is a string
 
 
 def stat_file(path: str) -> os.stat_result | None:

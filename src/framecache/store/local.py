@@ -11,11 +11,18 @@ from typing import Final
 
 from framecache.errors import StoreUnavailable
 from framecache.store.backends import Client, connect
-from framecache.store.base import BlobInfo, BlobMissing, BlobOutside, check_key, check_prefix
+from framecache.store.base import (
+    BlobExists,
+    BlobInfo,
+    BlobMissing,
+    BlobOutside,
+    check_key,
+    check_prefix,
+)
 from framecache.store.faults import Action, is_without_folder
-from framecache.store.files import folders_in, leads_outside, stat_file, walk
+from framecache.store.files import create_file, folders_in, leads_outside, stat_file, walk
 from framecache.store.objects import ObjectStore, Stream
-from framecache.store.urls import Location
+from framecache.store.urls import Location, is_text
 
 _WRITES_DESPITE_DELETES: Final = 100
 
@@ -44,7 +51,18 @@ class LocalStore(ObjectStore):
 
     def create(self, key: str, data: bytes) -> None:
         """See `Store.create`."""
-        _despite_deletes(lambda: super(LocalStore, self).create(key, data))
+        create = super().create if is_text(self._location.path) else self._create_file
+        _despite_deletes(lambda: create(key, data))
+
+    def _create_file(self, key: str, data: bytes) -> None:
+        """Create a blob without obstore, which panics below a folder whose name is no text."""
+        check_key(key)
+        with self._translated("create", key):
+            self._client_to("create", key)
+            try:
+                create_file(f"{self._real_root}/{key}", data)
+            except FileExistsError as error:
+                raise BlobExists(key) from error
 
     def head(self, key: str) -> BlobInfo:
         """See `Store.head`."""

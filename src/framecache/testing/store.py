@@ -31,6 +31,7 @@ _GOOD_KEYS: Final = [
     "/".join(f"level-{level}" for level in range(30)),
     "overlays/job_1/stage/12_edge_overlay.png",
     "names/with space, (brackets) & [more] + 100%25=~'!;@$^`{|}",
+    "overlays/2024-01-02T03:04:05+01:00,a=b@c~d/s/7_a:b@c+d=e,f~g.png",
     "x" * 200,
 ]
 _BAD_KEYS: Final = [

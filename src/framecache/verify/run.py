@@ -1,12 +1,12 @@
 """Verification: what the index says, compared with what the store and the chunks hold."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from itertools import chain
 from typing import Final
 
-from framecache import keys
+from framecache import ingest, keys
 from framecache.errors import BadChunk, CorruptFrame, NotCached
 from framecache.index import FrameRow, Index, current_description, ensure_current, find
 from framecache.manifest import ChunkEntry, Description
@@ -66,6 +66,11 @@ def verify(
                 f"nothing of timeline {timeline_id} is in {store.url}: extract it first"
             )
         description, listed = snapshot.description, snapshot.index
+    if repair and description is not None and description.written_parts:
+        # What a replacement that stopped has left. Of a damaged index, repairing tells more.
+        with suppress(CorruptFrame):
+            ingest.settle(store, timeline_id, workers=workers)
+        description = current_description(store, timeline_id) or description
     run = _Run(store, timeline_id, findings, progress, deep=deep, workers=workers)
     if description is None:
         run.check_listed(listed)

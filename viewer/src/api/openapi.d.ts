@@ -814,6 +814,11 @@ export interface components {
         OverlayColumns: {
             /** Names */
             names: string[][];
+            /**
+             * Other Size
+             * @description Of another size than their frame; only with `sizes`.
+             */
+            other_size?: boolean[] | null;
             /** Sequence */
             sequence: number[];
             /** Stale */
@@ -2273,13 +2278,16 @@ export interface operations {
     };
     get_frame_at_api_timelines__timeline_id__at__seconds__get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Seconds it may have been rounded by; else half a unit of its last digit. */
+                tolerance_seconds?: string | null;
+            };
             header?: never;
             path: {
                 /** @description A timeline. */
                 timeline_id: string;
-                /** @description A time on the timeline. */
-                seconds: number;
+                /** @description A time on the timeline: `62.5`, `62.5s`, `1:02.5` or `1:01:02.5`. */
+                seconds: string;
             };
             cookie?: never;
         };
@@ -2398,6 +2406,8 @@ export interface operations {
     get_picture_at_api_timelines__timeline_id__at__seconds__jpg_get: {
         parameters: {
             query?: {
+                /** @description Seconds it may have been rounded by; else half a unit of its last digit. */
+                tolerance_seconds?: string | null;
                 /** @description Pixels; the frame's own width or more: as it is stored. */
                 width?: number | null;
                 /** @description The snapshot's name: caches then keep it. */
@@ -2407,8 +2417,8 @@ export interface operations {
             path: {
                 /** @description A timeline. */
                 timeline_id: string;
-                /** @description A time on the timeline. */
-                seconds: number;
+                /** @description A time on the timeline: `62.5`, `62.5s`, `1:02.5` or `1:01:02.5`. */
+                seconds: string;
             };
             cookie?: never;
         };
@@ -3363,7 +3373,10 @@ export interface operations {
     };
     list_overlays_api_timelines__timeline_id__overlays__job_id___stage__get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Tell of overlays of another size than their frame, too. */
+                sizes?: boolean;
+            };
             header?: never;
             path: {
                 /** @description A timeline. */

@@ -10,7 +10,7 @@ export function upload(
   const name = file.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "") || "video";
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
-    sending.open("PUT", `api/timelines/${timelineId}/uploads/${name}`);
+    sending.open("PUT", `api/timelines/${encodeURIComponent(timelineId)}/uploads/${name}`);
     sending.responseType = "json";
     sending.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable) progress(event.loaded / event.total);

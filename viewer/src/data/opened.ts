@@ -10,7 +10,7 @@ import type {
   OverlayDifference,
   SpriteMap,
 } from "../api/types";
-import { formatStage, type StageRef } from "../pure/address";
+import { formatStage, type StageRef, stagePath } from "../pure/address";
 import { countUpTo, type Overview, positionOf, sequenceAt, timeAt } from "../pure/track";
 import { inTurn, loadBitmap, loadOverlay, type OverlayPicture, Pictures } from "./pictures";
 
@@ -67,7 +67,7 @@ export class Opened {
   constructor(readonly timelineId: string) {}
 
   get path(): string {
-    return `api/timelines/${this.timelineId}`;
+    return `api/timelines/${encodeURIComponent(this.timelineId)}`;
   }
 
   get count(): number {
@@ -166,12 +166,18 @@ export class Opened {
     return page.frames[0]?.position ?? Math.max(0, this.count - 1);
   }
 
-  /** The position of the frame on screen at a time; outside of the video the first or last. */
-  async findTime(seconds: number): Promise<number> {
+  /**
+   * The position of the frame on screen at a time; outside of the video the first or last. The text
+   * of it says by its digits what it was rounded to.
+   */
+  async findTime(seconds: number, text = seconds.toFixed(6)): Promise<number> {
     const { start_seconds, stop_seconds } = this.detail.peek() ?? {};
     if (stop_seconds != null && seconds >= stop_seconds) return Math.max(0, this.count - 1);
     if (start_seconds != null && seconds <= start_seconds) return 0;
-    const row = await getJson<FrameDetail>(`${this.path}/at/${seconds}`, this.#closed.signal);
+    const row = await getJson<FrameDetail>(
+      `${this.path}/at/${encodeURIComponent(text)}`,
+      this.#closed.signal,
+    );
     this.#rows.set(row.position, row);
     return row.position;
   }
@@ -194,7 +200,8 @@ export class Opened {
   }
 
   overlayUrl(stage: StageRef, name: string, sequence: number): string {
-    return `${this.path}/overlays/${stage.job}/${stage.stage}/${sequence}/${name}.png`;
+    const file = `${encodeURIComponent(name)}.png`;
+    return `${this.path}/overlays/${stagePath(stage)}/${sequence}/${file}`;
   }
 
   /** The tile of a position, if its sheet is there; else the sheet is asked for. */
@@ -223,7 +230,7 @@ export class Opened {
   /** The columns of a stage, asked for once; done when they are there, or cannot be had. */
   loadColumns(stage: StageRef): Promise<void> {
     const key = formatStage(stage);
-    const asked = this.#columnsAsked.get(key) ?? this.#askForColumns(key);
+    const asked = this.#columnsAsked.get(key) ?? this.#askForColumns(key, stage);
     this.#columnsAsked.set(key, asked);
     return asked;
   }
@@ -238,9 +245,9 @@ export class Opened {
   }
 
   async differences(a: StageRef, b: StageRef, timeline: string | null): Promise<OverlayDifference> {
-    const other = timeline === null ? "" : `&timeline=${timeline}`;
-    const query = `job=${b.job}&stage=${b.stage}${other}`;
-    const path = `${this.path}/overlays/${formatStage(a)}/compare?${query}`;
+    const other = timeline === null ? "" : `&timeline=${encodeURIComponent(timeline)}`;
+    const there = `job=${encodeURIComponent(b.job)}&stage=${encodeURIComponent(b.stage)}`;
+    const path = `${this.path}/overlays/${stagePath(a)}/compare?${there}${other}`;
     return await getJson<OverlayDifference>(path, this.#closed.signal);
   }
 
@@ -260,9 +267,9 @@ export class Opened {
     this.arrivals.value += 1;
   }
 
-  async #askForColumns(key: string): Promise<void> {
+  async #askForColumns(key: string, stage: StageRef): Promise<void> {
     try {
-      const path = `${this.path}/overlays/${key}`;
+      const path = `${this.path}/overlays/${stagePath(stage)}`;
       const columns = await getJson<OverlayColumns>(path, this.#closed.signal);
       const compact = {
         sequence: Float64Array.from(columns.sequence),

@@ -18,7 +18,7 @@ export function GoTo() {
           if (destination === null) return;
           keepInHistory();
           if (destination.kind === "sequence") void goToSequence(destination.sequence);
-          else void goToTime(destination.seconds);
+          else void goToTime(destination.seconds, destination.text);
           closeDialog();
         }}
       >

@@ -1,5 +1,5 @@
 import type { Opened } from "../data/opened";
-import { formatBytes, formatTime } from "../pure/format";
+import { decimalsOf, formatBytes, formatTime } from "../pure/format";
 import { metadataShown, position } from "../state/app";
 
 export function Metadata({ timeline }: { timeline: Opened }) {
@@ -11,7 +11,10 @@ export function Metadata({ timeline }: { timeline: Opened }) {
   const facts: readonly (readonly [string, string])[] = [
     ["sequence", `${row.sequence}`],
     ["position", `${row.position}`],
-    ["timestamp", `${row.timestamp} s (${formatTime(row.timestamp)})`],
+    [
+      "timestamp",
+      `${row.timestamp} s (${formatTime(row.timestamp, decimalsOf(row.duration_seconds))})`,
+    ],
     ["duration", `${row.duration_seconds} s`],
     ["chunk", `${row.chunk_id}${chunk === undefined ? "" : `, ${chunk.name}`}`],
     ["picture", `${row.width} × ${row.height}, ${formatBytes(row.size_bytes)}`],

@@ -1,5 +1,5 @@
 import type { Opened } from "../data/opened";
-import { formatCount, formatTime } from "../pure/format";
+import { decimalsOf, formatCount, formatTime } from "../pure/format";
 import { dialog, place, position } from "../state/app";
 import { run } from "../state/commands";
 import { playing, SPEEDS, speed, togglePlaying } from "../state/player";
@@ -7,6 +7,7 @@ import { playing, SPEEDS, speed, togglePlaying } from "../state/player";
 export function Transport({ timeline }: { timeline: Opened }) {
   const here = place.value;
   const row = timeline.row(position.value);
+  const decimals = decimalsOf(row?.duration_seconds ?? 0);
   const chunk = timeline.detail.value?.chunks.find((each) => each.chunk_id === row?.chunk_id);
   return (
     <div class="transport">
@@ -50,7 +51,7 @@ export function Transport({ timeline }: { timeline: Opened }) {
         <span class="key">time</span>
         <strong data-testid="time">
           {approximate(here?.exact)}
-          {here?.timestamp == null ? "–" : formatTime(here.timestamp)}
+          {here?.timestamp == null ? "–" : formatTime(here.timestamp, decimals)}
         </strong>
       </button>
       <p class="facts">

@@ -49,7 +49,7 @@ export const EMPTY_VIEW: ViewState = {
   comparison: null,
 };
 
-const ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+const ID = /^[A-Za-z0-9][A-Za-z0-9._:@+=,~-]{0,127}$/;
 
 export function isId(text: string): boolean {
   return ID.test(text) && !text.includes("..");
@@ -70,19 +70,19 @@ export function parseView(search: string): ViewState {
   };
 }
 
-/** The query of a state, from `?` on, or empty. Ids need no escapes, so it reads as it was meant. */
+/** The query of a state, from `?` on, or empty. Ids of letters, digits and `._-` need no escapes. */
 export function formatView(view: ViewState): string {
   const parts: string[] = [];
   if (view.query !== "") parts.push(`q=${encodeURIComponent(view.query)}`);
-  if (view.timeline !== null) parts.push(`timeline=${view.timeline}`);
+  if (view.timeline !== null) parts.push(`timeline=${encodeURIComponent(view.timeline)}`);
   if (view.sequence !== null) parts.push(`frame=${view.sequence}`);
   if (view.layers !== null) parts.push(`show=${view.layers.map(formatLayer).join(",")}`);
   if (view.comparison !== null) {
     const { mode, a, b, timeline, match } = view.comparison;
     parts.push(`compare=${mode}`);
-    if (a !== null) parts.push(`a=${formatStage(a)}`);
-    if (b !== null) parts.push(`b=${formatStage(b)}`);
-    if (timeline !== null) parts.push(`with=${timeline}`);
+    if (a !== null) parts.push(`a=${stagePath(a)}`);
+    if (b !== null) parts.push(`b=${stagePath(b)}`);
+    if (timeline !== null) parts.push(`with=${encodeURIComponent(timeline)}`);
     if (match === "time") parts.push("match=time");
   }
   return parts.length === 0 ? "" : `?${parts.join("&")}`;
@@ -90,6 +90,11 @@ export function formatView(view: ViewState): string {
 
 export function formatStage(ref: StageRef): string {
   return `${ref.job}/${ref.stage}`;
+}
+
+/** A stage as a part of a URL. */
+export function stagePath(ref: StageRef): string {
+  return `${encodeURIComponent(ref.job)}/${encodeURIComponent(ref.stage)}`;
 }
 
 export function parseStage(text: string | null): StageRef | null {
@@ -108,15 +113,26 @@ export function sameStage(one: StageRef | null, other: StageRef | null): boolean
 function formatLayer(layer: Layer): string {
   const blend = layer.blend === null ? "" : `:${layer.blend}`;
   const opacity = layer.opacity === 1 && blend === "" ? "" : `:${layer.opacity}`;
-  return `${layerKey(layer)}${opacity}${blend}`;
+  const path = `${stagePath(layer)}/${encodeURIComponent(layer.name)}`;
+  // A query is decoded once before it is split at what ids may hold, too.
+  return `${path.replaceAll("%", "%25")}${opacity}${blend}`;
 }
 
 function parseLayer(text: string): Layer | null {
   const [path = "", opacity = "1", blend = null] = text.split(":");
-  const [job = "", stage = "", name = "", ...rest] = path.split("/");
+  const [job = "", stage = "", name = "", ...rest] = path.split("/").map(decoded);
   if (![job, stage, name].every(isId) || rest.length > 0) return null;
   if (!/^(0|1|0?\.\d{1,2})$/.test(opacity)) return null;
   return { job, stage, name, opacity: Number(opacity), blend: oneOf(BLENDS, blend) };
+}
+
+/** What a part of an address stands for; what is escaped as nothing is stays, and is no id. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 function parseComparison(given: URLSearchParams): Comparison | null {

@@ -1,11 +1,17 @@
 /** Numbers, times and sizes as people read them, and what people type as a place to go to. */
 
+/** How many decimals of its time lead back to a frame that is shown for so long; 0: unknown. */
+export function decimalsOf(frameSeconds: number): number {
+  return frameSeconds > 0 && frameSeconds < 0.001 ? 6 : 3;
+}
+
 /** `83.5` is `1:23.500`; hours only where there are some. */
-export function formatTime(seconds: number): string {
-  const milliseconds = Math.round(Math.abs(seconds) * 1000);
-  const sign = seconds < 0 && milliseconds > 0 ? "-" : "";
-  const fraction = pad(milliseconds % 1000, 3);
-  const whole = Math.floor(milliseconds / 1000);
+export function formatTime(seconds: number, decimals = 3): string {
+  const scale = 10 ** decimals;
+  const units = Math.round(Math.abs(seconds) * scale);
+  const sign = seconds < 0 && units > 0 ? "-" : "";
+  const fraction = pad(units % scale, decimals);
+  const whole = Math.floor(units / scale);
   const minutes = Math.floor(whole / 60) % 60;
   const hours = Math.floor(whole / 3600);
   const clock =
@@ -53,19 +59,24 @@ export function spokenFrame(sequence: number, timestamp: number | null): string 
 
 export type Destination =
   | { readonly kind: "sequence"; readonly sequence: number }
-  | { readonly kind: "time"; readonly seconds: number };
+  | { readonly kind: "time"; readonly seconds: number; readonly text: string };
 
-/** `120` is a frame; `4.2`, `4.2s`, `1:23` and `1:02:03.5` are times; else null. */
+/**
+ * `120` is a frame; `4.2`, `4.2s`, `1:23` and `1:02:03.5` are times; else null. Of a time the text
+ * stays, for its digits say what it was rounded to.
+ */
 export function parseDestination(text: string): Destination | null {
   const trimmed = text.trim();
   if (/^\d{1,15}$/.test(trimmed)) return { kind: "sequence", sequence: Number(trimmed) };
   const seconds = parseSeconds(trimmed);
-  return seconds === null ? null : { kind: "time", seconds };
+  return seconds === null ? null : { kind: "time", seconds, text: trimmed };
 }
 
 function parseSeconds(text: string): number | null {
-  if (/^\d{1,12}(\.\d*)?\s*s$|^\d{1,12}\.\d*$/.test(text)) return Number.parseFloat(text);
-  const clock = /^(?:(\d{1,6}):)?(\d{1,6}):(\d{1,2}(?:\.\d*)?)$/.exec(text);
+  if (/^(\d{1,12}(\.\d*)?|\.\d+)\s*s$|^\d{1,12}\.\d*$|^\.\d+$/.test(text)) {
+    return Number.parseFloat(text);
+  }
+  const clock = /^(?:(\d{1,6}):(?=[0-5]?\d:))?(\d{1,6}):([0-5]?\d(?:\.\d*)?)\s*s?$/.exec(text);
   if (clock === null) return null;
   const [, hours = "0", minutes = "0", seconds = "0"] = clock;
   return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);

@@ -138,8 +138,8 @@ export async function goToSequence(sequence: number): Promise<void> {
   await arrive((timeline) => timeline.findSequence(sequence));
 }
 
-export async function goToTime(seconds: number): Promise<void> {
-  await arrive((timeline) => timeline.findTime(seconds));
+export async function goToTime(seconds: number, text: string): Promise<void> {
+  await arrive((timeline) => timeline.findTime(seconds, text));
 }
 
 async function arrive(find: (timeline: Opened) => Promise<number>): Promise<void> {

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from contextlib import nullcontext
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
@@ -42,16 +43,26 @@ def list_jobs(service: Serving, timeline_id: TimelineId) -> schema.Jobs:
     return jobs_of(service, timeline_id)
 
 
-@router.get("/{job_id}/{stage}", responses=_READING)
+@router.get("/{job_id}/{stage}", responses=_READING, response_model_exclude_none=True)
 def list_overlays(
-    service: Serving, timeline_id: TimelineId, job_id: JobId, stage: Stage
+    service: Serving,
+    timeline_id: TimelineId,
+    job_id: JobId,
+    stage: Stage,
+    *,
+    sizes: Annotated[
+        bool, Query(description="Tell of overlays of another size than their frame, too.")
+    ] = False,
 ) -> schema.OverlayColumns:
     """Which frames one stage drew on."""
-    found = _stage(service, timeline_id, job_id, stage).listing()
+    drawn = _stage(service, timeline_id, job_id, stage)
+    with service.gates.compares.entered() if sizes else nullcontext():
+        found = drawn.listing(sizes=sizes)
     return schema.OverlayColumns(
         sequence=list(found.sequence),
         names=[list(names) for names in found.names],
         stale=list(found.stale),
+        other_size=None if found.other_size is None else list(found.other_size),
     )
 
 

@@ -7,7 +7,14 @@ from fastapi import APIRouter, Request, Response
 
 from framecache.errors import UndecodableFrame
 from framecache.http.known import on_screen, position_of, version_of
-from framecache.http.parameters import Seconds, Sequence, TimelineId, Version, Width
+from framecache.http.parameters import (
+    Seconds,
+    Sequence,
+    TimelineId,
+    Tolerance,
+    Version,
+    Width,
+)
 from framecache.http.pictures import (
     IMMUTABLE,
     REVALIDATE,
@@ -20,6 +27,7 @@ from framecache.http.pictures import (
 from framecache.http.problems import documented
 from framecache.http.state import Service, Serving
 from framecache.index import Snapshot
+from framecache.instants import instant
 from framecache.reader import FrameSource
 
 router = APIRouter(prefix="/api", tags=["pictures"])
@@ -63,13 +71,15 @@ def get_picture_at(
     service: Serving,
     timeline_id: TimelineId,
     seconds: Seconds,
+    tolerance_seconds: Tolerance = None,
     width: Width = None,
     v: Version = None,
 ) -> Response:
     """The picture of the frame on screen at a time."""
+    moment = instant(seconds, tolerance_seconds=tolerance_seconds)
 
     def read(source: FrameSource) -> Response:
-        position = on_screen(source.snapshot, seconds)
+        position = on_screen(source.snapshot, moment)
         return _picture(request, service, source, position, width=width, v=v)
 
     return service.known.get(timeline_id).read(read)

@@ -16,6 +16,7 @@ from framecache.http.parameters import (
     Seconds,
     Sequence,
     TimelineId,
+    Tolerance,
     WantsLatest,
 )
 from framecache.http.problems import documented, kind_of
@@ -23,6 +24,7 @@ from framecache.http.routes.overlays import jobs_of
 from framecache.http.routes.sprites import sprite_size
 from framecache.http.state import Serving
 from framecache.index import Index
+from framecache.instants import instant
 from framecache.reader import FrameSource, read_jpegs
 
 router = APIRouter(prefix="/api", tags=["timelines"])
@@ -131,10 +133,13 @@ def list_frames(
 
 
 @router.get("/timelines/{timeline_id}/at/{seconds}", responses=_NOT_FOUND)
-def get_frame_at(service: Serving, timeline_id: TimelineId, seconds: Seconds) -> schema.FrameDetail:
+def get_frame_at(
+    service: Serving, timeline_id: TimelineId, seconds: Seconds, tolerance_seconds: Tolerance = None
+) -> schema.FrameDetail:
     """The frame on screen at a time."""
+    moment = instant(seconds, tolerance_seconds=tolerance_seconds)
     snapshot = service.known.get(timeline_id).snapshot()
-    position = on_screen(snapshot, seconds)
+    position = on_screen(snapshot, moment)
     return views.frame(snapshot.index.row(position), position)
 
 

@@ -1,0 +1,253 @@
+"""Numbers of any type are taken at every door: a walk over all parameters that are numbers.
+
+What Python itself takes as a number says what must be taken: ``operator.index`` and ``float``.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+import clips
+import numpy as np
+import pytest
+
+from framecache import (
+    Chunk,
+    Frame,
+    FrameCache,
+    InvalidValue,
+    Overlays,
+    Prices,
+    Sprites,
+    Timeline,
+    functional,
+)
+from framecache.prices import S3_STANDARD
+from outside import picture
+
+NUMERIC: Final = ("int", "float", "Seconds", "Rate")
+NAMES: Final = count()
+
+
+class Given(NamedTuple):
+    """Where there is something to call: a filled timeline, and what makes empty ones."""
+
+    cache: FrameCache
+    filled: Timeline
+    chunk: str
+
+    @property
+    def new(self) -> Timeline:
+        return self.cache.timeline(f"n{next(NAMES)}")
+
+    @property
+    def drawn(self) -> Overlays:
+        return self.filled.overlays(job_id="j", stage="s")
+
+
+Call = Callable[[Given, Any], object]
+
+
+def _frame(**numbers: Any) -> Frame:  # noqa: ANN401 -- of any type
+    values: dict[str, Any] = {"sequence": 0, "chunk_id": 0, "timestamp": 0.0, **numbers}
+    return Frame(image=picture(1), **values)
+
+
+WHOLE: Final[dict[str, Call]] = {
+    "FrameCache.local_cache_bytes": lambda _, n: FrameCache("memory://", local_cache_bytes=n),
+    "FrameCache.plan_gc.max_bytes": lambda g, n: g.cache.plan_gc(max_bytes=n),
+    "Timeline.extract.every": lambda g, n: g.new.extract(g.chunk, every=n),
+    "Timeline.extract.quality": lambda g, n: g.new.extract(g.chunk, quality=n, every=99),
+    "Timeline.extract.workers": lambda g, n: g.new.extract(g.chunk, workers=n, every=99),
+    "Timeline.plan_extract.every": lambda g, n: g.new.plan_extract(g.chunk, every=n),
+    "Timeline.plan_extract.quality": lambda g, n: g.new.plan_extract(g.chunk, quality=n),
+    "Timeline.plan_extract.workers": lambda g, n: g.new.plan_extract(g.chunk, workers=n),
+    "Timeline.plan_append.workers": lambda g, n: g.new.plan_append(g.chunk, workers=n),
+    "Timeline.append.workers": lambda g, n: g.new.append(g.chunk, workers=n),
+    "Timeline.write.quality": lambda g, n: g.new.write([_frame()], quality=n),
+    "Timeline.write.workers": lambda g, n: g.new.write([_frame()], workers=n),
+    "Timeline.rebuild.every": lambda g, n: g.filled.rebuild(every=n),
+    "Timeline.rebuild.quality": lambda g, n: g.filled.rebuild(quality=n),
+    "Timeline.rebuild.workers": lambda g, n: g.filled.rebuild(workers=n),
+    "Timeline.repack.workers": lambda g, n: g.filled.repack("objects", workers=n),
+    "Timeline.verify.workers": lambda g, n: g.filled.verify(workers=n),
+    "Timeline.frame.sequence": lambda g, n: g.filled.frame(n),
+    "Timeline.jpeg.sequence": lambda g, n: g.filled.jpeg(n),
+    "Timeline.jpegs.sequences": lambda g, n: list(g.filled.jpegs([n])),
+    "Timeline.batch.sequences": lambda g, n: g.filled.batch([n]),
+    "Timeline.frames.start": lambda g, n: list(g.filled.frames(n)),
+    "Timeline.frames.stop": lambda g, n: list(g.filled.frames(None, n)),
+    "Timeline.frames.step": lambda g, n: list(g.filled.frames(step=n)),
+    "Timeline.sequences.start": lambda g, n: g.filled.sequences(n),
+    "Timeline.sequences.stop": lambda g, n: g.filled.sequences(None, n),
+    "Timeline.sequences.step": lambda g, n: g.filled.sequences(step=n),
+    "Overlays.save.sequence": lambda g, n: g.drawn.save(n, {}),
+    "Overlays.save_many.frames": lambda g, n: g.drawn.save_many({n: {}}),
+    "Overlays.load.sequence": lambda g, n: g.drawn.load(n),
+    "Overlays.sizes.sequence": lambda g, n: g.drawn.sizes(n),
+    "Overlays.load_named.sequence": lambda g, n: g.drawn.load_named(n, ["a"]),
+    "Overlays.load_one.sequence": lambda g, n: g.drawn.load_one(n, "a"),
+    "Overlays.load_many.sequences": lambda g, n: list(g.drawn.load_many([n])),
+    "Overlays.remove.sequence": lambda g, n: g.drawn.remove(n),
+    "Overlays.remove_one.sequence": lambda g, n: g.drawn.remove_one(n, "a"),
+    "Sprites.sheet.i": lambda g, n: g.filled.sprites().sheet(n),
+    "Sprites.found_or_made.i": lambda g, n: g.filled.sprites().found_or_made(n),
+    "Frame.sequence": lambda g, n: g.new.write([_frame(sequence=n)]),
+    "Frame.chunk_id": lambda g, n: g.new.write([_frame(chunk_id=n)]),
+    "Prices.storage.size_bytes": lambda _, n: S3_STANDARD.storage(n),
+    "Prices.transfer_to_internet.size_bytes": lambda _, n: S3_STANDARD.transfer_to_internet(n),
+    "Prices.transfer_in_region.size_bytes": lambda _, n: S3_STANDARD.transfer_in_region(n),
+    "functional.cache_frames.quality": lambda _, n: functional.cache_frames(
+        f"n{next(NAMES)}", [_frame()], n
+    ),
+    "functional.frames_to_b64.quality": lambda _, n: functional.frames_to_b64([_frame()], n),
+    "functional.save_overlays.seq": lambda _, n: functional.save_overlays("t", "j", "s", n, {}),
+    "functional.load_overlays.seq": lambda _, n: functional.load_overlays("t", "j", "s", n),
+}
+REAL: Final[dict[str, Call]] = {
+    "FrameCache.plan_gc.grace_seconds": lambda g, n: g.cache.plan_gc(grace_seconds=n),
+    "FrameCache.plan_gc.max_age_seconds": lambda g, n: g.cache.plan_gc(max_age_seconds=n),
+    "Timeline.extract.fps": lambda g, n: g.new.extract(g.chunk, fps=n),
+    "Timeline.plan_extract.fps": lambda g, n: g.new.plan_extract(g.chunk, fps=n),
+    "Timeline.rebuild.fps": lambda g, n: g.filled.rebuild(fps=n),
+    "Timeline.frame.scale": lambda g, n: g.filled.frame(0, scale=n),
+    "Timeline.frame_at.seconds": lambda g, n: g.filled.frame_at(n),
+    "Timeline.frame_at.tolerance_seconds": lambda g, n: g.filled.frame_at(0, tolerance_seconds=n),
+    "Timeline.frame_at.scale": lambda g, n: g.filled.frame_at(0, scale=n),
+    "Timeline.sequence_at.seconds": lambda g, n: g.filled.sequence_at(n),
+    "Timeline.sequence_at.tolerance_seconds": lambda g, n: g.filled.sequence_at(
+        0, tolerance_seconds=n
+    ),
+    "Timeline.frames.start_seconds": lambda g, n: list(g.filled.frames(start_seconds=n)),
+    "Timeline.frames.stop_seconds": lambda g, n: list(g.filled.frames(stop_seconds=n)),
+    "Timeline.frames.tolerance_seconds": lambda g, n: list(
+        g.filled.frames(start_seconds=1, tolerance_seconds=n)
+    ),
+    "Timeline.frames.scale": lambda g, n: list(g.filled.frames(scale=n)),
+    "Timeline.sequences.start_seconds": lambda g, n: g.filled.sequences(start_seconds=n),
+    "Timeline.sequences.stop_seconds": lambda g, n: g.filled.sequences(stop_seconds=n),
+    "Timeline.sequences.tolerance_seconds": lambda g, n: g.filled.sequences(
+        start_seconds=1, tolerance_seconds=n
+    ),
+    "Timeline.batch.scale": lambda g, n: g.filled.batch([0], scale=n),
+    "Chunk.start_seconds": lambda g, n: g.new.extract(Chunk(g.chunk, n), every=99),
+    "Frame.timestamp": lambda g, n: g.new.write([_frame(timestamp=n)]),
+}
+VALUES: Final = {
+    "FrameCache.local_cache_bytes": 2**21,
+    "Sprites.sheet.i": 0,
+    "Sprites.found_or_made.i": 0,
+}
+"""A number that each door takes, where it is not 2."""
+
+
+class Index:
+    """A whole number of another library."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+
+class Float:
+    """A real number of another library."""
+
+    def __init__(self, value: float) -> None:
+        self._value = value
+
+    def __float__(self) -> float:
+        return float(self._value)
+
+
+WHOLE_TYPES: Final[list[Callable[[int], object]]] = [
+    *(np.int64, np.uint8, Index),
+    lambda value: np.array(value, np.int32),
+]
+REAL_TYPES: Final[list[Callable[[int], object]]] = [
+    *(float, np.float32, np.float16, np.int64, np.array, Decimal, Fraction, Index, Float),
+]
+NO_WHOLE: Final = [True, 1.5, -1, 10**30, float("nan"), "x", b"1", [1]]
+NO_REAL: Final = [True, float("nan"), -float("inf"), 10.0**300, 10**5000, "x", b"1", [1.0], 1j]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FRAMECACHE_URL", str(tmp_path_factory.mktemp("numbers")))
+        cache = FrameCache()
+        chunk = str(clips.clip())
+        cache.timeline("t").extract(chunk)
+        yield Given(cache, cache.timeline("t"), chunk)
+
+
+def parameters(of: object, name: str) -> Iterator[str]:
+    """The names of a function's parameters that are numbers, or several of them."""
+    signature = inspect.signature(of, eval_str=False)  # type: ignore[arg-type]
+    for parameter in signature.parameters.values():
+        text = str(parameter.annotation).replace("SupportsIndex", "int")
+        is_other = parameter.name in {"self", "out", "image", "progress"}
+        if not is_other and any(word in text for word in NUMERIC):
+            yield f"{name}.{parameter.name}"
+
+
+def doors() -> set[str]:
+    found: set[str] = set()
+    for kind in (FrameCache, Timeline, Overlays, Sprites, Prices):
+        found |= {*parameters(kind, kind.__name__)}
+        for name, member in vars(kind).items():
+            if not name.startswith("_") and inspect.isfunction(member):
+                found |= {*parameters(member, f"{kind.__name__}.{name}")}
+    found |= {*parameters(Frame, "Frame"), *parameters(Chunk, "Chunk")}
+    for name, member in vars(functional).items():
+        if (
+            inspect.isfunction(member)
+            and member.__module__ == functional.__name__
+            and name[0] != "_"
+        ):
+            found |= {*parameters(member, f"functional.{name}")}
+    return found
+
+
+def is_possible(door: str, kind: object) -> bool:
+    """Whether a value can be a key of a mapping, where it must be."""
+    return door != "Overlays.save_many.frames" or kind in {int, float, np.int64, np.uint8, Index}
+
+
+def test_every_parameter_that_is_a_number_is_tried_here() -> None:
+    assert doors() == set(WHOLE) | set(REAL)
+
+
+@pytest.mark.parametrize("door", WHOLE)
+def test_a_whole_number_of_any_type_is_taken(given: Given, door: str) -> None:
+    value = VALUES.get(door, 2)
+    for kind in WHOLE_TYPES:
+        if is_possible(door, kind) and value <= np.iinfo(kind if kind is np.uint8 else int).max:
+            WHOLE[door](given, kind(value))
+
+
+@pytest.mark.parametrize("door", WHOLE)
+def test_what_is_no_whole_number_of_its_range_is_refused(given: Given, door: str) -> None:
+    for value in NO_WHOLE:
+        if not is_possible(door, type(value)):
+            continue
+        with pytest.raises(InvalidValue):
+            WHOLE[door](given, value)
+
+
+@pytest.mark.parametrize("door", REAL)
+def test_a_real_number_of_any_type_is_taken(given: Given, door: str) -> None:
+    for kind in REAL_TYPES:
+        REAL[door](given, kind(1))
+
+
+@pytest.mark.parametrize("door", REAL)
+def test_what_is_no_real_number_is_refused(given: Given, door: str) -> None:
+    for value in NO_REAL:
+        with pytest.raises(InvalidValue) as met:
+            REAL[door](given, value)
+        assert len(str(met.value)) < 400

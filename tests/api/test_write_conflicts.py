@@ -1,0 +1,343 @@
+"""Writing frames under sequences that are cached: what is replaced, and what is kept."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import clips
+import google_crc32c
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from framecache import (
+    CorruptFrame,
+    Frame,
+    FrameCache,
+    InvalidValue,
+    SettingsConflict,
+    StoreUnavailable,
+    Timeline,
+    WriteReport,
+)
+from framecache.index import seal
+from framecache.index.table import Index
+from framecache.model import Layout, OnConflict
+from framecache.testing import HookedStore, failing_at
+from outside import (
+    everything,
+    frame,
+    frames_of,
+    jpeg_by_pillow,
+    mean_error,
+    outside,
+    picture,
+    pixels_by_pillow,
+)
+
+LAYOUTS: list[Layout] = ["objects", "packs"]
+
+
+@pytest.fixture
+def url(local_url: str) -> str:
+    """A store where little depends on which one it is."""
+    return local_url
+
+
+def timeline(url: str) -> Timeline:
+    """A new handle, as another program has one."""
+    return FrameCache(url).timeline("t")
+
+
+def shows(image: np.ndarray, number: int) -> bool:
+    expected = picture(number)
+    return image.shape == expected.shape and mean_error(image, expected) <= 3
+
+
+def told(report: WriteReport) -> tuple[int, int, int, int, int]:
+    return int(report), report.stored, report.replaced, report.kept, report.unchanged
+
+
+def private_blobs(url: str) -> list[str]:
+    return outside(url).list("cache/timelines/t/packs/")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_replaced_frame_is_the_new_one_whole(store_url: str, layout: Layout) -> None:
+    timeline(store_url).write([frame(n) for n in range(3)], layout=layout)
+    new = frame(
+        1, number=9, width=20, height=10, timestamp=7.5, chunk_id=4, perceptual_hash="f" * 16
+    )
+    report = timeline(store_url).write([new], on_conflict="replace", quality=60)
+    assert told(report) == (1, 0, 1, 0, 0)
+    read = timeline(store_url).frame(1)
+    assert mean_error(read.image, picture(9, width=20, height=10)) <= 5
+    assert (read.timestamp, read.chunk_id, read.perceptual_hash) == (7.5, 4, "f" * 16)
+    assert [shows(timeline(store_url).frame(n).image, n) for n in (0, 2)] == [True, True]
+    assert len(timeline(store_url)) == 3
+    assert timeline(store_url).verify(deep=True).ok
+
+
+def test_a_replaced_frame_lies_under_its_public_name_and_nowhere_else(store_url: str) -> None:
+    timeline(store_url).write([frame(0), frame(1)])
+    timeline(store_url).write([frame(1, number=9)], on_conflict="replace")
+    stored = frames_of(outside(store_url), "t")
+    assert sorted(stored) == ["0.jpg", "1.jpg"]
+    assert shows(pixels_by_pillow(stored["1.jpg"]), 9)
+    [row] = [row for row in timeline(store_url).index.to_arrow().to_pylist() if row["sequence"]]
+    assert row["key"] == "cache/timelines/t/frames/1.jpg"
+    assert (row["offset"], row["crc32c"]) == (0, google_crc32c.value(stored["1.jpg"]))
+    assert private_blobs(store_url) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "change", [{"timestamp": 9.5}, {"chunk_id": 7}, {"perceptual_hash": "a" * 64}]
+)
+def test_what_is_told_of_the_same_picture_is_replaced(
+    url: str, layout: Layout, change: dict[str, Any]
+) -> None:
+    timeline(url).write([frame(0)], layout=layout)
+    report = timeline(url).write([frame(0, **change)], on_conflict="replace")
+    assert told(report) == (1, 0, 1, 0, 0)
+    [(name, value)] = change.items()
+    read = timeline(url).frame(0)
+    assert getattr(read, name) == value
+    assert shows(read.image, 0)
+
+
+def test_the_quality_is_kept_with_each_frame(url: str) -> None:
+    timeline(url).write([frame(0), frame(1)], quality=90)
+    timeline(url).write([frame(1), frame(2)], on_conflict="replace", quality=30)
+    assert timeline(url).index.quality.tolist() == [90, 30, 30]
+    stored = frames_of(outside(url), "t")
+    assert len(stored["1.jpg"]) < len(stored["0.jpg"])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_writing_what_is_cached_just_so_changes_nothing(url: str, layout: Layout) -> None:
+    frames = [frame(0), frame(1)]
+    timeline(url).write(frames, layout=layout)
+    before = everything(outside(url))
+    report = timeline(url).write(frames, on_conflict="replace")
+    assert told(report) == (2, 0, 0, 0, 2)
+    assert everything(outside(url)) == before
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("count", [2, 3])
+def test_of_equal_sequences_in_one_call_the_last_counts_and_once(
+    url: str, layout: Layout, count: int
+) -> None:
+    timeline(url).write([frame(5)], layout=layout)
+    given = [frame(n, number=10 + i) for i in range(count) for n in (4, 5)]
+    report = timeline(url).write(given, on_conflict="replace")
+    assert told(report) == (2, 1, 1, 0, 0)
+    for n in (4, 5):
+        assert shows(timeline(url).frame(n).image, 10 + count - 1)
+    assert timeline(url).verify(deep=True).ok
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_keep_leaves_what_is_cached_and_tells_how_many(store_url: str, layout: Layout) -> None:
+    timeline(store_url).write([frame(0), frame(1)], layout=layout)
+    report = timeline(store_url).write(
+        [frame(n, number=n + 20) for n in (1, 2, 3)], on_conflict="keep", quality=50
+    )
+    assert told(report) == (3, 2, 0, 1, 0)
+    assert [f.sequence for f in timeline(store_url).frames()] == [0, 1, 2, 3]
+    assert shows(timeline(store_url).frame(1).image, 1)
+    assert mean_error(timeline(store_url).frame(2).image, picture(22)) <= 5
+
+
+@pytest.mark.parametrize("value", ["", "overwrite", None, True, 1])
+def test_another_way_with_conflicts_is_refused(url: str, value: OnConflict) -> None:
+    with pytest.raises(InvalidValue, match="on_conflict"):
+        timeline(url).write([frame(0)], on_conflict=value)
+    assert outside(url).list() == []
+
+
+@pytest.mark.parametrize("on_conflict", ["raise", "keep"])
+def test_a_sequence_given_twice_is_refused_unless_it_replaces(
+    url: str, on_conflict: OnConflict
+) -> None:
+    with pytest.raises(InvalidValue, match="sequence 4 was given twice"):
+        timeline(url).write([frame(4), frame(5), frame(4)], on_conflict=on_conflict)
+    assert not timeline(url).exists
+
+
+@pytest.mark.parametrize("name", ["", "x", "A" * 16, "0" * 255, "ü" * 256, "a\nb"])
+def test_any_text_up_to_256_characters_is_kept_as_hash(url: str, name: str) -> None:
+    timeline(url).write([frame(0, perceptual_hash=name), frame(1, perceptual_hash="f" * 16)])
+    [first, second] = timeline(url).frames()
+    assert first.perceptual_hash == name or not name
+    assert second.perceptual_hash == "f" * 16
+
+
+@pytest.mark.parametrize("name", ["a" * 257, "\ud800", 17, None, b"aa"])
+def test_what_cannot_be_a_hash_is_refused(url: str, name: str) -> None:
+    with pytest.raises(InvalidValue, match="perceptual_hash"):
+        timeline(url).write([frame(0, perceptual_hash=name)])
+
+
+@pytest.mark.parametrize("on_conflict", ["replace", "keep"])
+def test_frames_of_another_program_are_taken_over(store_url: str, on_conflict: OnConflict) -> None:
+    blobs = outside(store_url)
+    for n in (0, 1, 5):
+        blobs.put(f"cache/timelines/t/frames/{n}.jpg", jpeg_by_pillow(n))
+    theirs = frames_of(blobs, "t")
+    timeline(store_url).write(
+        [frame(1, number=9, timestamp=3.0), frame(2)], on_conflict=on_conflict
+    )
+    read = list(timeline(store_url).frames())
+    assert [f.sequence for f in read] == [0, 1, 2, 5]
+    assert [(f.chunk_id, f.timestamp, f.perceptual_hash) for f in (read[0], read[3])] == [
+        (0, 0.0, "")
+    ] * 2
+    is_replaced = on_conflict == "replace"
+    assert shows(read[1].image, 9 if is_replaced else 1)
+    stored = frames_of(blobs, "t")
+    assert (stored["0.jpg"], stored["5.jpg"]) == (theirs["0.jpg"], theirs["5.jpg"])
+    assert (stored["1.jpg"] == theirs["1.jpg"]) is not is_replaced
+    assert timeline(store_url).verify(deep=True).ok
+
+
+def test_a_frame_that_another_program_stored_over_is_corrupt_until_it_is_replaced(
+    store_url: str,
+) -> None:
+    timeline(store_url).write([frame(0), frame(1)])
+    outside(store_url).put("cache/timelines/t/frames/1.jpg", jpeg_by_pillow(7))
+    with pytest.raises(CorruptFrame, match=r"frames/1\.jpg"):
+        timeline(store_url).frame(1)
+    timeline(store_url).write([frame(1)], on_conflict="replace")
+    assert shows(timeline(store_url).frame(1).image, 1)
+    assert shows(pixels_by_pillow(frames_of(outside(store_url), "t")["1.jpg"]), 1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_frame_replaced_many_times_is_the_last(url: str, layout: Layout) -> None:
+    timeline(url).write([frame(0), frame(1)], layout=layout)
+    for number in range(2, 40):
+        timeline(url).write([frame(1, number=number)], on_conflict="replace")
+    assert shows(timeline(url).frame(1).image, 39)
+    assert shows(timeline(url).frame(0).image, 0)
+    assert timeline(url).verify(deep=True).ok
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_reader_that_opened_before_gets_a_whole_picture(store_url: str, layout: Layout) -> None:
+    timeline(store_url).write([frame(n) for n in range(4)], layout=layout)
+    handle = timeline(store_url)
+    handle.frame(0)
+    for round_ in range(3):
+        timeline(store_url).write(
+            [frame(n, number=n + 10 * round_ + 10) for n in (1, 2)], on_conflict="replace"
+        )
+        for n in (1, 2):
+            image = handle.frame(n).image
+            assert shows(image, n + 10 * round_ + 10) or (layout == "packs" and shows(image, n))
+
+
+@pytest.mark.parametrize("target", LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_repacking_keeps_replaced_frames(url: str, layout: Layout, target: Layout) -> None:
+    timeline(url).write([frame(n) for n in range(4)], layout=layout, quality=90)
+    timeline(url).write([frame(2, number=9)], on_conflict="replace", quality=80)
+    before = timeline(url).index.to_arrow().select(["sequence", "crc32c", "quality"])
+    since = timeline(url).index.picture_since.tolist()
+    for step in (target, "packs", "objects"):
+        timeline(url).repack(step)
+        index = timeline(url).index
+        assert index.to_arrow().select(["sequence", "crc32c", "quality"]).equals(before)
+        assert index.picture_since.tolist() == since == ["", "", "w000001", ""]
+        assert timeline(url).verify(deep=True).ok
+    assert shows(timeline(url).frame(2).image, 9)
+
+
+def test_a_timeline_of_chunks_takes_no_frames_of_a_program(url: str) -> None:
+    timeline(url).extract(clips.chunks(), every=8)
+    before = everything(outside(url))
+    for on_conflict in ("raise", "replace", "keep"):
+        with pytest.raises(SettingsConflict, match="described by its chunks"):
+            timeline(url).write([frame(0)], on_conflict=on_conflict)
+    assert everything(outside(url)) == before
+
+
+@pytest.mark.parametrize(
+    "finish",
+    [
+        lambda url: timeline(url).write([frame(0)], on_conflict="replace"),
+        lambda url: timeline(url).verify(repair=True),
+        lambda url: FrameCache(url).plan_gc(grace_seconds=0).carry_out(largest_share=1),
+        lambda url: timeline(url).repack("objects"),
+    ],
+    ids=["write", "verify", "gc", "repack"],
+)
+def test_a_replacement_that_stopped_is_finished_later(
+    url: str, finish: Callable[[str], object]
+) -> None:
+    timeline(url).write([frame(0), frame(1)])
+    hook = failing_at(StoreUnavailable("no"), action="put", nth=1, within="/frames/")
+    with pytest.raises(StoreUnavailable):
+        Timeline(HookedStore(FrameCache(url).store, before=hook), "t").write(
+            [frame(1, number=9)], on_conflict="replace"
+        )
+    assert shows(timeline(url).frame(1).image, 9)
+    assert private_blobs(url)
+    finish(url)
+    assert shows(timeline(url).frame(1).image, 9)
+    assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 9)
+    assert private_blobs(url) == []
+    assert timeline(url).verify(deep=True).ok
+
+
+def meeting(
+    url: str, first: list[Frame], second: list[Frame], on_conflict: OnConflict
+) -> WriteReport:
+    """Write some frames whose description comes after another program's whole write."""
+    done: list[int] = []
+
+    def be_faster(action: str, key: str) -> None:
+        if action == "create" and "/index/" in key and not done:
+            done.append(1)
+            timeline(url).write(second, on_conflict="replace")
+
+    store = HookedStore(FrameCache(url).store, before=be_faster)
+    return Timeline(store, "t").write(first, on_conflict=on_conflict)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_of_two_that_replace_at_once_the_later_description_wins(url: str, layout: Layout) -> None:
+    timeline(url).write([frame(n) for n in range(3)], layout=layout)
+    meeting(
+        url,
+        [frame(n, number=n + 10) for n in (0, 1, 7)],
+        [frame(n, number=n + 20) for n in (1, 2, 7)],
+        "replace",
+    )
+    numbers = {0: 10, 1: 11, 2: 22, 7: 17}
+    for n, number in numbers.items():
+        assert shows(timeline(url).frame(n).image, number), n
+    if layout == "objects":
+        stored = frames_of(outside(url), "t")
+        for n, number in numbers.items():
+            assert shows(pixels_by_pillow(stored[f"{n}.jpg"]), number), n
+    assert timeline(url).verify(deep=True).ok
+
+
+def test_what_another_program_cached_meanwhile_is_kept(url: str) -> None:
+    report = meeting(url, [frame(0), frame(1)], [frame(1, number=21)], "keep")
+    assert told(report) == (2, 1, 0, 1, 0)
+    assert shows(timeline(url).frame(1).image, 21)
+    assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 21)
+
+
+def test_an_index_file_of_an_earlier_version_is_read() -> None:
+
+    table = Index.listed([(3, "k", 5)]).to_arrow().drop_columns(["quality", "picture_since"])
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    index = Index.decode(seal.sealed(sink.getvalue()), key="k")
+    assert index.row(0).quality == 0
+    assert index.row(0).picture_since == ""
+    assert index.to_arrow().column_names[-2:] == ["quality", "picture_since"]

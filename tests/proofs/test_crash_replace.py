@@ -1,0 +1,212 @@
+"""A program dies, or loses an answer, at every request while it replaces frames.
+
+Wherever that is, a new client reads each frame as it was before or as it was given, whole, and all
+of one call together; so does a program that knows only the public names, frame by frame. Whatever
+comes next, the same call again, a repair or gc, brings the new frames to their public names and
+leaves nothing else behind. What a frame must be is encoded by a lone program in another store.
+"""
+
+import io
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from invariants import PREFIX, TIMELINE, Blobs, Violation, contents, require, restore
+from PIL import Image as Pillow
+from processes import Process, points, run, run_until
+
+from framecache import Frame, FrameCacheError, Timeline
+from framecache.gc import plan_gc
+from framecache.model import Layout
+from framecache.store import Store, open_store
+from proving import Proof
+
+Frames = dict[int, bytes]
+"""JPEGs by sequence."""
+Told = dict[int, tuple[bytes, float, int]]
+"""JPEG, timestamp and chunk_id by sequence."""
+
+
+def picture(number: int, side: int = 16) -> np.ndarray:
+    return np.full((side, side, 3), 17 * number, np.uint8)
+
+
+OLD = [Frame(n, 0, n / 25, picture(n)) for n in range(4)]
+NEW = [
+    Frame(1, 3, 9.5, picture(8, 24), "f" * 16),
+    Frame(2, 0, 2 / 25, picture(9)),
+    Frame(3, 0, 7.5, picture(3)),
+    Frame(6, 0, 6 / 25, picture(10)),
+]
+"""Another picture and size, another picture, another time of the same picture, a new frame."""
+
+
+def _write_old(layout: Layout) -> Callable[[Store], object]:
+    return lambda store: Timeline(store, TIMELINE).write(OLD, layout=layout, workers=1)
+
+
+def _put_old(store: Store) -> None:
+    for frame in OLD:
+        encoded = io.BytesIO()
+        Pillow.fromarray(frame.image).save(encoded, "JPEG", quality=90)
+        store.put(f"{PREFIX}frames/{frame.sequence}.jpg", encoded.getvalue())
+
+
+def _replace_once_before(store: Store) -> None:
+    """Have the index compacted, and frames that were replaced before."""
+    _write_old("objects")(store)
+    for number in range(18):
+        given = [Frame(n, 1, n / 25, picture((number + n) % 7 + 1)) for n in (0, 1)]
+        Timeline(store, TIMELINE).write(given, on_conflict="replace", workers=1)
+
+
+def replace(store: Store) -> object:
+    return Timeline(store, TIMELINE).write(NEW, on_conflict="replace", workers=1)
+
+
+def repair(store: Store) -> None:
+    require(Timeline(store, TIMELINE).verify(repair=True, workers=1).ok, "a repair does not help")
+
+
+def collect(store: Store) -> None:
+    plan = plan_gc(
+        store, timelines=[TIMELINE], grace_seconds=0, max_bytes=None, max_age_seconds=None
+    )
+    plan.carry_out(largest_share=1)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    prepare: Callable[[Store], object]
+    layout: Layout = "objects"
+    stride: int = 1
+    """In the short form, every so-maniest point is tried."""
+    finish: tuple[Callable[[Store], object], ...] = field(default=(replace, repair, collect))
+
+
+CASES = [
+    Case("objects", _write_old("objects")),
+    Case("packs", _write_old("packs"), layout="packs"),
+    Case("another program's frames", _put_old),
+    Case("compacted", _replace_once_before, stride=13),
+]
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    store = open_store(f"memory://{uuid.uuid4().hex}")
+    yield store
+    restore(store, {})
+
+
+def read(store: Store) -> Told:
+    """All frames that a client reads which knows nothing yet."""
+    timeline = Timeline(store, TIMELINE)
+    index = timeline.index
+    told = zip(index.timestamp.tolist(), index.chunk_id.tolist(), strict=True)
+    sequences = index.sequence.tolist()
+    return {n: (timeline.jpeg(n), *one) for n, one in zip(sequences, told, strict=True)}
+
+
+def jpegs(told: Told) -> Frames:
+    return {sequence: jpeg for sequence, (jpeg, *_) in told.items()}
+
+
+def public(store: Store) -> Frames:
+    """What another program finds under the public names."""
+    folder = f"{PREFIX}frames/"
+    return {
+        int(key.removeprefix(folder).removesuffix(".jpg")): body
+        for key, body in contents(store).items()
+        if key.startswith(folder)
+    }
+
+
+def alone(frames: list[Frame]) -> Told:
+    """Frames as a lone program stores them."""
+    lone = open_store(f"memory://{uuid.uuid4().hex}")
+    Timeline(lone, TIMELINE).write(frames, workers=1)
+    return read(lone)
+
+
+class Matrix:
+    """One case, and what may be seen in it."""
+
+    def __init__(self, case: Case, store: Store) -> None:
+        self.case = case
+        self._store = store
+        with Process("earlier").running():
+            case.prepare(store)
+        self.before = contents(store)
+        self.old = read(store)
+        self.new = self.old | alone(NEW)
+        self._sound: set[frozenset[tuple[str, bytes]]] = set()
+
+    def begin(self, blobs: Blobs) -> None:
+        restore(self._store, blobs)
+
+    def check_during(self) -> None:
+        seen = read(self._store)
+        require(seen in (self.old, self.new), f"of one call only some is seen: {sorted(seen)}")
+        for sequence, body in public(self._store).items():
+            allowed = (jpegs(self.old).get(sequence), jpegs(self.new).get(sequence))
+            require(body in allowed, f"frames/{sequence}.jpg is neither the old nor the new one")
+
+    def check_done(self) -> None:
+        require(read(self._store) == self.new, "what was given is not what is read")
+        report = Timeline(self._store, TIMELINE).verify(deep=True, workers=1)
+        require(not report.counts["missing"] and not report.counts["corrupt"], "it is damaged")
+        if self.case.layout == "objects":
+            require(public(self._store) == jpegs(self.new), "the public names have other frames")
+
+    def check_tidy(self) -> None:
+        self.check_done()
+        if self.case.layout == "objects":
+            packs = [key for key in contents(self._store) if key.startswith(f"{PREFIX}packs/")]
+            require(not packs, f"{packs} are left behind")
+            named = [row for row in Timeline(self._store, TIMELINE).index.offset.tolist() if row]
+            require(not named, "a frame that counts lies in a pack")
+
+    def go_on(self, left: Blobs) -> None:
+        """Whatever follows, what was committed stays, and the call again gives what it must."""
+        state = frozenset(left.items())
+        if state in self._sound:
+            return
+        self.check_during()
+        for finish in self.case.finish:
+            self.begin(left)
+            was_seen = read(self._store)
+            run(Process("finishing"), finish, self._store)
+            if was_seen == self.new or finish is replace:
+                self.check_done()
+            else:
+                self.check_during()
+            run(Process("again"), replace, self._store)
+            run(Process("tidying"), collect, self._store)
+            self.check_tidy()
+        self._sound.add(state)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_replacement_that_dies_anywhere_loses_no_frame(
+    case: Case, store: Store, proof: Proof
+) -> None:
+    matrix = Matrix(case, store)
+    matrix.begin(matrix.before)
+    found = points(Process("first"), replace, store)[:: 1 if proof.is_long else case.stride]
+    matrix.check_done()
+    for point in found:
+        matrix.begin(matrix.before)
+        try:
+            is_done = run_until(point, Process("first"), replace, store)
+            left = contents(store)
+            if is_done:
+                matrix.check_done()
+            matrix.go_on(left)
+        except (Violation, FrameCacheError) as error:
+            error.add_note(f"{case.name}: {point}")
+            raise
+    proof.found(points=len(found))

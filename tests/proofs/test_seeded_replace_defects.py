@@ -1,0 +1,151 @@
+"""Defects put into the replacing of frames on purpose, to see that the proofs would find them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+from invariants import Violation, contents, restore
+from processes import Process, points, run_until
+from test_crash_replace import CASES, Matrix, read
+from test_crash_replace import replace as replace_frames
+from test_race_replace import Interleaving
+
+from framecache import FrameCacheError
+from framecache.claims import Claims
+from framecache.index import Index
+from framecache.ingest import placing, settling, writing
+from framecache.ingest.placing import Placing
+from framecache.ingest.settling import _Settling
+from framecache.store import open_store
+
+
+def every_crash() -> None:
+    """The crash proof of replacing in layout objects."""
+    store = open_store("memory://seeded-replace")
+    restore(store, {})
+    matrix = Matrix(CASES[0], store)
+    for point in points(Process("first"), replace_frames, store):
+        matrix.begin(matrix.before)
+        if run_until(point, Process("first"), replace_frames, store):
+            matrix.check_done()
+        matrix.go_on(contents(store))
+
+
+def every_crash_of_another_programs_frames() -> None:
+    store = open_store("memory://seeded-adopt")
+    restore(store, {})
+    matrix = Matrix(CASES[2], store)
+    for point in points(Process("first"), replace_frames, store):
+        matrix.begin(matrix.before)
+        run_until(point, Process("first"), replace_frames, store)
+        matrix.check_during()
+
+
+def every_interleaving() -> None:
+    Interleaving("objects").try_all()
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something wrong, and what finds it."""
+
+    name: str
+    put_in: Callable[[pytest.MonkeyPatch], object]
+    check: Callable[[], object]
+
+
+def _put_over_the_public_name(patch: pytest.MonkeyPatch) -> None:
+    """Store the new picture in its place before it is committed."""
+    compare = Placing._compare  # noqa: SLF001 -- the defect
+
+    def compare_and_put(self: Placing, *given: object) -> object:
+        decided = compare(self, *given)  # type: ignore[arg-type]  # as it was called
+        if decided is not None:
+            slot, encoded = decided
+            row = self._cached.row(self._cached.position(slot.sequence) or 0)
+            self._store.put(row.key, encoded.data)
+        return decided
+
+    patch.setattr(Placing, "_compare", compare_and_put)
+
+
+def _remove_packs_first(patch: pytest.MonkeyPatch) -> None:
+    """Remove the pack before a description names the frames elsewhere."""
+    bring = _Settling._bring  # noqa: SLF001 -- the defect
+
+    def bring_and_remove(self: _Settling, known: settling._Known) -> set[int]:
+        brought = bring(self, known)
+        self._remove_packs(known, brought)
+        return brought
+
+    patch.setattr(_Settling, "_bring", bring_and_remove)
+
+
+def _keep_old_times(patch: pytest.MonkeyPatch) -> None:
+    """Take a frame for the same whose picture is, whatever is told of it."""
+    difference = placing._difference  # noqa: SLF001 -- the defect
+
+    def of_picture(*given: object) -> str:
+        found = difference(*given)  # type: ignore[arg-type]  # as it was called
+        return found if found == "picture" else ""
+
+    patch.setattr(placing, "_difference", of_picture)
+
+
+def _settle_without_a_claim(patch: pytest.MonkeyPatch) -> None:
+    """Have any number of programs bring frames to their places at once."""
+    patch.setattr(settling, "_claim", lambda _held: True)
+    patch.setattr(_Settling, "_require_mine", lambda _self: None)
+
+
+def _trust_silence(patch: pytest.MonkeyPatch) -> None:
+    """Describe what was brought though a silent program may yet store over it."""
+    patch.setattr(Claims, "has_taken_over", lambda _self, _part: False)
+
+
+def _name_what_others_store_over(patch: pytest.MonkeyPatch) -> None:
+    """Commit a public name under which another program has committed its frame meanwhile."""
+    patch.setattr(writing._Call, "_is_under_public_name", lambda _self, _row: False)  # noqa: SLF001
+
+
+def _rows_of_one_call_apart(patch: pytest.MonkeyPatch) -> None:
+    """Leave out frames that are cached, and so keep some of the old ones."""
+    index_of = writing._index_of  # noqa: SLF001 -- the defect
+
+    def without_the_first(placed: placing.Placed, part: str) -> Index:
+        rows = dict(sorted(placed.rows.items())[1:])
+        return index_of(replace(placed, rows=rows), part)
+
+    patch.setattr(writing, "_index_of", without_the_first)
+
+
+def _describe_before_adopting(patch: pytest.MonkeyPatch) -> None:
+    """Describe the timeline, and take over another program's frames no more."""
+    patch.setattr(writing, "adopt", lambda _store, first, **_: first)
+
+
+DEFECTS = [
+    Defect("put over the public name", _put_over_the_public_name, every_crash),
+    Defect("packs go first", _remove_packs_first, every_crash),
+    Defect("old times are kept", _keep_old_times, every_crash),
+    Defect("a row is left out", _rows_of_one_call_apart, every_crash),
+    Defect("nobody claims", _settle_without_a_claim, every_interleaving),
+    Defect("silence is trusted", _trust_silence, every_interleaving),
+    Defect("a public name is shared", _name_what_others_store_over, every_interleaving),
+    Defect(
+        "others' frames are lost", _describe_before_adopting, every_crash_of_another_programs_frames
+    ),
+]
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
+def test_a_defect_is_found(defect: Defect) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        defect.put_in(patch)
+        with pytest.raises((Violation, FrameCacheError, KeyError)):
+            defect.check()
+
+
+def test_without_a_defect_nothing_is_found() -> None:
+    every_crash_of_another_programs_frames()
+    assert read(open_store("memory://seeded-adopt"))

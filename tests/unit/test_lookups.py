@@ -1,0 +1,279 @@
+"""A time gives the frame that it was made from, however it was rounded or printed on the way."""
+
+import json
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from framecache.index import FrameRow, Index, PartBuilder, Snapshot
+from framecache.instants import clock, instant
+from framecache.manifest import ChunkEntry, Settings, first_description
+from framecache.reader import (
+    frame_range,
+    position_on_screen,
+    positions_in_range,
+    telling_decimals,
+)
+
+UNIX = Fraction(1_700_000_000)
+TIME_BASES = [Fraction(1, base) for base in (90_000, 12_800, 1000, 48_000, 10**6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """The exact times at which frames begin, and at which the last one ends."""
+
+    starts: list[Fraction]
+    end: Fraction
+
+    @property
+    def snapshot(self) -> Snapshot:
+        builder = PartBuilder()
+        for sequence, (start, end) in enumerate(pairwise([*self.starts, self.end])):
+            builder.add(row(sequence, float(start), float(end - start)))
+        chunk = ChunkEntry(
+            chunk_id=0,
+            url="c0",
+            etag="",
+            size_bytes=0,
+            start=self.starts[0],
+            end=self.end,
+            start_is_given=True,
+            first_sequence=0,
+            frame_count=len(self.starts),
+            first_source_frame=0,
+            source_frame_count=len(self.starts),
+            width=4,
+            height=2,
+            codec="",
+        )
+        described = first_description("t", Settings(), chunks=(chunk,))
+        return Snapshot(described, builder.build(), ())
+
+    @property
+    def shortest(self) -> Fraction:
+        """Seconds between two frames that follow each other fastest."""
+        return min(after - before for before, after in pairwise([*self.starts, self.end]))
+
+
+def row(sequence: int, timestamp: float, duration: float) -> FrameRow:
+    return FrameRow(
+        sequence=sequence,
+        chunk_id=0,
+        timestamp=timestamp,
+        duration=duration,
+        width=4,
+        height=2,
+        key="k",
+        offset=0,
+        size=0,
+        crc32c=0,
+        perceptual_hash="",
+        status="ok",
+    )
+
+
+@st.composite
+def videos(draw: st.DrawFn, *, shortest: Fraction = Fraction(2, 10**6)) -> Video:
+    """Frames at a variable rate, from 0, from some later time, or in Unix time.
+
+    They last longer than ``shortest``: in Unix time, floats are 0.24 µs apart.
+    """
+    time_base = draw(st.sampled_from(TIME_BASES))
+    fewest = int(shortest / time_base) + 1
+    gaps = draw(st.lists(st.integers(fewest, fewest + 5000), min_size=1, max_size=12))
+    begin = draw(st.sampled_from([Fraction(0), Fraction(1, 3), Fraction(86_399), UNIX]))
+    ticks = np.cumsum([0, *gaps]).tolist()
+    times = [begin + tick * time_base for tick in ticks]
+    return Video(times[:-1], times[-1])
+
+
+def shown(snapshot: Snapshot, time: Any) -> int | None:  # noqa: ANN401 -- of any type
+    return position_on_screen(snapshot, instant(time))
+
+
+EXACTLY: dict[str, Callable[[Fraction], Any]] = {
+    "a fraction": lambda time: time,
+    "a float": float,
+    "a float of numpy": lambda time: np.float64(float(time)),
+    "an array without dimensions": lambda time: np.array(float(time)),
+    "a float as Python prints it": lambda time: repr(float(time)),
+    "a float as JSON has it": lambda time: json.dumps(float(time)),
+    "a float as a decimal": lambda time: Decimal(float(time)),
+    "17 digits": lambda time: f"{float(time):.17g}",
+    "a float one step too early": lambda time: float(np.nextafter(float(time), -1)),
+    "a float one step too late": lambda time: float(np.nextafter(float(time), 1e12)),
+}
+
+
+@pytest.mark.parametrize("way", EXACTLY)
+@given(videos())
+def test_a_time_with_all_its_digits_gives_its_frame(way: str, video: Video) -> None:
+    snapshot = video.snapshot
+    given_times = [EXACTLY[way](start) for start in video.starts]
+    assert [shown(snapshot, time) for time in given_times] == [*range(len(video.starts))]
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, 3, 6, 9])
+@pytest.mark.parametrize("kind", ["plain", "with a unit", "clock", "decimal"])
+@given(st.data())
+def test_a_printed_time_gives_its_frame_where_its_digits_tell_frames_apart(
+    kind: str, decimals: int, data: st.DataObject
+) -> None:
+    video = data.draw(videos(shortest=Fraction(1, 10 ** min(decimals, 5))))
+    snapshot = video.snapshot
+    for position, start in enumerate(video.starts):
+        text = f"{float(start):.{decimals}f}"
+        printed = {
+            "plain": text,
+            "with a unit": f"{text} s",
+            "clock": clock(start, decimals=decimals),
+            "decimal": Decimal(text),
+        }[kind]
+        assert shown(snapshot, printed) == position
+
+
+@given(videos(shortest=Fraction(1, 60)))
+def test_a_time_of_32_bits_gives_its_frame_where_its_bits_tell_frames_apart(video: Video) -> None:
+    assume(video.shortest > 2 * Fraction(float(np.spacing(np.float32(float(video.end))))))
+    snapshot = video.snapshot
+    for position, start in enumerate(video.starts):
+        assert shown(snapshot, np.float32(float(start))) == position
+
+
+@given(
+    st.sampled_from(["24000/1001", "30000/1001", "60000/1001", "25", "30", "12.5", "1000/7"]),
+    st.integers(0, 10**6),
+)
+def test_a_frame_number_divided_by_the_rate_gives_that_frame(rate: str, first: int) -> None:
+    exact = Fraction(rate)
+    numbers = range(first, first + 20)
+    snapshot = Video([n / exact for n in numbers], numbers.stop / exact).snapshot
+    for position, n in enumerate(numbers):
+        assert shown(snapshot, n / float(exact)) == position
+        assert shown(snapshot, n * (1 / float(exact))) == position
+        assert shown(snapshot, f"{n / float(exact)}") == position
+        assert shown(snapshot, n / exact) == position
+
+
+@given(videos())
+def test_what_is_printed_of_a_frame_leads_back_to_it(video: Video) -> None:
+    snapshot = video.snapshot
+    index = snapshot.index
+    for position, timestamp in enumerate(index.timestamp.tolist()):
+        decimals = telling_decimals(index, position)
+        assert decimals >= 3
+        assert shown(snapshot, clock(timestamp, decimals=decimals)) == position
+        assert shown(snapshot, f"{timestamp:.{decimals}f}") == position
+
+
+@given(videos(), st.integers(0, 59_999), st.sampled_from([None, 0, 1e-6, 0.01, 1, 1000]))
+def test_a_time_is_never_that_of_a_frame_whose_nearer_half_it_is_not_in(
+    video: Video, offset: int, tolerance: float | None
+) -> None:
+    times = [*video.starts, video.end]
+    asked = times[0] + (times[-1] - times[0]) * Fraction(offset, 60_000)
+    begun = bisect_right(video.starts, asked) - 1
+    is_late = begun + 1 < len(video.starts) and asked - times[begun] > times[begun + 1] - asked
+    found = position_on_screen(video.snapshot, instant(asked, tolerance_seconds=tolerance))
+    assert found in ({begun, begun + 1} if is_late else {begun})
+
+
+@given(videos(), st.integers(0, 59_999))
+def test_an_exact_time_gives_the_last_frame_that_begins_at_or_before_it(
+    video: Video, offset: int
+) -> None:
+    assume(video.starts[0] < UNIX)  # where floats, as timestamps are, lie far apart
+    asked = video.starts[0] + (video.end - video.starts[0]) * Fraction(offset, 60_000)
+    expected = bisect_right(video.starts, asked) - 1
+    assert shown(video.snapshot, asked) == expected
+
+
+@pytest.mark.parametrize("way", ["a fraction", "a float", "a float one step too late", "17 digits"])
+@given(videos(), st.data())
+def test_a_range_between_times_of_frames_begins_and_ends_with_them(
+    way: str, video: Video, data: st.DataObject
+) -> None:
+    first = data.draw(st.integers(0, len(video.starts) - 1))
+    stop = data.draw(st.integers(0, len(video.starts) - 1))
+    wanted = frame_range(
+        None,
+        None,
+        1,
+        start_seconds=EXACTLY[way](video.starts[first]),
+        stop_seconds=EXACTLY[way](video.starts[stop]),
+    )
+    found = positions_in_range(video.snapshot.index, wanted)
+    assert found.tolist() == [*range(first, stop)]
+
+
+def sampled() -> Snapshot:
+    """Three frames of 25 a second, ten seconds apart."""
+    video = Video([Fraction(0), Fraction("10.4"), Fraction("20.8")], Fraction("20.84"))
+    builder = PartBuilder()
+    for sequence, start in enumerate(video.starts):
+        builder.add(row(sequence, float(start), 0.04))
+    return Snapshot(video.snapshot.description, builder.build(), ())
+
+
+@pytest.mark.parametrize(
+    ("time", "position"),
+    [
+        ("10", 0),
+        ("10.38", 0),
+        ("10.40", 1),
+        (10, 0),
+        ("10.399", 0),
+        (10.3999995, 1),
+        (10.39999, 0),
+    ],
+)
+def test_a_tolerance_ends_at_half_the_duration_that_a_frame_has_in_its_video(
+    time: float | str, position: int
+) -> None:
+    assert shown(sampled(), time) == position
+
+
+@pytest.mark.parametrize("way", EXACTLY)
+def test_the_time_of_a_frame_that_is_not_cached_gives_no_other_frame(way: str) -> None:
+    step = Fraction(1001, 24000)
+    video = Video([n * step for n in range(4)], 4 * step)
+    described = video.snapshot.description
+    assert described is not None
+    (chunk,) = described.chunks
+    lacking = replace(chunk, chunk_id=1, start=chunk.end, end=2 * chunk.end, first_sequence=4)
+    two = described.next_version(chunks=(chunk, lacking))
+    snapshot = Snapshot(two, video.snapshot.index, (lacking.part,))
+    assert shown(snapshot, EXACTLY[way](3 * step)) == 3
+    assert shown(snapshot, EXACTLY[way](chunk.end)) is None
+
+
+def test_where_nothing_is_on_screen_no_tolerance_shows_the_last_frame() -> None:
+    video = Video([Fraction(0), Fraction(1, 25)], Fraction(2, 25))
+    for time in (0.08, "0.08", Fraction(2, 25), 1, "1:00"):
+        assert shown(video.snapshot, time) is None
+    assert shown(video.snapshot, -1e-7) == 0
+    assert shown(video.snapshot, -1e-5) is None
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.integers(0, 40))
+def test_frames_in_no_order_of_time_are_chosen_by_rounded_times_too(
+    hundredths: list[int], start: int
+) -> None:
+    builder = PartBuilder()
+    for sequence, time in enumerate(hundredths):
+        builder.add(row(sequence, time / 100, 0.0))
+    index: Index = builder.build()
+    late = float(np.nextafter(start / 100, 1))
+    wanted = frame_range(None, None, 1, start_seconds=late, stop_seconds=None)
+    exactly = [n for n, time in enumerate(hundredths) if time >= start]
+    assert positions_in_range(index, wanted).tolist() == exactly

@@ -1,0 +1,114 @@
+"""Numbers as the libraries of a pipeline have them; what is a whole number says operator.index."""
+
+import operator
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from framecache.errors import InvalidValue
+from framecache.numeric import as_index, exact, spacing, whole
+
+
+class Whole:
+    """A whole number of another library."""
+
+    def __index__(self) -> int:
+        return 7
+
+
+class Real:
+    """A real number of another library."""
+
+    def __float__(self) -> float:
+        return 0.5
+
+
+class Tensor:
+    """What holds one number and gives it as an array, as those of torch do."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return np.array(self._value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [7, np.int8(7), np.uint8(7), np.int64(7), np.uint64(7), np.array(7, np.int32), Whole()],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_whole_number_of_any_type_is_the_int_it_is(value: object) -> None:
+    assert whole(value, what="n") == operator.index(value) == 7  # type: ignore[arg-type]
+    assert type(whole(value, what="n")) is int
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(True, np.True_, 1.0, np.float64(1), Decimal(1), Fraction(1), "1", b"1", None, 1 + 0j),
+        *([1], np.array([1]), np.array(True), float("nan"), -1, 10**5000),
+    ],
+    ids=lambda value: f"{type(value).__name__}",
+)
+def test_what_is_no_whole_number_is_refused(value: object) -> None:
+    with pytest.raises(InvalidValue, match="n is a whole number from 0") as met:
+        whole(value, what="n")
+    assert len(str(met.value)) < 120
+
+
+def test_bounds_are_said() -> None:
+    with pytest.raises(InvalidValue, match="n is a whole number from 1, below 5, not 5"):
+        whole(5, what="n", least=1, below=5)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(0.5, np.float16(0.5), np.float32(0.5), np.float64(0.5), np.longdouble(0.5)),
+        *(np.array(0.5), np.array(0.5, np.float32), Tensor(np.float32(0.5)), Decimal("0.5")),
+        *(Fraction(1, 2), Real()),
+    ],
+    ids=lambda value: f"{type(value).__name__}",
+)
+def test_a_real_number_of_any_type_is_the_fraction_it_is(value: object) -> None:
+    assert exact(value) == Fraction(1, 2)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_float_is_taken_to_the_bit(value: float) -> None:
+    assert exact(value) == Fraction(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(True, np.False_, "1", b"1", None, 1 + 0j, np.complex64(1), [1.0], np.array([1.0])),
+        *(float("nan"), float("inf"), np.float32("-inf"), Decimal("NaN"), Decimal("sNaN")),
+        *(Decimal("Infinity"), Decimal("1e999999999"), Decimal("1e-999999999")),
+        *(np.datetime64("2020"), np.timedelta64(1, "s"), np.array("1"), np.array(None)),
+    ],
+    ids=lambda value: f"{type(value).__name__} {value}"[:30],
+)
+def test_what_is_no_finite_real_number_is_none(value: object) -> None:
+    assert exact(value) is None
+
+
+@pytest.mark.parametrize("value", [1, Fraction(1, 3), Decimal("0.1"), np.int64(4), Whole()])
+def test_exact_types_have_no_spacing(value: object) -> None:
+    assert spacing(value) is None
+
+
+@given(st.floats(width=32, min_value=2**-60, max_value=2**60))
+def test_the_spacing_of_a_short_float_leads_to_its_neighbour(value: float) -> None:
+    after = np.nextafter(np.float32(value), np.float32("inf"))
+    assert Fraction(value) + (spacing(np.float32(value)) or 0) == Fraction(float(after))
+
+
+@given(st.integers())
+def test_an_index_is_what_pythons_own_rule_gives(value: int) -> None:
+    assert as_index(value) == value
