@@ -62,14 +62,8 @@ _CODECS: Final[dict[str, str]] = {
 """Encoders of ffmpeg, by suffix."""
 
 _FRAGMENTED: Final = "libx264 libx265 libaom-av1 libvpx-vp9 mjpeg mpeg4"
-_MUXERS: Final = {
-    "asf": "asf",
-    "wmv": "asf",
-    "m4v": "m4v",
-    "mjpeg": "mjpeg",
-    "vob": "vob",
-    "m2v": "mpeg2video",
-}
+_MUXERS: Final = {"asf": "asf", "wmv": "asf", "m4v": "m4v", "vob": "vob"}
+"""By suffix, where ffmpeg may choose another."""
 
 
 def cases() -> Iterator[Case]:
