@@ -19,7 +19,16 @@ Status = Literal["ok", "undecodable"]
 Layout = Literal["objects", "packs"]
 """``objects``: one blob a frame. ``packs``: the frames of a chunk in one tar."""
 
+Aspect = Literal["stored", "square"]
+"""``stored``: pixels as the video has them. ``square``: scaled in width to square pixels."""
+
 QUALITIES = range(1, 101)
+
+MAX_FRAME_PIXELS = 2**26
+"""Pixels of a frame: nearly twice the most in H.264, HEVC and AV1 up to level 6 (8K)."""
+
+MAX_FRAME_SIDE = 65_500
+"""Pixels of a frame's width or height: the most a JPEG has (libjpeg's ``JPEG_MAX_DIMENSION``)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,11 +188,20 @@ class JpegSettings:
 
     quality: int = 85
     """1 (smallest) to 100 (best), on libjpeg's scale."""
+    aspect: Aspect = "stored"
 
     def __post_init__(self) -> None:
-        """Refuse a quality no encoder has."""
+        """Refuse what no encoder has."""
+        if self.aspect not in get_args(Aspect):
+            raise InvalidValue(f'aspect is "stored" or "square", not {self.aspect!r}')
         if type(self.quality) is not int or self.quality not in QUALITIES:
             raise InvalidValue(f"quality is a whole number from 1 to 100, not {self.quality!r}")
+
+    def changed(self, *, quality: int | None, aspect: Aspect | None) -> "JpegSettings":
+        """These settings, with what is given in place of their own."""
+        return JpegSettings(
+            self.quality if quality is None else quality, self.aspect if aspect is None else aspect
+        )
 
 
 def as_layout(layout: Layout | None) -> Layout | None:

@@ -14,6 +14,7 @@ from framecache.index import Index
 from framecache.info import TimelineInfo, extent, timeline_info
 from framecache.manifest import Settings
 from framecache.model import (
+    Aspect,
     Chunk,
     Color,
     ExtractReport,
@@ -80,6 +81,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int = 85,
+        aspect: Aspect = "stored",
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -92,6 +94,8 @@ class Timeline:
             every: take every n-th frame.
             keyframes: take keyframes only.
             quality: JPEG quality, 1 to 100.
+            aspect: ``"square"`` scales frames in width where the video's pixels are not square;
+                ``"stored"`` keeps the pixels as they are.
             layout: ``"objects"``, one blob a frame, or ``"packs"``, one tar a chunk, which takes
                 far fewer requests. None: as it is cached, else ``"objects"``.
             workers: threads that decode and encode; None: one a core. The frames are the same.
@@ -110,7 +114,7 @@ class Timeline:
             self._store,
             self.timeline_id,
             wanted,
-            choose=partial(_settings, by, JpegSettings(quality), as_layout(layout)),
+            choose=partial(_settings, by, JpegSettings(quality, aspect), as_layout(layout)),
             workers=_as_workers(workers),
             progress=progress,
         )
@@ -123,6 +127,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int = 85,
+        aspect: Aspect = "stored",
         layout: Layout | None = None,
         workers: int | None = None,
     ) -> ExtractPlan:
@@ -136,7 +141,7 @@ class Timeline:
             self._store,
             self.timeline_id,
             self._some_chunks(chunks),
-            choose=partial(_settings, by, JpegSettings(quality), as_layout(layout)),
+            choose=partial(_settings, by, JpegSettings(quality, aspect), as_layout(layout)),
             workers=_as_workers(workers),
         )
         return extract_plan(self._store.url, foreseen)
@@ -217,6 +222,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int | None = None,
+        aspect: Aspect | None = None,
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -231,13 +237,12 @@ class Timeline:
         """
         sampling_is_given = fps is not None or every is not None or keyframes
         by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
-        jpeg = JpegSettings(quality) if quality is not None else None
         chosen = as_layout(layout)
 
         def alter(cached: Settings) -> Settings:
             return Settings(
                 by if sampling_is_given else cached.sampling,
-                jpeg or cached.jpeg,
+                cached.jpeg.changed(quality=quality, aspect=aspect),
                 chosen or cached.layout,
             )
 
