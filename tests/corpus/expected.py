@@ -1,0 +1,34 @@
+"""Where framecache and ffmpeg are not expected to agree, and why."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How framecache's frames of a file differ from ffmpeg's."""
+
+    aspects: frozenset[str]
+    """Those of ``Comparison.differences``."""
+    reason: str
+    """Why that is right, or cannot be otherwise; a sentence of the docs."""
+
+
+REFUSED: Final = {
+    "m2v": "MPEG video without a container",
+    "m4v": "MPEG video without a container",
+    "mjpeg": "a JPEG picture",
+    "nut": "a NUT video",
+    "wtv": "a WTV recording",
+    "rm": "a RealMedia video",
+    "gxf": "not read here",
+}
+"""By container: how a message names what is not read. It also tells how to make it readable."""
+
+DIFFERENT: Final[dict[str, Difference]] = {
+    "short.flv": Difference(
+        frozenset({"frames"}),
+        "The last picture is cut short. framecache has it as `undecodable`, ffmpeg shows a part.",
+    ),
+}
+"""By name of the file."""
