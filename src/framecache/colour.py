@@ -6,7 +6,7 @@ Transfer curves are left alone: an HDR picture (PQ, HLG) gets its matrix and ran
 no tone mapping.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 
@@ -59,6 +59,18 @@ def to_jfif(picture: Picture) -> Picture:
     if picture.quarter_turns:
         y, u, v = _turn(y, u, v, picture.quarter_turns)
     return Picture(y, u, v, "bt601", full_range=True, quarter_turns=0)
+
+
+def with_width(picture: Picture, width: int) -> Picture:
+    """Scale an upright picture to another width; one of that width is passed on."""
+    height, before = picture.y.shape
+    if width == before:
+        return picture
+    how = cv2.INTER_AREA if width < before else cv2.INTER_CUBIC
+    size = (-(-width // 2), picture.u.shape[0])
+    y = _plane(cv2.resize(picture.y, (width, height), interpolation=how))
+    u, v = (_plane(cv2.resize(one, size, interpolation=how)) for one in (picture.u, picture.v))
+    return replace(picture, y=y, u=u, v=v)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What is known of a timeline without reading a frame."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from framecache.index import Snapshot
 from framecache.manifest import ChunkEntry, Settings
@@ -36,6 +37,8 @@ class TimelineInfo:
     width: int
     """Of the first frame, pixels; 0 when unknown."""
     height: int
+    pixel_aspect_ratio: Fraction
+    """Width by height of a pixel of the first chunk's frames, as they are stored."""
 
 
 def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInfo:
@@ -63,6 +66,11 @@ def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInf
         duration_seconds=max(ends, default=0.0),
         width=int(index.width[0]) if len(index) else 0,
         height=int(index.height[0]) if len(index) else 0,
+        pixel_aspect_ratio=(
+            chunks[0].pixel_aspect_ratio(description.settings.jpeg.aspect)
+            if description and chunks
+            else Fraction(1)
+        ),
     )
 
 

@@ -5,6 +5,7 @@ is made by the functions here and stored by :mod:`framecache.index`.
 """
 
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,15 @@ import google_crc32c
 
 from framecache import keys, sampling
 from framecache._version import __version__
-from framecache.errors import CorruptFrame, SettingsConflict
-from framecache.model import ChunkTiming, JpegSettings, Layout
+from framecache.errors import BadChunk, CorruptFrame, SettingsConflict
+from framecache.model import (
+    MAX_FRAME_PIXELS,
+    MAX_FRAME_SIDE,
+    Aspect,
+    ChunkTiming,
+    JpegSettings,
+    Layout,
+)
 from framecache.sampling import EveryFrame, Sampling
 
 FORMAT: Final = 1
@@ -53,6 +61,8 @@ class ChunkEntry:
     width: int
     height: int
     codec: str
+    sample_aspect_ratio: Fraction = Fraction(1)
+    """Width by height of a pixel of the video, as seen."""
     scan_rules: int = 1
     """The version of the rules by which its frames were counted and timed."""
     placement: Placement = "end"
@@ -97,6 +107,31 @@ class ChunkEntry:
             clock_gap_seconds=None if self.clock_gap is None else float(self.clock_gap),
         )
 
+    def frame_width(self, aspect: Aspect, *, width: int | None = None) -> int:
+        """The width in which a frame is stored, rounded down as ffmpeg's scale=iw*sar:ih does.
+
+        Args:
+            aspect: whether pixels are made square.
+            width: of the picture as the video has it; None: of the chunk's first one.
+
+        Raises:
+            BadChunk: it is wider than a picture may be.
+        """
+        wide = self.width if width is None else width
+        if aspect == "stored":
+            return wide
+        square = max(1, math.floor(wide * self.sample_aspect_ratio))
+        if square > MAX_FRAME_SIDE or square * self.height > MAX_FRAME_PIXELS:
+            raise BadChunk(
+                f"{self.url} has pixels of {self.sample_aspect_ratio} to 1, and would take "
+                f'{square}x{self.height} square ones: extract it with aspect "stored"'
+            )
+        return square
+
+    def pixel_aspect_ratio(self, aspect: Aspect) -> Fraction:
+        """Width by height of a pixel of the frames as they are stored."""
+        return self.sample_aspect_ratio if aspect == "stored" else Fraction(1)
+
     @property
     def part(self) -> str:
         """The name of the index part that commits this chunk."""
@@ -125,7 +160,8 @@ class Settings:
     layout: Layout = "objects"
 
     def __str__(self) -> str:
-        return f"{self.sampling}, JPEG quality {self.jpeg.quality}, layout {self.layout}"
+        aspect = ", square pixels" if self.jpeg.aspect == "square" else ""
+        return f"{self.sampling}, JPEG quality {self.jpeg.quality}{aspect}, layout {self.layout}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +247,7 @@ class Description:
             "layout": self.settings.layout,
             "sampling": sampling.to_json(self.settings.sampling),
             "jpeg": {"quality": self.settings.jpeg.quality, "subsampling": "4:2:0"},
+            "aspect": self.settings.jpeg.aspect,
             "chunks": chunks,
             "written_parts": list(self.written_parts),
             "compaction": compaction,
@@ -300,7 +337,9 @@ def _from_document(document: dict[str, Any]) -> Description:
         epoch=str(document["epoch"]),
         settings=Settings(
             sampling=sampling.from_json(document["sampling"]),
-            jpeg=JpegSettings(quality=document["jpeg"]["quality"]),
+            jpeg=JpegSettings(
+                quality=document["jpeg"]["quality"], aspect=document.get("aspect", "stored")
+            ),
             layout=document["layout"],
         ),
         chunks=tuple(_chunk_from_json(chunk) for chunk in document["chunks"]),
@@ -334,6 +373,6 @@ def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
 
 
 _FRACTIONS_OF_A_CHUNK: Final = (
-    *("start", "end", "last_frame_start", "sound_seconds", "sampled_from"),
+    *("start", "end", "sample_aspect_ratio", "last_frame_start", "sound_seconds", "sampled_from"),
     *("clock_start", "clock_end", "clock_gap"),
 )

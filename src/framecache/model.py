@@ -23,7 +23,16 @@ Layout = Literal["objects", "packs"]
 OnConflict = Literal["raise", "replace", "keep"]
 """What becomes of a frame that is cached with another picture, time, hash, chunk or quality."""
 
+Aspect = Literal["stored", "square"]
+"""``stored``: pixels as the video has them. ``square``: scaled in width to square pixels."""
+
 QUALITIES = range(1, 101)
+
+MAX_FRAME_PIXELS = 2**26
+"""Pixels of a frame: nearly twice the most in H.264, HEVC and AV1 up to level 6 (8K)."""
+
+MAX_FRAME_SIDE = 65_500
+"""Pixels of a frame's width or height: the most a JPEG has (libjpeg's ``JPEG_MAX_DIMENSION``)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,15 +193,25 @@ class JpegSettings:
 
     quality: int = 85
     """1 (smallest) to 100 (best), on libjpeg's scale."""
+    aspect: Aspect = "stored"
+    """Whether pixels that are not square are kept as the video has them."""
 
     def __post_init__(self) -> None:
-        """Take a whole number of any type; refuse a quality no encoder has."""
+        """Take a whole number of any type; refuse what no encoder has."""
+        if self.aspect not in get_args(Aspect):
+            raise InvalidValue(f'aspect is "stored" or "square", not {self.aspect!r}')
         quality = as_index(self.quality)
         if quality is None or quality not in QUALITIES:
             raise InvalidValue(
                 f"quality is a whole number from 1 to 100, not {shown(self.quality)}"
             )
         object.__setattr__(self, "quality", quality)
+
+    def changed(self, *, quality: int | None, aspect: Aspect | None) -> "JpegSettings":
+        """These settings, with what is given in place of their own."""
+        return JpegSettings(
+            self.quality if quality is None else quality, self.aspect if aspect is None else aspect
+        )
 
 
 class WriteReport(int):

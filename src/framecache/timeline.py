@@ -17,6 +17,7 @@ from framecache.info import TimelineInfo, extent, timeline_info
 from framecache.instants import Seconds
 from framecache.manifest import Settings
 from framecache.model import (
+    Aspect,
     Chunk,
     Color,
     ExtractReport,
@@ -85,6 +86,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int = 85,
+        aspect: Aspect = "stored",
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -97,6 +99,8 @@ class Timeline:
             every: take every n-th frame.
             keyframes: take keyframes only.
             quality: JPEG quality, 1 to 100.
+            aspect: ``"square"`` scales frames in width where the video's pixels are not square;
+                ``"stored"`` keeps the pixels as they are.
             layout: ``"objects"``, one blob a frame, or ``"packs"``, one tar a chunk, which takes
                 far fewer requests. None: as it is cached, else ``"objects"``.
             workers: threads that decode and encode; None: one a core. The frames are the same.
@@ -117,7 +121,7 @@ class Timeline:
             self._store,
             self.timeline_id,
             wanted,
-            choose=partial(_settings, by, JpegSettings(quality), as_layout(layout)),
+            choose=partial(_settings, by, JpegSettings(quality, aspect), as_layout(layout)),
             workers=_as_workers(workers),
             progress=progress,
         )
@@ -130,6 +134,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int = 85,
+        aspect: Aspect = "stored",
         layout: Layout | None = None,
         workers: int | None = None,
     ) -> ExtractPlan:
@@ -143,7 +148,7 @@ class Timeline:
             self._store,
             self.timeline_id,
             self._some_chunks(chunks),
-            choose=partial(_settings, by, JpegSettings(quality), as_layout(layout)),
+            choose=partial(_settings, by, JpegSettings(quality, aspect), as_layout(layout)),
             workers=_as_workers(workers),
         )
         return extract_plan(self._store.url, foreseen)
@@ -239,6 +244,7 @@ class Timeline:
         every: int | None = None,
         keyframes: bool = False,
         quality: int | None = None,
+        aspect: Aspect | None = None,
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -253,13 +259,12 @@ class Timeline:
         """
         sampling_is_given = fps is not None or every is not None or keyframes
         by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
-        jpeg = JpegSettings(quality) if quality is not None else None
         chosen = as_layout(layout)
 
         def alter(cached: Settings) -> Settings:
             return Settings(
                 by if sampling_is_given else cached.sampling,
-                jpeg or cached.jpeg,
+                cached.jpeg.changed(quality=quality, aspect=aspect),
                 chosen or cached.layout,
             )
 

@@ -95,7 +95,9 @@ def test_a_cache_and_a_timeline_say_what_they_are(local_url: str) -> None:
     assert "match-42" in repr(FrameCache(local_url).timeline("match-42"))
 
 
-@pytest.mark.parametrize("given", [7, 1.5, True, ["a"], object()], ids=repr)
+@pytest.mark.parametrize(
+    "given", [7, 1.5, True, ["a"], pytest.param(object(), id="object")], ids=repr
+)
 def test_what_is_no_path_is_refused(given: Any) -> None:  # noqa: ANN401 -- of any type
     with pytest.raises(InvalidValue, match="url is a path or the URL of a store, not"):
         FrameCache(given)

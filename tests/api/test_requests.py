@@ -9,7 +9,7 @@ from typing import Final
 import clips
 import pytest
 
-from framecache import FrameCache, InvalidValue, NotCached, Timeline, functional
+from framecache import FrameCache, NotCached, Timeline, functional
 from framecache.model import Layout
 from framecache.store import is_remote
 from framecache.testing import Action, HookedStore
@@ -251,28 +251,14 @@ def overlay_of(sequence: int) -> tuple[str, str]:
     return ("put", f"{PREFIX}overlays/j/s/{sequence}_o.png")
 
 
-def test_the_first_overlay_opens_the_timeline_and_the_others_are_one_request_each(
-    store: HookedStore,
-) -> None:
+def test_an_overlay_is_one_request(store: HookedStore) -> None:
     timeline = Timeline(store, "t")
     overlays = timeline.overlays(job_id="j", stage="s")
     overlays.save_many({n: {"o": PNG} for n in range(3)})
-    assert store.requests[:2] == [LIST, DESCRIPTION]
-    assert sorted(store.requests[3:]) == [overlay_of(n) for n in range(3)]
+    assert sorted(store.requests) == [overlay_of(n) for n in range(3)]
     store.requests.clear()
-    for n in range(3):
-        timeline.overlays(job_id="j", stage="s").save(n, {"o": PNG})
-    overlays.save(FRAMES, {"o": PNG})
-    assert store.requests == [overlay_of(n) for n in (0, 1, 2, FRAMES)]
-
-
-def test_an_overlay_that_does_not_fit_looks_once_whether_the_frame_is_another_by_now(
-    opened: Timeline, store: HookedStore
-) -> None:
-    overlays = opened.overlays(job_id="j", stage="s")
-    with pytest.raises(InvalidValue, match="as frame 0"):
-        overlays.save(0, {"o": png_by_pillow(1)})
-    assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
+    overlays.save(FRAMES, {"o": png_by_pillow(1)})
+    assert store.requests == [overlay_of(FRAMES)]
 
 
 class Hooked(FrameCache):
@@ -283,13 +269,12 @@ class Hooked(FrameCache):
         self._store = store
 
 
-def test_functional_saves_keep_the_timeline_open(
+def test_an_overlay_by_the_plain_function_is_one_request(
     local_url: str, store: HookedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = Hooked(store)
     monkeypatch.setattr(functional, "_current_cache", lambda: cache)
     for n in range(3):
         functional.save_overlays("t", "j", "s", n, {"o": base64.b64encode(PNG).decode()})
-    assert store.requests[:2] == [LIST, DESCRIPTION]
-    assert store.requests[3:] == [overlay_of(n) for n in range(3)]
+    assert store.requests == [overlay_of(n) for n in range(3)]
     assert FrameCache(local_url).timeline("t").jobs() == {"j": {"s": 3}}

@@ -1,6 +1,7 @@
 """Descriptions survive being stored, and damaged ones are refused."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import google_crc32c
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache import manifest
-from framecache.errors import CorruptFrame, SettingsConflict
+from framecache.errors import BadChunk, CorruptFrame, SettingsConflict
 from framecache.manifest import ChunkEntry, Compaction, Settings
 from framecache.model import JpegSettings
 from framecache.sampling import AtRate
@@ -52,6 +53,28 @@ def test_a_chunk_without_the_fields_of_newer_manifests_is_placed_at_the_end_befo
     read = manifest.decode(sealed(body, chunks=chunks), key="k").chunks[0]
     assert (read.scan_rules, read.placement, read.clock_end) == (1, "end", None)
     assert (read.start, read.end, read.given_start) == (CHUNK.start, CHUNK.end, None)
+
+
+def test_a_manifest_without_an_aspect_holds_pixels_as_they_are_stored() -> None:
+    document = json.loads(DESCRIPTION.encode())
+    del document["aspect"], document["crc32c"]
+    checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
+    older = json.dumps(document | {"crc32c": f"{checksum:08x}"}, indent=1).encode()
+    assert manifest.decode(older, key="k").settings == SETTINGS
+
+
+def test_square_pixels_are_read_as_they_were_stored() -> None:
+    settings = Settings(AtRate(Fraction(5)), JpegSettings(90, "square"))
+    wide = replace(CHUNK, sample_aspect_ratio=Fraction(16, 15))
+    description = manifest.first_description("t", settings, chunks=(wide,))
+    assert manifest.decode(description.encode(), key="k") == description
+
+
+def test_pixels_too_wide_to_be_made_square_are_refused() -> None:
+    wide = replace(CHUNK, sample_aspect_ratio=Fraction(4000))
+    with pytest.raises(BadChunk, match='extract it with aspect "stored"'):
+        wide.frame_width("square")
+    assert wide.frame_width("stored") == CHUNK.width
 
 
 def test_a_new_epoch_forgets_what_was_committed_and_keeps_the_rest() -> None:

@@ -46,6 +46,7 @@ def to_json(info: TimelineInfo) -> dict[str, Any]:
     settings = info.settings and {
         "sampling": sampling.to_json(info.settings.sampling),
         "quality": info.settings.jpeg.quality,
+        "aspect": info.settings.jpeg.aspect,
         "layout": info.settings.layout,
     }
     return {
@@ -66,6 +67,7 @@ def to_json(info: TimelineInfo) -> dict[str, Any]:
         "duration_seconds": info.duration_seconds,
         "width": info.width,
         "height": info.height,
+        "pixel_aspect_ratio": float(info.pixel_aspect_ratio),
     }
 
 
@@ -83,6 +85,7 @@ def chunk_to_json(chunk: ChunkEntry, *, is_cached: bool) -> dict[str, Any]:
         "source_frame_count": chunk.source_frame_count,
         "width": chunk.width,
         "height": chunk.height,
+        "sample_aspect_ratio": float(chunk.sample_aspect_ratio),
         "codec": chunk.codec,
         "placement": chunk.placement,
         "clock_gap_seconds": chunk.timing.clock_gap_seconds,

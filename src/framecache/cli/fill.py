@@ -14,6 +14,7 @@ from framecache.cli.cost import prices_in_use
 from framecache.cli.dry_run import show_plan
 from framecache.cli.options import (
     Choice,
+    aspect_option,
     cache_options,
     json_option,
     layout_option,
@@ -37,7 +38,7 @@ from framecache.info import TimelineInfo
 from framecache.instants import clock
 from framecache.keys import timeline_prefix
 from framecache.manifest import Settings
-from framecache.model import ExtractReport, JpegSettings, Layout, ProgressCallback
+from framecache.model import Aspect, ExtractReport, JpegSettings, Layout, ProgressCallback
 from framecache.timeline import Timeline
 
 _DEFAULT_QUALITY: Final = JpegSettings().quality
@@ -57,6 +58,7 @@ Examples:
 @click.option(
     "--quality", type=int, metavar="1-100", help=f"JPEG quality.  [default: {_DEFAULT_QUALITY}]"
 )
+@aspect_option
 @layout_option
 @click.option("--append", is_flag=True, help="Add the chunks at the end, with the settings it has.")
 @click.option("--dry-run", is_flag=True, help="Say what it would do and cost; store nothing.")
@@ -74,6 +76,7 @@ def extract(
     every: int | None,
     keyframes: bool,
     quality: int | None,
+    aspect: Aspect | None,
     layout: Layout | None,
     append: bool,
     dry_run: bool,
@@ -99,6 +102,7 @@ def extract(
             "every": every,
             "keyframes": keyframes,
             "quality": _DEFAULT_QUALITY if quality is None else quality,
+            "aspect": aspect or "stored",
             "layout": layout,
         }
         do, plan = partial(timeline.extract, **chosen), partial(timeline.plan_extract, **chosen)
@@ -115,6 +119,7 @@ def extract(
 @timeline_argument
 @sampling_options
 @click.option("--quality", type=int, metavar="1-100", help="JPEG quality.  [default: as cached]")
+@aspect_option
 @layout_option
 @workers_option
 @yes_option
@@ -128,6 +133,7 @@ def rebuild(
     every: int | None,
     keyframes: bool,
     quality: int | None,
+    aspect: Aspect | None,
     layout: Layout | None,
     workers: int | None,
     yes: bool,
@@ -141,11 +147,14 @@ def rebuild(
     timeline = choice.cache.timeline(timeline_id)
     by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
     is_sampled = fps is not None or every is not None or keyframes
-    jpeg = JpegSettings(quality) if quality is not None else None
     info = timeline.info()
     if info.chunks and info.settings and info.exists:
         old = info.settings
-        new = Settings(by if is_sampled else old.sampling, jpeg or old.jpeg, layout or old.layout)
+        new = Settings(
+            by if is_sampled else old.sampling,
+            old.jpeg.changed(quality=quality, aspect=aspect),
+            layout or old.layout,
+        )
         ask(_rebuild_question(info, old, new), action="rebuild", yes=yes)
     with _filling("rebuilding") as progress:
         report = timeline.rebuild(
@@ -153,6 +162,7 @@ def rebuild(
             every=every,
             keyframes=keyframes,
             quality=quality,
+            aspect=aspect,
             layout=layout,
             workers=workers,
             progress=progress,
@@ -163,7 +173,7 @@ def rebuild(
 def _refuse_settings(context: click.Context) -> None:
     given = [
         f"--{name}"
-        for name in ("fps", "every", "quality", "layout")
+        for name in ("fps", "every", "quality", "aspect", "layout")
         if context.params[name] is not None
     ]
     given += ["--keyframes"] if context.params["keyframes"] else []

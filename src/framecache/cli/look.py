@@ -211,6 +211,9 @@ def _facts(info: TimelineInfo, index: Index) -> list[tuple[str, str]]:
         frames += f" of {info.frames_described:,}"
     if info.width:
         frames += f", {info.width}×{info.height}"
+    if info.pixel_aspect_ratio != 1:
+        width, height = info.pixel_aspect_ratio.as_integer_ratio()
+        frames += f", pixels {width}:{height}"
     facts = [
         ("store", info.url),
         ("frames", frames),

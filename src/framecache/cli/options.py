@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from framecache.cache import FrameCache
 from framecache.errors import FrameCacheError
-from framecache.model import Layout
+from framecache.model import Aspect, Layout
 
 _COMPLETION_SECONDS: Final = 2.0
 
@@ -87,6 +87,11 @@ layout_option = click.option(
     "--layout",
     type=click.Choice(get_args(Layout)),
     help="One blob a frame, or one tar a chunk.  [default: as cached, else objects]",
+)
+aspect_option = click.option(
+    "--aspect",
+    type=click.Choice(get_args(Aspect)),
+    help="Pixels as in the video, or scaled to be square.  [default: as cached, else stored]",
 )
 workers_option = click.option(
     "--workers", type=int, metavar="N", help="Threads that decode and encode.  [default: cores]"

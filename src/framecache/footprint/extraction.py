@@ -121,7 +121,7 @@ def _planned(foreseen: "Foreseen", entry: ChunkEntry, sizes: Sizes) -> PlannedCh
         is_cached=entry.part not in foreseen.samples,
         frame_count=entry.frame_count,
         duration_seconds=float(entry.end - entry.start),
-        width=entry.width,
+        width=entry.frame_width(foreseen.described.description.settings.jpeg.aspect),
         height=entry.height,
         jpeg_bytes=int(sizes.sum()),
         frames_sampled=len(samples),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from framecache.model import Layout, Status
+from framecache.model import Aspect, Layout, Status
 
 State = Literal["complete", "partial", "cleared", "unreadable"]
 TaskKind = Literal["extract", "rebuild", "clear", "verify", "delete"]
@@ -63,6 +63,9 @@ class ChunkDetail(BaseModel):
     first_sequence: int
     frame_count: int
     cached: bool
+    pixel_aspect_ratio: float = Field(
+        description="Width by height of a pixel of its cached frames; 1 where they are square."
+    )
     undecodable_count: int
     placement: Literal["end", "clock", "given"] = Field(
         description="Why it starts there: the chunk before ends, their clock, or the caller."
@@ -117,6 +120,7 @@ class Detail(Summary):
     epoch: str | None
     sampling: str | None
     quality: int | None
+    aspect: Aspect | None
     first_sequence: int | None
     last_sequence: int | None
     start_seconds: float | None
@@ -230,6 +234,9 @@ class ExtractionRequest(_Document):
     every: Annotated[int, Field(ge=1, le=2**31)] | None = Field(None, description="Each n-th.")
     keyframes: bool = False
     quality: Quality = 85
+    aspect: Aspect = Field(
+        "stored", description="`square`: frames are scaled in width, so that pixels are square."
+    )
     layout: Layout | None = None
     append: bool = Field(
         default=False, description="Add the chunks at the end, with the timeline's own settings."
@@ -243,6 +250,7 @@ class RebuildRequest(_Document):
     every: Annotated[int, Field(ge=1, le=2**31)] | None = None
     keyframes: bool = False
     quality: Quality | None = None
+    aspect: Aspect | None = None
     layout: Layout | None = None
 
 

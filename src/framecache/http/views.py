@@ -81,6 +81,7 @@ def detail(
         epoch=info.epoch,
         sampling=str(info.settings.sampling) if info.settings else None,
         quality=info.settings.jpeg.quality if info.settings else None,
+        aspect=info.settings.jpeg.aspect if info.settings else None,
         first_sequence=int(index.sequence[0]) if some else None,
         last_sequence=int(index.sequence[-1]) if some else None,
         start_seconds=float(index.timestamp[0]) if some else None,
@@ -171,6 +172,7 @@ def _poster(timeline_id: str, snapshot: Snapshot) -> str | None:
 
 def _chunks(snapshot: Snapshot) -> list[schema.ChunkDetail]:
     chunks: Sequence[ChunkEntry] = snapshot.description.chunks if snapshot.description else ()
+    aspect = snapshot.description.settings.jpeg.aspect if snapshot.description else "stored"
     missing = set(snapshot.missing_parts)
     lacking = snapshot.index.chunk_id[~snapshot.index.is_ok]
     return [
@@ -182,6 +184,7 @@ def _chunks(snapshot: Snapshot) -> list[schema.ChunkDetail]:
             first_sequence=chunk.first_sequence,
             frame_count=chunk.frame_count,
             cached=chunk.part not in missing,
+            pixel_aspect_ratio=float(chunk.pixel_aspect_ratio(aspect)),
             undecodable_count=int((lacking == chunk.chunk_id).sum()),
             placement=chunk.placement,
             clock_gap_seconds=chunk.timing.clock_gap_seconds,

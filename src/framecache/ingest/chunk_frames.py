@@ -51,23 +51,27 @@ def store_frames(
         on_undecodable: told of each frame without a picture.
     """
     part = PartBuilder()
+    jpeg_settings = description.settings.jpeg
     frames = decode_frames(file, entry, planned, threads=threads)
     for position, (slot, item) in enumerate(frames):
         if position % FRAMES_BETWEEN_CHECKS == 0:
             check()
         if isinstance(item, video.Undecodable):
-            part.add(_undecodable_row(slot, entry, item.reason))
+            width = entry.frame_width(jpeg_settings.aspect)
+            part.add(_undecodable_row(slot, entry, item.reason, width=width))
             on_undecodable()
         else:
-            storage.add(slot, partial(encode_decoded, item, description.settings.jpeg))
+            storage.add(slot, partial(encode_decoded, item, jpeg_settings, entry=entry))
     for row in storage.finish():
         part.add(row)
     return part
 
 
-def encode_decoded(item: video.Decoded, settings: JpegSettings) -> EncodedFrame:
-    """Encode what a decoder gave."""
-    return encode_picture(item.picture(), settings)
+def encode_decoded(
+    item: video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
+) -> EncodedFrame:
+    """Encode what a decoder gave of a chunk."""
+    return encode_picture(item.picture(), settings, entry=entry)
 
 
 def picture_bytes_of(entry: ChunkEntry) -> int:
@@ -81,6 +85,7 @@ def about_chunk(entry: ChunkEntry) -> dict[str, Any]:
         "chunk_url": entry.url,
         "chunk_etag": entry.etag,
         "chunk_size_bytes": entry.size_bytes,
+        "sample_aspect_ratio": str(entry.sample_aspect_ratio),
         "scan_rules": entry.scan_rules,
         "times_replaced": entry.times_replaced,
         "clock_restarts": entry.clock_restarts,
@@ -103,14 +108,14 @@ def _slots(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
         yield Slot(sequence, entry.chunk_id, pts, timestamp, duration)
 
 
-def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str) -> FrameRow:
+def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str, *, width: int) -> FrameRow:
     return FrameRow(
         sequence=slot.sequence,
         chunk_id=slot.chunk_id,
         pts=slot.pts,
         timestamp=slot.timestamp,
         duration=slot.duration,
-        width=entry.width,
+        width=width,
         height=entry.height,
         key="",
         offset=0,

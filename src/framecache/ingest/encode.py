@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import google_crc32c
 
 from framecache import colour, jpeg, perceptual
+from framecache.manifest import ChunkEntry
 from framecache.model import Frame, JpegSettings, Picture
 
 
@@ -24,9 +25,17 @@ class EncodedFrame:
         return crc32c == self.crc32c
 
 
-def encode_picture(picture: Picture, settings: JpegSettings) -> EncodedFrame:
-    """Encode a decoded picture, from its planes, with no RGB in between."""
+def encode_picture(
+    picture: Picture, settings: JpegSettings, *, entry: ChunkEntry | None = None
+) -> EncodedFrame:
+    """Encode a decoded picture, from its planes, with no RGB in between.
+
+    ``entry`` is its chunk, which knows the shape of its pixels; None: they are square.
+    """
     shown = colour.to_jfif(picture)
+    if entry is not None:
+        width = entry.frame_width(settings.aspect, width=shown.y.shape[1])
+        shown = colour.with_width(shown, width)
     data = jpeg.encode_picture(shown, quality=settings.quality)
     return _encoded(data, shown.y.shape, perceptual.perceptual_hash(shown.y))
 

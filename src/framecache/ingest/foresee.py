@@ -113,7 +113,7 @@ def _sampled(described: Described, entry: ChunkEntry) -> tuple[int, ...]:
         scan = described.scans.get(entry.url) or video.scan(file, name=entry.url)
         wanted = _cheap_frames(plan(entry, scan, settings.sampling))
         items = video.decode(file, scan, wanted, name=entry.url, threads=1)
-        return tuple(_jpeg_bytes(item, settings.jpeg) for item in items)
+        return tuple(_jpeg_bytes(item, settings.jpeg, entry) for item in items)
 
 
 def _cheap_frames(planned: ChunkPlan) -> npt.NDArray[np.int64]:
@@ -129,5 +129,9 @@ def _cheap_frames(planned: ChunkPlan) -> npt.NDArray[np.int64]:
     return cheap
 
 
-def _jpeg_bytes(item: video.Decoded | video.Undecodable, settings: JpegSettings) -> int:
-    return 0 if isinstance(item, video.Undecodable) else len(encode_decoded(item, settings).data)
+def _jpeg_bytes(
+    item: video.Decoded | video.Undecodable, settings: JpegSettings, entry: ChunkEntry
+) -> int:
+    if isinstance(item, video.Undecodable):
+        return 0
+    return len(encode_decoded(item, settings, entry=entry).data)

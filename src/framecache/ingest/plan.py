@@ -204,6 +204,7 @@ def _entry(chunk: ScannedChunk, spot: Spot, before: ChunkEntry | None, by: Sampl
         source_frame_count=len(scan.pts),
         width=scan.width,
         height=scan.height,
+        sample_aspect_ratio=scan.sample_aspect_ratio,
         codec=scan.codec,
         scan_rules=video.SCAN_RULES,
         placement=spot.placement,

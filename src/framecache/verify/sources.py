@@ -76,7 +76,7 @@ def sample_differences(
                 detail = f"{row.reason}; now it can be decoded: rebuild the timeline to have it"
                 difference = Difference("undecodable", detail)
             else:
-                encoded = encode_decoded(item, description.settings.jpeg)
+                encoded = encode_decoded(item, description.settings.jpeg, entry=entry)
                 difference = _compare(store, row, encoded)
             if difference is not None:
                 found[row.sequence] = difference

@@ -156,6 +156,12 @@ class Container:
         return self.format == "matroska" and matroska.is_cut_short(self._file)
 
     @property
+    def sample_aspect_ratio(self) -> Fraction:
+        """Width by height of a stored pixel; 1 where it is not told."""
+        told = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
+        return told if told is not None and told > 0 else Fraction(1)
+
+    @property
     def average_step(self) -> int:
         """The PTS between two frames, on average, as far as the container tells; at least 1."""
         rate, time_base = self._stream.average_rate, self._stream.time_base

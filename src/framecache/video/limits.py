@@ -6,11 +6,11 @@ above what cameras, encoders and standards produce; docs/frames.md says what hap
 
 from typing import Final
 
-MAX_PIXELS: Final = 2**26
-"""Pixels of one picture: nearly twice the most in H.264, HEVC and AV1 up to level 6 (8K)."""
+from framecache.model import MAX_FRAME_PIXELS, MAX_FRAME_SIDE
 
-MAX_SIDE: Final = 65_500
-"""Pixels of a picture's width or height: the most a JPEG has (libjpeg's ``JPEG_MAX_DIMENSION``)."""
+MAX_PIXELS: Final = MAX_FRAME_PIXELS
+MAX_SIDE: Final = MAX_FRAME_SIDE
+"""Pixels of a picture's width or height."""
 
 MAX_FRAMES: Final = 2**22
 """Packets of the video stream, and displayed frames, of one chunk: 19 hours at 60 a second."""

@@ -83,7 +83,12 @@ class Decoded:
     def size(self) -> tuple[int, int]:
         """``(height, width)`` of the picture shown upright, in pixels."""
         height, width = self.frame.height, self.frame.width
-        return (width, height) if orientation(self.frame)[1] % 2 else (height, width)
+        return (width, height) if self.is_turned() else (height, width)
+
+    @typed_errors
+    def is_turned(self) -> bool:
+        """Whether rows of the picture are columns of what is seen upright."""
+        return orientation(self.frame)[1] % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class VideoScan:
     """Pixels of the first frame as seen, its rotation applied."""
     height: int
     """Pixels of the first frame as seen, its rotation applied."""
+    sample_aspect_ratio: Fraction
+    """Width by height of a pixel as seen, its rotation applied."""
     codec: str
     """FFmpeg's name of it, such as ``h264``."""
     container: str
@@ -102,7 +104,8 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
     _check_times(frames[0].pts, end_pts, order.time_base, name)
     pts = np.array([frame.pts for frame in frames], np.int64)
     entries = survey.entries() if order.is_by_pts else {}
-    height, width = Decoded(0, survey.first).size()
+    first = Decoded(0, survey.first)
+    height, width = first.size()
     has_clock_at_end = order.last_shift is not None
     return VideoScan(
         time_base=order.time_base,
@@ -112,6 +115,9 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         picture_end_pts=picture_end_pts,
         width=width,
         height=height,
+        sample_aspect_ratio=(
+            1 / survey.sample_aspect_ratio if first.is_turned() else survey.sample_aspect_ratio
+        ),
         codec=survey.codec,
         container=survey.container,
         is_entry=np.isin(pts, list(entries)),

@@ -63,6 +63,8 @@ class Survey:
 
     first: VideoFrame
     """The first picture the decoder gave."""
+    sample_aspect_ratio: Fraction
+    """Width by height of a stored pixel."""
     pts: npt.NDArray[np.int64]
     dts: npt.NDArray[np.int64]
     duration: npt.NDArray[np.int64]
@@ -195,6 +197,7 @@ def survey_packets(file: VideoFile, *, name: str) -> Survey:
         unwrapped = _without_backward_wraps(stated) if container.format in _WRAPS else stated
         return Survey(
             first=first,
+            sample_aspect_ratio=container.sample_aspect_ratio,
             pts=unwrapped,
             dts=np.array(order, np.int64),
             duration=np.array(durations, np.int64),

@@ -573,6 +573,16 @@ export interface components {
             cached: boolean;
             /** Chunk Id */
             chunk_id: number;
+            /**
+             * Clock Gap Seconds
+             * @description From the end of the chunk before, on a clock both share; below zero: overlap.
+             */
+            clock_gap_seconds: number | null;
+            /**
+             * Clock Restarts
+             * @description Places at which the video's clock begins again.
+             */
+            clock_restarts: number;
             /** Duration Seconds */
             duration_seconds: number;
             /** First Sequence */
@@ -584,8 +594,26 @@ export interface components {
              * @description The last part of its path.
              */
             name: string;
+            /** Packets Not Displayed */
+            packets_not_displayed: number;
+            /**
+             * Pixel Aspect Ratio
+             * @description Width by height of a pixel of its cached frames; 1 where they are square.
+             */
+            pixel_aspect_ratio: number;
+            /**
+             * Placement
+             * @description Why it starts there: the chunk before ends, their clock, or the caller.
+             * @enum {string}
+             */
+            placement: "end" | "clock" | "given";
             /** Start Seconds */
             start_seconds: number;
+            /**
+             * Times Replaced
+             * @description Frames whose own times were missing or wrong.
+             */
+            times_replaced: number;
             /** Undecodable Count */
             undecodable_count: number;
         };
@@ -602,6 +630,8 @@ export interface components {
          * @description All that is known of a timeline without reading a frame.
          */
         Detail: {
+            /** Aspect */
+            aspect: ("stored" | "square") | null;
             /**
              * Cached Count
              * @description Rows of the index, undecodable frames included.
@@ -713,6 +743,13 @@ export interface components {
              * @default false
              */
             append: boolean;
+            /**
+             * Aspect
+             * @description `square`: frames are scaled in width, so that pixels are square.
+             * @default stored
+             * @enum {string}
+             */
+            aspect: "stored" | "square";
             /**
              * Chunks
              * @description URLs in the allowed stores, or `upload:{name}`, in the order of time.
@@ -898,6 +935,8 @@ export interface components {
          * @description Settings that replace those a timeline has.
          */
         RebuildRequest: {
+            /** Aspect */
+            aspect?: ("stored" | "square") | null;
             /** Every */
             every?: number | null;
             /** Fps */

@@ -2,6 +2,7 @@
 import { useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { Opened } from "../data/opened";
+import { pixelRatio } from "../pure/shape";
 import { moveBy, moveTo, position } from "../state/app";
 import { useHandOver } from "./handover";
 import { useWidth } from "./width";
@@ -43,8 +44,9 @@ export function Filmstrip({ timeline }: { timeline: Opened }) {
 function pitchOf(timeline: Opened): number {
   const size = timeline.sprites.value ?? timeline.detail.value;
   if (size === null) return HEIGHT;
-  const ratio =
+  const stored =
     "tile_width" in size ? size.tile_width / size.tile_height : size.width / size.height;
+  const ratio = stored * pixelRatio(timeline.detail.value);
   return Math.round(HEIGHT * (Number.isFinite(ratio) ? ratio : 16 / 9)) + GAP;
 }
 

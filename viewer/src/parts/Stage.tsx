@@ -6,6 +6,7 @@ import { isAbort } from "../api/client";
 import { type Composite, drawComposite, drawTile, loadComposite } from "../data/composite";
 import type { Opened } from "../data/opened";
 import { spokenFrame } from "../pure/format";
+import { frameRatio, pixelRatio } from "../pure/shape";
 import { overlaysHidden, place, placed, position, resets, startBackground } from "../state/app";
 import { gain, matching, type Side, sideA, sideB } from "../state/comparing";
 import { comparison } from "../state/view";
@@ -32,8 +33,8 @@ export function Stage({ timeline }: { timeline: Opened }) {
     }, BLINK_MILLISECONDS);
     return () => clearInterval(timer);
   });
-  const size = timeline.detail.value;
-  const ratio = size === null || size.height === 0 ? 16 / 9 : size.width / size.height;
+  const ratio = frameRatio(timeline.detail.value);
+  const isSquare = pixelRatio(timeline.detail.value) === 1;
   return (
     <section class="stage" aria-label="Frame" ref={stage} data-mode={mode ?? "single"}>
       <div
@@ -41,7 +42,11 @@ export function Stage({ timeline }: { timeline: Opened }) {
         style={{ filter: mode === "difference" ? `brightness(${gain.value})` : "none" }}
       >
         <div class="pane" style={{ "--ratio": ratio }}>
-          <div class="plane" data-pixels={zoom.value >= PIXELS_SHOWN_FROM_ZOOM}>
+          <div
+            class="plane"
+            data-pixels={zoom.value >= PIXELS_SHOWN_FROM_ZOOM}
+            data-square={isSquare}
+          >
             <Picture side={sideA} />
           </div>
           {mode === "side" && <p class="side-label">{sideA.value?.label}</p>}
@@ -55,7 +60,11 @@ export function Stage({ timeline }: { timeline: Opened }) {
               clipPath: mode === "swipe" ? `inset(0 0 0 ${swipe.value}%)` : "none",
             }}
           >
-            <div class="plane" data-pixels={zoom.value >= PIXELS_SHOWN_FROM_ZOOM}>
+            <div
+              class="plane"
+              data-pixels={zoom.value >= PIXELS_SHOWN_FROM_ZOOM}
+              data-square={isSquare}
+            >
               <Picture side={sideB} />
             </div>
             {mode === "side" && <p class="side-label">{sideB.value?.label}</p>}
