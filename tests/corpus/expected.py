@@ -16,7 +16,7 @@ class Difference:
 
 REFUSED: Final = {
     "m2v": "MPEG video without a container",
-    "m4v": "MPEG video without a container",
+    "m4v": "not read here",
     "mjpeg": "a JPEG picture",
     "nut": "a NUT video",
     "wtv": "a WTV recording",
@@ -25,10 +25,9 @@ REFUSED: Final = {
 }
 """By container: how a message names what is not read. It also tells how to make it readable."""
 
-DIFFERENT: Final[dict[str, Difference]] = {
-    "short.flv": Difference(
-        frozenset({"frames"}),
-        "The last picture is cut short. framecache has it as `undecodable`, ffmpeg shows a part.",
-    ),
-}
+_CUT_SHORT: Final = Difference(
+    frozenset({"frames"}),
+    "The last picture is cut short. framecache has it as `undecodable`, ffmpeg shows a part.",
+)
+DIFFERENT: Final[dict[str, Difference]] = {"short.flv": _CUT_SHORT, "short.mpg": _CUT_SHORT}
 """By name of the file."""

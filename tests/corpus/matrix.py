@@ -12,6 +12,8 @@ _BEGIN: Final = "<!-- corpus: begin -->"
 _END: Final = "<!-- corpus: end -->"
 _AGREES: Final = "✓"
 _REFUSED: Final = "–"
+_MANY: Final = 5
+"""Codecs of a container that has a column of its own."""
 _UNEXPECTED: Final = "?"
 
 Compared = Mapping[str, tuple[Case, Comparison]]
@@ -56,15 +58,27 @@ class _Notes:
 
 
 def _codecs(compared: Compared, notes: _Notes) -> Iterator[str]:
+    """Yield a table of codecs by containers, and one of the containers that take few codecs."""
     cells = {
         (case.codec, case.container): notes.mark(case, comparison)
         for case, comparison in compared.values()
     }
-    containers = list(dict.fromkeys(container for _, container in cells))
-    yield from _row(["codec", *containers])
-    yield "|---|" + ":-:|" * len(containers)
-    for codec in sorted({codec for codec, _ in cells}):
-        yield from _row([codec, *(cells.get((codec, one), "") for one in containers)])
+    counts = Counter(container for _, container in cells)
+    many = [container for container, count in counts.items() if count >= _MANY]
+    codecs = sorted({codec for codec, container in cells if container in many})
+    yield from _row(["codec", *many])
+    yield "|---|" + ":-:|" * len(many)
+    for codec in codecs:
+        yield from _row([codec, *(cells.get((codec, one), "") for one in many)])
+    yield ""
+    yield from _row(["container", "codecs"])
+    yield "|---|---|"
+    for container in counts:
+        if container not in many:
+            its_own = (
+                f"{codec} {cell}" for (codec, one), cell in cells.items() if one == container
+            )
+            yield from _row([container, ", ".join(its_own)])
 
 
 def _oddities(compared: Compared, notes: _Notes) -> Iterator[str]:

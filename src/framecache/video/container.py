@@ -45,7 +45,7 @@ _WITHOUT_OFFSETS: Final = frozenset({"h264", "hevc"})
 """Codecs of which MXF files may hold no offset between the order of decoding and of showing, so
 that FFmpeg takes the one for the other. Times there are at an even pace, whatever is said.
 """
-_MARKS_SPLICES: Final = frozenset({"mpegts"})
+_MARKS_SPLICES: Final = frozenset({"mpeg", "mpegts"})
 """Containers that mark packets as damaged for what is missing between two of them."""
 _STATES_ITS_END: Final = frozenset({"mov", "matroska"})
 """Containers whose header says how long they are, from time 0 on."""

@@ -145,6 +145,8 @@ def _converted(frame: VideoFrame) -> Picture:
     if frame.format.is_bayer:
         # Only on the way to RGB does swscale find the colours between those of the mosaic.
         frame = frame.reformat(format="rgb24", threads=1)
+    elif _is_coarse_rgb(frame):
+        frame = _with_eight_bits(frame)
     is_rgb = frame.format.is_rgb
     matrix: Matrix = "bt601" if is_rgb else _matrix(frame)
     full_range = is_rgb or _is_full_range(frame)
@@ -165,6 +167,21 @@ def _converted(frame: VideoFrame) -> Picture:
     )
     y, u, v = (_rows(plane) for plane in converted.planes)
     return Picture(y, u, v, matrix, full_range, orientation(frame)[1])
+
+
+def _is_coarse_rgb(frame: VideoFrame) -> bool:
+    """Whether a frame is RGB of less than 8 bits a component, such as ``rgb555``."""
+    bits = (component.bits for component in frame.format.components)
+    return frame.format.is_rgb and min(bits) < 8  # noqa: PLR2004 - the bits of a byte
+
+
+def _with_eight_bits(frame: VideoFrame) -> VideoFrame:
+    """Convert coarse RGB so that its peak becomes 255. On the way to YUV swscale leaves it darker."""
+    name = frame.format.name
+    if name.endswith("be"):
+        # On its way from these to rgb24, swscale 9.5 (FFmpeg 8.1) does not swap their bytes.
+        frame = frame.reformat(format=f"{name.removesuffix('be')}le", threads=1)
+    return frame.reformat(format="rgb24", threads=1)
 
 
 def _eight_bits(plane: VideoPlane, bits: int, *, full_range: bool, neutral: int = 0) -> Image:
