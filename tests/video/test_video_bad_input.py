@@ -197,6 +197,32 @@ def test_an_encrypted_video_is_said_to_be_encrypted(scheme: str, form: tuple[str
         scan(path.read_bytes())
 
 
+def element(element_id: str, body: bytes) -> bytes:
+    """An element of Matroska of less than 127 bytes (RFC 8794)."""
+    return bytes.fromhex(element_id) + bytes([0x80 | len(body)]) + body
+
+
+def with_content_encryption(data: bytes) -> bytes:
+    """A WebM whose only track says that it is encrypted (RFC 9559, 5.1.4.1.31)."""
+    cipher = element("5035", element("47e1", b"\5") + element("47e2", b"key"))
+    encodings = element("6d80", element("6240", element("5033", b"\1") + cipher))
+    at = data.rindex(bytes.fromhex("1654ae6b")) + 4
+    begin, end = at + 1, at + 1 + (data[at] & 0x7F)
+    entry = data[begin:end]
+    assert entry[:2] == b"\xae\x01"
+    size = int.from_bytes(entry[2:9]) + len(encodings)
+    grown = entry[:2] + size.to_bytes(7) + entry[9:] + encodings
+    return data[:at] + bytes([0x80 | len(grown)]) + grown + data[end:]
+
+
+def test_an_encrypted_matroska_video_is_said_to_be_encrypted() -> None:
+    live = ("-c:v", "libvpx", "-f", "webm", "-live", "1", "pipe:1")
+    data = ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=1", *live)
+    assert len(scan(data).pts) == 25
+    with pytest.raises(BadChunk, match=r"is encrypted \(Matroska.*decrypt it first"):
+        scan(with_content_encryption(data))
+
+
 @pytest.mark.parametrize("kind", HEADERS)
 def test_a_list_of_addresses_is_refused_and_none_is_asked(kind: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret.ts"

@@ -47,6 +47,8 @@ that FFmpeg takes the one for the other. Times there are at an even pace, whatev
 """
 _MARKS_SPLICES: Final = frozenset({"mpeg", "mpegts"})
 """Containers that mark packets as damaged for what is missing between two of them."""
+_KEY_ID: Final = "enc_key_id"
+"""What FFmpeg calls the key of an encrypted Matroska track; names of tags are in capitals."""
 _STATES_ITS_END: Final = frozenset({"mov", "matroska"})
 """Containers whose header says how long they are, from time 0 on."""
 _BUFFER_BYTES: Final = 128 * 1024
@@ -330,6 +332,10 @@ class Container:
                 f"give a video, or make it one by 'heif-convert FILE PICTURE.png' and ffmpeg"
             )
         best = max(whole, key=_rank)
+        if _KEY_ID in best.metadata:
+            raise BadChunk(
+                f"{self._name} is encrypted (Matroska ContentEncryption): decrypt it first"
+            )
         if not is_decoded(best.width, best.height):
             raise BadChunk(
                 f"{self._name} has pictures of {best.width}x{best.height} pixels, more than the "
