@@ -176,7 +176,7 @@ def _is_coarse_rgb(frame: VideoFrame) -> bool:
 
 
 def _with_eight_bits(frame: VideoFrame) -> VideoFrame:
-    """Convert coarse RGB so that its peak becomes 255. On the way to YUV swscale leaves it darker."""
+    """Convert coarse RGB so that its peak becomes 255; on the way to YUV, swscale darkens it."""
     name = frame.format.name
     if name.endswith("be"):
         # On its way from these to rgb24, swscale 9.5 (FFmpeg 8.1) does not swap their bytes.
