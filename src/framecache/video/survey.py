@@ -1,7 +1,9 @@
 """The packets of a video: what they say of its pictures, before more than one is decoded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -12,7 +14,8 @@ from framecache.errors import BadChunk
 from framecache.video.boundary import VideoFile
 from framecache.video.container import Container, DecoderError, VideoPacket
 from framecache.video.entries import EntryFinder
-from framecache.video.fields import may_have_fields
+from framecache.video.picture_order import Order, OrderReader
+from framecache.video.superframes import shown_pictures
 
 NEVER: Final = int(np.iinfo(np.int64).max)
 UNKNOWN: Final = int(np.iinfo(np.int64).min)
@@ -76,6 +79,10 @@ class Survey:
     is_damaged: bool
     has_backward_wrap: bool
     """Whether FFmpeg took a clock that goes back for one that wraps around."""
+    is_in_order: bool | None
+    """Whether PTS ascend in the order of showing that the pictures state; None: not known."""
+    packs_pictures: bool
+    """Whether a packet holds more than one picture that is shown."""
     is_progressive: bool
     codec: str
     container: str
@@ -89,7 +96,8 @@ class Survey:
     @property
     def has_one_picture_a_packet(self) -> bool:
         """Whether each packet is the whole of one picture."""
-        return self.codec in _ONE_PICTURE_A_PACKET and self.is_progressive
+        is_known = self.codec in _ONE_PICTURE_A_PACKET and not self.packs_pictures
+        return is_known and self.is_progressive
 
     @property
     def states_pts(self) -> bool:
@@ -156,6 +164,8 @@ class Survey:
 
     def _may_stray(self, times: npt.NDArray[np.int64]) -> bool:
         """Whether the decoder may show pictures in another order than that of their PTS."""
+        if self.is_in_order is not None:
+            return not self.is_in_order
         order = np.argsort(times, kind="stable")
         late = order - np.arange(len(times))
         if (late > self.reorder_depth).any() or (late < -_MOST_REORDERED).any():
@@ -174,15 +184,24 @@ def survey_packets(file: VideoFile, *, name: str) -> Survey:
         BadChunk: it cannot be read, or not one picture of it can be decoded.
     """
     rows: list[tuple[int, int, int, bool, bool]] = []
+    orders: list[Order | None] = []
+    packs_pictures = False
     first: VideoFrame | None = None
     with Container(file, name=name) as container:
-        finder = EntryFinder(container.codec, container.stream.codec_context.extradata)
+        extradata = container.stream.codec_context.extradata
+        finder = EntryFinder(container.codec, extradata)
+        reader = OrderReader(container.codec, extradata)
+        is_vp9 = container.codec == "vp9"
         container.set_up_decoder(threads=1, options={})
         for packet in container.packets():
-            finder.look(bytes(packet), brings_extradata=packet.has_sidedata("new_extradata"))
+            data = bytes(packet)
+            finder.look(data, brings_extradata=packet.has_sidedata("new_extradata"))
+            said = reader.look(data)
+            orders.append(said.order)
+            packs_pictures |= is_vp9 and shown_pictures(data) > 1
             pts = UNKNOWN if packet.pts is None else packet.pts
             dts = UNKNOWN if packet.dts is None else packet.dts
-            shown = container.shows(packet)
+            shown = said.has_picture and container.shows(packet)
             rows.append((pts, dts, packet.duration or 0, packet.is_keyframe, shown))
             first = first or _picture(container, packet)
         stream = container.stream
@@ -206,7 +225,9 @@ def survey_packets(file: VideoFile, *, name: str) -> Survey:
             begins=finder.found(),
             is_damaged=container.has_suspect_packets,
             has_backward_wrap=not np.array_equal(unwrapped, stated),
-            is_progressive=_is_progressive(container, first),
+            is_in_order=_is_in_order(unwrapped, shows, orders),
+            packs_pictures=packs_pictures,
+            is_progressive=_is_progressive(container, first) and not reader.may_have_fields,
             codec=container.codec,
             container=container.format,
             time_base=stream.time_base,
@@ -237,6 +258,20 @@ def _picture(container: Container, packet: VideoPacket | None) -> VideoFrame | N
 
 
 def _is_progressive(container: Container, first: VideoFrame) -> bool:
-    context = container.stream.codec_context
-    is_marked = context.field_order in _PROGRESSIVE and not first.interlaced_frame
-    return is_marked and not may_have_fields(container.codec, context.extradata)
+    field_order = container.stream.codec_context.field_order
+    return field_order in _PROGRESSIVE and not first.interlaced_frame
+
+
+def _is_in_order(
+    pts: npt.NDArray[np.int64], shows: Sequence[bool], orders: Sequence[Order | None]
+) -> bool | None:
+    """Return whether PTS ascend in the order of showing; None where that is not known."""
+    known = [
+        (order, int(time))
+        for time, is_shown, order in zip(pts.tolist(), shows, orders, strict=True)
+        if is_shown and order is not None
+    ]
+    if len(known) < sum(shows):
+        return None
+    times = [time for _, time in sorted(known)]
+    return all(before < after for before, after in pairwise(times))
