@@ -86,6 +86,8 @@ class ChunkEntry:
     """Places in it at which its clock begins again."""
     packets_not_displayed: int = 0
     """Packets of which no picture is shown, though none is hidden by design."""
+    is_cut_short: bool = False
+    """Whether its file ends before it says, so that frames are missing at its end."""
 
     @property
     def given_start(self) -> Fraction | Literal["pts"] | None:
@@ -105,6 +107,8 @@ class ChunkEntry:
             packets_not_displayed=self.packets_not_displayed,
             placement=self.placement,
             clock_gap_seconds=None if self.clock_gap is None else float(self.clock_gap),
+            sound_seconds=float(self.sound_seconds),
+            is_cut_short=self.is_cut_short,
         )
 
     def frame_width(self, aspect: Aspect, *, width: int | None = None) -> int:

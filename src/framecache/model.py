@@ -110,6 +110,10 @@ class ChunkTiming:
     """Whether the chunk starts where the one before ends, where their clock says, or as given."""
     clock_gap_seconds: float | None = None
     """From the end of the chunk before, on the clock both share; below zero for an overlap."""
+    sound_seconds: float = 0.0
+    """From the end of its last picture to its own end, where its sound or its file goes on."""
+    is_cut_short: bool = False
+    """Whether its file ends before it says, so that frames are missing at its end."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -124,10 +128,15 @@ class ChunkTiming:
         if gap is not None and round(gap, _GAP_DIGITS):
             what = f"{'gap' if gap > 0 else 'overlap'} of {abs(gap):.3f} s to the chunk before"
             notes.append(what if self.placement == "clock" else f"{what}, not kept")
+        if self.sound_seconds >= _LEAST_SOUND_SECONDS:
+            notes.append(f"goes on for {self.sound_seconds:.3f} s after its last picture")
+        if self.is_cut_short:
+            notes.append("cut short: frames are missing at its end")
         return tuple(notes)
 
 
 _GAP_DIGITS: Final = 3
+_LEAST_SOUND_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)

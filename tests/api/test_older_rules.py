@@ -17,7 +17,7 @@ _NUMBERS = count()
 _NEWER_FIELDS = (
     *("scan_rules", "placement", "last_frame_start", "sound_seconds", "sampled_from"),
     *("stream_clock", "clock_start", "clock_end", "clock_gap"),
-    *("times_replaced", "clock_restarts", "packets_not_displayed"),
+    *("times_replaced", "clock_restarts", "packets_not_displayed", "is_cut_short"),
 )
 
 

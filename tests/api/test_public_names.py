@@ -160,14 +160,14 @@ def test_overlays_have_these_members() -> None:
             Timeline.extract,
             (
                 "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
-                "layout=None, workers=None, progress=None)"
+                "aspect='stored', layout=None, workers=None, progress=None)"
             ),
         ),
         (
             Timeline.plan_extract,
             (
                 "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
-                "layout=None, workers=None)"
+                "aspect='stored', layout=None, workers=None)"
             ),
         ),
         (Timeline.plan_append, "(self, chunks, *, workers=None)"),
@@ -180,8 +180,8 @@ def test_overlays_have_these_members() -> None:
         (
             Timeline.rebuild,
             (
-                "(self, *, fps=None, every=None, keyframes=False, quality=None, layout=None, "
-                "workers=None, progress=None)"
+                "(self, *, fps=None, every=None, keyframes=False, quality=None, "
+                "aspect=None, layout=None, workers=None, progress=None)"
             ),
         ),
         (Timeline.repack, "(self, layout, *, workers=None, progress=None)"),
@@ -271,6 +271,8 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "packets_not_displayed",
                 "placement",
                 "clock_gap_seconds",
+                "sound_seconds",
+                "is_cut_short",
             ],
         ),
         (framecache.Requests, ["puts", "lists", "gets", "deletes"]),
@@ -371,6 +373,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "duration_seconds",
                 "width",
                 "height",
+                "pixel_aspect_ratio",
             ],
         ),
     ],

@@ -3,6 +3,7 @@
 The truth is ffprobe of the whole stream, which the chunks were cut from without encoding again.
 """
 
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import count
@@ -191,6 +192,62 @@ def test_the_last_block_of_sound_does_not_delay_the_next_chunk(tmp_path: Path, s
     first = with_sound(tmp_path, suffix, sound=2.02)
     starts, _ = placed(first, encode(tmp_path / "b.webm", "-c:v", "libvpx"))
     assert starts[1] == 2
+
+
+@pytest.mark.parametrize("has_programs", [False, True])
+def test_sound_on_another_clock_does_not_make_a_chunk_longer(
+    tmp_path: Path,
+    has_programs: bool,  # noqa: FBT001 -- a parameter
+) -> None:
+    own, other = encode(tmp_path / "own.ts"), tmp_path / "both.ts"
+    sound = ("-itsoffset", "40000", "-f", "lavfi", "-i", "sine=duration=4")
+    programs = ("-program", "st=0", "-program", "st=1") if has_programs else ()
+    media.ffmpeg(
+        *("-i", str(own), *sound, "-map", "0", "-map", "1", "-c:v", "copy"),
+        *(*programs, "-max_interleave_delta", "0", str(other)),
+    )
+    starts, report = placed(other, encode(tmp_path / "b.webm", "-c:v", "libvpx"))
+    assert starts == [0, 2]
+    assert report.timing == ()
+
+
+def test_a_header_that_promises_hours_is_not_believed(tmp_path: Path) -> None:
+    first = encode(tmp_path / "a.mkv")
+    data = first.read_bytes()
+    at = data.index(b"\x44\x89\x88") + 3
+    first.write_bytes(data[:at] + struct.pack(">d", 36_000_000.0) + data[at + 8 :])
+    starts, _ = placed(first, encode(tmp_path / "b.webm", "-c:v", "libvpx"))
+    assert starts == [0, 2]
+
+
+@pytest.mark.parametrize("fps", [None, 1, 5])
+def test_a_chunk_appended_behind_sound_is_the_one_extracted_with_it(
+    tmp_path: Path, fps: int | None
+) -> None:
+    tail = ("-output_ts_offset", "10", "-muxdelay", "0", "-muxpreload", "0")
+    source = f"testsrc2=size=64x48:rate={_RATE}:duration=2"
+    first = tmp_path / "a.ts"
+    media.ffmpeg(
+        *("-f", "lavfi", "-i", source, "-f", "lavfi", "-i", "sine=duration=6"),
+        *(*_CODED, *tail, str(first)),
+    )
+    second = starting_at(tmp_path, "b.ts", 13)
+    at_once, grown = timeline(), timeline()
+    at_once.extract([first, second], fps=fps)
+    grown.extract([first], fps=fps)
+    grown.append(second)
+    assert grown.index.timestamp.tolist() == at_once.index.timestamp.tolist()
+    assert at_once.info().chunks[1].start == 3
+    assert float(at_once.info().chunks[0].end) == 3
+
+
+def test_a_file_that_was_cut_short_is_reported(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "a.mp4", "-movflags", "+faststart", "-g", "5")
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    report = timeline().extract(whole)
+    assert 0 < report.frame_count < 50
+    assert report.timing[0].is_cut_short
+    assert "cut short: frames are missing at its end" in report.timing[0].notes
 
 
 def test_a_given_start_may_lie_where_only_sound_goes_on(tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def _entry(chunk: ScannedChunk, spot: Spot, before: ChunkEntry | None, by: Sampl
             f"start_seconds"
         )
     first_source_frame = before.first_source_frame + before.source_frame_count if before else 0
-    sampled_from = before.end if before and spot.start < before.end else None
+    picture_end = before.end - before.sound_seconds if before else spot.start
+    sampled_from = picture_end if spot.start < picture_end else None
     scan = chunk.scan
     chosen = _chosen(
         scan,
@@ -218,6 +219,7 @@ def _entry(chunk: ScannedChunk, spot: Spot, before: ChunkEntry | None, by: Sampl
         times_replaced=scan.times_replaced,
         clock_restarts=scan.clock_restarts,
         packets_not_displayed=scan.account.not_displayed,
+        is_cut_short=scan.is_cut_short,
     )
 
 

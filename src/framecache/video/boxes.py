@@ -37,18 +37,27 @@ _HANDLERS: Final = frozenset({b"vide", b"soun", b"m1a ", b"subp", b"clcp"})
 """Kinds of tracks that FFmpeg knows; it ignores others."""
 
 
-def check_boxes(file: VideoFile, *, name: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class FileBoxes:
+    """What the boxes of a file say; of what is no MP4, nothing."""
+
+    has_fragments: bool
+    """Whether it is an MP4 that announces fragments."""
+    is_cut_short: bool
+    """Whether the file ends inside its media data."""
+
+
+def check_boxes(file: VideoFile, *, name: str) -> FileBoxes:
     """Refuse an MP4 whose index would take an unreasonable amount of memory.
 
     Reads the heads of boxes only, and of fragments only if there are any. What is no MP4 passes.
-    Returns whether it is an MP4 that announces fragments.
 
     Raises:
         BadChunk: it announces too many samples or boxes, or hides how many.
     """
     check = _Check(file, name)
     check.run()
-    return check.has_fragments
+    return FileBoxes(check.has_fragments, check.is_cut_short)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +114,24 @@ class _Check:
         self._entries = 0
         self._picture_tracks = 0
         self.has_fragments = False
+        self.is_cut_short = False
         self._clear_videos = 0
         self._encryption: str | None = None
 
     def run(self) -> None:
         size_bytes = self._file.seek(0, os.SEEK_END)
         kinds = set[bytes]()
+        has_index = False
         for box in self._boxes_in(0, size_bytes):
             kinds.add(box.kind)
-            if box.kind in _PARENTS:
+            if box.kind in _PARENTS and not has_index:
                 outside = _Track()
                 self._look_into(box, outside, depth=1)
                 self._count(outside.entries())
             # FFmpeg skips a second index, and fragments unless the first one announces them.
             if box.kind == b"moov":
                 self._refuse_encrypted()
-                if not self.has_fragments:
-                    return
+                has_index = not self.has_fragments
         if self.has_fragments and not (b"moof" in kinds or self._entries):
             raise BadChunk(
                 f"{self._name} is an init segment, which holds no frames: put media segments "
@@ -207,6 +217,7 @@ class _Check:
                 size = end - begin
             if size < body - begin:
                 return
+            self.is_cut_short |= kind == b"mdat" and begin + size > end
             yield _Box(kind, body, min(begin + size, end))
             begin += size
 

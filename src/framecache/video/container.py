@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeAlias
 import av
 import av.container
 import av.error
+from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -47,6 +48,7 @@ that FFmpeg takes the one for the other. Times there are at an even pace, whatev
 """
 _MARKS_SPLICES: Final = frozenset({"mpeg", "mpegts"})
 """Containers that mark packets as damaged for what is missing between two of them."""
+_SOUND_BEGINS_WITHIN_SECONDS: Final = 10
 _KEY_ID: Final = "enc_key_id"
 """What FFmpeg calls the key of an encrypted Matroska track; names of tags are in capitals."""
 _STATES_ITS_END: Final = frozenset({"mov", "matroska"})
@@ -95,6 +97,7 @@ class Container:
         except BaseException:
             self._av.close()
             raise
+        self._codec_name = self.codec
         self._has_suspect_packets = False
         self._numbers_packets = False
         self._reorder_depth = 0
@@ -140,22 +143,39 @@ class Container:
         return int(self._stream.codec_context.reorder_depth)
 
     @property
-    def end_seconds(self) -> Fraction | None:
-        """Where the longest of its streams ends, on the clock of the PTS; None when unknown."""
-        if self.format in _STATES_ITS_END:
-            duration = self._av.duration
-            is_known = duration is not None and not self._is_cut_short()
-            return Fraction(duration or 0, av.time_base) if is_known else None
+    def sound_end_seconds(self) -> Fraction | None:
+        """Where the sound ends on the clock of the PTS; None when it has none or that is unknown.
+
+        Sound that begins far from the pictures belongs to another program, or its clock is wrong.
+        """
         ends = [
-            (stream.start_time + stream.duration) * stream.time_base
-            for stream in self._av.streams.audio
-            if stream.start_time is not None and stream.duration and stream.time_base
+            end for stream in self._av.streams.audio if (end := self._sound_end(stream)) is not None
         ]
         return max(ends, default=None)
 
-    def _is_cut_short(self) -> bool:
+    @property
+    def stated_end_seconds(self) -> Fraction | None:
+        """Where the header says that the file ends, on the clock of the PTS, if it does."""
+        duration = self._av.duration
+        if self.format not in _STATES_ITS_END or duration is None:
+            return None
+        return Fraction(duration, av.time_base)
+
+    def is_cut_short(self) -> bool:
         """Whether the file ends before its Matroska segment does."""
         return self.format == "matroska" and matroska.is_cut_short(self._file)
+
+    def _sound_end(self, stream: AudioStream) -> Fraction | None:
+        if self.format == "matroska":
+            return matroska.duration_of(stream.metadata)
+        own, start = self._stream, stream.start_time
+        if own.start_time is None or own.time_base is None:
+            return None
+        if start is None or stream.duration is None or stream.time_base is None:
+            return None
+        away = start * stream.time_base - own.start_time * own.time_base
+        end = (start + stream.duration) * stream.time_base
+        return end if abs(away) <= _SOUND_BEGINS_WITHIN_SECONDS else None
 
     @property
     def sample_aspect_ratio(self) -> Fraction:
@@ -216,15 +236,14 @@ class Container:
         9.1, show_frame); VP9 packs those into the packet of the next. Headers of Theora hold
         none (Theora specification, 6.1); they come again where Ogg files are joined.
         """
-        first = memoryview(packet)[0]
-        match self.codec:
+        if packet.is_discard:
+            return False
+        match self._codec_name:
             case "vp8":
-                is_hidden = not first & 0x10
+                return bool(memoryview(packet)[0] & 0x10)
             case "theora":
-                is_hidden = bool(first & 0x80)
-            case _:
-                is_hidden = False
-        return not (packet.is_discard or is_hidden)
+                return not memoryview(packet)[0] & 0x80
+        return True
 
     def seek(self, pts: int) -> None:
         """Go to a keyframe before ``pts``, or far from it: packets tell where one has landed."""

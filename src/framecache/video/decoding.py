@@ -138,6 +138,8 @@ class _Decoding:
         self._remaining = remaining
         self._patient = patient
         self._keys = _PacketTimes(container, scan)
+        self._shown = set[int]()
+        """Times of the pictures of a run."""
         # Elsewhere a packet may take a picture away that waits to be given out.
         self._ends_anywhere = bool(scan.is_entry.any())
 
@@ -149,6 +151,7 @@ class _Decoding:
         """
         for run in runs:
             ledger = Ledger(self._displayed, floor=_first(run))
+            self._shown.clear()
             for _ in self._steps(run, ledger):
                 if not (self._patient or ledger.is_clean):
                     raise _Irregular
@@ -203,7 +206,8 @@ class _Decoding:
         try:
             frames = self._container.decode(packet)
         except DecoderError as error:
-            ledger.failed(pts, f"decoder: {error}")
+            if packet is None or not self._keys.is_without_picture(packet):
+                ledger.failed(pts, f"decoder: {error}")
             frames = []
         if packet is not None and packet.is_corrupt:
             ledger.failed(pts, _DAMAGED_PACKET)
@@ -212,11 +216,14 @@ class _Decoding:
 
     def _receive(self, frame: VideoFrame, ledger: Ledger) -> None:
         pts = self._keys.of_picture(frame)
-        if pts is not None and ledger.came(pts, frame):
-            return
-        # A frame that is wanted twice, or that no packet told of. Damage may bring such.
+        is_second = pts is not None and pts in self._shown
+        if pts is not None:
+            self._shown.add(pts)
+            if ledger.came(pts, frame):
+                return
+        # Damage may bring a picture after it was given up, but not another in its place.
         is_new = pts is None or (pts in self._displayed and pts >= ledger.floor)
-        if is_new and ledger.is_clean:
+        if is_second or (is_new and ledger.is_clean):
             if not self._patient:
                 raise _Irregular
             raise BadChunk(
@@ -231,6 +238,7 @@ class _PacketTimes:
     def __init__(self, container: Container, scan: VideoScan) -> None:
         self._container = container
         self._displayed = frozenset(scan.pts.tolist())
+        self._has_one_picture_a_packet = scan.has_one_picture_a_packet
         self._by_packet: dict[int, list[int]] | None = None
         if scan.packets is not None:
             self._by_packet = defaultdict(list)
@@ -246,6 +254,11 @@ class _PacketTimes:
         pts = packet.pts
         is_frame = pts in self._displayed and self._container.shows(packet)
         return (pts,) if pts is not None and is_frame else ()
+
+    def is_without_picture(self, packet: VideoPacket) -> bool:
+        """Whether a packet holds messages alone, or leads to no picture that is shown."""
+        is_whole = self._by_packet is None and self._has_one_picture_a_packet
+        return is_whole and self._container.shows(packet) and not self.of(packet)
 
     def note(self, packet: VideoPacket, ledger: Ledger) -> int | None:
         """Tell a ledger that a packet goes to the decoder; returns its first PTS."""

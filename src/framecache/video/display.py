@@ -1,9 +1,11 @@
 """The frames a video shows, in display order, with ascending times."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -42,11 +44,6 @@ class PacketAccount:
     def not_displayed(self) -> int:
         """Packets that hold a picture, as far as is known, which is not shown."""
         return self.leading + self.refused + self.silent
-
-    def is_complete(self) -> bool:
-        """Whether every packet is accounted for."""
-        ends = (self.shown, self.parts, self.undecodable, self.hidden, self.not_displayed)
-        return sum(ends) == self.packets
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +85,19 @@ def display_order(file: VideoFile, survey: Survey, *, name: str) -> DisplayOrder
             order = _as_stated(survey, frames, refused=frozenset(outputs.refused))
         else:
             order = _mended(outputs, survey, name)
-    if not order.account.is_complete():
+        _check_pictures(order, outputs, name)
+    elif until == UNKNOWN and order.account.shown < int(survey.shown.sum()):
         raise BadChunk(f"{name} has packets that are not accounted for: {order.account}")
     return order
+
+
+def _check_pictures(order: DisplayOrder, outputs: DecoderOutputs, name: str) -> None:
+    """Check that every picture of the decoder is a frame, and every other frame undecodable."""
+    pictures = len(outputs.pictures)
+    if len(order.frames) != pictures + order.account.undecodable:
+        raise BadChunk(
+            f"{name} shows {pictures} pictures, of which not all are accounted for: {order.account}"
+        )
 
 
 def _as_stated(
@@ -150,8 +157,7 @@ def _undecodable(outputs: DecoderOutputs, survey: Survey) -> list[int]:
 def _mended(outputs: DecoderOutputs, survey: Survey, name: str) -> DisplayOrder:
     """The pictures as they come, with times that ascend."""
     frames = _stated_times(outputs, survey)
-    for packet in sorted(_undecodable(outputs, survey)):
-        frames.insert(_place(frames, survey.frame(packet)), survey.frame(packet))
+    frames = _with_undecodable(frames, [survey.frame(one) for one in _undecodable(outputs, survey)])
     times = [None if frame.pts == UNKNOWN else frame.pts for frame in frames]
     mended = mend_times(times, average_step=survey.average_step)
     if mended is None:
@@ -207,13 +213,25 @@ def _times_by_dts(pictures: Sequence[Output], survey: Survey) -> Sequence[int | 
     return [clock.tell(one.pts, one.dts) for one in pictures]
 
 
-def _place(frames: Sequence[ShownFrame], new: ShownFrame) -> int:
-    """The position for a frame without a picture: that of its packet, then of its time."""
-    position = 1 + max(n for n, frame in enumerate(frames) if frame.packet < new.packet)
-    for _ in range(_MOST_REORDERED):
-        if position and frames[position - 1].pts > new.pts:
-            position -= 1
-    return position
+def _with_undecodable(
+    frames: Sequence[ShownFrame], undecodable: Sequence[ShownFrame]
+) -> list[ShownFrame]:
+    """Put frames without a picture in their places: those of their packets, then of their times."""
+    by_packet = sorted((frame.packet, position) for position, frame in enumerate(frames))
+    latest = list(accumulate((position for _, position in by_packet), max))
+    placed: list[tuple[int, int, ShownFrame]] = []
+    for frame in undecodable:
+        place = 1 + latest[bisect_left(by_packet, (frame.packet, -1)) - 1]
+        for _ in range(_MOST_REORDERED):
+            if place and frames[place - 1].pts > frame.pts:
+                place -= 1
+        placed.append((place, frame.packet, frame))
+    placed.sort(key=itemgetter(0, 1))
+    merged, begin = list[ShownFrame](), 0
+    for place, _, frame in placed:
+        merged += [*frames[begin:place], frame]
+        begin = place
+    return merged + list(frames[begin:])
 
 
 def _account(

@@ -1,11 +1,16 @@
 """The head of a Matroska file, as far as FFmpeg does not tell it. No decoding."""
 
 import os
+import re
+from collections.abc import Mapping
+from fractions import Fraction
 from typing import Final, Protocol
 
 _EBML: Final = bytes.fromhex("1a45dfa3")
 _SEGMENT: Final = bytes.fromhex("18538067")
 _ID_BYTES: Final = 4
+_DURATION: Final = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)")
+"""``DURATION`` of a track, as mkvmerge and FFmpeg write it."""
 
 
 class _Readable(Protocol):
@@ -27,6 +32,14 @@ def is_cut_short(file: _Readable) -> bool:
     finally:
         file.seek(position)
     return end is not None and end > size_bytes
+
+
+def duration_of(tags: Mapping[str, str]) -> Fraction | None:
+    """Return the duration in seconds that the tags of a track state, from time 0 on, if they do."""
+    match = _DURATION.fullmatch(tags.get("DURATION", ""))
+    if match is None:
+        return None
+    return 3600 * int(match[1]) + 60 * int(match[2]) + Fraction(match[3])
 
 
 def _segment_end(file: _Readable) -> int | None:

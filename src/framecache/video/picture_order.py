@@ -28,6 +28,8 @@ _START_CODE: Final = b"\0\0\1"
 _IN_DECODING_ORDER: Final = 2
 """pic_order_cnt_type of H.264 with which pictures are shown as they are decoded."""
 
+_Kind = Literal["parameters", "slice", "message", "other"]
+
 Order = tuple[int, int]
 """The run of pictures, and the place in it."""
 
@@ -71,17 +73,24 @@ class OrderReader:
         codec = self._codec
         if codec is None:
             return _UNKNOWN
-        found: PictureOrder | None = None
         heads = _sized(packet, self._size_bytes) if self._size_bytes else _marked(packet)
-        for head in heads:
-            match codec.kind(head):
-                case "parameters":
-                    self._read(codec, head)
-                case "slice":
-                    found = self._order(codec, head)
-                    break
-        self.may_have_fields = codec.may_have_fields
-        return found or PictureOrder(None, has_picture=False)
+        # Bytes that are no units are damage: a picture may have been there.
+        is_sound = False
+        try:
+            for head in heads:
+                match codec.kind(head):
+                    case "parameters":
+                        self._read(codec, head)
+                    case "slice":
+                        return self._order(codec, head)
+                    case "other":
+                        return _UNKNOWN
+                is_sound = True
+        except IndexError:
+            return _UNKNOWN
+        finally:
+            self.may_have_fields = codec.may_have_fields
+        return PictureOrder(None, has_picture=False) if is_sound else _UNKNOWN
 
     @staticmethod
     def _order(codec: "_Avc | _Hevc", head: bytes) -> PictureOrder:
@@ -137,12 +146,14 @@ class _Avc:
         self._decoded = 0
 
     @staticmethod
-    def kind(unit: bytes) -> Literal["parameters", "slice", "other"]:
+    def kind(unit: bytes) -> _Kind:
         match unit[0] & 31:
             case 7 | 8:
                 return "parameters"
             case 1 | 2 | 5:
                 return "slice"
+            case 6 | 9 | 10 | 11 | 12:
+                return "message"
         return "other"
 
     def read(self, unit: bytes) -> None:
@@ -192,12 +203,15 @@ class _Hevc:
         self._has_begun = False
 
     @staticmethod
-    def kind(unit: bytes) -> Literal["parameters", "slice", "other"]:
+    def kind(unit: bytes) -> _Kind:
         kind = unit[0] >> 1 & 63
-        is_base_layer = len(unit) > 2 and not (unit[0] & 1 or unit[1] >> 3)  # noqa: PLR2004
-        if is_base_layer and kind in {33, 34}:
+        if unit[0] & 1 or unit[1] >> 3:
+            return "message"  # of another layer
+        if kind in {33, 34}:
             return "parameters"
-        return "slice" if is_base_layer and kind < 32 else "other"  # noqa: PLR2004 - VCL units
+        if kind < 32:  # noqa: PLR2004 - units of pictures
+            return "slice"
+        return "message" if kind <= 40 else "other"  # noqa: PLR2004 - the last kind that is defined
 
     def read(self, unit: bytes) -> None:
         if unit[0] >> 1 & 63 == 33:  # noqa: PLR2004 - a sequence parameter set
@@ -249,10 +263,16 @@ def _marked(data: bytes) -> Iterator[bytes]:
 
 
 def _sized(data: bytes, size_bytes: int) -> Iterator[bytes]:
-    """The heads of units that follow their sizes (ISO/IEC 14496-15, 4.3.3)."""
+    """The heads of units that follow their sizes (ISO/IEC 14496-15, 4.3.3).
+
+    Raises:
+        IndexError: the sizes do not fill the packet.
+    """
     begin = size_bytes
     while begin < len(data):
         size = int.from_bytes(data[begin - size_bytes : begin])
+        if begin + size > len(data):
+            raise IndexError
         if size:
             yield data[begin : begin + min(size, _HEADER_BYTES)]
         begin += size + size_bytes

@@ -26,6 +26,8 @@ StreamClock = Literal["mpegts", "fmp4"]
 
 _SOUND_FRAME_SECONDS: Final = Fraction(1, 10)
 """Sound ends with a whole frame of its own, and so up to this much after the last picture."""
+_MOST_SECONDS_BY_HEADER: Final = 10
+"""A header that states more after the last picture is not believed, unless there is sound."""
 _LEAST_SECONDS: Final = Fraction(1, 1000)
 """What headers round their durations to."""
 
@@ -68,6 +70,8 @@ class VideoScan:
     """Places at which the clock of the video begins again."""
     account: PacketAccount
     """What became of every packet."""
+    is_cut_short: bool
+    """Whether the file ends before it says, so that frames are missing at its end."""
     stream_clock: StreamClock | None
     """The clock that other files of the same stream share; None when it has none of its own."""
     clock_start_seconds: Fraction
@@ -95,12 +99,13 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
             stream, not one picture of it can be decoded, its times cannot be mended, or it is
             beyond one of the limits.
     """
-    is_fragmented = check_boxes(file, name=name)
+    boxes = check_boxes(file, name=name)
     survey = survey_packets(file, name=name)
+    is_cut_short = boxes.is_cut_short or survey.is_cut_short
     order = display_order(file, survey, name=name)
     frames = order.frames
     picture_end_pts = _picture_end(order, survey)
-    end_pts = _end(order, survey, picture_end_pts)
+    end_pts = picture_end_pts if is_cut_short else _end(order, survey, picture_end_pts)
     _check_times(frames[0].pts, end_pts, order.time_base, name)
     pts = np.array([frame.pts for frame in frames], np.int64)
     entries = survey.entries() if order.is_by_pts else {}
@@ -127,7 +132,8 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         times_replaced=order.times_replaced,
         clock_restarts=order.clock_restarts,
         account=order.account,
-        stream_clock=_stream_clock(survey.container, is_fragmented=is_fragmented),
+        is_cut_short=is_cut_short,
+        stream_clock=_stream_clock(survey.container, is_fragmented=boxes.has_fragments),
         clock_start_seconds=frames[0].pts * order.time_base,
         clock_end_seconds=(
             (picture_end_pts - (order.last_shift or 0)) * order.time_base
@@ -146,6 +152,10 @@ def _stream_clock(container: str, *, is_fragmented: bool) -> StreamClock | None:
 def _picture_end(order: DisplayOrder, survey: Survey) -> int:
     """The PTS at which the last frame has been on screen for its duration."""
     last = order.frames[-1]
+    if order.is_by_pts and last.duration > 0 and not survey.is_progressive:
+        # The duration may be that of a field.
+        step = last.pts - order.frames[-2].pts if len(order.frames) > 1 else 0
+        return last.pts + max(last.duration, min(step, 2 * last.duration))
     # AVI, which names no PTS, may count durations in other units than times.
     if order.is_by_pts and last.duration > 0:
         return last.pts + last.duration
@@ -156,11 +166,18 @@ def _picture_end(order: DisplayOrder, survey: Survey) -> int:
 
 def _end(order: DisplayOrder, survey: Survey, picture_end: int) -> int:
     """The PTS at which the video ends: later than its last frame where sound goes on."""
-    if survey.end_seconds is None or survey.is_damaged or not order.is_by_pts:
+    if survey.is_damaged or not order.is_by_pts:
         return picture_end
-    stated = int(survey.end_seconds / order.time_base)
-    later = (stated - picture_end) * order.time_base
-    return stated if later > _guess_seconds(order, picture_end) else picture_end
+    last = picture_end * order.time_base
+    ends = [survey.sound_end_seconds, survey.stated_end_seconds]
+    if ends[1] is not None and ends[1] > last + _MOST_SECONDS_BY_HEADER:
+        ends.pop()
+    end = max((one for one in ends if one is not None), default=last)
+    return (
+        int(end / order.time_base)
+        if end - last > _guess_seconds(order, picture_end)
+        else picture_end
+    )
 
 
 def _guess_seconds(order: DisplayOrder, picture_end: int) -> Fraction:

@@ -90,8 +90,12 @@ class Survey:
     average_step: int
     reorder_depth: int
     """Pictures that the decoder holds back to order them, as far as it knows."""
-    end_seconds: Fraction | None
-    """The end of the longest stream on the clock of the PTS; None when unknown."""
+    sound_end_seconds: Fraction | None
+    """The end of the sound on the clock of the PTS; None when unknown."""
+    stated_end_seconds: Fraction | None
+    """The end that the header of the file states, on the same clock; None where it does not."""
+    is_cut_short: bool
+    """Whether the file ends before its header says."""
 
     @property
     def has_one_picture_a_packet(self) -> bool:
@@ -233,7 +237,9 @@ def survey_packets(file: VideoFile, *, name: str) -> Survey:
             time_base=stream.time_base,
             average_step=container.average_step,
             reorder_depth=container.reorder_depth,
-            end_seconds=container.end_seconds,
+            sound_end_seconds=container.sound_end_seconds,
+            stated_end_seconds=container.stated_end_seconds,
+            is_cut_short=container.is_cut_short(),
         )
 
 

@@ -1,0 +1,157 @@
+"""The order of pictures is the decoder's, however little their times stray from it."""
+
+import io
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+from av.packet import Packet
+
+from framecache import video
+from framecache.video.outputs import decoder_outputs
+from framecache.video.picture_order import OrderReader
+from framecache.video.superframes import shown_pictures
+from media import made
+from sample_clips import clip
+
+_REORDERED = ("h264.mp4", "h264.ts", "h264-open.ts", "h264-open-cut.mkv", "hevc.mp4", "hevc-cut.ts")
+
+
+def scan(path: Path) -> video.VideoScan:
+    with path.open("rb") as file:
+        return video.scan(file, name=path.name)
+
+
+def packets(path: Path) -> Iterator[Packet]:  # type: ignore[type-arg]  # generic in stubs only
+    with av.open(path) as container:
+        for packet in container.demux(container.streams.video[0]):
+            if packet.size:
+                yield packet
+
+
+@pytest.mark.parametrize("name", [*_REORDERED, "h264-simple.mp4", "h264-refresh.ts"])
+def test_slices_state_the_order_in_which_the_decoder_shows_pictures(name: str) -> None:
+    path = clip(name)
+    with av.open(path) as container:
+        context = container.streams.video[0].codec_context
+        reader = OrderReader(context.codec.canonical_name, context.extradata)
+    stated = [reader.look(bytes(packet)).order for packet in packets(path)]
+    shown = decoder_outputs(io.BytesIO(path.read_bytes()), name=name).pictures
+    orders = [stated[picture.packet] for picture in shown]
+    assert None not in orders
+    assert all(before < after for before, after in pairwise(orders))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", _REORDERED)
+def test_times_of_a_sound_video_need_no_decoding_to_be_believed(name: str) -> None:
+    found = scan(clip(name))
+    assert found.packets is None
+    assert found.times_replaced == 0
+
+
+def swapped(source: str, path: Path) -> None:
+    """The packets of a clip, of which two that are shown one after the other swap their times."""
+    with av.open(clip(source)) as origin, av.open(path, "w") as target:
+        stream = target.add_stream_from_template(origin.streams.video[0])
+        whole = [packet for packet in origin.demux(origin.streams.video[0]) if packet.size]
+        first, second = sorted(whole, key=lambda packet: packet.pts or 0)[14:16]
+        first.pts, second.pts = second.pts, first.pts
+        for packet in whole:
+            packet.dts = min(packet.dts or 0, packet.pts or 0)
+            packet.stream = stream
+            target.mux(packet)
+
+
+@pytest.mark.parametrize("kind", ["ts", "mkv"])
+@pytest.mark.parametrize("source", ["h264-open.ts", "hevc.ts"])
+def test_pictures_whose_times_are_swapped_come_in_the_order_of_the_decoder(
+    source: str, kind: str
+) -> None:
+    path = made(f"swapped-{source}.{kind}", lambda path: swapped(source, path))
+    found = scan(path)
+    with path.open("rb") as file:
+        items = list(video.decode(file, found, found.pts, name="swapped", threads=2))
+    assert len(items) == 50
+    assert all(isinstance(item, video.Decoded) for item in items)
+    assert found.times_replaced == 1
+    outputs = decoder_outputs(io.BytesIO(path.read_bytes()), name="swapped")
+    order = [picture.packet for picture in outputs.pictures]
+    assert found.packets is not None
+    assert found.packets.tolist() == order
+
+
+def with_messages(path: Path) -> None:
+    """A clip with packets, at times of their own, that hold a message and no picture."""
+    message = bytes([0, 0, 0, 1, 6, 5, 17, *range(1, 18), 0x80])
+    with av.open(clip("h264.ts")) as origin, av.open(path, "w") as target:
+        stream = target.add_stream_from_template(origin.streams.video[0])
+        for number, packet in enumerate(origin.demux(origin.streams.video[0])):
+            if packet.size == 0:
+                continue
+            packet.stream = stream
+            target.mux(packet)
+            if number % 10 == 5:
+                extra = Packet(message)
+                extra.pts = extra.dts = (packet.dts or 0) + 1
+                extra.time_base = packet.time_base
+                extra.stream = stream
+                target.mux(extra)
+
+
+def test_packets_of_messages_alone_are_no_frames_and_no_damage() -> None:
+    path = made("with-messages.mkv", with_messages)
+    found = scan(path)
+    assert (len(found.pts), found.account.hidden) == (50, 5)
+    with path.open("rb") as file:
+        items = list(video.decode(file, found, found.pts, name="messages", threads=1))
+    assert all(isinstance(item, video.Decoded) for item in items)
+
+
+def in_pairs(path: Path) -> None:
+    """VP9 of which each packet holds two pictures that are shown."""
+    with av.open(clip("vp9.webm")) as origin, av.open(path, "w") as target:
+        stream = target.add_stream_from_template(origin.streams.video[0])
+        whole = [packet for packet in origin.demux(origin.streams.video[0]) if packet.size]
+        for first, second in zip(whole[::2], whole[1::2], strict=True):
+            one, other = bytes(first), bytes(second)
+            marker = bytes([0b11000000 | 3 << 3 | 1])
+            index = b"".join(len(data).to_bytes(4, "little") for data in (one, other))
+            packet = Packet(one + other + marker + index + marker)
+            packet.pts, packet.dts, packet.time_base = first.pts, first.dts, first.time_base
+            packet.is_keyframe, packet.stream = first.is_keyframe, stream
+            target.mux(packet)
+
+
+def test_both_pictures_of_a_packet_are_frames() -> None:
+    path = made("in-pairs.webm", in_pairs)
+    assert all(shown_pictures(bytes(packet)) == 2 for packet in packets(path))
+    found = scan(path)
+    assert len(found.pts) == 50
+    with path.open("rb") as file:
+        items = list(video.decode(file, found, found.pts, name="pairs", threads=1))
+    assert all(isinstance(item, video.Decoded) for item in items)
+    assert found.times_replaced == 25
+
+
+@pytest.mark.parametrize("name", ["vp9.webm", "vp9-hidden.webm"])
+def test_vp9_packets_mostly_show_one_picture(name: str) -> None:
+    assert {shown_pictures(bytes(packet)) for packet in packets(clip(name))} == {1}
+
+
+def test_refused_packets_among_repeated_times_keep_their_places() -> None:
+    good = [bytes(packet) for packet in packets(clip("mjpeg.mp4"))]
+    buffer = io.BytesIO()
+    with av.open(clip("mjpeg.mp4")) as origin, av.open(buffer, "w", format="matroska") as target:
+        stream = target.add_stream_from_template(origin.streams.video[0])
+        for number, data in enumerate([*good[:3], *[b"\xff\xd8junk"] * 2000, *good[3:6]]):
+            packet = Packet(data)
+            packet.pts, packet.dts = max(number, 1) * 10, number * 10
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 1000), stream, True
+            target.mux(packet)
+    found = video.scan(io.BytesIO(buffer.getvalue()), name="junk")
+    assert (found.account.shown, found.account.undecodable) == (6, 2000)
+    assert found.packets is not None
+    assert found.packets.tolist() == list(range(2006))
