@@ -1087,6 +1087,8 @@ def test_index_rows_tell_of_each_frame_what_is_stored(store_url: str) -> None:
             "crc32c": google_crc32c.value(data),
             "status": "ok",
             "reason": "",
+            "quality": 0,
+            "picture_since": "",
         }
 
 

@@ -56,6 +56,7 @@ def test_ls_writes_json(cache: FrameCache) -> None:
     assert walk["settings"] == {
         "sampling": {"kind": "every_frame"},
         "quality": 85,
+        "aspect": "stored",
         "layout": "objects",
     }
 

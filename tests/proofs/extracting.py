@@ -3,6 +3,7 @@
 import gc
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -120,11 +121,16 @@ def _pictures(path: str) -> int:
         stream = container.streams[_video_stream(path)]
         assert isinstance(stream, VideoStream)
         stream.thread_type = "NONE"
-        for packet in container.demux(stream):
+        packets = container.demux(stream)
+        while True:
             try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, IndexError):
+                break
+            if packet is None:
+                break
+            with suppress(av.error.FFmpegError, ValueError):
                 pictures += len(packet.decode())
-            except (av.error.FFmpegError, ValueError):
-                continue
     return pictures
 
 
