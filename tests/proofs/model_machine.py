@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -17,13 +18,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from model_at_once import at_once
-from model_choices import BEGINNINGS, CHANGES, FAULTS, FRAMES, LAYOUTS, READINGS, Plan
+from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, STORED, Plan
 from model_expected import SIZE, clip, rows_of, written_frame, written_row
 from model_plain import (
     ALL,
     REFUSALS,
     Append,
     Clear,
+    Collect,
     Delete,
     Done,
     Ending,
@@ -33,14 +35,17 @@ from model_plain import (
     Operation,
     Rebuild,
     Repack,
+    Repair,
     State,
     Write,
+    Written,
     endings,
 )
 from model_reads import NOT_CACHED, Read, ReadAt, looks_again
 from model_world import DAMAGE, DECAY, ROOT, Seen, Suffering, World, suffering_store
 
-from framecache import CorruptFrame, FrameCacheError, Overlays, Timeline
+from framecache import CorruptFrame, FrameCacheError, NotCached, Overlays, Timeline
+from framecache.gc import plan_gc
 from framecache.testing import Fault
 from outside import png_by_pillow
 
@@ -190,9 +195,9 @@ class TimelineMachine(RuleBasedStateMachine):
         if state.listed:
             store.delete(self.world.keys(timeline, "frames/"))
         else:
-            for sequence, picture in data.draw(FRAMES):
+            for sequence, picture in data.draw(STORED):
                 key = f"{ROOT}/{timeline}/frames/{sequence}.jpg"
-                store.put(key, written_row(sequence, picture, ALL.quality).jpeg)
+                store.put(key, written_row(Written(sequence, picture, 0, ALL.quality)).jpeg)
         self._settle(timeline)
 
     # What must hold
@@ -229,7 +234,7 @@ class TimelineMachine(RuleBasedStateMachine):
         _check_listed(before.state, done, after.state)
         self._check_what_is_left(name, before, done, after, client)
         self._check_overlays_after(name, [done, *done.between])
-        self._settle(name)
+        self._settle(name, done)
 
     def _check_change(self, before: Seen, done: Done, after: Seen, client: Client) -> None:
         how, fired = _name(done.error), client.suffering.fired
@@ -274,6 +279,11 @@ class TimelineMachine(RuleBasedStateMachine):
                 assert not left, f"a clear left {left}"
             case Repack(layout) if not client.suffering.fired:
                 self._check_repacked(layout, before, after)
+            case Write() | Repair() if not client.suffering.fired:
+                self._check_public(name, after)
+            case Collect() if not client.suffering.fired:
+                self._check_public(name, after)
+                self._check_collected(name, after)
 
     def _check_repacked(self, layout: Layout, before: Seen, after: Seen) -> None:
         """All frames lie as the layout has them, and what they lay in before is gone."""
@@ -285,6 +295,24 @@ class TimelineMachine(RuleBasedStateMachine):
         ]
         assert not strewn, f"repacked into {layout}, {strewn} lie otherwise"
         assert before.unsound or moved.isdisjoint(self.world.blobs), f"of {moved} some is left"
+
+    def _check_public(self, name: str, seen: Seen) -> None:
+        """Every written frame lies under its public name, if those are to be had."""
+        if seen.state.layout == "packs" or not seen.state.written:
+            return
+        stored = self.world.frames(name)
+        expected = {
+            number: row.jpeg for number, row in seen.rows.items() if number not in seen.unsound
+        }
+        others = [number for number in expected if stored.get(number) != expected[number]]
+        assert not others, f"other programs read other frames {others}"
+
+    def _check_collected(self, name: str, seen: Seen) -> None:
+        """No frame that is sound lies in a pack where each is to be a blob."""
+        if seen.state.layout == "packs" or not seen.state.written:
+            return
+        places = [seen.places[number] for number in seen.rows if number not in seen.unsound]
+        assert not any(place.offset for place in places), f"{name}: {places}"
 
     def _read(self, client: Client, name: str, read: Read, plan: Plan) -> None:
         self.figures.reads += 1
@@ -375,11 +403,11 @@ class TimelineMachine(RuleBasedStateMachine):
         assert not kept or all(delete.error is not None for delete in deletes)
         self.overlays[name] = kept
 
-    def _settle(self, name: str) -> None:
+    def _settle(self, name: str, done: Done | None = None) -> None:
         """Take what the store holds for true, once it is known to be allowed."""
         before, after = self.seen[name], self.world.look(name)
         allowed = self.harmed[name]
-        if self.slept_from is not None:
+        if self.slept_from is not None and not (done and _only_writes(done)):
             # Whoever slept while others worked may store and delete what is theirs since.
             for client in self.clients:
                 allowed |= self.world.touched_frames(name, since=self.slept_from, by=client.name)
@@ -496,17 +524,36 @@ def run(timeline: Timeline, operation: Operation, world: World) -> None:
             timeline.rebuild(layout=layout, workers=1)
         case Rebuild((every, quality), layout):
             timeline.rebuild(every=every or 1, quality=quality, layout=layout, workers=1)
-        case Write(frames, quality, layout):
+        case Write(frames, quality, layout, on_conflict):
             made = [written_frame(*one) for one in frames]
-            timeline.write(made, quality=quality, layout=layout, workers=1)
+            timeline.write(
+                made, quality=quality, layout=layout, on_conflict=on_conflict, workers=1
+            )
         case Repack(layout):
             timeline.repack(layout, workers=1)
+        case Repair():
+            timeline.verify(repair=True, workers=1)
+        case Collect():
+            _collect(timeline)
         case Clear():
             timeline.clear()
         case Delete():
             timeline.delete()
         case LoseClaims():
             world.used_by(OTHER).delete(world.keys(timeline.timeline_id, "claims/"))
+
+
+def _collect(timeline: Timeline) -> None:
+    store = timeline._store  # noqa: SLF001 -- the one it suffers from
+    with suppress(NotCached):
+        plan = plan_gc(
+            store,
+            timelines=[timeline.timeline_id],
+            grace_seconds=0,
+            max_bytes=None,
+            max_age_seconds=None,
+        )
+        plan.carry_out(largest_share=1)
 
 
 def run_model(
@@ -554,6 +601,11 @@ def _excused_by_others(operation: Operation) -> set[str]:
     return {*REFUSALS, *(("StoreUnavailable",) if isinstance(operation, Repack) else ())}
 
 
+def _only_writes(done: Done) -> bool:
+    """Whether nothing but writes met each other: none of these may harm another's frames."""
+    return all(isinstance(one.operation, Write | Repair) for one in (done, *done.between))
+
+
 def _name(error: BaseException | None) -> str:
     return "finished" if error is None else type(error).__name__
 
@@ -570,10 +622,17 @@ def _check_listed(before: State, done: Done, after: State) -> None:
     """Nothing leaves frames that nothing describes, and only a clear or a delete takes them."""
     assert after.listed <= before.listed, f"{done} left frames that nothing describes"
     all_done = (done, *done.between)
+    if after.chunks is not None and any(_adopts(one.operation) for one in all_done):
+        return
     if not any(isinstance(one.operation, Clear | Delete) for one in all_done):
         assert after.listed == before.listed, f"{done} removed frames of another program"
     elif done.error is None and isinstance(done.operation, Clear | Delete):
         assert not after.listed, f"{done} left frames behind"
+
+
+def _adopts(operation: Operation) -> bool:
+    """Whether an operation describes frames of another program."""
+    return isinstance(operation, Write) and operation.on_conflict != "raise"
 
 
 def _overlay_key(timeline: str, sequence: int, name: str) -> str:

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import google_crc32c
 import pyarrow.parquet as pq
-from model_expected import PICTURES, Rows, rows_of, rows_of_chunk, written_row
-from model_plain import Setting, State
+from model_expected import PICTURES, TOLD, Rows, rows_of, rows_of_chunk, written_row
+from model_plain import ALL, NOTHING_TOLD, Setting, State, Written
 
 from framecache import FrameCache
 from framecache.store import Store
@@ -83,6 +83,7 @@ class World:
         self.packs_stored = 0
         self._commits = Counter[str]()
         self._pack_keys: set[str] = set()
+        self._named: set[Place] = set()
 
     @property
     def commits(self) -> int:
@@ -146,7 +147,16 @@ class World:
     def _look(self, timeline_id: str) -> Seen:
         document = self._description(timeline_id)
         if document is None:
-            return Seen(State(listed=frozenset(self.frames(timeline_id).items())))
+            listed = self.frames(timeline_id)
+            pictures = {
+                sequence: _picture(_fingerprint(jpeg), ALL.quality)
+                for sequence, jpeg in listed.items()
+            }
+            return Seen(
+                State(
+                    listed=frozenset(listed.items()), listed_pictures=frozenset(pictures.items())
+                )
+            )
         state, places = self._state(timeline_id, document)
         unsound = [
             sequence
@@ -178,7 +188,7 @@ class World:
                     f"the part of {chunk} in {epoch} is not what {chunks} give with {setting}",
                 )
         written = {
-            sequence: _picture(row.fingerprint, setting.quality)
+            sequence: _written(sequence, row)
             for part in document["written_parts"]
             for sequence, row in (parts[part] or {}).items()
         }
@@ -196,7 +206,7 @@ class World:
             setting,
             document["layout"],
             cached,
-            frozenset(written.items()),
+            frozenset(written.values()),
             begun=document["begun"],
         )
         return state, places
@@ -220,8 +230,12 @@ class World:
         body = self.blobs.get(f"{ROOT}/{timeline_id}/index/{document['epoch']}/{name}")
         covered = set(compaction["parts"])
         names = [_chunk_name(chunk["url"]) for chunk in document["chunks"]]
+        # Of two rows of a sequence, that of the part which was described later counts.
+        order = [*(f"{i:06d}" for i in range(len(names))), *document["written_parts"]]
         there = [
-            parts.get(names[int(part)] if part.isdigit() else part) for part in sorted(covered)
+            parts.get(names[int(part)] if part.isdigit() else part)
+            for part in order
+            if part in covered
         ]
         if body is None or None in there:
             return
@@ -242,6 +256,9 @@ class World:
         for sequence, row in _rows_in(self.blobs[key]).items():
             if name.startswith("w") and not row.place.offset:
                 continue  # it counts once it is described
+            if row.place in self._named:
+                continue  # it may have been damaged since
+            self._named.add(row.place)
             stored = row.place.within(self.blobs)
             self._require(
                 stored is not None and _fingerprint(stored) == row.fingerprint,
@@ -271,6 +288,9 @@ class IndexRow:
 
     fingerprint: tuple[int, int]
     place: Place
+    told: tuple[int, float, str]
+    """chunk_id, timestamp and perceptual hash."""
+    quality: int
 
 
 IndexRows = dict[int, IndexRow]
@@ -386,13 +406,30 @@ def _fingerprint(jpeg: bytes) -> tuple[int, int]:
     return len(jpeg), google_crc32c.value(jpeg)
 
 
+def _written(sequence: int, row: IndexRow) -> Written:
+    """The frame that a row tells of; with the picture -1 where it is none that was written."""
+    quality = row.quality or ALL.quality
+    picture = _picture(row.fingerprint, quality)
+    for told in (NOTHING_TOLD, *TOLD):
+        frame = Written(sequence, picture, told, quality)
+        if picture >= 0 and _told(frame) == row.told:
+            return frame
+    return Written(sequence, -1, 0, quality)
+
+
+def _told(frame: Written) -> tuple[int, float, str]:
+    row = written_row(frame)
+    return row.chunk_id, row.timestamp, row.perceptual_hash
+
+
 def _picture(fingerprint: tuple[int, int], quality: int) -> int:
     return _pictures(quality).get(fingerprint, -1)
 
 
 @cache
 def _pictures(quality: int) -> dict[tuple[int, int], int]:
-    return {_fingerprint(written_row(0, picture, quality).jpeg): picture for picture in PICTURES}
+    frames = [Written(0, picture, 0, quality) for picture in PICTURES]
+    return {_fingerprint(written_row(frame).jpeg): frame.picture for frame in frames}
 
 
 @lru_cache(maxsize=256)
@@ -403,11 +440,12 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _rows_in(body: bytes) -> IndexRows:
-    names = ["sequence", "size", "crc32c", "key", "offset"]
+    about = ["chunk_id", "timestamp", "perceptual_hash", "quality"]
+    names = ["sequence", "size", "crc32c", "key", "offset", *about]
     table = pq.ParquetFile(BytesIO(body)).read(names, use_threads=False)
     return {
-        sequence: IndexRow((size, crc32c), Place(key, offset, size))
-        for sequence, size, crc32c, key, offset in zip(
+        sequence: IndexRow((size, crc32c), Place(key, offset, size), (*told,), quality)
+        for sequence, size, crc32c, key, offset, *told, quality in zip(
             *(table[name].to_pylist() for name in names), strict=True
         )
     }
