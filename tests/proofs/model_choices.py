@@ -22,11 +22,11 @@ from model_plain import (
     Write,
 )
 from model_reads import Ask, ReadAt, ReadMany, ReadOne
-from model_world import Arm, Disturbance
+from model_world import Arm, Death, Disturbance, Upset
 
 from framecache.testing import Action, faults_of
 
-Plan = tuple[Arm | Disturbance, ...]
+Plan = tuple[Upset, ...]
 
 REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
     ("create", "/claims/"),
@@ -132,7 +132,14 @@ def _disturbances(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy
     )
 
 
-FAULTS: st.SearchStrategy[Plan] = st.lists(_arms(), min_size=1, max_size=3).map(tuple)
+DEATHS = st.builds(
+    lambda request, skip: Death(request[0], request[1], skip),
+    st.sampled_from(REQUESTS),
+    st.integers(0, 5),
+)
+FAULTS: st.SearchStrategy[Plan] = st.lists(
+    st.one_of(_arms(), _arms(), DEATHS), min_size=1, max_size=3
+).map(tuple)
 QUIET: st.SearchStrategy[Plan] = st.just(())
 
 

@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,22 +17,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from model_at_once import at_once
+from model_calls import carry_out
 from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, STORED, Plan
-from model_expected import SIZE, clip, rows_of, written_frame, written_row
+from model_expected import SIZE, clip, rows_of, written_row
 from model_plain import (
     ALL,
     REFUSALS,
-    Append,
     Clear,
     Collect,
     Delete,
     Done,
     Ending,
-    Extract,
     Layout,
     LoseClaims,
     Operation,
-    Rebuild,
     Repack,
     Repair,
     State,
@@ -44,9 +41,8 @@ from model_plain import (
 from model_reads import NOT_CACHED, Read, ReadAt, looks_again
 from model_world import DAMAGE, DECAY, ROOT, Seen, Suffering, World, suffering_store
 
-from framecache import CorruptFrame, FrameCacheError, NotCached, Overlays, Timeline
-from framecache.gc import plan_gc
-from framecache.testing import Fault
+from framecache import CorruptFrame, FrameCacheError, Overlays, Timeline
+from framecache.testing import Crash, Fault
 from outside import png_by_pillow
 
 TIMELINES: Final = ("video", "written")
@@ -55,6 +51,8 @@ FRESH: Final = 2
 """The client that remembers nothing from one call to the next."""
 OTHER: Final = "other"
 """Who disturbs, and never suffers."""
+WRITES_ONLY: Final = (Write, Repair)
+"""Operations that harm no frame that is committed, whatever others of them do meanwhile."""
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
 PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
 
@@ -71,6 +69,8 @@ class Figures:
     """That were stored."""
     repacks: int = 0
     """That moved frames."""
+    replaced: int = 0
+    """Frames that another took the place of."""
     disturbances: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
@@ -226,11 +226,17 @@ class TimelineMachine(RuleBasedStateMachine):
         timeline = self._timeline(client, name)
         if not isinstance(operation, LoseClaims):
             client.remembers.pop(name, None)
-        error = self._suffer(client, name, plan, lambda: run(timeline, operation, self.world))
+        self.world.is_guarded = isinstance(operation, WRITES_ONLY)
+        error = self._suffer(
+            client, name, plan, lambda: carry_out(operation, timeline, self._lose_claims)
+        )
+        self.world.is_guarded = False
         done = Done(operation, error, tuple(self.between))
         after = self.world.look(name)
         self.figures.endings[_name(error)] += 1
         self._check_change(before, done, after, client)
+        if before.state.epoch == after.state.epoch:
+            self.figures.replaced += len(before.state.written - after.state.written)
         _check_listed(before.state, done, after.state)
         self._check_what_is_left(name, before, done, after, client)
         self._check_overlays_after(name, [done, *done.between])
@@ -245,7 +251,7 @@ class TimelineMachine(RuleBasedStateMachine):
         if isinstance(done.operation, Delete) and DAMAGE & set(fired):
             # What reads differently each time is not taken for damage where it lies.
             ends.append(Ending(before.state, "StoreUnavailable"))
-        if fired or is_disturbed:
+        if fired or is_disturbed or isinstance(done.error, Crash):
             assert how in _excused(fired) | {end.how for end in ends} | (
                 _excused_by_others(done.operation) if is_disturbed else set()
             ), f"{done} ended with {done.error!r}"
@@ -424,14 +430,21 @@ class TimelineMachine(RuleBasedStateMachine):
 
     def _suffer(
         self, client: Client, name: str, plan: Plan, call: Callable[[], object]
-    ) -> FrameCacheError | None:
-        """Make a call while requests go wrong; its error, which is a typed one."""
+    ) -> FrameCacheError | Crash | None:
+        """Make a call while requests go wrong; its error, which is a typed one, or its death."""
         self.between, self.passing, self.slept_from, self.current = [], [], None, name
         client.suffering.arm(plan)
         try:
             call()
         except FrameCacheError as error:
             return error
+        except Crash as death:
+            client.remembers.clear()
+            client.timelines = {
+                one: Timeline(timeline._store, one)  # noqa: SLF001 -- the one it suffers from
+                for one, timeline in client.timelines.items()
+            }
+            return death
         finally:
             client.suffering.disarm()
         return None
@@ -441,9 +454,10 @@ class TimelineMachine(RuleBasedStateMachine):
         self.figures.disturbances += 1
         before, start = self.world.look(self.current), len(self.world.log)
         timeline = Timeline(self.world.used_by(OTHER), self.current)
+        self.world.is_guarded &= isinstance(operation, WRITES_ONLY)
         error: FrameCacheError | None = None
         try:
-            run(timeline, operation, self.world)
+            carry_out(operation, timeline, self._lose_claims)
         except FrameCacheError as failure:
             error = failure
         after = self.world.look(self.current)
@@ -451,6 +465,9 @@ class TimelineMachine(RuleBasedStateMachine):
         self.passing += [before.state, after.state]
         if before != after and self.slept_from is None:
             self.slept_from, self.has_slept = start, True
+
+    def _lose_claims(self, name: str) -> None:
+        self.world.used_by(OTHER).delete(self.world.keys(name, "claims/"))
 
     def _recover(self, name: str) -> None:
         """Complete a timeline, see all that is damaged, and repair what has a chunk."""
@@ -512,50 +529,6 @@ class TimelineMachine(RuleBasedStateMachine):
         return Client(name, suffering, {one: Timeline(store, one) for one in TIMELINES})
 
 
-def run(timeline: Timeline, operation: Operation, world: World) -> None:
-    """Have an operation done by framecache."""
-    match operation:
-        case Extract(chunks, (every, quality), layout):
-            clips = [clip(chunk) for chunk in chunks]
-            timeline.extract(clips, every=every, quality=quality, layout=layout, workers=1)
-        case Append(chunk):
-            timeline.append(clip(chunk), workers=1)
-        case Rebuild(None, layout):
-            timeline.rebuild(layout=layout, workers=1)
-        case Rebuild((every, quality), layout):
-            timeline.rebuild(every=every or 1, quality=quality, layout=layout, workers=1)
-        case Write(frames, quality, layout, on_conflict):
-            made = [written_frame(*one) for one in frames]
-            timeline.write(
-                made, quality=quality, layout=layout, on_conflict=on_conflict, workers=1
-            )
-        case Repack(layout):
-            timeline.repack(layout, workers=1)
-        case Repair():
-            timeline.verify(repair=True, workers=1)
-        case Collect():
-            _collect(timeline)
-        case Clear():
-            timeline.clear()
-        case Delete():
-            timeline.delete()
-        case LoseClaims():
-            world.used_by(OTHER).delete(world.keys(timeline.timeline_id, "claims/"))
-
-
-def _collect(timeline: Timeline) -> None:
-    store = timeline._store  # noqa: SLF001 -- the one it suffers from
-    with suppress(NotCached):
-        plan = plan_gc(
-            store,
-            timelines=[timeline.timeline_id],
-            grace_seconds=0,
-            max_bytes=None,
-            max_age_seconds=None,
-        )
-        plan.carry_out(largest_share=1)
-
-
 def run_model(
     examples: int, steps: int, *, seed: int | None, phases: Sequence[Phase] = (Phase.generate,)
 ) -> Figures:
@@ -592,7 +565,8 @@ def run_model(
 def _excused(fired: Sequence[Fault]) -> set[str]:
     """The errors that faults are allowed to cause."""
     excused = {"StoreUnavailable"} if set(fired) - DAMAGE else set()
-    return excused | ({"CorruptFrame"} if DAMAGE & set(fired) else set())
+    # A program dies only where that is planned.
+    return excused | {Crash.__name__} | ({"CorruptFrame"} if DAMAGE & set(fired) else set())
 
 
 def _excused_by_others(operation: Operation) -> set[str]:
@@ -603,7 +577,7 @@ def _excused_by_others(operation: Operation) -> set[str]:
 
 def _only_writes(done: Done) -> bool:
     """Whether nothing but writes met each other: none of these may harm another's frames."""
-    return all(isinstance(one.operation, Write | Repair) for one in (done, *done.between))
+    return all(isinstance(one.operation, WRITES_ONLY) for one in (done, *done.between))
 
 
 def _name(error: BaseException | None) -> str:

@@ -240,9 +240,7 @@ class CompareWritten(Step):
         left = _left_to_commit(self.frames, written, self.on_conflict)
         if not left:
             return state, ()
-        commit = CommitWritten(
-            self.epoch, left, self.on_conflict, state.setting, state.layout
-        )
+        commit = CommitWritten(self.epoch, left, self.on_conflict, state.setting, state.layout)
         return state, (commit,)
 
 

@@ -20,7 +20,7 @@ from model_plain import ALL, NOTHING_TOLD, Setting, State, Written
 
 from framecache import FrameCache
 from framecache.store import Store
-from framecache.testing import Action, Fault, FaultyStore, Interlude, WrappingStore
+from framecache.testing import Action, Crash, Fault, FaultyStore, Interlude, WrappingStore
 from tars import members_of
 
 ROOT: Final = "cache/timelines"
@@ -81,6 +81,8 @@ class World:
         self.violations: list[str] = []
         self.lock: Final = threading.RLock()
         self.packs_stored = 0
+        self.is_guarded = False
+        """Whether nothing is to touch what a description names, as where programs only write."""
         self._commits = Counter[str]()
         self._pack_keys: set[str] = set()
         self._named: set[Place] = set()
@@ -97,6 +99,9 @@ class World:
     def changed(self, who: str, action: Action, key: str, data: bytes | None) -> None:
         """Note what reached the store."""
         self.log.append(Landed(who, action, key))
+        is_guarded = self.is_guarded and who != DECAY and key.split("/")[3] in ("frames", "packs")
+        if is_guarded and key in self.blobs:
+            self._change_guarded(key, data)
         if data is None:
             self.blobs.pop(key, None)
             return
@@ -106,6 +111,15 @@ class World:
             self._check_commit(key, rest[0], rest[1])
         if folder == "packs" and who != DECAY:
             self._check_pack(key, data)
+
+    def _change_guarded(self, key: str, data: bytes | None) -> None:
+        """No byte that the current description names is written over, or removed."""
+        stored, timeline_id = self.blobs[key], key.split("/")[2]
+        before = self._look(timeline_id).unsound
+        self.blobs[key] = data or b""
+        harmed = self._look(timeline_id).unsound - before
+        self.blobs[key] = stored
+        self._require(not harmed, f"frames {sorted(harmed)} are named in {key}, and were harmed")
 
     def look(self, timeline_id: str) -> Seen:
         """What a timeline is at this moment."""
@@ -153,9 +167,7 @@ class World:
                 for sequence, jpeg in listed.items()
             }
             return Seen(
-                State(
-                    listed=frozenset(listed.items()), listed_pictures=frozenset(pictures.items())
-                )
+                State(listed=frozenset(listed.items()), listed_pictures=frozenset(pictures.items()))
             )
         state, places = self._state(timeline_id, document)
         unsound = [
@@ -348,36 +360,56 @@ class Disturbance:
     operation: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The program dies before the request after ``skip`` matching ones."""
+
+    action: Action
+    within: str
+    skip: int
+
+
+Upset = Arm | Disturbance | Death
+"""Something that does not go as a program expects."""
+
+
 @dataclass(slots=True)
 class Suffering:
     """The schedule of one client's store; armed for one call at a time."""
 
     disturb: Callable[[Any], object]
     fired: list[Fault] = field(default_factory=list)
+    has_died: bool = False
     total: Counter[str] = field(default_factory=Counter)
-    _plan: list[tuple[Arm | Disturbance, list[int]]] = field(default_factory=list)
+    _plan: list[tuple[Upset, list[int]]] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
 
-    def arm(self, plan: Iterable[Arm | Disturbance]) -> None:
-        self.fired = []
+    def arm(self, plan: Iterable[Upset]) -> None:
+        self.fired, self.has_died = [], False
         self._plan = [(one, [one.skip, one.count if isinstance(one, Arm) else 1]) for one in plan]
 
     def disarm(self) -> None:
-        self._plan = []
+        """Let everything go well from now on, for the program that is started again, too."""
+        self._plan, self.has_died = [], False
 
     def __call__(self, action: Action, key: str) -> Fault | Interlude | None:
         with self._lock:
-            due = self._due(action, key)
+            due = None if self.has_died else self._due(action, key)
+            if isinstance(due, Death):
+                self.has_died = True
+                self.total["DEATH"] += 1
+            if self.has_died:
+                raise Crash(f"dead at {action} {key!r}")
             if isinstance(due, Arm):
                 self.fired.append(due.fault)
                 self.total[due.fault.name] += 1
                 return due.fault
-        if due is None:
+        if not isinstance(due, Disturbance):
             return None
         operation = due.operation
         return Interlude(lambda: self.disturb(operation))
 
-    def _due(self, action: Action, key: str) -> Arm | Disturbance | None:
+    def _due(self, action: Action, key: str) -> Upset | None:
         for one, left in self._plan:
             if one.action != action or one.within not in key:
                 continue
@@ -406,6 +438,7 @@ def _fingerprint(jpeg: bytes) -> tuple[int, int]:
     return len(jpeg), google_crc32c.value(jpeg)
 
 
+@lru_cache(maxsize=4096)
 def _written(sequence: int, row: IndexRow) -> Written:
     """The frame that a row tells of; with the picture -1 where it is none that was written."""
     quality = row.quality or ALL.quality

@@ -27,6 +27,7 @@ def test_model(proof: Proof) -> None:
         commits=figures.commits,
         packs=figures.packs,
         repacks=figures.repacks,
+        replaced=figures.replaced,
         faults=figures.faults.total(),
         disturbances=figures.disturbances,
         ended=dict(figures.endings),
@@ -34,6 +35,7 @@ def test_model(proof: Proof) -> None:
     assert figures.faults.total() > 0
     assert figures.disturbances > 0
     assert figures.repacks > 0
+    assert figures.replaced > 0
 
 
 def test_the_model_sees_what_is_believed_without_reading_it_back(
