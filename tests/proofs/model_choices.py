@@ -156,6 +156,16 @@ CHANGES = st.one_of(
     # Programs that sleep for longer than its grace period are not provided for.
     st.tuples(st.just("written"), COLLECTIONS, st.one_of(QUIET, FAULTS)),
 )
+REWRITES = st.tuples(
+    st.builds(
+        Write,
+        FRAMES,
+        st.sampled_from((85, 60)),
+        st.none(),
+        st.sampled_from(("replace", "replace", "replace", "keep")),
+    ),
+    _plans(st.one_of(WRITES, REPAIRS, OF_WRITTEN)),
+)
 # Most timelines have few frames, and a read of one that is not there is seldom of use.
 SEQUENCE = st.one_of(st.integers(0, 3), st.integers(0, 21))
 READS = st.one_of(

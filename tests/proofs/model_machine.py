@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from model_at_once import at_once
 from model_calls import carry_out
-from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, STORED, Plan
+from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, REWRITES, STORED, Plan
 from model_expected import SIZE, clip, rows_of, written_row
 from model_plain import (
     ALL,
@@ -119,6 +119,12 @@ class TimelineMachine(RuleBasedStateMachine):
     def change(self, client: int, data: st.DataObject) -> None:
         timeline, operation, plan = data.draw(CHANGES)
         self._change(self.clients[client], timeline, operation, plan)
+
+    @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
+    def write_again(self, client: int, data: st.DataObject) -> None:
+        """Frames are replaced and kept often: of most that is possible little is to do with it."""
+        operation, plan = data.draw(REWRITES)
+        self._change(self.clients[client], "written", operation, plan)
 
     @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
     def read(self, client: int, data: st.DataObject) -> None:
@@ -224,7 +230,7 @@ class TimelineMachine(RuleBasedStateMachine):
     def _change(self, client: Client, name: str, operation: Operation, plan: Plan) -> None:
         before = self.seen[name]
         timeline = self._timeline(client, name)
-        if not isinstance(operation, LoseClaims):
+        if not isinstance(operation, LoseClaims | Collect):
             client.remembers.pop(name, None)
         self.world.is_guarded = isinstance(operation, WRITES_ONLY)
         error = self._suffer(
