@@ -51,6 +51,7 @@ _KEY_ID: Final = "enc_key_id"
 """What FFmpeg calls the key of an encrypted Matroska track; names of tags are in capitals."""
 _STATES_ITS_END: Final = frozenset({"mov", "matroska"})
 """Containers whose header says how long they are, from time 0 on."""
+_FLV: Final = b"FLV"
 _BUFFER_BYTES: Final = 128 * 1024
 
 
@@ -281,8 +282,7 @@ class Container:
                     # There is no such protocol: nothing else can be opened by FFmpeg itself.
                     "protocol_whitelist": "none",
                     "max_streams": str(limits.MAX_STREAMS),
-                    # PyAV asks FFmpeg to invent missing PTS; they are not those ffprobe shows.
-                    "fflags": "-genpts",
+                    "fflags": self._flags(),
                 },
                 metadata_errors="replace",
                 buffer_size=_BUFFER_BYTES,
@@ -291,6 +291,17 @@ class Container:
             self._file.check()
             raise BadChunk(self._why_unreadable(error)) from error
         return container
+
+    def _flags(self) -> str:
+        """FFmpeg's flags for demuxing.
+
+        PyAV asks FFmpeg to invent missing PTS; they are not those ffprobe shows. The index of an
+        FLV file only serves to seek, and FFmpeg makes room for as many entries as it announces.
+        AVI and MOV files are not read without theirs.
+        """
+        head = self._file.read(len(_FLV))
+        self._file.seek(0)
+        return "-genpts+ignidx" if head == _FLV else "-genpts"
 
     def _why_unreadable(self, error: av.error.FFmpegError) -> str:
         if error.errno == errno.ENOMEM:
