@@ -8,14 +8,17 @@ import pytest
 import framecache.video
 from framecache.ingest import chunk_frames
 from framecache.ingest.encode import EncodedFrame, encode_picture
+from framecache.manifest import ChunkEntry
 from framecache.model import JpegSettings
 
 
 def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, the encoder signs what it makes: the same pictures in other bytes."""
 
-    def encode_otherwise(item: framecache.video.Decoded, settings: JpegSettings) -> EncodedFrame:
-        made = encode_picture(item.picture(), settings)
+    def encode_otherwise(
+        item: framecache.video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
+    ) -> EncodedFrame:
+        made = encode_picture(item.picture(), settings, entry=entry)
         signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]
         return replace(made, data=signed, crc32c=google_crc32c.value(signed))
 
