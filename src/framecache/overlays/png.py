@@ -174,7 +174,8 @@ class _Pixels:
             filters = block[first - self._count : min(end, pass_end) - self._count : row_bytes]
             if filters and max(filters) > _LAST_FILTER:
                 raise BadPng(
-                    f"a row of its pixels has the filter {max(filters)}; PNG has 0 to {_LAST_FILTER}"
+                    f"a row of its pixels has the filter {max(filters)}; "
+                    f"PNG has 0 to {_LAST_FILTER}"
                 )
             if end < pass_end:
                 break
