@@ -167,6 +167,7 @@ _MAKERS: Final[dict[str, Maker]] = {
     "odd-turned-270.mp4": _copied("odd.webm", "-metadata:s:v:0", "rotate=270"),
     "fragments.mp4": _copied("h264.mp4", "-movflags", "frag_keyframe+empty_moov"),
     "h264.flv": _copied("h264.mp4"),
+    "h264-index.flv": _copied("h264.mp4", "-flvflags", "add_keyframe_index"),
     "h264.h264": _copied("h264.mp4"),
     "hevc.hevc": _copied("hevc.mp4"),
     "h264.mxf": _encoded("libx264", "-bf", "2", "-pix_fmt", "yuv422p10le"),

@@ -138,7 +138,7 @@ def clear_cache(timeline_id: str) -> None:
 def frames_to_b64(frames: Iterable[FrameLike], quality: int = 75) -> list[EncodedFrame]:
     """Frames in memory as the dicts of :func:`load_cached_frames_b64`, sorted.
 
-    What is taken as a frame is told of at :func:`cache_frames`.
+    The frames may be of any class that :func:`cache_frames` takes.
     """
     settings = JpegSettings(quality)
     encoded = [

@@ -21,7 +21,7 @@ def as_frames(given: Iterable[object]) -> Iterator[Frame]:
         InvalidValue: an object lacks an attribute, or its image is none that a JPEG can hold.
     """
     if _is_frame(given):
-        raise InvalidValue("several frames are taken: give a list, even of one")
+        raise InvalidValue("a single frame was given: give a list, such as [frame]")
     try:
         frames = iter(given)
     except TypeError as error:

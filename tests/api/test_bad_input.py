@@ -143,7 +143,7 @@ def test_a_chunk_that_is_no_file_is_refused(local_url: str, tmp_path: Path, name
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
 def test_a_device_is_no_chunk(local_url: str, device: str) -> None:
-    with pytest.raises(BadChunk, match=device):
+    with pytest.raises(BadChunk, match=rf"{device}: this is a device or pipe, not a file"):
         timeline(local_url).extract(device)
     assert outside(local_url).list() == []
 

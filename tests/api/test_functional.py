@@ -464,6 +464,13 @@ def test_what_is_no_frame_or_not_several_is_refused(folder: Outside, given: list
     assert frames_of(folder, "t") == {}
 
 
+def test_a_single_frame_is_refused_with_the_list_to_give(folder: Outside) -> None:
+    given: Any = frame(0)
+    with pytest.raises(InvalidValue, match=r"a single frame was given: give a list"):
+        cache_frames("t", given)
+    assert frames_of(folder, "t") == {}
+
+
 def test_the_last_call_wins_and_within_it_the_last_of_equal_sequences(blobs: Outside) -> None:
     assert cache_frames("t", [frame(0), frame(1)]) == 2
     given = [frame(0, number=5), frame(2), frame(0, number=6, width=20, height=10, timestamp=9.0)]

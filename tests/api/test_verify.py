@@ -596,6 +596,18 @@ def test_what_nothing_names_is_an_orphan_and_stays(filled: str) -> None:
     assert counted(report) == {"ok": 45, "orphan": 7, "stale": 2}
 
 
+def test_replaced_index_files_that_gc_keeps_are_no_orphans(url: str) -> None:
+    timeline(url).write([frame(0), frame(1)])
+    for number in (2, 3):
+        timeline(url).write([frame(0, number=number)], on_conflict="replace")
+    FrameCache(url).plan_gc(grace_seconds=0).carry_out(largest_share=1)
+    description = current_description(FrameCache(url).store, "t")
+    assert description is not None
+    current = {description.index_key(part) for part in description.parts}
+    assert set(index_keys(outside(url))) > current
+    assert counted(timeline(url).verify()) == {"ok": 2}
+
+
 def test_frames_of_a_chunk_that_is_not_cached_are_told_apart(url: str, own: list[Path]) -> None:
     error = StoreUnavailable("away")
     hook = failing_at(error, action="create", nth=1, within="000001-0.parquet")

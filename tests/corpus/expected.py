@@ -17,7 +17,7 @@ class Difference:
 REFUSED: Final = {
     "m2v": "MPEG video without a container",
     "m4v": "not read here",
-    "mjpeg": "a JPEG picture",
+    "mjpeg": "Motion JPEG without a container",
     "nut": "a NUT video",
     "wtv": "a WTV recording",
     "rm": "a RealMedia video",

@@ -40,7 +40,10 @@ _MXF_KEYS: Final = (
     b"\x06\x0e\x2b\x34\x02\x53\x01\x01\x0d\x01\x02\x01\x01\x10",
 )
 _MARKERS: Final = {
-    b"FLV": (b"FLV", b"\x00\x00\x00\x00\x09", b"onMetaData", b"width", b"height", b"keyframes"),
+    b"FLV": (
+        *(b"FLV", b"\x00\x00\x00\x00\x09", b"onMetaData", b"width", b"height", b"keyframes"),
+        *(b"filepositions\x0a", b"times\x0a"),
+    ),
     b"GIF8": (b"GIF8", b"\x21\xf9\x04", b"\x00\x2c\x00\x00", b"NETSCAPE2.0"),
     b"\x89PNG": (b"IHDR", b"acTL", b"fcTL", b"fdAT", b"IDAT", b"PLTE"),
     b"\x30\x26\xb2\x75": (b"\xb7\xdc\x07\x91", b"\xa1\xdc\xab\x8c", b"\x36\x26\xb2\x75"),

@@ -29,7 +29,7 @@ CLIPS: Final = (
     *("mjpeg.avi", "mjpeg.mp4", "mpeg2-interlaced.ts", "theora.ogg", "mpeg4.avi", "vfr.mp4"),
     *("edit-list.mp4", "negative.mkv", "turned-90.mp4", "odd.webm", "fragments.mp4"),
     *("h264.flv", "h264.h264", "hevc.hevc", "mpeg2.mpg", "mpeg2.mxf", "wmv2.wmv", "vp8.ivf"),
-    *("animation.gif", "animation.apng", "raw.y4m", "tape.dv"),
+    *("animation.gif", "animation.apng", "raw.y4m", "tape.dv", "h264-index.flv"),
 )
 PROCESSES: Final = 2
 MOST_SECONDS: Final = 90

@@ -26,6 +26,7 @@ def chunk(kind: bytes, body: bytes = b"") -> bytes:
 
 
 PIXELS = chunk(b"IDAT", zlib.compress(bytes(6 * (1 + 8 * 3))))
+FILTERED = chunk(b"IDAT", zlib.compress((b"\5" + bytes(8 * 3)) * 6))
 END = chunk(b"IEND")
 
 
@@ -94,6 +95,7 @@ def test_what_follows_the_end_is_not_looked_at() -> None:
         (chunk(b"IHDR", HEADER) * 2 + PIXELS + END, "header"),
         (chunk(b"IHDR", HEADER[:-1]) + PIXELS + END, "12 bytes"),
         (chunk(b"IHDR", HEADER) + END, "no pixels"),
+        (chunk(b"IHDR", HEADER) + FILTERED + END, "the filter 5; PNG has 0 to 4"),
         (chunk(b"IHDR", HEADER) + PIXELS, "before its last chunk"),
         (chunk(b"IHDR", struct.pack(">IIBBBBB", 0, 6, 8, 2, 0, 0, 0)) + PIXELS + END, "no PNG is"),
         (chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 0, 8, 2, 0, 0, 0)) + PIXELS + END, "no PNG is"),
@@ -110,6 +112,7 @@ def test_what_follows_the_end_is_not_looked_at() -> None:
         "two headers",
         "short header",
         "no pixels",
+        "no such filter",
         "no end",
         "no width",
         "no height",

@@ -73,6 +73,11 @@ def test_what_is_no_video_is_refused_in_one_line(data: bytes, said: str) -> None
         scan(data)
 
 
+def test_what_is_no_video_is_not_told_that_few_containers_are_read() -> None:
+    with pytest.raises(BadChunk, match="in a container that is read, such as MP4"):
+        scan(b"\0" * 5000)
+
+
 def test_an_mp4_without_its_index_is_said_to_be_cut_short() -> None:
     data = clip("no-edit-list.mp4").read_bytes()
     assert data.index(b"moov") > data.index(b"mdat")
@@ -82,8 +87,9 @@ def test_an_mp4_without_its_index_is_said_to_be_cut_short() -> None:
 
 @pytest.mark.parametrize(("name", "make"), [("sound.m4a", audio), ("cover-art.m4a", cover_art)])
 def test_sound_without_video_is_refused(name: str, make: Callable[[Path], None]) -> None:
-    with pytest.raises(BadChunk, match="holds no video"):
+    with pytest.raises(BadChunk, match="holds no video") as refused:
         scan(made(name, make).read_bytes())
+    assert "ffmpeg" not in str(refused.value)
 
 
 def test_cover_art_is_not_taken_for_the_video() -> None:
@@ -113,7 +119,7 @@ def test_huge_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("other.m2v", r"MPEG video without a container.*ffmpeg -i FILE -c copy COPY\.mpg"),
         ("other.rm", r"is a RealMedia video.*ffmpeg"),
         ("other.swf", "is a Flash animation"),
-        ("other.mjpeg", "is a JPEG picture"),
+        ("other.mjpeg", r"is Motion JPEG without.*ffmpeg -i FILE -map 0:v -c copy COPY\.mkv"),
         ("other.obu", r"not read here.*ffmpeg"),
     ],
 )
@@ -134,8 +140,11 @@ _S3_ERROR = b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>'
     ("data", "said"),
     [
         (b"#EXTM3U\n#EXTINF:5,\nhttp://127.0.0.1/x.ts\n", "is an HLS playlist"),
+        (b"\xef\xbb\xbf#EXTM3U\n#EXTINF:5,\nx.ts\n", "is an HLS playlist"),
         (b'<?xml version="1.0"?>\n<!-- x -->\n<MPD type="static">', "is a DASH playlist"),
         (b"ffconcat version 1.0\nfile x.mp4\n", "is a list of files"),
+        (b"file 'x.mp4'\nfile 'y.mp4'\n", "is a list of files.*ffmpeg -f concat -i LIST"),
+        (b"# parts\nfile 'x.mp4'\n", "is a list of files"),
         (b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\n", "is a session description"),
         (b"\n<!DOCTYPE html><html>", "is an HTML page"),
         (b"<html><body>403 Forbidden</body></html>", "is an HTML page"),
@@ -150,6 +159,31 @@ _S3_ERROR = b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>'
 def test_what_is_no_video_is_named_as_what_it_is(data: bytes, said: str) -> None:
     with pytest.raises(BadChunk, match=rf"^chunk\.mp4 [^\n]*{said}[^\n]*$"):
         scan(data + b" " * 300)
+
+
+def test_a_quicktime_reference_movie_is_named_as_one() -> None:
+    data = b"url \0\0\0\x14http://127.0.0.1/x\0"
+    for kind in (b"rdrf", b"rmda", b"rmra", b"moov"):
+        data = (8 + len(data)).to_bytes(4, "big") + kind + data
+    with pytest.raises(BadChunk, match=r"is a QuickTime reference movie.*the video that it names"):
+        scan(b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + data)
+
+
+def test_motion_jpeg_becomes_readable_by_the_line_of_its_message(tmp_path: Path) -> None:
+    raw, copy = tmp_path / "raw.mjpeg", tmp_path / "copy.mkv"
+    ffmpeg("-i", str(clip("h264.mp4")), "-frames:v", "3", "-vf", "scale=640:-2", str(raw))
+    with pytest.raises(BadChunk, match=r"'ffmpeg -i FILE -map 0:v -c copy COPY\.mkv'"):
+        scan(raw.read_bytes())
+    ffmpeg("-i", str(raw), "-map", "0:v", "-c", "copy", str(copy))
+    assert len(scan(copy.read_bytes()).pts) == 3
+
+
+def test_a_jpeg_picture_with_more_pictures_behind_it_is_still_a_picture() -> None:
+    file, picture = io.BytesIO(), Image.new("RGB", (64, 48))
+    picture.save(file, "MPO", save_all=True, append_images=[picture])
+    assert b"\xff\xd9\xff\xd8" in file.getvalue()
+    with pytest.raises(BadChunk, match="is a JPEG picture, not a video"):
+        scan(file.getvalue())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -79,6 +81,36 @@ HOSTILE = {
 def test_an_index_that_would_take_gigabytes_is_refused(kind: str) -> None:
     with pytest.raises(BadChunk, match=r"^chunk (announces|has).*damaged or hostile.*ffmpeg -i"):
         scan(changed(*HOSTILE[kind]))
+
+
+_SCANS = """
+import io, resource, sys
+from framecache import video
+video.scan(io.BytesIO(open(sys.argv[1], "rb").read()), name="sound")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = video.scan(io.BytesIO(open(sys.argv[2], "rb").read()), name="hostile")
+print(len(found.pts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("name", ["times", "filepositions"])
+def test_an_flv_that_announces_a_huge_index_takes_no_memory_for_it(
+    name: str, tmp_path: Path
+) -> None:
+    sound, hostile = clip("h264-index.flv"), tmp_path / "hostile.flv"
+    array = name.encode() + b"\x0a"
+    head, found, rest = sound.read_bytes().partition(array)
+    assert found
+    hostile.write_bytes(head + array + struct.pack(">I", 2**28 - 1) + rest[4:])
+    scanned = subprocess.run(
+        [sys.executable, "-c", _SCANS, str(sound), str(hostile)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    frames, kibibytes = map(int, scanned.stdout.split())
+    assert frames == 50
+    assert kibibytes < 64 << 10
 
 
 def test_boxes_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

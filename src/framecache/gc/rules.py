@@ -340,7 +340,7 @@ def _blobs(
         # Where the rows of written frames were lost, nobody can make their pictures again.
         if state.missing_parts.isdisjoint(description.written_parts):
             orphans += _old(listed.unnamed_packs[description.epoch], before)
-    dating = _dating_files(current, description, dating_parts)
+    dating = dating_files(current, description, dating_parts)
     orphans = [blob for blob in orphans if blob.key not in dating]
     return {
         Reason.OLD_EPOCHS: _old(old_epochs, before),
@@ -378,7 +378,7 @@ def _replaced_index_files(
     return found
 
 
-def _dating_files(
+def dating_files(
     blobs: Iterable[BlobInfo], description: Description, dating_parts: frozenset[str]
 ) -> set[str]:
     """What tells since when there are frames, though their rows may have been repaired since.

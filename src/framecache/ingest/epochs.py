@@ -61,9 +61,9 @@ class RunningEpoch:
 
 
 def is_at_work(store: Store, description: Description, watch: Watch) -> bool:
-    """Look whether another program works in an epoch; watches its claims while they may be alive.
+    """Decide whether another program works in an epoch; waits until its claims tell.
 
-    False also when a later version of the description came meanwhile, which tells more.
+    False, too, when a later version of the description appears first: that version is to be read.
     """
     while (seen := watch.look()) == "unknown":
         if not is_latest(store, description):
@@ -91,7 +91,7 @@ def being_extracted(
         pairs = zip([entry.url for entry in current.chunks], urls, strict=False)
         own, other = next(((own, other) for own, other in pairs if own != other), ("", ""))
         described += f" from {own}" if own else ""
-        asked = other or "the same chunks at other times"
+        asked = other or "the same chunks with other start times"
     return SettingsConflict(
         f"timeline {current.timeline_id} is being extracted with {described} by another program; "
         f"asked for {asked}: use its settings and chunks, or clear or rebuild the timeline"

@@ -173,7 +173,10 @@ class _Pixels:
             first = start + -(start - self._pass_begin) % row_bytes
             filters = block[first - self._count : min(end, pass_end) - self._count : row_bytes]
             if filters and max(filters) > _LAST_FILTER:
-                raise BadPng(f"a row of its pixels has the filter {max(filters)}: there is none")
+                raise BadPng(
+                    f"a row of its pixels has the filter {max(filters)}; "
+                    f"PNG has 0 to {_LAST_FILTER}"
+                )
             if end < pass_end:
                 break
             self._passes_done += 1

@@ -312,7 +312,7 @@ def _identify_file(location: Location) -> BlobIdentity:
     # Opening a pipe would wait for its writer.
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a device or pipe"
-        raise BadChunk(f"{location.path}: no such file, it is {what}. Name a video file")
+        raise BadChunk(f"{location.path}: this is {what}, not a file. Name a video file")
     return BlobIdentity(location.url, etag=_file_etag(found), size_bytes=found.st_size)
 
 

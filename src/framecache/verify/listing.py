@@ -4,15 +4,17 @@ A listing never tells that something is there to be read: only that something li
 """
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from framecache import keys
+from framecache.gc.rules import dating_files
 from framecache.index import Index, pack_keys
 from framecache.manifest import ChunkEntry
-from framecache.store import Store
+from framecache.store import BlobInfo, Store
 from framecache.verify.index_files import IndexFiles
 from framecache.verify.report import Finding
 
@@ -23,10 +25,12 @@ def find_unnamed(store: Store, files: IndexFiles) -> Iterator[Finding]:
     """Blobs of older epochs, and those that nothing that counts names; one LIST.
 
     Looked at are ``frames/``, ``packs/``, ``index/``, ``claims/`` and ``sprites/``; what others
-    put beside is theirs. A frame takes 8 bytes of memory.
+    put beside is theirs. Replaced index files that a garbage collection keeps are no finding. A
+    frame takes 8 bytes of memory.
     """
     frames, others = _Frames(files), _Others(files)
     batch: list[tuple[int, str]] = []
+    index_files: list[BlobInfo] = []
     for blob in store.list(keys.timeline_prefix(files.description.timeline_id)):
         sequence = keys.parse_frame(files.description.timeline_id, blob.key)
         if sequence is not None:
@@ -34,9 +38,12 @@ def find_unnamed(store: Store, files: IndexFiles) -> Iterator[Finding]:
             if len(batch) == _BATCH:
                 yield from frames.unnamed(batch)
                 batch = []
+        elif others.is_index_file(blob.key):
+            index_files.append(blob)
         elif (finding := others.finding(blob.key)) is not None:
             yield finding
     yield from frames.unnamed(batch)
+    yield from others.unnamed_index_files(index_files)
 
 
 class _Frames:
@@ -88,6 +95,19 @@ class _Others:
         self._sprites = keys.sprites_prefix(timeline_id)
         self._named_packs = {name for rows in files.rows.values() for name in pack_keys(rows)}
         self._has_lost_rows = bool(files.lost_parts)
+        since = (rows.picture_since.tolist() for rows in files.rows.values())
+        self._dating_parts = frozenset(chain.from_iterable(since)) - {""}
+
+    def is_index_file(self, key: str) -> bool:
+        """Whether a key is one of an index file of the current epoch."""
+        return key.startswith(f"{self._indexes}{self._description.epoch}/")
+
+    def unnamed_index_files(self, blobs: list[BlobInfo]) -> Iterator[Finding]:
+        """Those of all index files of the epoch that neither count nor date what counts."""
+        dating = dating_files(blobs, self._description, self._dating_parts)
+        for blob in blobs:
+            if blob.key not in dating and (finding := self.finding(blob.key)) is not None:
+                yield finding
 
     def finding(self, key: str) -> Finding | None:
         """What is to be said of an index file or claim; None of any that counts, or is neither."""

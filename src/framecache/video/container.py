@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from framecache.errors import BadChunk
 from framecache.video import limits, matroska
 from framecache.video.boundary import VideoFile
-from framecache.video.naming import HEAD_BYTES, kind_of
+from framecache.video.naming import HEAD_BYTES, is_reference_movie, kind_of
 from framecache.video.pictures import is_convertible, tag_range
 
 FORMATS: Final = (
@@ -38,10 +38,8 @@ if TYPE_CHECKING:
 else:
     VideoPacket = Packet  # generic in PyAV's stubs only
 
-_READABLE: Final = (
-    "give an MP4, MOV, Matroska, WebM, MPEG-TS, AVI or Ogg video, or try to make one with "
-    "'ffmpeg -i FILE -map 0:v -c copy COPY.mkv'"
-)
+_GIVE: Final = "give a video in a container that is read, such as MP4, Matroska, MPEG-TS or AVI"
+_READABLE: Final = f"{_GIVE}, or try to make one with 'ffmpeg -i FILE -map 0:v -c copy COPY.mkv'"
 _WITHOUT_OFFSETS: Final = frozenset({"h264", "hevc"})
 """Codecs of which MXF files may hold no offset between the order of decoding and of showing, so
 that FFmpeg takes the one for the other. Times there are at an even pace, whatever is said.
@@ -53,6 +51,7 @@ _KEY_ID: Final = "enc_key_id"
 """What FFmpeg calls the key of an encrypted Matroska track; names of tags are in capitals."""
 _STATES_ITS_END: Final = frozenset({"mov", "matroska"})
 """Containers whose header says how long they are, from time 0 on."""
+_FLV: Final = b"FLV"
 _BUFFER_BYTES: Final = 128 * 1024
 
 
@@ -89,7 +88,7 @@ class Container:
         self._name = name
         self._file = _File(file, name)
         if self._file.size_bytes == 0:
-            raise BadChunk(f"{name} is empty (0 bytes): {_READABLE}")
+            raise BadChunk(f"{name} is empty (0 bytes): {_GIVE}")
         self._av = self._open()
         try:
             self._check_format()
@@ -300,8 +299,7 @@ class Container:
                     # There is no such protocol: nothing else can be opened by FFmpeg itself.
                     "protocol_whitelist": "none",
                     "max_streams": str(limits.MAX_STREAMS),
-                    # PyAV asks FFmpeg to invent missing PTS; they are not those ffprobe shows.
-                    "fflags": "-genpts",
+                    "fflags": self._flags(),
                 },
                 metadata_errors="replace",
                 buffer_size=_BUFFER_BYTES,
@@ -311,19 +309,33 @@ class Container:
             raise BadChunk(self._why_unreadable(error)) from error
         return container
 
+    def _flags(self) -> str:
+        """FFmpeg's flags for demuxing.
+
+        PyAV asks FFmpeg to invent missing PTS; they are not those ffprobe shows. The index of an
+        FLV file only serves to seek, and FFmpeg makes room for as many entries as it announces.
+        AVI and MOV files are not read without theirs.
+        """
+        head = self._file.read(len(_FLV))
+        self._file.seek(0)
+        return "-genpts+ignidx" if head == _FLV else "-genpts"
+
     def _why_unreadable(self, error: av.error.FFmpegError) -> str:
         if error.errno == errno.ENOMEM:
             return (
                 f"{self._name} holds more than {limits.MAX_STREAMS} streams, or asks for more "
                 f"memory than there is: copy its video alone with 'ffmpeg -i FILE -map 0:v -c copy'"
             )
-        self._file.seek(0)
-        kind = kind_of(self._file.read(HEAD_BYTES))
-        if kind is not None:
+        head = self._head()
+        if (kind := kind_of(head)) is not None:
             return f"{self._name} is {kind[0]}: {kind[1]}"
         if error.errno == errno.EINVAL:  # not on the whitelist
             return f"{self._name} is in a format that is not read here: {_READABLE}"
         return f"{self._name} is not a video, or is damaged at its start: {_READABLE}"
+
+    def _head(self) -> bytes:
+        self._file.seek(0)
+        return self._file.read(HEAD_BYTES)
 
     def _check_format(self) -> None:
         self._file.check()
@@ -337,13 +349,18 @@ class Container:
             if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
         ]
         if not moving:
+            if is_reference_movie(self._head()):
+                raise BadChunk(
+                    f"{self._name} is a QuickTime reference movie, which holds no video: give the "
+                    f"video that it names"
+                )
             kinds = sorted({"cover art" if s.type == "video" else s.type for s in self._av.streams})
             found = f"only {' and '.join(kinds)}" if kinds else "nor anything else"
-            raise BadChunk(f"{self._name} holds no video, {found}: {_READABLE}")
+            raise BadChunk(f"{self._name} holds no video, {found}: {_GIVE}")
         # A stream of an unknown codec has no codec context, whatever its type says.
         known = [stream for stream in moving if bool(stream.codec_context)]
         if not known:
-            raise BadChunk(f"{self._name} holds video of an unknown codec: {_READABLE}")
+            raise BadChunk(f"{self._name} holds video of an unknown codec: {_GIVE}")
         whole = [stream for stream in known if not stream.disposition & Disposition.dependent]
         if not whole:
             raise BadChunk(

@@ -11,14 +11,22 @@ _STILL: Final = (
     "give a video; many pictures become one by 'ffmpeg -framerate 25 -i %d.jpg -c copy VIDEO.mkv'"
 )
 
-HEAD_BYTES: Final = 4096
-"""Of a file: those that tell what it is."""
+HEAD_BYTES: Final = 2**21
+"""Of a file: those that tell what it is. The second picture of Motion JPEG begins among them."""
+
+_PATTERN_BYTES: Final = 4096
+_JPEG: Final = b"\xff\xd8\xff"
+_NEXT_JPEG: Final = b"\xff\xd9\xff\xd8\xff"
+_MULTI_PICTURE: Final = b"MPF\0"
+"""In the head of a JPEG picture that others follow, such as its gain map (CIPA DC-007)."""
 
 _KINDS: Final[tuple[tuple[bytes, str, str], ...]] = (
-    (rb"\s*#EXTM3U", "an HLS playlist", _FROM_LIST),
+    (rb"(\xef\xbb\xbf)?\s*#EXTM3U", "an HLS playlist", _FROM_LIST),
     (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<MPD\b", "a DASH playlist", _FROM_LIST),
     (rb"\s*(<\?xml[^>]*>\s*)?<SmoothStreaming", "a Smooth Streaming playlist", _FROM_LIST),
     (rb"\s*ffconcat version", "a list of files (ffconcat)", _FROM_LIST),
+    (rb"(\xef\xbb\xbf)?\s*(#[^\n]*\n\s*)*file\s+'", "a list of files (concat)",
+     "give the video it names, made one file by 'ffmpeg -f concat -i LIST -c copy COPY.mp4'"),
     (rb"v=0\r?\no=", "a session description (SDP)", "record its stream, and give the recording"),
     (rb"\s*(<!--.*?-->\s*)*<(!doctype\s+)?html", "an HTML page, not a video", _DOWNLOAD),
     (rb"\s*(<\?xml[^>]*>\s*)?<Error>", "an error message of an object store", _DOWNLOAD),
@@ -50,7 +58,15 @@ _KINDS: Final[tuple[tuple[bytes, str, str], ...]] = (
 
 def kind_of(head: bytes) -> tuple[str, str] | None:
     """What begins with these bytes, and what to do about it; None when it is not known."""
+    begin = head[:_PATTERN_BYTES]
+    if begin.startswith(_JPEG) and _NEXT_JPEG in head and _MULTI_PICTURE not in begin:
+        return "Motion JPEG without a container, which is not read here", _COPY
     for pattern, what, remedy in _KINDS:
-        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
+        if re.match(pattern, begin, re.DOTALL | re.IGNORECASE):
             return what, remedy
     return None
+
+
+def is_reference_movie(head: bytes) -> bool:
+    """Whether an MP4 or MOV file begins with these bytes that only names others (``rmra``)."""
+    return re.match(rb"(.{4}ftyp.{0,64})?.{4}moov.{4}rmra", head, re.DOTALL) is not None
