@@ -106,6 +106,44 @@ def test_what_is_told_of_the_same_picture_is_replaced(
     assert shows(read.image, 0)
 
 
+@pytest.mark.parametrize(
+    ("given", "numbers", "durations"),
+    [
+        pytest.param([0, 1, 2, 3], {0: 7, 3: 8}, [1, 1, 1, 1], id="a batch of which some changed"),
+        pytest.param([3], {3: 8}, [1, 1, 1, 1], id="the last"),
+        pytest.param([1], {1: 8}, [1, 1, 1, 1], id="one in the middle"),
+        pytest.param([4], {}, [1, 1, 1, 1, 1], id="one after the last"),
+        pytest.param([3, 5], {}, [1, 1, 1, 1, 2], id="one after a gap"),
+    ],
+)
+@pytest.mark.parametrize("on_conflict", ["replace", "keep"])
+def test_frames_last_until_the_next_of_the_timeline(
+    url: str,
+    given: list[int],
+    numbers: dict[int, int],
+    durations: list[float],
+    on_conflict: OnConflict,
+) -> None:
+    timeline(url).write([frame(n, timestamp=float(n)) for n in range(4)])
+    timeline(url).write(
+        [frame(n, timestamp=float(n), number=numbers.get(n)) for n in given],
+        on_conflict=on_conflict,
+    )
+    assert timeline(url).index.duration.tolist() == durations
+
+
+def test_a_frame_given_between_two_lasts_until_the_second(url: str) -> None:
+    timeline(url).write([frame(n, timestamp=float(n)) for n in (0, 2)])
+    timeline(url).write([frame(n, timestamp=float(n)) for n in range(3)], on_conflict="keep")
+    assert timeline(url).index.duration[1] == 1.0
+
+
+def test_a_frame_replaced_with_another_time_lasts_until_the_next(url: str) -> None:
+    timeline(url).write([frame(n, timestamp=float(n)) for n in range(4)])
+    timeline(url).write([frame(1, timestamp=1.5)], on_conflict="replace")
+    assert timeline(url).index.duration.tolist() == [1, 0.5, 1, 1]
+
+
 def test_the_quality_is_kept_with_each_frame(url: str) -> None:
     timeline(url).write([frame(0), frame(1)], quality=90)
     timeline(url).write([frame(1), frame(2)], on_conflict="replace", quality=30)

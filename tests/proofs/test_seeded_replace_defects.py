@@ -112,9 +112,9 @@ def _rows_of_one_call_apart(patch: pytest.MonkeyPatch) -> None:
     """Leave out frames that are cached, and so keep some of the old ones."""
     index_of = writing._index_of  # noqa: SLF001 -- the defect
 
-    def without_the_first(placed: placing.Placed, part: str) -> Index:
+    def without_the_first(placed: placing.Placed, part: str, cached: Index) -> Index:
         rows = dict(sorted(placed.rows.items())[1:])
-        return index_of(replace(placed, rows=rows), part)
+        return index_of(replace(placed, rows=rows), part, cached)
 
     patch.setattr(writing, "_index_of", without_the_first)
 
