@@ -107,6 +107,12 @@ def test_a_function_has_the_signature_of_the_contract(
     assert {p.kind for p in met} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 
+def test_the_module_tells_which_store_it_works_on() -> None:
+    told = functional.__doc__ or ""
+    assert "$FRAMECACHE_URL" in told
+    assert "$S3_BUCKET" in told
+
+
 def test_the_module_has_the_nine_functions_of_the_contract() -> None:
     functions = {
         name
@@ -433,6 +439,22 @@ def test_objects_of_any_class_with_any_image_of_8_bits_are_cached(
     assert folder.list()
 
 
+class Converting:
+    """An object of another class that looks like a Pillow image."""
+
+    mode = "RGB"
+
+    def __init__(self, convert: Callable[[], object]) -> None:
+        self._convert = convert
+
+    def convert(self, _mode: str) -> object:
+        return self._convert()
+
+
+def fail() -> object:
+    raise KeyError("lost")
+
+
 NOT_TAKEN: dict[str, tuple[Any, str]] = {
     "floats": (picture(3) / 255, "float64"),
     "16 bits": (picture(3).astype(np.uint16), "uint16"),
@@ -440,6 +462,8 @@ NOT_TAKEN: dict[str, tuple[Any, str]] = {
     "Pillow RGBA": (Pillow.fromarray(picture(3)).convert("RGBA"), "RGBA"),
     "Pillow I;16": (Pillow.fromarray(GRAY.astype(np.uint16)), "I;16"),
     "Pillow F": (Pillow.fromarray(GRAY.astype(np.float32)), "mode F"),
+    "an object that does not convert": (Converting(fail), "KeyError: 'lost'"),
+    "an object that converts to nothing": (Converting(lambda: None), "object"),
     "a list": (picture(3).tolist(), "list"),
     "nothing": (None, "NoneType"),
 }
