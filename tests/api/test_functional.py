@@ -509,8 +509,8 @@ def test_two_calls_at_once_on_a_new_timeline_may_differ_in_quality(folder: Outsi
 
     assert cache_frames("t", given(), quality=85) == 2
     assert [f.sequence for f in load_cached_frames("t")] == [0, 1, 2]
-    stored = frames_of(folder, "t")
-    tables = [Pillow.open(io.BytesIO(stored[f"{n}.jpg"])).quantization for n in range(3)]
+    stored = [io.BytesIO(frames_of(folder, "t")[f"{n}.jpg"]) for n in range(3)]
+    tables = [JpegImagePlugin.JpegImageFile(data).quantization for data in stored]
     assert tables[0] == tables[2] != tables[1]
 
 
