@@ -1,7 +1,7 @@
 """The cache as plain functions, for pipelines that already call them.
 
 They behave as a module that keeps one JPEG a frame: what is given last is what is there. They work
-on
+on ``$FRAMECACHE_URL``, else on the bucket ``$S3_BUCKET`` (default ``mpr``).
 """
 
 import base64
@@ -114,7 +114,8 @@ def save_overlays(
 ) -> None:
     """Store the overlays of one frame, cached or not: ``{name: base64 PNG}``, of any size.
 
-    Base64 may be wrapped, URL-safe, without padding, and begin as ``data:image/png;base64,``.
+    Base64 may be text or bytes, wrapped, URL-safe, without padding, and begin as
+    ``data:image/png;base64,``.
     """
     _timeline(timeline_id).overlays(job_id=job_id, stage=stage).save(seq, overlays)
 

@@ -1,6 +1,6 @@
 """Frames as programs hold them: any object with the attributes of `Frame`, and any image."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -66,13 +66,13 @@ def as_rgb(image: object) -> Image:
     mode = getattr(image, "mode", None)
     convert = getattr(image, "convert", None)
     if isinstance(mode, str) and callable(convert):
-        has_alpha = "transparency" in getattr(image, "info", {})
+        has_alpha = "transparency" in (getattr(image, "info", None) or {})
         if mode not in _OPAQUE_MODES or has_alpha:
             raise InvalidValue(
                 f"a Pillow image of mode {mode}{' with transparency' if has_alpha else ''} is not "
                 f'what a JPEG holds: convert it to "RGB" or "L" as you see fit'
             )
-        return np.asarray(convert("RGB"))
+        return _converted(convert)
     if not isinstance(image, np.ndarray):
         raise InvalidValue(
             f"an image is a uint8 array of (height, width, 3) RGB, a gray one or a Pillow image, "
@@ -90,6 +90,22 @@ def as_rgb(image: object) -> Image:
     if is_gray:
         height, width = pixels.shape[:2]
         return np.repeat(pixels.reshape(height, width, 1), 3, axis=2)
+    return pixels
+
+
+def _converted(convert: Callable[[str], Any]) -> Image:
+    try:
+        pixels = np.asarray(convert("RGB"))
+    except Exception as error:
+        # Pillow's plugins raise errors of any type, and so does an object that only looks like it.
+        raise InvalidValue(
+            f"an image cannot be converted to RGB: {type(error).__name__}: {error!s:.100}"
+        ) from error
+    if pixels.dtype != np.uint8 or pixels.shape[2:] != (3,):
+        raise InvalidValue(
+            f"an image that is converted to RGB is uint8 of (height, width, 3), not "
+            f"{pixels.shape} {pixels.dtype}"
+        )
     return pixels
 
 

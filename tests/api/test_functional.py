@@ -7,7 +7,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import JpegImagePlugin
 
-from framecache import CorruptFrame, FrameCache, InvalidValue, SettingsConflict, functional
+from framecache import CorruptFrame, Frame, FrameCache, InvalidValue, SettingsConflict, functional
 from framecache.functional import (
     cache_exists,
     cache_frames,
@@ -105,6 +105,12 @@ def test_a_function_has_the_signature_of_the_contract(
         p.name if p.default is inspect.Parameter.empty else (p.name, p.default) for p in met
     ] == parameters
     assert {p.kind for p in met} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+
+
+def test_the_module_tells_which_store_it_works_on() -> None:
+    told = functional.__doc__ or ""
+    assert "$FRAMECACHE_URL" in told
+    assert "$S3_BUCKET" in told
 
 
 def test_the_module_has_the_nine_functions_of_the_contract() -> None:
@@ -433,6 +439,22 @@ def test_objects_of_any_class_with_any_image_of_8_bits_are_cached(
     assert folder.list()
 
 
+class Converting:
+    """An object of another class that looks like a Pillow image."""
+
+    mode = "RGB"
+
+    def __init__(self, convert: Callable[[], object]) -> None:
+        self._convert = convert
+
+    def convert(self, _mode: str) -> object:
+        return self._convert()
+
+
+def fail() -> object:
+    raise KeyError("lost")
+
+
 NOT_TAKEN: dict[str, tuple[Any, str]] = {
     "floats": (picture(3) / 255, "float64"),
     "16 bits": (picture(3).astype(np.uint16), "uint16"),
@@ -440,6 +462,8 @@ NOT_TAKEN: dict[str, tuple[Any, str]] = {
     "Pillow RGBA": (Pillow.fromarray(picture(3)).convert("RGBA"), "RGBA"),
     "Pillow I;16": (Pillow.fromarray(GRAY.astype(np.uint16)), "I;16"),
     "Pillow F": (Pillow.fromarray(GRAY.astype(np.float32)), "mode F"),
+    "an object that does not convert": (Converting(fail), "KeyError: 'lost'"),
+    "an object that converts to nothing": (Converting(lambda: None), "object"),
     "a list": (picture(3).tolist(), "list"),
     "nothing": (None, "NoneType"),
 }
@@ -482,6 +506,19 @@ def test_the_last_call_wins_and_within_it_the_last_of_equal_sequences(blobs: Out
     assert [b64(stored[f"{n}.jpg"]) for n in range(3)] == [
         one["jpeg_b64"] for one in load_cached_frames_b64("t")
     ]
+
+
+def test_two_calls_at_once_on_a_new_timeline_may_differ_in_quality(folder: Outside) -> None:
+    def given() -> Iterator[Frame]:
+        yield frame(0)
+        assert cache_frames("t", [frame(1)], quality=50) == 1
+        yield frame(2)
+
+    assert cache_frames("t", given(), quality=85) == 2
+    assert [f.sequence for f in load_cached_frames("t")] == [0, 1, 2]
+    stored = [io.BytesIO(frames_of(folder, "t")[f"{n}.jpg"]) for n in range(3)]
+    tables = [JpegImagePlugin.JpegImageFile(data).quantization for data in stored]
+    assert tables[0] == tables[2] != tables[1]
 
 
 def test_a_timeline_extracted_from_chunks_is_a_conflict(folder: Outside, local_url: str) -> None:

@@ -45,6 +45,21 @@ def flipped(png: bytes) -> bytes:
     return bytes(damaged)
 
 
+class Own:
+    """An object of another class that looks like a Pillow image, and raises."""
+
+    size = (8, 6)
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+    def convert(self, mode: str) -> object:
+        raise RuntimeError(f"no {mode}" + "!" * 1000)
+
+    def save(self, _file: object, name: str) -> None:
+        raise KeyError(name)
+
+
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "other bytes": (lambda: b"GIF89a", "not a whole PNG"),
     "a JPEG": (lambda: jpeg_by_pillow(1), "not a whole PNG"),
@@ -68,6 +83,9 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "an image of floats": (lambda: Pillow.new("F", (8, 6), 0.5), "mode F"),
     "an image beyond 16 bits": (lambda: Pillow.new("I", (8, 6), 65_536), "mode I"),
     "an image below zero": (lambda: Pillow.new("I", (8, 6), -1), "mode I"),
+    "an object that does not convert": (lambda: Own("CMYK"), "RuntimeError: no RGB"),
+    "an object that does not save": (lambda: Own("RGB"), "KeyError: 'PNG'"),
+    "base64 as bytes of a truncated one": (lambda: base64.b64encode(PNG[:-9]), "not a whole PNG"),
     "half a byte of base64": (lambda: "A", "not base64"),
     "a data URI of a JPEG": (lambda: "data:image/jpeg;base64,/9j/", "not base64"),
     "two channels": (lambda: np.zeros((6, 8, 2), np.uint8), "shape"),
@@ -255,15 +273,32 @@ B64 = base64.b64encode(PNG).decode()
         base64.urlsafe_b64encode(PNG).decode(),
         B64.rstrip("="),
         f"data:image/png;base64,{B64}",
+        f"\r\n data:image/png;base64,{B64}",
+        base64.b64encode(PNG),
+        bytearray(base64.encodebytes(PNG)),
+        f" data:image/png;base64,{B64}".encode(),
         f"DATA:image/PNG;charset=utf-8;base64,{base64.encodebytes(PNG).decode()}",
     ],
-    ids=["plain", "line", "wrapped", "blanks", "URL-safe", "unpadded", "data URI", "long URI"],
+    ids=[
+        "plain",
+        "line",
+        "wrapped",
+        "blanks",
+        "URL-safe",
+        "unpadded",
+        "data URI",
+        "data URI after blanks",
+        "bytes",
+        "wrapped bytes",
+        "data URI as bytes",
+        "long URI",
+    ],
 )
 def test_base64_as_programs_write_it_is_taken(
-    local_url: str, monkeypatch: pytest.MonkeyPatch, text: str
+    local_url: str, monkeypatch: pytest.MonkeyPatch, text: str | bytes
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", local_url)
-    functional.save_overlays("t", "j", "s", 0, {"o": text})
+    functional.save_overlays("t", "j", "s", 0, {"o": text})  # type: ignore[dict-item]  # bytes as well
     assert functional.load_overlays("t", "j", "s", 0) == {"o": B64}
 
 

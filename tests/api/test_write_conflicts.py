@@ -1,7 +1,9 @@
 """Writing frames under sequences that are cached: what is replaced, and what is kept."""
 
 import io
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import clips
@@ -23,7 +25,7 @@ from framecache import (
 from framecache.index import seal
 from framecache.index.table import Index
 from framecache.model import Layout, OnConflict
-from framecache.testing import HookedStore, failing_at
+from framecache.testing import Crash, HookedStore, failing_at
 from outside import (
     everything,
     frame,
@@ -104,6 +106,44 @@ def test_what_is_told_of_the_same_picture_is_replaced(
     read = timeline(url).frame(0)
     assert getattr(read, name) == value
     assert shows(read.image, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "numbers", "durations"),
+    [
+        pytest.param([0, 1, 2, 3], {0: 7, 3: 8}, [1, 1, 1, 1], id="a batch of which some changed"),
+        pytest.param([3], {3: 8}, [1, 1, 1, 1], id="the last"),
+        pytest.param([1], {1: 8}, [1, 1, 1, 1], id="one in the middle"),
+        pytest.param([4], {}, [1, 1, 1, 1, 1], id="one after the last"),
+        pytest.param([3, 5], {}, [1, 1, 1, 1, 2], id="one after a gap"),
+    ],
+)
+@pytest.mark.parametrize("on_conflict", ["replace", "keep"])
+def test_frames_last_until_the_next_of_the_timeline(
+    url: str,
+    given: list[int],
+    numbers: dict[int, int],
+    durations: list[float],
+    on_conflict: OnConflict,
+) -> None:
+    timeline(url).write([frame(n, timestamp=float(n)) for n in range(4)])
+    timeline(url).write(
+        [frame(n, timestamp=float(n), number=numbers.get(n)) for n in given],
+        on_conflict=on_conflict,
+    )
+    assert timeline(url).index.duration.tolist() == durations
+
+
+def test_a_frame_given_between_two_lasts_until_the_second(url: str) -> None:
+    timeline(url).write([frame(n, timestamp=float(n)) for n in (0, 2)])
+    timeline(url).write([frame(n, timestamp=float(n)) for n in range(3)], on_conflict="keep")
+    assert timeline(url).index.duration[1] == 1.0
+
+
+def test_a_frame_replaced_with_another_time_lasts_until_the_next(url: str) -> None:
+    timeline(url).write([frame(n, timestamp=float(n)) for n in range(4)])
+    timeline(url).write([frame(1, timestamp=1.5)], on_conflict="replace")
+    assert timeline(url).index.duration.tolist() == [1, 0.5, 1, 1]
 
 
 def test_the_quality_is_kept_with_each_frame(url: str) -> None:
@@ -289,6 +329,53 @@ def test_a_replacement_that_stopped_is_finished_later(
     assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 9)
     assert private_blobs(url) == []
     assert timeline(url).verify(deep=True).ok
+
+
+def die_at_a_move(url: str) -> None:
+    """Replace frame 1, and end as a killed program does: without another request."""
+    is_dead: list[bool] = []
+
+    def die(action: str, key: str) -> None:
+        if is_dead or (action == "put" and "/frames/" in key):
+            is_dead.append(True)
+            raise Crash
+
+    with pytest.raises(Crash):
+        Timeline(HookedStore(FrameCache(url).store, before=die), "t").write(
+            [frame(1, number=9)], on_conflict="replace"
+        )
+
+
+def test_no_write_waits_for_a_program_that_was_killed_at_a_move(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeline(url).write([frame(0), frame(1)])
+    die_at_a_move(url)
+    sleeps: list[float] = []
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleeps.append)
+    monkeypatch.setattr("framecache.ingest.settling.time", clock)
+    for given in (frame(0, number=7), frame(5), frame(1, number=8)):
+        timeline(url).write([given], on_conflict="replace")
+        assert sleeps == []
+    assert [shows(timeline(url).frame(n).image, m) for n, m in ((0, 7), (1, 8), (5, 5))] == 3 * [
+        True
+    ]
+
+
+def test_what_is_replaced_while_another_program_ends_its_moves_is_moved_by_that(url: str) -> None:
+    timeline(url).write([frame(0), frame(1)])
+    is_done: list[bool] = []
+
+    def replace_before_release(action: str, key: str) -> None:
+        if action == "delete" and "/moving" in key and not is_done:
+            is_done.append(True)
+            timeline(url).write([frame(1, number=8)], on_conflict="replace")
+
+    store = HookedStore(FrameCache(url).store, before=replace_before_release)
+    Timeline(store, "t").write([frame(1, number=9)], on_conflict="replace")
+    assert is_done
+    assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 8)
+    assert private_blobs(url) == []
 
 
 def meeting(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Final
 
 from framecache import jpeg, keys
@@ -22,6 +21,7 @@ from framecache.index import (
 )
 from framecache.ingest.adopting import adopt
 from framecache.ingest.describe import Choose, other_layout, refuse_strewn
+from framecache.ingest.durations import with_durations
 from framecache.ingest.placing import (
     Placed,
     Placing,
@@ -74,7 +74,7 @@ def write(
     finally:
         # Others may have left this to the last that wrote.
         if call.is_unsettled:
-            settle(store, timeline_id, workers=workers)
+            settle(store, timeline_id, workers=workers, waits=False)
     _compact_now_and_then(store, call.description)
     return report
 
@@ -147,7 +147,7 @@ class _Call:
             if not placed.rows:
                 return
             part = keys.written_part(number)
-            index = _index_of(placed, part)
+            index = _index_of(placed, part, self._cached)
             if commit_part(self._store, self.description, part, index, about=about) is not index:
                 continue
             try:
@@ -177,7 +177,7 @@ class _Call:
             _refuse_chunks(self._store, current)
             if part in current.written_parts:
                 return current  # the answer to having described it was lost
-            if current.settings != description.settings:
+            if not _are_one(current.settings, description.settings, self._on_conflict):
                 raise _other_settings(current, description.settings)
             new = [name for name in current.written_parts if name not in known]
             if new:
@@ -263,15 +263,20 @@ def _describe(
                 return first_description(timeline_id, settings)
             return adopt(store, first_description(timeline_id, settings), workers=workers)
         _refuse_chunks(store, current)
-        if current.settings == settings:
+        if _are_one(current.settings, settings, on_conflict):
             return current
         if not current.written_parts:
             return current.next_version(settings=settings)
-        if on_conflict != "raise" and current.settings.layout == settings.layout:
-            return current  # the quality is kept with each frame
         raise _other_settings(current, settings)
 
     return advance(store, timeline_id, change)
+
+
+def _are_one(current: Settings, asked: Settings, on_conflict: OnConflict) -> bool:
+    """Whether frames of both settings may lie in one timeline."""
+    if on_conflict == "raise":
+        return current == asked
+    return current.layout == asked.layout  # the quality is kept with each frame
 
 
 def _other_settings(current: Description, asked: Settings) -> SettingsConflict:
@@ -345,26 +350,15 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _index_of(placed: Placed, part: str) -> Index:
+def _index_of(placed: Placed, part: str, cached: Index) -> Index:
     """The rows of one call as an index part of a certain name."""
     healed = [placed.rows[sequence] for sequence in placed.healed]
     told = [row for sequence, row in placed.rows.items() if sequence not in placed.healed]
     index = PartBuilder()
-    for row in (*_with_durations(told), *healed):
+    for row in (*with_durations(told, cached), *healed):
         is_new_picture = row.sequence in placed.new_pictures
         index.add(replace(row, picture_since=part) if is_new_picture else row)
     return index.build()
-
-
-def _with_durations(rows: list[FrameRow]) -> list[FrameRow]:
-    """Each frame stays on screen until the next of its batch; the last as long as the one before.
-
-    Of a frame alone, or of times that do not increase, the duration is unknown: 0.0.
-    """
-    ordered = sorted(rows, key=lambda row: row.sequence)
-    gaps = [max(0.0, after.timestamp - row.timestamp) for row, after in pairwise(ordered)]
-    gaps.append(gaps[-1] if gaps else 0.0)
-    return [replace(row, duration=gap) for row, gap in zip(ordered, gaps, strict=False)]
 
 
 def _compact_now_and_then(store: Store, description: Description) -> None:

@@ -31,7 +31,8 @@ _CONVERTED_MODES: Final = {
     "RGBa": "RGBA",
 }
 """Others of 8 bits a channel, which no PNG holds, and what they are converted to."""
-_DATA_URI: Final = re.compile(r"data:image/png(;[^,;]*)*;base64,", re.IGNORECASE)
+_DATA_URI: Final = re.compile(r"\s*data:image/png(;[^,;]*)*;base64,", re.IGNORECASE)
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _BLANKS: Final = str.maketrans("", "", " \t\r\n\v\f")
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _NOT_BASE64: Final = re.compile("[^A-Za-z0-9+/]")
@@ -59,7 +60,7 @@ class PilImage(Protocol):
 
 
 Overlay = bytes | str | npt.NDArray[Any] | PilImage
-"""PNG bytes, base64 of PNG bytes, a gray, RGB or RGBA array, or a Pillow image."""
+"""PNG bytes, base64 of them as text or bytes, a gray, RGB or RGBA array, or a Pillow image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,10 @@ class Png:
 def as_png(overlay: Overlay, *, name: str) -> Png:
     """An overlay as the PNG that is stored, of the very pixels that were given.
 
-    Bytes, and base64 of them, are stored as they are; base64 may be wrapped, URL-safe, without
-    padding, and begin as a data URI. Arrays are uint8 or uint16 of gray, RGB or RGBA, or bool for
-    black and white. Pillow images keep their bits, palette and transparency; modes of 8 bits that
-    no PNG holds are converted. What would be rounded or clipped is refused.
+    Bytes, and base64 of them, are stored as they are; base64 may be text or bytes, wrapped,
+    URL-safe, without padding, and begin as a data URI. Arrays are uint8 or uint16 of gray, RGB or
+    RGBA, or bool for black and white. Pillow images keep their bits, palette and transparency;
+    modes of 8 bits that no PNG holds are converted. What would be rounded or clipped is refused.
 
     Raises:
         InvalidValue: not a whole, sound PNG, not base64 of one, an array or image that no PNG
@@ -87,7 +88,8 @@ def as_png(overlay: Overlay, *, name: str) -> Png:
     if isinstance(overlay, str):
         overlay = _from_base64(overlay, name)
     if isinstance(overlay, bytes | bytearray | memoryview):
-        return _checked(bytes(overlay), name)
+        data = bytes(overlay)
+        return _checked(_encoded_as_bytes(data, name) or data, name)
     if isinstance(overlay, np.ndarray):
         return _from_array(overlay, name)
     if isinstance(overlay, PilImage):
@@ -122,7 +124,29 @@ def _from_base64(text: str, name: str) -> bytes:
     return base64.b64decode(digits + "=" * (-len(digits) % 4))
 
 
+def _encoded_as_bytes(data: bytes, name: str) -> bytes:
+    """What bytes stand for that are base64; nothing if they are not."""
+    if data.startswith(_SIGNATURE) or not data.isascii():
+        return b""
+    try:
+        return _from_base64(data.decode("ascii"), name)
+    except InvalidValue:
+        return b""  # that it is no PNG tells more
+
+
 def _from_pillow(image: PilImage, name: str) -> Png:
+    try:
+        return _of_pillow(image, name)
+    except InvalidValue:
+        raise
+    except Exception as error:
+        # Pillow's plugins raise errors of any type, and so does an object that only looks like it.
+        raise InvalidValue(
+            f"overlay {name!r} cannot be encoded as PNG: {type(error).__name__}: {error!s:.100}"
+        ) from error
+
+
+def _of_pillow(image: PilImage, name: str) -> Png:
     _check_pixels(*image.size, name)
     mode = image.mode
     if mode in ("I", "F"):
@@ -135,10 +159,7 @@ def _from_pillow(image: PilImage, name: str) -> Png:
             )
         image = image.convert(_CONVERTED_MODES[mode])
     encoded = io.BytesIO()
-    try:
-        image.save(encoded, "PNG")
-    except (OSError, ValueError, MemoryError) as error:
-        raise InvalidValue(f"overlay {name!r} cannot be encoded as PNG: {error}") from error
+    image.save(encoded, "PNG")
     return _checked(encoded.getvalue(), name)
 
 
@@ -196,7 +217,7 @@ def _bilevel(pixels: npt.NDArray[np.bool_]) -> bytes:
     filtered = np.hstack([np.zeros((height, 1), np.uint8), rows])
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, body) for kind, body in chunks)
+    return _SIGNATURE + b"".join(_chunk(kind, body) for kind, body in chunks)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
