@@ -177,7 +177,7 @@ class _Call:
             _refuse_chunks(self._store, current)
             if part in current.written_parts:
                 return current  # the answer to having described it was lost
-            if not _are_one(current.settings, description.settings, self._on_conflict):
+            if current.settings != description.settings:
                 raise _other_settings(current, description.settings)
             new = [name for name in current.written_parts if name not in known]
             if new:
@@ -263,20 +263,15 @@ def _describe(
                 return first_description(timeline_id, settings)
             return adopt(store, first_description(timeline_id, settings), workers=workers)
         _refuse_chunks(store, current)
-        if _are_one(current.settings, settings, on_conflict):
+        if current.settings == settings:
             return current
         if not current.written_parts:
             return current.next_version(settings=settings)
+        if on_conflict != "raise" and current.settings.layout == settings.layout:
+            return current  # the quality is kept with each frame
         raise _other_settings(current, settings)
 
     return advance(store, timeline_id, change)
-
-
-def _are_one(current: Settings, asked: Settings, on_conflict: OnConflict) -> bool:
-    """Whether frames of both settings may lie in one timeline."""
-    if on_conflict == "raise":
-        return current == asked
-    return current.layout == asked.layout  # the quality is kept with each frame
 
 
 def _other_settings(current: Description, asked: Settings) -> SettingsConflict:
