@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import google_crc32c
 import pyarrow.parquet as pq
-from model_expected import PICTURES, TOLD, Rows, rows_of, rows_of_chunk, written_row
-from model_plain import ALL, NOTHING_TOLD, Setting, State, Written
+from model_expected import PICTURES, Rows, rows_of, rows_of_chunk, written_row
+from model_plain import Setting, State
 
 from framecache import FrameCache
 from framecache.store import Store
-from framecache.testing import Action, Crash, Fault, FaultyStore, Interlude, WrappingStore
+from framecache.testing import Action, Fault, FaultyStore, Interlude, WrappingStore
 from tars import members_of
 
 ROOT: Final = "cache/timelines"
@@ -81,11 +81,8 @@ class World:
         self.violations: list[str] = []
         self.lock: Final = threading.RLock()
         self.packs_stored = 0
-        self.is_guarded = False
-        """Whether nothing is to touch what a description names, as where programs only write."""
         self._commits = Counter[str]()
         self._pack_keys: set[str] = set()
-        self._named: set[Place] = set()
 
     @property
     def commits(self) -> int:
@@ -99,9 +96,6 @@ class World:
     def changed(self, who: str, action: Action, key: str, data: bytes | None) -> None:
         """Note what reached the store."""
         self.log.append(Landed(who, action, key))
-        is_guarded = self.is_guarded and who != DECAY and key.split("/")[3] in ("frames", "packs")
-        if is_guarded and key in self.blobs:
-            self._change_guarded(key, data)
         if data is None:
             self.blobs.pop(key, None)
             return
@@ -111,15 +105,6 @@ class World:
             self._check_commit(key, rest[0], rest[1])
         if folder == "packs" and who != DECAY:
             self._check_pack(key, data)
-
-    def _change_guarded(self, key: str, data: bytes | None) -> None:
-        """No byte that the current description names is written over, or removed."""
-        stored, timeline_id = self.blobs[key], key.split("/")[2]
-        before = self._look(timeline_id).unsound
-        self.blobs[key] = data or b""
-        harmed = self._look(timeline_id).unsound - before
-        self.blobs[key] = stored
-        self._require(not harmed, f"frames {sorted(harmed)} are named in {key}, and were harmed")
 
     def look(self, timeline_id: str) -> Seen:
         """What a timeline is at this moment."""
@@ -161,14 +146,7 @@ class World:
     def _look(self, timeline_id: str) -> Seen:
         document = self._description(timeline_id)
         if document is None:
-            listed = self.frames(timeline_id)
-            pictures = {
-                sequence: _picture(_fingerprint(jpeg), ALL.quality)
-                for sequence, jpeg in listed.items()
-            }
-            return Seen(
-                State(listed=frozenset(listed.items()), listed_pictures=frozenset(pictures.items()))
-            )
+            return Seen(State(listed=frozenset(self.frames(timeline_id).items())))
         state, places = self._state(timeline_id, document)
         unsound = [
             sequence
@@ -200,7 +178,7 @@ class World:
                     f"the part of {chunk} in {epoch} is not what {chunks} give with {setting}",
                 )
         written = {
-            sequence: _written(sequence, row)
+            sequence: _picture(row.fingerprint, setting.quality)
             for part in document["written_parts"]
             for sequence, row in (parts[part] or {}).items()
         }
@@ -218,7 +196,7 @@ class World:
             setting,
             document["layout"],
             cached,
-            frozenset(written.values()),
+            frozenset(written.items()),
             begun=document["begun"],
         )
         return state, places
@@ -242,12 +220,8 @@ class World:
         body = self.blobs.get(f"{ROOT}/{timeline_id}/index/{document['epoch']}/{name}")
         covered = set(compaction["parts"])
         names = [_chunk_name(chunk["url"]) for chunk in document["chunks"]]
-        # Of two rows of a sequence, that of the part which was described later counts.
-        order = [*(f"{i:06d}" for i in range(len(names))), *document["written_parts"]]
         there = [
-            parts.get(names[int(part)] if part.isdigit() else part)
-            for part in order
-            if part in covered
+            parts.get(names[int(part)] if part.isdigit() else part) for part in sorted(covered)
         ]
         if body is None or None in there:
             return
@@ -268,9 +242,6 @@ class World:
         for sequence, row in _rows_in(self.blobs[key]).items():
             if name.startswith("w") and not row.place.offset:
                 continue  # it counts once it is described
-            if row.place in self._named:
-                continue  # it may have been damaged since
-            self._named.add(row.place)
             stored = row.place.within(self.blobs)
             self._require(
                 stored is not None and _fingerprint(stored) == row.fingerprint,
@@ -300,9 +271,6 @@ class IndexRow:
 
     fingerprint: tuple[int, int]
     place: Place
-    told: tuple[int, float, str]
-    """chunk_id, timestamp and perceptual hash."""
-    quality: int
 
 
 IndexRows = dict[int, IndexRow]
@@ -360,56 +328,36 @@ class Disturbance:
     operation: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Death:
-    """The program dies before the request after ``skip`` matching ones."""
-
-    action: Action
-    within: str
-    skip: int
-
-
-Upset = Arm | Disturbance | Death
-"""Something that does not go as a program expects."""
-
-
 @dataclass(slots=True)
 class Suffering:
     """The schedule of one client's store; armed for one call at a time."""
 
     disturb: Callable[[Any], object]
     fired: list[Fault] = field(default_factory=list)
-    has_died: bool = False
     total: Counter[str] = field(default_factory=Counter)
-    _plan: list[tuple[Upset, list[int]]] = field(default_factory=list)
+    _plan: list[tuple[Arm | Disturbance, list[int]]] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
 
-    def arm(self, plan: Iterable[Upset]) -> None:
-        self.fired, self.has_died = [], False
+    def arm(self, plan: Iterable[Arm | Disturbance]) -> None:
+        self.fired = []
         self._plan = [(one, [one.skip, one.count if isinstance(one, Arm) else 1]) for one in plan]
 
     def disarm(self) -> None:
-        """Let everything go well from now on, for the program that is started again, too."""
-        self._plan, self.has_died = [], False
+        self._plan = []
 
     def __call__(self, action: Action, key: str) -> Fault | Interlude | None:
         with self._lock:
-            due = None if self.has_died else self._due(action, key)
-            if isinstance(due, Death):
-                self.has_died = True
-                self.total["DEATH"] += 1
-            if self.has_died:
-                raise Crash(f"dead at {action} {key!r}")
+            due = self._due(action, key)
             if isinstance(due, Arm):
                 self.fired.append(due.fault)
                 self.total[due.fault.name] += 1
                 return due.fault
-        if not isinstance(due, Disturbance):
+        if due is None:
             return None
         operation = due.operation
         return Interlude(lambda: self.disturb(operation))
 
-    def _due(self, action: Action, key: str) -> Upset | None:
+    def _due(self, action: Action, key: str) -> Arm | Disturbance | None:
         for one, left in self._plan:
             if one.action != action or one.within not in key:
                 continue
@@ -438,31 +386,13 @@ def _fingerprint(jpeg: bytes) -> tuple[int, int]:
     return len(jpeg), google_crc32c.value(jpeg)
 
 
-@lru_cache(maxsize=4096)
-def _written(sequence: int, row: IndexRow) -> Written:
-    """The frame that a row tells of; with the picture -1 where it is none that was written."""
-    quality = row.quality or ALL.quality
-    picture = _picture(row.fingerprint, quality)
-    for told in (NOTHING_TOLD, *TOLD):
-        frame = Written(sequence, picture, told, quality)
-        if picture >= 0 and _told(frame) == row.told:
-            return frame
-    return Written(sequence, -1, 0, quality)
-
-
-def _told(frame: Written) -> tuple[int, float, str]:
-    row = written_row(frame)
-    return row.chunk_id, row.timestamp, row.perceptual_hash
-
-
 def _picture(fingerprint: tuple[int, int], quality: int) -> int:
     return _pictures(quality).get(fingerprint, -1)
 
 
 @cache
 def _pictures(quality: int) -> dict[tuple[int, int], int]:
-    frames = [Written(0, picture, 0, quality) for picture in PICTURES]
-    return {_fingerprint(written_row(frame).jpeg): frame.picture for frame in frames}
+    return {_fingerprint(written_row(0, picture, quality).jpeg): picture for picture in PICTURES}
 
 
 @lru_cache(maxsize=256)
@@ -473,12 +403,11 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _rows_in(body: bytes) -> IndexRows:
-    about = ["chunk_id", "timestamp", "perceptual_hash", "quality"]
-    names = ["sequence", "size", "crc32c", "key", "offset", *about]
+    names = ["sequence", "size", "crc32c", "key", "offset"]
     table = pq.ParquetFile(BytesIO(body)).read(names, use_threads=False)
     return {
-        sequence: IndexRow((size, crc32c), Place(key, offset, size), (*told,), quality)
-        for sequence, size, crc32c, key, offset, *told, quality in zip(
+        sequence: IndexRow((size, crc32c), Place(key, offset, size))
+        for sequence, size, crc32c, key, offset in zip(
             *(table[name].to_pylist() for name in names), strict=True
         )
     }
