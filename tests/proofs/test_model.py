@@ -64,5 +64,5 @@ def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
         return "" if len(data) == row.size else "its length differs"
 
     monkeypatch.setattr(FrameSource, "_difference", compare_the_length)
-    with pytest.raises(AssertionError, match="gave|was committed before"):
+    with pytest.raises(AssertionError, match=r"gave|was committed before"):
         run_model(300, 60, seed=_SEED)
