@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from itertools import cycle
+from pathlib import Path
 
 import pytest
 from numbered import NumberedChunks, Truth
@@ -17,14 +18,14 @@ from tars import jpegs_in, packs_of
 
 
 @pytest.mark.ceph
-def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof) -> None:
+def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof, tmp_path: Path) -> None:
     """Each chunk is decoded once and committed once, and no reader ever sees a wrong frame."""
     processes = proof.size(short=4, long=16)
     chunks = numbered_chunks(proof.size(short=40, long=500), frames_each=10)
     gateways = cycle(ceph_gateways)
     places = [Place(ceph_url, "race", next(gateways)) for _ in range(processes)]
 
-    extracted, readings = race(places, chunks)
+    extracted, readings = race(places, chunks, first_read=tmp_path / "first_read")
 
     reports = [one.report for one in extracted]
     # Claims are taken back, so that another may create them again.
@@ -94,9 +95,17 @@ def test_race_into_packs(local_url: str, proof: Proof) -> None:
 
 
 def race(
-    places: Sequence[Place], chunks: NumberedChunks, *, layout: Layout | None = None
+    places: Sequence[Place],
+    chunks: NumberedChunks,
+    *,
+    layout: Layout | None = None,
+    first_read: Path | None = None,
 ) -> tuple[list[Extracted], Readings]:
-    """Extract in as many processes as there are places, and read in one more, all at once."""
+    """Extract in as many processes as there are places, and read in one more, all at once.
+
+    With ``first_read``, a file to be made, the reader sees the timeline before it is complete,
+    however slow it is.
+    """
     with ExitStack() as stack:
         warm_up = numbered_chunks(2, frames_each=2)
         reader, *racers = [Worker(warm_up) for _ in range(len(places) + 1)]
@@ -104,9 +113,9 @@ def race(
             stack.callback(worker.close)
         for worker in (reader, *racers):
             worker.wait_until_warm()
-        reading = reader.start(read_until_complete, places[-1], chunks)
+        reading = reader.start(read_until_complete, places[-1], chunks, first_read=first_read)
         answers = [
-            racer.start(extract, place, chunks, layout=layout)
+            racer.start(extract, place, chunks, layout=layout, first_read=first_read)
             for racer, place in zip(racers, places, strict=True)
         ]
         return [answer.get() for answer in answers], reading.get()

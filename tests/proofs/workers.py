@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
 from unittest import mock
@@ -240,14 +241,20 @@ def extract(
     put_seconds: float = 0,
     layout: Layout | None = None,
     workers: int | None = None,
+    first_read: Path | None = None,
 ) -> Extracted:
-    """Extract a timeline, or be killed while doing so; each put takes ``put_seconds`` longer."""
+    """Extract a timeline, or be killed while doing so; each put takes ``put_seconds`` longer.
+
+    With ``first_read``, nothing follows the first commits before a reader has made that file.
+    """
     claims.STALE_AFTER_SECONDS = stale_after_seconds
     timeline, created, decoded = place.open(), list[str](), list[int]()
 
     def note(action: str, key: str) -> None:
         if action == "create":
             created.append(key)
+            if first_read and "/index/" in key:
+                _wait_for(first_read)
         if action == "put":
             time.sleep(put_seconds)
 
@@ -345,8 +352,13 @@ def read_meanwhile(place: Place, chunks: NumberedChunks, *, times: int) -> Readi
     return Readings(times, partial, frames, tuple(violations))
 
 
-def read_until_complete(place: Place, chunks: NumberedChunks) -> Readings:
-    """Read all there is, again and again, until a timeline that was complete was read."""
+def read_until_complete(
+    place: Place, chunks: NumberedChunks, *, first_read: Path | None = None
+) -> Readings:
+    """Read all there is, again and again, until a timeline that was complete was read.
+
+    ``first_read`` is made as soon as a pass gave frames.
+    """
     timeline, truth = place.open(), Truth(chunks)
     passes, partial, frames, violations = 0, 0, 0, list[str]()
     is_complete = False
@@ -361,6 +373,8 @@ def read_until_complete(place: Place, chunks: NumberedChunks) -> Readings:
             violations.append(f"a complete timeline gave {seen} frames")
         passes, frames = passes + 1, frames + seen
         partial += 0 < seen < chunks.frame_count
+        if seen and first_read:
+            first_read.touch()
     return Readings(passes, partial, frames, tuple(violations))
 
 
@@ -392,6 +406,14 @@ def _counting(decode: Callable[P, Iterator[T]], counts: list[int]) -> Callable[P
             counts.append(frames)
 
     return counted
+
+
+def _wait_for(file: Path) -> None:
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not file.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nobody made {file}")
+        time.sleep(0.005)
 
 
 def _killing_at(moment: Moment) -> Hook:

@@ -191,8 +191,13 @@ def test_what_is_not_there_is_a_bad_chunk(store_url: str, open_it: type) -> None
 def test_what_is_no_file_is_a_bad_chunk(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_bytes(b"x")
-    for path in [tmp_path, tmp_path / "pipe", tmp_path / "file" / "below", Path("/dev/zero")]:
-        with pytest.raises(BadChunk, match="no such file"):
+    for path, what in [
+        (tmp_path, "this is a folder, not a file"),
+        (tmp_path / "pipe", "this is a device or pipe, not a file"),
+        (Path("/dev/zero"), "this is a device or pipe, not a file"),
+        (tmp_path / "file" / "below", "no such file"),
+    ]:
+        with pytest.raises(BadChunk, match=what):
             open_blob_file(str(path))
     with pytest.raises(BadChunk, match="cannot be opened"):
         open_blob_file("/" + "x" * 300)
