@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import clips
@@ -34,6 +35,7 @@ from outside import (
     picture,
     pixels_by_pillow,
 )
+from tars import jpegs_in, members_of, packs_of
 
 LAYOUTS: list[Layout] = ["objects", "packs"]
 
@@ -290,6 +292,18 @@ def test_repacking_keeps_replaced_frames(url: str, layout: Layout, target: Layou
         assert index.picture_since.tolist() == since == ["", "", "w000001", ""]
         assert timeline(url).verify(deep=True).ok
     assert shows(timeline(url).frame(2).image, 9)
+
+
+def test_repacking_moves_no_frame_that_was_replaced(url: str) -> None:
+    """It has the public name, too; under that lies the picture which took its place."""
+    timeline(url).write([frame(0), frame(1)])
+    timeline(url).write([frame(0, number=9)], on_conflict="replace")
+    timeline(url).write([replace(frame(1), timestamp=7.5)], on_conflict="replace")
+    assert timeline(url).repack("packs").frames_moved == 2
+    packs = packs_of(outside(url), "t")
+    members = [name for pack in packs.values() for name in members_of(pack)]
+    assert sorted(name for name in members if name.endswith(".jpg")) == ["0.jpg", "1.jpg"]
+    assert shows(pixels_by_pillow(jpegs_in(packs)[0]), 9)
 
 
 def test_a_timeline_of_chunks_takes_no_frames_of_a_program(url: str) -> None:

@@ -322,10 +322,13 @@ def rows_that_count(part: Index, whole: Index) -> Index:
     positions = whole.positions(part.sequence)
     (known,) = np.nonzero(positions >= 0)
     ours, theirs = known, positions[known]
-    are_same = (part.key[ours] == whole.key[theirs]) & (part.offset[ours] == whole.offset[theirs])
+    # A frame and the one that took its place may have the same key.
+    are_same = np.ones(len(ours), dtype=np.bool_)
+    for name in (field.name for field in fields(FrameRow)):
+        are_same &= (getattr(part, name)[ours] == getattr(whole, name)[theirs]).astype(np.bool_)
     if are_same.sum() == len(part):
         return part
-    return Index(part.to_arrow().take(ours[are_same.astype(np.bool_)]))
+    return Index(part.to_arrow().take(ours[are_same]))
 
 
 class PartBuilder:
