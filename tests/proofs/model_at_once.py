@@ -36,6 +36,7 @@ def _haste() -> Iterator[None]:
         patch("framecache.ingest.epochs._LOOK_AGAIN_SECONDS", 0.0005),
         patch("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.0005),
         patch("framecache.verify.repair._LOOK_AGAIN_SECONDS", 0.0005),
+        patch("framecache.ingest.settling._LOOK_AGAIN_SECONDS", 0.0005),
     ):
         yield
 

@@ -3,27 +3,30 @@
 from typing import Final
 
 from hypothesis import strategies as st
-from model_expected import CHUNKS, PICTURES
+from model_expected import CHUNKS, PICTURES, TOLD
 from model_plain import (
     ALL,
     HALF,
     Append,
     Clear,
+    Collect,
     Delete,
     Extract,
     Layout,
     LoseClaims,
+    OnConflict,
     Operation,
     Rebuild,
     Repack,
+    Repair,
     Write,
 )
 from model_reads import Ask, ReadAt, ReadMany, ReadOne
-from model_world import Arm, Disturbance
+from model_world import Arm, Death, Disturbance, Upset
 
 from framecache.testing import Action, faults_of
 
-Plan = tuple[Arm | Disturbance, ...]
+Plan = tuple[Upset, ...]
 
 REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
     ("create", "/claims/"),
@@ -47,9 +50,18 @@ REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
 
 SETTINGS = st.sampled_from((ALL, HALF))
 CHUNK = st.sampled_from(sorted(CHUNKS))
-FRAMES = st.dictionaries(st.integers(0, 5), st.sampled_from(PICTURES), min_size=1, max_size=4).map(
+PICTURE = st.sampled_from(PICTURES)
+STORED = st.dictionaries(st.integers(0, 5), PICTURE, min_size=1, max_size=4).map(
     lambda frames: tuple(frames.items())
 )
+"""Sequences and pictures, as another program stores them."""
+FRAMES = st.dictionaries(
+    st.integers(0, 5),
+    st.tuples(PICTURE, st.sampled_from((0, 0, 0, *TOLD))),
+    min_size=1,
+    max_size=4,
+).map(lambda frames: tuple((sequence, *frame) for sequence, frame in frames.items()))
+ON_CONFLICT: Final[tuple[OnConflict, ...]] = ("raise", "raise", "keep", "replace", "replace")
 
 LAYOUTS: Final[tuple[Layout, ...]] = ("objects", "packs")
 LAYOUT = st.sampled_from(LAYOUTS)
@@ -64,7 +76,13 @@ def _extracts(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Ex
 
 
 def _writes(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Write]:
-    return st.builds(Write, FRAMES, st.sampled_from((85, 85, 85, 60)), layouts)
+    return st.builds(
+        Write,
+        FRAMES,
+        st.sampled_from((85, 85, 85, 60)),
+        layouts,
+        st.sampled_from(ON_CONFLICT),
+    )
 
 
 EXTRACTS, WRITES = _extracts(ASKED), _writes(ASKED)
@@ -72,13 +90,15 @@ APPENDS = st.builds(Append, CHUNK)
 REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)), ASKED)
 REPACKS = st.builds(Repack, LAYOUT)
 CLEARS, DELETES, LOST_CLAIMS = st.just(Clear()), st.just(Delete()), st.just(LoseClaims())
+REPAIRS, COLLECTIONS = st.just(Repair()), st.just(Collect())
 
 OF_VIDEO = st.one_of(
     *(EXTRACTS, EXTRACTS, APPENDS, APPENDS, REBUILDS, REPACKS, REPACKS),
     *(CLEARS, DELETES, LOST_CLAIMS, WRITES),
 )
 OF_WRITTEN = st.one_of(
-    *(WRITES, WRITES, WRITES, REPACKS, REPACKS, CLEARS, DELETES, LOST_CLAIMS, EXTRACTS)
+    *(WRITES, WRITES, WRITES, WRITES, WRITES, REPACKS, REPACKS, REPAIRS),
+    *(CLEARS, DELETES, LOST_CLAIMS, EXTRACTS),
 )
 BEGINNINGS: Final[dict[str, st.SearchStrategy[Operation]]] = {
     "video": _extracts(LAYOUT),
@@ -112,7 +132,14 @@ def _disturbances(operations: st.SearchStrategy[Operation]) -> st.SearchStrategy
     )
 
 
-FAULTS: st.SearchStrategy[Plan] = st.lists(_arms(), min_size=1, max_size=3).map(tuple)
+DEATHS = st.builds(
+    lambda request, skip: Death(request[0], request[1], skip),
+    st.sampled_from(REQUESTS),
+    st.integers(0, 5),
+)
+FAULTS: st.SearchStrategy[Plan] = st.lists(
+    st.one_of(_arms(), _arms(), DEATHS), min_size=1, max_size=3
+).map(tuple)
 QUIET: st.SearchStrategy[Plan] = st.just(())
 
 
@@ -125,7 +152,19 @@ CHANGES = st.one_of(
     *(
         st.tuples(st.just(timeline), operations, _plans(operations))
         for timeline, operations in OPERATIONS.items()
-    )
+    ),
+    # Programs that sleep for longer than its grace period are not provided for.
+    st.tuples(st.just("written"), COLLECTIONS, st.one_of(QUIET, FAULTS)),
+)
+REWRITES = st.tuples(
+    st.builds(
+        Write,
+        FRAMES,
+        st.sampled_from((85, 60)),
+        st.none(),
+        st.sampled_from(("replace", "replace", "replace", "keep")),
+    ),
+    _plans(st.one_of(WRITES, REPAIRS, OF_WRITTEN)),
 )
 # Most timelines have few frames, and a read of one that is not there is seldom of use.
 SEQUENCE = st.one_of(st.integers(0, 3), st.integers(0, 21))

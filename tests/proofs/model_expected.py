@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-from model_plain import Setting, State
+from model_plain import NOTHING_TOLD, Setting, State, Written, WrittenFrames
 from PIL import Image
 
 import media
@@ -22,6 +22,7 @@ from framecache import Frame, FrameCache, Timeline
 CHUNKS: Final = {"a": 6, "b": 8, "c": 7}
 """Frames of each chunk."""
 PICTURES: Final = range(3)
+TOLD: Final = range(2)
 SIZE: Final = 32
 RATE: Final = 25
 
@@ -67,14 +68,14 @@ def _rows(
     chunks: tuple[str, ...],
     setting: Setting | None,
     cached: frozenset[str],
-    written: frozenset[tuple[int, int]],
+    written: WrittenFrames,
 ) -> Rows:
     if setting is None:
         return {}
     rows = [
         row for chunk in chunks if chunk in cached for row in rows_of_chunk(chunks, setting, chunk)
     ]
-    rows += [written_row(sequence, picture, setting.quality) for sequence, picture in written]
+    rows += [written_row(frame) for frame in written]
     return {row.sequence: row for row in sorted(rows, key=lambda row: row.sequence)}
 
 
@@ -118,16 +119,23 @@ def _check_by_ffprobe(rows: list[Row], chunks: tuple[str, ...], every: int) -> N
 
 
 @cache
-def written_frame(sequence: int, picture: int) -> Frame:
+def written_frame(sequence: int, picture: int, told: int) -> Frame:
     """One of a few pictures under a sequence."""
     image = np.random.default_rng(picture).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    if told:
+        return Frame(sequence, 2, sequence * 0.5 + 0.25, image, f"{told:016x}")
     return Frame(sequence, sequence % 2, sequence * 0.5, image)
 
 
 @cache
-def written_row(sequence: int, picture: int, quality: int) -> Row:
+def written_row(frame: Written) -> Row:
+    if frame.told == NOTHING_TOLD:
+        # Of another program's frames only the number and the JPEG are known.
+        jpeg = written_row(frame._replace(told=0)).jpeg
+        return Row(frame.sequence, 0, 0.0, "", jpeg)
     timeline = _nowhere()
-    timeline.write([written_frame(sequence, picture)], quality=quality)
+    given = written_frame(frame.sequence, frame.picture, frame.told)
+    timeline.write([given], quality=frame.quality)
     return _read(timeline)[0]
 
 

@@ -17,31 +17,32 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from model_at_once import at_once
-from model_choices import BEGINNINGS, CHANGES, FAULTS, FRAMES, LAYOUTS, READINGS, Plan
-from model_expected import SIZE, clip, rows_of, written_frame, written_row
+from model_calls import carry_out
+from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, REWRITES, STORED, Plan
+from model_expected import SIZE, clip, rows_of, written_row
 from model_plain import (
     ALL,
     REFUSALS,
-    Append,
     Clear,
+    Collect,
     Delete,
     Done,
     Ending,
-    Extract,
     Layout,
     LoseClaims,
     Operation,
-    Rebuild,
     Repack,
+    Repair,
     State,
     Write,
+    Written,
     endings,
 )
 from model_reads import NOT_CACHED, Read, ReadAt, looks_again
 from model_world import DAMAGE, DECAY, ROOT, Seen, Suffering, World, suffering_store
 
 from framecache import CorruptFrame, FrameCacheError, Overlays, Timeline
-from framecache.testing import Fault
+from framecache.testing import Crash, Fault
 from outside import png_by_pillow
 
 TIMELINES: Final = ("video", "written")
@@ -50,6 +51,8 @@ FRESH: Final = 2
 """The client that remembers nothing from one call to the next."""
 OTHER: Final = "other"
 """Who disturbs, and never suffers."""
+WRITES_ONLY: Final = (Write, Repair)
+"""Operations that harm no frame that is committed, whatever others of them do meanwhile."""
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
 PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
 
@@ -66,6 +69,8 @@ class Figures:
     """That were stored."""
     repacks: int = 0
     """That moved frames."""
+    replaced: int = 0
+    """Frames that another took the place of."""
     disturbances: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     endings: Counter[str] = field(default_factory=Counter)
@@ -114,6 +119,12 @@ class TimelineMachine(RuleBasedStateMachine):
     def change(self, client: int, data: st.DataObject) -> None:
         timeline, operation, plan = data.draw(CHANGES)
         self._change(self.clients[client], timeline, operation, plan)
+
+    @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
+    def write_again(self, client: int, data: st.DataObject) -> None:
+        """Frames are replaced and kept often: of most that is possible little is to do with it."""
+        operation, plan = data.draw(REWRITES)
+        self._change(self.clients[client], "written", operation, plan)
 
     @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
     def read(self, client: int, data: st.DataObject) -> None:
@@ -190,9 +201,9 @@ class TimelineMachine(RuleBasedStateMachine):
         if state.listed:
             store.delete(self.world.keys(timeline, "frames/"))
         else:
-            for sequence, picture in data.draw(FRAMES):
+            for sequence, picture in data.draw(STORED):
                 key = f"{ROOT}/{timeline}/frames/{sequence}.jpg"
-                store.put(key, written_row(sequence, picture, ALL.quality).jpeg)
+                store.put(key, written_row(Written(sequence, picture, 0, ALL.quality)).jpeg)
         self._settle(timeline)
 
     # What must hold
@@ -219,17 +230,23 @@ class TimelineMachine(RuleBasedStateMachine):
     def _change(self, client: Client, name: str, operation: Operation, plan: Plan) -> None:
         before = self.seen[name]
         timeline = self._timeline(client, name)
-        if not isinstance(operation, LoseClaims):
+        if not isinstance(operation, LoseClaims | Collect):
             client.remembers.pop(name, None)
-        error = self._suffer(client, name, plan, lambda: run(timeline, operation, self.world))
+        self.world.is_guarded = isinstance(operation, WRITES_ONLY)
+        error = self._suffer(
+            client, name, plan, lambda: carry_out(operation, timeline, self._lose_claims)
+        )
+        self.world.is_guarded = False
         done = Done(operation, error, tuple(self.between))
         after = self.world.look(name)
         self.figures.endings[_name(error)] += 1
         self._check_change(before, done, after, client)
+        if before.state.epoch == after.state.epoch:
+            self.figures.replaced += len(before.state.written - after.state.written)
         _check_listed(before.state, done, after.state)
         self._check_what_is_left(name, before, done, after, client)
         self._check_overlays_after(name, [done, *done.between])
-        self._settle(name)
+        self._settle(name, done)
 
     def _check_change(self, before: Seen, done: Done, after: Seen, client: Client) -> None:
         how, fired = _name(done.error), client.suffering.fired
@@ -240,7 +257,7 @@ class TimelineMachine(RuleBasedStateMachine):
         if isinstance(done.operation, Delete) and DAMAGE & set(fired):
             # What reads differently each time is not taken for damage where it lies.
             ends.append(Ending(before.state, "StoreUnavailable"))
-        if fired or is_disturbed:
+        if fired or is_disturbed or isinstance(done.error, Crash):
             assert how in _excused(fired) | {end.how for end in ends} | (
                 _excused_by_others(done.operation) if is_disturbed else set()
             ), f"{done} ended with {done.error!r}"
@@ -274,6 +291,11 @@ class TimelineMachine(RuleBasedStateMachine):
                 assert not left, f"a clear left {left}"
             case Repack(layout) if not client.suffering.fired:
                 self._check_repacked(layout, before, after)
+            case Write() | Repair() if not client.suffering.fired:
+                self._check_public(name, after)
+            case Collect() if not client.suffering.fired:
+                self._check_public(name, after)
+                self._check_collected(name, after)
 
     def _check_repacked(self, layout: Layout, before: Seen, after: Seen) -> None:
         """All frames lie as the layout has them, and what they lay in before is gone."""
@@ -285,6 +307,24 @@ class TimelineMachine(RuleBasedStateMachine):
         ]
         assert not strewn, f"repacked into {layout}, {strewn} lie otherwise"
         assert before.unsound or moved.isdisjoint(self.world.blobs), f"of {moved} some is left"
+
+    def _check_public(self, name: str, seen: Seen) -> None:
+        """Every written frame lies under its public name, if those are to be had."""
+        if seen.state.layout == "packs" or not seen.state.written:
+            return
+        stored = self.world.frames(name)
+        expected = {
+            number: row.jpeg for number, row in seen.rows.items() if number not in seen.unsound
+        }
+        others = [number for number in expected if stored.get(number) != expected[number]]
+        assert not others, f"other programs read other frames {others}"
+
+    def _check_collected(self, name: str, seen: Seen) -> None:
+        """No frame that is sound lies in a pack where each is to be a blob."""
+        if seen.state.layout == "packs" or not seen.state.written:
+            return
+        places = [seen.places[number] for number in seen.rows if number not in seen.unsound]
+        assert not any(place.offset for place in places), f"{name}: {places}"
 
     def _read(self, client: Client, name: str, read: Read, plan: Plan) -> None:
         self.figures.reads += 1
@@ -375,11 +415,11 @@ class TimelineMachine(RuleBasedStateMachine):
         assert not kept or all(delete.error is not None for delete in deletes)
         self.overlays[name] = kept
 
-    def _settle(self, name: str) -> None:
+    def _settle(self, name: str, done: Done | None = None) -> None:
         """Take what the store holds for true, once it is known to be allowed."""
         before, after = self.seen[name], self.world.look(name)
         allowed = self.harmed[name]
-        if self.slept_from is not None:
+        if self.slept_from is not None and not (done and _only_writes(done)):
             # Whoever slept while others worked may store and delete what is theirs since.
             for client in self.clients:
                 allowed |= self.world.touched_frames(name, since=self.slept_from, by=client.name)
@@ -396,14 +436,21 @@ class TimelineMachine(RuleBasedStateMachine):
 
     def _suffer(
         self, client: Client, name: str, plan: Plan, call: Callable[[], object]
-    ) -> FrameCacheError | None:
-        """Make a call while requests go wrong; its error, which is a typed one."""
+    ) -> FrameCacheError | Crash | None:
+        """Make a call while requests go wrong; its error, which is a typed one, or its death."""
         self.between, self.passing, self.slept_from, self.current = [], [], None, name
         client.suffering.arm(plan)
         try:
             call()
         except FrameCacheError as error:
             return error
+        except Crash as death:
+            client.remembers.clear()
+            client.timelines = {
+                one: Timeline(timeline._store, one)  # noqa: SLF001 -- the one it suffers from
+                for one, timeline in client.timelines.items()
+            }
+            return death
         finally:
             client.suffering.disarm()
         return None
@@ -413,9 +460,10 @@ class TimelineMachine(RuleBasedStateMachine):
         self.figures.disturbances += 1
         before, start = self.world.look(self.current), len(self.world.log)
         timeline = Timeline(self.world.used_by(OTHER), self.current)
+        self.world.is_guarded &= isinstance(operation, WRITES_ONLY)
         error: FrameCacheError | None = None
         try:
-            run(timeline, operation, self.world)
+            carry_out(operation, timeline, self._lose_claims)
         except FrameCacheError as failure:
             error = failure
         after = self.world.look(self.current)
@@ -423,6 +471,9 @@ class TimelineMachine(RuleBasedStateMachine):
         self.passing += [before.state, after.state]
         if before != after and self.slept_from is None:
             self.slept_from, self.has_slept = start, True
+
+    def _lose_claims(self, name: str) -> None:
+        self.world.used_by(OTHER).delete(self.world.keys(name, "claims/"))
 
     def _recover(self, name: str) -> None:
         """Complete a timeline, see all that is damaged, and repair what has a chunk."""
@@ -484,31 +535,6 @@ class TimelineMachine(RuleBasedStateMachine):
         return Client(name, suffering, {one: Timeline(store, one) for one in TIMELINES})
 
 
-def run(timeline: Timeline, operation: Operation, world: World) -> None:
-    """Have an operation done by framecache."""
-    match operation:
-        case Extract(chunks, (every, quality), layout):
-            clips = [clip(chunk) for chunk in chunks]
-            timeline.extract(clips, every=every, quality=quality, layout=layout, workers=1)
-        case Append(chunk):
-            timeline.append(clip(chunk), workers=1)
-        case Rebuild(None, layout):
-            timeline.rebuild(layout=layout, workers=1)
-        case Rebuild((every, quality), layout):
-            timeline.rebuild(every=every or 1, quality=quality, layout=layout, workers=1)
-        case Write(frames, quality, layout):
-            made = [written_frame(*one) for one in frames]
-            timeline.write(made, quality=quality, layout=layout, workers=1)
-        case Repack(layout):
-            timeline.repack(layout, workers=1)
-        case Clear():
-            timeline.clear()
-        case Delete():
-            timeline.delete()
-        case LoseClaims():
-            world.used_by(OTHER).delete(world.keys(timeline.timeline_id, "claims/"))
-
-
 def run_model(
     examples: int, steps: int, *, seed: int | None, phases: Sequence[Phase] = (Phase.generate,)
 ) -> Figures:
@@ -545,13 +571,19 @@ def run_model(
 def _excused(fired: Sequence[Fault]) -> set[str]:
     """The errors that faults are allowed to cause."""
     excused = {"StoreUnavailable"} if set(fired) - DAMAGE else set()
-    return excused | ({"CorruptFrame"} if DAMAGE & set(fired) else set())
+    # A program dies only where that is planned.
+    return excused | {Crash.__name__} | ({"CorruptFrame"} if DAMAGE & set(fired) else set())
 
 
 def _excused_by_others(operation: Operation) -> set[str]:
     """The errors that others in its midst are allowed to cause."""
     # Of two that move or repair a part, one is told to try again.
     return {*REFUSALS, *(("StoreUnavailable",) if isinstance(operation, Repack) else ())}
+
+
+def _only_writes(done: Done) -> bool:
+    """Whether nothing but writes met each other: none of these may harm another's frames."""
+    return all(isinstance(one.operation, WRITES_ONLY) for one in (done, *done.between))
 
 
 def _name(error: BaseException | None) -> str:
@@ -570,10 +602,17 @@ def _check_listed(before: State, done: Done, after: State) -> None:
     """Nothing leaves frames that nothing describes, and only a clear or a delete takes them."""
     assert after.listed <= before.listed, f"{done} left frames that nothing describes"
     all_done = (done, *done.between)
+    if after.chunks is not None and any(_adopts(one.operation) for one in all_done):
+        return
     if not any(isinstance(one.operation, Clear | Delete) for one in all_done):
         assert after.listed == before.listed, f"{done} removed frames of another program"
     elif done.error is None and isinstance(done.operation, Clear | Delete):
         assert not after.listed, f"{done} left frames behind"
+
+
+def _adopts(operation: Operation) -> bool:
+    """Whether an operation describes frames of another program."""
+    return isinstance(operation, Write) and operation.on_conflict != "raise"
 
 
 def _overlay_key(timeline: str, sequence: int, name: str) -> str:

@@ -7,10 +7,11 @@ some after. :func:`endings` enumerates all that can come of it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Layout = Literal["objects", "packs"]
 Refusal = Literal["SettingsConflict", "NotCached", "Cleared"]
+OnConflict = Literal["raise", "replace", "keep"]
 REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "Cleared"})
 
 
@@ -25,6 +26,26 @@ class Setting(NamedTuple):
 ALL = Setting(None, 85)
 """What is asked for by asking for nothing."""
 HALF = Setting(2, 60)
+NOTHING_TOLD: Final = -1
+
+
+class Written(NamedTuple):
+    """A frame that a program wrote."""
+
+    sequence: int
+    picture: int
+    told: int
+    """Which of a few times, chunks and hashes; NOTHING_TOLD: another program stored the frame."""
+    quality: int
+    """Of the JPEG."""
+
+
+WrittenFrames = frozenset[Written]
+
+
+def adopted(listed: frozenset[tuple[int, int]]) -> WrittenFrames:
+    """Frames of another program, once they are described; each is a sequence and a picture."""
+    return frozenset(Written(*one, NOTHING_TOLD, ALL.quality) for one in listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +61,11 @@ class State:
     """In which frames are stored from now on."""
     cached: frozenset[str] = frozenset()
     """Chunks that are committed."""
-    written: frozenset[tuple[int, int]] = frozenset()
-    """Sequence and picture of each written frame."""
+    written: WrittenFrames = frozenset()
     listed: frozenset[tuple[int, bytes]] = frozenset()
     """Sequence and JPEG of each frame that lies where nothing is described."""
+    listed_pictures: frozenset[tuple[int, int]] = frozenset()
+    """Sequence and picture of each of them."""
     begun: bool = False
     """Whether only a clear or a rebuild may end the epoch."""
 
@@ -177,49 +199,92 @@ class CommitChunk(Step):
 
 @dataclass(frozen=True, slots=True)
 class DescribeWritten(Step):
-    frames: frozenset[tuple[int, int]]
+    frames: WrittenFrames
     quality: int
     layout: Layout | None
+    on_conflict: OnConflict
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
-        setting, layout = Setting(None, self.quality), self.layout or state.layout
-        is_same = (state.setting, state.layout) == (setting, layout)
-        if state.listed:
+        described = self._described(state, Setting(None, self.quality), self.layout or state.layout)
+        return described, (CompareWritten(described.epoch, self.frames, self.on_conflict),)
+
+    def _described(self, state: State, setting: Setting, layout: Layout) -> State:
+        if state.listed and self.on_conflict == "raise":
             raise Refused("SettingsConflict")
         if state.chunks is None:
-            described = state.next_epoch(setting, (), layout)
-        elif state.chunks or (state.written and not is_same):
+            first = state.next_epoch(setting, (), layout)
+            return replace(first, written=adopted(state.listed_pictures))
+        if state.chunks:
             raise Refused("SettingsConflict")
-        else:
-            described = replace(state, setting=setting, layout=layout)
-        return described, (CommitWritten(described.epoch, self.frames, setting, layout),)
+        if not state.written:
+            return replace(state, setting=setting, layout=layout)
+        # A quality is kept with each frame, so those that are replaced may have another.
+        is_quality_fixed = self.on_conflict == "raise" and state.setting != setting
+        if is_quality_fixed or state.layout != layout:
+            raise Refused("SettingsConflict")
+        return state
+
+
+@dataclass(frozen=True, slots=True)
+class CompareWritten(Step):
+    """See which frames are cached, and how."""
+
+    epoch: str
+    frames: WrittenFrames
+    on_conflict: OnConflict
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        written = state.written if state.epoch == self.epoch else WrittenFrames()
+        if state.setting is None:
+            return state, (CommitWritten(self.epoch, self.frames, self.on_conflict, None, ""),)
+        left = _left_to_commit(self.frames, written, self.on_conflict)
+        if not left:
+            return state, ()
+        commit = CommitWritten(self.epoch, left, self.on_conflict, state.setting, state.layout)
+        return state, (commit,)
 
 
 @dataclass(frozen=True, slots=True)
 class CommitWritten(Step):
     epoch: str
-    frames: frozenset[tuple[int, int]]
-    setting: Setting
-    layout: Layout
+    frames: WrittenFrames
+    on_conflict: OnConflict
+    setting: Setting | None
+    layout: Layout | Literal[""]
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
-        if self.frames <= state.written:
-            return state, ()
         if state.epoch != self.epoch:
             raise Refused("Cleared")
         if (state.setting, state.layout) != (self.setting, self.layout):
             raise Refused("SettingsConflict")
-        written = state.written | self.frames
-        if len({sequence for sequence, _ in written}) < len(written):
-            raise Refused("SettingsConflict")
-        return replace(state, written=written), ()
+        frames = _left_to_commit(self.frames, state.written, self.on_conflict)
+        sequences = {frame.sequence for frame in frames}
+        kept = {frame for frame in state.written if frame.sequence not in sequences}
+        return replace(state, written=frames | kept), ()
+
+
+def _left_to_commit(
+    frames: WrittenFrames, written: WrittenFrames, on_conflict: OnConflict
+) -> WrittenFrames:
+    """The frames that are not cached, or not just so.
+
+    Raises:
+        Refused: one is cached otherwise, and conflicts are to raise.
+    """
+    cached = {frame.sequence for frame in written}
+    if on_conflict == "keep":
+        return frozenset(frame for frame in frames if frame.sequence not in cached)
+    left = frames - written
+    if on_conflict == "raise" and any(frame.sequence in cached for frame in left):
+        raise Refused("SettingsConflict")
+    return left
 
 
 @dataclass(frozen=True, slots=True)
 class EndEpoch(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.chunks is None:
-            return replace(state, listed=frozenset()), ()
+            return replace(state, listed=frozenset(), listed_pictures=frozenset()), ()
         return state.next_epoch(state.setting, state.chunks, state.layout), ()
 
 
@@ -233,6 +298,14 @@ class DescribeLayout(Step):
         if state.chunks is None:
             raise Refused("NotCached")
         return replace(state, layout=self.layout), ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequireFrames(Step):
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.chunks is None and not state.listed:
+            raise Refused("NotCached")
+        return state, ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,13 +345,15 @@ class Rebuild:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    frames: tuple[tuple[int, int], ...]
-    """Sequence and picture."""
+    frames: tuple[tuple[int, int, int], ...]
+    """Sequence, picture and what is told of it."""
     quality: int
     layout: Layout | None = None
+    on_conflict: OnConflict = "raise"
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeWritten(frozenset(self.frames), self.quality, self.layout),)
+        frames = frozenset(Written(*frame, self.quality) for frame in self.frames)
+        return (DescribeWritten(frames, self.quality, self.layout, self.on_conflict),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +384,25 @@ class LoseClaims:
         return ()
 
 
-Operation = Extract | Append | Rebuild | Write | Repack | Clear | Delete | LoseClaims
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Mend what is damaged, and bring what was replaced to its place."""
+
+    def steps(self) -> tuple[Step, ...]:
+        return (RequireFrames(),)
+
+
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """Remove what nothing names; no other program is at work."""
+
+    def steps(self) -> tuple[Step, ...]:
+        return ()
+
+
+Operation = (
+    Extract | Append | Rebuild | Write | Repack | Clear | Delete | LoseClaims | Repair | Collect
+)
 
 
 @dataclass(frozen=True, slots=True)

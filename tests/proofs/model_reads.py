@@ -68,7 +68,7 @@ class ReadAt:
         if state.listed:
             return None  # of which no time is known
         rows = [row for row in rows_of(state).values() if row.timestamp <= self.fiftieths / 50]
-        return rows[-1] if rows else None
+        return max(rows, key=lambda row: (row.timestamp, row.sequence), default=None)
 
 
 @dataclass(frozen=True, slots=True)

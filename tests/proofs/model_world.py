@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import google_crc32c
 import pyarrow.parquet as pq
-from model_expected import PICTURES, Rows, rows_of, rows_of_chunk, written_row
-from model_plain import Setting, State
+from model_expected import PICTURES, TOLD, Rows, rows_of, rows_of_chunk, written_row
+from model_plain import ALL, NOTHING_TOLD, Setting, State, Written
 
 from framecache import FrameCache
 from framecache.store import Store
-from framecache.testing import Action, Fault, FaultyStore, Interlude, WrappingStore
+from framecache.testing import Action, Crash, Fault, FaultyStore, Interlude, WrappingStore
 from tars import members_of
 
 ROOT: Final = "cache/timelines"
@@ -81,13 +81,13 @@ class World:
         self.violations: list[str] = []
         self.lock: Final = threading.RLock()
         self.packs_stored = 0
-        self._commits = Counter[str]()
+        self.is_guarded = False
+        """Whether nothing is to touch what a description names, as where programs only write."""
+        self.commits = 0
+        """Parts that were committed in the epoch that was current."""
+        self._committed: set[str] = set()
         self._pack_keys: set[str] = set()
-
-    @property
-    def commits(self) -> int:
-        """Parts of chunks that were committed in the epoch that was current."""
-        return self._commits.total()
+        self._named: set[Place] = set()
 
     def used_by(self, who: str) -> "Recorded":
         """The store, as somebody uses it whose changes are to be told apart."""
@@ -96,8 +96,13 @@ class World:
     def changed(self, who: str, action: Action, key: str, data: bytes | None) -> None:
         """Note what reached the store."""
         self.log.append(Landed(who, action, key))
+        is_guarded = self.is_guarded and who != DECAY and key.split("/")[3] in ("frames", "packs")
+        if is_guarded and key in self.blobs:
+            self._change_guarded(key, data)
         if data is None:
             self.blobs.pop(key, None)
+            if not self._is_part_named(key):
+                self._committed.discard(key)  # its name is free again
             return
         self.blobs[key] = data
         _, _, _, folder, *rest = [*key.split("/"), ""]
@@ -105,6 +110,15 @@ class World:
             self._check_commit(key, rest[0], rest[1])
         if folder == "packs" and who != DECAY:
             self._check_pack(key, data)
+
+    def _change_guarded(self, key: str, data: bytes | None) -> None:
+        """No byte that the current description names is written over, or removed."""
+        stored, timeline_id = self.blobs[key], key.split("/")[2]
+        before = self._look(timeline_id).unsound
+        self.blobs[key] = data or b""
+        harmed = self._look(timeline_id).unsound - before
+        self.blobs[key] = stored
+        self._require(not harmed, f"frames {sorted(harmed)} are named in {key}, and were harmed")
 
     def look(self, timeline_id: str) -> Seen:
         """What a timeline is at this moment."""
@@ -146,7 +160,14 @@ class World:
     def _look(self, timeline_id: str) -> Seen:
         document = self._description(timeline_id)
         if document is None:
-            return Seen(State(listed=frozenset(self.frames(timeline_id).items())))
+            listed = self.frames(timeline_id)
+            pictures = {
+                sequence: _picture(_fingerprint(jpeg), ALL.quality)
+                for sequence, jpeg in listed.items()
+            }
+            return Seen(
+                State(listed=frozenset(listed.items()), listed_pictures=frozenset(pictures.items()))
+            )
         state, places = self._state(timeline_id, document)
         unsound = [
             sequence
@@ -178,7 +199,7 @@ class World:
                     f"the part of {chunk} in {epoch} is not what {chunks} give with {setting}",
                 )
         written = {
-            sequence: _picture(row.fingerprint, setting.quality)
+            sequence: _written(sequence, row)
             for part in document["written_parts"]
             for sequence, row in (parts[part] or {}).items()
         }
@@ -196,7 +217,7 @@ class World:
             setting,
             document["layout"],
             cached,
-            frozenset(written.items()),
+            frozenset(written.values()),
             begun=document["begun"],
         )
         return state, places
@@ -206,6 +227,15 @@ class World:
         key = f"{ROOT}/{timeline_id}/index/{document['epoch']}/{part}-{generation}.parquet"
         body = self.blobs.get(key)
         return None if body is None else _rows_in(body)
+
+    def _is_part_named(self, key: str) -> bool:
+        """Whether a blob is an index part that the current description names."""
+        document = self._description(key.split("/")[2])
+        if document is None:
+            return False
+        parts = (*(f"{i:06d}" for i in range(len(document["chunks"]))), *document["written_parts"])
+        names = {f"{part}-{document['generations'].get(part, 0)}.parquet" for part in parts}
+        return key.split("/")[3] == "index" and key.split("/")[5] in names
 
     def _check_compaction(
         self,
@@ -220,8 +250,12 @@ class World:
         body = self.blobs.get(f"{ROOT}/{timeline_id}/index/{document['epoch']}/{name}")
         covered = set(compaction["parts"])
         names = [_chunk_name(chunk["url"]) for chunk in document["chunks"]]
+        # Of two rows of a sequence, that of the part which was described later counts.
+        order = [*(f"{i:06d}" for i in range(len(names))), *document["written_parts"]]
         there = [
-            parts.get(names[int(part)] if part.isdigit() else part) for part in sorted(covered)
+            parts.get(names[int(part)] if part.isdigit() else part)
+            for part in order
+            if part in covered
         ]
         if body is None or None in there:
             return
@@ -237,11 +271,15 @@ class World:
         self._require(
             document["begun"] or name.startswith("w"), f"{key} was committed before it was begun"
         )
-        self._commits[key] += 1
-        self._require(self._commits[key] == 1, f"{key} was committed twice")
+        self.commits += 1
+        self._require(key not in self._committed, f"{key} was committed twice")
+        self._committed.add(key)
         for sequence, row in _rows_in(self.blobs[key]).items():
             if name.startswith("w") and not row.place.offset:
                 continue  # it counts once it is described
+            if row.place in self._named:
+                continue  # it may have been damaged since
+            self._named.add(row.place)
             stored = row.place.within(self.blobs)
             self._require(
                 stored is not None and _fingerprint(stored) == row.fingerprint,
@@ -271,6 +309,9 @@ class IndexRow:
 
     fingerprint: tuple[int, int]
     place: Place
+    told: tuple[int, float, str]
+    """chunk_id, timestamp and perceptual hash."""
+    quality: int
 
 
 IndexRows = dict[int, IndexRow]
@@ -328,36 +369,56 @@ class Disturbance:
     operation: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The program dies before the request after ``skip`` matching ones."""
+
+    action: Action
+    within: str
+    skip: int
+
+
+Upset = Arm | Disturbance | Death
+"""Something that does not go as a program expects."""
+
+
 @dataclass(slots=True)
 class Suffering:
     """The schedule of one client's store; armed for one call at a time."""
 
     disturb: Callable[[Any], object]
     fired: list[Fault] = field(default_factory=list)
+    has_died: bool = False
     total: Counter[str] = field(default_factory=Counter)
-    _plan: list[tuple[Arm | Disturbance, list[int]]] = field(default_factory=list)
+    _plan: list[tuple[Upset, list[int]]] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
 
-    def arm(self, plan: Iterable[Arm | Disturbance]) -> None:
-        self.fired = []
+    def arm(self, plan: Iterable[Upset]) -> None:
+        self.fired, self.has_died = [], False
         self._plan = [(one, [one.skip, one.count if isinstance(one, Arm) else 1]) for one in plan]
 
     def disarm(self) -> None:
-        self._plan = []
+        """Let everything go well from now on, for the program that is started again, too."""
+        self._plan, self.has_died = [], False
 
     def __call__(self, action: Action, key: str) -> Fault | Interlude | None:
         with self._lock:
-            due = self._due(action, key)
+            due = None if self.has_died else self._due(action, key)
+            if isinstance(due, Death):
+                self.has_died = True
+                self.total["DEATH"] += 1
+            if self.has_died:
+                raise Crash(f"dead at {action} {key!r}")
             if isinstance(due, Arm):
                 self.fired.append(due.fault)
                 self.total[due.fault.name] += 1
                 return due.fault
-        if due is None:
+        if not isinstance(due, Disturbance):
             return None
         operation = due.operation
         return Interlude(lambda: self.disturb(operation))
 
-    def _due(self, action: Action, key: str) -> Arm | Disturbance | None:
+    def _due(self, action: Action, key: str) -> Upset | None:
         for one, left in self._plan:
             if one.action != action or one.within not in key:
                 continue
@@ -386,13 +447,31 @@ def _fingerprint(jpeg: bytes) -> tuple[int, int]:
     return len(jpeg), google_crc32c.value(jpeg)
 
 
+@lru_cache(maxsize=4096)
+def _written(sequence: int, row: IndexRow) -> Written:
+    """The frame that a row tells of; with the picture -1 where it is none that was written."""
+    quality = row.quality or ALL.quality
+    picture = _picture(row.fingerprint, quality)
+    for told in (NOTHING_TOLD, *TOLD):
+        frame = Written(sequence, picture, told, quality)
+        if picture >= 0 and _told(frame) == row.told:
+            return frame
+    return Written(sequence, -1, 0, quality)
+
+
+def _told(frame: Written) -> tuple[int, float, str]:
+    row = written_row(frame)
+    return row.chunk_id, row.timestamp, row.perceptual_hash
+
+
 def _picture(fingerprint: tuple[int, int], quality: int) -> int:
     return _pictures(quality).get(fingerprint, -1)
 
 
 @cache
 def _pictures(quality: int) -> dict[tuple[int, int], int]:
-    return {_fingerprint(written_row(0, picture, quality).jpeg): picture for picture in PICTURES}
+    frames = [Written(0, picture, 0, quality) for picture in PICTURES]
+    return {_fingerprint(written_row(frame).jpeg): frame.picture for frame in frames}
 
 
 @lru_cache(maxsize=256)
@@ -403,11 +482,12 @@ def _parsed(body: bytes) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _rows_in(body: bytes) -> IndexRows:
-    names = ["sequence", "size", "crc32c", "key", "offset"]
+    about = ["chunk_id", "timestamp", "perceptual_hash", "quality"]
+    names = ["sequence", "size", "crc32c", "key", "offset", *about]
     table = pq.ParquetFile(BytesIO(body)).read(names, use_threads=False)
     return {
-        sequence: IndexRow((size, crc32c), Place(key, offset, size))
-        for sequence, size, crc32c, key, offset in zip(
+        sequence: IndexRow((size, crc32c), Place(key, offset, size), (*told,), quality)
+        for sequence, size, crc32c, key, offset, *told, quality in zip(
             *(table[name].to_pylist() for name in names), strict=True
         )
     }

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import Phase
 from model_machine import run_model
+from test_seeded_replace_defects import keep_old_times, remove_packs_first
 
 from framecache.index import FrameRow
 from framecache.ingest.epochs import RunningEpoch
@@ -15,7 +16,7 @@ _SEED = 20261123
 
 def test_model(proof: Proof) -> None:
     figures = run_model(
-        proof.size(short=300, long=2_000),
+        proof.size(short=200, long=2_000),
         proof.size(short=60, long=300),
         seed=None if proof.is_long else _SEED,
         phases=(Phase.generate, Phase.shrink),
@@ -27,6 +28,7 @@ def test_model(proof: Proof) -> None:
         commits=figures.commits,
         packs=figures.packs,
         repacks=figures.repacks,
+        replaced=figures.replaced,
         faults=figures.faults.total(),
         disturbances=figures.disturbances,
         ended=dict(figures.endings),
@@ -34,6 +36,7 @@ def test_model(proof: Proof) -> None:
     assert figures.faults.total() > 0
     assert figures.disturbances > 0
     assert figures.repacks > 0
+    assert figures.replaced > 0
 
 
 def test_the_model_sees_what_is_believed_without_reading_it_back(
@@ -65,4 +68,20 @@ def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
 
     monkeypatch.setattr(FrameSource, "_difference", compare_the_length)
     with pytest.raises(AssertionError, match=r"gave|was committed before"):
+        run_model(300, 60, seed=_SEED)
+
+
+def test_the_model_sees_packs_that_go_before_their_frames_are_named_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remove_packs_first(monkeypatch)
+    with pytest.raises(AssertionError, match="were harmed"):
+        run_model(300, 60, seed=_SEED)
+
+
+def test_the_model_sees_replaced_frames_that_keep_their_old_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keep_old_times(monkeypatch)
+    with pytest.raises(AssertionError, match="allowed"):
         run_model(300, 60, seed=_SEED)

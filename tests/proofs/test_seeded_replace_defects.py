@@ -69,7 +69,7 @@ def _put_over_the_public_name(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Placing, "_compare", compare_and_put)
 
 
-def _remove_packs_first(patch: pytest.MonkeyPatch) -> None:
+def remove_packs_first(patch: pytest.MonkeyPatch) -> None:
     """Remove the pack before a description names the frames elsewhere."""
     bring = _Settling._bring  # noqa: SLF001 -- the defect
 
@@ -81,7 +81,7 @@ def _remove_packs_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_Settling, "_bring", bring_and_remove)
 
 
-def _keep_old_times(patch: pytest.MonkeyPatch) -> None:
+def keep_old_times(patch: pytest.MonkeyPatch) -> None:
     """Take a frame for the same whose picture is, whatever is told of it."""
     difference = placing._difference  # noqa: SLF001 -- the defect
 
@@ -126,8 +126,8 @@ def _describe_before_adopting(patch: pytest.MonkeyPatch) -> None:
 
 DEFECTS = [
     Defect("put over the public name", _put_over_the_public_name, every_crash),
-    Defect("packs go first", _remove_packs_first, every_crash),
-    Defect("old times are kept", _keep_old_times, every_crash),
+    Defect("packs go first", remove_packs_first, every_crash),
+    Defect("old times are kept", keep_old_times, every_crash),
     Defect("a row is left out", _rows_of_one_call_apart, every_crash),
     Defect("nobody claims", _settle_without_a_claim, every_interleaving),
     Defect("silence is trusted", _trust_silence, every_interleaving),
