@@ -444,9 +444,15 @@ class Timeline:
         Raises what :meth:`frame` raises; NotCached also where the timeline shows nothing.
         """
         decoding = Decoding(color, scale)
-        source, position = self._opened.find_at(seconds, tolerance_seconds=tolerance_seconds)
-        with self._opened.reading(source):
-            return read_frame(source, source.snapshot.index.row(position), decoding)
+        while True:
+            source, position = self._opened.find_at(seconds, tolerance_seconds=tolerance_seconds)
+            row = source.snapshot.index.row(position)
+            with self._opened.reading(source):
+                frame = read_frame(source, row, decoding)
+            if frame.timestamp == row.timestamp:
+                return frame
+            # It was replaced since the index was read; now another may be on screen.
+            self._opened.forget()
 
     def sequence_at(self, seconds: Seconds, *, tolerance_seconds: Seconds | None = None) -> int:
         """The sequence of the frame on screen at a time: see :meth:`frame_at`."""

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from framecache import (
+    Cleared,
     CorruptFrame,
     Frame,
     FrameCache,
@@ -278,6 +280,24 @@ def test_a_reader_that_opened_before_gets_a_whole_picture(store_url: str, layout
             assert shows(image, n + 10 * round_ + 10) or (layout == "packs" and shows(image, n))
 
 
+def test_a_reader_that_opened_before_gets_times_and_hashes_of_the_picture_it_gets(
+    store_url: str,
+) -> None:
+    timeline(store_url).write([frame(0), frame(1, timestamp=2.0), frame(2, timestamp=4.0)])
+    handles = [timeline(store_url) for _ in range(4)]
+    for handle in handles:
+        handle.frame(0)
+    larger = frame(1, number=9, timestamp=3.5, width=64, height=48)
+    timeline(store_url).write([larger], on_conflict="replace")
+    one = handles[0].frame(1)
+    assert (one.timestamp, one.image.shape) == (3.5, (48, 64, 3))
+    assert one.perceptual_hash == timeline(store_url).frame(1).perceptual_hash
+    assert shows(handles[1].frame_at(3.0).image, 0), "at that time frame 1 is no longer on screen"
+    assert handles[2].frame_at(3.75).image.shape == (48, 64, 3)
+    rows = [(item.sequence, item.timestamp) for item in handles[3].frames()]
+    assert rows == [(0, 0.0), (1, 3.5), (2, 4.0)]
+
+
 @pytest.mark.parametrize("target", LAYOUTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_repacking_keeps_replaced_frames(url: str, layout: Layout, target: Layout) -> None:
@@ -382,6 +402,28 @@ def test_what_another_program_cached_meanwhile_is_kept(url: str) -> None:
     assert told(report) == (2, 1, 0, 1, 0)
     assert shows(timeline(url).frame(1).image, 21)
     assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 21)
+
+
+@pytest.mark.parametrize("within", ["/claims/", "/frames/", "/index/", "/timeline/"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_delete_while_frames_are_replaced_leaves_none_behind(
+    url: str, within: str, nth: int
+) -> None:
+    """Whatever is stored after it would seem to be another program's."""
+    timeline(url).write([frame(0), frame(1)])
+    requests: list[str] = []
+
+    def delete_before(action: str, key: str) -> None:
+        if action in ("create", "put") and within in key:
+            requests.append(key)
+            if len(requests) == nth:
+                timeline(url).delete()
+
+    store = HookedStore(FrameCache(url).store, before=delete_before)
+    with suppress(Cleared):
+        Timeline(store, "t").write([frame(1, number=9), frame(5)], on_conflict="replace")
+    assert len(requests) >= nth
+    assert frames_of(outside(url), "t") == {} or timeline(url).info().epoch is not None
 
 
 def test_an_index_file_of_an_earlier_version_is_read() -> None:

@@ -577,8 +577,11 @@ def _excused(fired: Sequence[Fault]) -> set[str]:
 
 def _excused_by_others(operation: Operation) -> set[str]:
     """The errors that others in its midst are allowed to cause."""
-    # Of two that move or repair a part, one is told to try again.
-    return {*REFUSALS, *(("StoreUnavailable",) if isinstance(operation, Repack) else ())}
+    # Of two that move or repair a part, one is told to try again. So is one that replaces, if it
+    # slept for so long that another stored over what it had created, and not committed.
+    is_replacing = isinstance(operation, Write) and operation.on_conflict == "replace"
+    is_told = is_replacing or isinstance(operation, Repack)
+    return {*REFUSALS, *(("StoreUnavailable",) if is_told else ())}
 
 
 def _only_writes(done: Done) -> bool:

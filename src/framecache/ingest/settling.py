@@ -72,10 +72,13 @@ def settle(store: Store, timeline_id: str, *, workers: int) -> None:
         if not _claim(held):
             return
         settling = _Settling(store, timeline_id, held, workers=workers)
-        with suppress(Cleared, _Lost):
-            for _ in range(_ATTEMPTS):
-                if settling.settle_all():
-                    break
+        try:
+            with suppress(Cleared, _Lost):
+                for _ in range(_ATTEMPTS):
+                    if settling.settle_all():
+                        break
+        finally:
+            settling.withdraw_if_deleted()
         if held.has_taken_over(keys.MOVING):
             held.step_back(keys.MOVING)
 
@@ -130,6 +133,13 @@ class _Settling:
         self._timeline_id = timeline_id
         self._held = held
         self._threads = max(workers, _REQUESTS_AT_ONCE if is_remote(store) else 1)
+        self._stored: set[str] = set()
+        """Public names under which this program stored frames that are not described there yet."""
+
+    def withdraw_if_deleted(self) -> None:
+        """Remove what was stored if the timeline is gone, lest it seem another program's."""
+        if self._stored and current_description(self._store, self._timeline_id) is None:
+            self._store.delete(sorted(self._stored))
 
     def settle_all(self) -> bool:
         """Bring frames under their names; returns whether nothing is left to look for."""
@@ -142,6 +152,7 @@ class _Settling:
         generations = self._commit(known, brought)
         if not self._describe(known.description, generations):
             return False  # repaired or moved since: look again
+        self._stored.clear()  # described
         self._remove_packs(known, brought)
         # Others may have replaced more, and left it to this program.
         return len(brought) < int((known.whole.offset > 0).sum())
@@ -182,22 +193,29 @@ class _Settling:
         left = [row for row in rows if outcomes[row.sequence] is None]
         if left and self._are_others_done():
             for row in left:
+                fetched = source.fetch_one(row)
                 self._require_mine()
-                self._store.put(keys.frame(self._timeline_id, row.sequence), source.jpeg(row))
-                brought.add(row.sequence)
+                if fetched.row == row:
+                    self._put(keys.frame(self._timeline_id, row.sequence), fetched.jpeg())
+                    brought.add(row.sequence)
         return brought
 
     def _bring_one(self, source: FrameSource, known: _Known, row: FrameRow) -> bool | None:
         """Store a frame under its name; None where that holds what nobody has committed."""
         try:
-            data = source.jpeg(row)
+            fetched = source.fetch_one(row)
         except CorruptFrame:
             return False  # until it is written again
+        if fetched.row != row:
+            return False  # replaced or moved since: it is not this row's to bring
+        data = fetched.jpeg()
         key = keys.frame(self._timeline_id, row.sequence)
         self._require_mine()
+        self._stored.add(key)
         try:
             self._store.create(key, data)
         except BlobExists:
+            self._stored.discard(key)
             try:
                 found = self._store.get(key)
             except BlobMissing:
@@ -207,8 +225,12 @@ class _Settling:
             if not known.is_committed(row.sequence, found):
                 return None
             self._require_mine()
-            self._store.put(key, data)
+            self._put(key, data)
         return True
+
+    def _put(self, key: str, data: bytes) -> None:
+        self._stored.add(key)
+        self._store.put(key, data)
 
     def _are_others_done(self) -> bool:
         """Wait for programs that write, unless one of them gives signs of life.

@@ -23,6 +23,7 @@ class Fetched:
     """What came of fetching a frame, to be told when it is its turn."""
 
     row: FrameRow
+    """That the bytes are of: a later one if the frame was replaced or moved meanwhile."""
     outcome: bytes | FrameCacheError
 
     def jpeg(self) -> bytes:
@@ -51,16 +52,20 @@ class FrameSource:
             CorruptFrame: the frame is gone, or its bytes are not those that were committed, in
                 two attempts.
         """
+        return self.fetch_one(row).jpeg()
+
+    def fetch_one(self, row: FrameRow) -> Fetched:
+        """The stored bytes of a frame, and the row they are of. Raises what :meth:`jpeg` raises."""
         row = self._as_known_later(row)
         for _ in range(_MOST_CHANGES):
             try:
-                return self._checked_jpeg(row)
+                return Fetched(row, self._checked_jpeg(row))
             except CorruptFrame:
                 latest = self._latest_row(row)
                 if latest == row:
                     raise
                 row = latest
-        return self._checked_jpeg(row)
+        return Fetched(row, self._checked_jpeg(row))
 
     def prefetch_copies(self, rows: Sequence[FrameRow]) -> bool:
         """Whether local disk seems to have all of these frames, which it begins to read."""
@@ -93,7 +98,7 @@ class FrameSource:
 
     def _fetched(self, row: FrameRow) -> Fetched:
         try:
-            return Fetched(row, self.jpeg(row))
+            return self.fetch_one(row)
         except FrameCacheError as error:
             return Fetched(row, error)
 

@@ -69,7 +69,7 @@ class Decoding:
 
 
 def read_frame(source: FrameSource, row: FrameRow, decoding: Decoding) -> Frame:
-    """One frame whose status is ``"ok"``."""
+    """One frame whose status is ``"ok"``, as it is now if it was replaced since."""
     return _frame(source, decoding, None, row)
 
 
@@ -174,10 +174,11 @@ def _fetched(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[Fetched
 def _frame(
     source: FrameSource, decoding: Decoding, pool: ArrayPool | None, item: FrameRow | Fetched
 ) -> Frame:
-    row = item.row if isinstance(item, Fetched) else item
+    fetched = item if isinstance(item, Fetched) else source.fetch_one(item)
+    row = fetched.row
     shape = decoding.shape(row)
     out = pool.array(shape) if pool is not None and all(shape) else None
-    image = _image(source, decoding, item, out=out)
+    image = _image(source, decoding, fetched, out=out)
     return Frame(row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash)
 
 
@@ -188,7 +189,8 @@ def _image(
     *,
     out: Image | None = None,
 ) -> Image:
-    row, data = (item.row, item.jpeg()) if isinstance(item, Fetched) else (item, source.jpeg(item))
+    fetched = item if isinstance(item, Fetched) else source.fetch_one(item)
+    row, data = fetched.row, fetched.jpeg()
     try:
         return jpeg.decode(data, color=decoding.color, scale=decoding.scale, out=out)
     except jpeg.BadJpeg as error:

@@ -269,10 +269,19 @@ class _Run:
     def _stored(self, part: str, index: Index, storage: FrameStorage) -> list[FrameRow]:
         """The rows of a part, its frames stored anew."""
         source = FrameSource(self._store, Snapshot(self._described, index, ()))
-        with closing(read_fetched(source, np.flatnonzero(index.is_ok))) as fetched:
-            for position, one in enumerate(fetched):
-                if position % FRAMES_BETWEEN_CHECKS == 0:
+        positions = np.flatnonzero(index.is_ok)
+        with closing(read_fetched(source, positions)) as fetched:
+            for count, (one, crc32c) in enumerate(
+                zip(fetched, index.crc32c[positions].tolist(), strict=True)
+            ):
+                if count % FRAMES_BETWEEN_CHECKS == 0:
                     self._ensure_mine(part)
+                if one.row.crc32c != crc32c:
+                    raise StoreUnavailable(
+                        f"another program replaced frame {one.row.sequence} of timeline "
+                        f"{self._described.timeline_id} in {self._store.url} while it was "
+                        f"repacked: try again"
+                    )
                 storage.add(_slot(one.row), partial(_as_encoded, one.row, one.jpeg()))
         moved = [_elsewhere(index, row) for row in storage.finish()]
         return [*moved, *index.rows(np.flatnonzero(~index.is_ok))]
