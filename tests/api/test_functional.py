@@ -7,7 +7,7 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from PIL import Image as Pillow
 from PIL import JpegImagePlugin
 
-from framecache import CorruptFrame, FrameCache, InvalidValue, SettingsConflict, functional
+from framecache import CorruptFrame, Frame, FrameCache, InvalidValue, SettingsConflict, functional
 from framecache.functional import (
     cache_exists,
     cache_frames,
@@ -506,6 +506,20 @@ def test_the_last_call_wins_and_within_it_the_last_of_equal_sequences(blobs: Out
     assert [b64(stored[f"{n}.jpg"]) for n in range(3)] == [
         one["jpeg_b64"] for one in load_cached_frames_b64("t")
     ]
+
+
+def test_two_calls_at_once_on_a_new_timeline_may_differ_in_quality(folder: Outside) -> None:
+    def given() -> Iterator[Frame]:
+        yield frame(0)
+        assert cache_frames("t", [frame(1)], quality=50) == 1
+        yield frame(2)
+
+    assert cache_frames("t", given(), quality=85) == 2
+    assert [f.sequence for f in load_cached_frames("t")] == [0, 1, 2]
+    stored = frames_of(folder, "t")
+    files = [JpegImagePlugin.JpegImageFile(io.BytesIO(stored[f"{n}.jpg"])) for n in range(3)]
+    tables = [file.quantization for file in files]
+    assert tables[0] == tables[2] != tables[1]
 
 
 def test_a_timeline_extracted_from_chunks_is_a_conflict(folder: Outside, local_url: str) -> None:

@@ -255,7 +255,9 @@ class CommitWritten(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.epoch != self.epoch:
             raise Refused("Cleared")
-        if (state.setting, state.layout) != (self.setting, self.layout):
+        # A quality is kept with each frame, so those that are replaced may have another.
+        is_quality_fixed = self.on_conflict == "raise" and state.setting != self.setting
+        if is_quality_fixed or state.layout != self.layout:
             raise Refused("SettingsConflict")
         frames = _left_to_commit(self.frames, state.written, self.on_conflict)
         sequences = {frame.sequence for frame in frames}

@@ -177,7 +177,7 @@ class _Call:
             _refuse_chunks(self._store, current)
             if part in current.written_parts:
                 return current  # the answer to having described it was lost
-            if current.settings != description.settings:
+            if not _go_together(current.settings, description.settings, self._on_conflict):
                 raise _other_settings(current, description.settings)
             new = [name for name in current.written_parts if name not in known]
             if new:
@@ -267,11 +267,18 @@ def _describe(
             return current
         if not current.written_parts:
             return current.next_version(settings=settings)
-        if on_conflict != "raise" and current.settings.layout == settings.layout:
-            return current  # the quality is kept with each frame
+        if _go_together(current.settings, settings, on_conflict):
+            return current
         raise _other_settings(current, settings)
 
     return advance(store, timeline_id, change)
+
+
+def _go_together(current: Settings, asked: Settings, on_conflict: OnConflict) -> bool:
+    """Whether frames of both settings may lie in one timeline."""
+    if on_conflict == "raise":
+        return current == asked
+    return current.layout == asked.layout  # the quality is kept with each frame
 
 
 def _other_settings(current: Description, asked: Settings) -> SettingsConflict:
