@@ -1,9 +1,11 @@
 """Writing frames under sequences that are cached: what is replaced, and what is kept."""
 
 import io
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import clips
@@ -26,7 +28,7 @@ from framecache import (
 from framecache.index import seal
 from framecache.index.table import Index
 from framecache.model import Layout, OnConflict
-from framecache.testing import HookedStore, failing_at
+from framecache.testing import Crash, HookedStore, failing_at
 from outside import (
     everything,
     frame,
@@ -361,6 +363,53 @@ def test_a_replacement_that_stopped_is_finished_later(
     assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 9)
     assert private_blobs(url) == []
     assert timeline(url).verify(deep=True).ok
+
+
+def die_at_a_move(url: str) -> None:
+    """Replace frame 1, and end as a killed program does: without another request."""
+    is_dead: list[bool] = []
+
+    def die(action: str, key: str) -> None:
+        if is_dead or (action == "put" and "/frames/" in key):
+            is_dead.append(True)
+            raise Crash
+
+    with pytest.raises(Crash):
+        Timeline(HookedStore(FrameCache(url).store, before=die), "t").write(
+            [frame(1, number=9)], on_conflict="replace"
+        )
+
+
+def test_no_write_waits_for_a_program_that_was_killed_at_a_move(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeline(url).write([frame(0), frame(1)])
+    die_at_a_move(url)
+    sleeps: list[float] = []
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleeps.append)
+    monkeypatch.setattr("framecache.ingest.settling.time", clock)
+    for given in (frame(0, number=7), frame(5), frame(1, number=8)):
+        timeline(url).write([given], on_conflict="replace")
+        assert sleeps == []
+    assert [shows(timeline(url).frame(n).image, m) for n, m in ((0, 7), (1, 8), (5, 5))] == 3 * [
+        True
+    ]
+
+
+def test_what_is_replaced_while_another_program_ends_its_moves_is_moved_by_that(url: str) -> None:
+    timeline(url).write([frame(0), frame(1)])
+    is_done: list[bool] = []
+
+    def replace_before_release(action: str, key: str) -> None:
+        if action == "delete" and "/moving" in key and not is_done:
+            is_done.append(True)
+            timeline(url).write([frame(1, number=8)], on_conflict="replace")
+
+    store = HookedStore(FrameCache(url).store, before=replace_before_release)
+    Timeline(store, "t").write([frame(1, number=9)], on_conflict="replace")
+    assert is_done
+    assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 8)
+    assert private_blobs(url) == []
 
 
 def meeting(

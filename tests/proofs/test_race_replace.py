@@ -22,6 +22,7 @@ from processes import Process
 from test_crash_replace import OLD, alone, jpegs, picture, public, read
 
 from framecache import Frame, FrameCache, StoreUnavailable, Timeline
+from framecache.ingest import settle
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import HookedStore
@@ -32,14 +33,26 @@ OTHERS = [Frame(n, 2, n / 25, picture(n + 8)) for n in (2, 3, 6)]
 """Both replace frame 2, and both bring frame 6."""
 
 
-def write(frames: list[Frame]) -> Callable[[Store], object]:
+Work = Callable[[Store], object]
+
+
+def write(frames: list[Frame]) -> Work:
     return lambda store: Timeline(store, TIMELINE).write(frames, on_conflict="replace", workers=1)
+
+
+def move(store: Store) -> None:
+    """Bring frames to their places as a repair does, which takes over from a silent program."""
+    settle(store, TIMELINE, workers=1)
+
+
+WRITE_AND_MOVE: tuple[Work, ...] = (write(OTHERS), move)
 
 
 class Interleaving:
     """Two programs, of which one does everything before a single request of the other's."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, others_work: tuple[Work, ...]) -> None:
+        self._others_work = others_work
         self._store = open_store(f"memory://{uuid.uuid4().hex}")
         self._layout = layout
         with Process("earlier").running():
@@ -85,7 +98,8 @@ class Interleaving:
             if next(requests) == at:
                 is_met = True
                 with Process("other").running():
-                    write(OTHERS)(HookedStore(self._store, after=after))
+                    for work in self._others_work:
+                        work(HookedStore(self._store, after=after))
 
         with Process("first").running():
             try:
@@ -120,9 +134,12 @@ class Interleaving:
         return found
 
 
+@pytest.mark.parametrize("others_work", [(write(OTHERS),), WRITE_AND_MOVE], ids=["write", "move"])
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_whoever_replaces_in_between_tears_no_picture(layout: Layout, proof: Proof) -> None:
-    proof.found(interleavings=Interleaving(layout).try_all())
+def test_whoever_replaces_in_between_tears_no_picture(
+    layout: Layout, others_work: tuple[Work, ...], proof: Proof
+) -> None:
+    proof.found(interleavings=Interleaving(layout, others_work).try_all())
 
 
 # Real processes

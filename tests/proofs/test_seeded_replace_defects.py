@@ -8,7 +8,7 @@ from invariants import Violation, contents, restore
 from processes import Process, points, run_until
 from test_crash_replace import CASES, Matrix, read
 from test_crash_replace import replace as replace_frames
-from test_race_replace import Interleaving
+from test_race_replace import WRITE_AND_MOVE, Interleaving
 
 from framecache import FrameCacheError
 from framecache.claims import Claims
@@ -42,7 +42,7 @@ def every_crash_of_another_programs_frames() -> None:
 
 
 def every_interleaving() -> None:
-    Interleaving("objects").try_all()
+    Interleaving("objects", WRITE_AND_MOVE).try_all()
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def keep_old_times(patch: pytest.MonkeyPatch) -> None:
 
 def _settle_without_a_claim(patch: pytest.MonkeyPatch) -> None:
     """Have any number of programs bring frames to their places at once."""
-    patch.setattr(settling, "_claim", lambda _held: True)
+    patch.setattr(settling, "_claim", lambda _held, **_: True)
     patch.setattr(_Settling, "_require_mine", lambda _self: None)
 
 

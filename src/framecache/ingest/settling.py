@@ -56,41 +56,55 @@ def is_settled(description: Description, index: Index) -> bool:
     return not is_written or not bool((index.offset > 0).any())
 
 
-def settle(store: Store, timeline_id: str, *, workers: int) -> None:
+def settle(store: Store, timeline_id: str, *, workers: int, waits: bool = True) -> None:
     """Bring every replaced frame of a timeline under its public name.
 
-    Nothing is done where another program does it at this moment. A frame whose place holds what
-    another program may be about to commit is left where it is, for that program to bring.
+    Nothing is done where another program does it at this moment: that one looks again once it is
+    done. A frame whose place holds what another program may be about to commit is left where it
+    is, for that program to bring.
+
+    Args:
+        store: where the timeline lies.
+        timeline_id: which it is.
+        workers: threads that read and store.
+        waits: whether to watch another program that seems to do it, and take its work over if it
+            falls silent. Else its frames stay in their packs, where readers find them.
 
     Raises:
         StoreDenied, StoreUnavailable: the store's. What was committed stays so; do it again.
     """
-    description = current_description(store, timeline_id)
-    if description is None or description.settings.layout != "objects" or description.chunks:
-        return
-    with Claims(store, description) as held:
-        if not _claim(held):
+    for _ in range(_ATTEMPTS):
+        description = current_description(store, timeline_id)
+        if description is None or description.settings.layout != "objects" or description.chunks:
             return
-        settling = _Settling(store, timeline_id, held, workers=workers)
-        try:
-            with suppress(Cleared, _Lost):
-                for _ in range(_ATTEMPTS):
-                    if settling.settle_all():
-                        break
-        finally:
-            settling.withdraw_if_deleted()
-        if held.has_taken_over(keys.MOVING):
-            held.step_back(keys.MOVING)
+        with Claims(store, description) as held:
+            if not _claim(held, waits=waits):
+                return
+            settling = _Settling(store, timeline_id, held, workers=workers)
+            try:
+                with suppress(Cleared, _Lost):
+                    for _ in range(_ATTEMPTS):
+                        if settling.settle_all():
+                            break
+            finally:
+                settling.withdraw_if_deleted()
+            if held.has_taken_over(keys.MOVING):
+                held.step_back(keys.MOVING)
+                return
+        # Who committed after that, and found the claim held, has left its frames to this program.
+        if not settling.is_outdated():
+            return
 
 
-def _claim(held: Claims) -> bool:
-    """Claim that this program moves frames; waits for another unless that gives signs of life."""
+def _claim(held: Claims, *, waits: bool) -> bool:
+    """Claim that this program moves frames, unless another does; or wait for its signs of life."""
     deadline = time.monotonic() + 2 * claims.STALE_AFTER_SECONDS
     held.look()
     watched = held.newest(keys.MOVING)
     while not held.take(keys.MOVING):
         now = held.newest(keys.MOVING)
-        if time.monotonic() > deadline or (now is not None and watched not in (None, now)):
+        has_sign = now is not None and watched not in (None, now)
+        if not waits or has_sign or time.monotonic() > deadline:
             return False
         time.sleep(_LOOK_AGAIN_SECONDS)
         watched = now or watched
@@ -133,8 +147,17 @@ class _Settling:
         self._timeline_id = timeline_id
         self._held = held
         self._threads = max(workers, _REQUESTS_AT_ONCE if is_remote(store) else 1)
+        self._seen: Description | None = None
+        """What was committed at the last look."""
         self._stored: set[str] = set()
         """Public names under which this program stored frames that are not described there yet."""
+
+    def is_outdated(self) -> bool:
+        """Whether another program has committed frames since the last look."""
+        current, seen = current_description(self._store, self._timeline_id), self._seen
+        if current is None or seen is None:
+            return False
+        return (current.epoch, current.written_parts) != (seen.epoch, seen.written_parts)
 
     def withdraw_if_deleted(self) -> None:
         """Remove what was stored if the timeline is gone, lest it seem another program's."""
@@ -160,6 +183,7 @@ class _Settling:
     def _look(self) -> _Known | None:
         """What is committed; None when that cannot be told."""
         description = current_description(self._store, self._timeline_id)
+        self._seen = description
         if description is None or description.chunks:
             return None
         covered = description.compaction.parts if description.compaction else ()

@@ -74,7 +74,7 @@ def write(
     finally:
         # Others may have left this to the last that wrote.
         if call.is_unsettled:
-            settle(store, timeline_id, workers=workers)
+            settle(store, timeline_id, workers=workers, waits=False)
     _compact_now_and_then(store, call.description)
     return report
 
