@@ -275,7 +275,7 @@ class Watch:
         """Seconds, of this process's monotonic clock, when a claim was new last."""
 
     def look(self) -> Literal["unclaimed", "alive", "silent", "unknown"]:
-        """See what the epoch's claims tell of whoever made them: one LIST.
+        """Look for signs of life of the programs that claimed parts: one LIST.
 
         ``alive``: one was made since the last look. ``silent``: none was for as long as a claim is
         believed. ``unknown``: neither, so far.

@@ -23,7 +23,7 @@ _STORE_VARIABLES: Final = ("AWS_", "AZURE_", "GOOGLE_")
 
 
 class FrameLike(Protocol):
-    """What may be given as a frame: an object of any class with these attributes."""
+    """A frame as callers give it: an object of any class with these attributes."""
 
     @property
     def sequence(self) -> int:

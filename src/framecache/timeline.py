@@ -577,7 +577,7 @@ class Timeline:
         )
 
     def jobs(self) -> dict[str, dict[str, int]]:
-        """How many overlays each stage of each job has: ``{job_id: {stage: count}}``."""
+        """Count the overlays of each stage of each job: ``{job_id: {stage: count}}``."""
         return overlays.count_jobs(self._store, self.timeline_id)
 
     def stages(self) -> dict[str, dict[str, StageCounts]]:

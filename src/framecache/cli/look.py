@@ -125,7 +125,7 @@ def info(*, choice: Choice, timeline_id: str, overlay_sizes: bool, as_json: bool
 
 
 def _overlays_of_other_size(timeline: Timeline, jobs: _Counts) -> _Counts:
-    """How many overlays of each stage of each job have another size than their frame."""
+    """Count the overlays of each stage of each job that have another size than their frame."""
     return {
         job_id: {
             stage: sum(map(len, timeline.overlays(job_id=job_id, stage=stage).misfits().values()))

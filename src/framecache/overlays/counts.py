@@ -26,7 +26,7 @@ class StageCounts:
 
 
 def count_jobs(store: Store, timeline_id: str) -> dict[str, dict[str, int]]:
-    """How many overlays each stage of each job has: ``{job_id: {stage: count}}``."""
+    """Count the overlays of each stage of each job: ``{job_id: {stage: count}}``."""
     jobs: dict[str, dict[str, int]] = {}
     for job_id, stage, _, _, _ in _overlays(store, timeline_id):
         stages = jobs.setdefault(job_id, {})

@@ -1,4 +1,4 @@
-"""What may be given as an overlay, and the PNG that is stored of it."""
+"""Overlays as programs give them, and the PNG that is stored of each."""
 
 import base64
 import io
