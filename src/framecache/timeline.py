@@ -38,6 +38,7 @@ from framecache.overlays import Overlays, StageCounts
 from framecache.reader import (
     Decoding,
     FrameSource,
+    as_sequences,
     frame_range,
     positions_in_range,
     read_batch,
@@ -551,10 +552,17 @@ class Timeline:
         Raises what :meth:`frame` raises; InvalidValue when they differ in size, or ``out`` does
         not fit.
         """
-        decoding = Decoding(color, scale)
-        source, positions = self._opened.find_all(sequences)
-        with self._opened.reading(source):
-            return read_batch(source, positions, decoding, out)
+        decoding, wanted = Decoding(color, scale), as_sequences(sequences)
+        while True:
+            source, positions = self._opened.find_all(wanted)
+            try:
+                with self._opened.reading(source):
+                    return read_batch(source, positions, decoding, out)
+            except InvalidValue:
+                # Of frames that were replaced since, the index may tell another size.
+                if not source.is_outdated:
+                    raise
+                self._opened.forget()
 
     def jpeg(self, sequence: int) -> bytes:
         """The stored bytes of a frame. Raises what :meth:`frame` raises."""

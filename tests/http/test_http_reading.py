@@ -193,6 +193,30 @@ def test_embedded_frames_of_a_timeline_that_was_written_anew_are_the_new_ones(
     assert page["next_start"] == (110 if count > 10 else None)
 
 
+def test_a_replaced_frame_has_the_time_of_its_picture_in_pages_and_by_time(
+    memory_url: str,
+) -> None:
+    cache = FrameCache(memory_url)
+
+    def image(level: int) -> np.ndarray:
+        return np.full((16, 16, 3), level, np.uint8)
+
+    cache.timeline("t").write([Frame(n, 0, float(n), image(20 * n)) for n in range(3)])
+    settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
+    with serving(cache, settings) as service:
+        service.json("api/timelines/t")
+        cache.timeline("t").write([Frame(1, 0, 1.75, image(200))], on_conflict="replace")
+        page = service.json("api/timelines/t/frames", params={"embed": "jpeg_b64"})
+        at_time = service.get("api/timelines/t/at/1.5.jpg")
+    assert [(one["seq"], one["timestamp"]) for one in page["frames"]] == [
+        (0, 0.0),
+        (1, 1.75),
+        (2, 2.0),
+    ]
+    assert base64.b64decode(page["frames"][1]["jpeg_b64"]) == cache.timeline("t").jpeg(1)
+    assert at_time.content == cache.timeline("t").jpeg(0), "frame 1 is not on screen yet"
+
+
 def test_a_position_and_a_sequence_cannot_both_begin_a_page(service: Service) -> None:
     answer = service.get("api/timelines/t/frames", params={"position": 1, "start": 1})
     assert problem_of(answer) == (422, "invalid_value")

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -126,12 +127,16 @@ class Interleaving:
         """The frames as json and pyarrow have them, a later part before an earlier one."""
         blobs = contents(self._store)
         last = max(key for key in blobs if key.startswith(f"{PREFIX}timeline/"))
-        found: dict[int, bytes] = {}
+        rows: dict[int, dict[str, Any]] = {}
         for _, key in index_files({**json.loads(blobs[last]), "compaction": None}):
-            for row in pq.read_table(io.BytesIO(blobs[key])).to_pylist():
-                begin = row["offset"]
-                found[row["sequence"]] = blobs[row["key"]][begin:][: row["size"]]
-        return found
+            rows |= {
+                row["sequence"]: row for row in pq.read_table(io.BytesIO(blobs[key])).to_pylist()
+            }
+        # Where a row lay that another took the place of, nothing may be left.
+        return {
+            sequence: blobs[row["key"]][row["offset"] :][: row["size"]]
+            for sequence, row in rows.items()
+        }
 
 
 @pytest.mark.parametrize("others_work", [(write(OTHERS),), WRITE_AND_MOVE], ids=["write", "move"])

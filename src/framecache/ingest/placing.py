@@ -149,6 +149,11 @@ class Placing:
         }
         return placed
 
+    @property
+    def has_created(self) -> bool:
+        """Whether a frame was stored under its public name."""
+        return bool(self._created)
+
     def discard(self) -> None:
         """Remove what was stored under a name of its own: it will not be committed."""
         self._pack.discard()

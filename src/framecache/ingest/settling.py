@@ -36,6 +36,7 @@ from framecache.index import (
     commit_repair,
     compact,
     current_description,
+    ensure_current,
     load,
     load_parts,
     pack_keys,
@@ -67,8 +68,8 @@ def settle(store: Store, timeline_id: str, *, workers: int, waits: bool = True) 
         store: where the timeline lies.
         timeline_id: which it is.
         workers: threads that read and store.
-        waits: whether to watch another program that seems to do it, and take its work over if it
-            falls silent. Else its frames stay in their packs, where readers find them.
+        waits: whether to watch other programs that seem to move or write frames, and go on if they
+            fall silent. Else frames stay in their packs, where readers find them.
 
     Raises:
         StoreDenied, StoreUnavailable: the store's. What was committed stays so; do it again.
@@ -80,7 +81,7 @@ def settle(store: Store, timeline_id: str, *, workers: int, waits: bool = True) 
         with Claims(store, description) as held:
             if not _claim(held, waits=waits):
                 return
-            settling = _Settling(store, timeline_id, held, workers=workers)
+            settling = _Settling(store, timeline_id, held, workers=workers, waits=waits)
             try:
                 with suppress(Cleared, _Lost):
                     for _ in range(_ATTEMPTS):
@@ -142,7 +143,10 @@ class _Known:
 class _Settling:
     """One look at a timeline, and what follows from it."""
 
-    def __init__(self, store: Store, timeline_id: str, held: Claims, *, workers: int) -> None:
+    def __init__(
+        self, store: Store, timeline_id: str, held: Claims, *, workers: int, waits: bool
+    ) -> None:
+        self._waits = waits
         self._store = store
         self._timeline_id = timeline_id
         self._held = held
@@ -220,7 +224,7 @@ class _Settling:
                 fetched = source.fetch_one(row)
                 self._require_mine()
                 if fetched.row == row:
-                    self._put(keys.frame(self._timeline_id, row.sequence), fetched.jpeg())
+                    self._put(known, keys.frame(self._timeline_id, row.sequence), fetched.jpeg())
                     brought.add(row.sequence)
         return brought
 
@@ -249,10 +253,12 @@ class _Settling:
             if not known.is_committed(row.sequence, found):
                 return None
             self._require_mine()
-            self._put(key, data)
+            self._put(known, key, data)
         return True
 
-    def _put(self, key: str, data: bytes) -> None:
+    def _put(self, known: _Known, key: str, data: bytes) -> None:
+        # In a later epoch, what lies there may be another program's committed frame.
+        ensure_current(self._store, known.description)
         self._stored.add(key)
         self._store.put(key, data)
 
@@ -264,6 +270,8 @@ class _Settling:
         deadline = time.monotonic() + 2 * claims.STALE_AFTER_SECONDS
         self._held.look()
         first = self._held.others_alive()
+        if first and not self._waits:
+            return False
         while now := self._held.others_alive():
             gives_signs = any(first.get(part, newest) != newest for part, newest in now.items())
             if gives_signs or time.monotonic() > deadline:

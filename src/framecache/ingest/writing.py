@@ -1,13 +1,20 @@
 """Caching frames that a program already holds."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from framecache import jpeg, keys
 from framecache._version import __version__
 from framecache.claims import Claims
-from framecache.errors import Cleared, InvalidValue, SettingsConflict, StoreUnavailable
+from framecache.errors import (
+    Cleared,
+    FrameCacheError,
+    InvalidValue,
+    SettingsConflict,
+    StoreUnavailable,
+)
 from framecache.index import (
     FrameRow,
     Index,
@@ -15,6 +22,7 @@ from framecache.index import (
     advance,
     commit_part,
     compact,
+    current_description,
     ensure_current,
     load,
     load_parts,
@@ -71,10 +79,11 @@ def write(
             # Others may write at the same time. A sweep of what was cleared before must not.
             claims.take(keys.writing(new_write_id()))
             report = call.store_all(frames)
-    finally:
-        # Others may have left this to the last that wrote.
-        if call.is_unsettled:
-            settle(store, timeline_id, workers=workers, waits=False)
+    except BaseException:
+        with suppress(FrameCacheError):  # the first error is the one to report
+            call.settle()
+        raise
+    call.settle()
     _compact_now_and_then(store, call.description)
     return report
 
@@ -92,7 +101,10 @@ class _Call:
         workers: int,
     ) -> None:
         self.description = description
-        self.is_unsettled = not is_settled(description, cached)
+        self._is_unsettled = not is_settled(description, cached)
+        self._has_created = False
+        """Whether frames were stored under public names."""
+        self._is_committed = False
         self._store = store
         self._cached = cached
         self._asked = asked
@@ -128,12 +140,29 @@ class _Call:
         except SettingsConflict:
             self._discard()
             raise
+        finally:
+            self._has_created = placing.has_created
         return WriteReport(
             len(placed.given),
             stored=len(placed.new - placed.kept),
             replaced=len(placed.replaced),
             kept=len(placed.kept),
         )
+
+    def settle(self) -> None:
+        """Bring frames under their public names, if this call is the last to know of any."""
+        if self._is_unsettled or self._has_kept_others_waiting():
+            settle(self._store, self.description.timeline_id, workers=self._workers, waits=False)
+
+    def _has_kept_others_waiting(self) -> bool:
+        """Whether others may have left frames in a pack for what this call stored in their places.
+
+        It has committed nothing, or it would know of them.
+        """
+        if self._is_committed or not self._has_created:
+            return False
+        current = current_description(self._store, self.description.timeline_id)
+        return current is not None and current.written_parts != self.description.written_parts
 
     def _discard(self) -> None:
         for discard in self._discards:
@@ -142,26 +171,37 @@ class _Call:
     def _commit(self, placed: Placed) -> None:
         """Create the next free part, then describe it: that is when its frames become visible."""
         about = {"framecache": __version__, "jpeg_encoder": jpeg.encoder_version()}
-        first = len(self.description.written_parts)
-        for number in range(first, first + _ATTEMPTS):
+        number = len(self.description.written_parts)
+        for _ in range(_ATTEMPTS):
             if not placed.rows:
+                self._discard()
                 return
             part = keys.written_part(number)
             index = _index_of(placed, part, self._cached)
             if commit_part(self._store, self.description, part, index, about=about) is not index:
+                number = self._number_after(number)
                 continue
             try:
                 self.description = self._describe_part(part, index)
             except _Overtaken as overtaken:
                 self._give_way(placed, overtaken.sequences)
+                number += 1
                 continue
-            self.is_unsettled |= not is_settled(self.description, index)
+            self._is_committed = True
+            self._is_unsettled |= not is_settled(self.description, index)
             return
         raise StoreUnavailable(
             f"other programs wrote to timeline {self.description.timeline_id} in "
             f"{self._store.url} {_ATTEMPTS} times while this one tried to: try again when they "
             f"are done"
         )
+
+    def _number_after(self, number: int) -> int:
+        """A number that no part has, be it described or left behind by a program that died."""
+        parts = keys.epoch_prefix(self.description.timeline_id, self.description.epoch)
+        found = filter(None, (keys.parse_index(blob.key) for blob in self._store.list(parts)))
+        numbers = (int(part[1:]) for part, _ in found if keys.is_written_part(part))
+        return 1 + max([number, *numbers])
 
     def _describe_part(self, part: str, index: Index) -> Description:
         """Name a part in the next description, if that takes no other program's frame away."""
@@ -182,7 +222,7 @@ class _Call:
             new = [name for name in current.written_parts if name not in known]
             if new:
                 others = Index.merged([*filter(None, load_parts(self._store, current, new))])
-                self.is_unsettled |= not is_settled(current, others)
+                self._is_unsettled |= not is_settled(current, others)
                 self._meet(part, index, others)
                 known.update(new)
             return current.next_version(written_parts=(*current.written_parts, part))

@@ -44,6 +44,11 @@ class FrameSource:
         self._later: Snapshot | None = None
         """As it was when a frame was found to have been stored again elsewhere."""
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a frame turned out to have been replaced or moved since the snapshot."""
+        return self._later is not None
+
     def jpeg(self, row: FrameRow) -> bytes:
         """The stored bytes of a frame whose status is ``"ok"``; one request, or from local disk.
 

@@ -43,6 +43,7 @@ from framecache.index import (
     load_parts,
     rows_that_count,
 )
+from framecache.ingest import settle
 from framecache.ingest.encode import EncodedFrame
 from framecache.ingest.encoders import EncoderPool
 from framecache.ingest.slot import Slot
@@ -92,6 +93,9 @@ def repack(
             withdraw_if_deleted(store, timeline_id)
             raise
         removed = run.remove_unnamed(moved)
+    if run.is_outdated():
+        # Who wrote meanwhile has left its frames in packs to this program.
+        settle(store, timeline_id, workers=workers, waits=False)
     frames = sum(part.frames for part in moved)
     return RepackReport(
         timeline_id=timeline_id,
@@ -157,6 +161,13 @@ class _Run:
             layout = self._target.settings.layout
             self._described = latest
             self._target = replace(latest, settings=replace(latest.settings, layout=layout))
+
+    def is_outdated(self) -> bool:
+        """Whether frames that others wrote meanwhile may lie otherwise."""
+        if self._target.settings.layout == "packs" or self._described.chunks:
+            return False
+        latest = current_description(self._store, self._described.timeline_id)
+        return latest is not None and latest.written_parts != self._described.written_parts
 
     def move_all(self) -> list[_Moved]:
         """Store all frames that lie otherwise anew, and describe that they are there."""

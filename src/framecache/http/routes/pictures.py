@@ -5,7 +5,7 @@ from typing import Any, Final
 import google_crc32c
 from fastapi import APIRouter, Request, Response
 
-from framecache.errors import UndecodableFrame
+from framecache.errors import Cleared, UndecodableFrame
 from framecache.http.known import on_screen, position_of, version_of
 from framecache.http.parameters import (
     Seconds,
@@ -80,7 +80,7 @@ def get_picture_at(
 
     def read(source: FrameSource) -> Response:
         position = on_screen(source.snapshot, moment)
-        return _picture(request, service, source, position, width=width, v=v)
+        return _picture(request, service, source, position, width=width, v=v, is_at_time=True)
 
     return service.known.get(timeline_id).read(read)
 
@@ -102,6 +102,7 @@ def _picture(
     *,
     width: int | None,
     v: str | None,
+    is_at_time: bool = False,
 ) -> Response:
     row = source.snapshot.index.row(position)
     if row.status != "ok":
@@ -114,7 +115,10 @@ def _picture(
     # Of another program's frame the row knows no checksum.
     if row.crc32c and (held := unless_held(request, validity)) is not None:
         return held
-    data = source.jpeg(row)
+    fetched = source.fetch_one(row)
+    if is_at_time and fetched.row.timestamp != row.timestamp:
+        raise Cleared(f"frame {row.sequence} was replaced while it was read: look again")
+    data = fetched.jpeg()
     crc32c = google_crc32c.value(data)
     if crc32c != row.crc32c:
         # It was stored anew, by another encoder or program, since the snapshot was taken.

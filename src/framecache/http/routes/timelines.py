@@ -1,6 +1,7 @@
 """What there is: timelines, their frames, and where things change."""
 
 import base64
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -25,7 +26,7 @@ from framecache.http.routes.sprites import sprite_size
 from framecache.http.state import Serving
 from framecache.index import Index
 from framecache.instants import instant
-from framecache.reader import FrameSource, read_jpegs
+from framecache.reader import FrameSource, read_fetched
 
 router = APIRouter(prefix="/api", tags=["timelines"])
 
@@ -182,12 +183,15 @@ def _embedded(source: FrameSource, page: _Page) -> schema.EmbeddedPage:
         if cut < len(shown):
             following = shown[cut] if page.is_by_position else index.sequence[shown[cut]]
             shown = shown[:cut]
-    frames = [
-        schema.EmbeddedFrame(
-            seq=row.sequence, timestamp=row.timestamp, jpeg_b64=base64.b64encode(data).decode()
-        )
-        for row, data in zip(index.rows(shown), read_jpegs(source, shown), strict=True)
-    ]
+    with closing(read_fetched(source, shown)) as fetched:
+        frames = [
+            schema.EmbeddedFrame(
+                seq=one.row.sequence,
+                timestamp=one.row.timestamp,
+                jpeg_b64=base64.b64encode(one.jpeg()).decode(),
+            )
+            for one in fetched
+        ]
     return schema.EmbeddedPage(frames=frames, next_start=_as_int(following))
 
 
