@@ -16,7 +16,7 @@ _SEED = 20261123
 
 def test_model(proof: Proof) -> None:
     figures = run_model(
-        proof.size(short=200, long=2_000),
+        proof.size(short=300, long=2_000),
         proof.size(short=60, long=300),
         seed=None if proof.is_long else _SEED,
         phases=(Phase.generate, Phase.shrink),
@@ -67,7 +67,7 @@ def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
         return "" if len(data) == row.size else "its length differs"
 
     monkeypatch.setattr(FrameSource, "_difference", compare_the_length)
-    with pytest.raises(AssertionError, match=r"gave|was committed before"):
+    with pytest.raises(AssertionError, match="gave"):
         run_model(300, 60, seed=_SEED)
 
 

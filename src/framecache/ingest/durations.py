@@ -1,4 +1,4 @@
-"""How long frames that a program gives stay on screen, which it does not say."""
+"""Durations of written frames, which programs give without them."""
 
 from collections.abc import Iterable
 from dataclasses import replace
