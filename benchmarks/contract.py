@@ -1,4 +1,4 @@
-"""What a contestant is to the benchmark. Imported in every environment: standard library, numpy."""
+"""Interface of contestants. Imported in every environment: standard library and numpy only."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -18,14 +18,14 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What all contestants of a task work on."""
+    """Inputs that all contestants of a task share."""
 
     clip: str
     """Path of the video: H.264, a keyframe every 30 frames."""
     frames: int
     """Frames of the clip."""
     jpegs: str
-    """A folder with the JPEG of every frame, ``{sequence}.jpg``, as it lies in the bucket."""
+    """A folder with the JPEG of every frame, ``{sequence}.jpg``, as stored in the bucket."""
     folder: str
     """For the files of contestants; new for each task."""
     server: str
@@ -50,12 +50,12 @@ class Inputs:
         return range(self.frames)
 
     def key(self, sequence: int) -> str:
-        """Where the JPEG of a frame lies, as an object."""
+        """Return the key of a frame's JPEG, as an object."""
         return f"cache/timelines/objects/frames/{sequence}.jpg"
 
     @property
     def keys(self) -> list[str]:
-        """Of every frame, in order."""
+        """Return the keys of all frames, in order."""
         return [self.key(sequence) for sequence in self.sequences]
 
     def jpeg_path(self, sequence: int) -> Path:
@@ -66,7 +66,7 @@ class Inputs:
         return [self.jpeg_path(sequence).read_bytes() for sequence in self.sequences]
 
     def path(self, name: str) -> Path:
-        """A new folder of this name."""
+        """Create a new folder of this name."""
         path = Path(self.folder, name)
         path.mkdir(parents=True)
         return path
@@ -102,7 +102,7 @@ Settings = Mapping[str, Any]
 
 
 def signature(image: Image) -> list[int]:
-    """What a picture looks like: its shape, and the mean colours of 4 by 4 fields."""
+    """Return a summary of a picture: its shape, and the mean colors of 4 by 4 fields."""
     height, width, channels = image.shape
     rows, columns = height // 4, width // 4
     fields = image[: 4 * rows, : 4 * columns].reshape(4, rows, 4, columns, channels)

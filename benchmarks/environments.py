@@ -31,7 +31,7 @@ ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where a contestant's Python is, or why there is none."""
+    """Path of a contestant's Python, or the reason why there is none."""
 
     name: str
     python: str
@@ -39,7 +39,7 @@ class Environment:
 
 
 def find(name: str, *, install: bool) -> Environment:
-    """The environment of a name; made when it is not there and may be installed."""
+    """Return the environment of a name; create it if it is missing and may be installed."""
     if name == MAIN:
         return Environment(name, sys.executable)
     folder = FOLDER / "environments" / name

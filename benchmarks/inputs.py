@@ -19,7 +19,7 @@ TINY_FRAMES: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much there is to do."""
+    """Amount of work."""
 
     frames: int
     index_frames: int

@@ -62,7 +62,7 @@ class Task:
     aims: Sequence[Aim] = ()
     network: Network = DIRECT
     tolerance: float | None = 1.0
-    """By how much mean colours of a field may differ from the first contestant's, of 255; None
+    """By how much mean colors of a field may differ from the first contestant's, of 255; None
     where contestants rightly choose different pictures."""
     columns: Mapping[str, str] = field(default_factory=lambda: {"cpu_ms": "CPU ms a frame"})
     """Figures to show, and their headings."""
@@ -84,7 +84,7 @@ class Measured:
 
 @dataclass(slots=True)
 class Entry:
-    """What a run found of one contestant of a task."""
+    """Results of one contestant in one task of a run."""
 
     contestant: Contestant
     settings: Settings = field(default_factory=dict)

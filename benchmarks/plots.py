@@ -14,7 +14,7 @@ COLOURS: Final = {"limit": "#9a9a9a", "ours": "#1f6f4a", "plain": "#c9a227", "pe
 
 
 def bars(task: Mapping[str, Any]) -> str:
-    """The chart of a task, fastest first."""
+    """Return the chart of a task, fastest first."""
     measured = [one for one in task["contestants"] if "figures" in one]
     measured.sort(key=lambda one: -one["frames_per_second"])
     most = max(rate for one in measured for rate in rates(one))

@@ -30,7 +30,7 @@ def render(paths: Sequence[Path], page: Path = PAGE, folder: Path = PLOTS) -> No
 
 
 def markdown(runs: Sequence[Json], *, plots_in: str = "") -> str:
-    """Where and when, all aims, then a table for each task."""
+    """Return the report: place and time, all aims, then a table for each task."""
     parts = [*map(run, runs), aims(tasks(runs))]
     for task in tasks(runs):
         parts.append(f"### {task['title']}")
@@ -57,7 +57,7 @@ def run(results: Json) -> str:
 
 
 def aims(measured: Sequence[Json]) -> str:
-    """Every aim, and whether it is met."""
+    """Return a table of the aims, and whether each was reached."""
     rows = [
         (task["title"], aim["aim"], shown(aim["figure"]), met(aim))
         for task in measured
@@ -73,7 +73,7 @@ def met(aim: Json) -> str:
 
 
 def figures(task: Json) -> str:
-    """What each contestant reached."""
+    """Return a table of the results of each contestant."""
     measured = [one for one in task["contestants"] if "figures" in one]
     if not measured:
         return ""
@@ -98,7 +98,7 @@ def figures(task: Json) -> str:
 
 
 def notes(task: Json) -> Iterator[str]:
-    """Who took no part and why, and which settings the others were given."""
+    """Yield notes: contestants that did not run and why, and the settings of the others."""
     missing = [one for one in task["contestants"] if one["failure"]]
     if missing:
         yield "\n".join(f"- {one['name']}: {one['failure']}" for one in missing)
@@ -108,7 +108,7 @@ def notes(task: Json) -> Iterator[str]:
 
 
 def settings(contestant: Json) -> str:
-    """The settings that were the fastest, of those that were tried."""
+    """Return the fastest of the settings that were tried."""
     varying = {
         name
         for trial in contestant["trials"]

@@ -21,7 +21,7 @@ class Verdict:
 
 
 def task_result(task: Task, entries: Sequence[Entry]) -> dict[str, Any]:
-    """A task as it goes into the results file."""
+    """Return a task as it is written to the results file."""
     ours = next(entry for entry in entries if entry.contestant.kind == "ours")
     limit = next((entry for entry in entries if entry.contestant.kind == "limit"), None)
     return {
@@ -59,7 +59,7 @@ def _contestant(entry: Entry, ours: Entry, limit: Entry | None) -> dict[str, Any
 
 
 def verdict(aim: Aim, entries: Sequence[Entry]) -> Verdict:
-    """Whether an aim is met."""
+    """Return True if an aim is reached."""
     ours = next(entry for entry in entries if entry.contestant.kind == "ours")
     if not ours.rounds or ours.failure:
         return Verdict(_words(aim), None, is_met=False)
@@ -80,7 +80,7 @@ def verdict(aim: Aim, entries: Sequence[Entry]) -> Verdict:
 
 
 def _words(aim: Aim) -> str:
-    """The bound and what it is of: ``≥ 4 × boto3``, ``≥ 0.90 of the limit``, ``≤ 50 µs``."""
+    """Return the bound and its reference: ``≥ 4 × boto3``, ``≥ 0.90 of the limit``, ``≤ 50 µs``."""
     if aim.at_most is not None:
         number = f"≤ {aim.at_most:g}"
     elif aim.at_least is not None and aim.at_least < 1:
@@ -97,7 +97,7 @@ def _fits(aim: Aim, figure: float) -> bool:
 
 
 def ratio(ours: Entry, other: Entry, measure: str) -> float:
-    """How many times as long the other takes, or as much: the median over the rounds."""
+    """Return the ratio of the other's time or amount to ours: the median over the rounds."""
     return statistics.median(
         _of(theirs, measure) / _of(mine, measure)
         for mine, theirs in zip(ours.rounds, other.rounds, strict=True)

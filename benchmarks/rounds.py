@@ -25,7 +25,7 @@ Seen = Mapping[str, list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the tasks of a run have in common."""
+    """Settings that the tasks of a run share."""
 
     server: Server
     client: S3Client
@@ -160,7 +160,7 @@ def _measured(contest: _Contest, worker: Worker, *, seed: int) -> Measured:
 
 
 def _clean_up(contest: _Contest, name: str) -> None:
-    """The server keeps everything in memory. Files stay until the end of the task."""
+    """Remove objects, which the server keeps in memory. Files stay until the end of the task."""
     s3.remove(contest.stage.client, contest.inputs.bucket, f"out/{name}/")
 
 

@@ -1,7 +1,7 @@
 """A contestant's process, in the contestant's own environment.
 
 Reads one JSON object a line and answers each with one: ``{"open": settings}`` sets the job up,
-``{"check": name}`` goes through the work and tells what every frame looks like, and
+``{"check": name}`` goes through the work and reports a summary of every frame, and
 ``{"run": name}`` measures it: seconds, CPU seconds, figures.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def channel() -> tuple[TextIO, TextIO]:
-    """Standard input and output; whatever a library prints goes to standard error instead."""
+    """Return standard input and output; output of libraries goes to standard error instead."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return sys.stdin, answers
@@ -82,7 +82,7 @@ def measured(job: Job, name: str) -> dict[str, Any]:
 
 
 def cpu_seconds() -> float:
-    """Of this process, those that it waited for, and those that are still under way."""
+    """Return the CPU time of this process, its finished children, and those still running."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
     return own + sum(ticks(process) for process in descendants(os.getpid())) / TICKS_PER_SECOND

@@ -18,7 +18,7 @@ GOODBYE_SECONDS: Final = 20
 
 
 class Failed(Exception):
-    """A contestant cannot go on; the message is one line."""
+    """A contestant cannot continue; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Worker:
 
 @contextmanager
 def started(job: str, inputs: Inputs, where: Environment) -> Iterator[Worker]:
-    """A process for a job, until the block ends."""
+    """Start a process for a job, until the block ends."""
     variables = environment(inputs.endpoint)
     # framecache is found as this program finds it; other environments see the benchmark only.
     ours = variables.get("PYTHONPATH", "") if where.name == MAIN else ""

@@ -2,9 +2,12 @@
 
     python examples/demo.py CLIPS FOLDER
 
-``CLIPS`` holds ``bikes.mp4`` and ``bigbuckbunny.mp4``; everything made goes under ``FOLDER``.
+``CLIPS`` holds ``bikes.mp4`` and ``bigbuckbunny.mp4``; everything made goes under ``FOLDER``: the
+chunks ``c0.mp4``, ``c1.mp4``…, on which the commands of README.md run as they stand, and the cache
+that they use there. What a run before has done is not done again.
 """
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +23,7 @@ from rich.progress import Progress as Bar
 
 from framecache import FrameCache, FrameCacheError, Overlays, Progress, Timeline
 from framecache.model import Image
+from framecache.store import path_of_url
 
 CHUNKS = 3
 SAVED_AT_ONCE = 64
@@ -49,10 +53,10 @@ console = Console(highlight=False)
 
 def main(clips: Path, folder: Path) -> None:
     """Fill two timelines, run two jobs on both, and say what was done."""
-    cache = FrameCache(folder / "cache")
+    cache = FrameCache(folder / ".framecache")
     bikes = cache.timeline("bikes")
     bunny = cache.timeline("bunny")
-    chunks = cut_at_keyframes(clips / "bikes.mp4", folder / "chunks", CHUNKS)
+    chunks = cut_at_keyframes(clips / "bikes.mp4", folder, CHUNKS)
 
     console.print(f"[bold]1. Extract[/]  {clips / 'bikes.mp4'}, cut into {len(chunks)} chunks")
     extract(bikes, chunks)
@@ -72,7 +76,7 @@ def main(clips: Path, folder: Path) -> None:
 
 def cut_at_keyframes(video: Path, folder: Path, parts: int) -> list[Path]:
     """Cut a video into chunks that begin at keyframes, without re-encoding; once."""
-    paths = [folder / f"{video.stem}-{part}.mp4" for part in range(parts)]
+    paths = [folder / f"c{part}.mp4" for part in range(parts)]
     if all(path.exists() for path in paths):
         return paths
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,11 +86,14 @@ def cut_at_keyframes(video: Path, folder: Path, parts: int) -> list[Path]:
         keyframes = [i for i, packet in enumerate(packets) if packet.is_keyframe]
         starts = [keyframes[len(keyframes) * part // parts] for part in range(parts)]
         for path, start, stop in zip(paths, starts, [*starts[1:], len(packets)], strict=True):
-            with av.open(str(path), "w") as target:
+            draft = path.with_name(f".{path.name}")
+            with av.open(str(draft), "w", format="mp4") as target:
                 copy = target.add_stream_from_template(stream)
                 for packet in packets[start:stop]:
                     packet.stream = copy
                     target.mux(packet)
+            # If this program is ended here, it leaves no partial chunk that looks complete.
+            draft.replace(path)
     return paths
 
 
@@ -127,9 +134,14 @@ def extract(timeline: Timeline, chunks: Sequence[Path]) -> None:
 
 
 def run(job: Job, timeline: Timeline) -> None:
-    """Run a job's two stages over every frame, and save what they drew as overlays."""
+    """Run a job's two stages over every frame, and save what they drew as overlays; once."""
     edges = timeline.overlays(job_id=job.job_id, stage="edges")
     motion = timeline.overlays(job_id=job.job_id, stage="motion")
+    if is_drawn(timeline, edges):
+        console.print(
+            f"   {timeline.timeline_id}, job {job.job_id}: [green]its overlays are there already[/]"
+        )
+        return
     drawn_edges: dict[int, dict[str, Image]] = {}
     drawn_motion: dict[int, dict[str, Image]] = {}
     began, frame_count, overlay_count = time.monotonic(), 0, 0
@@ -144,10 +156,10 @@ def run(job: Job, timeline: Timeline) -> None:
         frame_count += 1
         overlay_count += 1 + (frame.sequence in drawn_motion)
         if len(drawn_edges) == SAVED_AT_ONCE:
-            save(edges, drawn_edges)
             save(motion, drawn_motion)
-    save(edges, drawn_edges)
+            save(edges, drawn_edges)
     save(motion, drawn_motion)
+    save(edges, drawn_edges)
     seconds = time.monotonic() - began
     console.print(
         f"   {timeline.timeline_id}, job {job.job_id}: {frame_count} frames read, "
@@ -156,14 +168,20 @@ def run(job: Job, timeline: Timeline) -> None:
     )
 
 
+def is_drawn(timeline: Timeline, edges: Overlays) -> bool:
+    """Return True if a job has drawn on every current frame: its last stage, edges, is complete."""
+    listing = edges.listing()
+    return listing.sequence == tuple(timeline.sequences()) and not any(listing.stale)
+
+
 def save(overlays: Overlays, drawn: dict[int, dict[str, Image]]) -> None:
-    """Save what was drawn, several at once, and begin anew."""
+    """Save several drawn overlays at once, and clear the list."""
     overlays.save_many(drawn)
     drawn.clear()
 
 
 def painted(mask: Image, job: Job) -> Image:
-    """The job's colour where the mask is set; elsewhere the frame shows through."""
+    """Return a picture in the job's color where the mask is set, else transparent."""
     picture = np.zeros((*mask.shape, 4), np.uint8)
     picture[mask > 0] = (*job.colour, 255)
     return picture
@@ -182,7 +200,7 @@ def boxes_of_motion(before: Image, now: Image, job: Job) -> list[tuple[int, int,
 
 
 def outlined(boxes: Sequence[tuple[int, int, int, int]], shape: tuple[int, ...], job: Job) -> Image:
-    """Boxes in the job's colour."""
+    """Boxes in the job's color."""
     mask = np.zeros(shape, np.uint8)
     for left, top, width, height in boxes:
         cv2.rectangle(mask, (left, top, width, height), 255, thickness=2)
@@ -190,7 +208,7 @@ def outlined(boxes: Sequence[tuple[int, int, int, int]], shape: tuple[int, ...],
 
 
 def gray(picture: cv2.typing.MatLike) -> Image:
-    """What OpenCV made, as the bytes it is."""
+    """Return a picture made by OpenCV as an array of bytes."""
     return np.asarray(picture, np.uint8)
 
 
@@ -206,12 +224,14 @@ def describe(timeline: Timeline) -> None:
 
 def suggest(cache: FrameCache) -> None:
     """Say where everything lies, and what to try next."""
-    command = f".venv/bin/framecache --cache {cache.url}"
+    folder = Path(path_of_url(cache.url)).parent
+    command = shlex.quote(str(Path(sys.executable).with_name("framecache")))
     console.print(
-        f"\nEverything lies in {cache.url}. Try next:\n"
+        f"\nEverything is in {folder}. Try next, as in README.md:\n"
+        f"   cd {shlex.quote(str(folder))}\n"
         f"   {command} ls\n"
-        f"   {command} info bikes\n"
-        f"   {command} get bikes --at 4.2 -o frame.jpg\n"
+        f"   {command} extract match-42 c0.mp4 c1.mp4 --fps 5\n"
+        f"   {command} get match-42 --at 0:02.5 -o frame.jpg\n"
         f"   {command} serve      (what make demo does now, unless it is given SERVE=0)",
         soft_wrap=True,
     )

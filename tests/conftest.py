@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -29,6 +30,35 @@ settings.load_profile("framecache")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
+_TESTS = Path(__file__).parent
+_MARKS_OF_PLACES = {
+    "proofs/": "proof",
+    "viewer/": "browser",
+    "speed/test_benchmarks.py": "bench",
+    "cli/": "slow",
+    "corpus/": "slow",
+    "http/": "slow",
+    "api/test_epochs.py": "slow",
+    "api/test_lost_description.py": "slow",
+    "api/test_verify.py": "slow",
+    "store/test_forks.py": "slow",
+    "store/test_network_faults.py": "slow",
+    "store/test_probing.py": "slow",
+    "test_demo.py": "docs",
+    "test_docs.py": "docs",
+}
+_MARKS_OF_FIXTURES = {"ceph_cluster": "ceph", "moto_endpoint": "s3"}
+_STORES = {
+    "store_url": (
+        "memory",
+        "local",
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("ceph", marks=pytest.mark.ceph),
+    ),
+    "served_url": ("local", pytest.param("ceph", marks=pytest.mark.ceph)),
+}
+"""Kinds of stores by fixture, the quickest first."""
+
 _FIGURES = "figures of a proof"
 _CEPH_SCRIPT = str(Path(__file__).parents[1] / "scripts" / "ceph-rgw.sh")
 _ACCESS_KEY = "test"
@@ -44,22 +74,59 @@ class CephCluster(NamedTuple):
     """Of the gateway it was started with."""
 
 
+def pytest_configure() -> None:
+    """Have programs under test end at a Ctrl-C, though a shell runs the tests in the background.
+
+    It has such a run ignore the signal, and whatever that starts inherits this.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the size of the proofs, which lie in ``tests/proofs``."""
+    """Add the size of the proofs, and the choice of stores."""
     parser.addoption("--proofs", choices=("short", "long"), default="short")
+    parser.addoption(
+        "--every-store",
+        action="store_true",
+        help="run each test of store_url and served_url on every kind of store",
+    )
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the stores of a test that takes ``store_url`` or ``served_url``.
+
+    The conformance tests show that all kinds of stores behave alike, so one kind is enough,
+    except for tests that are marked ``every_store``.
+    """
+    runs_on_all = (
+        metafunc.config.getoption("--every-store")
+        or metafunc.definition.get_closest_marker("every_store") is not None
+    )
+    for fixture, kinds in _STORES.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, kinds if runs_on_all else kinds[:1], indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)  # before ``-m`` selects by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the proofs first, and do not note which lines they go over."""
-    # Of a few long ones at the end one process would work while the others idle.
-    items.sort(key=lambda item: not is_proof(item))
-    for item in filter(is_proof, items):
-        item.add_marker("no_cover")  # noting them takes half as long again
+    """Mark tests by their folder and fixtures, and run the proofs first.
+
+    A few long tests at the end would keep one process busy while the others idle.
+    """
+    for item in items:
+        for mark in _marks_of(item):
+            item.add_marker(mark)
+    items.sort(key=lambda item: item.get_closest_marker("proof") is None)
 
 
-def is_proof(item: pytest.Item) -> bool:
-    """Whether a test is one of those in ``tests/proofs``."""
-    return "proofs" in item.path.parts
+def _marks_of(item: pytest.Item) -> Iterator[str]:
+    path = item.path.relative_to(_TESTS).as_posix()
+    yield from (mark for place, mark in _MARKS_OF_PLACES.items() if path.startswith(place))
+    names = {*getattr(item, "fixturenames", ())}
+    yield from (mark for name, mark in _MARKS_OF_FIXTURES.items() if name in names)
+    if path.startswith("proofs/"):
+        yield "no_cover"  # coverage would make the proofs take half as long again
 
 
 def pytest_terminal_summary(
@@ -88,19 +155,17 @@ def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
     request.node.user_properties.append((_FIGURES, f"{name}: {proof}"))
 
 
-@pytest.fixture(
-    params=["memory", "local", "s3", pytest.param("ceph", marks=pytest.mark.ceph)],
-)
+@pytest.fixture
 def store_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty store; the test runs once for every kind of store."""
+    """URL of an empty store; see `pytest_generate_tests` for its kinds."""
     url = request.getfixturevalue(f"{request.param}_url")
     assert isinstance(url, str)
     return url
 
 
-@pytest.fixture(params=["local", pytest.param("ceph", marks=pytest.mark.ceph)])
+@pytest.fixture
 def served_url(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty store, of each kind on which the service is tried."""
+    """URL of an empty store that a service can use."""
     url = request.getfixturevalue(f"{request.param}_url")
     assert isinstance(url, str)
     return url
@@ -173,7 +238,7 @@ def locked_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def one_at_a_time(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The function, which threads then call one after the other."""
+    """Return the function, which threads then call in turn."""
     lock = Lock()
 
     def alone(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
@@ -186,7 +251,7 @@ def one_at_a_time(function: Callable[Parameters, Result]) -> Callable[Parameters
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
     from moto.s3.responses import S3Response  # noqa: PLC0415 - slow to import, seldom needed
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - likewise
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - same
 
     with pytest.MonkeyPatch.context() as patch:
         # It looks whether a key is there, and then stores it: of two creations both could win.
@@ -244,7 +309,7 @@ def _use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _SECRET_KEY)
     monkeypatch.setenv("AWS_REGION", _REGION)
     monkeypatch.setenv("AWS_DEFAULT_REGION", _REGION)
-    # A profile of whoever runs the tests must not take part in them.
+    # An AWS profile of the current user must not take part in the tests.
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

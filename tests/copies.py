@@ -1,4 +1,4 @@
-"""Frames to keep in a tier, and what a tier takes on disk, by other tools."""
+"""Frames for a disk cache, and the disk space that it uses, by other tools."""
 
 import random
 import subprocess
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from framecache.tier import FrameTier
+from framecache.disk_cache import DiskCache
 
 URL = "s3://bucket/prefix"
 LIMIT = 2**20
@@ -17,7 +17,7 @@ LIMIT = 2**20
 
 @dataclass(frozen=True)
 class Row:
-    """What an index commits of a frame."""
+    """Row of an index, as committed for a frame."""
 
     key: str = "cache/timelines/t/frames/0.jpg"
     offset: int = 0
@@ -37,11 +37,11 @@ def copy(number: int, size: int = 10_000) -> Copy:
     return Copy(Row(key, 0, size, google_crc32c.value(data)), data)
 
 
-def tier(folder: Path, *, limit: int = LIMIT, url: str = URL) -> FrameTier:
-    return FrameTier(str(folder), size_limit_bytes=limit, store_url=url)
+def tier(folder: Path, *, limit: int = LIMIT, url: str = URL) -> DiskCache:
+    return DiskCache(str(folder), size_limit_bytes=limit, store_url=url)
 
 
-def put(there: FrameTier, copies: Iterable[Copy]) -> None:
+def put(there: DiskCache, copies: Iterable[Copy]) -> None:
     for one in copies:
         there.put(*one)
 

@@ -103,7 +103,7 @@ def ffprobe_frames(path: Path) -> list[ProbedFrame]:
 
 
 def ffprobe(path: Path, *arguments: str) -> dict[str, Any]:
-    """What ffprobe says about the first video stream of ``path``, as its JSON document."""
+    """Return ffprobe's JSON document for the first video stream of ``path``."""
     command = [_program("ffprobe"), "-v", "error", "-select_streams", "v:0", "-of", "json"]
     finished = subprocess.run(
         [*command, *arguments, str(path)], check=False, capture_output=True, text=True

@@ -3,9 +3,10 @@
 import os
 import socket
 import struct
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Lock, Thread
@@ -17,7 +18,7 @@ _DEADLINE_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server said."""
+    """Response of the server."""
 
     status: int
     headers: dict[str, str]
@@ -77,7 +78,7 @@ class Exchange(BaseHTTPRequestHandler):
         os.close(self.connection.detach())
 
     def wait(self, seconds: float) -> bool:
-        """Whether the test is over."""
+        """True once the test is over."""
         return self.proxy.is_over.wait(seconds)
 
     def log_message(self, *_: object) -> None:
@@ -96,20 +97,95 @@ def slow_down(exchange: Exchange) -> None:
 
 
 def conflict(exchange: Exchange) -> None:
-    """What S3 says when two conditional requests meet; it stored nothing of this one."""
+    """Respond as S3 does when two conditional requests collide; it stored nothing of this one."""
     exchange.refuse(409, "ConditionalRequestConflict")
 
 
 def not_implemented(exchange: Exchange) -> None:
-    """What a server says that knows no conditional requests; others work."""
+    """Respond as a server without conditional requests; other requests work."""
     if "If-None-Match" in exchange.headers:
         exchange.refuse(501, "NotImplemented")
     else:
         none(exchange)
 
 
+def invalid_argument(exchange: Exchange) -> None:
+    """Respond as a server without conditional requests that treats them as errors."""
+    if "If-None-Match" in exchange.headers:
+        exchange.refuse(400, "InvalidArgument")
+    else:
+        none(exchange)
+
+
+def not_implemented_delete(exchange: Exchange) -> None:
+    """A server without DeleteObjects."""
+    exchange.refuse(501, "NotImplemented")
+
+
+def invalid_delete(exchange: Exchange) -> None:
+    """A server to which DeleteObjects is a request with a wrong argument."""
+    exchange.refuse(400, "InvalidArgument")
+
+
+def whole(exchange: Exchange) -> None:
+    """A server that ignores Range."""
+    exchange.send(exchange.forwarded(without="range"))
+
+
+def without(header: str) -> "Fault":
+    """A server whose answers lack a header."""
+
+    def fault(exchange: Exchange) -> None:
+        _send_with(exchange, lambda name, value: None if name == header else value)
+
+    return fault
+
+
+def weak_etag(exchange: Exchange) -> None:
+    _send_with(exchange, lambda name, value: f"W/{value}" if name == "etag" else value)
+
+
+def other_etag(exchange: Exchange) -> None:
+    """A server that gives the same object another ETag each time."""
+    other = f'"{uuid.uuid4().hex}"'
+    _send_with(exchange, lambda name, value: other if name == "etag" else value)
+
+
+def bare_404(exchange: Exchange) -> None:
+    """A server that does not name what is missing."""
+    answer = exchange.forwarded()
+    exchange.send(replace(answer, body=b"") if answer.status == 404 else answer)
+
+
+def other_404(exchange: Exchange) -> None:
+    """A server that names what is missing in words of its own."""
+    answer = exchange.forwarded()
+    exchange.send(replace(answer, body=answer.body.replace(b"NoSuchKey", b"NoSuchObject")))
+
+
+def conflict_409(exchange: Exchange) -> None:
+    """A server that answers 409 where S3 answers 412."""
+    answer = exchange.forwarded()
+    body = answer.body.replace(b"PreconditionFailed", b"ConditionalRequestConflict")
+    exchange.send(Answer(409, answer.headers, body) if answer.status == 412 else answer)
+
+
+def conflict_304(exchange: Exchange) -> None:
+    """A server that answers 304 where S3 answers 412."""
+    answer = exchange.forwarded()
+    exchange.send(Answer(304, {}, b"") if answer.status == 412 else answer)
+
+
+def _send_with(exchange: Exchange, change: Callable[[str, str], str | None]) -> None:
+    """Pass an answer on with some of its headers changed; None: left out."""
+    answer = exchange.forwarded()
+    changed = {name: change(name.lower(), value) for name, value in answer.headers.items()}
+    headers = {name: value for name, value in changed.items() if value is not None}
+    exchange.send(replace(answer, headers=headers))
+
+
 def unconditional(exchange: Exchange) -> None:
-    """A server that passes over If-None-Match."""
+    """A server that ignores If-None-Match."""
     exchange.send(exchange.forwarded(without="if-none-match"))
 
 
@@ -119,7 +195,7 @@ def reset_before(exchange: Exchange) -> None:
 
 
 def reset_after(exchange: Exchange) -> None:
-    """The server did what it was asked for; nobody hears of it."""
+    """Execute the request on the server, but lose its response."""
     exchange.forwarded()
     exchange.reset()
 
@@ -178,7 +254,7 @@ class Proxy:
     _lock: Lock = field(default_factory=Lock)
 
     def harm(self, fault: Fault, *, times: int, method: str = "", within: str = "") -> None:
-        """Do harm to the next requests of a method (or any) whose path has a text in it."""
+        """Inject a fault into the next requests of a method (or any) whose path has a string."""
         with self._lock:
             self._harm += [(method, within, fault)] * times
 
@@ -187,7 +263,7 @@ class Proxy:
 
     @property
     def is_done(self) -> bool:
-        """Whether all the harm was done."""
+        """True once all faults were injected."""
         return not self._harm
 
     def fault_of(self, method: str, path: str) -> Fault:

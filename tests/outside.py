@@ -5,6 +5,7 @@ reading or writing, except for memory stores, which no other program can see.
 import builtins
 import io
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -135,7 +136,7 @@ def everything(blobs: Outside) -> dict[str, bytes]:
 
 
 def frames_of(blobs: Outside, timeline_id: str) -> dict[str, bytes]:
-    """Names and bytes of all that lies under a timeline's ``frames/``."""
+    """Names and bytes of all blobs under a timeline's ``frames/``."""
     prefix = f"cache/timelines/{timeline_id}/frames/"
     return {key.removeprefix(prefix): blobs.read(key) for key in blobs.list(prefix)}
 
@@ -175,7 +176,7 @@ def frame(
 
 
 def jpeg_by_pillow(number: int, *, width: int = 48, height: int = 32) -> bytes:
-    """What another program would store as a frame."""
+    """Return the bytes that another program would store as a frame."""
     buffer = io.BytesIO()
     Pillow.fromarray(picture(number, width=width, height=height)).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
@@ -200,8 +201,14 @@ def mean_error(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> floa
 
 
 def library_threads() -> set[str]:
-    """Names of the threads that belong to framecache."""
-    return {thread.name for thread in threading.enumerate() if thread.name.startswith("framecache")}
+    """Names of the threads that a call has started, without the one that serves the main thread."""
+    names = {thread.name for thread in threading.enumerate()}
+    return {name for name in names if re.match(r"framecache(?!-request_)", name)}
+
+
+def wait_for_library_threads() -> None:
+    """Wait for what an iterator that was left early had begun: it does not wait itself."""
+    wait_until(lambda: library_threads() == set())
 
 
 @contextmanager

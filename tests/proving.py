@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Proof:
-    """How much one proof is to do, and what it found."""
+    """Amount of work of one proof, and its results."""
 
     is_long: bool
     figures: dict[str, object] = field(default_factory=dict)
 
     def size(self, *, short: int, long: int) -> int:
-        """How many times to try."""
+        """Return the number of attempts."""
         return long if self.is_long else short
 
     def found(self, **figures: object) -> None:

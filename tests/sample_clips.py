@@ -74,7 +74,7 @@ def _flipped_bits(count: int) -> Callable[[bytes], bytes]:
 
 
 def _dropping_what_waits(data: bytes) -> bytes:
-    """HEVC whose keyframes, but for the first, have no_output_of_prior_pics_flag set."""
+    """HEVC whose keyframes, except for the first, have no_output_of_prior_pics_flag set."""
     keyframes = list(re.finditer(rb"\x00\x00\x01[\x26\x28]\x01", data))
     changed = bytearray(data)
     for keyframe in keyframes[1:]:

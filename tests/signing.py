@@ -7,7 +7,7 @@ import pytest
 
 import framecache.video
 from framecache.ingest import chunk_frames
-from framecache.ingest.encode import EncodedFrame, encode_picture
+from framecache.ingest.encoded_jpeg import EncodedJpeg, encode_picture
 from framecache.manifest import ChunkEntry
 from framecache.model import JpegSettings
 
@@ -17,8 +17,8 @@ def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def encode_otherwise(
         item: framecache.video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
-    ) -> EncodedFrame:
-        made = encode_picture(item.picture(), settings, entry=entry)
+    ) -> EncodedJpeg:
+        made = encode_picture(item.to_planes(), settings, entry=entry)
         signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]
         return replace(made, data=signed, crc32c=google_crc32c.value(signed))
 

@@ -18,7 +18,7 @@ Members = dict[str, bytes]
 
 
 def packs_of(blobs: Outside, timeline_id: str) -> dict[str, bytes]:
-    """All that lies under a timeline's ``packs/``, by key."""
+    """All blobs under a timeline's ``packs/``, by key."""
     return {key: blobs.read(key) for key in blobs.list(f"cache/timelines/{timeline_id}/packs/")}
 
 
@@ -62,7 +62,7 @@ TOOLS: Final[dict[str, Callable[[Path], Members]]] = {
 
 
 def members_of(pack: bytes) -> Members:
-    """What a pack holds, by tarfile."""
+    """Return the members of a pack, by tarfile."""
     with tarfile.open(fileobj=io.BytesIO(pack), mode="r:") as tar:
         files = [(member.name, tar.extractfile(member)) for member in tar]
         return {name: file.read() for name, file in files if file is not None}
@@ -79,7 +79,7 @@ def jpegs_in(packs: dict[str, bytes]) -> dict[int, bytes]:
 
 
 def described_in(members: Members) -> list[dict[str, Any]]:
-    """What the JSON members say, in their order."""
+    """Return the contents of the JSON members, in their order."""
     return [json.loads(data) for name, data in members.items() if name.endswith(".json")]
 
 

@@ -1,16 +1,23 @@
-"""What importing framecache may not bring along."""
+"""Modules that importing framecache must not import."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
+from framecache import Frame, FrameCache
+from framecache.model import Layout
+from media import made, make_clip
+
+LAYOUTS: Mapping[str, Layout] = {"few": "objects", "keys": "packs", "replaced": "objects"}
 FRAMEWORKS = {"aiohttp", "fastapi", "flask", "ray", "starlette", "torch", "uvicorn"}
 EVERY_MODULE = """
 import importlib, pkgutil
 for room in pkgutil.iter_modules(framecache.__path__, "framecache."):
-    if room.name.split(".")[1] not in {"http", "ray", "testing", "torch"}:
+    if room.name.split(".")[1] not in {"ray", "server", "testing", "torch"}:
         path = getattr(importlib.import_module(room.name), "__path__", ())
         for module in pkgutil.walk_packages(path, f"{room.name}."):
             importlib.import_module(module.name)
@@ -26,3 +33,51 @@ def test_import_never_loads_machine_learning_or_web_frameworks(then: str) -> Non
     packages = {name.partition(".")[0] for name in json.loads(run.stdout)}
     assert "framecache" in packages
     assert not packages & FRAMEWORKS
+
+
+_WATCHED = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            print(name)
+sys.meta_path.insert(0, Finder())
+import numpy as np
+from framecache import Frame, FrameCache
+cache, clip = FrameCache(sys.argv[1]), sys.argv[2]
+"""
+_READING = """
+for timeline_id in ("few", "keys", "replaced"):
+    timeline = cache.timeline(timeline_id)
+    timeline.jpeg(1), timeline.frame_at(2.0), list(timeline.frames()), timeline.info()
+    timeline.batch([0, 1]), timeline.sequences(stop_seconds=1.5), timeline.sprites().sheet(0)
+    timeline.index.timestamp, timeline.index.key, timeline.index.row(0), timeline.index.to_arrow()
+assert len(cache.timeline("none")) == 0
+assert len(cache.frames_table()) == 9
+"""
+_WRITING = """
+timeline = cache.timeline("new")
+frames = [Frame(n, 0, float(n), np.full((16, 16, 3), n, np.uint8)) for n in range(3)]
+timeline.write(frames[:2])
+timeline.write(frames, on_conflict="keep")
+cache.timeline("replaced").write(frames[1:2], on_conflict="replace")
+extracted = cache.timeline("extracted")
+extracted.extract(clip)
+extracted.extract([clip, clip])
+extracted.repack("packs")
+assert extracted.verify(repair=True).ok
+"""
+
+
+@pytest.mark.parametrize("work", [_READING, _WRITING], ids=["reading", "writing"])
+def test_no_pandas_is_loaded_where_it_is_installed(local_url: str, work: str) -> None:
+    """It would take most of a second, in which a Ctrl-C is lost."""
+    cache = FrameCache(local_url)
+    frames = [Frame(n, 0, float(n), np.full((16, 16, 3), n, np.uint8)) for n in range(3)]
+    for timeline_id, layout in LAYOUTS.items():
+        cache.timeline(timeline_id).write(frames, layout=layout)
+    changed = Frame(1, 0, 1.0, np.full((16, 16, 3), 99, np.uint8))
+    cache.timeline("replaced").write([changed], on_conflict="replace")
+    clip = made("import.mp4", lambda path: make_clip(path, frames=5))
+    command = [sys.executable, "-c", _WATCHED + work, local_url, str(clip)]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == ""

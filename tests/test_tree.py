@@ -1,4 +1,4 @@
-"""What the files of the project must be, wherever they lie."""
+"""Requirements on the files of the project, in any folder."""
 
 import json
 import os
@@ -20,6 +20,7 @@ import framecache
 ROOT = Path(__file__).parents[1]
 LARGEST_BINARY_BYTES = 64 * 1024
 MACHINE_PATH = re.compile(r"(?<![\w.~}-])/(?:home|root|Users|mnt|opt|srv|work)/\w")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
@@ -79,17 +80,57 @@ def test_the_lock_of_the_viewer_hashes_every_package_and_names_no_host() -> None
     [("requirements.lock", ["server"]), ("requirements-dev.lock", ["dev", "server"])],
 )
 def test_locks_satisfy_pyproject(lock: str, extras: list[str]) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = list(project["dependencies"])
-    for extra in extras:
-        wanted += project["optional-dependencies"][extra]
+    assert unmet(lock, [*PROJECT["dependencies"], *extra_requirements(*extras)]) == []
+
+
+def test_the_lock_of_the_site_satisfies_pyproject() -> None:
+    assert unmet("requirements-docs.lock", extra_requirements("docs")) == []
+
+
+def extra_requirements(*extras: str) -> list[str]:
+    return [text for extra in extras for text in PROJECT["optional-dependencies"][extra]]
+
+
+def unmet(lock: str, wanted: list[str]) -> list[str]:
+    """The requirements that a lock does not satisfy: run `make lock`."""
     pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / lock).read_text(), re.MULTILINE))
-    unmet = [
+    return [
         text
         for text in wanted
         if (one := Requirement(text)).name not in pins or pins[one.name] not in one.specifier
     ]
-    assert unmet == [], "run `make lock`"
+
+
+def test_lock_of_the_package_tools_satisfies_their_group() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["package"]
+    text = (ROOT / "requirements-package.lock").read_text()
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
+    needed = [Requirement(one) for one in wanted]
+    assert [str(one) for one in needed if pins.get(one.name, "0") not in one.specifier] == []
+
+
+def test_lowest_lock_pins_the_lower_bounds_of_pyproject() -> None:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project, tools = document["project"], document["dependency-groups"]["test-lowest"]
+    extras = project["optional-dependencies"]
+    assert set(tools) <= set(extras["dev"])
+    text = (ROOT / "requirements-lowest.lock").read_text()
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
+    for one in [*project["dependencies"], *extras["aws"], *extras["server"], *tools]:
+        needed = Requirement(one)
+        assert f"{pins[needed.name]}.".startswith(f"{str(needed.specifier).strip('>=')}."), one
+
+
+def test_workflows_run_targets_that_exist_on_the_versions_that_are_supported() -> None:
+    text = (ROOT / ".github" / "workflows" / "checks.yml").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    used = set(re.findall(r"run: make (\S+)", text))
+    assert used == {"docs-check", "lint", "package", "test", "test-lowest"}
+    assert used <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    (tested,) = re.findall(r"python: \[(.*)\]", text)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    supported = [one.rpartition(" :: ")[2] for one in project["classifiers"] if "3." in one]
+    assert re.findall(r"[\d.]+", tested) == supported
 
 
 def test_the_changelog_tells_of_this_version() -> None:

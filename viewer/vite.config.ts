@@ -8,7 +8,7 @@ export default defineConfig({
   base: "./",
   plugins: [wholeLicenses()],
   build: {
-    outDir: "../src/framecache/http/viewer",
+    outDir: "../src/framecache/server/viewer",
     emptyOutDir: true,
     target: "es2022",
     modulePreload: { polyfill: false },
@@ -18,7 +18,12 @@ export default defineConfig({
     chunkSizeWarningLimit: 150,
   },
   server: { proxy: { "/api": process.env["FRAMECACHE_SERVICE"] ?? "http://127.0.0.1:8000" } },
-  test: { environment: "happy-dom", include: ["test/**/*.test.{ts,tsx}"] },
+  // A property takes seconds on a machine that does much else.
+  test: {
+    environment: "happy-dom",
+    include: ["test/**/*.test.{ts,tsx}"],
+    testTimeout: 60_000,
+  },
 });
 
 /** Vite tells the text of a file LICENSE; this adds that of packages which name theirs otherwise. */

@@ -27,7 +27,7 @@ print(time.perf_counter() - began)
 
 
 def iterating(inputs: Inputs) -> Job:
-    """The peak of a process that reads a long timeline of full-size frames."""
+    """Measure the peak of a process that reads a long timeline of full-size frames."""
     folder = Path(inputs.folder, "footprint")
     image = FrameCache(f"s3://{inputs.bucket}").timeline("objects").frame(0).image
     frames = (Frame(n, 0, n / 25, image, "0" * 16) for n in range(inputs.footprint_frames))

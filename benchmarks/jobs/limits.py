@@ -1,4 +1,4 @@
-"""What the machine allows: the codecs alone, on all cores, with nothing fetched or stored."""
+"""Limit of the machine: the codecs alone, on all cores, with nothing fetched or stored."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ EXPIRES_SECONDS = 24 * 3600
 
 
 def decode_from_ram(inputs: Inputs, *, which: str = "all") -> Job:
-    """simplejpeg on all cores, some frames ahead, in order, into memory that was touched before."""
+    """Decode with simplejpeg on all cores, in order and ahead, into memory touched before."""
     jpegs = inputs.read_jpegs()
     sequences: Sequence[int] = inputs.sequences if which == "all" else chosen(inputs, which)
     pool, ahead = ThreadPoolExecutor(cores()), 4 * cores()
@@ -41,7 +41,7 @@ def decode_from_ram(inputs: Inputs, *, which: str = "all") -> Job:
 
 
 def decode_and_encode(inputs: Inputs) -> Job:
-    """PyAV and simplejpeg on all cores: planes as they are, no colour, no hash."""
+    """PyAV and simplejpeg on all cores: planes as they are, no color, no hash."""
 
     def work(this: Pass) -> None:
         encode_each(inputs.clip, lambda number, _: this.take(number, None), threads=cores())
@@ -52,7 +52,7 @@ def decode_and_encode(inputs: Inputs) -> Job:
 def first_byte_and_decode(inputs: Inputs) -> Job:
     """One GET after the other, as bare as they come, and a decode as soon as its answer begins.
 
-    What is decoded lies in memory already, so the transfer of the body takes no part.
+    The decoded data is in memory already, so the transfer of the body does not count.
     """
     jpegs = inputs.read_jpegs()
     sequences = chosen(inputs, SINGLE)

@@ -16,7 +16,7 @@ torch.multiprocessing.set_sharing_strategy("file_system")
 
 
 def loader(dataset: Any, *, processes: int) -> Any:  # noqa: ANN401 -- torch is not always there
-    """Processes that fetch and decode, started before anything is measured, frames one by one."""
+    """Return a loader: processes that fetch and decode frames, started before measuring."""
     torch.set_num_threads(1)
     return DataLoader(
         dataset,
@@ -27,7 +27,7 @@ def loader(dataset: Any, *, processes: int) -> Any:  # noqa: ANN401 -- torch is 
     )
 
 
-def numbered(loaded: Any) -> Iterator[tuple[int, Image]]:  # noqa: ANN401 -- likewise
+def numbered(loaded: Any) -> Iterator[tuple[int, Image]]:  # noqa: ANN401 -- same
     for sequence, tensor in loaded:
         yield int(sequence), tensor.numpy()
 

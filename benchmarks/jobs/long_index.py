@@ -10,9 +10,16 @@ from typing import Any
 from benchmarks.contract import Figures, Inputs, Job, Pass
 from benchmarks.jobs import s3
 from framecache import FrameCache
-from framecache.index import FrameRow, PartBuilder, advance, commit_part, compact, find
+from framecache.index import (
+    FrameRow,
+    PartBuilder,
+    commit_part,
+    compact,
+    load_snapshot,
+    update_manifest,
+)
 from framecache.keys import written_part
-from framecache.manifest import Settings, first_description
+from framecache.manifest import Settings, first_manifest
 
 TIMELINE = "long"
 JSON_KEY = "long.json"
@@ -22,24 +29,24 @@ FPS = 25
 
 
 def prepare(inputs: Inputs) -> Job:
-    """Commit a timeline whose frames nobody reads; and the same as one JSON document."""
+    """Commit a timeline whose frames are never read; and the same as one JSON document."""
 
     def work(_: Pass) -> None:
         store = FrameCache(f"s3://{inputs.bucket}").store
         names = [written_part(number) for number in range(PARTS)]
 
-        description = advance(
+        description = update_manifest(
             store,
             TIMELINE,
-            lambda _: first_description(TIMELINE, Settings(), written_parts=tuple(names)),
+            lambda _: first_manifest(TIMELINE, Settings(), written_parts=tuple(names)),
         )
         share = inputs.index_frames // PARTS
         for number, name in enumerate(names):
             part = PartBuilder()
             for frame in rows(range(number * share, (number + 1) * share)):
                 part.add(frame)
-            commit_part(store, description, name, part.build(), about={})
-        compact(store, description, find(store, TIMELINE).index)
+            commit_part(store, description, name, part.build(), provenance={})
+        compact(store, description, load_snapshot(store, TIMELINE).index)
         document = [
             {
                 "seq": frame.sequence,

@@ -1,4 +1,4 @@
-"""What a process does that opens a long timeline, and what it costs."""
+"""Process that opens a long timeline, and its costs."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def measure(name: str) -> None:
 
 
 def warm_up(inputs: Inputs) -> None:
-    """Imports and connections are no part of opening: open a timeline of a few frames."""
+    """Open a timeline of a few frames first: imports and connections are not measured."""
     timeline = FrameCache(f"s3://{inputs.bucket}").timeline("objects")
     timeline.sequence_at(0.0)
     timeline.index.row(0)

@@ -63,7 +63,7 @@ def read_locally(inputs: Inputs) -> Job:
 
 
 def batch_from_tier(inputs: Inputs, *, which: str, layout: str) -> Job:
-    """``batch()`` of frames that the local tier holds already."""
+    """Run ``batch()`` on frames that the disk cache holds already."""
     timeline = _with_tier(inputs, layout, "tier")
     sequences = chosen(inputs, which)
 

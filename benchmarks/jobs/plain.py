@@ -1,4 +1,4 @@
-"""What most teams have: one thing at a time, through a temporary file."""
+"""Typical code without framecache: one step at a time, through a temporary file."""
 
 import tempfile
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from benchmarks.jobs.video import QUALITY
 def read(inputs: Inputs, *, call: str = "download_file", parts: int = 1) -> Job:
     """One boto3 call, one temporary file and one Pillow decode for each frame in turn.
 
-    ``download_file`` asks for the size before it gets the object; ``get_object`` does not. Of so
-    many ``parts`` of the frames the first is measured: each takes as long as the others.
+    ``download_file`` asks for the size before it gets the object; ``get_object`` does not. The
+    frames are divided into ``parts``, and the first part is measured: all take equally long.
     """
     client = s3.client(inputs.endpoint)
     first = -(-inputs.frames // parts)

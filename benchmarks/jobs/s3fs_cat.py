@@ -1,4 +1,4 @@
-"""s3fs: many objects at once by ``cat``, which fetches them concurrently."""
+"""s3fs: several objects with one ``cat``, which fetches them concurrently."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from benchmarks.jobs.threads import cores, ordered
 
 
 def read(inputs: Inputs, *, at_once: int) -> Job:
-    """The next ``at_once`` objects are fetched while these are decoded on all cores."""
+    """Fetch the next ``at_once`` objects while these are decoded on all cores."""
     files = s3fs.S3FileSystem(endpoint_url=inputs.endpoint)
     paths = [f"{inputs.bucket}/{key}" for key in inputs.keys]
     fetching, decoding = ThreadPoolExecutor(1), ThreadPoolExecutor(cores())

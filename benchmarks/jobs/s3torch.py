@@ -56,7 +56,7 @@ def on_threads(dataset: Any, frames: int, threads: int) -> Job:  # noqa: ANN401 
     return Job(work)
 
 
-def mapped(inputs: Inputs, keys: list[str], transform: Any) -> Any:  # noqa: ANN401 -- likewise
+def mapped(inputs: Inputs, keys: list[str], transform: Any) -> Any:  # noqa: ANN401 -- same
     return S3MapDataset.from_objects(
         [f"s3://{inputs.bucket}/{key}" for key in keys],
         region="us-east-1",
@@ -66,14 +66,14 @@ def mapped(inputs: Inputs, keys: list[str], transform: Any) -> Any:  # noqa: ANN
     )
 
 
-def decoded(reader: Any) -> Sample:  # noqa: ANN401 -- likewise
+def decoded(reader: Any) -> Sample:  # noqa: ANN401 -- same
     return sequence_of(reader.key), torch.from_numpy(simplejpeg.decode_jpeg(reader.read()))
 
 
 class Shards(IterableDataset[Sample]):  # type: ignore[misc]
     """The frames in every n-th shard, for each of n processes."""
 
-    def __init__(self, shards: Any, count: int) -> None:  # noqa: ANN401 -- likewise
+    def __init__(self, shards: Any, count: int) -> None:  # noqa: ANN401 -- same
         self._shards, self._count = shards, count
 
     def __iter__(self) -> Iterator[Sample]:

@@ -71,14 +71,14 @@ def framecache(inputs: Inputs) -> Job:
     if announced is None:
         raise RuntimeError("framecache serve ended before it answered")
     address = announced.split(" at ")[1].strip().rstrip("/")
-    # Nobody reads what it logs of half a million requests.
+    # The log of half a million requests is discarded.
     subprocess.Popen(["cat"], stdin=errors, stdout=subprocess.DEVNULL)
-    path = f"/api/timelines/{TIMELINE}/frames/"
+    path = f"/api/v1/timelines/{TIMELINE}/frames/"
     return scrubbing(inputs, address, path, ".jpg")
 
 
 def nginx(inputs: Inputs) -> Job:
-    """nginx with the same files."""
+    """Serve the same files with nginx."""
     program = shutil.which("nginx")
     if program is None:
         raise RuntimeError(NO_NGINX)
@@ -95,7 +95,7 @@ def nginx(inputs: Inputs) -> Job:
 
 
 def extracted(inputs: Inputs) -> str:
-    """A folder with the clip as a timeline."""
+    """Create a folder with the clip as a timeline."""
     folder = inputs.path(f"cache-{os.getpid()}")
     FrameCache(folder).timeline(TIMELINE).extract(inputs.clip, quality=QUALITY)
     return str(folder)

@@ -9,7 +9,7 @@ from benchmarks.jobs import s3
 
 
 def show_objects(inputs: Inputs, this: Pass) -> None:
-    """The JPEGs ``out/{name}/{sequence}.jpg`` of the bucket."""
+    """Return the JPEGs ``out/{name}/{sequence}.jpg`` of the bucket."""
     client = s3.client(inputs.server)
     for key in s3.list_keys(client, inputs.bucket, f"out/{this.name}/"):
         jpeg = s3.get(client, inputs.bucket, key)
@@ -17,6 +17,6 @@ def show_objects(inputs: Inputs, this: Pass) -> None:
 
 
 def show_files(inputs: Inputs, this: Pass, *, first: int = 0) -> None:
-    """The files ``{name}/{number}.jpg``, whose numbers begin at ``first``."""
+    """Return the files ``{name}/{number}.jpg``, whose numbers begin at ``first``."""
     for path in Path(inputs.folder, this.name).iterdir():
         this.take(int(path.stem) - first, simplejpeg.decode_jpeg(path.read_bytes()))

@@ -12,7 +12,7 @@ from framecache import FrameCache
 
 
 def packs(inputs: Inputs) -> Job:
-    """The timeline once more, in packs."""
+    """Store the timeline once more, in packs."""
 
     def work(_: Pass) -> None:
         timeline = FrameCache(f"s3://{inputs.bucket}").timeline("packs")
@@ -34,7 +34,7 @@ def shards(inputs: Inputs) -> Job:
 
 
 def shard(jpegs: Sequence[bytes], number: int) -> bytes:
-    """The ``number``-th of equal parts of all frames, in order, as a tar."""
+    """Return the ``number``-th of equal parts of all frames, in order, as a tar."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         count = len(jpegs)

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 def ordered(
     work: Callable[[Task], Result], tasks: Iterable[Task], pool: ThreadPoolExecutor, *, ahead: int
 ) -> Iterator[Result]:
-    """The results of ``work``, in the order of the tasks; at most ``ahead`` wait."""
+    """Yield the results of ``work``, in the order of the tasks; at most ``ahead`` wait."""
     waiting: deque[Future[Result]] = deque()
     for task in tasks:
         waiting.append(pool.submit(work, task))

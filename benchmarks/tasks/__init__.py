@@ -1,14 +1,24 @@
-"""What is measured, against what, and what is aimed at."""
+"""Measurements, with what each is compared to, and the aims."""
 
 from collections.abc import Sequence
 
 from benchmarks.model import Task
-from benchmarks.tasks import footprint, index, local, random_access, reading, serving, writing
+from benchmarks.tasks import (
+    footprint,
+    index,
+    local,
+    processes,
+    random_access,
+    reading,
+    serving,
+    writing,
+)
 
 TASKS: Sequence[Task] = (
     *reading.TASKS,
     *writing.TASKS,
     *local.TASKS,
+    *processes.TASKS,
     *random_access.TASKS,
     *index.TASKS,
     *footprint.TASKS,

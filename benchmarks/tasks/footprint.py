@@ -1,4 +1,4 @@
-"""What framecache asks of the process it is in."""
+"""Memory and import time that framecache adds to its process."""
 
 from typing import Final
 

@@ -80,7 +80,7 @@ def ours(layout: str) -> Contestant:
 
 
 def plain(network: Network) -> tuple[Contestant, ...]:
-    """What most teams have; behind a network a part of the frames will do."""
+    """Return typical code without framecache; on a network, it reads part of the frames."""
     both = (PLAIN, PLAIN_GET)
     if network == DIRECT:
         return both

@@ -18,7 +18,7 @@ OF_THE_LIMIT: Final = Aim("of decode + encode, all cores", at_least=0.90, agains
 OF_BOTO3: Final = Aim("boto3 thread pool", at_least=2.0, against=(BOTO3.name,))
 
 COLOURS: Final = 24.0
-"""How far planes encoded as they are, with limited range, may be from the right colours."""
+"""Maximum distance from the right colors of planes encoded as they are, with limited range."""
 
 
 def of_plain(times: float) -> Aim:

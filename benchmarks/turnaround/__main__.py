@@ -1,6 +1,6 @@
 """``python -m benchmarks.turnaround 127.0.0.1:7480``: prints its port; ends with its input.
 
-Each line of its input is a number that begins the sequence of turnarounds anew.
+Each line of its input is a number that restarts the sequence of turnarounds.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the proxy itself costs and passes: ``python -m benchmarks.turnaround.ceiling``.
+"""Overhead and throughput of the proxy itself: ``python -m benchmarks.turnaround.ceiling``.
 
 Before a server that answers from memory, with clients that throw away what they read.
 """
@@ -20,7 +20,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: ceiling\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the clients ask for."""
+    """Requests of the clients."""
 
     body_bytes: int
     connections: int

@@ -1,4 +1,4 @@
-"""Where the messages of HTTP/1.1 begin and end (RFC 9112, section 6)."""
+"""Boundaries of HTTP/1.1 messages (RFC 9112, section 6)."""
 
 import re
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ Length = int | Body
 
 
 class BadMessage(OSError):
-    """What came is not HTTP/1.1."""
+    """Received data is not HTTP/1.1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the head of a request tells."""
+    """Contents of a request's head."""
 
     method: bytes
     length: Length
@@ -38,14 +38,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the head of an answer tells."""
+    """Contents of a response's head."""
 
     status: int
     length: Length
 
     @property
     def is_interim(self) -> bool:
-        """Whether another answer to the same request follows."""
+        """True if another response to the same request follows."""
         return 100 <= self.status < 200 and self.status != 101
 
 
@@ -67,7 +67,7 @@ def answer(head: bytes, *, method: bytes) -> Answer:
 
 
 def chunk_size(line: bytes) -> int:
-    """The bytes that follow a chunk's first line."""
+    """Return the bytes that follow a chunk's first line."""
     try:
         return int(line.partition(b";")[0], 16)
     except ValueError as error:

@@ -28,7 +28,7 @@ class RunningProxy:
 
 @contextmanager
 def running(server: str, network: Network) -> Iterator[RunningProxy]:
-    """A proxy before the server at ``host:port``, until the block ends."""
+    """Run a proxy in front of the server at ``host:port``, until the block ends."""
     command = [sys.executable, "-m", "benchmarks.turnaround", server]
     command += ["--median-ms", str(network.median_ms), "--sigma", str(network.sigma)]
     command += ["--megabytes-per-second", str(network.megabytes_per_second)]

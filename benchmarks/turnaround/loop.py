@@ -67,7 +67,7 @@ class Loop:
         return task
 
     def forget(self, descriptor: int) -> None:
-        """A file descriptor is about to be closed."""
+        """Forget a file descriptor that is about to be closed."""
         self._waiting.pop(descriptor, None)
         if descriptor in self._known:
             self._known.remove(descriptor)

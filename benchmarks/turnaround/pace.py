@@ -1,4 +1,4 @@
-"""How long answers take, and how fast their bodies come: the arithmetic, with no clock in it."""
+"""Arithmetic of latency and bandwidth, without a clock."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ BURST_BYTES: Final = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What stands between a client and the server."""
+    """Network between a client and the server."""
 
     median_ms: float = 0.0
     """Of the time from the end of a request to the first byte of its answer; 0: none is added."""
@@ -31,7 +31,7 @@ class Turnarounds:
         self._random = Random(seed)
 
     def next_seconds(self) -> float:
-        """A sample of the log-normal distribution."""
+        """Return a sample of the log-normal distribution."""
         network = self._network
         if not network.median_ms:
             return 0.0
@@ -48,12 +48,12 @@ class Line:
         """Since then: an integer, for no error may add up."""
 
     def begin(self, now: float) -> None:
-        """An answer begins; what the line could have sent before is lost."""
+        """Begin a response; unused bandwidth from before is lost."""
         if self._allowed_bytes(now) > 0:
             self._since, self._sent_bytes = now, 0
 
     def granted_bytes(self, now: float, left: int) -> int:
-        """How much of the ``left`` bytes may go now; 0: not before :meth:`ready_at`."""
+        """Return how many of the ``left`` bytes may be sent now; 0: not before :meth:`ready_at`."""
         allowed = self._allowed_bytes(now)
         if allowed >= BURST_BYTES:
             self._since = now - BURST_BYTES / self._bytes_per_second
@@ -69,7 +69,7 @@ class Line:
         return self._since + until / self._bytes_per_second
 
     def sent(self, size_bytes: int) -> None:
-        """These bytes are on their way."""
+        """Record that these bytes were sent."""
         self._sent_bytes += size_bytes
 
     def _allowed_bytes(self, now: float) -> float:

@@ -33,11 +33,11 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Port on which it listens."""
         return int(self._listener.getsockname()[1])
 
     def reseed(self, seed: int) -> None:
-        """Begin a sequence of turnarounds anew."""
+        """Restart the sequence of turnarounds."""
         self.turnarounds = Turnarounds(self._network, seed=seed)
 
     def _accept(self) -> Step:
@@ -86,7 +86,7 @@ class Connection:
         self._downwards.close()
 
     def _no_more_requests(self) -> None:
-        """The server sees the end that the client made, and answers what it was asked."""
+        """Pass the client's end of input to the server, which answers its pending requests."""
         if self._sockets:
             try:
                 self._sockets[1].shutdown(socket.SHUT_WR)

@@ -1,17 +1,21 @@
-"""The front door: a cache in a store, and the timelines in it."""
+"""Entry point of the library: a cache in a store, and the timelines in it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from framecache import keys
+from framecache.disk_cache import MIN_SIZE_LIMIT_BYTES, DiskCache
 from framecache.errors import InvalidValue
 from framecache.gc import GcPlan, GcProgress, plan_gc
-from framecache.numeric import MOST_WHOLE, as_index, shown
-from framecache.store import Store, is_remote, open_store, probed
-from framecache.tier import SMALLEST_LIMIT_BYTES, FrameTier
+from framecache.numeric import INT64_LIMIT, as_index, format_value
+from framecache.store import Store, check_options, is_remote, open_store, with_atomic_create
+from framecache.tables import frames_table
 from framecache.timeline import Timeline
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _DEFAULT_FOLDER: Final = "./.framecache"
 _GRACE_SECONDS: Final = 24 * 3600.0
@@ -20,7 +24,7 @@ _LIMIT_VARIABLE: Final = "FRAMECACHE_LOCAL_CACHE_BYTES"
 
 
 class FrameCache:
-    """The timelines in one store. Cheap to make, safe to share between threads."""
+    """Timelines in one store. Cheap to create, safe to share between threads."""
 
     def __init__(
         self,
@@ -28,56 +32,90 @@ class FrameCache:
         *,
         local_cache: str | bytes | os.PathLike[Any] | None = None,
         local_cache_bytes: int | None = None,
+        storage_options: Mapping[str, str | bool | os.PathLike[str] | Mapping[str, Any]]
+        | None = None,
     ) -> None:
-        """Name the store; nothing is requested until a timeline is used.
+        """Configure the store; no request is made until a timeline is used.
 
         Args:
             url: ``s3://bucket/prefix``, ``gs://…``, ``az://…``, ``memory://name`` or a local
                 folder. None: ``$FRAMECACHE_URL``, else ``s3://$S3_BUCKET``, else
                 ``./.framecache``.
-            local_cache: a folder of this machine that fetched frames are kept in, and read from
-                when they are read again. It is empty, or not there yet, or was given before; any
-                number of programs and stores may share it. Of a store that lies in a local folder
-                or in memory nothing is kept. None: ``$FRAMECACHE_LOCAL_CACHE``; empty: none.
-            local_cache_bytes: what that folder may take on disk, from 1 MiB; the least recently
-                used frames go first. None: ``$FRAMECACHE_LOCAL_CACHE_BYTES``, else 10 GB.
+            local_cache: local folder of the disk cache, which keeps fetched frames and serves
+                them when they are read again. The folder must be empty, not exist yet, or already
+                be a disk cache; any number of programs and stores may share it. Frames of a store
+                in a local folder or in memory are not kept. None: ``$FRAMECACHE_LOCAL_CACHE``;
+                empty: no disk cache.
+            local_cache_bytes: maximum size of that folder on disk, at least 1 MiB; the least
+                recently used frames are evicted first. None: ``$FRAMECACHE_LOCAL_CACHE_BYTES``,
+                else 10 GB.
+            storage_options: connection settings of the store, and of other stores of the same
+                kind that hold chunks. Settings that are not given come from the environment.
+                S3: ``endpoint``, ``key``, ``secret``, ``token``, ``region``, ``profile``, ``ca``
+                (a file of certificates) and ``style`` (``path`` or ``virtual``). Azure:
+                ``account`` with ``key`` or ``sas``, or ``connection_string``, ``endpoint`` and
+                ``ca``. Google: ``credentials`` (a file) or ``token``, ``endpoint`` and ``ca``.
+                A URL prefix as the name, such as ``s3://bucket/folder``, gives separate options
+                for everything below it. ``anon=True`` sends requests without credentials to any
+                of them. None: the file that ``$FRAMECACHE_STORAGE_OPTIONS`` names, if it is set.
 
         Raises:
-            InvalidValue: a URL of another kind, a number out of its range, or a folder that holds
-                other things.
+            InvalidValue: the URL is of an unknown kind, a number is out of its range, the folder
+                holds other files, or a setting of the store cannot be used.
+            StorePermissionDenied: the requested credentials are not available.
         """
         chosen = (
-            _path(url, what="url is a path or the URL of a store")
+            _decode_path(url, what="url is a path or the URL of a store")
             if url is not None
             else _url_from_environment()
         )
-        self._store = probed(open_store(chosen))
-        self._tier = _tier(self._store, local_cache, local_cache_bytes)
+        options = check_options(storage_options, url=chosen)
+        self._store = with_atomic_create(open_store(chosen, options))
+        self._disk_cache = _open_disk_cache(self._store, local_cache, local_cache_bytes)
 
     def __repr__(self) -> str:
         return f"<FrameCache {self.url}>"
 
     @property
     def url(self) -> str:
-        """Where the cache lies."""
+        """URL of the store."""
         return self._store.url
 
     @property
     def store(self) -> Store:
-        """The blobs themselves."""
+        """Store that holds the blobs."""
         return self._store
 
     def timeline(self, timeline_id: str) -> Timeline:
-        """A timeline by its id, whether it exists or not; makes no request.
+        """Return the timeline with this id, whether it exists or not; makes no request.
 
         Raises:
-            InvalidId: an id that cannot be part of a key.
+            InvalidId: the id cannot be part of a key.
         """
-        return Timeline(self._store, timeline_id, tier=self._tier)
+        return Timeline(self._store, timeline_id, disk_cache=self._disk_cache)
 
     def timelines(self) -> list[str]:
-        """The ids of all timelines in the store, sorted; folders that are none are passed over."""
+        """Return the ids of all timelines in the store, sorted; other folders are skipped."""
         return [name for name in self._store.list_folders(keys.ROOT) if keys.is_id(name)]
+
+    def frames_table(self, timelines: Iterable[str] | None = None) -> "pa.Table":
+        """Return the cached frames of many timelines as one table: see ``docs/tables.md``.
+
+        The table has one row per current frame. Rows that a repair, a replacement, a change of
+        layout or a rebuild superseded are not included, even if their blobs are still in the
+        store. The columns are ``timeline_id`` and ``url``, then those of :attr:`Timeline.index`.
+        ``url`` is the address of the blob that holds the JPEG, ``size`` bytes from ``offset`` on;
+        it is null for an undecodable frame.
+
+        Args:
+            timelines: ids of the timelines to include. None: all.
+
+        Raises:
+            InvalidValue: ``timelines`` is not an iterable of ids.
+            NotCached: one of ``timelines`` does not exist.
+            CorruptFrame: an index is damaged.
+        """
+        return frames_table(self._store, timelines)
 
     def plan_gc(
         self,
@@ -88,23 +126,24 @@ class FrameCache:
         timelines: Iterable[str] | None = None,
         progress: GcProgress | None = None,
     ) -> GcPlan:
-        """Find what nobody needs any more; ``plan.carry_out()`` then removes it.
+        """Find blobs that are no longer needed; ``plan.execute()`` then removes them.
 
-        Without a quota or an age that is only what no reader ever sees: what is left of cleared
-        epochs, crashed programs and replaced versions. With one, whole timelines lose their
-        frames too, least recently used first, as by :meth:`Timeline.clear`; not one whose chunks
-        are not all there to extract it again, which takes one request a chunk to know.
+        Without a quota or a maximum age, these are blobs that no reader uses: remains of cleared
+        epochs, crashed programs and replaced versions. With one, whole timelines lose their frames
+        too, least recently used first, as with :meth:`Timeline.clear`. A timeline is spared if any
+        of its chunks is missing, because it could not be extracted again; the check takes one
+        request per chunk.
 
         Args:
-            grace_seconds: what was stored within that time stays, by the store's clock against
-                this machine's; longer than any program that uses the cache sleeps.
-            max_bytes: how much all timelines may take together, overlays included.
-            max_age_seconds: how long a timeline may go unused.
-            timelines: look only at these; all figures are then theirs. None: at all.
-            progress: told after each timeline.
+            grace_seconds: minimum age of a blob to be removed, by the store's clock compared with
+                this machine's. Choose it longer than any program that uses the cache may pause.
+            max_bytes: quota for all timelines together, overlays included.
+            max_age_seconds: time after which an unused timeline is cleared.
+            timelines: scan only these; all figures then refer to them. None: scan all.
+            progress: called after each timeline.
 
         Raises:
-            InvalidValue: a number out of its range.
+            InvalidValue: a number is out of its range.
             NotCached: one of ``timelines`` does not exist.
         """
         return plan_gc(
@@ -123,35 +162,35 @@ def _url_from_environment() -> str:
     return os.environ.get("FRAMECACHE_URL") or fallback
 
 
-def _tier(
+def _open_disk_cache(
     store: Store, folder: str | bytes | os.PathLike[Any] | None, size_limit_bytes: int | None
-) -> FrameTier | None:
+) -> DiskCache | None:
     chosen = (
         os.environ.get("FRAMECACHE_LOCAL_CACHE", "")
         if folder is None
-        else _path(folder, what="local_cache is the path of a folder")
+        else _decode_path(folder, what="local_cache is the path of a folder")
     )
     limit = _limit_from_environment() if size_limit_bytes is None else size_limit_bytes
     limit_bytes = as_index(limit)
-    if limit_bytes is None or not SMALLEST_LIMIT_BYTES <= limit_bytes < MOST_WHOLE:
+    if limit_bytes is None or not MIN_SIZE_LIMIT_BYTES <= limit_bytes < INT64_LIMIT:
         name = "local_cache_bytes" if size_limit_bytes is not None else f"${_LIMIT_VARIABLE}"
         raise InvalidValue(
-            f"{name} is a whole number of bytes from {SMALLEST_LIMIT_BYTES}, not {shown(limit)}: "
-            f"to keep nothing on local disk, give no local_cache"
+            f"{name} must be an integer of at least {MIN_SIZE_LIMIT_BYTES} bytes, not "
+            f"{format_value(limit)}: to keep nothing on local disk, give no local_cache"
         )
     if not chosen:
         return None
     path = _local_folder(chosen)
     if not is_remote(store):
         return None
-    return FrameTier(path, size_limit_bytes=limit_bytes, store_url=store.url)
+    return DiskCache(path, size_limit_bytes=limit_bytes, store_url=store.url)
 
 
-def _path(given: str | bytes | os.PathLike[Any], *, what: str) -> str:
+def _decode_path(given: str | bytes | os.PathLike[Any], *, what: str) -> str:
     try:
         return os.fsdecode(given)
     except TypeError as error:
-        raise InvalidValue(f"{what}, not {shown(given)}") from error
+        raise InvalidValue(f"{what}, not {format_value(given)}") from error
 
 
 def _local_folder(path: str) -> str:
@@ -159,8 +198,10 @@ def _local_folder(path: str) -> str:
         if "://" not in path:
             return str(Path(path).expanduser().resolve())
     except (OSError, RuntimeError, TypeError, ValueError) as error:
-        raise InvalidValue(f"local_cache={path!r} is no folder of this machine: {error}") from error
-    raise InvalidValue(f"local_cache={path!r} is no folder of this machine: give a plain path")
+        raise InvalidValue(
+            f"local_cache={path!r} is not a folder on this machine: {error}"
+        ) from error
+    raise InvalidValue(f"local_cache={path!r} is not a folder on this machine: give a local path")
 
 
 def _limit_from_environment() -> int:
@@ -169,5 +210,5 @@ def _limit_from_environment() -> int:
         return int(given)
     except ValueError as error:
         raise InvalidValue(
-            f"${_LIMIT_VARIABLE} is a whole number of bytes, not {given!r}"
+            f"${_LIMIT_VARIABLE} must be an integer, a number of bytes, not {given!r}"
         ) from error

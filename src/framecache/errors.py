@@ -1,4 +1,4 @@
-"""Every error framecache raises on purpose, grouped by what the caller does about it.
+"""Errors that framecache raises on purpose, grouped by how the caller should react.
 
 ::
 
@@ -7,85 +7,90 @@
     ├── InvalidValue         (ValueError)   fix the argument
     ├── NotCached            (LookupError)  extract it first, or ask for another frame
     │   └── UndecodableFrame                the source has no picture there: skip it
-    ├── Cleared                             another program cleared the timeline: start again
-    ├── CorruptFrame                        verify and repair: other bytes than were committed
+    ├── TimelineCleared                     another program cleared the timeline: start again
+    ├── CorruptFrame                        verify and repair: the stored bytes have changed
     ├── SettingsConflict                    use the cached settings, or rebuild with new ones
-    ├── BadChunk                            give another video
-    │   └── ChunkChanged                    rebuild: the video is not the one described
-    ├── StoreDenied                         fix credentials or permissions
-    └── StoreUnavailable                    fix the address, wait, or try again
-        └── StoreFull                       free some space
+    ├── UnreadableChunk                     give another video
+    │   └── ChunkChanged                    rebuild: the video is not the manifest's
+    ├── StorePermissionDenied               fix credentials or permissions
+    ├── StoreUnavailable                    fix the address, wait, or try again
+    │   └── StoreFull                       free some space
+    └── MissingPackage       (ImportError)  install it
 
     StoreWarning             (UserWarning)  let one program write, or use another store
     LocalCacheWarning        (UserWarning)  give another local folder, or free some space
 
-A message says what was met, where, and what to do next. The underlying library's error is
-kept as ``__cause__`` only: it may hold addresses and server answers that must not leave
-the process.
+A message says what is wrong, where, and what to do next. The underlying library's error is kept
+only as ``__cause__``: it may contain addresses and server responses that must not leave the
+process.
 """
 
 
 class FrameCacheError(Exception):
-    """Base of every error framecache raises on purpose."""
+    """Base class of all errors that framecache raises on purpose."""
 
 
 class InvalidId(FrameCacheError, ValueError):
-    """A ``timeline_id``, ``job_id``, stage or overlay name that cannot be part of a key.
+    """Invalid ``timeline_id``, ``job_id``, stage or overlay name: it cannot be part of a key.
 
     Raised before any request is made.
     """
 
 
 class InvalidValue(FrameCacheError, ValueError):
-    """An argument out of its range: an image's shape, a quality, a rate, a store URL."""
+    """Invalid argument, such as an image's shape, a quality, a rate or a store URL."""
+
+
+class MissingPackage(FrameCacheError, ImportError):
+    """Package that the call needs and that framecache does not install by itself."""
 
 
 class NotCached(FrameCacheError, LookupError):
-    """The timeline or the frame is not in the cache."""
+    """Timeline or frame that is not in the cache."""
 
 
 class UndecodableFrame(NotCached):
-    """The frame has its number, but the decoder could not produce a picture for it."""
+    """Frame that has a sequence number but no picture, because it could not be decoded."""
 
 
-class Cleared(FrameCacheError):
-    """The timeline was cleared or rebuilt while this program read or filled it."""
+class TimelineCleared(FrameCacheError):
+    """Timeline that was cleared or rebuilt while this program read or filled it."""
 
 
 class CorruptFrame(FrameCacheError):
-    """Stored bytes whose length or CRC is not the one the index committed."""
+    """Stored bytes whose length or CRC differs from the committed one."""
 
 
 class SettingsConflict(FrameCacheError):
-    """The timeline is cached with other settings, chunks or pictures than those asked for.
+    """Timeline whose settings, chunks or pictures differ from the requested ones.
 
-    Or another program is extracting it with others.
+    It is cached with them, or another program is extracting it with them.
     """
 
 
-class BadChunk(FrameCacheError):
-    """A chunk that is missing, empty, not a video, or cannot be read as one."""
+class UnreadableChunk(FrameCacheError):
+    """Chunk that is missing, empty, not a video, or cannot be read as one."""
 
 
-class ChunkChanged(BadChunk):
-    """A chunk whose ETag or size is not the one the timeline's description names."""
+class ChunkChanged(UnreadableChunk):
+    """Chunk whose ETag or size differs from the one in the timeline's manifest."""
 
 
-class StoreDenied(FrameCacheError):
-    """The store knows who is asking and refuses, or does not accept the credentials."""
+class StorePermissionDenied(FrameCacheError):
+    """Store that denies access, or does not accept the credentials."""
 
 
 class StoreUnavailable(FrameCacheError):
-    """The store, bucket or folder cannot be reached, or does not exist."""
+    """Store, bucket or folder that cannot be reached or does not exist."""
 
 
 class StoreFull(StoreUnavailable):
-    """The store has no room left for the blob. Nothing of it was kept."""
+    """Store without enough space for the blob. No part of the blob was kept."""
 
 
 class StoreWarning(UserWarning):
-    """The store lacks something, and what framecache makes up for it with has a limit."""
+    """Store that lacks a feature which framecache can replace only within limits."""
 
 
 class LocalCacheWarning(UserWarning):
-    """Fetched frames cannot be kept on local disk: reading goes on, and fetches each time."""
+    """Disk cache that cannot be used: reading continues, and fetches each frame every time."""

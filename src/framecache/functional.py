@@ -1,7 +1,7 @@
-"""The cache as plain functions, for pipelines that already call them.
+"""Plain functions on the cache, for pipelines that already call functions of these names.
 
-They behave as a module that keeps one JPEG a frame: what is given last is what is there. They work
-on ``$FRAMECACHE_URL``, else on the bucket ``$S3_BUCKET`` (default ``mpr``).
+They behave like a module that keeps one JPEG per frame: the last write wins. They use
+``$FRAMECACHE_URL``, else the bucket ``$S3_BUCKET`` (default ``mpr``).
 """
 
 import base64
@@ -14,16 +14,16 @@ from typing import Any, Final, Protocol, TypedDict
 
 from framecache import jpeg, keys
 from framecache.cache import FrameCache
-from framecache.given import as_frames
+from framecache.frame_input import as_frames
 from framecache.model import Frame, JpegSettings
 from framecache.timeline import Timeline
 
 _DEFAULT_BUCKET: Final = "mpr"
-_STORE_VARIABLES: Final = ("AWS_", "AZURE_", "GOOGLE_")
+_STORE_VARIABLES: Final = ("AWS_", "AZURE_", "GOOGLE_", "REQUESTS_CA_BUNDLE", "STORAGE_EMULATOR_")
 
 
 class FrameLike(Protocol):
-    """A frame as callers give it: an object of any class with these attributes."""
+    """Frame given by a caller: an object of any class with these attributes."""
 
     @property
     def sequence(self) -> int:
@@ -32,7 +32,7 @@ class FrameLike(Protocol):
 
     @property
     def chunk_id(self) -> int:
-        """Ordinal of the chunk it came from, from 0."""
+        """Ordinal of its chunk, from 0."""
         ...
 
     @property
@@ -46,12 +46,12 @@ class FrameLike(Protocol):
 
     @property
     def perceptual_hash(self) -> str | None:
-        """Any text of up to 256 characters; empty or None to have it computed."""
+        """Text of up to 256 characters; if empty or None, the hash is computed."""
         ...
 
 
 class EncodedFrame(TypedDict):
-    """A frame as JSON carries it."""
+    """Frame in JSON form."""
 
     seq: int
     timestamp: float
@@ -60,30 +60,31 @@ class EncodedFrame(TypedDict):
 
 
 def cache_exists(timeline_id: str) -> bool:
-    """Whether the timeline's frames are cached, all of them.
+    """Return True if all frames of the timeline are cached.
 
-    That is so when a frame is committed (or, of another program's, there), and every chunk that
-    the timeline is described with is. No frame is looked at.
+    That is the case if at least one frame is committed (or was stored by another program), and
+    every chunk of the manifest is committed. Frame blobs are not checked.
     """
-    snapshot = _timeline(timeline_id).opened.look_up()
+    snapshot = _timeline(timeline_id).snapshot_cache.reload()
     return bool(snapshot.index.is_ok.any()) and not snapshot.missing_parts
 
 
 def cache_frames(timeline_id: str, frames: Iterable[FrameLike], quality: int = 85) -> int:
-    """Cache frames; returns how many. They become visible together.
+    """Cache frames and return their number. They become visible together.
 
-    A sequence that is cached is replaced, at any size and quality; of one given twice, the last
-    counts, once. Frames that another program stored are taken over first.
+    A sequence that is already cached is replaced, at any size and quality. If a sequence is given
+    twice, the last one is stored and it counts once. Frames that another program stored are
+    imported first.
 
     Args:
-        timeline_id: whose frames they are.
+        timeline_id: timeline to write to.
         frames: objects of any class with the attributes of `Frame`. Images may be uint8 RGB or
-            gray, bool, or Pillow's; a hash of None is an empty one, which is computed.
+            gray, bool, or Pillow images. A hash that is empty or None is computed.
         quality: JPEG quality, 1 to 100.
 
     Raises:
         SettingsConflict: the timeline was extracted from chunks.
-        InvalidValue: an image that no 8-bit JPEG holds, or numbers that no frame has.
+        InvalidValue: an image does not fit an 8-bit JPEG, or a number is not valid for a frame.
     """
     written = _timeline(timeline_id).write(
         as_frames(frames), on_conflict="replace", quality=quality
@@ -92,12 +93,12 @@ def cache_frames(timeline_id: str, frames: Iterable[FrameLike], quality: int = 8
 
 
 def load_cached_frames(timeline_id: str) -> list[Frame]:
-    """All cached frames with a picture, sorted by sequence; ``[]`` when there is none."""
+    """Return all cached frames that have a picture, sorted by sequence; ``[]`` if none."""
     return list(_timeline(timeline_id).frames())
 
 
 def load_cached_frames_b64(timeline_id: str) -> list[EncodedFrame]:
-    """All cached frames with a picture, sorted, as the stored bytes, never re-encoded."""
+    """Return all cached frames that have a picture, sorted, as stored bytes, never re-encoded."""
     timeline = _timeline(timeline_id)
     index = timeline.index
     sequences = index.sequence[index.is_ok].tolist()
@@ -114,20 +115,20 @@ def save_overlays(
 ) -> None:
     """Store the overlays of one frame, cached or not: ``{name: base64 PNG}``, of any size.
 
-    Base64 may be text or bytes, wrapped, URL-safe, without padding, and begin as
+    The Base64 may be text or bytes, wrapped into lines, URL-safe, unpadded, and prefixed with
     ``data:image/png;base64,``.
     """
     _timeline(timeline_id).overlays(job_id=job_id, stage=stage).save(seq, overlays)
 
 
 def load_overlays(timeline_id: str, job_id: str, stage: str, seq: int) -> dict[str, str] | None:
-    """The overlays of one frame, ``{name: base64 PNG}``, byte-identical; None when it has none."""
+    """Return a frame's overlays, ``{name: base64 PNG}``, byte-identical; None if it has none."""
     found = _timeline(timeline_id).overlays(job_id=job_id, stage=stage).load(seq)
     return {name: _base64(data) for name, data in found.items()} or None
 
 
 def list_overlay_frames(timeline_id: str, job_id: str, stage: str) -> list[int]:
-    """The sequences that have overlays of a stage, sorted."""
+    """Return the sequences that have overlays of a stage, sorted."""
     return _timeline(timeline_id).overlays(job_id=job_id, stage=stage).frames()
 
 
@@ -137,9 +138,9 @@ def clear_cache(timeline_id: str) -> None:
 
 
 def frames_to_b64(frames: Iterable[FrameLike], quality: int = 75) -> list[EncodedFrame]:
-    """Frames in memory as the dicts of :func:`load_cached_frames_b64`, sorted.
+    """Encode frames from memory as the dicts of :func:`load_cached_frames_b64`, sorted.
 
-    The frames may be of any class that :func:`cache_frames` takes.
+    The frames may be of any class that :func:`cache_frames` accepts.
     """
     settings = JpegSettings(quality)
     encoded = [
@@ -170,7 +171,7 @@ def _bucket_url() -> str:
 
 @lru_cache(maxsize=8)
 def _cache(url: str, _settings: tuple[tuple[str, str], ...], _folder: Path) -> FrameCache:
-    """One client, with its connections, for all calls in the same environment and folder."""
+    """Return one client, with its connections, for all calls in the same environment and folder."""
     return FrameCache(url)
 
 

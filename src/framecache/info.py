@@ -1,26 +1,33 @@
-"""What is known of a timeline without reading a frame."""
+"""Metadata of a timeline, available without reading a frame."""
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
-from framecache.index import Snapshot
+from framecache.index import Snapshot, aggregates_of
 from framecache.manifest import ChunkEntry, Settings
-from framecache.reader import telling_decimals
+from framecache.reader import count_timestamp_decimals
+
+TimelineState = Literal["complete", "partial", "cleared", "frames_only", "empty"]
+"""State of a timeline.
+
+``frames_only``: another program stored the frames. ``empty``: no frames, at most overlays.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineInfo:
-    """What is known of a timeline without reading a frame."""
+    """Metadata of a timeline, available without reading a frame."""
 
     timeline_id: str
     url: str
-    """The store it lies in."""
+    """URL of its store."""
     exists: bool
-    """Whether any frame is cached."""
+    """True if any frame is cached."""
     complete: bool
-    """Whether every described chunk is."""
+    """True if any frame is cached, and every chunk of the manifest is."""
     epoch: str | None
-    """None when nothing is described: there is nothing, or another program's frames."""
+    """None without a manifest: nothing is cached, or only frames of another program."""
     version: int | None
     settings: Settings | None
     chunks: tuple[ChunkEntry, ...]
@@ -29,25 +36,35 @@ class TimelineInfo:
     """Cached frames, undecodable ones included."""
     frames_undecodable: int
     frames_described: int
-    """Frames that the described chunks give once all are cached; 0 for written frames."""
+    """Frames of the manifest's chunks once all are cached; 0 for frames that programs wrote."""
     size_bytes: int
-    """Of the cached JPEGs."""
+    """Total size of the cached JPEGs."""
     duration_seconds: float
-    """From 0.0 to the end of the last cached frame, or of the last described chunk."""
+    """Seconds from 0.0 to the end of the last cached frame or of the manifest's last chunk."""
     width: int
-    """Of the first frame, pixels; 0 when unknown."""
+    """Width of the first frame in pixels; 0 if unknown."""
     height: int
     pixel_aspect_ratio: Fraction
-    """Width by height of a pixel of the first chunk's frames, as they are stored."""
+    """Pixel width divided by pixel height, for the first chunk's frames as stored."""
+
+    @property
+    def state(self) -> TimelineState:
+        """State of the timeline, in one word."""
+        if self.epoch is None:
+            return "frames_only" if self.exists else "empty"
+        if self.exists:
+            return "complete" if self.complete else "partial"
+        # Clearing creates another version; a first version without frames is being extracted.
+        return "partial" if self.version == 1 else "cleared"
 
 
 def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInfo:
-    """Sum a snapshot up."""
-    index, description = snapshot.index, snapshot.description
+    """Summarize a snapshot."""
+    sums, description = aggregates_of(snapshot.index), snapshot.manifest
     chunks = description.chunks if description else ()
     ends = [float(chunks[-1].end)] if chunks else []
-    if len(index):
-        ends.append(float(index.timestamp[-1] + index.duration[-1]))
+    if sums.frame_count:
+        ends.append(sums.end_seconds)
     missing = set(snapshot.missing_parts)
     return TimelineInfo(
         timeline_id=timeline_id,
@@ -59,13 +76,13 @@ def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInf
         settings=description.settings if description else None,
         chunks=chunks,
         chunks_cached=sum(chunk.part not in missing for chunk in chunks),
-        frame_count=len(index),
-        frames_undecodable=int((~index.is_ok).sum()),
+        frame_count=sums.frame_count,
+        frames_undecodable=sums.undecodable_count,
         frames_described=description.frame_count if description else 0,
-        size_bytes=int(index.size.sum()),
+        size_bytes=sums.size_bytes,
         duration_seconds=max(ends, default=0.0),
-        width=int(index.width[0]) if len(index) else 0,
-        height=int(index.height[0]) if len(index) else 0,
+        width=sums.width,
+        height=sums.height,
         pixel_aspect_ratio=(
             chunks[0].pixel_aspect_ratio(description.settings.jpeg.aspect)
             if description and chunks
@@ -74,14 +91,14 @@ def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInf
     )
 
 
-def extent(snapshot: Snapshot) -> str:
-    """What a timeline has, in words that follow an error."""
+def describe_extent(snapshot: Snapshot) -> str:
+    """Return a clause for error messages that says which frames a timeline has."""
     index = snapshot.index
     if not len(index):
-        chunks = snapshot.description.chunks if snapshot.description else ()
-        return f"nothing of it is cached; {'rebuild' if chunks else 'extract'} it first"
+        chunks = snapshot.manifest.chunks if snapshot.manifest else ()
+        return f"nothing is cached; {'rebuild' if chunks else 'extract'} it first"
     end = timeline_info("", "", snapshot).duration_seconds
     return (
         f"it has {len(index)} frames, {index.sequence[0]} to {index.sequence[-1]}, "
-        f"{index.timestamp[0]:.{telling_decimals(index, 0)}f} s to {end:.3f} s"
+        f"{index.timestamp[0]:.{count_timestamp_decimals(index, 0)}f} s to {end:.3f} s"
     )

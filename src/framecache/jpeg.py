@@ -1,6 +1,6 @@
-"""JPEG in and out, by libjpeg-turbo. The only user of simplejpeg.
+"""JPEG encoding and decoding with libjpeg-turbo. The only module that uses simplejpeg.
 
-Every function is safe to call from several threads at once and releases the GIL while it works.
+Every function can be called from several threads at once and releases the GIL while it works.
 """
 
 from typing import Final
@@ -9,41 +9,45 @@ import numpy as np
 import simplejpeg
 
 from framecache.errors import InvalidValue
-from framecache.model import QUALITIES, Color, Image, Picture
+from framecache.model import QUALITIES, Color, Image, Picture, require_color
 
 SCALES: Final = (1.0, 0.5, 0.25, 0.125)
-"""Scales that ``decode`` offers: those at which a JPEG's 8×8 blocks stay whole."""
+"""Scales that ``decode`` supports: those at which a JPEG's 8×8 blocks stay whole."""
 
 MAX_SIDE: Final = 65500
-"""Pixels a side that libjpeg can hold; the format itself ends at 65535."""
+"""Maximum width and height in pixels that libjpeg supports; the format allows 65535."""
 
 MAX_PIXELS: Final = 2**28
-"""Pixels of a picture. A few hostile bytes may announce 4 billion, and memory is taken first."""
+"""Maximum number of pixels in a picture.
+
+A few hostile bytes can declare 4 billion, and memory is allocated before the data is read.
+"""
 
 _CHANNELS: Final = 3
 
 
-class BadJpeg(ValueError):
-    """Bytes that are not one whole, sound JPEG."""
+class InvalidJpeg(ValueError):
+    """Error for bytes that are not one complete, valid JPEG."""
 
 
 def encode_picture(picture: Picture, *, quality: int) -> bytes:
-    """Encode planes that ``colour.to_jfif`` has prepared, as they are: 4:2:0, no RGB in between.
+    """Encode 4:2:0 planes that ``colour.to_jfif`` has prepared, without conversion to RGB.
 
     Args:
-        picture: full-range BT.601 planes, upright. Rows may lie apart in memory.
+        picture: full-range BT.601 planes, upright. Rows need not be contiguous in memory.
         quality: 1 (smallest) to 100 (best), on libjpeg's scale.
 
     Raises:
         InvalidValue: the quality is out of range, or a side is 0 or above 65500 pixels.
-        ValueError: the planes mean something else than JFIF's (T.871) do.
+        ValueError: matrix, range or orientation of the planes are not those of JFIF (T.871).
     """
     _check_quality(quality)
     _check_size(picture.y)
     if picture.matrix != "bt601" or not picture.full_range or picture.quarter_turns:
         raise ValueError(
-            f"a JPEG holds upright full-range bt601 planes, not {picture.matrix}, full_range="
-            f"{picture.full_range}, quarter_turns={picture.quarter_turns}: call colour.to_jfif"
+            f"a JPEG needs upright full-range bt601 planes, not {picture.matrix}, "
+            f"full_range={picture.full_range}, quarter_turns={picture.quarter_turns}: call "
+            "colour.to_jfif"
         )
     luma = _with_even_sides(picture.y)
     data: bytes = simplejpeg.encode_jpeg_yuv_planes(luma, picture.u, picture.v, quality)
@@ -54,7 +58,7 @@ def encode_rgb(image: Image, *, quality: int) -> bytes:
     """Encode an RGB image with 4:2:0 chroma.
 
     Args:
-        image: ``(height, width, 3)`` uint8 RGB; a view with any strides will do.
+        image: ``(height, width, 3)`` uint8 RGB, with any strides.
         quality: 1 (smallest) to 100 (best), on libjpeg's scale.
 
     Raises:
@@ -64,7 +68,7 @@ def encode_rgb(image: Image, *, quality: int) -> bytes:
     _check_quality(quality)
     _check_rgb(image)
     _check_size(image)
-    rows = image if _has_packed_rows(image) else np.ascontiguousarray(image)
+    rows = image if _has_contiguous_rows(image) else np.ascontiguousarray(image)
     data: bytes = simplejpeg.encode_jpeg(rows, quality, colorsubsampling="420")
     return data
 
@@ -79,22 +83,21 @@ def decode(
     """Decode a JPEG.
 
     Args:
-        data: one whole JPEG.
-        color: ``"rgb"``, or ``"gray"`` for the luma alone, which is faster.
-        scale: 1, 1/2, 1/4 or 1/8; a smaller picture costs less than a whole one.
-        out: where to put the pixels: a C-contiguous uint8 array of exactly the result's shape.
+        data: one complete JPEG.
+        color: ``"rgb"``, ``"bgr"``, or ``"gray"`` for luma only, which is faster.
+        scale: 1, 1/2, 1/4 or 1/8; decoding at a smaller scale is faster.
+        out: array for the pixels: writable, C-contiguous, uint8, exactly of the result's shape.
 
     Returns:
-        ``(⌈height · scale⌉, ⌈width · scale⌉, 3)`` uint8 RGB, or without the last axis for gray.
+        ``(⌈height · scale⌉, ⌈width · scale⌉, 3)`` uint8, or without the last axis for gray.
 
     Raises:
-        BadJpeg: the data is not one whole, sound JPEG.
-        InvalidValue: the scale or color is not offered, or ``out`` does not fit.
+        InvalidJpeg: the data is not one complete, valid JPEG.
+        InvalidValue: the scale or color is not supported, or ``out`` does not fit.
     """
     if scale not in SCALES:
-        raise InvalidValue(f"scale is 1, 0.5, 0.25 or 0.125, not {scale!r}")
-    if color not in ("rgb", "gray"):
-        raise InvalidValue(f"color is 'rgb' or 'gray', not {color!r}")
+        raise InvalidValue(f"scale must be 1, 0.5, 0.25 or 0.125, not {scale!r}")
+    require_color(color)
     height, width = (-int(-side * scale // 1) for side in size(data))
     if out is not None:
         check_out(out, (height, width) if color == "gray" else (height, width, _CHANNELS))
@@ -103,30 +106,30 @@ def decode(
             data, color, min_height=height, min_width=width, buffer=out
         )
     except ValueError as error:
-        raise BadJpeg(str(error)) from error
+        raise InvalidJpeg(str(error)) from error
     return image[:, :, 0] if color == "gray" else image
 
 
 def size(data: bytes | bytearray | memoryview) -> tuple[int, int]:
-    """The ``(height, width)`` that a JPEG's header announces, in pixels.
+    """Return the ``(height, width)`` that a JPEG's header declares, in pixels.
 
     Raises:
-        BadJpeg: there is no such header, or it announces more pixels than ``MAX_PIXELS``.
+        InvalidJpeg: there is no such header, or it declares more pixels than ``MAX_PIXELS``.
     """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
-        raise BadJpeg(str(error)) from error
+        raise InvalidJpeg(str(error)) from error
     if height * width > MAX_PIXELS:
-        raise BadJpeg(f"the header announces {width}x{height} pixels, more than {MAX_PIXELS}")
+        raise InvalidJpeg(f"the header declares {width}x{height} pixels, more than {MAX_PIXELS}")
     return int(height), int(width)
 
 
 def check_out(out: Image, shape: tuple[int, ...]) -> Image:
-    """An array that pixels are to be put into, if they can be.
+    """Return ``out`` if pixels of that shape can be written to it.
 
     Raises:
-        InvalidValue: it is no writable C-contiguous uint8 array of that shape.
+        InvalidValue: it is not a writable, C-contiguous uint8 array of that shape.
     """
     expected = f"out must be a writable C-contiguous uint8 array of shape {shape}"
     if not isinstance(out, np.ndarray):
@@ -137,23 +140,24 @@ def check_out(out: Image, shape: tuple[int, ...]) -> Image:
 
 
 def encoder_version() -> str:
-    """The encoder by name and version: others may make other bytes of the same picture."""
+    """Return the name and version of the encoder; others may encode to different bytes."""
     return f"simplejpeg {simplejpeg.__version__}"
 
 
 def _check_quality(quality: int) -> None:
     if type(quality) is not int or quality not in QUALITIES:
-        raise InvalidValue(f"quality is a whole number from 1 to 100, not {quality!r}")
+        raise InvalidValue(f"quality must be an integer from 1 to 100, not {quality!r}")
 
 
 def _check_rgb(image: object) -> None:
     if not isinstance(image, np.ndarray):
         raise InvalidValue(
-            f"an image is a numpy array of (height, width, 3) uint8 RGB, not {type(image).__name__}"
+            "an image must be a numpy array of (height, width, 3) uint8 RGB, not "
+            f"{type(image).__name__}"
         )
     if image.dtype != np.uint8 or image.ndim != _CHANNELS or image.shape[2] != _CHANNELS:
         raise InvalidValue(
-            f"an image is (height, width, 3) uint8 RGB, not {image.shape} {image.dtype}"
+            f"an image must be (height, width, 3) uint8 RGB, not {image.shape} {image.dtype}"
         )
 
 
@@ -161,16 +165,16 @@ def _check_size(image: Image) -> None:
     height, width = image.shape[:2]
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE and height * width <= MAX_PIXELS):
         raise InvalidValue(
-            f"an image has 1 to {MAX_SIDE} pixels a side and at most {MAX_PIXELS} in all; "
-            f"this one is {width}x{height}"
+            f"an image must have 1 to {MAX_SIDE} pixels per side and at most {MAX_PIXELS} in "
+            f"total; this one is {width}x{height}"
         )
 
 
 def _with_even_sides(luma: Image) -> Image:
-    """A plane of equal size that is followed in memory by a copy of each odd side's last pixels.
+    """Return an equal plane, padded in memory to an even width and height with its last pixels.
 
-    For 4:2:0, simplejpeg 1.9.0 reads luma up to the next even width and height. Without the
-    copies, it reads whatever memory lies behind the plane, and the JPEG would hold some of it.
+    For 4:2:0, simplejpeg 1.9.0 reads luma up to the next even width and height. Without padding,
+    it reads memory beyond the plane, and the JPEG would contain some of it.
     """
     height, width = luma.shape
     if height % 2 == width % 2 == 0:
@@ -178,6 +182,6 @@ def _with_even_sides(luma: Image) -> Image:
     return np.pad(luma, ((0, height % 2), (0, width % 2)), mode="edge")[:height, :width]
 
 
-def _has_packed_rows(image: Image) -> bool:
+def _has_contiguous_rows(image: Image) -> bool:
     row, column, channel = image.strides
     return channel == 1 and column == _CHANNELS and row >= _CHANNELS * image.shape[1]

@@ -1,10 +1,9 @@
-"""The description of a timeline: what its chunks, settings and epoch are. Pure: no I/O.
+"""Manifest of a timeline: its chunks, settings and epoch. Pure: no I/O.
 
-Descriptions are numbered and never changed: the highest version is current. The next version
-is made by the functions here and stored by :mod:`framecache.index`.
+The class of a manifest is named `Manifest`. Manifests are numbered and immutable: the highest
+version is current. The functions here create the next version; :mod:`framecache.index` stores it.
 """
 
-import json
 import math
 import secrets
 from collections.abc import Mapping
@@ -14,9 +13,9 @@ from typing import Any, Final, Literal, Self
 
 import google_crc32c
 
-from framecache import keys, sampling
+from framecache import json_documents, keys, sampling
 from framecache._version import __version__
-from framecache.errors import BadChunk, CorruptFrame, SettingsConflict
+from framecache.errors import CorruptFrame, SettingsConflict, UnreadableChunk
 from framecache.model import (
     MAX_FRAME_PIXELS,
     MAX_FRAME_SIDE,
@@ -28,19 +27,18 @@ from framecache.model import (
 from framecache.sampling import EveryFrame, Sampling
 
 FORMAT: Final = 1
-_SEAL: Final = "crc32c"
-"""The entry that holds the checksum; it is the last one in documents of every format."""
+_CHECKSUM_KEY: Final = "crc32c"
+"""Name of the entry that holds the checksum; it is the last one in documents of every format."""
 _END: Final = b"\n}"
 
 
 Placement = Literal["end", "clock", "given"]
-"""Why a chunk starts where it does: the one before ends there, their clock says so, or the caller.
-"""
+"""Source of a chunk's start: the end of the chunk before, the clock of both, or the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkEntry:
-    """One chunk of a described timeline, with the numbers it was given before any decoding."""
+    """Chunk in a manifest, with its numbers as planned before any decoding."""
 
     chunk_id: int
     url: str
@@ -51,7 +49,7 @@ class ChunkEntry:
     end: Fraction
     """Seconds at which its last frame leaves the screen."""
     start_is_given: bool
-    """Whether the caller placed it, rather than the end of the chunk before it."""
+    """True if the caller specified the start."""
     first_sequence: int
     frame_count: int
     """Sampled frames; its sequences are ``first_sequence … first_sequence + frame_count - 1``."""
@@ -62,18 +60,18 @@ class ChunkEntry:
     height: int
     codec: str
     sample_aspect_ratio: Fraction = Fraction(1)
-    """Width by height of a pixel of the video, as seen."""
+    """Pixel width divided by pixel height, with rotation applied."""
     scan_rules: int = 1
-    """The version of the rules by which its frames were counted and timed."""
+    """Version of the rules by which its frames were counted and timed."""
     placement: Placement = "end"
     last_frame_start: Fraction | None = None
     """Seconds of its last displayed frame on the timeline; None in older manifests."""
     sound_seconds: Fraction = Fraction(0)
-    """The part of its end in which no new picture is shown, but sound or the file goes on."""
+    """Time at its end without a new picture, in which its audio or file continues."""
     sampled_from: Fraction | None = None
-    """Instants of the timeline before this belong to the chunk before; None: all are its own."""
+    """Sampling instants before this time belong to the chunk before; None: all are its own."""
     stream_clock: str | None = None
-    """``mpegts`` or ``fmp4``: the clock that other files of the same stream share."""
+    """``mpegts`` or ``fmp4``: kind of the clock that other files of the same stream share."""
     clock_start: Fraction | None = None
     """Seconds of its first displayed frame on its own clock."""
     clock_end: Fraction | None = None
@@ -81,24 +79,24 @@ class ChunkEntry:
     clock_gap: Fraction | None = None
     """Seconds from ``clock_end`` of the chunk before to its own start; None: no common clock."""
     times_replaced: int = 0
-    """Frames whose own time is missing, repeats, goes back or strays."""
+    """Frames whose PTS is missing, repeats, goes back or strays."""
     clock_restarts: int = 0
-    """Places in it at which its clock begins again."""
+    """Places where its clock restarts."""
     packets_not_displayed: int = 0
-    """Packets of which no picture is shown, though none is hidden by design."""
+    """Packets that yield no displayed picture, not counting those hidden by design."""
     is_cut_short: bool = False
-    """Whether its file ends before it says, so that frames are missing at its end."""
+    """True if its file is shorter than it states, so that frames are missing at its end."""
 
     @property
     def given_start(self) -> Fraction | Literal["pts"] | None:
-        """The start that the caller gave it."""
+        """Start that the caller specified; None if none was."""
         if not self.start_is_given:
             return None
         return self.start if self.placement == "given" else "pts"
 
     @property
     def timing(self) -> ChunkTiming:
-        """What was mended of its times, and where they come from."""
+        """Corrections of its frame times, and the source of its start."""
         return ChunkTiming(
             chunk_id=self.chunk_id,
             url=self.url,
@@ -112,33 +110,33 @@ class ChunkEntry:
         )
 
     def frame_width(self, aspect: Aspect, *, width: int | None = None) -> int:
-        """The width in which a frame is stored, rounded down as ffmpeg's scale=iw*sar:ih does.
+        """Return the stored width of a frame, rounded down as ffmpeg's scale=iw*sar:ih does.
 
         Args:
-            aspect: whether pixels are made square.
-            width: of the picture as the video has it; None: of the chunk's first one.
+            aspect: ``"stored"`` keeps the pixels, ``"square"`` makes them square.
+            width: width of the picture in the video; None: that of the chunk's first picture.
 
         Raises:
-            BadChunk: it is wider than a picture may be.
+            UnreadableChunk: the frame would exceed the maximum size.
         """
         wide = self.width if width is None else width
         if aspect == "stored":
             return wide
         square = max(1, math.floor(wide * self.sample_aspect_ratio))
         if square > MAX_FRAME_SIDE or square * self.height > MAX_FRAME_PIXELS:
-            raise BadChunk(
-                f"{self.url} has pixels of {self.sample_aspect_ratio} to 1, and would take "
+            raise UnreadableChunk(
+                f"{self.url} has pixels of {self.sample_aspect_ratio} to 1, and would need "
                 f'{square}x{self.height} square ones: extract it with aspect "stored"'
             )
         return square
 
     def pixel_aspect_ratio(self, aspect: Aspect) -> Fraction:
-        """Width by height of a pixel of the frames as they are stored."""
+        """Return pixel width divided by pixel height, for frames as stored."""
         return self.sample_aspect_ratio if aspect == "stored" else Fraction(1)
 
     @property
     def part(self) -> str:
-        """The name of the index part that commits this chunk."""
+        """Name of the index part that commits this chunk."""
         return keys.chunk_part(self.chunk_id)
 
     @property
@@ -149,15 +147,22 @@ class ChunkEntry:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """One index file that holds the rows of several committed parts."""
+    """Compaction: one index file that holds the rows of several committed parts."""
 
     number: int
     parts: tuple[str, ...]
+    has_compacted_suffix: bool = True
+    """True if its key does not match ``*.parquet``; False for compactions by earlier versions."""
+
+    @property
+    def name(self) -> str:
+        """Name that its file has in place of a part's name."""
+        return keys.COMPACTED if self.has_compacted_suffix else keys.COMPACTION
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides the frames of a timeline, beside its chunks."""
+    """Settings that, together with the chunks, determine the frames of a timeline."""
 
     sampling: Sampling = field(default_factory=EveryFrame)
     jpeg: JpegSettings = field(default_factory=JpegSettings)
@@ -169,13 +174,13 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """One version of what a timeline is."""
+class Manifest:
+    """Version of a timeline's manifest."""
 
     timeline_id: str
     version: int
     write_id: str
-    """Random: tells a writer whose answer was lost that the stored version is its own."""
+    """Random; after a lost response, the writer recognizes its own stored version by it."""
     epoch: str
     settings: Settings
     chunks: tuple[ChunkEntry, ...] = ()
@@ -183,22 +188,34 @@ class Description:
     """Index parts of frames that programs wrote, oldest first."""
     compaction: Compaction | None = None
     generations: Mapping[str, int] = field(default_factory=dict)
-    """Of each index part that was repaired, the generation that counts; 0 of all others."""
+    """Current generation of each index part that was repaired; 0 for all others."""
     begun: bool = False
-    """Whether the epoch is to get, or has, committed chunks: only a clear or a rebuild ends it."""
+    """True if the epoch has, or will get, committed chunks: only a clear or a rebuild ends it."""
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Every index part that belongs to the timeline, committed yet or not."""
+        """Names of all index parts of the timeline, committed or not."""
         return (*(chunk.part for chunk in self.chunks), *self.written_parts)
 
     @property
     def frame_count(self) -> int:
-        """Sampled frames of all chunks; frames that programs wrote are not counted."""
+        """Number of sampled frames of all chunks; frames that programs wrote are not counted."""
         return self.chunks[-1].stop_sequence if self.chunks else 0
 
+    @property
+    def compaction_key(self) -> str | None:
+        """Key of the current compaction; None if there is none."""
+        if self.compaction is None:
+            return None
+        name_key = (
+            keys.compacted_index
+            if self.compaction.has_compacted_suffix
+            else keys.legacy_compacted_index
+        )
+        return name_key(self.timeline_id, epoch=self.epoch, number=self.compaction.number)
+
     def index_key(self, part: str) -> str:
-        """The key of the index part that counts."""
+        """Return the key of the current generation of an index part."""
         return keys.index_part(
             self.timeline_id,
             epoch=self.epoch,
@@ -207,14 +224,14 @@ class Description:
         )
 
     def next_version(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
-        """The following version, with ``changes``, ready to be stored."""
+        """Return the next version, with ``changes`` applied, ready to be stored."""
         return replace(self, version=self.version + 1, write_id=new_write_id(), **changes)
 
     def next_epoch(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
-        """The following version as the start of a new epoch, in which nothing is committed."""
+        """Return the next version as the start of a new epoch, in which nothing is committed."""
         return self.next_version(
             **{
-                "epoch": _epoch_after(self.epoch),
+                "epoch": _next_epoch_name(self.epoch),
                 "written_parts": (),
                 "compaction": None,
                 "generations": {},
@@ -223,23 +240,30 @@ class Description:
             | changes
         )
 
-    def after_lost(self, version: int) -> Self:
-        """The version that follows one that is lost, as a new epoch of these chunks.
+    def after_corrupt(self, version: int) -> Self:
+        """Return the version after a lost (unreadable) one, as a new epoch of these chunks.
 
-        Each version lost since this one may have begun an epoch; the new one is later than all.
+        Args:
+            version: number of the lost version. Each version lost since this one may have started
+                an epoch; the new epoch's ordinal is above all of them.
         """
         lost = version - self.version
         return replace(
-            self.next_epoch(epoch=_epoch_after(self.epoch, passing_over=lost)),
+            self.next_epoch(epoch=_next_epoch_name(self.epoch, skipped=lost)),
             version=version + 1,
         )
 
     def encode(self) -> bytes:
-        """The JSON that is stored."""
+        """Return the JSON to be stored.
+
+        Raises:
+            InvalidValue: there are too many chunks for one document.
+        """
         chunks = [_chunk_to_json(chunk) for chunk in self.chunks]
         compaction = self.compaction and {
             "number": self.compaction.number,
             "parts": list(self.compaction.parts),
+            "apart": self.compaction.has_compacted_suffix,
         }
         document = {
             "format": FORMAT,
@@ -258,38 +282,39 @@ class Description:
             "generations": dict(self.generations),
             "begun": self.begun,
         }
-        return _sealed(document)
+        return _with_checksum(document)
 
 
-def first_description(
+def first_manifest(
     timeline_id: str,
     settings: Settings,
     *,
     chunks: tuple[ChunkEntry, ...] = (),
     written_parts: tuple[str, ...] = (),
-) -> Description:
-    """Version 1 of a timeline, and its first epoch."""
-    return Description(
+) -> Manifest:
+    """Return version 1 of a timeline's manifest, with its first epoch."""
+    return Manifest(
         timeline_id=timeline_id,
         version=1,
         write_id=new_write_id(),
-        epoch=_epoch_after(None),
+        epoch=_next_epoch_name(None),
         settings=settings,
         chunks=chunks,
         written_parts=written_parts,
     )
 
 
-def decode(body: bytes, *, key: str) -> Description:
-    """Read a stored description.
+def decode(body: bytes, *, key: str) -> Manifest:
+    """Decode a stored manifest.
 
     Raises:
-        SettingsConflict: a newer framecache wrote it.
-        CorruptFrame: it is damaged.
+        SettingsConflict: a newer framecache wrote the manifest.
+        CorruptFrame: the manifest is damaged.
     """
     try:
-        document = json.loads(body)
-        _check_seal(body)
+        json_documents.check_bounds(body)
+        _verify_checksum(body)
+        document = json_documents.decode_object(body)
         stored_format = int(document["format"])
         if stored_format > FORMAT:
             raise SettingsConflict(
@@ -299,42 +324,43 @@ def decode(body: bytes, *, key: str) -> Description:
         return _from_document(document)
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise CorruptFrame(
-            f"the description {key} is damaged ({type(error).__name__}): run 'framecache verify "
+            f"the manifest {key} is damaged ({type(error).__name__}): run 'framecache verify "
             f"{keys.timeline_id_of(key) or 'TIMELINE'} --repair'"
         ) from error
 
 
 def new_write_id() -> str:
-    """A random name for one attempt to write one blob."""
+    """Return a random name for one attempt to write a blob."""
     return secrets.token_hex(16)
 
 
-def _sealed(document: dict[str, Any]) -> bytes:
-    """The document as it is stored: its last entry is a checksum of all others."""
-    bare = json.dumps(document, indent=1).encode()
-    return bare.removesuffix(_END) + _seal(bare)
+def _with_checksum(document: dict[str, Any]) -> bytes:
+    """Encode a document for storing, with a checksum of all other entries as its last entry."""
+    what = "the manifest of this timeline"
+    bare = json_documents.encode_object(document, what=what)
+    return json_documents.check_encoded(bare.removesuffix(_END) + _checksum_entry(bare), what=what)
 
 
-def _check_seal(body: bytes) -> None:
-    """Refuse other bytes than those that were stored, without encoding the document again."""
-    begin = len(body) - len(_seal(b""))
-    if body[begin:] != _seal(body[:begin] + _END):
+def _verify_checksum(body: bytes) -> None:
+    """Check the checksum against the stored bytes, without encoding the document again."""
+    begin = len(body) - len(_checksum_entry(b""))
+    if body[begin:] != _checksum_entry(body[:begin] + _END):
         raise ValueError(body[begin:])
 
 
-def _seal(bare: bytes) -> bytes:
-    return f',\n "{_SEAL}": "{google_crc32c.value(bare):08x}"'.encode() + _END
+def _checksum_entry(bare: bytes) -> bytes:
+    return f',\n "{_CHECKSUM_KEY}": "{google_crc32c.value(bare):08x}"'.encode() + _END
 
 
-def _epoch_after(epoch: str | None, *, passing_over: int = 0) -> str:
-    """A new epoch; its random tail keeps a timeline that was deleted and made anew apart."""
-    ordinal = int(epoch.partition("-")[0]) + 1 + passing_over if epoch else 0
+def _next_epoch_name(epoch: str | None, *, skipped: int = 0) -> str:
+    """Return a new epoch; its random suffix differs if a timeline is deleted and created again."""
+    ordinal = int(epoch.partition("-")[0]) + 1 + skipped if epoch else 0
     return f"{ordinal:06d}-{secrets.token_hex(4)}"
 
 
-def _from_document(document: dict[str, Any]) -> Description:
+def _from_document(document: dict[str, Any]) -> Manifest:
     compaction = document["compaction"]
-    return Description(
+    return Manifest(
         timeline_id=str(document["timeline_id"]),
         version=int(document["version"]),
         write_id=str(document["write_id"]),
@@ -349,34 +375,38 @@ def _from_document(document: dict[str, Any]) -> Description:
         chunks=tuple(_chunk_from_json(chunk) for chunk in document["chunks"]),
         written_parts=tuple(document["written_parts"]),
         compaction=compaction
-        and Compaction(number=int(compaction["number"]), parts=tuple(compaction["parts"])),
+        and Compaction(
+            number=int(compaction["number"]),
+            parts=tuple(compaction["parts"]),
+            has_compacted_suffix=bool(compaction.get("apart", False)),
+        ),
         generations=dict(document["generations"]),
-        # An earlier framecache does not say so: what it committed shows it.
+        # Manifests of earlier versions lack the entry; their committed parts show it instead.
         begun=bool(document.get("begun", False)),
     )
 
 
 def _chunk_to_json(chunk: ChunkEntry) -> dict[str, Any]:
-    return {name: _plain(getattr(chunk, name)) for name in ChunkEntry.__slots__}
+    return {name: _to_json_value(getattr(chunk, name)) for name in ChunkEntry.__slots__}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
+def _to_json_value(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
     return str(value) if isinstance(value, Fraction) else value
 
 
 def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
-    """Read a chunk; an entry by an earlier framecache lacks the fields that have defaults."""
+    """Decode a chunk; entries by earlier versions lack the fields that have defaults."""
     values = {name: document[name] for name in ChunkEntry.__slots__ if name in document}
     values.setdefault("placement", "given" if document["start_is_given"] else "end")
     fractions = {
-        name: Fraction(values[name])
-        for name in _FRACTIONS_OF_A_CHUNK
+        name: json_documents.parse_fraction(values[name])
+        for name in _FRACTION_FIELDS
         if values.get(name) is not None
     }
     return ChunkEntry(**values | fractions)
 
 
-_FRACTIONS_OF_A_CHUNK: Final = (
+_FRACTION_FIELDS: Final = (
     *("start", "end", "sample_aspect_ratio", "last_frame_start", "sound_seconds", "sampled_from"),
     *("clock_start", "clock_end", "clock_gap"),
 )

@@ -1,94 +1,127 @@
-"""The values that pass between the rooms: frozen, typed, free of I/O."""
+"""Values that pass between the packages: frozen, typed, free of I/O."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from framecache import pixels
 from framecache.errors import InvalidValue
-from framecache.instants import Seconds
-from framecache.numeric import as_index, shown
+from framecache.numeric import as_index, format_value
+from framecache.times import Seconds
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
 
 Image = npt.NDArray[np.uint8]
-"""Pixels, uint8: ``(height, width, 3)`` RGB, or ``(height, width)`` gray."""
+"""Pixels, uint8: ``(height, width, 3)`` RGB or BGR, or ``(height, width)`` gray."""
 
-Color = Literal["rgb", "gray"]
+Color = Literal["rgb", "bgr", "gray"]
+"""``bgr``: OpenCV's order of channels."""
+
 Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
 Status = Literal["ok", "undecodable"]
 Layout = Literal["objects", "packs"]
-"""``objects``: one blob a frame. ``packs``: the frames of a chunk in one tar."""
+"""``objects``: one blob per frame. ``packs``: the frames of a chunk in one tar."""
 
 OnConflict = Literal["raise", "replace", "keep"]
-"""What becomes of a frame that is cached with another picture, time, hash, chunk or quality."""
+"""Action for a frame that is cached with another picture, time, hash, chunk or quality."""
 
 Aspect = Literal["stored", "square"]
-"""``stored``: pixels as the video has them. ``square``: scaled in width to square pixels."""
+"""``stored``: pixels as in the video. ``square``: width scaled so that pixels are square."""
 
 QUALITIES = range(1, 101)
 
 MAX_FRAME_PIXELS = 2**26
-"""Pixels of a frame: nearly twice the most in H.264, HEVC and AV1 up to level 6 (8K)."""
+"""Maximum pixels of a frame: nearly twice that of H.264, HEVC and AV1 up to level 6 (8K)."""
 
 MAX_FRAME_SIDE = 65_500
-"""Pixels of a frame's width or height: the most a JPEG has (libjpeg's ``JPEG_MAX_DIMENSION``)."""
+"""Maximum width or height of a frame in pixels: that of a JPEG (libjpeg's ``JPEG_MAX_DIMENSION``).
+"""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Frame:
-    """A picture at an instant of a timeline."""
+    """Picture at an instant of a timeline."""
 
     sequence: int
     """Number on the timeline, from 0, in time order."""
     chunk_id: int
-    """Ordinal of the chunk it came from, from 0."""
+    """Ordinal of its chunk, from 0."""
     timestamp: float
     """Seconds from the start of the timeline: the picture's own time, not ``index / fps``."""
     image: Image
-    """``(height, width, 3)`` uint8 RGB; ``(height, width)`` when read with ``color="gray"``."""
+    """``(height, width, 3)`` uint8 RGB; BGR or ``(height, width)`` if read with such a color."""
     perceptual_hash: str = ""
-    """64-bit pHash of the luma, 16 hex digits; empty when unknown."""
+    """64-bit pHash of the luma, 16 hex digits; empty if unknown."""
+    color: Color = "rgb"
+    """Meaning of the channels of ``image``."""
+
+    def __repr__(self) -> str:
+        """Return one line without the pixels."""
+        return (
+            f"Frame(sequence={format_value(self.sequence)}, "
+            f"chunk_id={format_value(self.chunk_id)}, timestamp={format_value(self.timestamp)}, "
+            f"image={_summarize_image(self.image)}, "
+            f"perceptual_hash={format_value(self.perceptual_hash)}, "
+            f"color={format_value(self.color)})"
+        )
+
+    @property
+    def pil(self) -> "PilImage":
+        """Pillow image in mode ``RGB`` or ``L``, for any ``color``; created at each access.
+
+        Raises:
+            MissingPackage: Pillow is not installed.
+            InvalidValue: the image is not a uint8 array of RGB, BGR or gray.
+        """
+        return pixels.as_pillow(self.image, is_bgr=self.color == "bgr")
+
+    def _repr_png_(self) -> bytes | None:
+        """Return a PNG that a notebook shows."""
+        return pixels.as_png(self.image, is_bgr=self.color == "bgr")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One video of a timeline, as a caller names it."""
+    """One video of a timeline, as given by a caller."""
 
     url: str
-    """A local path, or the URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
+    """Local path, or URL of an object in any store (``s3://``, ``gs://``, ``az://``…)."""
     start_seconds: Seconds | Literal["pts"] | None = None
-    """Where it starts on the timeline, a number of any type or a text such as ``"1:02.5"``; None:
-    where the chunk before it ends, or where a clock that both share says. ``"pts"``: where that
-    clock says, however long the gap."""
+    """Start on the timeline, a number of any type or a string such as ``"1:02.5"``. None: the end
+    of the chunk before it, or its place on a clock that both share. ``"pts"``: its place on that
+    clock, however long the gap."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A decoded picture as the codec stored it: 4:2:0 planes and what their numbers mean."""
+    """Decoded picture as stored by the codec: 4:2:0 planes and the meaning of their values."""
 
     y: Image
     """Luma, ``(height, width)``."""
     u: Image
     """Cb, ``(⌈height / 2⌉, ⌈width / 2⌉)``."""
     v: Image
-    """Cr, the shape of ``u``."""
+    """Cr, same shape as ``u``."""
     matrix: Matrix
-    """The coefficients between RGB and these planes."""
+    """Conversion matrix between RGB and these planes."""
     full_range: bool
-    """Whether luma spans 0–255 (JPEG) rather than 16–235 (broadcast)."""
+    """True if luma spans 0–255 (JPEG) rather than 16–235 (broadcast)."""
     quarter_turns: int
-    """Clockwise quarter turns, 0 to 3, that show the picture upright."""
+    """Clockwise quarter turns, 0 to 3, that bring the picture upright."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a long operation has come."""
+    """Progress of a long operation."""
 
     frames_done: int
     frames_total: int
     chunks_elsewhere: int = 0
-    """Chunks that are waited for, because other programs are extracting them; else 0."""
+    """Chunks that other programs are extracting, while this operation waits for them; else 0."""
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -96,28 +129,29 @@ ProgressCallback = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class ChunkTiming:
-    """The times of a chunk's frames, where they are not simply those that its video states."""
+    """Deviations of a chunk's frame times from those that its video states."""
 
     chunk_id: int
     url: str
     times_replaced: int = 0
-    """Frames whose own time is missing, repeats, goes back or strays, and was replaced."""
+    """Frames whose PTS is missing, repeats, goes back or strays, and was replaced."""
     clock_restarts: int = 0
-    """Places at which the clock of the video begins again; time goes on from the frame before."""
+    """Places where the video's clock restarts; time continues from the frame before."""
     packets_not_displayed: int = 0
-    """Packets of which no picture is shown: before the first keyframe, or damaged at the end."""
+    """Packets that yield no displayed picture: before the first keyframe, or damaged at the end."""
     placement: Literal["end", "clock", "given"] = "end"
-    """Whether the chunk starts where the one before ends, where their clock says, or as given."""
+    """Start of the chunk: the end of the chunk before, a clock that both share, or as given."""
     clock_gap_seconds: float | None = None
-    """From the end of the chunk before, on the clock both share; below zero for an overlap."""
+    """Gap to the end of the chunk before, on the clock that both share; negative if they overlap.
+    """
     sound_seconds: float = 0.0
-    """From the end of its last picture to its own end, where its sound or its file goes on."""
+    """Time from the end of the last picture to the end of the chunk's audio or file."""
     is_cut_short: bool = False
-    """Whether its file ends before it says, so that frames are missing at its end."""
+    """True if the file is shorter than it states, so that frames are missing at its end."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was mended or left out, and the gap before the chunk, each as a sentence's part."""
+        """Phrases that describe repairs, omissions and the gap before the chunk."""
         facts = [
             (self.times_replaced, "times replaced"),
             (self.clock_restarts, "clock restarts"),
@@ -126,59 +160,61 @@ class ChunkTiming:
         notes = [f"{what}: {number:,}" for number, what in facts if number]
         gap = self.clock_gap_seconds
         if gap is not None and round(gap, _GAP_DIGITS):
-            what = f"{'gap' if gap > 0 else 'overlap'} of {abs(gap):.3f} s to the chunk before"
+            what = f"{'gap' if gap > 0 else 'overlap'} of {abs(gap):.3f} s to the previous chunk"
             notes.append(what if self.placement == "clock" else f"{what}, not kept")
-        if self.sound_seconds >= _LEAST_SOUND_SECONDS:
-            notes.append(f"goes on for {self.sound_seconds:.3f} s after its last picture")
+        if self.sound_seconds >= _MIN_SOUND_SECONDS:
+            notes.append(f"continues for {self.sound_seconds:.3f} s after its last picture")
         if self.is_cut_short:
             notes.append("cut short: frames are missing at its end")
         return tuple(notes)
 
 
 _GAP_DIGITS: Final = 3
-_LEAST_SOUND_SECONDS: Final = 0.5
+_MIN_SOUND_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractReport:
-    """What an extraction did."""
+    """Result of an extraction."""
 
     timeline_id: str
     chunks_extracted: int
-    """Chunks this call decoded and committed."""
+    """Chunks that this call decoded and committed."""
     chunks_cached: int
-    """Chunks that were committed already."""
+    """Chunks that were already committed."""
     frames_extracted: int
-    """Frames this call stored."""
+    """Frames that this call stored."""
     frames_undecodable: int
-    """Frames of the extracted chunks that the decoder could not produce."""
+    """Frames of the extracted chunks that could not be decoded."""
     frame_count: int
     """Frames on the whole timeline, undecodable ones included."""
     bytes_stored: int
-    """Bytes of JPEG this call stored."""
+    """Bytes of JPEG that this call stored."""
     seconds: float
     """Wall time of the call."""
     timing: tuple[ChunkTiming, ...] = ()
-    """Chunks asked for whose times were mended, or beside which there is a gap or an overlap."""
+    """Requested chunks whose times were corrected, or that have a gap or an overlap next to them.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """How many requests of a store something takes, as S3 counts them."""
+    """Number of requests to a store, as S3 counts them."""
 
     puts: int = 0
-    """PUT and POST: each part of a multipart upload is one, and so are its begin and its end."""
+    """PUT and POST: a multipart upload counts one for each part, its creation and its completion.
+    """
     lists: int = 0
     gets: int = 0
     deletes: int = 0
 
     @property
     def total(self) -> int:
-        """Of all kinds."""
+        """Number of requests of all kinds."""
         return self.puts + self.lists + self.gets + self.deletes
 
     def __add__(self, other: "Requests") -> "Requests":
-        """Both."""
+        """Return the sum."""
         return Requests(
             self.puts + other.puts,
             self.lists + other.lists,
@@ -187,7 +223,7 @@ class Requests:
         )
 
     def __mul__(self, times: int) -> "Requests":
-        """So many times."""
+        """Return the requests of ``times`` repetitions."""
         return Requests(
             self.puts * times,
             self.lists * times,
@@ -198,75 +234,89 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class JpegSettings:
-    """How frames are encoded. Chroma is always stored at 4:2:0."""
+    """Encoder settings of frames. Chroma is always stored at 4:2:0."""
 
     quality: int = 85
     """1 (smallest) to 100 (best), on libjpeg's scale."""
     aspect: Aspect = "stored"
-    """Whether pixels that are not square are kept as the video has them."""
+    """Treatment of pixels that are not square: kept, or scaled to square ones."""
 
     def __post_init__(self) -> None:
-        """Take a whole number of any type; refuse what no encoder has."""
+        """Convert the quality to an int; reject values that the encoder does not support."""
         if self.aspect not in get_args(Aspect):
-            raise InvalidValue(f'aspect is "stored" or "square", not {self.aspect!r}')
+            raise InvalidValue(f'aspect must be "stored" or "square", not {self.aspect!r}')
         quality = as_index(self.quality)
         if quality is None or quality not in QUALITIES:
             raise InvalidValue(
-                f"quality is a whole number from 1 to 100, not {shown(self.quality)}"
+                f"quality must be an integer from 1 to 100, not {format_value(self.quality)}"
             )
         object.__setattr__(self, "quality", quality)
 
-    def changed(self, *, quality: int | None, aspect: Aspect | None) -> "JpegSettings":
-        """These settings, with what is given in place of their own."""
+    def with_changes(self, *, quality: int | None, aspect: Aspect | None) -> "JpegSettings":
+        """Return a copy with the values that are not None replaced."""
         return JpegSettings(
             self.quality if quality is None else quality, self.aspect if aspect is None else aspect
         )
 
 
 class WriteReport(int):
-    """How many frames were given to one call, each sequence counted once, and what became of them.
+    """Number of frames given to one call, each sequence counted once, broken down by outcome.
 
-    The sum of the frames stored, replaced, kept and unchanged.
+    It is the sum of the stored, replaced, kept and unchanged frames.
     """
 
     stored: int
     """Frames that were not cached before."""
     replaced: int
-    """Frames that took the place of others, in picture or in what is said of it."""
+    """Frames that replaced cached ones, in picture or in metadata."""
     kept: int
-    """Frames that were left as they are cached, whatever was given (``on_conflict="keep"``)."""
+    """Frames whose cached version was kept although another was given (``on_conflict="keep"``)."""
 
     def __new__(cls, given: int, *, stored: int, replaced: int, kept: int) -> Self:
-        """Tell what became of ``given`` frames."""
+        """Create a report on ``given`` frames."""
         report = super().__new__(cls, given)
         report.stored, report.replaced, report.kept = stored, replaced, kept
         return report
 
     @property
     def unchanged(self) -> int:
-        """Frames that were cached just so."""
+        """Number of frames that were already cached with the same content."""
         return self - self.stored - self.replaced - self.kept
 
     def __getnewargs_ex__(self) -> tuple[tuple[int], dict[str, int]]:
-        """Copy and pickle with what became of the frames."""
+        """Return the arguments with which `copy` and `pickle` recreate the report."""
         became = {"stored": self.stored, "replaced": self.replaced, "kept": self.kept}
         return (int(self),), became
 
 
+def require_color(color: Color) -> Color:
+    """Return ``color`` if it is valid; otherwise raise InvalidValue."""
+    if color in get_args(Color):
+        return color
+    raise InvalidValue(f'color must be "rgb", "bgr" or "gray", not {color!r}')
+
+
 def require_on_conflict(on_conflict: OnConflict) -> OnConflict:
-    """Return what to do on a conflict unchanged, if it is known; else raise InvalidValue."""
+    """Return ``on_conflict`` if it is valid; otherwise raise InvalidValue."""
     if on_conflict in get_args(OnConflict):
         return on_conflict
-    raise InvalidValue(f'on_conflict is "raise", "replace" or "keep", not {on_conflict!r}')
+    raise InvalidValue(f'on_conflict must be "raise", "replace" or "keep", not {on_conflict!r}')
 
 
 def as_layout(layout: Layout | None) -> Layout | None:
-    """Return a layout unchanged, if it is one or None; else raise InvalidValue."""
+    """Return ``layout`` if it is valid or None; otherwise raise InvalidValue."""
     return None if layout is None else require_layout(layout)
 
 
 def require_layout(layout: Layout) -> Layout:
-    """Return a layout unchanged, if it is one; else raise InvalidValue."""
+    """Return ``layout`` if it is valid; otherwise raise InvalidValue."""
     if layout in get_args(Layout):
         return layout
-    raise InvalidValue(f'layout is "objects" or "packs", not {layout!r}')
+    raise InvalidValue(f'layout must be "objects" or "packs", not {layout!r}')
+
+
+def _summarize_image(image: object) -> str:
+    """Return an image's type, dtype and shape, without its pixels."""
+    if not isinstance(image, np.ndarray):
+        return f"<{type(image).__name__}>"
+    return f"<{image.dtype} {'x'.join(map(str, image.shape))}>"

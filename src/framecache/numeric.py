@@ -1,4 +1,4 @@
-"""Numbers of any type that a caller may have, taken exactly. Pure: no I/O."""
+"""Exact conversion of numbers of any type given by callers. Pure: no I/O."""
 
 import math
 import operator
@@ -10,35 +10,37 @@ import numpy as np
 
 from framecache.errors import InvalidValue
 
-MOST_WHOLE: Final = 2**63
-"""No number of a caller reaches it: what counts frames, bytes or threads fits into 64 bits."""
-_MOST_EXPONENT: Final = 400
-"""Of a decimal: the fraction of a larger or smaller one would take memory without bound."""
+INT64_LIMIT: Final = 2**63
+"""Exclusive upper bound of integers: counts of frames, bytes or threads fit into 64 bits."""
+_MAX_EXPONENT: Final = 400
+"""Largest exponent of a `Decimal`; beyond it, a fraction would take memory without bound."""
 _NOT_REAL: Final = (bool, np.bool_, str, bytes, complex, np.complexfloating, np.ndarray)
-_SHOWN_CHARACTERS: Final = 40
+_MAX_CHARACTERS: Final = 40
 
 
-def whole(value: object, *, what: str, least: int = 0, below: int = MOST_WHOLE) -> int:
-    """Return a whole number of any type (PEP 357) as the int it is.
+def require_int(value: object, *, what: str, minimum: int = 0, below: int = INT64_LIMIT) -> int:
+    """Return an integer of any type (PEP 357) as an int.
 
     Args:
-        value: an int, or what has ``__index__``: of numpy, pandas, torch; no bool.
-        what: the number's name, which begins the message.
-        least: the smallest that is taken.
-        below: one past the largest.
+        value: an int or another object with ``__index__`` (numpy, pandas, torch), but not a bool.
+        what: name of the number, with which the error message begins.
+        minimum: smallest accepted value.
+        below: one past the largest accepted value.
 
     Raises:
-        InvalidValue: it is no whole number, or out of that range.
+        InvalidValue: the value is not an integer, or out of range.
     """
     number = as_index(value)
-    if number is None or not least <= number < below:
-        ceiling = "" if below == MOST_WHOLE else f", below {below}"
-        raise InvalidValue(f"{what} is a whole number from {least}{ceiling}, not {shown(value)}")
+    if number is None or not minimum <= number < below:
+        ceiling = "" if below == INT64_LIMIT else f", below {below}"
+        raise InvalidValue(
+            f"{what} must be an integer from {minimum}{ceiling}, not {format_value(value)}"
+        )
     return number
 
 
 def as_index(value: object) -> int | None:
-    """A whole number of any type as an int; None for anything else, bools included."""
+    """Return an integer of any type as an int; None for anything else, bools included."""
     if isinstance(value, bool | np.bool_):
         return None
     try:
@@ -47,10 +49,10 @@ def as_index(value: object) -> int | None:
         return None
 
 
-def exact(value: object) -> Fraction | None:
-    """A finite real number of any type as the fraction it is; None for anything else.
+def as_fraction(value: object) -> Fraction | None:
+    """Return a finite real number of any type as an exact fraction; None for anything else.
 
-    Bools, texts and complex numbers are none, and neither are arrays that have a dimension.
+    The result is None for bools, strings, complex numbers and arrays that have dimensions.
     """
     number = scalar(value)
     if isinstance(number, _NOT_REAL):
@@ -66,8 +68,8 @@ def exact(value: object) -> Fraction | None:
         return None
 
 
-def spacing(value: object) -> Fraction | None:
-    """How far apart the floats of a value's own type lie at it; None of an exact type."""
+def float_spacing(value: object) -> Fraction | None:
+    """Return the spacing of floats of the value's type at the value; None for exact types."""
     number = scalar(value)
     if isinstance(number, Fraction | Decimal) or as_index(number) is not None:
         return None
@@ -77,25 +79,25 @@ def spacing(value: object) -> Fraction | None:
 
 
 def _exact_decimal(number: Decimal) -> Fraction | None:
-    is_bounded = number.is_finite() and (not number or abs(number.adjusted()) <= _MOST_EXPONENT)
+    is_bounded = number.is_finite() and (not number or abs(number.adjusted()) <= _MAX_EXPONENT)
     return Fraction(number) if is_bounded else None
 
 
 def scalar(value: object) -> Any:  # noqa: ANN401 -- of whatever type it has
-    """What an array without dimensions holds, a tensor's included; anything else as it is."""
+    """Return the element of a zero-dimensional array or tensor; anything else unchanged."""
     if hasattr(type(value), "__array__") and not isinstance(value, np.generic):
         try:
             held = np.asarray(value)
         except (TypeError, ValueError, RuntimeError):
-            return value  # of a tensor on another device: it still has a float
+            return value  # a tensor on another device, which float() still accepts
         return held[()] if held.ndim == 0 and held.dtype != np.object_ else value
     return value
 
 
-def shown(value: object) -> str:
-    """A value as an error shows it: not more than a few words of it."""
+def format_value(value: object) -> str:
+    """Format a value for an error message: on one line, truncated to 40 characters."""
     try:
-        text = repr(value)
+        text = " ".join(line.strip() for line in repr(value).splitlines())
     except ValueError:
-        return "a number of thousands of digits"  # which Python does not write out
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+        return "a number of thousands of digits"  # Python refuses to print such an int
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"

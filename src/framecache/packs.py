@@ -1,6 +1,6 @@
-"""What a pack is made of: an uncompressed tar that is a WebDataset shard. Pure: no I/O.
+"""Format of a pack: an uncompressed tar that is a WebDataset shard. Pure: no I/O.
 
-Each frame is two members, ``{sequence}.jpg`` and ``{sequence}.json``. Readers of the cache go by
+Each frame has two members, ``{sequence}.jpg`` and ``{sequence}.json``. Readers of the cache use
 the offsets in the index, and need neither the tar's headers nor the JSON.
 """
 
@@ -15,25 +15,25 @@ import numpy.typing as npt
 _BLOCK_BYTES: Final = tarfile.BLOCKSIZE
 
 HEADER_BYTES: Final = _BLOCK_BYTES
-"""How many bytes of a pack come before the first JPEG."""
+"""Number of bytes in a pack before the first JPEG."""
 
-END: Final = bytes(2 * _BLOCK_BYTES)
+END_OF_ARCHIVE: Final = bytes(2 * _BLOCK_BYTES)
 """The last bytes of a tar."""
 
 
-def frame_members(sequence: int, jpeg: bytes, about: Mapping[str, Any]) -> bytes:
-    """The two members of a frame; the JPEG begins after ``HEADER_BYTES`` of them.
+def frame_members(sequence: int, jpeg: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """Return the two tar members of a frame; the JPEG starts at offset ``HEADER_BYTES``.
 
-    The same frame always gives the same bytes: nothing tells when or by whom it was stored.
+    The same frame always gives the same bytes: the members record neither time nor author.
     """
-    described = json.dumps(about, separators=(",", ":")).encode()
+    described = json.dumps(metadata, separators=(",", ":")).encode()
     return _member(f"{sequence}.jpg", jpeg) + _member(f"{sequence}.json", described)
 
 
-def frame_bytes(jpeg_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How long the members of frames are whose JPEGs have so many bytes.
+def members_bytes(jpeg_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the total size of each frame's members, given the sizes of the JPEGs.
 
-    What is told of a frame fits in one block.
+    The JSON of a frame fits in one tar block.
     """
     return 3 * _BLOCK_BYTES + jpeg_bytes + -jpeg_bytes % _BLOCK_BYTES
 

@@ -1,8 +1,8 @@
-"""What bytes and requests cost on S3: one table, dated, and how a file names other prices. Pure.
+"""Prices of bytes and requests on S3, as a dated table, and the parsing of other prices. Pure.
 
 Source: the Amazon S3 pricing page, https://aws.amazon.com/s3/pricing/, S3 Standard in US East
-(N. Virginia), as of June 2026. The first tier of each price is taken: less is paid a GB from 50 TB
-on, and the first 100 GB a month that leave for the internet are free.
+(N. Virginia), as of June 2026. Each price is that of the first tier: storage above 50 TB costs
+less per GB, and the first 100 GB per month transferred to the internet are free.
 """
 
 import tomllib
@@ -13,36 +13,36 @@ from typing import Any, Final
 
 from framecache.errors import InvalidValue
 from framecache.model import Requests
-from framecache.numeric import whole
+from framecache.numeric import require_int
 
 _GB: Final = 2**30
-"""Bytes, as S3 bills them."""
-_HIGHEST: Final = 1_000_000
+"""Bytes per billed GB of S3."""
+_MAX_PRICE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a store costs, in US dollars."""
+    """Prices of a store in US dollars."""
 
     name: str
-    """Whose prices they are."""
+    """Name of the store or price list."""
     as_of: str
-    """When they were looked up, as a date or a part of one."""
+    """Date of the prices, possibly without day or month."""
     storage_per_gb_month: Decimal
     puts_and_lists_per_1000: Decimal
-    """Also of POST, and so of what begins and ends a multipart upload."""
+    """Price that also applies to POST, which creates and completes a multipart upload."""
     gets_and_heads_per_1000: Decimal
     deletes_per_1000: Decimal
     transfer_to_internet_per_gb: Decimal
     transfer_in_region_per_gb: Decimal
-    """To machines in the region of the bucket."""
+    """Price of transfers to machines in the bucket's region."""
 
     def storage(self, size_bytes: int) -> Decimal:
-        """Of keeping so many bytes for a month."""
+        """Return the price of storing ``size_bytes`` for a month."""
         return self.storage_per_gb_month * _bytes(size_bytes) / _GB
 
     def requests(self, requests: Requests) -> Decimal:
-        """Of making these requests once."""
+        """Return the price of making these requests once."""
         thousands = (
             (requests.puts + requests.lists) * self.puts_and_lists_per_1000
             + requests.gets * self.gets_and_heads_per_1000
@@ -51,11 +51,11 @@ class Prices:
         return thousands / 1000
 
     def transfer_to_internet(self, size_bytes: int) -> Decimal:
-        """Of fetching so many bytes from anywhere outside the cloud."""
+        """Return the price of fetching ``size_bytes`` from outside the cloud."""
         return self.transfer_to_internet_per_gb * _bytes(size_bytes) / _GB
 
     def transfer_in_region(self, size_bytes: int) -> Decimal:
-        """Of fetching so many bytes from a machine in the bucket's region."""
+        """Return the price of fetching ``size_bytes`` from a machine in the bucket's region."""
         return self.transfer_in_region_per_gb * _bytes(size_bytes) / _GB
 
 
@@ -71,24 +71,24 @@ S3_STANDARD: Final = Prices(
 )
 
 
-def parse(text: str, *, where: str) -> Prices:
-    """Read a TOML document of prices; those it does not name stay as in `S3_STANDARD`.
+def parse_prices(text: str, *, where: str) -> Prices:
+    """Parse a TOML document of prices; missing ones are taken from `S3_STANDARD`.
 
     Args:
-        text: its keys are the fields of `Prices`.
-        where: what messages call the document, and the prices if they have no name.
+        text: TOML whose keys are fields of `Prices`.
+        where: name of the document for messages, and of the prices if the document gives none.
 
     Raises:
-        InvalidValue: it is no TOML, has a key that is no price, or a value that cannot be one.
+        InvalidValue: the text is not TOML, or has an unknown key or an invalid value.
     """
     try:
         document = tomllib.loads(text, parse_float=Decimal)
     except (ValueError, ArithmeticError) as error:
-        raise InvalidValue(f"{where} is no TOML that can be read: {error}") from error
+        raise InvalidValue(f"{where} is not valid TOML: {error}") from error
     known = [field.name for field in fields(Prices)]
     if unknown := sorted(document.keys() - set(known)):
         raise InvalidValue(
-            f"{where} has {', '.join(map(repr, unknown))}, which is no price: the keys are "
+            f"{where} has {', '.join(map(repr, unknown))}, which is not a price: the keys are "
             f"{', '.join(known)}"
         )
     given = {
@@ -100,20 +100,21 @@ def parse(text: str, *, where: str) -> Prices:
 
 
 def _bytes(size_bytes: int) -> int:
-    return whole(size_bytes, what="size_bytes")
+    return require_int(size_bytes, what="size_bytes")
 
 
 def _price(value: object, name: str, where: str) -> Decimal:
     is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
     price = Decimal(value) if is_number else Decimal("NaN")  # type: ignore[arg-type]
-    if not price.is_finite() or not 0 <= price <= _HIGHEST:
+    if not price.is_finite() or not 0 <= price <= _MAX_PRICE:
         raise InvalidValue(
-            f"{name} in {where} is a price in US dollars, from 0 to {_HIGHEST:,}, not {value!s}"
+            f"{name} in {where} must be a price in US dollars, from 0 to {_MAX_PRICE:,}, not "
+            f"{value!s}"
         )
     return price
 
 
 def _text(value: Any, name: str, where: str) -> str:  # noqa: ANN401 -- anything TOML has
     if not isinstance(value, str | date):
-        raise InvalidValue(f"{name} in {where} is a text, not {value!s}")
+        raise InvalidValue(f"{name} in {where} must be a string, not {value!s}")
     return str(value)

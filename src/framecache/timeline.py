@@ -1,4 +1,4 @@
-"""One timeline of a cache: fill it, read it, clear it."""
+"""Operations on one timeline of a cache: fill it, read it, clear it."""
 
 import io
 import os
@@ -7,14 +7,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from framecache import ingest, keys, overlays, sampling, sweep
+from framecache import deletion, ingest, keys, overlays, sampling
 from framecache import repack as repacking
 from framecache import verify as verification
+from framecache.deletion import DeletionSummary
+from framecache.disk_cache import DiskCache
 from framecache.errors import InvalidValue, NotCached
-from framecache.footprint import ExtractPlan, Footprint, extract_plan, timeline_footprint
+from framecache.footprint import ExtractPlan, Footprint, plan_extraction, timeline_footprint
 from framecache.index import Index
-from framecache.info import TimelineInfo, extent, timeline_info
-from framecache.instants import Seconds
+from framecache.info import TimelineInfo, describe_extent, timeline_info
 from framecache.manifest import Settings
 from framecache.model import (
     Aspect,
@@ -32,14 +33,14 @@ from framecache.model import (
     require_layout,
     require_on_conflict,
 )
-from framecache.numeric import whole
-from framecache.opened import Opened
+from framecache.notebook import timeline_html
+from framecache.numeric import require_int
 from framecache.overlays import Overlays, StageCounts
 from framecache.reader import (
-    Decoding,
+    DecodeOptions,
     FrameSource,
     as_sequences,
-    frame_range,
+    parse_range,
     positions_in_range,
     read_batch,
     read_frame,
@@ -48,10 +49,10 @@ from framecache.reader import (
 )
 from framecache.repack import RepackReport
 from framecache.sampling import EveryFrame, Rate, Sampling
+from framecache.snapshot_cache import SnapshotCache
 from framecache.sprites import Sprites
 from framecache.store import Store
-from framecache.sweep import Removal
-from framecache.tier import FrameTier
+from framecache.times import Seconds
 from framecache.verify import FindingCallback, VerifyReport
 
 ChunkLike = str | bytes | os.PathLike[Any] | Chunk
@@ -61,23 +62,29 @@ ChunkLike = str | bytes | os.PathLike[Any] | Chunk
 class Timeline:
     """One timeline of a cache: fill it, read it, clear it. Safe to share between threads.
 
-    Frames are read from a snapshot of the index, taken at the first read and again when a frame
-    or time is not in it. :attr:`exists`, :attr:`complete` and :meth:`info` always look at the
-    store; :meth:`frames` and :meth:`sequences` make sure that nothing was added since.
+    Frames are read through a snapshot of the index. It is loaded at the first read, and again when
+    a requested frame or time is not in it. :attr:`exists`, :attr:`complete` and :meth:`info` always
+    query the store; :meth:`frames` and :meth:`sequences` check that the snapshot is the latest.
     """
 
-    def __init__(self, store: Store, timeline_id: str, *, tier: FrameTier | None = None) -> None:
+    def __init__(
+        self, store: Store, timeline_id: str, *, disk_cache: DiskCache | None = None
+    ) -> None:
         self.timeline_id = keys.check_id(timeline_id, what="timeline_id")
         self._store = store
-        self._opened = Opened(store, self.timeline_id, tier)
+        self._snapshot_cache = SnapshotCache(store, self.timeline_id, disk_cache)
 
     def __repr__(self) -> str:
         return f"<Timeline {self.timeline_id} in {self._store.url}>"
 
+    def _repr_html_(self) -> str:
+        """Return HTML that shows the timeline's metadata and a few frames in a notebook."""
+        return timeline_html(self.timeline_id, self._store.url, self._snapshot_cache)
+
     @property
-    def opened(self) -> Opened:
-        """What is known of it, for programs that say themselves when to look again."""
-        return self._opened
+    def snapshot_cache(self) -> SnapshotCache:
+        """Cached snapshot of the timeline, for programs that control when it is reloaded."""
+        return self._snapshot_cache
 
     def extract(
         self,
@@ -92,7 +99,7 @@ class Timeline:
         workers: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> ExtractReport:
-        """Cache the frames of a timeline's chunks; what is cached already is left alone.
+        """Cache the frames of a timeline's chunks; frames that are already cached stay as they are.
 
         Args:
             chunks: the timeline's videos, in time order.
@@ -100,30 +107,36 @@ class Timeline:
             every: take every n-th frame.
             keyframes: take keyframes only.
             quality: JPEG quality, 1 to 100.
-            aspect: ``"square"`` scales frames in width where the video's pixels are not square;
-                ``"stored"`` keeps the pixels as they are.
-            layout: ``"objects"``, one blob a frame, or ``"packs"``, one tar a chunk, which takes
-                far fewer requests. None: as it is cached, else ``"objects"``.
-            workers: threads that decode and encode; None: one a core. The frames are the same.
-            progress: told after each frame, and while it waits for others; one thread at a time.
+            aspect: ``"square"`` scales the width of frames whose pixels are not square in the
+                video; ``"stored"`` keeps the pixels as they are.
+            layout: ``"objects"``, one blob per frame, or ``"packs"``, one tar per chunk, which
+                takes far fewer requests. None: the layout of the cached timeline, else
+                ``"objects"``.
+            workers: threads that decode and encode; None: one per core. The frames do not depend
+                on it.
+            progress: called after each frame and while waiting for other programs, by one thread
+                at a time.
 
         Raises:
             SettingsConflict: the timeline is cached, or being extracted by another program, with
-                other settings or chunks. While nothing of it is committed, this is found out by
-                watching that program for up to 20 s; if it is dead by then, it is replaced.
-            BadChunk: a chunk is missing or no video; ChunkChanged: not the one described.
-            StoreDenied, StoreUnavailable: the store's, or a chunk's.
-            Cleared: another program cleared the timeline meanwhile.
+                other settings or chunks. If nothing is committed yet, the other program's lease is
+                watched for up to 20 s; if that program is dead, this one takes over.
+            UnreadableChunk: a chunk is missing or not a video.
+            ChunkChanged: a chunk is not the one the manifest names.
+            StorePermissionDenied, StoreUnavailable: the store, or that of a chunk, failed.
+            TimelineCleared: another program cleared the timeline meanwhile.
         """
-        by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
-        wanted = self._some_chunks(chunks)
-        self._opened.forget()
+        by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
+        wanted = self._require_chunks(chunks)
+        self._snapshot_cache.invalidate()
         return ingest.extract(
             self._store,
             self.timeline_id,
             wanted,
-            choose=partial(_settings, by, JpegSettings(quality, aspect), as_layout(layout)),
-            workers=_as_workers(workers),
+            resolve_settings=partial(
+                _resolve_settings, by, JpegSettings(quality, aspect), as_layout(layout)
+            ),
+            workers=_worker_count(workers),
             progress=progress,
         )
 
@@ -139,33 +152,35 @@ class Timeline:
         layout: Layout | None = None,
         workers: int | None = None,
     ) -> ExtractPlan:
-        """What :meth:`extract` would do now; makes no request that changes anything.
+        """Return what :meth:`extract` would do now; changes nothing in the store.
 
-        The chunks are scanned, and a few keyframes of each are encoded to tell how large its
-        JPEGs would be. Arguments and errors are those of :meth:`extract`.
+        The chunks are scanned, and a few keyframes of each are encoded to estimate the size of its
+        JPEGs. Arguments and errors are those of :meth:`extract`.
         """
-        by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
-        foreseen = ingest.foresee_extraction(
+        by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
+        foreseen = ingest.forecast_extraction(
             self._store,
             self.timeline_id,
-            self._some_chunks(chunks),
-            choose=partial(_settings, by, JpegSettings(quality, aspect), as_layout(layout)),
-            workers=_as_workers(workers),
+            self._require_chunks(chunks),
+            resolve_settings=partial(
+                _resolve_settings, by, JpegSettings(quality, aspect), as_layout(layout)
+            ),
+            workers=_worker_count(workers),
         )
-        return extract_plan(self._store.url, foreseen)
+        return plan_extraction(self._store.url, foreseen)
 
     def plan_append(
         self, chunks: ChunkLike | Iterable[ChunkLike], *, workers: int | None = None
     ) -> ExtractPlan:
-        """What :meth:`append` would do now: see :meth:`plan_extract`."""
-        foreseen = ingest.foresee_append(
+        """Return what :meth:`append` would do now: see :meth:`plan_extract`."""
+        foreseen = ingest.forecast_append(
             self._store,
             self.timeline_id,
-            self._some_chunks(chunks),
+            self._require_chunks(chunks),
             settings=Settings(),
-            workers=_as_workers(workers),
+            workers=_worker_count(workers),
         )
-        return extract_plan(self._store.url, foreseen)
+        return plan_extraction(self._store.url, foreseen)
 
     def append(
         self,
@@ -174,21 +189,21 @@ class Timeline:
         workers: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> ExtractReport:
-        """Cache more chunks at the end of the timeline, with its own settings.
+        """Cache more chunks at the end of the timeline, with the timeline's settings.
 
-        A chunk the timeline has already is left alone, so an append can be repeated after a
+        Chunks that the timeline already has are skipped, so an append can be repeated after a
         failure. Appending to a timeline that does not exist extracts every frame of the chunks.
 
-        Raises what :meth:`extract` raises.
+        Raises the errors of :meth:`extract`.
         """
-        wanted = self._some_chunks(chunks)
-        self._opened.forget()
+        wanted = self._require_chunks(chunks)
+        self._snapshot_cache.invalidate()
         return ingest.append(
             self._store,
             self.timeline_id,
             wanted,
             settings=Settings(),
-            workers=_as_workers(workers),
+            workers=_worker_count(workers),
             progress=progress,
         )
 
@@ -201,41 +216,43 @@ class Timeline:
         layout: Layout | None = None,
         workers: int | None = None,
     ) -> WriteReport:
-        """Cache frames that this program holds; they become visible together. Returns how many.
+        """Cache frames from memory; they become visible together. Returns their number.
 
         Frames keep their sequence, chunk_id, timestamp and perceptual hash (computed when empty).
-        A frame that is cached already just so is left alone, so a batch can be written again after
-        a failure. What becomes of one whose sequence is cached with another picture, quality,
-        time, hash or chunk_id is for ``on_conflict`` to say; the report tells how many there were.
+        A frame that is already cached unchanged is skipped, so a batch can be written again after
+        a failure. If a sequence is cached with another picture, quality, time, hash or chunk_id,
+        ``on_conflict`` decides; the report counts these frames.
 
         Args:
-            frames: any number of them.
-            on_conflict: ``"raise"``: nothing of the call is cached. ``"replace"``: the frame given
-                takes the place of the cached one, whole, at any size and quality; overlays stored
-                before are stale where the picture changed; of one sequence given twice, the last
-                counts. ``"keep"``: the cached frame stays. With both of these, frames that another
-                program stored, and nobody described, are taken over first (chunk 0, time 0.0).
-            quality: JPEG quality, 1 to 100; kept with each frame.
+            frames: any number of frames.
+            on_conflict: ``"raise"``: raise, and cache nothing of this call. ``"replace"``: the
+                given frame replaces the cached one as a whole, at any size and quality; overlays
+                stored earlier are stale if the picture changed; if one sequence is given twice,
+                the last one counts. ``"keep"``: the cached frame stays. With ``"replace"`` and
+                ``"keep"``, frames that another program stored without a manifest are imported
+                first (chunk 0, time 0.0).
+            quality: JPEG quality, 1 to 100; recorded per frame.
             layout: as for :meth:`extract`.
-            workers: threads that encode; None: one a core.
+            workers: threads that encode; None: one per core.
 
         Raises:
-            InvalidValue: an image that is not ``(H, W, 3)`` uint8, or numbers no frame can have.
-            SettingsConflict: a frame is cached otherwise, or the timeline at another quality, and
-                conflicts raise; another layout; a timeline that was extracted from chunks.
+            InvalidValue: an image is not ``(H, W, 3)`` uint8, or a number is not valid for a frame.
+            SettingsConflict: with ``"raise"``, a frame is cached with different content, or the
+                timeline at another quality; the timeline has another layout; or it was extracted
+                from chunks.
         """
         require_on_conflict(on_conflict)
         if isinstance(frames, Frame):
-            raise InvalidValue("write takes several frames: give a list, even of one")
-        self._opened.forget()
-        choose = partial(_settings, EveryFrame(), JpegSettings(quality), as_layout(layout))
+            raise InvalidValue("write takes several frames: give a list, even for one")
+        self._snapshot_cache.invalidate()
+        choose = partial(_resolve_settings, EveryFrame(), JpegSettings(quality), as_layout(layout))
         return ingest.write(
             self._store,
             self.timeline_id,
             frames,
-            choose=choose,
+            resolve_settings=choose,
             on_conflict=on_conflict,
-            workers=_as_workers(workers),
+            workers=_worker_count(workers),
         )
 
     def rebuild(
@@ -250,31 +267,32 @@ class Timeline:
         workers: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> ExtractReport:
-        """Extract the described chunks anew; what is given here replaces the cached settings.
+        """Extract the manifest's chunks again; arguments given here replace the cached settings.
 
-        Every chunk is looked at before anything changes, so a missing one costs nothing.
+        All chunks are checked before anything changes, so a missing chunk leaves the timeline as
+        it was.
 
         Raises:
-            NotCached: no chunks are described.
-            BadChunk: a chunk is missing or no video any more.
+            NotCached: the timeline has no manifest with chunks.
+            UnreadableChunk: a chunk is missing or no longer a video.
         """
         sampling_is_given = fps is not None or every is not None or keyframes
-        by = sampling.choose(fps=fps, every=every, keyframes=keyframes)
+        by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
         chosen = as_layout(layout)
 
         def alter(cached: Settings) -> Settings:
             return Settings(
                 by if sampling_is_given else cached.sampling,
-                cached.jpeg.changed(quality=quality, aspect=aspect),
+                cached.jpeg.with_changes(quality=quality, aspect=aspect),
                 chosen or cached.layout,
             )
 
-        self._opened.forget()
+        self._snapshot_cache.invalidate()
         return ingest.rebuild(
             self._store,
             self.timeline_id,
             alter=alter,
-            workers=_as_workers(workers),
+            workers=_worker_count(workers),
             progress=progress,
         )
 
@@ -285,28 +303,28 @@ class Timeline:
         workers: int | None = None,
         progress: ProgressCallback | None = None,
     ) -> RepackReport:
-        """Move all cached frames into another layout; the JPEGs stay as they are, to the byte.
+        """Move all cached frames into another layout; the JPEGs stay byte-identical.
 
-        Sequences, times and overlays stay, and so does everything that reads the timeline.
+        Sequences, times and overlays do not change, and readers of the timeline are not disturbed.
 
         Args:
             layout: ``"objects"`` or ``"packs"``: see :meth:`extract`.
-            workers: threads; None: one a core, more for a remote store.
-            progress: told after each frame; one thread at a time.
+            workers: threads; None: one per core, more for a remote store.
+            progress: called after each frame, by one thread at a time.
 
         Raises:
-            NotCached: nothing of the timeline is described.
-            CorruptFrame: a frame is damaged, and the timeline as it was: verify and repair first.
-                What was stored for the new layout by then is left for ``framecache gc``.
-            Cleared: another program cleared the timeline meanwhile.
-            StoreUnavailable: another program is at work on it.
+            NotCached: the timeline has no manifest.
+            CorruptFrame: a frame is damaged; the timeline stays unchanged. Verify and repair it
+                first. Blobs already stored for the new layout are left to ``framecache gc``.
+            TimelineCleared: another program cleared the timeline meanwhile.
+            StoreUnavailable: another program is working on the timeline.
         """
-        self._opened.forget()
+        self._snapshot_cache.invalidate()
         return repacking.repack(
             self._store,
             self.timeline_id,
             require_layout(layout),
-            workers=_as_workers(workers),
+            workers=_worker_count(workers),
             progress=progress,
         )
 
@@ -321,104 +339,105 @@ class Timeline:
     ) -> VerifyReport:
         """Compare the index with the store and the chunks; changes nothing without ``repair``.
 
-        Every cached frame is fetched and compared with what was committed, and every other blob
-        is accounted for. What is missing, truncated or corrupt can be made again from its chunk.
+        Every cached frame is fetched and compared with its index row, and every other blob is
+        accounted for. Missing, truncated or corrupt frames can be extracted again from their chunk.
 
         Args:
-            deep: decode every JPEG, and compare some of each chunk with the chunk's own pictures.
-            repair: extract again what is bad, and only that.
-            workers: threads that fetch and decode; None: one a core, more for a remote store.
-            progress: told after each frame that was compared.
-            on_finding: told of each thing that is not ok, as it is found; the report keeps the
-                first 1,000. With ``repair``, damage is told of once its repair was tried.
+            deep: decode every JPEG, and compare some frames of each chunk with the chunk's video.
+            repair: extract the damaged frames again, and only those.
+            workers: threads that fetch and decode; None: one per core, more for a remote store.
+            progress: called after each frame that was compared or decoded again.
+            on_finding: called for each problem as it is found; the report keeps the first 1,000.
+                With ``repair``, damage is reported after its repair was attempted.
 
         Raises:
-            NotCached: nothing of the timeline is there.
-            StoreDenied, StoreUnavailable: the store's, or a chunk's.
-            Cleared: another program cleared the timeline meanwhile.
+            NotCached: the store holds nothing of the timeline.
+            StorePermissionDenied, StoreUnavailable: the store, or that of a chunk, failed.
+            TimelineCleared: another program cleared the timeline meanwhile.
         """
-        self._opened.forget()
+        self._snapshot_cache.invalidate()
         return verification.verify(
             self._store,
             self.timeline_id,
             deep=deep,
             repair=repair,
-            workers=_as_workers(workers),
+            workers=_worker_count(workers),
             progress=progress,
             on_finding=on_finding,
         )
 
-    def clear(self) -> Removal:
+    def clear(self) -> DeletionSummary:
         """Remove all cached frames; chunks, settings and overlays stay, for :meth:`rebuild`."""
-        self._opened.forget()
-        return sweep.clear(self._store, self.timeline_id)
+        self._snapshot_cache.invalidate()
+        return deletion.clear(self._store, self.timeline_id)
 
-    def delete(self) -> Removal:
+    def delete(self) -> DeletionSummary:
         """Remove everything of the timeline, overlays included. Chunks are never touched."""
-        self._opened.forget()
-        return sweep.delete(self._store, self.timeline_id)
+        self._snapshot_cache.invalidate()
+        return deletion.delete(self._store, self.timeline_id)
 
     @property
     def exists(self) -> bool:
-        """Whether any frame is cached now."""
-        return self._opened.look_up().exists
+        """True if any frame is cached now."""
+        return self._snapshot_cache.reload().exists
 
     @property
     def complete(self) -> bool:
-        """Whether something is cached, and every described chunk is."""
-        return self._opened.look_up().is_complete
+        """True if any frame is cached, and every chunk of the manifest is."""
+        return self._snapshot_cache.reload().is_complete
 
     @property
     def index(self) -> Index:
-        """The cached frames, as columns; empty when there is none."""
-        return self._opened.source().snapshot.index
+        """Index of the cached frames, as columns; empty if there are none."""
+        return self._snapshot_cache.source().snapshot.index
 
     def __len__(self) -> int:
-        """Cached frames, undecodable ones included."""
+        """Return the number of cached frames, undecodable ones included."""
         return len(self.index)
 
     def __bool__(self) -> bool:
-        """Always true: a timeline that has no frames is a timeline too."""
+        """Return True, even for a timeline without frames."""
         return True
 
     def info(self) -> TimelineInfo:
-        """What is known of the timeline without reading a frame."""
-        return timeline_info(self.timeline_id, self._store.url, self._opened.look_up())
+        """Return the timeline's metadata without reading a frame."""
+        return timeline_info(self.timeline_id, self._store.url, self._snapshot_cache.reload())
 
     def footprint(self, layout: Layout | None = None) -> Footprint:
-        """What the cached frames take: bytes, and requests to fill and to read the timeline.
+        """Return the bytes that the cached frames take, and the requests to fill and read them.
 
         Args:
-            layout: None: the one it has. Another: what :meth:`repack` would make of it.
+            layout: None: the timeline's layout. Another: figures as after :meth:`repack`.
 
         Raises:
-            NotCached: no frame is cached; or another layout is asked for, and nothing is described.
+            NotCached: no frame is cached; or ``layout`` differs and the timeline has no manifest.
         """
         chosen = as_layout(layout)
-        snapshot = self._opened.source().snapshot
+        snapshot = self._snapshot_cache.source().snapshot
         if not snapshot.exists:
             raise NotCached(
-                f"timeline {self.timeline_id} in {self._store.url} takes no room: "
-                f"{extent(snapshot)}"
+                f"timeline {self.timeline_id} in {self._store.display_name} uses no space: "
+                f"{describe_extent(snapshot)}"
             )
-        if chosen == "packs" and snapshot.description is None:
+        if chosen == "packs" and snapshot.manifest is None:
             raise NotCached(
-                f"timeline {self.timeline_id} in {self._store.url} is not described, so its "
-                f"layout cannot be changed: extract it first"
+                f"timeline {self.timeline_id} in {self._store.display_name} has no manifest, so "
+                "its layout cannot be changed: extract it first"
             )
         return timeline_footprint(snapshot, chosen)
 
     def frame(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
-        """The frame of a sequence; one request once the index is known.
+        """Return the frame with this sequence; takes one request once the index is loaded.
 
         Raises:
-            NotCached: the timeline has no such frame; UndecodableFrame: it has no picture.
-            Cleared: the timeline was cleared since its index was read.
-            CorruptFrame: what is stored is not what was committed.
+            NotCached: the timeline has no such frame.
+            UndecodableFrame: the frame has no picture.
+            TimelineCleared: the timeline was cleared since its index was read.
+            CorruptFrame: the stored bytes are not those that were committed.
         """
-        decoding = Decoding(color, scale)
-        source, row = self._opened.find(sequence)
-        with self._opened.reading(source):
+        decoding = DecodeOptions(color, scale)
+        source, row = self._snapshot_cache.find_row(sequence)
+        with self._snapshot_cache.track_read(source):
             return read_frame(source, row, decoding)
 
     def frame_at(
@@ -429,35 +448,39 @@ class Timeline:
         scale: float = 1.0,
         color: Color = "rgb",
     ) -> Frame:
-        """The frame on screen at a time: of those cached, the last that begins at or before it.
+        """Return the frame shown at a time: the last cached frame that begins at or before it.
 
-        A time that was rounded gives the frame whose time it was: one that lies no further before
-        the next frame than the tolerance, and than half this frame's duration, is the next one's.
+        A rounded time still finds its frame: if ``seconds`` lies before the next frame by no more
+        than the tolerance and half of the current frame's duration, the next frame is returned.
 
         Args:
-            seconds: a number of any type, or a text: ``"62.5"``, ``"62.5s"``, ``"1:02.5"``.
-            tolerance_seconds: what it may have been rounded by. None: nothing for a whole number
+            seconds: number of any type, or a string: ``"62.5"``, ``"62.5s"``, ``"1:02.5"``.
+            tolerance_seconds: largest rounding error of ``seconds``. None: zero for an integer
                 or a ``Fraction``; 1 µs for a float, or half a unit in the last place of
-                ``np.float32``; half a unit of the last digit of a text or ``Decimal``.
-            scale: 1, 0.5, 0.25 or 0.125 of the size, done by the JPEG decoder.
-            color: ``"rgb"`` or ``"gray"``.
+                ``np.float32``; half a unit of the last digit of a string or ``Decimal``.
+            scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
 
-        Raises what :meth:`frame` raises; NotCached also where the timeline shows nothing.
+        Raises the errors of :meth:`frame`; NotCached also if no frame is shown at that time.
         """
-        decoding = Decoding(color, scale)
+        decoding = DecodeOptions(color, scale)
         while True:
-            source, position = self._opened.find_at(seconds, tolerance_seconds=tolerance_seconds)
+            source, position = self._snapshot_cache.find_position_at(
+                seconds, tolerance_seconds=tolerance_seconds
+            )
             row = source.snapshot.index.row(position)
-            with self._opened.reading(source):
+            with self._snapshot_cache.track_read(source):
                 frame = read_frame(source, row, decoding)
-            if frame.timestamp == row.timestamp:
+            if not source.is_outdated:
                 return frame
-            # It was replaced since the index was read; now another may be on screen.
-            self._opened.forget()
+            # A frame was replaced or moved since the index was read; another may be on screen now.
+            self._snapshot_cache.invalidate()
 
     def sequence_at(self, seconds: Seconds, *, tolerance_seconds: Seconds | None = None) -> int:
-        """The sequence of the frame on screen at a time: see :meth:`frame_at`."""
-        source, position = self._opened.find_at(seconds, tolerance_seconds=tolerance_seconds)
+        """Return the sequence of the frame shown at a time: see :meth:`frame_at`."""
+        source, position = self._snapshot_cache.find_position_at(
+            seconds, tolerance_seconds=tolerance_seconds
+        )
         return int(source.snapshot.index.sequence[position])
 
     def sequences(
@@ -470,8 +493,8 @@ class Timeline:
         stop_seconds: Seconds | None = None,
         tolerance_seconds: Seconds | None = None,
     ) -> list[int]:
-        """The sequences whose frames :meth:`frames` would give for this range."""
-        wanted = frame_range(
+        """Return the sequences of the frames that :meth:`frames` would yield for this range."""
+        wanted = parse_range(
             start,
             stop,
             step,
@@ -479,7 +502,7 @@ class Timeline:
             stop_seconds=stop_seconds,
             tolerance_seconds=tolerance_seconds,
         )
-        index = self._opened.latest_source().snapshot.index
+        index = self._snapshot_cache.latest_source().snapshot.index
         chosen = positions_in_range(index, wanted)
         sequences: list[int] = index.sequence[chosen].tolist()
         return sequences
@@ -496,25 +519,26 @@ class Timeline:
         scale: float = 1.0,
         color: Color = "rgb",
     ) -> Iterator[Frame]:
-        """Frames in order, prefetched on threads, in bounded memory; gaps are passed over.
+        """Yield frames in order, prefetched on threads, in bounded memory; gaps are skipped.
 
         Args:
-            start: first sequence; None: the first there is.
+            start: first sequence; None: the first cached one.
             stop: one past the last sequence; None: to the end.
             step: take sequences ``start, start + step, …``.
             start_seconds: instead of ``start``: frames that begin at or after this time.
             stop_seconds: instead of ``stop``: frames that begin before this time.
-            tolerance_seconds: what these may have been rounded by: see :meth:`frame_at`.
-            scale: 1, 0.5, 0.25 or 0.125 of the size, done by the JPEG decoder.
-            color: ``"rgb"`` or ``"gray"``.
+            tolerance_seconds: largest rounding error of these times: see :meth:`frame_at`.
+            scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
 
         Raises:
-            InvalidValue: a range given twice, or out of its range; before the first frame.
-            Cleared, CorruptFrame: while iterating.
+            InvalidValue: a bound is given twice, or out of its range; raised before the first
+                frame.
+            TimelineCleared, CorruptFrame: raised while iterating.
         """
-        decoding = Decoding(color, scale)
+        decoding = DecodeOptions(color, scale)
 
-        wanted = frame_range(
+        wanted = parse_range(
             start,
             stop,
             step,
@@ -527,7 +551,7 @@ class Timeline:
             positions = positions_in_range(source.snapshot.index, wanted)
             return read_frames(source, positions, decoding)
 
-        return self._opened.each_of_latest(read)
+        return self._snapshot_cache.read_latest(read)
 
     def batch(
         self,
@@ -537,51 +561,57 @@ class Timeline:
         color: Color = "rgb",
         out: Image | None = None,
     ) -> Image:
-        """The images of these sequences, in the order given: ``(N, H, W, 3)`` or ``(N, H, W)``.
+        """Return the images of these sequences, in the given order, as one uint8 array.
+
+        Its shape is ``(N, H, W, 3)``, or ``(N, H, W)`` for gray.
 
         Args:
-            sequences: of frames of one size; at least one.
-            scale: 1, 0.5, 0.25 or 0.125 of the size, done by the JPEG decoder.
-            color: ``"rgb"`` or ``"gray"``.
-            out: where to put the pixels, and what is returned: a C-contiguous uint8 array of the
-                result's shape. Memory that is used again costs less than new memory. After an
-                error some of it is overwritten. None: an array of its own; the process keeps the
-                memory of one batch, of up to 256 MiB, that nobody looks at any more, for the next
-                of its size.
+            sequences: one or more sequences; their frames must have the same size.
+            scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
+            out: array to fill and return: C-contiguous uint8 of the result's shape. Reusing memory
+                is cheaper than allocating it. After an error it may be partly overwritten. None:
+                allocate an array. The process keeps the memory of one batch that is no longer
+                referenced, up to 256 MiB, and reuses it for the next batch of that size.
 
-        Raises what :meth:`frame` raises; InvalidValue when they differ in size, or ``out`` does
-        not fit.
+        Raises the errors of :meth:`frame`, and InvalidValue if the frames differ in size or
+        ``out`` does not fit.
         """
-        decoding, wanted = Decoding(color, scale), as_sequences(sequences)
+        decoding, wanted = DecodeOptions(color, scale), as_sequences(sequences)
         while True:
-            source, positions = self._opened.find_all(wanted)
+            source, positions = self._snapshot_cache.find_positions(wanted)
             try:
-                with self._opened.reading(source):
+                with self._snapshot_cache.track_read(source):
                     return read_batch(source, positions, decoding, out)
             except InvalidValue:
-                # Of frames that were replaced since, the index may tell another size.
+                # If frames were replaced since the index was read, it may hold outdated sizes.
                 if not source.is_outdated:
                     raise
-                self._opened.forget()
+                self._snapshot_cache.invalidate()
 
     def jpeg(self, sequence: int) -> bytes:
-        """The stored bytes of a frame. Raises what :meth:`frame` raises."""
-        source, row = self._opened.find(sequence)
-        with self._opened.reading(source):
-            return source.jpeg(row)
+        """Return the stored bytes of a frame. Raises the errors of :meth:`frame`."""
+        source, row = self._snapshot_cache.find_row(sequence)
+        with self._snapshot_cache.track_read(source):
+            return source.fetch_jpeg(row)
 
     def jpegs(self, sequences: Iterable[int]) -> Iterator[bytes]:
-        """The stored bytes of these sequences, in the order given, prefetched.
+        """Yield the stored bytes of these sequences in the given order, prefetched.
 
-        Raises what :meth:`frame` raises: NotCached before the first, the others while iterating.
+        Raises the errors of :meth:`frame`: NotCached before the first item, the others while
+        iterating.
         """
-        source, positions = self._opened.find_all(sequences)
-        return self._opened.each(source, read_jpegs(source, positions))
+        source, positions = self._snapshot_cache.find_positions(sequences)
+        return self._snapshot_cache.track_results(source, read_jpegs(source, positions))
 
     def overlays(self, *, job_id: str, stage: str) -> Overlays:
-        """The debug overlays of one stage of one job; makes no request."""
+        """Return the debug overlays of one stage of one job; makes no request."""
         return Overlays(
-            self._store, self.timeline_id, job_id=job_id, stage=stage, opened=self._opened
+            self._store,
+            self.timeline_id,
+            job_id=job_id,
+            stage=stage,
+            snapshot_cache=self._snapshot_cache,
         )
 
     def jobs(self) -> dict[str, dict[str, int]]:
@@ -589,20 +619,23 @@ class Timeline:
         return overlays.count_jobs(self._store, self.timeline_id)
 
     def stages(self) -> dict[str, dict[str, StageCounts]]:
-        """What each stage of each job has drawn, ``{job_id: {stage: counts}}``; reads no picture.
+        """Count the overlays in detail, ``{job_id: {stage: counts}}``; reads no picture.
 
-        Frames, overlays of each name, and frames whose overlays are older than they are.
+        The counts include the frames with overlays, the overlays of each name, and the frames that
+        are newer than one of their overlays.
         """
         return overlays.count_stages(self._store, self.timeline_id)
 
     def sprites(self) -> Sprites:
-        """Sheets of small thumbnails of the frames that :attr:`index` has, for scrubbing.
+        """Return sprite sheets (small thumbnails for scrubbing) of the frames in :attr:`index`.
 
-        Makes no request once the index is known; a sheet is made when it is first asked for.
+        Makes no request once the index is loaded; a sheet is created when first requested.
         """
-        return Sprites(self._opened.source(), self.timeline_id, self._opened.reading)
+        return Sprites(
+            self._snapshot_cache.source(), self.timeline_id, self._snapshot_cache.track_read
+        )
 
-    def _some_chunks(self, chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
+    def _require_chunks(self, chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
         wanted = _as_chunks(chunks)
         if not wanted:
             raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
@@ -613,9 +646,9 @@ def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
     if isinstance(chunks, str | bytes | os.PathLike | Chunk):
         chunks = [chunks]
     if isinstance(chunks, Mapping | io.IOBase):
-        # What these would give one by one is no chunk.
+        # Iterating over these would not yield chunks.
         raise InvalidValue(
-            f"chunks are paths, URLs or Chunk objects, or several of them, not "
+            "chunks must be paths, URLs or Chunk objects, or several of them, not "
             f"{type(chunks).__name__}"
         )
     try:
@@ -627,17 +660,17 @@ def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
         ]
     except TypeError as error:
         raise InvalidValue(
-            f"chunks are paths, URLs or Chunk objects, or several of them: {error}"
+            f"chunks must be paths, URLs or Chunk objects, or several of them: {error}"
         ) from error
 
 
-def _settings(
-    by: Sampling, jpeg: JpegSettings, layout: Layout | None, cached: Settings | None
+def _resolve_settings(
+    sampling_rule: Sampling, jpeg: JpegSettings, layout: Layout | None, cached: Settings | None
 ) -> Settings:
-    return Settings(by, jpeg, layout or (cached.layout if cached else "objects"))
+    return Settings(sampling_rule, jpeg, layout or (cached.layout if cached else "objects"))
 
 
-def _as_workers(workers: int | None) -> int:
+def _worker_count(workers: int | None) -> int:
     if workers is None:
         return len(os.sched_getaffinity(0))
-    return whole(workers, what="workers", least=1)
+    return require_int(workers, what="workers", minimum=1)

@@ -16,15 +16,15 @@ import pytest
 
 import media
 from framecache import (
-    BadChunk,
     Chunk,
     FrameCache,
     FrameCacheError,
     InvalidId,
     InvalidValue,
-    StoreDenied,
+    StorePermissionDenied,
     StoreUnavailable,
     Timeline,
+    UnreadableChunk,
     functional,
 )
 from framecache.testing import HookedStore
@@ -48,7 +48,7 @@ def timeline(url: str, timeline_id: str = "t") -> Timeline:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, which fits on a line."""
+    """Return the message of an error, which fits on a line."""
     text = str(error)
     assert text
     assert "\n" not in text
@@ -113,7 +113,7 @@ def bad_chunk(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_a_bad_chunk_is_refused_and_leaves_no_trace(
     local_url: str, bad_chunk: Path, call: str
 ) -> None:
-    with pytest.raises(BadChunk) as met:
+    with pytest.raises(UnreadableChunk) as met:
         getattr(timeline(local_url), call)([clips.chunks()[0], bad_chunk])
     assert bad_chunk.name in one_line(met.value).replace("%20", " ")
     assert outside(local_url).list() == []
@@ -124,7 +124,7 @@ def test_a_bad_object_is_refused_and_leaves_no_trace(
     local_url: str, memory_url: str, bad_chunk: Path
 ) -> None:
     outside(memory_url).put("videos/bad.mp4", bad_chunk.read_bytes())
-    with pytest.raises(BadChunk, match=f"{memory_url}/videos/bad.mp4"):
+    with pytest.raises(UnreadableChunk, match=f"{memory_url}/videos/bad.mp4"):
         timeline(local_url).extract(f"{memory_url}/videos/bad.mp4")
     assert outside(local_url).list() == []
     assert library_threads() == set()
@@ -135,7 +135,7 @@ def test_a_bad_object_is_refused_and_leaves_no_trace(
 )
 def test_a_chunk_that_is_no_file_is_refused(local_url: str, tmp_path: Path, name: str) -> None:
     (tmp_path / "file.txt").write_text("a file")
-    with pytest.raises(BadChunk) as met:
+    with pytest.raises(UnreadableChunk) as met:
         timeline(local_url).extract(tmp_path / name)
     assert str(tmp_path) in one_line(met.value)
     assert outside(local_url).list() == []
@@ -143,7 +143,7 @@ def test_a_chunk_that_is_no_file_is_refused(local_url: str, tmp_path: Path, name
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
 def test_a_device_is_no_chunk(local_url: str, device: str) -> None:
-    with pytest.raises(BadChunk, match=rf"{device}: this is a device or pipe, not a file"):
+    with pytest.raises(UnreadableChunk, match=rf"{device}: this is a device or pipe, not a file"):
         timeline(local_url).extract(device)
     assert outside(local_url).list() == []
 
@@ -154,7 +154,7 @@ def test_an_object_that_is_missing_is_refused(
 ) -> None:
     source = str(request.getfixturevalue(f"{kind}_url"))
     for missing in (f"{source}/videos/missing.mp4", source, f"{source}/"):
-        with pytest.raises(BadChunk) as met:
+        with pytest.raises(UnreadableChunk) as met:
             timeline(local_url).extract(missing)
         assert missing.rstrip("/") in one_line(met.value)
     assert outside(local_url).list() == []
@@ -176,7 +176,7 @@ def test_an_object_that_is_missing_is_refused(
     ],
 )
 def test_an_address_that_is_none_is_refused(local_url: str, url: str) -> None:
-    with pytest.raises((InvalidValue, BadChunk)) as met:
+    with pytest.raises((InvalidValue, UnreadableChunk)) as met:
         timeline(local_url).extract(url)
     assert repr(url)[1:12].rstrip("'") in one_line(met.value)
     assert outside(local_url).list() == []
@@ -237,7 +237,7 @@ def test_a_chunk_that_may_not_be_read_is_denied() -> None:
     with folder_for_all() as folder:
         path = clips.copy_to(clips.chunks()[0], folder)
         path.chmod(0)
-        with without_privileges(), pytest.raises(StoreDenied, match=str(path)):
+        with without_privileges(), pytest.raises(StorePermissionDenied, match=str(path)):
             timeline(str(folder / "cache")).extract(path)
 
 
@@ -499,7 +499,7 @@ def test_wrong_credentials_are_denied_and_never_a_miss(
 ) -> None:
     timeline(ceph_url).write([frame(0)])
     monkeypatch.setenv(variable, value)
-    with pytest.raises(StoreDenied) as met:
+    with pytest.raises(StorePermissionDenied) as met:
         OPERATIONS[operation](timeline(ceph_url))
     text = one_line(met.value)
     assert ceph_url in text
@@ -558,7 +558,7 @@ def test_a_read_only_folder_denies_every_change_and_stays_as_it_is(
     before = everything(outside(str(shared_folder)))
     another = shared_folder.parent / "videos" / "c2.mp4"
     changes = OPERATIONS | {"append": lambda t: t.append(another)}
-    with without_privileges(), pytest.raises(StoreDenied) as met:
+    with without_privileges(), pytest.raises(StorePermissionDenied) as met:
         changes[operation](timeline(str(shared_folder)))
     assert str(shared_folder) in one_line(met.value)
     assert everything(outside(str(shared_folder))) == before
@@ -570,7 +570,7 @@ def test_a_read_only_folder_that_is_empty_denies_and_stays_empty(operation: str)
     with folder_for_all() as folder:
         path = clips.copy_to(clips.chunks()[1], folder / "videos")
         changes = OPERATIONS | {"extract": lambda t: t.extract(path)}
-        with without_privileges(), pytest.raises(StoreDenied) as met:
+        with without_privileges(), pytest.raises(StorePermissionDenied) as met:
             changes[operation](timeline(str(folder)))
         assert str(folder) in one_line(met.value)
         assert [child.name for child in folder.iterdir()] == ["videos"]
@@ -591,7 +591,7 @@ def test_a_folder_that_may_not_be_read_is_denied_and_never_a_miss(
 ) -> None:
     shared_folder.chmod(0)
     try:
-        with without_privileges(), pytest.raises(StoreDenied) as met:
+        with without_privileges(), pytest.raises(StorePermissionDenied) as met:
             OPERATIONS[operation](timeline(str(shared_folder)))
     finally:
         shared_folder.chmod(0o755)
@@ -600,7 +600,7 @@ def test_a_folder_that_may_not_be_read_is_denied_and_never_a_miss(
 
 def test_a_frame_that_may_not_be_read_is_denied_and_never_a_miss(shared_folder: Path) -> None:
     (shared_folder / "cache/timelines/t/frames/5.jpg").chmod(0)
-    with without_privileges(), pytest.raises(StoreDenied, match=r"frames/5\.jpg"):
+    with without_privileges(), pytest.raises(StorePermissionDenied, match=r"frames/5\.jpg"):
         timeline(str(shared_folder)).frame(5)
 
 

@@ -1,4 +1,4 @@
-"""Operations in the midst of each other: what one has stored, no other takes away."""
+"""Overlapping operations: none removes what another has stored."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,19 +9,19 @@ import clips
 import pytest
 
 from framecache import (
-    Cleared,
     Frame,
     FrameCache,
     SettingsConflict,
     StoreUnavailable,
     Timeline,
-    claims,
+    TimelineCleared,
+    lease,
 )
 from framecache.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import BlobInfo
 from framecache.testing import Action, FaultyStore, HookedStore, WrappingStore
-from framecache.testing.faulty import Fault, Interlude
+from framecache.testing.faulty import Fault, SideEffect
 from outside import frame, outside
 
 PREFIX = "cache/timelines/t/"
@@ -31,7 +31,7 @@ LAYOUTS: list[Layout] = ["objects", "packs"]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 2.0)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)
 
 
 def timeline(url: str) -> Timeline:
@@ -40,7 +40,7 @@ def timeline(url: str) -> Timeline:
 
 
 def meanwhile(url: str, action: Action, within: str, happens: Callable[[], object]) -> Timeline:
-    """The timeline of a program in the midst of whose first such request something happens."""
+    """Return the timeline of a program during whose first such request something happens."""
     left = [happens]
 
     def before(met: Action, key: str) -> None:
@@ -51,7 +51,7 @@ def meanwhile(url: str, action: Action, within: str, happens: Callable[[], objec
 
 
 def interrupted(url: str, nth: int, happens: Callable[[], object]) -> Timeline:
-    """The timeline of a program in the midst of whose ``nth`` request something happens."""
+    """Return the timeline of a program during whose ``nth`` request something happens."""
     requests = 0
 
     def before(_: Action, __: str) -> None:
@@ -64,7 +64,7 @@ def interrupted(url: str, nth: int, happens: Callable[[], object]) -> Timeline:
 
 
 class Aged(WrappingStore):
-    """What a collection sees two days later, while some program is still at work."""
+    """Store as a collection sees it two days later, while some program is still working."""
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         return (
@@ -76,14 +76,14 @@ class Aged(WrappingStore):
 
 
 def collect(url: str) -> None:
-    """Remove whatever is nobody's."""
+    """Remove all unreferenced blobs."""
     plan_gc(
         Aged(FrameCache(url).store),
         timelines=None,
         grace_seconds=24 * 3600,
         max_bytes=None,
         max_age_seconds=None,
-    ).carry_out(largest_share=1)
+    ).execute(max_share=1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -162,7 +162,7 @@ def test_a_write_across_a_clear_stores_all_it_says_or_tells(
     writing = interrupted(memory_url, nth, timeline(memory_url).clear)
     try:
         written = writing.write(frames, layout=layout)
-    except Cleared:
+    except TimelineCleared:
         return
     left = timeline(memory_url).index.sequence.tolist()
     assert left in (list(range(written)), [])
@@ -177,7 +177,7 @@ def test_cached_frames_that_are_written_across_a_delete_are_not_left(
     timeline(memory_url).write([frame(n) for n in range(3)], layout=layout)
     within = {"objects": "/frames/", "packs": "/packs/"}[layout]
     slow = meanwhile(memory_url, "get", within, lambda: timeline(memory_url).delete())
-    with suppress(Cleared):
+    with suppress(TimelineCleared):
         slow.write([frame(n) for n in range(count)], workers=1)
     assert outside(memory_url).list(PREFIX) == []
 
@@ -186,7 +186,7 @@ def test_a_part_of_ones_own_that_is_misread_is_not_taken_for_anothers(memory_url
     """Its answer is lost, and a bit flips each time it is read back."""
     met: list[str] = []
 
-    def schedule(action: Action, key: str) -> Fault | Interlude | None:
+    def schedule(action: Action, key: str) -> Fault | SideEffect | None:
         if "/index/" not in key or "timeline-" in key:
             return None
         if action == "create":
@@ -194,7 +194,7 @@ def test_a_part_of_ones_own_that_is_misread_is_not_taken_for_anothers(memory_url
             return Fault.RETRIED
         if action == "get" and met and len(met) < 3:
             met.append(action)
-            return Fault.FLIP
+            return Fault.FLIP_BIT
         return None
 
     store = FaultyStore(FrameCache(memory_url).store, schedule)
@@ -236,7 +236,7 @@ def test_frames_beyond_what_a_pack_holds_come_into_another(
     timeline(memory_url).extract(clips.clip())
     jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
     timeline(memory_url).delete()
-    monkeypatch.setattr("framecache.ingest.pack_storage._ENOUGH_BYTES", 20_000)
+    monkeypatch.setattr("framecache.ingest.pack_storage._MAX_PACK_BYTES", 20_000)
     timeline(memory_url).extract(clips.clip(), layout="packs")
     assert len(set(timeline(memory_url).index.key.tolist())) > 2
     assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
@@ -248,7 +248,7 @@ def test_frames_beyond_what_a_pack_holds_come_into_another(
 def test_of_packs_that_are_not_finished_none_is_left(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache.ingest.pack_storage._ENOUGH_BYTES", 2_000)
+    monkeypatch.setattr("framecache.ingest.pack_storage._MAX_PACK_BYTES", 2_000)
 
     def frames() -> Iterator[Frame]:
         yield from (frame(number) for number in range(20))

@@ -70,6 +70,7 @@ def test_a_memory_store_needs_no_name() -> None:
     FrameCache("memory://").timeline("t").delete()
 
 
+@pytest.mark.every_store
 def test_timelines_are_named_in_order(store_url: str) -> None:
     cache = FrameCache(store_url)
     assert cache.timelines() == []

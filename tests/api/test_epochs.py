@@ -1,4 +1,4 @@
-"""Of extractions that differ one goes on, and none ends it: the others are told."""
+"""Conflicting extractions: one continues and the others raise an error; none stops it."""
 
 import json
 import threading
@@ -13,8 +13,8 @@ import clips
 import google_crc32c
 import pytest
 
-import framecache.claims
 import framecache.ingest.epochs
+import framecache.lease
 from framecache import ExtractReport, SettingsConflict, Timeline
 from framecache.store import Store, open_store
 from framecache.testing import Action, Crash, HookedStore
@@ -68,7 +68,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(framecache.claims, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(framecache.lease, "time", SimpleNamespace(monotonic=clock.monotonic))
     waiting = SimpleNamespace(sleep=clock.sleep)
     monkeypatch.setattr(framecache.ingest.epochs, "time", waiting)
     return clock
@@ -96,7 +96,7 @@ def die_once_it_is_begun(store: Store) -> None:
 
 
 def abandon(store: Store) -> None:
-    """Leave a timeline described, nobody's claim on it, and nothing committed."""
+    """Leave a timeline with a manifest, without a lease on it, and with nothing committed."""
     die_before_it_is_begun(store)
     forget_claims(store)
 
@@ -106,7 +106,7 @@ def forget_claims(store: Store) -> None:
 
 
 def documents(store: Store) -> list[dict[str, Any]]:
-    """The versions of the description, oldest first."""
+    """Return the versions of the manifest, oldest first."""
     found = sorted(blob.key for blob in store.list(f"{PREFIX}timeline/"))
     return [json.loads(store.get(key)) for key in found]
 
@@ -257,7 +257,7 @@ def test_a_rebuild_is_left_alone_once_it_is_begun(store: Store) -> None:
 def test_before_it_is_begun_others_are_refused_at_the_first_sign_of_life(
     store: Store, otherwise: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 4.0)
+    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 4.0)
     with held_at(store, at="put", within="/frames/0.jpg") as (extracting, let_go):
         with pytest.raises(SettingsConflict, match=EXTRACTED):
             otherwise(store)
@@ -290,7 +290,7 @@ def test_who_watches_is_refused_as_soon_as_it_is_begun(
         finally:
             may_commit.set()
         assert extracting.result(60).chunks_extracted == 3
-    assert clock.waited_seconds < framecache.claims.STALE_AFTER_SECONDS / 4
+    assert clock.waited_seconds < framecache.lease.LEASE_TTL_SECONDS / 4
     require_sound(store)
 
 
@@ -300,7 +300,7 @@ def test_before_it_is_begun_a_dead_program_is_replaced_after_the_lifetime_of_its
 ) -> None:
     die_before_it_is_begun(store)
     report = otherwise(store)
-    lifetime = framecache.claims.STALE_AFTER_SECONDS
+    lifetime = framecache.lease.LEASE_TTL_SECONDS
     assert lifetime <= clock.waited_seconds < lifetime + 1
     require_sound(store, report.frame_count)
 
@@ -327,7 +327,7 @@ def test_of_two_that_differ_one_is_done_and_the_other_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second comes, goes its whole way and is believed dead, at each request of the first."""
-    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 1.0)
     if start is not None:
         start(store)
     done: list[int] = []
@@ -359,7 +359,7 @@ def test_of_two_that_differ_one_is_done_and_the_other_is_told(
 def test_what_was_done_between_the_look_and_the_new_description_stays(
     store: Store, otherwise: Extract
 ) -> None:
-    # Of one chunk no compaction is described, which would hinder the other as well.
+    # With one chunk no manifest names a compaction, which would hinder the other as well.
     one = clips.chunks()[0]
     die(store, at="put", within="/frames/0.jpg", extract=lambda dying: extract(dying, one))
     forget_claims(store)
@@ -431,13 +431,13 @@ def test_who_is_cleared_before_it_is_begun_is_told_so(store: Store) -> None:
         at="create",
         within="/timeline/00000002.json",
     )
-    with pytest.raises(framecache.Cleared):
+    with pytest.raises(framecache.TimelineCleared):
         extract(slow)
     assert begun(store) == [False, False]
 
 
 def test_a_version_after_one_of_a_timeline_made_anew_is_taken_back(store: Store) -> None:
-    """A program sleeps before it begins; its timeline is deleted, and made anew up to there."""
+    """A program sleeps before it begins; its timeline is deleted and recreated up to there."""
 
     def make_anew() -> None:
         Timeline(store, "t").delete()
@@ -462,7 +462,7 @@ def test_a_version_after_one_of_a_timeline_made_anew_is_taken_back(store: Store)
 def test_frames_that_are_being_written_are_not_ended_by_an_extraction(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 4.0)
+    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 4.0)
 
     def write(target: Store) -> Any:  # noqa: ANN401 -- it stands for an extraction
         return Timeline(target, "t").write([frame(0)])

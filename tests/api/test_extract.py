@@ -21,10 +21,8 @@ from PIL import Image as Pillow
 
 import framecache.video
 from framecache import (
-    BadChunk,
     Chunk,
     ChunkChanged,
-    Cleared,
     CorruptFrame,
     FrameCache,
     FrameCacheError,
@@ -32,14 +30,16 @@ from framecache import (
     NotCached,
     Progress,
     SettingsConflict,
-    StoreDenied,
     StoreFull,
+    StorePermissionDenied,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
     UndecodableFrame,
+    UnreadableChunk,
 )
 from framecache.functional import cache_exists, load_cached_frames, load_cached_frames_b64
-from framecache.testing import HookedStore, failing_at
+from framecache.testing import HookedStore, fail_from_nth
 from outside import (
     everything,
     frame,
@@ -98,6 +98,7 @@ def assert_shows(url: str, expected: Sequence[Shown], paths: Sequence[Path]) -> 
 # Frames and times
 
 
+@pytest.mark.every_store
 def test_all_frames_of_several_chunks_are_cached(store_url: str) -> None:
     paths = clips.chunks()
     report = timeline(store_url).extract(paths)
@@ -118,7 +119,7 @@ def test_no_frame_goes_through_rgb(url: str, monkeypatch: pytest.MonkeyPatch) ->
         raise AssertionError("went through RGB")
 
     monkeypatch.setattr("framecache.jpeg.encode_rgb", refuse)
-    monkeypatch.setattr("framecache.perceptual.hash_from_rgb", refuse)
+    monkeypatch.setattr("framecache.phash.hash_from_rgb", refuse)
     assert timeline(url).extract(clips.chunks()).frame_count == 45
     assert set(frames_of(outside(url), "t")) == {f"{n}.jpg" for n in range(45)}
     # It is by the encoder that is watched that what comes as RGB is stored.
@@ -382,6 +383,7 @@ def test_extracting_more_chunks_extends_the_timeline(url: str) -> None:
     assert_shows(url, clips.timeline_of(paths), paths)
 
 
+@pytest.mark.every_store
 def test_programs_that_extract_at_once_all_succeed(store_url: str) -> None:
     paths = clips.chunks()
 
@@ -517,7 +519,7 @@ def test_a_write_that_failed_leaves_no_frames_to_an_extraction(url: str) -> None
 
 
 def test_an_extraction_that_failed_leaves_no_frames_to_one_with_other_settings(url: str) -> None:
-    hook = failing_at(StoreFull("no room"), action="put", nth=19, within="/frames/")
+    hook = fail_from_nth(StoreFull("no room"), action="put", nth=19, within="/frames/")
     store = HookedStore(FrameCache(url).store, before=hook)
     with pytest.raises(StoreFull):
         Timeline(store, "t").extract(clips.chunks(), workers=1)
@@ -658,7 +660,7 @@ def test_a_rebuild_without_one_of_the_chunks_changes_nothing(url: str, own: list
     timeline(url).extract(own)
     before = everything(outside(url))
     own[2].unlink()
-    with pytest.raises(BadChunk, match=own[2].name):
+    with pytest.raises(UnreadableChunk, match=own[2].name):
         timeline(url).rebuild()
     assert everything(outside(url)) == before
     assert len(list(timeline(url).frames())) == 45
@@ -704,6 +706,7 @@ def test_clearing_twice_is_fine(url: str) -> None:
     assert timeline(url).rebuild().frame_count == 10
 
 
+@pytest.mark.every_store
 def test_a_delete_leaves_nothing_of_the_timeline_and_all_of_others(
     store_url: str, own: list[Path]
 ) -> None:
@@ -770,7 +773,7 @@ def test_progress_of_what_is_cached_is_complete(url: str) -> None:
 
 
 class StoppedByCallerError(Exception):
-    """What a caller's progress callback stops an extraction with."""
+    """Error with which a caller's progress callback stops an extraction."""
 
 
 def test_a_progress_callback_that_fails_stops_the_extraction(url: str) -> None:
@@ -870,12 +873,14 @@ def test_chunks_after_garbage_are_where_they_belong(url: str) -> None:
 # Failing midway
 
 
-@pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
+@pytest.mark.parametrize(
+    "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
+)
 @pytest.mark.parametrize(("workers", "nth"), [(1, 1), (1, 25), (8, 25)])
 def test_a_store_that_fails_midway_leaves_no_part_of_a_chunk_visible(
     url: str, error: FrameCacheError, workers: int, nth: int
 ) -> None:
-    hook = failing_at(error, action="put", nth=nth, within="/frames/")
+    hook = fail_from_nth(error, action="put", nth=nth, within="/frames/")
     store = HookedStore(FrameCache(url).store, before=hook)
     with pytest.raises(type(error)) as met:
         Timeline(store, "t").extract(clips.chunks(), workers=workers)
@@ -894,9 +899,9 @@ def test_a_store_that_fails_midway_leaves_no_part_of_a_chunk_visible(
 
 @pytest.mark.parametrize("within", ["/index/", "/timeline/"])
 def test_a_commit_that_fails_leaves_its_chunk_invisible(url: str, within: str) -> None:
-    hook = failing_at(StoreDenied("no"), action="create", nth=1, within=within)
+    hook = fail_from_nth(StorePermissionDenied("no"), action="create", nth=1, within=within)
     store = HookedStore(FrameCache(url).store, before=hook)
-    with pytest.raises(StoreDenied):
+    with pytest.raises(StorePermissionDenied):
         Timeline(store, "t").extract(clips.chunks())
     assert not timeline(url).exists
     assert list(timeline(url).frames()) == []
@@ -921,9 +926,9 @@ def test_commits_whose_answers_were_lost_are_successes(url: str) -> None:
 def test_of_a_timeline_in_the_making_the_frames_of_a_missing_chunk_are_not_cached(
     url: str,
 ) -> None:
-    hook = failing_at(StoreDenied("no"), action="create", nth=2, within="/index/")
+    hook = fail_from_nth(StorePermissionDenied("no"), action="create", nth=2, within="/index/")
     store = HookedStore(FrameCache(url).store, before=hook)
-    with pytest.raises(StoreDenied):
+    with pytest.raises(StorePermissionDenied):
         Timeline(store, "t").extract(clips.chunks(), workers=1)
     t = timeline(url)
     assert t.index.sequence.tolist() == list(range(20))
@@ -943,7 +948,7 @@ def test_a_missing_second_chunk_leaves_no_trace_and_can_be_put_there(
     url: str, own: list[Path], call: str
 ) -> None:
     own[1].unlink()
-    with pytest.raises(BadChunk, match=own[1].name):
+    with pytest.raises(UnreadableChunk, match=own[1].name):
         getattr(timeline(url), call)(own)
     assert outside(url).list() == []
     assert library_threads() == set()
@@ -958,7 +963,7 @@ def test_a_bad_chunk_that_is_appended_leaves_the_timeline_as_it_was(
     timeline(url).extract(own[:2])
     before = everything(outside(url))
     own[2].write_bytes(b"this is no video" * 1000)
-    with pytest.raises(BadChunk, match=own[2].name):
+    with pytest.raises(UnreadableChunk, match=own[2].name):
         timeline(url).append(own[2])
     assert everything(outside(url)) == before
     assert timeline(url).complete
@@ -973,7 +978,7 @@ def test_an_extraction_during_which_the_timeline_is_cleared_says_so(url: str) ->
             timeline(url).clear()
 
     store = HookedStore(FrameCache(url).store, after=clear_once)
-    with pytest.raises(Cleared, match="timeline t "):
+    with pytest.raises(TimelineCleared, match="timeline t "):
         Timeline(store, "t").extract(clips.chunks())
     assert not timeline(url).exists
     assert library_threads() == set()
@@ -984,7 +989,7 @@ def test_a_reader_of_a_rebuilt_timeline_gets_no_wrong_picture(url: str) -> None:
     t = timeline(url)
     assert t.frame(0).sequence == 0
     timeline(url).rebuild(every=3)
-    with pytest.raises(Cleared):
+    with pytest.raises(TimelineCleared):
         t.frame(5)
     assert clips.nearest(timeline(url).frame(5).image, clips.clip()) == 15
 
@@ -1127,7 +1132,7 @@ def test_a_complete_timeline_of_several_chunks_opens_in_three_requests(store_url
     compacted = [
         key
         for key in outside(store_url).list(f"{PREFIX}index/{epoch}/")
-        if "/timeline-" in key and key.endswith(".parquet")
+        if "/_timeline-" in key and key.endswith(".compacted")
     ]
     assert len(compacted) == 1
     table = pq.read_table(pa.BufferReader(outside(store_url).read(compacted[0])))
@@ -1138,7 +1143,7 @@ def test_without_its_compacted_index_a_timeline_still_opens(url: str) -> None:
     timeline(url).extract(clips.chunks())
     blobs = outside(url)
     for key in blobs.list(f"{PREFIX}index/"):
-        if "/timeline-" in key:
+        if "/_timeline-" in key:
             blobs.remove(key)
     assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())
 
@@ -1148,7 +1153,7 @@ def test_a_damaged_compacted_index_is_passed_over_for_the_parts(url: str, body: 
     timeline(url).extract(clips.chunks())
     blobs = outside(url)
     *parts, compacted = blobs.list(f"{PREFIX}index/")
-    assert "/timeline-" in compacted
+    assert "/_timeline-" in compacted
     blobs.put(compacted, body)
     store = HookedStore(FrameCache(url).store)
     assert len(Timeline(store, "t").index) == 45
@@ -1158,7 +1163,7 @@ def test_a_damaged_compacted_index_is_passed_over_for_the_parts(url: str, body: 
 
     blobs.remove(parts[1])
     for read in (lambda: timeline(url).info(), lambda: timeline(url).frame(0)):
-        with pytest.raises(CorruptFrame, match=r"/timeline-.*framecache verify t --repair"):
+        with pytest.raises(CorruptFrame, match=r"/_timeline-.*framecache verify t --repair"):
             read()
     assert timeline(url).verify(repair=True).ok
     assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())

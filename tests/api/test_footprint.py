@@ -1,4 +1,4 @@
-"""Bytes and requests are told as they are: every one here was counted by a server or a store."""
+"""Bytes and requests are reported as they are: all were counted by a server or a store."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -14,12 +14,12 @@ from framecache import (
     NotCached,
     StoreUnavailable,
     Timeline,
-    claims,
-    usage,
+    access_log,
+    lease,
 )
 from framecache.model import Layout, Requests
 from framecache.store import Store
-from framecache.testing import Action, HookedStore, WrappingStore, failing_at
+from framecache.testing import Action, HookedStore, WrappingStore, fail_from_nth
 from framecache.testing.wrapping import Result
 from media import real_clip
 from network import Proxy
@@ -31,16 +31,20 @@ OTHER: dict[Layout, Layout] = {"objects": "packs", "packs": "objects"}
 
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Signs of life come by the clock, and are not counted."""
-    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 3600.0)
+    """Do not count heartbeats, which depend on the clock."""
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 3600.0)
 
 
 @pytest.fixture
 def counted(proxy: Proxy) -> Callable[[], Requests]:
-    """The requests that a real S3 server answered since the last call."""
+    """The requests that a real S3 server answered since the last call.
+
+    Those that find out once in a process what kind of server it is are not counted.
+    """
 
     def count() -> Requests:
-        met = [_kind(*one) for one in proxy.met if "create-if-absent" not in one[1]]
+        once = ("create-if-absent", "cache/absent-")
+        met = [_kind(*one) for one in proxy.met if not any(name in one[1] for name in once)]
         proxy.met.clear()
         return Requests(**{kind: met.count(kind) for kind in set(met)})
 
@@ -126,7 +130,9 @@ def test_reading_takes_as_many_requests_as_told(
 
     assert sum(1 for _ in opened(s3_url).frames()) == footprint.frame_count
     assert counted() == footprint.read_all == planned.read_all
-    monkeypatch.setattr(usage, "INTERVAL_SECONDS", 0.0)  # as another process, which notes it too
+    monkeypatch.setattr(
+        access_log, "INTERVAL_SECONDS", 0.0
+    )  # as another process, which notes it too
     opened(s3_url).frame(0)
     assert counted() == footprint.read_one == planned.read_one
 
@@ -206,7 +212,7 @@ def test_a_timeline_that_is_not_complete_takes_more_requests_to_open(
 ) -> None:
     cache = FrameCache(s3_url)
     cache.timeline("t").extract(clips.chunks()[:1])
-    failing = failing_at(
+    failing = fail_from_nth(
         StoreUnavailable("a test's"), action="create", nth=1, within="/000001-0.parquet"
     )
     with pytest.raises(StoreUnavailable):

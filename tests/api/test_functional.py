@@ -525,7 +525,7 @@ def test_two_calls_at_once_on_a_new_timeline_may_differ_in_quality(folder: Outsi
 def test_a_timeline_extracted_from_chunks_is_a_conflict(folder: Outside, local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract(clips.clip(), every=9)
     before = everything(folder)
-    with pytest.raises(SettingsConflict, match="described by its chunks"):
+    with pytest.raises(SettingsConflict, match="extracted from chunks"):
         cache_frames("t", [frame(0)])
     assert everything(folder) == before
 

@@ -1,7 +1,7 @@
-"""The plain functions beside a plain module: random calls, on one S3 server, with no difference.
+"""Differences between the plain functions and a plain module: random calls on one S3 server.
 
 The plain module is the one in this file: one JPEG object a frame, by boto3 and Pillow, and a JSON
-object of what is told of the frames. Documented differences: a frame without a hash is given the
+object with the frames' metadata. Documented differences: a frame without a hash is given the
 one that is computed; frames are stored as framecache's encoder makes them, so pictures are compared
 as pixels.
 """
@@ -185,16 +185,11 @@ def compare_frames(plain: Plain, timeline_id: str) -> None:
             assert mean_error(one.image, np.asarray(stored.convert("RGB"))) <= 1
 
 
-@pytest.mark.parametrize("kind", ["s3", pytest.param("ceph", marks=pytest.mark.ceph)])
 @pytest.mark.parametrize("seed", range(3))
 def test_random_calls_do_what_they_do_to_one_object_a_frame(
-    kind: str,
-    seed: int,
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    proof: Proof,
+    seed: int, ceph_url: str, monkeypatch: pytest.MonkeyPatch, proof: Proof
 ) -> None:
-    url = str(request.getfixturevalue(f"{kind}_url"))
+    url = ceph_url
     monkeypatch.setenv("FRAMECACHE_URL", url)
     client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
     bucket = f"{url.removeprefix('s3://')}-plain"

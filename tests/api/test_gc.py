@@ -12,22 +12,22 @@ import clips
 import pytest
 
 from framecache import (
-    Cleared,
     Frame,
     FrameCache,
     InvalidValue,
     NotCached,
-    StoreDenied,
+    StorePermissionDenied,
     StoreUnavailable,
     Timeline,
-    claims,
+    TimelineCleared,
+    access_log,
     keys,
-    usage,
+    lease,
 )
 from framecache.gc import GcPlan, GcReport, Reason, plan_gc
-from framecache.index import advance, commit_repair, current_description, load
-from framecache.store import BlobIdentity, Store, identify_blob
-from framecache.testing import Action, Crash, CrashingStore, Hook, HookedStore, failing_at
+from framecache.index import commit_repair, current_manifest, load_snapshot_at, update_manifest
+from framecache.store import BlobIdentity, StorageOptions, Store, identify_blob
+from framecache.testing import Action, Crash, CrashingStore, Hook, HookedStore, fail_from_nth
 from outside import (
     everything,
     folder_for_all,
@@ -57,31 +57,31 @@ def crashing(url: str, *hooks: Hook, timeline_id: str = "t") -> Timeline:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes after a crash waits until its claims are stale."""
-    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 2.0)
+    """A program that comes after a crash waits until the leases are stale."""
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)
 
 
 def fail_extracting(url: str, *hooks: Hook, chunks: Sequence[Path] = (), frames: int = 30) -> None:
-    """Extract until so many frames are stored."""
-    puts = failing_at(DOWN, action="put", nth=frames + 1, within="/frames/")
+    """Extract until a number of frames is stored."""
+    puts = fail_from_nth(DOWN, action="put", nth=frames + 1, within="/frames/")
     with pytest.raises(StoreUnavailable):
         crashing(url, puts, *hooks).extract(chunks or [clips.clip()], workers=1)
 
 
 def crash_extracting(url: str, *chunks: Path, frames: int = 30) -> None:
-    """Extract until so many frames are stored, and leave claims behind."""
-    hook = failing_at(DOWN, action="delete", nth=1, within="/claims/")
+    """Extract until a number of frames is stored, and leave leases behind."""
+    hook = fail_from_nth(DOWN, action="delete", nth=1, within="/claims/")
     fail_extracting(url, hook, chunks=chunks, frames=frames)
 
 
 def crash_clearing(url: str, timeline_id: str = "t") -> None:
-    hook = failing_at(DOWN, action="delete", nth=1, within="")
+    hook = fail_from_nth(DOWN, action="delete", nth=1, within="")
     with pytest.raises(StoreUnavailable):
         crashing(url, hook, timeline_id=timeline_id).clear()
 
 
 def age(url: str, seconds: float, within: str = "") -> None:
-    """Let some time pass for what lies in a local store."""
+    """Let some time pass for the files of a local store."""
     then = time.time() - seconds
     for path in Path(url).rglob("*"):
         if path.is_file() and within in path.as_posix():
@@ -101,7 +101,7 @@ def plan(
 
 
 def collect(url: str, *, grace_seconds: float = DAY, max_bytes: int | None = None) -> GcReport:
-    return plan(url, grace_seconds=grace_seconds, max_bytes=max_bytes).carry_out(largest_share=1)
+    return plan(url, grace_seconds=grace_seconds, max_bytes=max_bytes).execute(max_share=1)
 
 
 def blobs(url: str, prefix: str = PREFIX) -> set[str]:
@@ -127,7 +127,7 @@ def plan_all(store: Store, *, max_bytes: int | None = None, grace_seconds: float
 
 
 def counts(found: GcPlan | GcReport) -> dict[Reason, int]:
-    """How many blobs for each reason."""
+    """Return the number of blobs by reason."""
     amounts = found.amounts if isinstance(found, GcPlan) else found.removed
     return {reason: amount.blobs for reason, amount in amounts.items() if amount.blobs}
 
@@ -151,7 +151,7 @@ def test_a_cache_that_is_in_order_has_nothing_to_lose(store_url: str) -> None:
     before = everything(outside(store_url))
     met = plan(store_url, grace_seconds=0)
     assert (counts(met), met.evictions, met.share) == ({}, (), 0.0)
-    met.carry_out()
+    met.execute()
     assert gone(before, store_url) == set()
 
 
@@ -168,16 +168,17 @@ def test_looking_takes_a_handful_of_requests_a_timeline(local_url: str) -> None:
         FrameCache(local_url).timeline(name).extract(clips.chunks())
     store = HookedStore(FrameCache(local_url).store)
     plan_all(store)
-    # The timelines; of each its description, its index and all of its blobs.
+    # The timelines; of each its manifest, its index and all of its blobs.
     actions = [action for action, _ in store.requests]
     assert actions == ["list", *2 * ["list", "get", "get", "list"]]
 
 
+@pytest.mark.every_store
 def test_an_attempt_that_crashed_goes_with_its_claims(store_url: str) -> None:
     crash_extracting(store_url)
     before = everything(outside(store_url))
     met = plan(store_url, grace_seconds=0)
-    report = met.carry_out(largest_share=1)
+    report = met.execute(max_share=1)
     wanted = {key for key in before if key.startswith((f"{PREFIX}frames/", f"{PREFIX}claims/"))}
     assert gone(before, store_url) == wanted
     frames = sum(key.startswith(f"{PREFIX}frames/") for key in wanted)
@@ -186,8 +187,8 @@ def test_an_attempt_that_crashed_goes_with_its_claims(store_url: str) -> None:
         counts(met)
         == counts(report)
         == {
-            Reason.ABANDONED_ATTEMPTS: frames,
-            Reason.DEAD_CLAIMS: len(wanted) - frames,
+            Reason.UNFINISHED_EXTRACTIONS: frames,
+            Reason.EXPIRED_LEASES: len(wanted) - frames,
         }
     )
     assert report.removal == met.removal
@@ -205,13 +206,13 @@ def test_a_clear_that_was_interrupted_is_finished(store_url: str) -> None:
     crash_clearing(store_url)
     before = everything(outside(store_url))
     met = plan(store_url, grace_seconds=0)
-    # Three parts and their compaction; of the description the versions before the compaction.
+    # Three parts and their compaction; of the manifest the versions before the compaction.
     assert counts(met) == {
         Reason.OLD_EPOCHS: 4,
-        Reason.ABANDONED_ATTEMPTS: FRAMES,
-        Reason.OLD_DESCRIPTIONS: 2,
+        Reason.UNFINISHED_EXTRACTIONS: FRAMES,
+        Reason.OLD_MANIFESTS: 2,
     }
-    met.carry_out(largest_share=1)
+    met.execute(max_share=1)
     kept = {f"{PREFIX}timeline/0000000{n}.json" for n in (3, 4)}
     kept.add(f"{PREFIX}overlays/j/s/0_o.png")
     assert {key for key in before if key.startswith(PREFIX)} - gone(before, store_url) == kept
@@ -222,7 +223,7 @@ def test_a_clear_that_was_interrupted_is_finished(store_url: str) -> None:
 def test_frames_of_a_denser_sampling_go(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.clip())
-    swept = failing_at(DOWN, action="delete", nth=1, within="/frames/")
+    swept = fail_from_nth(DOWN, action="delete", nth=1, within="/frames/")
     with pytest.raises(StoreUnavailable):
         crashing(store_url, swept).rebuild(fps=5)
     timeline.extract(clips.clip(), fps=5)
@@ -231,9 +232,9 @@ def test_frames_of_a_denser_sampling_go(store_url: str) -> None:
     before = everything(outside(store_url))
     report = collect(store_url, grace_seconds=0)
     frames = {f"{PREFIX}frames/{n}.jpg" for n in range(count, FRAMES)}
-    # Each epoch was described, and begun.
+    # Each epoch has a manifest, and was begun.
     old = {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
-    assert counts(report) == {Reason.ORPHANS: len(frames), Reason.OLD_DESCRIPTIONS: len(old)}
+    assert counts(report) == {Reason.ORPHANS: len(frames), Reason.OLD_MANIFESTS: len(old)}
     assert gone(before, store_url) == frames | old
     require_readable(store_url, count)
 
@@ -241,7 +242,7 @@ def test_frames_of_a_denser_sampling_go(store_url: str) -> None:
 def test_frames_that_were_written_and_never_described_go(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.write([frame(n) for n in range(5)])
-    hook = failing_at(DOWN, action="create", nth=1, within="/timeline/")
+    hook = fail_from_nth(DOWN, action="create", nth=1, within="/timeline/")
     with pytest.raises(StoreUnavailable):
         crashing(store_url, hook).write([frame(n) for n in range(5, 9)])
     before = everything(outside(store_url))
@@ -256,18 +257,18 @@ def test_frames_that_were_written_and_never_described_go(store_url: str) -> None
 
 def test_index_files_that_others_replaced_go(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
-    # One after the other: the oldest part stays, and is to be another than the replaced one.
+    # In order: the oldest part stays, and must differ from the replaced one.
     timeline.extract(clips.chunks()[:2], workers=1)
     timeline.extract(clips.chunks(), workers=1)
     store = FrameCache(store_url).store
-    description = current_description(store, "t")
+    description = current_manifest(store, "t")
     assert description is not None
     for attempt in range(2):  # the first is never described
         generation = commit_repair(
-            store, description, "000001", load(store, description).index, about={}
+            store, description, "000001", load_snapshot_at(store, description).index, provenance={}
         )
         assert generation == attempt + 1
-    advance(
+    update_manifest(
         store,
         "t",
         lambda current: current.next_version(generations={"000001": 2}),  # type: ignore[union-attr]
@@ -277,14 +278,14 @@ def test_index_files_that_others_replaced_go(store_url: str) -> None:
     before = everything(outside(store_url))
     collect(store_url, grace_seconds=0)
     went = gone(before, store_url)
-    compactions = {name for name in names if name.startswith("timeline-")}
+    compactions = {name for name in names if name.startswith("_timeline-")}
     assert len(compactions) == 2
     assert {key for key in went if "/index/" in key} == {
         names["000001-0.parquet"],
         names["000001-1.parquet"],
         *(
             names[name]
-            for name in compactions - {f"timeline-{description.compaction.number}.parquet"}
+            for name in compactions - {f"_timeline-{description.compaction.number}.compacted"}
         ),
     }
     assert {key for key in went if "/index/" not in key} == {
@@ -302,7 +303,7 @@ def test_an_upload_that_a_killed_program_left_goes(local_url: str) -> None:
     met = plan(local_url)
     assert counts(met) == {Reason.ABANDONED_UPLOADS: 1}
     assert met.removal.size_bytes == 12
-    assert counts(met.carry_out()) == {Reason.ABANDONED_UPLOADS: 1}
+    assert counts(met.execute()) == {Reason.ABANDONED_UPLOADS: 1}
     assert [path.exists() for path in staged] == [False, True]
 
 
@@ -326,7 +327,7 @@ def test_within_the_grace_period_nothing_goes(store_url: str) -> None:
     before = everything(outside(store_url))
     met = plan(store_url)
     assert counts(met) == {}
-    met.carry_out()
+    met.execute()
     assert gone(before, store_url) == set()
 
 
@@ -355,11 +356,11 @@ def test_a_young_frame_keeps_those_of_the_same_attempt(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     age(local_url, DAY / 2, "/frames/20.jpg")
-    assert counts(collect(local_url)) == {Reason.DEAD_CLAIMS: 1}
+    assert counts(collect(local_url)) == {Reason.EXPIRED_LEASES: 1}
 
 
 def test_a_young_frame_keeps_those_that_are_being_written(local_url: str) -> None:
-    hook = failing_at(DOWN, action="create", nth=5, within="/frames/")
+    hook = fail_from_nth(DOWN, action="create", nth=5, within="/frames/")
     with pytest.raises(StoreUnavailable):
         crashing(local_url, hook).write([frame(n) for n in range(9)], workers=1)
     age(local_url, 2 * DAY)
@@ -377,7 +378,7 @@ def test_written_frames_whose_index_file_was_lost_stay(local_url: str) -> None:
     outside(local_url).remove(lost)
     before = everything(outside(local_url))
     report = collect(local_url, grace_seconds=0)
-    assert set(counts(report)) == {Reason.OLD_DESCRIPTIONS}
+    assert set(counts(report)) == {Reason.OLD_MANIFESTS}
     assert gone(before, local_url) == {f"{PREFIX}timeline/00000001.json"}
 
 
@@ -390,7 +391,7 @@ def test_a_version_stays_while_the_one_after_it_is_young(local_url: str) -> None
     assert len(blobs(local_url, f"{PREFIX}timeline/")) == 5
     before = everything(outside(local_url))
     collect(local_url)
-    # Whoever read version 3 half a day ago must still find that version 4 is there.
+    # A client that read version 3 half a day ago must still find that version 4 is there.
     assert gone(before, local_url) == {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
 
 
@@ -418,10 +419,10 @@ def test_frames_of_another_program_stay(store_url: str) -> None:
     before = everything(store)
     met = plan(store_url, grace_seconds=0, max_bytes=0, max_age_seconds=0)
     assert met.removal.blobs == 0
-    assert [(one.timeline_id, one.amount.blobs, one.why) for one in met.kept] == [
+    assert [(one.timeline_id, one.amount.blobs, one.reason) for one in met.kept] == [
         ("t", 4, "another program stored them")
     ]
-    met.carry_out()
+    met.execute()
     assert gone(before, store_url) == set()
 
 
@@ -457,7 +458,7 @@ def test_of_a_timeline_that_cannot_be_read_nothing_goes(local_url: str, damaged:
     # Of the index one that nothing else makes up for.
     key = {"timeline": max, "index": min}[damaged](blobs(local_url, f"{PREFIX}{damaged}/"))
     for compaction in blobs(local_url, f"{PREFIX}index/"):
-        if damaged == "index" and "/timeline-" in compaction:
+        if damaged == "index" and "/_timeline-" in compaction:
             outside(local_url).remove(compaction)
     outside(local_url).put(key, b"{}")
     before = everything(outside(local_url))
@@ -467,7 +468,7 @@ def test_of_a_timeline_that_cannot_be_read_nothing_goes(local_url: str, damaged:
     assert met.total.size_bytes == sum(
         len(data) for name, data in before.items() if name.startswith("cache/timelines/")
     )
-    met.carry_out(largest_share=1)
+    met.execute(max_share=1)
     left = everything(outside(local_url))
     assert {key: left.get(key) for key in before if key.startswith(PREFIX)} == {
         key: data for key, data in before.items() if key.startswith(PREFIX)
@@ -483,9 +484,9 @@ def test_only_the_named_timelines_are_looked_at(store_url: str) -> None:
     before = everything(outside(store_url))
     met = cache.plan_gc(grace_seconds=0, timelines=["u"])
     assert met.total.blobs == len(blobs(store_url, "cache/timelines/u/"))
-    met.carry_out(largest_share=1)
+    met.execute(max_share=1)
     went = gone(before, store_url)
-    assert len(went) == FRAMES + 2  # the index part, and the first description
+    assert len(went) == FRAMES + 2  # the index part, and the version 1 manifest
     assert all(key.startswith("cache/timelines/u/") for key in went)
     with pytest.raises(NotCached, match="no timeline v "):
         cache.plan_gc(timelines=["u", "v"])
@@ -526,7 +527,7 @@ def test_the_least_recently_used_go_until_the_rest_fits(
     # One byte less, and one more has to go.
     assert len(plan(three, max_bytes=quota - 1).evictions) == min(3, len(evicted) + 1)
     before = everything(outside(three))
-    report = met.carry_out(largest_share=1)
+    report = met.execute(max_share=1)
     assert set(report.evicted) == set(evicted)
     wanted = {
         key
@@ -583,7 +584,7 @@ def test_written_frames_are_never_evicted(local_url: str) -> None:
     FrameCache(local_url).timeline("t").write([frame(n) for n in range(3)])
     met = plan(local_url, max_bytes=0, max_age_seconds=0)
     assert met.evictions == ()
-    assert [(one.timeline_id, one.amount.blobs, one.why) for one in met.kept] == [
+    assert [(one.timeline_id, one.amount.blobs, one.reason) for one in met.kept] == [
         ("t", 4, "a program wrote them")
     ]
 
@@ -600,7 +601,7 @@ def _hide(chunk: Path) -> None:
     chunk.parent.chmod(0)
 
 
-LOSSES = {"is gone": _remove, "changed": _change, "cannot be looked at": _hide}
+LOSSES = {"is missing": _remove, "changed": _change, "cannot be read": _hide}
 
 
 @pytest.fixture
@@ -631,12 +632,12 @@ def test_what_could_not_be_extracted_again_is_kept_and_does_not_count_as_freed(
     assert [one.timeline_id for one in met.evictions] == ["b"]
     [kept] = met.kept
     assert kept.timeline_id == "a"
-    assert why in kept.why
-    assert chunk.name in kept.why
+    assert why in kept.reason
+    assert chunk.name in kept.reason
     assert kept.amount.size_bytes == size_of(
         url, "cache/timelines/a/frames/", "cache/timelines/a/index/"
     )
-    met.carry_out(largest_share=1)
+    met.execute(max_share=1)
     assert FrameCache(url).timeline("a").complete
     assert not FrameCache(url).timeline("b").exists
 
@@ -649,16 +650,16 @@ def test_what_lost_a_chunk_makes_room_for_nobody(two: tuple[str, Path]) -> None:
     assert [one.timeline_id for one in plan(url, max_bytes=quota).evictions] == ["b"]
 
 
-@pytest.mark.parametrize("why", ["is gone", "changed"])
+@pytest.mark.parametrize("why", ["is missing", "changed"])
 def test_what_lost_a_chunk_since_it_was_planned_stays(two: tuple[str, Path], why: str) -> None:
     url, chunk = two
     met = plan(url, max_bytes=0)
     LOSSES[why](chunk)
-    report = met.carry_out(largest_share=1)
+    report = met.execute(max_share=1)
     assert set(report.evicted) == {"b"}
-    assert [(one.timeline_id, f"{why}: its frames stay" in one.why) for one in report.skipped] == [
-        ("a", True)
-    ]
+    assert [
+        (one.timeline_id, f"{why}: its frames were" in one.reason) for one in report.skipped
+    ] == [("a", True)]
     assert FrameCache(url).timeline("a").complete
 
 
@@ -668,11 +669,11 @@ def test_only_the_chunks_of_what_would_be_evicted_are_looked_at(
     url, _ = two
     looked_at: list[str] = []
 
-    def identify(chunk: str) -> BlobIdentity:
+    def identify(chunk: str, *, options: StorageOptions) -> BlobIdentity:
         looked_at.append(Path(chunk).name)
-        return identify_blob(chunk)
+        return identify_blob(chunk, options=options)
 
-    monkeypatch.setattr("framecache.gc.sources.identify_blob", identify)
+    monkeypatch.setattr("framecache.gc.source_availability.identify_blob", identify)
     plan(url)
     assert looked_at == []
     plan(url, max_age_seconds=30 * DAY)
@@ -686,10 +687,10 @@ def test_what_is_being_filled_is_not_evicted(local_url: str) -> None:
 
 def test_what_was_used_since_it_was_planned_stays(three: str) -> None:
     met = plan(three, max_bytes=0)
-    FrameCache(three).store.put(keys.used("c"), b"")
-    report = met.carry_out(largest_share=1)
+    FrameCache(three).store.put(keys.access_log("c"), b"")
+    report = met.execute(max_share=1)
     assert set(report.evicted) == {"a", "b"}
-    assert [(one.timeline_id, "read" in one.why) for one in report.skipped] == [("c", True)]
+    assert [(one.timeline_id, "read" in one.reason) for one in report.skipped] == [("c", True)]
     assert FrameCache(three).timeline("c").complete
 
 
@@ -732,21 +733,21 @@ def test_more_than_half_goes_only_when_it_may(three: str) -> None:
     assert 0.6 < met.share < 0.7
     before = everything(outside(three))
     with pytest.raises(InvalidValue, match=r"6\d% of everything"):
-        met.carry_out()
+        met.execute()
     assert gone(before, three) == set()
-    met.carry_out(largest_share=0.7)
+    met.execute(max_share=0.7)
     assert len(set(before) - set(outside(three).list())) == 2 * (FRAMES + 1)
 
 
 def test_half_by_number_counts_as_well_as_half_by_size(local_url: str) -> None:
     crash_extracting(local_url)
-    # Few bytes in many blobs, beside many bytes in one.
+    # Few bytes in many blobs, next to many bytes in one.
     outside(local_url).put("cache/timelines/u/frames/0.jpg", b"\0" * 10_000_000)
     met = plan(local_url, grace_seconds=0)
     assert met.removal.size_bytes < 0.1 * met.total.size_bytes
     assert met.share > 0.5
     with pytest.raises(InvalidValue):
-        met.carry_out()
+        met.execute()
 
 
 # Interrupted
@@ -769,7 +770,7 @@ def test_gc_can_die_anywhere_and_be_repeated(memory_url: str) -> None:
             outside(url).put(key, data)
         store = CrashingStore(FrameCache(url).store, at=at)
         with suppress(Crash):
-            plan_all(store).carry_out(largest_share=1)
+            plan_all(store).execute(max_share=1)
         crashes += store.has_crashed
         versions = sorted(int(Path(key).stem) for key in blobs(url, f"{PREFIX}timeline/"))
         # The oldest go first: what is left has no gap, and the current one is among it.
@@ -785,6 +786,7 @@ def test_gc_can_die_anywhere_and_be_repeated(memory_url: str) -> None:
 # Others at work
 
 
+@pytest.mark.every_store
 def test_an_extraction_loses_nothing_while_gc_runs(store_url: str) -> None:
     FrameCache(store_url).timeline("t").extract(clips.chunks())
     crash_clearing(store_url)
@@ -811,7 +813,7 @@ class Extraction:
         self._thread = Thread(target=self._extract)
 
     def start_and_get_stuck(self) -> None:
-        """Return when it waits for another's claim, or is done because it met none."""
+        """Return when it waits for another's lease, or is done because it found none."""
         self._thread.start()
         with self._condition:
             assert self._condition.wait_for(lambda: self._is_done or self._looks >= 3, 60)
@@ -844,7 +846,7 @@ def _start_at_first_delete_of_frames(url: str, *, max_bytes: int | None) -> Extr
 
     store = HookedStore(FrameCache(url).store, before=begin)
     met = plan_all(store, max_bytes=max_bytes, grace_seconds=DAY)
-    met.carry_out(largest_share=1)
+    met.execute(max_share=1)
     assert begun.is_set()
     return extraction
 
@@ -867,10 +869,10 @@ def test_frames_that_were_committed_since_the_plan_stay(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     met = plan(local_url)
-    assert met.amounts[Reason.ABANDONED_ATTEMPTS].blobs >= 30
-    # One chunk: its commit makes no new version of the description.
+    assert met.amounts[Reason.UNFINISHED_EXTRACTIONS].blobs >= 30
+    # One chunk: its commit makes no new version of the manifest.
     FrameCache(local_url).timeline("t").extract(clips.clip())
-    met.carry_out(largest_share=1)
+    met.execute(max_share=1)
     require_readable(local_url)
 
 
@@ -882,18 +884,18 @@ def test_frames_that_are_being_extracted_since_the_plan_stay(local_url: str) -> 
 
     def carry_out(action: str, key: str) -> None:
         if action == "put" and key.endswith("/frames/40.jpg"):
-            reports.append(met.carry_out(largest_share=1))
+            reports.append(met.execute(max_share=1))
 
     crashing(local_url, carry_out).extract(clips.clip())
-    assert [set(counts(report)) - {Reason.DEAD_CLAIMS} for report in reports] == [set()]
+    assert [set(counts(report)) - {Reason.EXPIRED_LEASES} for report in reports] == [set()]
     require_readable(local_url)
 
 
 @pytest.mark.parametrize("planned", ["before", "while"])
 def test_frames_that_are_being_written_again_stay(local_url: str, planned: str) -> None:
-    """They lie there from an attempt long ago, so that nothing of them is stored anew."""
+    """They were stored by an attempt long ago, so that none of them is stored again."""
     timeline = FrameCache(local_url).timeline("t")
-    hook = failing_at(DOWN, action="create", nth=2, within="/timeline/")
+    hook = fail_from_nth(DOWN, action="create", nth=2, within="/timeline/")
     with pytest.raises(StoreUnavailable):
         crashing(local_url, hook).write([frame(n) for n in range(9)])
     age(local_url, 2 * DAY)
@@ -905,7 +907,7 @@ def test_frames_that_are_being_written_again_stay(local_url: str, planned: str) 
         yield from (frame(n) for n in range(9))
         met = before if planned == "before" else plan(local_url)
         assert met.amounts[Reason.ORPHANS].blobs == (10 if planned == "before" else 0)
-        reports.append(met.carry_out(largest_share=1))
+        reports.append(met.execute(max_share=1))
 
     timeline.write(frames_and_gc())
     assert len(reports) == 1
@@ -949,7 +951,7 @@ def test_a_timeline_that_changed_since_the_plan_is_left_alone(
     assert met.removal.blobs
     change(timeline)
     before = everything(outside(store_url))
-    report = met.carry_out(largest_share=1)
+    report = met.execute(max_share=1)
     assert gone(before, store_url) == set()
     assert report.removal.blobs == 0
     assert [one.timeline_id for one in report.skipped] in (["t"], [])
@@ -994,7 +996,7 @@ def test_an_hour_later_the_use_is_noted_again(
     now = time.monotonic()
     for minutes, notes in ((59, 1), (61, 2), (90, 2), (122, 3)):
         later = now + 60 * minutes
-        monkeypatch.setattr("framecache.usage.time.monotonic", lambda later=later: later)
+        monkeypatch.setattr("framecache.access_log.time.monotonic", lambda later=later: later)
         timeline.frame(1)
         assert len(requests_for_notes(store)) == notes
         monkeypatch.undo()
@@ -1022,16 +1024,16 @@ def test_use_of_what_cannot_be_evicted_is_not_noted(local_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "asked"), [(StoreDenied("read only"), 1), (StoreUnavailable("busy"), 2)]
+    ("error", "asked"), [(StorePermissionDenied("read only"), 1), (StoreUnavailable("busy"), 2)]
 )
 def test_who_may_not_write_reads_all_the_same(
     local_url: str, error: Exception, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "_denying", set())
+    monkeypatch.setattr(access_log, "_write_denied", set())
     cache = FrameCache(local_url)
     for name in ("t", "u"):
         cache.timeline(name).extract(clips.clip())
-    hook = failing_at(error, action="put", nth=1, within="/used")
+    hook = fail_from_nth(error, action="put", nth=1, within="/used")
     store = HookedStore(cache.store, before=hook)
     for name in ("t", "u", "t"):
         assert Timeline(store, name).frame(0).sequence == 0
@@ -1046,7 +1048,7 @@ def test_reading_what_was_deleted_stores_nothing(local_url: str) -> None:
     timeline.delete()
     for read, reader in zip(READS, readers, strict=True):
         # frames() looks whether anything is there, and gives nothing.
-        with suppress(Cleared):
+        with suppress(TimelineCleared):
             assert read(reader) is None
     assert blobs(local_url) == set()
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from framecache import (
-    Cleared,
     CorruptFrame,
     FrameCache,
     InvalidValue,
     LocalCacheWarning,
     Timeline,
+    TimelineCleared,
 )
+from framecache.disk_cache.cache import DiskCache, StoredFrame
 from framecache.model import Layout
-from framecache.tier.frames import FrameTier, StoredFrame
 from outside import frame, frames_of, jpeg_by_pillow, mean_error, outside, picture
 
 PREFIX = "cache/timelines/t/"
@@ -118,15 +118,15 @@ def test_a_copy_that_goes_before_it_is_read_is_fetched(
     fill(s3_url)
     t = timeline(s3_url, folder)
     before = t.batch(SEQUENCES)
-    prefetch = FrameTier.prefetch
+    prefetch = DiskCache.prefetch
 
-    def prefetch_and_lose(self: FrameTier, row: StoredFrame) -> bool:
+    def prefetch_and_lose(self: DiskCache, row: StoredFrame) -> bool:
         found = prefetch(self, row)
         for copy in copies(folder):
             copy.unlink()
         return found
 
-    monkeypatch.setattr(FrameTier, "prefetch", prefetch_and_lose)
+    monkeypatch.setattr(DiskCache, "prefetch", prefetch_and_lose)
     assert np.array_equal(t.batch([0]), before[:1])
     assert len(copies(folder)) == 1
     assert np.array_equal(t.batch(SEQUENCES), before)
@@ -182,8 +182,8 @@ def test_a_reader_whose_frames_are_all_local_notices_a_clear_after_a_while(
     before = t.jpeg(0)
     FrameCache(s3_url).timeline("t").clear()
     assert t.jpeg(0) == before
-    monkeypatch.setattr("framecache.reader.local._CURRENT_FOR_SECONDS", 0.0)
-    with pytest.raises(Cleared, match="timeline t "):
+    monkeypatch.setattr("framecache.reader.timeline_cache._MANIFEST_TTL_SECONDS", 0.0)
+    with pytest.raises(TimelineCleared, match="timeline t "):
         read(t)
 
 
@@ -270,7 +270,7 @@ def test_what_is_no_local_folder_is_refused(memory_url: str, path: str) -> None:
 
 def test_a_folder_of_other_things_is_refused_before_any_request(tmp_path: Path) -> None:
     (tmp_path / "mine").write_bytes(b"mine")
-    with pytest.raises(InvalidValue, match="other things"):
+    with pytest.raises(InvalidValue, match="not copies of frames"):
         FrameCache("s3://bucket", local_cache=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

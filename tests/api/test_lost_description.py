@@ -1,4 +1,4 @@
-"""A current description that is damaged: found, told of by everything, and made anew, or not."""
+"""Damaged current manifests: detected, reported by every operation, and recreated or not."""
 
 import io
 import json
@@ -14,15 +14,17 @@ import pytest
 
 import framecache.video
 from framecache import (
-    Cleared,
     CorruptFrame,
     FrameCache,
     NotCached,
     SettingsConflict,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
     VerifyReport,
+    json_documents,
 )
+from framecache.index import create_verified
 from framecache.store import Store
 from framecache.testing import Fault, FaultyStore, HookedStore
 from outside import everything, frame, frames_of, outside
@@ -83,7 +85,7 @@ def only(report: VerifyReport) -> str:
 
 
 def repaired(url: str) -> str:
-    """Repair the description; what was found, in words."""
+    """Repair the manifest; return what was found, in words."""
     report = timeline(url).verify(repair=True)
     assert report.ok, report.findings
     words = only(report)
@@ -118,8 +120,8 @@ def test_it_is_found_and_nothing_is_changed(filled: str, how: str, deep: bool) -
     report = timeline(filled).verify(deep=deep)
     assert everything(outside(filled)) == before
     assert (report.ok, report.damaged, report.repaired) == (False, 1, 0)
-    assert only(report).startswith("timeline/00000003.json: this description is damaged")
-    assert "the last sound one is version 2" in only(report)
+    assert only(report).startswith("timeline/00000003.json: this manifest is damaged")
+    assert "the last intact one is version 2" in only(report)
     assert (report.counts["ok"], report.frames_checked, report.chunks_checked) == (0, 0, 0)
 
 
@@ -157,7 +159,7 @@ def test_gc_says_how_to_repair_it_and_takes_nothing(filled: str) -> None:
     before = everything(outside(filled))
     plan = FrameCache(filled).plan_gc(grace_seconds=0, max_bytes=0)
     assert "framecache verify t --repair" in str(plan.unreadable["t"])
-    plan.carry_out(largest_share=1)
+    plan.execute(max_share=1)
     assert everything(outside(filled)) == before
 
 
@@ -169,7 +171,7 @@ def test_who_iterates_again_is_told(filled: str) -> None:
         reader.frames()
 
 
-# Made anew
+# Recreated
 
 
 @pytest.mark.parametrize("how", DAMAGE)
@@ -195,12 +197,13 @@ def test_it_is_made_anew_and_nothing_is_decoded(
 
 
 def counted_requests(url: str) -> int:
-    """How many it takes to open the timeline."""
+    """Return the number of requests that open the timeline."""
     store = HookedStore(FrameCache(url).store)
     assert len(Timeline(store, "t").index) == FRAMES
     return len(store.requests)
 
 
+@pytest.mark.every_store
 def test_it_is_made_anew_in_every_store(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks())
     damage_last(store_url)
@@ -229,7 +232,7 @@ def index_about(url: str) -> list[dict[str, Any]]:
 def test_gc_then_finds_no_fault_and_leaves_one_epoch(filled: str, own: list[Path]) -> None:
     damage_last(filled)
     repaired(filled)
-    FrameCache(filled).plan_gc(grace_seconds=0).carry_out(largest_share=1)
+    FrameCache(filled).plan_gc(grace_seconds=0).execute(max_share=1)
     report = timeline(filled).verify()
     assert {kind: n for kind, n in report.counts.items() if n} == {"ok": FRAMES}
     require_frames(filled, own)
@@ -246,7 +249,7 @@ def test_frames_that_are_damaged_too_are_repaired_with_it(filled: str, own: list
 def test_a_chunk_that_was_not_cached_stays_so(url: str, own: list[Path]) -> None:
     timeline(url).extract(own)
     for key in outside(url).list(f"{PREFIX}index/"):
-        if "/000001-" in key or "/timeline-" in key:
+        if "/000001-" in key or "/_timeline-" in key:
             outside(url).remove(key)
     outside(url).remove(descriptions(url)[-1])
     outside(url).put(f"{PREFIX}timeline/00000003.json", b"")
@@ -333,7 +336,7 @@ def test_after_a_lost_rebuild_the_settings_are_those_before_and_no_frame_is_wron
     timeline(filled).rebuild(every=2, quality=60)
     for key, body in old.items():
         outside(filled).put(key, body)
-    # It was described, begun and compacted.
+    # It has a manifest, was begun and compacted.
     for key in descriptions(filled)[-3:]:
         outside(filled).put(key, b"")
     assert timeline(filled).verify(repair=True).ok
@@ -364,7 +367,7 @@ def test_an_epoch_is_begun_later_than_any_that_a_lost_version_began(
     assert outside(filled).list(f"{PREFIX}index/") == []
 
 
-# Not made anew
+# Not recreated
 
 
 def test_without_a_sound_version_it_stays_and_says_what_to_do(filled: str, own: list[Path]) -> None:
@@ -374,7 +377,7 @@ def test_without_a_sound_version_it_stays_and_says_what_to_do(filled: str, own: 
     before = everything(outside(filled))
     report = timeline(filled).verify(repair=True)
     assert not report.ok
-    assert "no sound version before it is left; delete the timeline" in only(report)
+    assert "no intact version before it is left; delete the timeline" in only(report)
     assert everything(outside(filled)) == before
     timeline(filled).delete()
     timeline(filled).extract(own)
@@ -420,8 +423,8 @@ class Noisy(HookedStore):
         self._left = iter(range(times))
         self._damage = damage
 
-    def get(self, key: str) -> bytes:
-        body = super().get(key)
+    def get_range(self, key: str, *, start: int, length: int) -> bytes:
+        body = super().get_range(key, start=start, length=length)
         if "/timeline/" in key and (turn := next(self._left, None)) is not None:
             return self._damage(turn, body)
         return body
@@ -451,11 +454,59 @@ def test_one_that_is_damaged_on_the_way_is_left_as_it_is(
     require_frames(filled, own)
 
 
+class Metered(HookedStore):
+    """Store that counts the fetched bytes of manifests."""
+
+    bytes_fetched = 0
+
+    def get(self, key: str) -> bytes:
+        return self._counted(key, super().get(key))
+
+    def get_range(self, key: str, *, start: int, length: int) -> bytes:
+        return self._counted(key, super().get_range(key, start=start, length=length))
+
+    def _counted(self, key: str, body: bytes) -> bytes:
+        self.bytes_fetched += len(body) * ("/timeline/" in key)
+        return body
+
+
+@pytest.fixture
+def longest_bytes(filled: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Limit the size of a manifest, which is replaced by one a hundred times as long."""
+    key = descriptions(filled)[-1]
+    length = 2 * len(outside(filled).read(key))
+    monkeypatch.setattr(json_documents, "MAX_BYTES", length)
+    outside(filled).put(key, b" " * 100 * length)
+    return length
+
+
+def test_of_one_that_is_too_long_no_more_is_read_than_shows_it(
+    filled: str, longest_bytes: int
+) -> None:
+    store = Metered(FrameCache(filled).store)
+    with pytest.raises(CorruptFrame):
+        Timeline(store, "t").info()
+    assert store.bytes_fetched == longest_bytes + 1
+
+
+@pytest.mark.usefixtures("longest_bytes")
+def test_one_that_is_too_long_is_repaired(filled: str, own: list[Path]) -> None:
+    assert "the last intact one is version 2" in repaired(filled)
+    require_frames(filled, own)
+
+
+def test_what_another_program_created_first_is_not_read_whole(filled: str) -> None:
+    store = Metered(FrameCache(filled).store)
+    key = descriptions(filled)[-1]
+    assert not create_verified(store, key, b"mine")
+    assert store.bytes_fetched == 2 * len(b"mine.")
+
+
 # Others at work
 
 
 def meanwhile(url: str, do: Callable[[], object]) -> Store:
-    """A store of a program that is about to describe the timeline anew, when another comes."""
+    """Store of a program that is about to recreate the manifest, when another comes."""
     turns = count()
 
     def before(action: str, key: str) -> None:
@@ -481,7 +532,7 @@ def test_a_description_that_is_damaged_on_its_way_is_none_that_a_delete_passes_o
     filled: str,
 ) -> None:
     """Else one that dies leaves it described, in the epoch that it had, without its frames."""
-    before, flips = everything(outside(filled)), [Fault.FLIP] * 2
+    before, flips = everything(outside(filled)), [Fault.FLIP_BIT] * 2
 
     def schedule(action: str, key: str) -> Fault | None:
         return flips.pop() if flips and action == "get" and "/timeline/" in key else None
@@ -506,7 +557,7 @@ def test_a_timeline_that_is_deleted_meanwhile_stays_so(filled: str) -> None:
 def test_an_extraction_that_began_before_ends_and_commits_nothing(
     url: str, own: list[Path]
 ) -> None:
-    """It is at chunk 1 when its description is damaged, and made anew."""
+    """It is at chunk 1 when its manifest is damaged, and recreated."""
     timeline(url).extract(own[0])
 
     def lose(action: str, key: str) -> None:
@@ -515,7 +566,7 @@ def test_an_extraction_that_began_before_ends_and_commits_nothing(
             repaired(url)
 
     hooked = HookedStore(FrameCache(url).store, before=lose)
-    with pytest.raises(Cleared):
+    with pytest.raises(TimelineCleared):
         Timeline(hooked, "t").append(own[1])
     require_frames(url, own[:1])
     timeline(url).append(own[1:])

@@ -33,7 +33,7 @@ NAMES: Final = count()
 
 
 class Given(NamedTuple):
-    """Where there is something to call: a filled timeline, and what makes empty ones."""
+    """Objects to call: a filled timeline, and a function that creates empty ones."""
 
     cache: FrameCache
     filled: Timeline
@@ -90,6 +90,7 @@ WHOLE: Final[dict[str, Call]] = {
     "Overlays.sizes.sequence": lambda g, n: g.drawn.sizes(n),
     "Overlays.load_named.sequence": lambda g, n: g.drawn.load_named(n, ["a"]),
     "Overlays.load_one.sequence": lambda g, n: g.drawn.load_one(n, "a"),
+    "Overlays.load_one.most_bytes": lambda g, n: g.drawn.load_one(0, "a", most_bytes=n),
     "Overlays.load_many.sequences": lambda g, n: list(g.drawn.load_many([n])),
     "Overlays.remove.sequence": lambda g, n: g.drawn.remove(n),
     "Overlays.remove_one.sequence": lambda g, n: g.drawn.remove_one(n, "a"),
@@ -145,7 +146,7 @@ VALUES: Final = {
 
 
 class Index:
-    """A whole number of another library."""
+    """Integer of another library."""
 
     def __init__(self, value: int) -> None:
         self._value = value
@@ -214,7 +215,7 @@ def doors() -> set[str]:
 
 
 def is_possible(door: str, kind: object) -> bool:
-    """Whether a value can be a key of a mapping, where it must be."""
+    """Return True if a value can be a key of a mapping, where it must be."""
     return door != "Overlays.save_many.frames" or kind in {int, float, np.int64, np.uint8, Index}
 
 

@@ -1,4 +1,4 @@
-"""Names of files as people have them, bytes that are no text among them.
+"""Names of files as people have them, including bytes that are not valid text.
 
 What opens a file is its bytes: ``open(os.fsencode(path))`` says which are right.
 """
@@ -15,8 +15,8 @@ import clips
 import numpy as np
 import pytest
 
-from framecache import BadChunk, Chunk, FrameCache, InvalidValue
-from framecache.store import normalised_url, open_store, path_of_url, url_of_path
+from framecache import Chunk, FrameCache, InvalidValue, UnreadableChunk
+from framecache.store import normalized_url, open_store, path_of_url, url_of_path
 
 LATIN = os.fsdecode(b"caf\xe9.mp4")
 NAMES = [
@@ -57,7 +57,7 @@ def test_a_chunk_of_any_name_is_read_and_found_again(
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_the_url_of_a_path_leads_back_to_it(name: str) -> None:
     assert path_of_url(url_of_path(f"/a/{name}")) == f"/a/{name}"
-    assert normalised_url(url_of_path(f"/a/{name}")) == url_of_path(f"/a/{name}")
+    assert normalized_url(url_of_path(f"/a/{name}")) == url_of_path(f"/a/{name}")
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
@@ -76,7 +76,7 @@ def test_a_cache_may_lie_in_a_folder_whose_name_is_no_text(
     t.repack("packs" if layout == "objects" else "objects")
     assert t.verify(deep=True).counts["ok"] == 45
     assert len(t.sprites().sheet(0)) > 0
-    FrameCache(given(folder)).plan_gc(grace_seconds=0).carry_out()
+    FrameCache(given(folder)).plan_gc(grace_seconds=0).execute()
     assert t.verify().counts["ok"] == 45
     t.delete()
     assert list(open_store(folder).list("cache/timelines")) == []
@@ -94,7 +94,7 @@ def test_of_two_that_create_one_blob_there_one_succeeds(tmp_path: Path) -> None:
 
 def test_a_missing_chunk_of_such_a_name_is_said(memory_url: str, tmp_path: Path) -> None:
     for chunk in (tmp_path / LATIN, os.fsencode(tmp_path / LATIN), Chunk(str(tmp_path / LATIN))):
-        with pytest.raises(BadChunk, match="no such file"):
+        with pytest.raises(UnreadableChunk, match="no such file"):
             FrameCache(memory_url).timeline("t").extract(chunk)
 
 
@@ -146,9 +146,9 @@ def test_commands_take_and_show_names_that_are_no_text(tmp_path: Path) -> None:
         ended = run(*words)
         assert (ended.returncode, ended.stderr) == (0, b"")
         ended.stdout.decode()
-    exported = Path(os.fsdecode(folder + b"/all"), "10.jpg").read_bytes()
+    exported = Path(os.fsdecode(folder + b"/all"), "000010.jpg").read_bytes()
     assert Path(os.fsdecode(folder + b"/one.jpg")).read_bytes() == exported
     failed = run(b"extract", b"t", folder + b"/none.mp4")
     assert failed.returncode == 5
-    assert b"d\\udce9/none.mp4: no such file" in failed.stderr
+    assert b"d\\udce9/none.mp4: there is no such file" in failed.stderr
     assert b"file://" in run(b"ls").stderr  # a hint that can be pasted

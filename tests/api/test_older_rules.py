@@ -31,7 +31,7 @@ def planned_by_older_rules(url: str, chunk: Path, **changes: object) -> Timeline
     match = FrameCache(url).timeline("t")
     match.extract([chunk])
     store = open_store(url)
-    *_, key = sorted(blob.key for blob in store.list(keys.descriptions_prefix("t")))
+    *_, key = sorted(blob.key for blob in store.list(keys.manifests_prefix("t")))
     document = json.loads(store.get(key))
     document.pop("begun")
     for entry in document["chunks"]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from framecache import FrameCache, Overlays, StoreDenied, Timeline
-from framecache.testing import HookedStore, failing_at
+from framecache import FrameCache, Overlays, StorePermissionDenied, Timeline
+from framecache.testing import HookedStore, fail_from_nth
 from outside import everything, frame, outside, picture, png_by_pillow
 
 PREFIX = "cache/timelines/t/overlays/"
@@ -30,6 +30,7 @@ def opened(png: bytes) -> "np.ndarray[Any, np.dtype[np.uint8]]":
         return np.asarray(image)
 
 
+@pytest.mark.every_store
 def test_what_was_saved_is_loaded(store_url: str) -> None:
     png = png_by_pillow(1)
     overlays(store_url).save(120, {"edge_overlay": png, "mask": png_by_pillow(2)})
@@ -152,9 +153,9 @@ def test_threads_may_save_to_one_stage(store_url: str) -> None:
 
 def test_a_store_that_fails_is_an_error_and_not_an_empty_answer(local_url: str) -> None:
     overlays(local_url).save(0, {"o": png_by_pillow(1)})
-    hook = failing_at(StoreDenied("no"), action="get", nth=1, within="/overlays/")
+    hook = fail_from_nth(StorePermissionDenied("no"), action="get", nth=1, within="/overlays/")
     broken = Timeline(HookedStore(FrameCache(local_url).store, before=hook), "t")
-    with pytest.raises(StoreDenied):
+    with pytest.raises(StorePermissionDenied):
         broken.overlays(job_id="run-7", stage="edges").load(0)
 
 

@@ -1,4 +1,4 @@
-"""What is refused as an overlay, and that nothing is stored then."""
+"""Values that are refused as overlays; nothing is stored then."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ def chunk(kind: bytes, body: bytes = b"") -> bytes:
 
 
 def png_of(width: int, height: int, *parts: bytes) -> bytes:
-    """A PNG that announces a size and whose pixels lie in several chunks."""
+    """Return a PNG with a declared size and with pixels in several chunks."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     pixels = b"".join(chunk(b"IDAT", part) for part in parts)
     return PNG[:8] + header + pixels + chunk(b"IEND")
@@ -61,18 +61,18 @@ class Own:
 
 
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
-    "other bytes": (lambda: b"GIF89a", "not a whole PNG"),
-    "a JPEG": (lambda: jpeg_by_pillow(1), "not a whole PNG"),
-    "no bytes": (lambda: b"", "not a whole PNG"),
-    "truncated": (lambda: PNG[:-1], "in the midst of a chunk"),
+    "other bytes": (lambda: b"GIF89a", "not a complete"),
+    "a JPEG": (lambda: jpeg_by_pillow(1), "not a complete"),
+    "no bytes": (lambda: b"", "not a complete"),
+    "truncated": (lambda: PNG[:-1], "inside a chunk"),
     "flipped": (lambda: flipped(PNG), "CRC differs"),
-    "base64 of a truncated one": (lambda: base64.b64encode(PNG[:-9]).decode(), "not a whole PNG"),
+    "base64 of a truncated one": (lambda: base64.b64encode(PNG[:-9]).decode(), "not a complete"),
     "no zlib": (lambda: png_of(8, 6, b"these are no pixels"), "not compressed"),
     "pixels of no byte": (lambda: png_of(8, 6, zlib.compress(b"")), "no pixels"),
     "empty chunks of pixels": (lambda: png_of(8, 6, b"", b""), "no pixels"),
     "not base64": (lambda: "é!", "not base64"),
-    "too many bytes": (lambda: PNG + bytes(MAX_BYTES), "67,108,93[0-9] bytes|bytes: an overlay"),
-    "too much base64": (lambda: "A" * (MAX_BYTES * 4 // 3 + 8), "bytes: an overlay"),
+    "too many bytes": (lambda: PNG + bytes(MAX_BYTES), "67,108,93[0-9] bytes|bytes: at most"),
+    "too much base64": (lambda: "A" * (MAX_BYTES * 4 // 3 + 8), "bytes: at most"),
     "too many pixels": (lambda: empty_png(MAX_PIXELS + 1, 1), "pixels"),
     "a large array": (lambda: np.zeros((1, MAX_PIXELS + 1), np.uint8), "pixels"),
     "a large image": (lambda: Pillow.new("L", (MAX_PIXELS + 1, 1)), "pixels"),
@@ -85,7 +85,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "an image below zero": (lambda: Pillow.new("I", (8, 6), -1), "mode I"),
     "an object that does not convert": (lambda: Own("CMYK"), "RuntimeError: no RGB"),
     "an object that does not save": (lambda: Own("RGB"), "KeyError: 'PNG'"),
-    "base64 as bytes of a truncated one": (lambda: base64.b64encode(PNG[:-9]), "not a whole PNG"),
+    "base64 as bytes of a truncated one": (lambda: base64.b64encode(PNG[:-9]), "not a complete"),
     "half a byte of base64": (lambda: "A", "not base64"),
     "a data URI of a JPEG": (lambda: "data:image/jpeg;base64,/9j/", "not base64"),
     "two channels": (lambda: np.zeros((6, 8, 2), np.uint8), "shape"),

@@ -1,6 +1,8 @@
-"""Where two stages differ."""
+"""Differences between two stages."""
 
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -32,7 +34,7 @@ def encoded(pixels: "npt.NDArray[Any] | Pillow.Image", **settings: int) -> bytes
 
 
 def are_equal(one: bytes, other: bytes) -> bool:
-    """Whether two overlays are found to be equal."""
+    """Return True if two overlays are found to be equal."""
     url = "memory://compare"
     drawn(url, job_id="one").save(0, {"o": one})
     drawn(url, job_id="other").save(0, {"o": other})
@@ -148,3 +150,43 @@ def test_what_another_program_damaged_differs_unless_its_bytes_are_the_same(
 def test_only_overlays_are_compared(local_url: str) -> None:
     with pytest.raises(InvalidValue, match="dict"):
         drawn(local_url).compare({})  # type: ignore[arg-type]
+
+
+_FORK_WHILE_THREADS_COMPARE = """
+import faulthandler, os, sys, threading
+from framecache import FrameCache
+from framecache.overlays import compare
+one, other = (FrameCache(sys.argv[1]).timeline("t").overlays(job_id=j, stage="s") for j in "ab")
+decode, is_over = compare._decode, threading.Event()
+inside = threading.Barrier(3)
+def decode_slowly(png):
+    if not is_over.is_set():
+        inside.wait()
+        is_over.wait()
+    return decode(png)
+compare._decode = decode_slowly
+threads = [threading.Thread(target=one.compare, args=[other]) for _ in range(2)]
+for thread in threads:
+    thread.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(30, exit=True)
+    compare._decode = decode
+    print(one.compare(other), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+is_over.set()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_a_process_forked_while_threads_compare_compares_too(local_url: str) -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    for job_id, level in (("a", 0), ("b", 9)):
+        png = encoded(pixels, compress_level=level)
+        drawn(local_url, job_id=job_id).save(0, {"o": png})
+    command = [sys.executable, "-c", _FORK_WHILE_THREADS_COMPARE, local_url]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+    assert run.stdout == "{}\n", run.stderr

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache import FrameCache, OverlayListing, Overlays, StageCounts, StoreUnavailable, Timeline
-from framecache.testing import Action, HookedStore, failing_at
-from outside import everything, library_threads, outside, png_by_pillow
+from framecache.testing import Action, HookedStore, fail_from_nth
+from outside import everything, outside, png_by_pillow, wait_for_library_threads
 
 PREFIX = "cache/timelines/t/overlays/j/s/"
 MANY = {n: {"a": png_by_pillow(n), "b_c": png_by_pillow(n + 1)} for n in range(40)}
@@ -19,6 +19,7 @@ def drawn(url: str, *, job_id: str = "j", stage: str = "s") -> Overlays:
     return FrameCache(url).timeline("t").overlays(job_id=job_id, stage=stage)
 
 
+@pytest.mark.every_store
 def test_many_are_saved_and_loaded_in_the_order_asked_for(store_url: str) -> None:
     drawn(store_url).save_many(MANY)
     assert everything(outside(store_url)) == {
@@ -65,7 +66,7 @@ def test_loading_runs_no_further_ahead_than_a_bound(memory_url: str) -> None:
     next(loaded)
     assert sum(action == "get" for action, _ in store.requests) <= 40
     loaded.close()  # type: ignore[attr-defined]
-    assert library_threads() == set()
+    wait_for_library_threads()
 
 
 def test_loading_none_makes_no_request(memory_url: str) -> None:
@@ -90,7 +91,7 @@ def test_an_overlay_removed_since_it_was_listed_is_passed_over(memory_url: str) 
 
 def test_a_store_that_fails_in_the_midst_is_an_error(memory_url: str) -> None:
     drawn(memory_url).save_many(MANY)
-    hook = failing_at(StoreUnavailable("away"), action="get", nth=20, within="/overlays/")
+    hook = fail_from_nth(StoreUnavailable("away"), action="get", nth=20, within="/overlays/")
     loaded = (
         Timeline(HookedStore(FrameCache(memory_url).store, before=hook), "t")
         .overlays(job_id="j", stage="s")
@@ -131,8 +132,10 @@ def test_stages_are_counted_by_frame_and_name_without_reading_a_picture(store_ur
     drawn(store_url, job_id="a", stage="s").save(4, {"x": png_by_pillow(1)})
     store = HookedStore(FrameCache(store_url).store)
     stages = Timeline(store, "t").stages()
-    one = StageCounts(1, {"x": 1}, 0)
-    assert stages == {"a": {"s": one}, "b": {"a": one, "z": StageCounts(2, {"x": 2, "y": 1}, 0)}}
+    size = len(png_by_pillow(1))
+    one = StageCounts(1, {"x": 1}, 0, size)
+    three = StageCounts(2, {"x": 2, "y": 1}, 0, 3 * size)
+    assert stages == {"a": {"s": one}, "b": {"a": one, "z": three}}
     assert (list(stages), list(stages["b"])) == (["a", "b"], ["a", "z"])
     assert [action for action, _ in store.requests] == ["list", "list"]
     assert FrameCache(store_url).timeline("t2").stages() == {}

@@ -22,20 +22,20 @@ from packed import (
     without_place,
 )
 
-import framecache.claims
 import framecache.jpeg
+import framecache.lease
 import framecache.video
 from framecache import (
-    Cleared,
     Frame,
     FrameCache,
     FrameCacheError,
     InvalidValue,
     SettingsConflict,
-    StoreDenied,
     StoreFull,
+    StorePermissionDenied,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
 )
 from framecache.model import Layout
 from framecache.store import Store, open_store
@@ -97,6 +97,7 @@ def test_a_pack_holds_the_frames_of_the_index_for_every_tool(
             assert told.keys() >= {"sequence", "chunk_id", "timestamp", "perceptual_hash"}
 
 
+@pytest.mark.every_store
 def test_the_frames_and_their_index_are_those_of_layout_objects(store_url: str) -> None:
     extract(store_url)
     timeline(store_url, "o").extract(clips.chunks(), layout="objects")
@@ -152,7 +153,9 @@ def test_a_layout_that_is_none_is_refused_before_any_request(url: str) -> None:
 # A store that fails while packs are written
 
 
-@pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
+@pytest.mark.parametrize(
+    "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
+)
 @pytest.mark.parametrize("blocks", [0, 3, 10])
 def test_a_store_that_fails_in_mid_upload_fails_the_extraction_and_leaves_no_pack(
     url: str, error: FrameCacheError, blocks: int
@@ -171,7 +174,7 @@ def test_a_store_that_fails_in_mid_upload_fails_the_extraction_and_leaves_no_pac
 
 def test_an_upload_whose_answer_was_lost_is_a_success(store: Store) -> None:
     def lose(action: str, key: str) -> Fault | None:
-        return Fault.LOSE_ANSWER if action == "put" and "/packs/" in key else None
+        return Fault.LOSE_RESPONSE if action == "put" and "/packs/" in key else None
 
     report = Timeline(FaultyStore(store, lose), "t").extract(clips.chunks(), layout="packs")
     assert report.chunks_extracted == 3
@@ -181,7 +184,7 @@ def test_an_upload_whose_answer_was_lost_is_a_success(store: Store) -> None:
 def test_an_upload_that_seems_to_succeed_and_is_cut_short_is_not_committed_unseen(
     store: Store,
 ) -> None:
-    """Its answer is lost, and what lies there is another's, or half of it."""
+    """Its response is lost, and the stored blob is another's, or half of it."""
 
     def cut(action: str, key: str) -> None:
         if action == "put" and "/packs/" in key:
@@ -222,6 +225,7 @@ def test_an_upload_takes_frames_no_faster_than_the_store_does(store: Store) -> N
 # Others at work
 
 
+@pytest.mark.every_store
 def test_programs_that_extract_into_packs_at_once_store_each_once(store_url: str) -> None:
     together = threading.Barrier(3)
 
@@ -243,7 +247,7 @@ def test_whoever_slept_and_was_taken_over_leaves_no_pack_behind(
 ) -> None:
     def take_over() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
             Timeline(store, "t").extract(clips.chunks(), layout="packs", workers=1)
 
     sleeping = HookedStore(store, before=at_first(*moment, take_over))
@@ -258,18 +262,18 @@ def test_a_pack_that_is_whole_when_the_take_over_is_learned_of_goes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last look ends after the pack is stored."""
-    holds = framecache.claims.Claims.holds
+    holds = framecache.lease.LeaseManager.is_held
 
     def find_another(*_: object) -> bool:
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
-            patch.setattr(framecache.claims.Claims, "holds", holds)
+            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
+            patch.setattr(framecache.lease.LeaseManager, "is_held", holds)
             Timeline(store, "t").extract(clips.clip(), layout="packs", workers=1)
             wait_until(lambda: len(list(store.list(f"{PREFIX}packs"))) == 2)
-        monkeypatch.setattr(framecache.claims.Claims, "holds", holds)
+        monkeypatch.setattr(framecache.lease.LeaseManager, "is_held", holds)
         return False
 
-    monkeypatch.setattr(framecache.claims.Claims, "holds", find_another)
+    monkeypatch.setattr(framecache.lease.LeaseManager, "is_held", find_another)
     report = Timeline(store, "t").extract(clips.clip(), layout="packs", workers=1)
     assert (report.chunks_extracted, report.chunks_cached) == (0, 1)
     named = set(Timeline(store, "t").index.key)
@@ -285,7 +289,7 @@ def test_a_pack_that_is_whole_when_the_end_is_learned_of_goes(store: Store, end:
         wait_until(lambda: any(True for _ in store.list(f"{PREFIX}packs")))
 
     hooked = HookedStore(store, before=at_first("head", "/timeline/", end_it))
-    with pytest.raises(Cleared):
+    with pytest.raises(TimelineCleared):
         Timeline(hooked, "t").extract(clips.clip(), layout="packs", workers=1)
     assert not list(store.list(f"{PREFIX}packs"))
     if end == "delete":
@@ -302,7 +306,7 @@ def test_whoever_adopts_packs_of_another_encoder_has_nothing_to_repair(
 
     def be_faster() -> None:
         with monkeypatch.context() as other:
-            other.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+            other.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
             other.setattr("framecache.jpeg.encode_picture", encode_otherwise)
             Timeline(store, "t").extract(clips.clip(), layout="packs")
 
@@ -320,7 +324,7 @@ def test_an_extraction_during_which_the_timeline_ends_leaves_no_pack(
         getattr(timeline(store_url), end)()
 
     hooked = HookedStore(FrameCache(store_url).store, before=at_first(*moment, end_it))
-    with pytest.raises(Cleared):
+    with pytest.raises(TimelineCleared):
         Timeline(hooked, "t").extract(clips.chunks(), layout="packs", workers=1)
     assert not timeline(store_url).exists
     assert packs_of(outside(store_url), "t") == {}
@@ -340,7 +344,7 @@ def test_a_reader_of_packs_that_are_cleared_says_so(store_url: str) -> None:
         lambda: readers[1].batch([1, 2, 3]),
         lambda: list(iterating),
     ):
-        with pytest.raises(Cleared, match="timeline t "):
+        with pytest.raises(TimelineCleared, match="timeline t "):
             read()
     for reader in readers:
         assert len(list(reader.frames())) == 23
@@ -399,7 +403,7 @@ def test_a_rebuild_in_the_other_layout_leaves_nothing_of_the_one_before(
 
 def test_frames_of_an_extraction_that_died_are_gone_once_packs_take_their_place(url: str) -> None:
     breaking = HookedStore(FrameCache(url).store, before=refuse_to_begin)
-    with pytest.raises(StoreDenied):
+    with pytest.raises(StorePermissionDenied):
         Timeline(breaking, "t").extract(clips.chunks())
     assert frames_of(outside(url), "t") != {}
     extract(url)
@@ -408,7 +412,7 @@ def test_frames_of_an_extraction_that_died_are_gone_once_packs_take_their_place(
 
 def refuse_to_begin(action: str, key: str) -> None:
     if (action, key) == ("create", f"{PREFIX}timeline/00000002.json"):
-        raise StoreDenied("no")
+        raise StorePermissionDenied("no")
 
 
 def test_an_append_goes_into_packs_of_its_own_and_touches_no_other(store_url: str) -> None:

@@ -14,11 +14,11 @@ from framecache import (
     StoreUnavailable,
     Timeline,
     VerifyReport,
-    claims,
+    lease,
 )
 from framecache.gc import Reason
-from framecache.index import current_description
-from framecache.testing import Action, HookedStore, failing_at
+from framecache.index import current_manifest
+from framecache.testing import Action, HookedStore, fail_from_nth
 from outside import everything, frame, outside
 
 PREFIX = "cache/timelines/t/"
@@ -28,8 +28,8 @@ DAY = 24 * 3600
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever comes after a crash waits until its claims are stale."""
-    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 2.0)
+    """A program that comes after a crash waits until the leases are stale."""
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_a_repair_that_stops_anywhere_can_be_repeated(memory_url: str) -> None:
     nth = 1
     while True:
         damage(timeline(memory_url), 21, flipped)
-        hook = failing_at(error, action="put", nth=nth, within="/packs/")
+        hook = fail_from_nth(error, action="put", nth=nth, within="/packs/")
         store = HookedStore(FrameCache(memory_url).store, before=hook)
         try:
             assert Timeline(store, "t").verify(repair=True).ok
@@ -176,19 +176,19 @@ def test_a_repair_that_stops_anywhere_can_be_repeated(memory_url: str) -> None:
 
 
 def test_a_repair_whose_rows_could_not_count_stores_nothing(url: str, filled: Timeline) -> None:
-    """A part that only the compaction tells cannot be committed: another is at work on it."""
+    """A part that only the compaction holds cannot be committed: another program works on it."""
     store = FrameCache(url).store
-    description = current_description(store, "t")
+    description = current_manifest(store, "t")
     assert description is not None
     before = everything(outside(url))
     store.put(description.index_key("000000"), b"no parquet")
     damage(filled, 21, flipped)
-    with claims.Claims(store, description) as others:
-        assert others.take("000000")
+    with lease.LeaseManager(store, description) as others:
+        assert others.acquire("000000")
         report = timeline(url).verify(repair=True)
     assert not report.ok
     [frame_found] = [found for found in report.findings if found.sequence == 21]
-    assert "only the compaction tells comes first" in frame_found.detail
+    assert "only the compacted index records" in frame_found.detail
     assert packs(url) <= set(before)
     assert timeline(url).verify(repair=True).ok
 
@@ -245,12 +245,12 @@ def test_a_damaged_description_is_made_anew_with_its_packs(url: str, filled: Tim
     assert timeline(url).verify(repair=True).ok
     assert all_jpegs(timeline(url)) == good
     assert counted(timeline(url).verify(deep=True))["ok"] == FRAMES
-    FrameCache(url).plan_gc(grace_seconds=0).carry_out(largest_share=1)
+    FrameCache(url).plan_gc(grace_seconds=0).execute(max_share=1)
     assert all_jpegs(timeline(url)) == good
 
 
 def age(url: str, seconds: float) -> None:
-    """Let some time pass for what lies in a local store."""
+    """Let some time pass for the files of a local store."""
     then = time.time() - seconds
     for path in Path(url).rglob("*"):
         if path.is_file():
@@ -258,10 +258,10 @@ def age(url: str, seconds: float) -> None:
 
 
 def leave_a_pack(url: str) -> set[str]:
-    """Have a program die between its pack and its part; returns the pack nobody names."""
+    """Have a program die between its pack and its part; return the unreferenced pack."""
     before = packs(url)
     error = StoreUnavailable("the test's store went away")
-    hook = failing_at(error, action="create", nth=1, within="/index/")
+    hook = fail_from_nth(error, action="create", nth=1, within="/index/")
     dying = Timeline(HookedStore(FrameCache(url).store, before=hook), "t")
     with pytest.raises(StoreUnavailable):
         dying.append(clips.clip(frames=12))
@@ -274,10 +274,10 @@ def test_a_pack_that_nobody_names_is_an_orphan_and_goes_after_a_while(local_url:
     [left] = leave_a_pack(local_url)
     report = timeline(local_url).verify()
     assert left in {one.key for one in report.findings if one.kind == "orphan"}
-    FrameCache(local_url).plan_gc(grace_seconds=DAY).carry_out(largest_share=1)
+    FrameCache(local_url).plan_gc(grace_seconds=DAY).execute(max_share=1)
     assert left in packs(local_url)
     age(local_url, 2 * DAY)
-    FrameCache(local_url).plan_gc(grace_seconds=DAY).carry_out(largest_share=1)
+    FrameCache(local_url).plan_gc(grace_seconds=DAY).execute(max_share=1)
     assert left not in packs(local_url)
     assert all_jpegs(timeline(local_url)) == good
 
@@ -286,7 +286,7 @@ def test_packs_of_an_epoch_that_was_cleared_halfway_go(local_url: str) -> None:
     timeline(local_url).extract(clips.chunks(), layout="packs")
     old = packs(local_url)
     error = StoreUnavailable("the test's store went away")
-    hook = failing_at(error, action="delete", nth=1, within="")
+    hook = fail_from_nth(error, action="delete", nth=1, within="")
     with pytest.raises(StoreUnavailable):
         Timeline(HookedStore(FrameCache(local_url).store, before=hook), "t").clear()
     assert packs(local_url) == old
@@ -295,7 +295,7 @@ def test_packs_of_an_epoch_that_was_cleared_halfway_go(local_url: str) -> None:
     assert old <= stale
     age(local_url, 2 * DAY)
     plan = FrameCache(local_url).plan_gc(grace_seconds=DAY)
-    report = plan.carry_out(largest_share=1)
+    report = plan.execute(max_share=1)
     assert report.removed[Reason.OLD_EPOCHS].blobs >= len(old)
     assert packs(local_url) == set()
 
@@ -308,7 +308,7 @@ def test_an_evicted_timeline_loses_its_packs_and_can_be_rebuilt(local_url: str) 
     freed = plan.evicted[0].cached.size_bytes
     stored = sum(len(outside(local_url).read(key)) for key in packs(local_url))
     assert freed >= stored
-    plan.carry_out(largest_share=1)
+    plan.execute(max_share=1)
     assert packs(local_url) == set()
     timeline(local_url).rebuild()
     assert timeline(local_url).info().settings is not None
@@ -323,5 +323,5 @@ def test_packs_of_written_frames_stay_while_rows_of_them_are_lost(local_url: str
     FrameCache(local_url).store.delete([max(parts)])
     age(local_url, 2 * DAY)
     before = packs(local_url)
-    FrameCache(local_url).plan_gc(grace_seconds=DAY).carry_out(largest_share=1)
+    FrameCache(local_url).plan_gc(grace_seconds=DAY).execute(max_share=1)
     assert packs(local_url) == before

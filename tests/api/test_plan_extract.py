@@ -1,4 +1,4 @@
-"""What an extraction would do is told without doing any of it."""
+"""Forecasts of an extraction, which change nothing."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,7 +7,6 @@ import clips
 import pytest
 
 from framecache import (
-    BadChunk,
     ChunkChanged,
     ExtractPlan,
     FrameCache,
@@ -15,6 +14,7 @@ from framecache import (
     InvalidValue,
     SettingsConflict,
     Timeline,
+    UnreadableChunk,
 )
 from framecache.model import Layout
 from framecache.testing import Action, HookedStore
@@ -29,7 +29,7 @@ class Wrote(Exception):
 
 
 def looking(url: str) -> Timeline:
-    """A timeline of a store that fails whoever changes anything."""
+    """Return a timeline of a store that raises an error on every change."""
 
     def before(action: Action, key: str) -> None:
         if action not in HARMLESS:
@@ -123,7 +123,7 @@ def lose_part(cache: FrameCache, chunk_id: int) -> None:
 
 def compacted(cache: FrameCache) -> str:
     keys = [blob.key for blob in cache.store.list("cache/timelines/t/index")]
-    return next(key for key in keys if "/timeline-" in key)
+    return next(key for key in keys if "/_timeline-" in key)
 
 
 def conflict_of_settings(timeline: Timeline, _: Path) -> Sequence[Path]:
@@ -162,8 +162,8 @@ def nothing(_: Timeline, __: Path) -> Sequence[Path]:
         (conflict_of_settings, SettingsConflict),
         (conflict_of_chunks, SettingsConflict),
         (changed_chunk, ChunkChanged),
-        (missing_chunk, BadChunk),
-        (no_video, BadChunk),
+        (missing_chunk, UnreadableChunk),
+        (no_video, UnreadableChunk),
         (nothing, InvalidValue),
     ],
 )

@@ -37,11 +37,11 @@ def parameters(function: object) -> str:
 def test_the_package_exports_these_names() -> None:
     assert set(framecache.__all__) == {
         "S3_STANDARD",
-        "BadChunk",
+        "UnreadableChunk",
         "Chunk",
         "ChunkChanged",
         "ChunkTiming",
-        "Cleared",
+        "TimelineCleared",
         "CorruptFrame",
         "ExtractPlan",
         "ExtractReport",
@@ -54,6 +54,7 @@ def test_the_package_exports_these_names() -> None:
         "InvalidId",
         "InvalidValue",
         "LocalCacheWarning",
+        "MissingPackage",
         "NotCached",
         "OverlayListing",
         "Overlays",
@@ -67,7 +68,7 @@ def test_the_package_exports_these_names() -> None:
         "SpriteSheet",
         "Sprites",
         "StageCounts",
-        "StoreDenied",
+        "StorePermissionDenied",
         "StoreFull",
         "StoreUnavailable",
         "StoreWarning",
@@ -82,7 +83,14 @@ def test_the_package_exports_these_names() -> None:
 
 
 def test_a_cache_has_these_members() -> None:
-    assert members(FrameCache) == {"plan_gc", "store", "timeline", "timelines", "url"}
+    assert members(FrameCache) == {
+        "frames_table",
+        "plan_gc",
+        "store",
+        "timeline",
+        "timelines",
+        "url",
+    }
 
 
 def test_a_timeline_has_these_members() -> None:
@@ -103,7 +111,7 @@ def test_a_timeline_has_these_members() -> None:
         "jobs",
         "jpeg",
         "jpegs",
-        "opened",
+        "snapshot_cache",
         "overlays",
         "plan_append",
         "plan_extract",
@@ -146,9 +154,13 @@ def test_overlays_have_these_members() -> None:
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (FrameCache, "(url=None, *, local_cache=None, local_cache_bytes=None)"),
+        (
+            FrameCache,
+            "(url=None, *, local_cache=None, local_cache_bytes=None, storage_options=None)",
+        ),
         (FrameCache.timeline, "(self, timeline_id)"),
         (FrameCache.timelines, "(self)"),
+        (FrameCache.frames_table, "(self, timelines=None)"),
         (
             FrameCache.plan_gc,
             (
@@ -224,7 +236,7 @@ def test_overlays_have_these_members() -> None:
         (Overlays.save, "(self, sequence, overlays)"),
         (Overlays.save_many, "(self, frames)"),
         (Overlays.load, "(self, sequence)"),
-        (Overlays.load_one, "(self, sequence, name)"),
+        (Overlays.load_one, "(self, sequence, name, *, most_bytes=None)"),
         (Overlays.load_many, "(self, sequences)"),
         (Overlays.listing, "(self, *, sizes=False)"),
         (Overlays.stale, "(self)"),
@@ -244,7 +256,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
 @pytest.mark.parametrize(
     ("value", "fields"),
     [
-        (Frame, ["sequence", "chunk_id", "timestamp", "image", "perceptual_hash"]),
+        (Frame, ["sequence", "chunk_id", "timestamp", "image", "perceptual_hash", "color"]),
         (Chunk, ["url", "start_seconds"]),
         (Progress, ["frames_done", "frames_total", "chunks_elsewhere"]),
         (
@@ -299,6 +311,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
                 "duration_seconds",
                 "width",
                 "height",
+                "video_bytes",
                 "jpeg_bytes",
                 "frames_sampled",
                 "samples_undecodable",
@@ -330,7 +343,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
             ],
         ),
         (framecache.OverlayListing, ["sequence", "names", "stale", "other_size"]),
-        (framecache.StageCounts, ["frame_count", "names", "stale_count"]),
+        (framecache.StageCounts, ["frame_count", "names", "stale_count", "size_bytes"]),
         (
             framecache.SpriteMap,
             ["columns", "rows", "tile_width", "tile_height", "sheets"],
@@ -402,6 +415,8 @@ def test_the_index_has_these_members() -> None:
         "status",
         "timestamp",
         "to_arrow",
+        "to_pandas",
+        "to_polars",
         "width",
     }
 
@@ -419,9 +434,10 @@ def test_every_error_is_a_child_of_the_base_and_says_what_to_do() -> None:
     families = {
         "InvalidId": ValueError,
         "InvalidValue": ValueError,
+        "MissingPackage": ImportError,
         "NotCached": LookupError,
         "UndecodableFrame": framecache.NotCached,
-        "ChunkChanged": framecache.BadChunk,
+        "ChunkChanged": framecache.UnreadableChunk,
         "StoreFull": framecache.StoreUnavailable,
     }
     for name, parent in families.items():

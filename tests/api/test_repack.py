@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import clips
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from packed import FRAMES, PREFIX, at_first, timeline
 
-import framecache.claims
+import framecache.lease
 from framecache import (
-    Cleared,
     CorruptFrame,
     Frame,
     FrameCache,
@@ -23,14 +23,15 @@ from framecache import (
     NotCached,
     Progress,
     SettingsConflict,
-    StoreDenied,
     StoreFull,
+    StorePermissionDenied,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
 )
-from framecache.claims import Claims
-from framecache.index import current_description
+from framecache.index import current_manifest
 from framecache.keys import parse_pack
+from framecache.lease import LeaseManager
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore, HookedStore
@@ -73,7 +74,7 @@ def write(url: str, layout: Layout, *batches: range) -> None:
 
 
 def rows(url: str) -> list[dict[str, Any]]:
-    """The index but for where the JPEGs lie, as others read it."""
+    """Return the index as others read it, without the locations of the JPEGs."""
     found: list[dict[str, Any]] = timeline(url).index.to_arrow().to_pylist()
     return [
         {name: value for name, value in row.items() if name not in {"key", "offset"}}
@@ -106,6 +107,7 @@ def repacking(store: Store, layout: Layout, hook: Callable[[str, str], None]) ->
 
 
 @BOTH_WAYS
+@pytest.mark.every_store
 def test_the_frames_stay_to_the_byte(store_url: str, before: Layout, after: Layout) -> None:
     jpegs = dict(enumerate(extract(store_url, before)))
     expected = rows(store_url)
@@ -322,10 +324,10 @@ def test_of_a_timeline_that_is_cached_in_part_the_rest_comes_in_the_new_layout(
 ) -> None:
     def refuse_the_second(action: str, key: str) -> None:
         if action == "create" and "/index/" in key and "/000001-" in key:
-            raise StoreDenied("no")
+            raise StorePermissionDenied("no")
 
     breaking = Timeline(HookedStore(FrameCache(url).store, before=refuse_the_second), "t")
-    with pytest.raises(StoreDenied):
+    with pytest.raises(StorePermissionDenied):
         breaking.extract(clips.chunks(), layout=before, workers=1)
     assert not timeline(url).complete
     assert timeline(url).repack(after).parts_moved == 1
@@ -428,7 +430,9 @@ def test_a_damaged_frame_is_an_error_and_what_can_be_read_stays(
     require_layout(url, after, dict(enumerate(jpegs)))
 
 
-@pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
+@pytest.mark.parametrize(
+    "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
+)
 @pytest.mark.parametrize("within", ["/index/", "/timeline/0"])
 @BOTH_WAYS
 def test_a_store_that_fails_leaves_the_timeline_as_it_was(
@@ -462,7 +466,7 @@ def test_answers_that_are_lost_change_nothing(store: Store, before: Layout, afte
         if not is_stored or key in lost:
             return None
         lost.add(key)
-        return Fault.LOSE_ANSWER
+        return Fault.LOSE_RESPONSE
 
     Timeline(FaultyStore(store, lose), "t").repack(after)
     assert len(lost) > 6
@@ -472,7 +476,7 @@ def test_answers_that_are_lost_change_nothing(store: Store, before: Layout, afte
 def test_a_repack_of_much_holds_little_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store that takes frames does not: those that were read and wait for it are few."""
     Timeline(store, "t").write(frame(n, width=16, height=16) for n in range(600))
-    monkeypatch.setattr("framecache.reader.read._FETCHED_BYTES", 20_000)
+    monkeypatch.setattr("framecache.reader.read._MAX_FETCHED_BYTES", 20_000)
     read, far_ahead = [0], threading.Event()
 
     class Slow(HookedStore):
@@ -501,8 +505,8 @@ def test_a_repack_of_much_holds_little_of_it(store: Store, monkeypatch: pytest.M
 def test_a_claim_of_a_program_that_died_is_taken_over(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
-    monkeypatch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.2)
+    monkeypatch.setattr("framecache.repack.run._POLL_SECONDS", 0.05)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     epoch = Timeline(store, "t").info().epoch
     store.create(f"{PREFIX}claims/{epoch}/000001-7.json", b"of one who died")
@@ -514,15 +518,15 @@ def test_a_claim_of_a_program_that_died_is_taken_over(
 def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr("framecache.repack.run._PATIENCE", 0)
+    monkeypatch.setattr("framecache.repack.run._MAX_LEASE_TIMEOUTS", 0)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
-    description = current_description(store, "t")
+    description = current_manifest(store, "t")
     assert description is not None
-    with Claims(store, description) as others:
-        assert others.take("000001")
+    with LeaseManager(store, description) as others:
+        assert others.acquire("000001")
         with pytest.raises(StoreUnavailable, match=r"part 000001 of timeline t .*try again"):
             Timeline(store, "t").repack(after)
-        assert others.holds("000001")
+        assert others.is_held("000001")
     assert Timeline(store, "t").repack(after).parts_moved == 3
 
 
@@ -530,7 +534,7 @@ def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
 def test_of_two_that_repack_at_once_nobody_harms_the_other(
     store_url: str, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("framecache.repack.run._POLL_SECONDS", 0.05)
     jpegs = extract(store_url, before)
     together = threading.Barrier(3)
 
@@ -569,7 +573,7 @@ def test_whoever_slept_and_was_taken_over_harms_nobody(
 
     def take_over() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
             Timeline(store, "t").repack(meanwhile)
 
     try:
@@ -578,6 +582,38 @@ def test_whoever_slept_and_was_taken_over_harms_nobody(
         assert "try again" in str(error)  # noqa: PT017 -- either is right
     assert list(Timeline(store, "t").jpegs(range(FRAMES))) == jpegs
     assert Timeline(store, "t").complete
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [("put", "/frames/2.jpg"), ("create", "-1.parquet"), ("get", "/timeline/00000003.json")],
+)
+def test_a_replacement_that_slept_while_its_frames_went_into_packs_loses_none(
+    store: Store, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
+) -> None:
+    """The frames it brings are in a pack of its own, so the repack leaves their part as it is."""
+    Timeline(store, "t").write([grey(number, 40) for number in range(3)])
+    met: list[str] = []
+
+    def take_over() -> None:
+        met.append("asleep")
+        with monkeypatch.context() as patch:
+            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
+            Timeline(store, "t").repack("packs")
+
+    slow = HookedStore(store, before=at_first(*moment, take_over))
+    replacing = [grey(number, 200) for number in range(3)]
+    assert Timeline(slow, "t").write(replacing, on_conflict="replace").replaced == 3
+    assert met == ["asleep"]
+    for one in Timeline(store, "t").frames():
+        assert abs(float(one.image.mean()) - 200) < 2
+    assert len(Timeline(store, "t").index) == 3
+    report = Timeline(store, "t").verify()
+    assert report.ok, report
+
+
+def grey(sequence: int, shade: int) -> Frame:
+    return Frame(sequence, 0, float(sequence), np.full((36, 64, 3), shade, np.uint8))
 
 
 @pytest.mark.parametrize("end", ["clear", "delete"])
@@ -598,7 +634,7 @@ def test_a_repack_during_which_the_timeline_ends_brings_nothing_back(
     with_end = at_first(*moment, end_it)
     try:
         repacking(FrameCache(url).store, after, with_end)
-    except Cleared as error:
+    except TimelineCleared as error:
         assert "timeline t " in str(error)  # noqa: PT017 -- it may not have come to the moment
         assert met
     else:
@@ -624,7 +660,7 @@ def test_a_repack_during_which_the_timeline_is_rebuilt_leaves_the_new_one_alone(
     def rebuild() -> None:
         timeline(url).rebuild(every=2)
 
-    with pytest.raises(Cleared, match="timeline t "):
+    with pytest.raises(TimelineCleared, match="timeline t "):
         repacking(FrameCache(url).store, after, at_first("create", "/index/", rebuild))
     assert len(list(timeline(url).frames())) == 23
     assert timeline(url).complete
@@ -705,3 +741,23 @@ def test_an_extraction_during_which_the_timeline_is_repacked_succeeds(
         Timeline(hooked, "t").extract(paths, workers=1)
         assert timeline(url).complete
         assert len(list(timeline(url).jpegs(range(FRAMES)))) == FRAMES
+
+
+def test_a_frame_that_was_moved_away_and_back_meanwhile_is_read(memory_url: str) -> None:
+    jpegs = extract(memory_url, "objects")
+    moves: list[Layout] = ["packs", "objects"]
+
+    def before(_: str, key: str) -> None:
+        # Moved when it is requested, and moved back when the manifest is read.
+        if moves and (len(moves) == 2) == key.endswith("frames/0.jpg"):
+            timeline(memory_url).repack(moves.pop(0))
+
+    reader = Timeline(open_store(memory_url), "t")
+    assert reader.jpeg(0) == jpegs[0]
+    reading = Timeline(HookedStore(open_store(memory_url)), "t")
+    assert reading.jpeg(1) == jpegs[1]
+    hooked = HookedStore(open_store(memory_url), before=before)
+    source = reading.snapshot_cache.source()
+    source.store = hooked
+    assert source.fetch_frame(source.snapshot.index.row(0)).jpeg() == jpegs[0]
+    assert not moves

@@ -1,4 +1,4 @@
-"""How many requests beginning, opening and reading a timeline make, and which."""
+"""Number and kinds of requests that starting, opening and reading a timeline make."""
 
 import base64
 import re
@@ -38,13 +38,13 @@ class FarAway(HookedStore):
 
 @pytest.fixture
 def layout() -> Layout:
-    """Where ``t`` has its frames, unless a test says otherwise."""
+    """Location of the frames of ``t``, unless a test overrides it."""
     return "objects"
 
 
 @pytest.fixture
 def is_far() -> bool:
-    """Whether the store seems to be far, unless a test says otherwise."""
+    """True if the store is to look remote, unless a test overrides it."""
     return False
 
 
@@ -71,7 +71,7 @@ def frame_of(sequence: int) -> tuple[str, str]:
 
 
 def requests_for(url: str, layout: Layout, sequences: Iterable[int]) -> list[tuple[str, str]]:
-    """What reading these takes: one request for each, or for each pack that holds any of them."""
+    """Return the requests for reading: one per frame, or one per pack that holds any of them."""
     wanted = set(sequences)
     if layout == "objects":
         return sorted(map(frame_of, wanted))
@@ -99,7 +99,7 @@ def test_opening_is_a_list_of_descriptions_a_description_and_an_index(
 ) -> None:
     look(Timeline(store, "t"))
     epoch = FrameCache(local_url).timeline("t").info().epoch
-    index = ("get", f"{PREFIX}index/{epoch}/timeline-3.parquet")
+    index = ("get", f"{PREFIX}index/{epoch}/_timeline-3.compacted")
     assert store.requests == [LIST, DESCRIPTION, index]
 
 

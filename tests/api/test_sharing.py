@@ -11,12 +11,10 @@ import clips
 import numpy as np
 import pytest
 
-import framecache.claims
 import framecache.jpeg
+import framecache.lease
 import framecache.video
 from framecache import (
-    BadChunk,
-    Cleared,
     CorruptFrame,
     Frame,
     FrameCache,
@@ -24,10 +22,12 @@ from framecache import (
     SettingsConflict,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
+    UnreadableChunk,
 )
-from framecache.claims import Claims
-from framecache.index import current_description
-from framecache.manifest import Description
+from framecache.index import current_manifest
+from framecache.lease import LeaseManager
+from framecache.manifest import Manifest
 from framecache.store import Store, open_store
 from framecache.testing import HookedStore
 from outside import wait_until
@@ -42,13 +42,13 @@ def store(memory_url: str) -> Store:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is silent for a moment is taken for dead."""
-    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.05)
+    """A program that sends no heartbeat for a moment loses its lease."""
+    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.05)
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each chunk is decoded."""
+    """Count how often each chunk is decoded."""
     count, lock, decode = Counter[str](), threading.Lock(), framecache.video.decode
 
     def counting(*args: Any, name: str, threads: int) -> object:  # noqa: ANN401 -- passed on
@@ -60,12 +60,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return count
 
 
-def described(store: Store) -> Description:
+def described(store: Store) -> Manifest:
     """The timeline, described but empty."""
     broken = HookedStore(store, before=refuse_puts)
     with pytest.raises(StoreUnavailable):
         Timeline(broken, "t").extract(clips.chunks())
-    description = current_description(store, "t")
+    description = current_manifest(store, "t")
     assert description is not None
     return description
 
@@ -120,8 +120,8 @@ def test_a_claim_that_shows_life_is_waited_for(store: Store, decoded: Counter[st
     description = described(store)
     decoded.clear()
     progress: list[Progress] = []
-    with Claims(store, description) as others:
-        assert others.take("000001")
+    with LeaseManager(store, description) as others:
+        assert others.acquire("000001")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(
                 Timeline(store, "t").extract, clips.chunks(), progress=progress.append
@@ -142,12 +142,12 @@ def test_a_chunk_that_another_commits_meanwhile_counts_as_cached(store: Store) -
     part = f"{PREFIX}index/{description.epoch}/000001-0.parquet"
     blobs = open_store("memory://sharing-donor")
     Timeline(blobs, "t").extract(clips.chunks())
-    donor = current_description(blobs, "t")
+    donor = current_manifest(blobs, "t")
     assert donor is not None
     body = blobs.get(f"{PREFIX}index/{donor.epoch}/000001-0.parquet")
     progress: list[Progress] = []
-    with Claims(store, description) as others:
-        assert others.take("000001")
+    with LeaseManager(store, description) as others:
+        assert others.acquire("000001")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(
                 Timeline(store, "t").extract, clips.chunks(), progress=progress.append
@@ -180,7 +180,7 @@ def test_whoever_is_taken_over_stops_and_waits_for_the_other(
 ) -> None:
     """It slept, another took it for dead, and it finds out when it wakes up."""
     monkeypatch.setattr("framecache.ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
-    monkeypatch.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.2)
     described(store)
     decoded.clear()
     asleep, awake = threading.Event(), threading.Event()
@@ -212,7 +212,7 @@ def test_a_chunk_that_cannot_be_read_is_free_for_others_at_once(
     with pytest.raises(StoreUnavailable):
         Timeline(description_only, "t").extract(path)
     path.unlink()
-    with pytest.raises(BadChunk):
+    with pytest.raises(UnreadableChunk):
         Timeline(store, "t").extract(path)
     assert claims_left(store) == []
 
@@ -236,7 +236,7 @@ def test_what_is_cached_is_found_out_without_claims(store: Store) -> None:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """Whoever ends leaves no heart beating."""
+    """A program that ends sends no more heartbeats."""
     yield
     assert [one for one in threading.enumerate() if one.name == "framecache-claims"] == []
 
@@ -255,7 +255,7 @@ def test_a_clear_that_slept_leaves_what_others_began_since(store: Store) -> None
 
 
 def test_chunks_and_written_frames_do_not_meet_in_one_timeline(store: Store) -> None:
-    """Both find it empty and nobody at work; the last to describe is told of the other."""
+    """Both find it empty and unleased; the last to create the manifest notices the other."""
     picture = np.zeros((64, 96, 3), np.uint8)
 
     def extract(action: str, key: str) -> None:
@@ -263,7 +263,7 @@ def test_chunks_and_written_frames_do_not_meet_in_one_timeline(store: Store) -> 
             store.delete(claims_left(store))
             Timeline(store, "t").extract(clips.chunks())
 
-    with pytest.raises(SettingsConflict, match="described by its chunks"):
+    with pytest.raises(SettingsConflict, match="extracted from chunks"):
         Timeline(HookedStore(store, before=extract), "t").write([Frame(0, 0, 0.0, picture)])
     assert Timeline(store, "t").verify(repair=True).ok
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
@@ -331,7 +331,7 @@ def test_an_extraction_leaves_nothing_behind_in_a_deleted_timeline(
             left.pop()
             Timeline(store, "t").delete()
 
-    with pytest.raises(Cleared):
+    with pytest.raises(TimelineCleared):
         Timeline(HookedStore(store, before=delete), "t").extract(clips.chunks(), workers=1)
     assert not Timeline(store, "t").exists
     assert [*store.list(f"{PREFIX}frames")] == []
@@ -379,7 +379,7 @@ def test_whoever_adopts_a_part_that_names_other_frames_says_so(
         if action == "create" and "/index/" in key and left:
             left.pop()
             with monkeypatch.context() as other:
-                other.setattr(framecache.claims, "STALE_AFTER_SECONDS", 0.0)
+                other.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
                 other.setattr("framecache.jpeg.encode_picture", encode_otherwise)
                 Timeline(store, "t").extract(clips.clip())
 

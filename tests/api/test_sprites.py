@@ -14,9 +14,16 @@ import numpy.typing as npt
 import pytest
 from PIL import Image as Pillow
 
-from framecache import Cleared, FrameCache, InvalidValue, Sprites, StoreDenied, Timeline
+from framecache import (
+    FrameCache,
+    InvalidValue,
+    Sprites,
+    StorePermissionDenied,
+    Timeline,
+    TimelineCleared,
+)
 from framecache.model import Layout
-from framecache.testing import Action, HookedStore, failing_at
+from framecache.testing import Action, HookedStore, fail_from_nth
 from outside import (
     everything,
     frame,
@@ -78,6 +85,7 @@ def require_right(of: Timeline) -> None:
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
+@pytest.mark.every_store
 def test_each_tile_is_its_frames_thumbnail(store_url: str, layout: Layout) -> None:
     timeline(store_url).extract(clips.chunks(), layout=layout)
     found = timeline(store_url).sprites().map
@@ -171,7 +179,9 @@ def test_who_may_not_write_gets_the_sheet_all_the_same(local_url: str, action: A
         epoch = timeline(local_url).info().epoch
         outside(local_url).put(f"{PREFIX}sprites/{epoch}/000000-0.jpg", b"damaged")
     before = everything(outside(local_url))
-    hook = failing_at(StoreDenied("read only"), action=action, nth=1, within="sprites/")
+    hook = fail_from_nth(
+        StorePermissionDenied("read only"), action=action, nth=1, within="sprites/"
+    )
     reader = Timeline(HookedStore(FrameCache(local_url).store, before=hook), "t")
     require_right(reader)
     after = everything(outside(local_url))
@@ -261,7 +271,7 @@ def test_a_sheet_with_a_frame_of_another_encoder_is_not_stored_as_the_one_before
     outside(memory_url).remove(f"{PREFIX}frames/1.jpg")
     sign_pictures(monkeypatch)
     assert timeline(memory_url).verify(repair=True).repaired == 1
-    assert not before.found_or_made(0).is_whole
+    assert not before.found_or_made(0).is_complete
     assert stored(memory_url) == []
     require_right(timeline(memory_url))
 
@@ -277,14 +287,14 @@ def test_who_makes_a_sheet_is_let_in_once_and_once_a_frame_that_is_decoded(
         met.append(what)
         yield
 
-    opened = timeline(memory_url).opened
+    opened = timeline(memory_url).snapshot_cache
     source = opened.source()
     sprites = Sprites(
         source,
         "t",
-        opened.reading,
-        making=partial(entered, "making"),
-        decoding=partial(entered, "decoding"),
+        opened.track_read,
+        render_context=partial(entered, "making"),
+        decode_context=partial(entered, "decoding"),
     )
     sprites.sheet(0)
     assert met == ["making", *["decoding"] * len(source.snapshot.index)]
@@ -330,7 +340,7 @@ def test_sprites_of_a_cleared_timeline_say_so(memory_url: str) -> None:
     t.extract(clips.clip(), every=5)
     sprites = t.sprites()
     timeline(memory_url).clear()
-    with pytest.raises(Cleared):
+    with pytest.raises(TimelineCleared):
         sprites.sheet(0)
     assert t.sprites().map.sheets == ()
 
@@ -366,9 +376,9 @@ def test_gc_takes_sheets_of_older_epochs_and_leaves_the_others(memory_url: str) 
     strange = f"{PREFIX}sprites/notes.txt"
     for key in (old, strange):
         outside(memory_url).put(key, b"x")
-    FrameCache(memory_url).plan_gc(grace_seconds=0).carry_out(largest_share=1)
+    FrameCache(memory_url).plan_gc(grace_seconds=0).execute(max_share=1)
     assert stored(memory_url) == sorted([current, strange])
-    FrameCache(memory_url).plan_gc(grace_seconds=0, max_bytes=0).carry_out(largest_share=1)
+    FrameCache(memory_url).plan_gc(grace_seconds=0, max_bytes=0).execute(max_share=1)
     assert stored(memory_url) == [strange]
 
 

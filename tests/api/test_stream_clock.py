@@ -97,7 +97,7 @@ def test_fragments_with_their_header_are_placed_by_their_clock(tmp_path: Path) -
     assert report.timing == (
         ChunkTiming(2, report.timing[0].url, placement="clock", clock_gap_seconds=1.0),
     )
-    assert report.timing[0].notes == ("gap of 1.000 s to the chunk before",)
+    assert report.timing[0].notes == ("gap of 1.000 s to the previous chunk",)
 
 
 def placed(*chunks: Path | Chunk) -> tuple[list[float], ExtractReport]:
@@ -166,7 +166,7 @@ def test_a_start_by_pts_without_a_common_clock_is_refused(tmp_path: Path) -> Non
 
 def test_a_start_by_pts_inside_the_chunk_before_is_refused(tmp_path: Path) -> None:
     first, second = starting_at(tmp_path, "a.ts", 10), starting_at(tmp_path, "b.ts", 11)
-    with pytest.raises(InvalidValue, match=r"begins 1\.000 s before the chunk before it ends"):
+    with pytest.raises(InvalidValue, match=r"begins 1\.000 s before the previous chunk ends"):
         placed(first, Chunk(str(second), start_seconds="pts"))
 
 
@@ -255,7 +255,7 @@ def test_a_given_start_may_lie_where_only_sound_goes_on(tmp_path: Path) -> None:
     second = encode(tmp_path / "b.mp4")
     starts, _ = placed(first, Chunk(str(second), start_seconds=2.5))
     assert starts == [0, 2.5]
-    with pytest.raises(InvalidValue, match="follow each other in time"):
+    with pytest.raises(InvalidValue, match="must be in time order"):
         placed(first, Chunk(str(second), start_seconds=1.5))
 
 

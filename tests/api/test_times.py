@@ -1,4 +1,4 @@
-"""Times and rates as programs have them: floats of 64 and 32 bits, texts, Unix time."""
+"""Times and rates as programs have them: floats of 64 and 32 bits, strings, Unix time."""
 
 from fractions import Fraction
 
@@ -96,7 +96,7 @@ def test_a_start_rounded_to_less_than_half_a_tick_before_an_end_is_that_end(
 
 def test_a_start_half_a_tick_before_an_end_is_an_overlap(memory_url: str) -> None:
     first, second = clips.clip(rate="30000/1001"), clips.clip(rate="30000/1001", kind="mov")
-    with pytest.raises(InvalidValue, match="follow each other in time"):
+    with pytest.raises(InvalidValue, match="must be in time order"):
         timeline(memory_url).extract([first, Chunk(str(second), FIRST_ENDS - Fraction(1, 60_000))])
 
 

@@ -16,24 +16,24 @@ from PIL import Image as Pillow
 
 import framecache.video
 from framecache import (
-    Cleared,
     CorruptFrame,
     Finding,
     FrameCache,
     InvalidValue,
     NotCached,
     Progress,
-    StoreDenied,
+    StorePermissionDenied,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
     VerifyReport,
-    claims,
+    lease,
 )
-from framecache.claims import Claims
-from framecache.index import current_description
-from framecache.index.seal import sealed
+from framecache.index import current_manifest
+from framecache.index.checksum import add_checksum
+from framecache.lease import LeaseManager
 from framecache.store import Store
-from framecache.testing import Action, HookedStore, failing_at
+from framecache.testing import Action, HookedStore, fail_from_nth
 from outside import (
     Outside,
     everything,
@@ -96,7 +96,7 @@ def seen(report: VerifyReport) -> set[tuple[str, str, int | None, bool]]:
 
 
 def counted(report: VerifyReport) -> dict[str, int]:
-    """The kinds that were met."""
+    """Return the kinds of the findings."""
     assert set(report.counts) == KINDS
     return {kind: number for kind, number in report.counts.items() if number}
 
@@ -130,7 +130,7 @@ def rewrite(blobs: Outside, key: str, change: Callable[[list[dict[str, Any]]], o
     change(changed)
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(changed, schema=table.schema), sink)
-    blobs.put(key, sealed(sink.getvalue()))
+    blobs.put(key, add_checksum(sink.getvalue()))
 
 
 def store_other(blobs: Outside, sequence: int, jpeg: bytes, **row: object) -> None:
@@ -252,6 +252,7 @@ def test_a_damaged_frame_is_found_and_repaired_to_the_same_bytes(filled: str, ho
     assert everything(blobs) == before
 
 
+@pytest.mark.every_store
 def test_damage_is_found_and_repaired_in_every_store(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks())
     blobs = outside(store_url)
@@ -311,9 +312,9 @@ def test_what_was_damaged_on_the_way_is_not_damaged(filled: str) -> None:
     assert counted(report) == {"ok": 45}
 
 
-@pytest.mark.parametrize("error", [StoreDenied("no"), StoreUnavailable("away")])
+@pytest.mark.parametrize("error", [StorePermissionDenied("no"), StoreUnavailable("away")])
 def test_a_store_that_refuses_is_never_a_missing_frame(filled: str, error: Exception) -> None:
-    before = failing_at(error, action="get", nth=5, within="/frames/")
+    before = fail_from_nth(error, action="get", nth=5, within="/frames/")
     hooked = HookedStore(FrameCache(filled).store, before=before)
     with pytest.raises(type(error)):
         Timeline(hooked, "t").verify(repair=True)
@@ -331,7 +332,7 @@ def test_a_timeline_cleared_meanwhile_has_no_missing_frames(filled: str) -> None
 
     for repair in (False, True):
         found: list[Finding] = []
-        with pytest.raises(Cleared):
+        with pytest.raises(TimelineCleared):
             Timeline(HookedStore(FrameCache(filled).store, before=clear), "t").verify(
                 repair=repair, on_finding=found.append
             )
@@ -406,24 +407,24 @@ def test_behind_a_link_nothing_is_repaired_until_it_is_removed(
 def test_no_part_is_made_again_that_would_name_a_frame_behind_a_link(linked: Path) -> None:
     blobs = outside(str(linked))
     for key in blobs.list(f"{PREFIX}index/"):
-        if "/000001-" in key or "/timeline-" in key:
+        if "/000001-" in key or "/_timeline-" in key:
             blobs.put(key, b"")
     report = timeline(str(linked)).verify(repair=True)
     found = {one.key.rpartition("/")[2]: one for one in report.findings}
     assert not found["000001-0.parquet"].repaired
-    assert "of its frames 22: a link" in found["000001-0.parquet"].detail
+    assert "frame 22 in it: a link" in found["000001-0.parquet"].detail
     for sequence in (22, 25):
         (linked / f"{PREFIX}frames/{sequence}.jpg").unlink()
     assert timeline(str(linked)).verify(repair=True).ok
     assert_sound(str(linked), 45)
 
 
-@pytest.mark.parametrize("name", ["000001-0.parquet", "timeline-"])
+@pytest.mark.parametrize("name", ["000001-0.parquet", "_timeline-"])
 def test_an_index_file_behind_a_link_out_of_the_store_is_repaired(
     local_url: str, own: list[Path], tmp_path: Path, name: str
 ) -> None:
     timeline(local_url).extract(own)
-    [path] = (path for path in Path(local_url).rglob("*.parquet") if name in path.name)
+    [path] = (path for path in Path(local_url, PREFIX, "index").glob("*/*") if name in path.name)
     path.rename(tmp_path / path.name)
     path.symlink_to(tmp_path / path.name)
     report = timeline(local_url).verify()
@@ -468,7 +469,7 @@ def _refuse(*_: object, **__: object) -> None:
 
 def _without_compaction(blobs: Outside) -> None:
     for key in blobs.list(f"{PREFIX}index/"):
-        if "/timeline-" in key:
+        if "/_timeline-" in key:
             blobs.remove(key)
 
 
@@ -479,7 +480,7 @@ def test_a_damaged_compaction_is_repaired_from_the_parts(
     blobs = outside(filled)
     before = rows(filled)
     key = index_keys(blobs)[-1]
-    assert "/timeline-" in key
+    assert "/_timeline-" in key
     kind = "missing" if how == "removed" else "corrupt"
     if how == "of other rows":
         rewrite(blobs, key, lambda met: met[7].update(timestamp=99.0))
@@ -495,7 +496,7 @@ def test_a_damaged_compaction_is_repaired_from_the_parts(
     monkeypatch.undo()
     assert rows(filled) == before
     assert_sound(filled, 45)
-    description = current_description(FrameCache(filled).store, "t")
+    description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
     assert description.compaction is not None
     assert description.compaction.parts == description.parts
@@ -510,7 +511,7 @@ def test_without_part_and_compaction_the_chunk_is_extracted_again(filled: str) -
     blobs.remove(f"{PREFIX}frames/25.jpg")
     with undisturbed(blobs):
         report = timeline(filled).verify()
-    # Which frames are damaged is not known, and none of the chunk's is nobody's.
+    # Which frames are damaged is not known, and all of the chunk's frames are referenced.
     assert counted(report) == {"ok": 35, "corrupt": 2}
 
     hooked = HookedStore(FrameCache(filled).store)
@@ -565,7 +566,7 @@ def test_frames_are_acknowledged_before_the_part_that_names_them(filled: str) ->
 
 def test_what_nothing_names_is_an_orphan_and_stays(filled: str) -> None:
     blobs = outside(filled)
-    description = current_description(FrameCache(filled).store, "t")
+    description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
     epoch = description.epoch
     orphans: dict[str, int | None] = {
@@ -574,6 +575,7 @@ def test_what_nothing_names_is_an_orphan_and_stays(filled: str) -> None:
         f"index/{epoch}/000000-1.parquet": None,
         f"index/{epoch}/000009-0.parquet": None,
         f"index/{epoch}/timeline-1.parquet": None,
+        f"index/{epoch}/_timeline-1.compacted": None,
         f"index/{epoch}/notes.txt": None,
         f"claims/{epoch}/000001-3.json": None,
     }
@@ -593,15 +595,15 @@ def test_what_nothing_names_is_an_orphan_and_stays(filled: str) -> None:
         assert seen(report) == expected
         assert seen(timeline(filled).verify(repair=True)) == expected
     assert report.ok
-    assert counted(report) == {"ok": 45, "orphan": 7, "stale": 2}
+    assert counted(report) == {"ok": 45, "orphan": 8, "stale": 2}
 
 
 def test_replaced_index_files_that_gc_keeps_are_no_orphans(url: str) -> None:
     timeline(url).write([frame(0), frame(1)])
     for number in (2, 3):
         timeline(url).write([frame(0, number=number)], on_conflict="replace")
-    FrameCache(url).plan_gc(grace_seconds=0).carry_out(largest_share=1)
-    description = current_description(FrameCache(url).store, "t")
+    FrameCache(url).plan_gc(grace_seconds=0).execute(max_share=1)
+    description = current_manifest(FrameCache(url).store, "t")
     assert description is not None
     current = {description.index_key(part) for part in description.parts}
     assert set(index_keys(outside(url))) > current
@@ -610,7 +612,7 @@ def test_replaced_index_files_that_gc_keeps_are_no_orphans(url: str) -> None:
 
 def test_frames_of_a_chunk_that_is_not_cached_are_told_apart(url: str, own: list[Path]) -> None:
     error = StoreUnavailable("away")
-    hook = failing_at(error, action="create", nth=1, within="000001-0.parquet")
+    hook = fail_from_nth(error, action="create", nth=1, within="000001-0.parquet")
     with pytest.raises(StoreUnavailable):
         Timeline(HookedStore(FrameCache(url).store, before=hook), "t").extract(own[:2], workers=1)
     report = timeline(url).verify()
@@ -657,7 +659,7 @@ def test_without_its_video_a_frame_stays_damaged_and_says_what_to_do(
     found = {one.sequence: one for one in report.findings if one.kind == "missing"}
     assert found[5].repaired
     assert not found[25].repaired
-    assert "give" in found[25].detail
+    assert "restore" in found[25].detail
     assert own[1].name in found[25].detail
     assert (report.ok, report.damaged, report.repaired) == (False, 1, 1)
 
@@ -670,7 +672,7 @@ def test_an_index_part_without_its_video_says_what_to_do(single: str, own: list[
     report = timeline(single).verify(repair=True)
     found = next(one for one in report.findings if one.kind == "corrupt")
     assert (found.repaired, report.ok) == (False, False)
-    assert "give it back, or clear the timeline" in found.detail
+    assert "restore it, or clear the timeline" in found.detail
 
 
 # Looking deeply
@@ -692,7 +694,7 @@ def test_a_wrong_picture_with_the_right_crc_is_found_deeply_and_repaired(single:
     with undisturbed(blobs):
         report = timeline(single).verify(deep=True)
     assert seen(report) == {("corrupt", "frames/6.jpg", 6, False)}
-    assert "its picture is not the chunk's: mean difference" in only(report).detail
+    assert "its picture differs from the chunk's: mean difference" in only(report).detail
 
     report = timeline(single).verify(deep=True, repair=True)
     assert seen(report) == {("corrupt", "frames/6.jpg", 6, True)}
@@ -785,7 +787,7 @@ def test_a_frame_that_cannot_be_decoded_now_is_mentioned_and_stays(
         report = timeline(single).verify(deep=True, repair=True)
     assert report.ok
     assert counted(report) == {"undecodable": 10}
-    assert "stored picture stays" in report.findings[0].detail
+    assert "stored picture is kept" in report.findings[0].detail
 
     outside(single).remove(f"{PREFIX}frames/2.jpg")
     report = timeline(single).verify(repair=True)
@@ -818,7 +820,7 @@ def test_other_bytes_become_the_next_generation_of_their_part(filled: str, own: 
     assert differing == [22, 27]
     looks = [clips.nearest(timeline(filled).frame(n).image, own[1]) for n in range(20, 30)]
     assert looks == list(range(10))
-    description = current_description(FrameCache(filled).store, "t")
+    description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
     assert description.generations == {"000001": 1}
     assert description.compaction is not None
@@ -834,7 +836,7 @@ def test_other_bytes_become_the_next_generation_of_their_part(filled: str, own: 
         ("put", "/frames/27.jpg"),
         ("create", "/index/"),
         ("create", "/timeline/"),
-        ("create", "/timeline-"),
+        ("create", "/_timeline-"),
     ],
 )
 def test_an_interrupted_repair_leaves_nothing_worse_and_can_be_repeated(
@@ -843,7 +845,7 @@ def test_an_interrupted_repair_leaves_nothing_worse_and_can_be_repeated(
     blobs = outside(filled)
     for sequence in (22, 27):
         blobs.remove(f"{PREFIX}frames/{sequence}.jpg")
-    hook = failing_at(StoreUnavailable("away"), action=action, nth=1, within=within)
+    hook = fail_from_nth(StoreUnavailable("away"), action=action, nth=1, within=within)
     with pytest.raises(StoreUnavailable):
         Timeline(HookedStore(FrameCache(filled).store, before=hook), "t").verify(repair=True)
     report = timeline(filled).verify()
@@ -861,7 +863,7 @@ def test_a_generation_that_nobody_described_is_passed_over(filled: str) -> None:
     blobs.put(key.replace("000001-0", "000001-1"), b"an interrupted repair")
     blobs.remove(f"{PREFIX}frames/22.jpg")
     assert timeline(filled).verify(repair=True).ok
-    description = current_description(FrameCache(filled).store, "t")
+    description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
     assert description.generations == {"000001": 2}
     assert_sound(filled, 45)
@@ -877,7 +879,7 @@ def test_a_repair_can_be_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) 
         with monkeypatch.context() as patch:
             patch.setattr(framecache.video, "decode", _refuse)
             assert timeline(filled).verify(repair=True).ok
-        description = current_description(FrameCache(filled).store, "t")
+        description = current_manifest(FrameCache(filled).store, "t")
         assert description is not None
         assert description.generations == {"000001": generation}
         assert rows(filled) == known
@@ -902,7 +904,7 @@ def test_a_newer_generation_of_another_program_is_not_undone(filled: str) -> Non
     assert not only(report).repaired
     assert "another program repaired it" in only(report).detail
     assert timeline(filled).verify().ok
-    description = current_description(FrameCache(filled).store, "t")
+    description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
     assert description.generations == {"000001": 1}
 
@@ -920,25 +922,25 @@ def test_what_a_store_does_not_keep_is_not_called_repaired(single: str) -> None:
     assert "check the store" in only(report).detail
 
 
-# Beside others
+# Concurrent operations
 
 
 def test_a_chunk_on_which_another_is_at_work_is_left_to_it(
     filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)
     store = FrameCache(filled).store
-    description = current_description(store, "t")
+    description = current_manifest(store, "t")
     assert description is not None
     for sequence in (3, 22):
         outside(filled).remove(f"{PREFIX}frames/{sequence}.jpg")
-    with Claims(store, description) as other:
-        assert other.take("000001")
+    with LeaseManager(store, description) as other:
+        assert other.acquire("000001")
         report = timeline(filled).verify(repair=True)
     found = {one.sequence: one for one in report.findings if one.kind == "missing"}
     assert found[3].repaired
     assert not found[22].repaired
-    assert "another program is at work" in found[22].detail
+    assert "another program is working" in found[22].detail
     assert timeline(filled).verify(repair=True).ok
 
 
@@ -946,15 +948,15 @@ def test_rows_that_only_the_compaction_tells_are_not_given_up(
     filled: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("other_encoder")
-    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)
     store = FrameCache(filled).store
-    description = current_description(store, "t")
+    description = current_manifest(store, "t")
     assert description is not None
     known = rows(filled)
     outside(filled).put(index_keys(outside(filled))[1], b"")
     outside(filled).remove(f"{PREFIX}frames/3.jpg")
-    with Claims(store, description) as other:
-        assert other.take("000001")
+    with LeaseManager(store, description) as other:
+        assert other.acquire("000001")
         report = timeline(filled).verify(repair=True)
     assert (report.repaired, report.damaged) == (0, 2)
     assert rows(filled) == known
@@ -965,8 +967,8 @@ def test_rows_that_only_the_compaction_tells_are_not_given_up(
 def test_the_claim_of_a_program_that_died_is_taken_over(
     filled: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "STALE_AFTER_SECONDS", 0.5)
-    description = current_description(FrameCache(filled).store, "t")
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.5)
+    description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
     outside(filled).put(f"{PREFIX}claims/{description.epoch}/000001-0.json", b"{}")
     outside(filled).remove(f"{PREFIX}frames/22.jpg")
@@ -1011,7 +1013,7 @@ def test_parts_of_written_frames_are_repaired_from_the_compaction(url: str) -> N
     blobs = outside(url)
     known, read = rows(url), [f.timestamp for f in timeline(url).frames()]
     keys = index_keys(blobs)
-    assert any("/timeline-" in key for key in keys)
+    assert any("/_timeline-" in key for key in keys)
     for key in (keys[3], keys[4], keys[15]):
         blobs.put(key, b"")
     report = timeline(url).verify(repair=True)
@@ -1035,7 +1037,7 @@ def test_a_lost_part_of_written_frames_stays_and_says_what_to_do(url: str) -> No
     assert not report.ok
 
 
-# What is told on the way
+# Progress
 
 
 def test_progress_counts_every_frame(filled: str) -> None:
@@ -1043,6 +1045,14 @@ def test_progress_counts_every_frame(filled: str) -> None:
     outside(filled).remove(f"{PREFIX}frames/3.jpg")
     timeline(filled).verify(progress=told.append)
     assert told == [Progress(n, 45) for n in range(1, 46)]
+
+
+def test_progress_counts_the_frames_that_are_decoded_again(filled: str) -> None:
+    told: list[Progress] = []
+    assert timeline(filled).verify(deep=True, progress=told.append).ok
+    total = told[0].frames_total
+    assert told == [Progress(n, total) for n in range(1, total + 1)]
+    assert total > 45
 
 
 def test_findings_are_told_as_they_come_and_the_first_thousand_are_kept(memory_url: str) -> None:

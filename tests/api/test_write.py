@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from framecache import (
-    Cleared,
     Frame,
     FrameCache,
     FrameCacheError,
     InvalidValue,
     SettingsConflict,
-    StoreDenied,
     StoreFull,
+    StorePermissionDenied,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
 )
-from framecache.testing import HookedStore, failing_at
+from framecache.testing import HookedStore, fail_from_nth
 from outside import (
     everything,
     frame,
@@ -49,6 +49,7 @@ def sequences(url: str) -> list[int]:
     return [f.sequence for f in timeline(url).frames()]
 
 
+@pytest.mark.every_store
 def test_written_frames_can_be_read(store_url: str) -> None:
     written = timeline(store_url)
     assert written.write([frame(n) for n in range(3)]) == 3
@@ -257,7 +258,7 @@ def test_frames_cached_before_stay_visible_while_others_are_written(url: str) ->
 
 
 class ProducerError(Exception):
-    """What a caller's generator fails with."""
+    """Error with which a caller's generator fails."""
 
 
 def test_a_generator_that_fails_leaves_nothing_visible(store_url: str) -> None:
@@ -274,10 +275,12 @@ def test_a_generator_that_fails_leaves_nothing_visible(store_url: str) -> None:
     assert sequences(store_url) == list(range(20))
 
 
-@pytest.mark.parametrize("error", [StoreFull("no room"), StoreDenied("no"), StoreUnavailable("?")])
+@pytest.mark.parametrize(
+    "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
+)
 def test_a_store_that_fails_midway_leaves_nothing_visible(url: str, error: FrameCacheError) -> None:
     timeline(url).write([frame(100)])
-    hook = failing_at(error, action="create", nth=6, within="/frames/")
+    hook = fail_from_nth(error, action="create", nth=6, within="/frames/")
     failing = Timeline(HookedStore(FrameCache(url).store, before=hook), "t")
     with pytest.raises(type(error)) as met:
         failing.write((frame(n) for n in range(50)), workers=2)
@@ -289,8 +292,8 @@ def test_a_store_that_fails_midway_leaves_nothing_visible(url: str, error: Frame
 
 
 def test_a_commit_that_fails_leaves_nothing_visible(url: str) -> None:
-    hook = failing_at(StoreDenied("no"), action="create", nth=1, within="/index/")
-    with pytest.raises(StoreDenied):
+    hook = fail_from_nth(StorePermissionDenied("no"), action="create", nth=1, within="/index/")
+    with pytest.raises(StorePermissionDenied):
         Timeline(HookedStore(FrameCache(url).store, before=hook), "t").write([frame(0)])
     assert not timeline(url).exists
     assert list(timeline(url).frames()) == []
@@ -319,7 +322,7 @@ def test_a_write_during_which_the_timeline_is_cleared_says_so(store_url: str) ->
         timeline(store_url).clear()
         yield frame(1)
 
-    with pytest.raises(Cleared, match="timeline t "):
+    with pytest.raises(TimelineCleared, match="timeline t "):
         timeline(store_url).write(produce())
     assert not timeline(store_url).exists
 
@@ -332,11 +335,12 @@ def test_a_write_during_which_the_timeline_is_deleted_says_so(url: str) -> None:
         timeline(url).delete()
         yield frame(1)
 
-    with pytest.raises(Cleared, match="timeline t "):
+    with pytest.raises(TimelineCleared, match="timeline t "):
         timeline(url).write(produce())
     assert not timeline(url).exists
 
 
+@pytest.mark.every_store
 def test_programs_that_write_at_once_all_succeed(store_url: str) -> None:
     def write(part: int) -> int:
         return timeline(store_url).write([frame(n) for n in range(part * 3, part * 3 + 3)])

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from framecache import (
-    Cleared,
     CorruptFrame,
     Frame,
     FrameCache,
@@ -23,12 +22,14 @@ from framecache import (
     SettingsConflict,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
     WriteReport,
 )
-from framecache.index import seal
+from framecache.index import checksum
 from framecache.index.table import Index
 from framecache.model import Layout, OnConflict
-from framecache.testing import Crash, HookedStore, failing_at
+from framecache.store import Store
+from framecache.testing import Crash, HookedStore, fail_from_nth
 from outside import (
     everything,
     frame,
@@ -69,6 +70,7 @@ def private_blobs(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.every_store
 def test_a_replaced_frame_is_the_new_one_whole(store_url: str, layout: Layout) -> None:
     timeline(store_url).write([frame(n) for n in range(3)], layout=layout)
     new = frame(
@@ -246,6 +248,89 @@ def test_frames_of_another_program_are_taken_over(store_url: str, on_conflict: O
     assert timeline(store_url).verify(deep=True).ok
 
 
+def test_a_reader_that_finds_a_frame_replaced_looks_up_its_time_again(url: str) -> None:
+    timeline(url).write([frame(0), frame(5, timestamp=5.0)], layout="objects")
+    reader = timeline(url)
+    assert reader.frame_at(3.0).sequence == 0
+    timeline(url).write([frame(0, number=7), frame(1, timestamp=1.0)], on_conflict="replace")
+    found = reader.frame_at(3.0)
+    assert (found.sequence, found.timestamp) == (1, 1.0)
+    assert shows(found.image, 1)
+
+
+def with_frames_of_another_program(url: str) -> Store:
+    """The store, with frames 1 and 4 that no manifest names."""
+    store = FrameCache(url).store
+    for n in (1, 4):
+        store.put(f"cache/timelines/t/frames/{n}.jpg", jpeg_by_pillow(n))
+    return store
+
+
+@pytest.mark.parametrize("on_conflict", ["replace", "keep"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_clear_during_which_a_write_takes_frames_over_leaves_no_row_without_a_frame(
+    memory_url: str, layout: Layout, on_conflict: OnConflict
+) -> None:
+    store = with_frames_of_another_program(memory_url)
+    writes: list[WriteReport] = []
+
+    def write_once(action: str, key: str) -> None:
+        if action == "delete" and key.endswith("/frames/1.jpg") and not writes:
+            write = Timeline(store, "t").write
+            writes.append(write([frame(1, number=9)], layout=layout, on_conflict=on_conflict))
+
+    Timeline(HookedStore(store, before=write_once), "t").clear()
+    assert len(writes) == 1
+    left = Timeline(store, "t")
+    assert left.sequences() == []
+    assert left.verify(deep=True).ok
+    left.write([frame(4)], layout=layout)
+    assert Timeline(store, "t").sequences() == [4]
+
+
+@pytest.mark.parametrize("on_conflict", ["replace", "keep"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_write_that_takes_over_frames_which_a_clear_removed_leaves_no_row_without_a_frame(
+    memory_url: str, layout: Layout, on_conflict: OnConflict
+) -> None:
+    store = with_frames_of_another_program(memory_url)
+    clears: list[object] = []
+
+    def clear_once(action: str, key: str) -> None:
+        if action == "create" and "/timeline/" in key and not clears:
+            clears.append(Timeline(store, "t").clear())
+
+    frames = [frame(1, number=9)]
+    hooked = Timeline(HookedStore(store, before=clear_once), "t")
+    hooked.write(frames, layout=layout, on_conflict=on_conflict)
+    assert len(clears) == 1
+    left = Timeline(store, "t")
+    assert left.sequences() == [1]
+    assert left.verify(deep=True).ok
+
+
+@pytest.mark.parametrize("step", [Timeline.clear, Timeline.delete])
+@pytest.mark.parametrize("action", ["get", "list"])
+def test_a_write_is_refused_whose_epoch_ends_once_its_manifest_names_the_frames_it_took_over(
+    memory_url: str, step: Callable[[Timeline], object], action: str
+) -> None:
+    store = with_frames_of_another_program(memory_url)
+    room = {"get": "/index/", "list": "/frames"}[action]
+    ended: list[object] = []
+
+    def end_once(now: str, key: str) -> None:
+        is_named = any(store.list("cache/timelines/t/timeline"))
+        if now == action and room in key and is_named and not ended:
+            ended.append(step(Timeline(store, "t")))
+
+    hooked = Timeline(HookedStore(store, before=end_once), "t")
+    with pytest.raises(TimelineCleared):
+        hooked.write([frame(1, number=9)], on_conflict="replace")
+    assert len(ended) == 1
+    assert Timeline(store, "t").sequences() == []
+    assert not list(store.list("cache/timelines/t/frames"))
+
+
 def test_a_frame_that_another_program_stored_over_is_corrupt_until_it_is_replaced(
     store_url: str,
 ) -> None:
@@ -332,7 +417,7 @@ def test_a_timeline_of_chunks_takes_no_frames_of_a_program(url: str) -> None:
     timeline(url).extract(clips.chunks(), every=8)
     before = everything(outside(url))
     for on_conflict in ("raise", "replace", "keep"):
-        with pytest.raises(SettingsConflict, match="described by its chunks"):
+        with pytest.raises(SettingsConflict, match="extracted from chunks"):
             timeline(url).write([frame(0)], on_conflict=on_conflict)
     assert everything(outside(url)) == before
 
@@ -342,7 +427,7 @@ def test_a_timeline_of_chunks_takes_no_frames_of_a_program(url: str) -> None:
     [
         lambda url: timeline(url).write([frame(0)], on_conflict="replace"),
         lambda url: timeline(url).verify(repair=True),
-        lambda url: FrameCache(url).plan_gc(grace_seconds=0).carry_out(largest_share=1),
+        lambda url: FrameCache(url).plan_gc(grace_seconds=0).execute(max_share=1),
         lambda url: timeline(url).repack("objects"),
     ],
     ids=["write", "verify", "gc", "repack"],
@@ -351,7 +436,7 @@ def test_a_replacement_that_stopped_is_finished_later(
     url: str, finish: Callable[[str], object]
 ) -> None:
     timeline(url).write([frame(0), frame(1)])
-    hook = failing_at(StoreUnavailable("no"), action="put", nth=1, within="/frames/")
+    hook = fail_from_nth(StoreUnavailable("no"), action="put", nth=1, within="/frames/")
     with pytest.raises(StoreUnavailable):
         Timeline(HookedStore(FrameCache(url).store, before=hook), "t").write(
             [frame(1, number=9)], on_conflict="replace"
@@ -387,7 +472,7 @@ def test_no_write_waits_for_a_program_that_was_killed_at_a_move(
     die_at_a_move(url)
     sleeps: list[float] = []
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleeps.append)
-    monkeypatch.setattr("framecache.ingest.settling.time", clock)
+    monkeypatch.setattr("framecache.ingest.relocation.time", clock)
     for given in (frame(0, number=7), frame(5), frame(1, number=8)):
         timeline(url).write([given], on_conflict="replace")
         assert sleeps == []
@@ -469,7 +554,7 @@ def test_a_delete_while_frames_are_replaced_leaves_none_behind(
                 timeline(url).delete()
 
     store = HookedStore(FrameCache(url).store, before=delete_before)
-    with suppress(Cleared):
+    with suppress(TimelineCleared):
         Timeline(store, "t").write([frame(1, number=9), frame(5)], on_conflict="replace")
     assert len(requests) >= nth
     assert frames_of(outside(url), "t") == {} or timeline(url).info().epoch is not None
@@ -477,10 +562,10 @@ def test_a_delete_while_frames_are_replaced_leaves_none_behind(
 
 def test_an_index_file_of_an_earlier_version_is_read() -> None:
 
-    table = Index.listed([(3, "k", 5)]).to_arrow().drop_columns(["quality", "picture_since"])
+    table = Index.from_listing([(3, "k", 5)]).to_arrow().drop_columns(["quality", "picture_since"])
     sink = io.BytesIO()
     pq.write_table(table, sink)
-    index = Index.decode(seal.sealed(sink.getvalue()), key="k")
+    index = Index.decode(checksum.add_checksum(sink.getvalue()), key="k")
     assert index.row(0).quality == 0
     assert index.row(0).picture_since == ""
     assert index.to_arrow().column_names[-2:] == ["quality", "picture_since"]

@@ -1,4 +1,4 @@
-"""The command line for tests: in this process where that tells enough, else in its own."""
+"""Command line for tests: in this process if that suffices, else in its own."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from framecache.cli import main
+from framecache.cli.app import main
 from media import made, make_clip
 
 DEADLINE_SECONDS = 60
@@ -23,7 +23,7 @@ DEADLINE_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a command ended, and what it wrote."""
+    """Exit code and output of a command."""
 
     code: int
     output: bytes
@@ -125,11 +125,16 @@ class Terminal:
         self._process.wait()
         os.close(self._own)
 
+    @property
+    def shown(self) -> str:
+        """Output that was read so far."""
+        return self._seen.decode(errors="replace")
+
     def wait_for(self, text: str) -> None:
-        """Read until a text appears."""
-        while text not in self._seen.decode(errors="replace"):
+        """Read until the output contains a string."""
+        while text not in self.shown:
             block = self._read()
-            assert block, f"it ended without {text!r}: {self._seen.decode(errors='replace')}"
+            assert block, f"it ended without {text!r}: {self.shown}"
 
     def type(self, text: str) -> None:
         """Press keys."""

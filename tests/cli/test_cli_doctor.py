@@ -1,3 +1,4 @@
+import os
 import platform
 import re
 from pathlib import Path
@@ -8,10 +9,12 @@ from command_line import clip, run, spawn
 import framecache
 import network
 from framecache import FrameCache
-from framecache.store import does_not_refuse
+from framecache.store import overwrite_warning
+from framecache.store.effective_settings import explain_settings, shorten_key_id
 from network import Fault, Proxy
 
 
+@pytest.mark.every_store
 def test_doctor_finds_nothing_wrong_and_leaves_nothing_behind(store_url: str) -> None:
     text = run("doctor", "--cache", store_url).succeeded().text
     rows = [line.split() for line in text.splitlines()]
@@ -19,7 +22,7 @@ def test_doctor_finds_nothing_wrong_and_leaves_nothing_behind(store_url: str) ->
     assert ["python", platform.python_version()] in rows
     assert [row[0] for row in rows if row[1:2] == ["write"]] == ["ok"]
     assert "FAILED" not in text
-    assert "everything works" in text
+    assert text.endswith("\nEverything works.\n")
     assert list(FrameCache(store_url).store.list("")) == []
 
 
@@ -28,7 +31,10 @@ def test_doctor_writes_json(local_url: str) -> None:
     assert document["ok"] is True
     assert (document["url"], document["url_from"]) == (f"file://{local_url}", "--cache")
     names = [check["name"] for check in document["checks"]]
-    assert names == ["codecs", "write", "read", "range read", "list", "create once", "delete"]
+    assert names == [
+        *("codecs", "write", "read", "range read", "ETag", "missing blob"),
+        *("list", "create once", "delete"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +52,7 @@ def test_doctor_says_who_chose_the_cache(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert run("doctor", "--json").succeeded().document["url_from"] == origin
+    assert run("doctor", "--json", "-q").succeeded().document["url_from"] == origin
 
 
 def test_doctor_fails_where_the_store_does(tmp_path: Path) -> None:
@@ -54,7 +60,7 @@ def test_doctor_fails_where_the_store_does(tmp_path: Path) -> None:
     outcome = run("doctor", "--cache", tmp_path / "file")
     assert (outcome.code, outcome.errors) == (1, "")
     assert re.search(r"^FAILED +write ", outcome.text, re.MULTILINE)
-    assert "a file stands where a folder is needed" in outcome.text
+    assert "there is a file where a folder is needed" in outcome.text
 
 
 def test_doctor_names_the_bucket_that_is_missing(s3_url: str) -> None:
@@ -71,7 +77,7 @@ def test_the_whole_command_line_works_on_s3(s3_url: str, tmp_path: Path) -> None
     assert run("info", "walk", "--json", *cache).succeeded().document["frame_count"] == 10
     jpeg = run("get", "walk", "--at", "1.0", "-o", "-", *cache).succeeded().output
     run("export", "walk", tmp_path / "out", *cache).succeeded()
-    assert (tmp_path / "out" / "5.jpg").read_bytes() == jpeg
+    assert (tmp_path / "out" / "000005.jpg").read_bytes() == jpeg
     run("clear", "walk", "--yes", *cache).succeeded()
     run("rebuild", "walk", "--every", "10", *cache).succeeded()
     run("rm", "walk", "--yes", *cache).succeeded()
@@ -85,7 +91,8 @@ def test_a_store_that_creates_what_exists_is_warned_of_in_one_line(
     proxy.always(fault, method="PUT")
     outcome = spawn("extract", "walk", clip(), "--fps", "5", "--cache", s3_url)
     assert outcome.code == 0
-    assert outcome.errors == f"framecache: warning: {does_not_refuse(s3_url)}\n"
+    place = FrameCache(s3_url).store.display_name
+    assert outcome.errors == f"framecache: Warning: {overwrite_warning(place)}.\n"
     spawn("ls", "--cache", s3_url).succeeded()
     spawn("extract", "walk", clip(), "--fps", "5", "--cache", s3_url).succeeded()
 
@@ -95,4 +102,118 @@ def test_doctor_finds_a_store_that_creates_what_exists(proxy: Proxy, s3_url: str
     outcome = run("doctor", "--json", "--cache", s3_url)
     assert (outcome.code, outcome.errors) == (1, "")
     failed = [check for check in outcome.document["checks"] if not check["ok"]]
-    assert failed == [{"name": "create once", "ok": False, "detail": does_not_refuse(s3_url)}]
+    assert [(check["name"], check["detail"]) for check in failed] == [
+        ("create once", overwrite_warning(FrameCache(s3_url).store.display_name))
+    ]
+
+
+def test_doctor_tells_apart_what_failed_and_what_was_not_tried(s3_url: str) -> None:
+    outcome = run("doctor", "--cache", f"{s3_url}-missing")
+    assert outcome.code == 1
+    assert outcome.text.splitlines()[-1] == "1 check failed, 7 skipped."
+    document = run("doctor", "--json", "--cache", f"{s3_url}-missing").document
+    outcomes = [check["outcome"] for check in document["checks"]]
+    assert outcomes == ["ok", "failed", *["skipped"] * 7]
+    assert document["ok"] is False
+
+
+def _why(url: str) -> dict[str, tuple[str, str]]:
+    document = run("doctor", "--why", "--json", "--cache", url).document
+    return {one["name"]: (one["value"], one["from"]) for one in document["reached_by"]}
+
+
+def test_why_names_each_setting_and_its_source(
+    s3_url: str, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    monkeypatch.setenv("HTTP_PROXY", "http://user:secret-word@127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    found = _why(s3_url)
+    assert found["endpoint"] == (moto_endpoint, "AWS_ENDPOINT_URL")
+    assert found["region"] == ("eu-north-1", "AWS_DEFAULT_REGION")
+    assert found["signer"] == ("AKIA…MPLE", "AWS_ACCESS_KEY_ID")
+    assert found["proxy"] == ("none", "the default")
+    assert "CA" in found
+    monkeypatch.delenv("NO_PROXY")
+    assert _why(s3_url)["proxy"] == ("http://127.0.0.1:1", "HTTP_PROXY")
+
+
+def test_why_names_the_profile_that_signs(
+    s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "credentials"
+    file.write_text(
+        "[studio]\naws_access_key_id = ASIAIOSFODNN7EXAMPLE\naws_secret_access_key = hidden-word\n"
+        "region = eu-west-3\n"
+    )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_PROFILE", "studio")
+    text = run("doctor", "--why", "--cache", s3_url).succeeded().text
+    (signer,) = [line for line in text.splitlines() if line.startswith("signer")]
+    assert "ASIA…MPLE" in signer
+    assert "profile studio" in signer
+    assert "hidden-word" not in text
+    (region,) = [line for line in text.splitlines() if line.startswith("region")]
+    assert "eu-west-3" in region
+
+
+def test_why_of_an_identity_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/agent")
+    (signer,) = [one for one in explain_settings("s3://media") if one.name == "signer"]
+    assert signer.value == "the identity that this variable names"
+    assert signer.source == "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+
+
+def test_why_of_a_folder_names_it(local_url: str) -> None:
+    assert _why(local_url) == {"folder": (local_url, "the URL")}
+
+
+@pytest.mark.parametrize("key_id", ["", "x", "short", "AKIAIOSFODNN7EXAMPLE", "k" * 200])
+def test_a_key_is_never_shown_as_a_whole(key_id: str) -> None:
+    assert len(shorten_key_id(key_id).replace("…", "")) <= len(key_id) / 2
+
+
+def test_why_names_the_options_of_a_file(
+    s3_url: str, moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    options = tmp_path / "stores.toml"
+    options.write_text(
+        f'["s3://"]\nendpoint = "{moto_endpoint}"\nkey = "AKIAIOSFODNN7EXAMPLE"\n'
+        f'secret = "secret-word"\nregion = "eu-north-1"\n'
+    )
+    monkeypatch.setenv("FRAMECACHE_STORAGE_OPTIONS", str(options))
+    assert run("ls", "--cache", s3_url).code == 0
+    assert "secret-word" not in run("doctor", "--why", "--cache", s3_url).succeeded().text
+    found = _why(s3_url)
+    assert found["endpoint"] == (moto_endpoint, "storage_options['endpoint']")
+    assert found["region"] == ("eu-north-1", "storage_options['region']")
+    assert found["signer"] == ("AKIA…MPLE", "storage_options['key']")
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"],
+)
+def test_a_variable_that_cannot_be_sent_is_refused_by_every_command(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "KEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv(variable, "x\n")
+    for command in (["ls"], ["doctor"], ["doctor", "--why"]):
+        outcome = run(*command, "--cache", "s3://media")
+        assert outcome.code != 0
+        assert variable in outcome.text + outcome.errors
+        assert "Traceback" not in outcome.errors

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from command_line import DEADLINE_SECONDS, clip, command, other_clip, run, spawn
 
 from framecache import FrameCache, cli, errors
-from framecache.cli.failure import code_of
+from framecache.cli.errors import exit_code_of
 from media import ffmpeg, made
 
 
@@ -48,7 +49,7 @@ def test_a_chunk_that_is_no_video(kind: str, local_url: str, tmp_path: Path) -> 
 def test_an_id_that_cannot_be_one(name: str, timeline_id: str, local_url: str) -> None:
     more = {"extract": [str(clip())], "get": ["0"], "export": ["out"]}.get(name, [])
     line = run(name, timeline_id, *more, "--cache", local_url).failed(2)
-    assert "cannot be used: an id has 1 to 128" in line
+    assert "is not a valid id: an id has 1 to 128" in line
     assert len(line) < 300
 
 
@@ -82,6 +83,40 @@ def test_other_settings_than_the_cached_ones(local_url: str) -> None:
     assert "rebuild" in line
 
 
+@pytest.mark.parametrize(
+    ("options", "way_out"),
+    [
+        (("--fps", "10"), "rebuild walk --fps 10"),
+        ((), "rebuild walk --every 1"),
+        (("--fps", "5", "--quality", "40"), "rebuild walk --quality 40"),
+        (("--keyframes", "--layout", "packs"), "rebuild walk --keyframes --layout packs"),
+        (("--fps", "5", "--layout", "packs"), "repack walk --layout packs"),
+    ],
+    ids=str,
+)
+def test_a_conflict_of_settings_ends_in_the_command_that_resolves_it(
+    options: tuple[str, ...], way_out: str, local_url: str
+) -> None:
+    run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
+    words = ["extract", "walk", str(clip()), *options, "--cache", local_url]
+    line = run(*words).failed(4)
+    _, _, resolving = line.rpartition(": framecache ")
+    assert resolving == f"{way_out} --cache {local_url}"
+    yes = [] if resolving.startswith("repack") else ["--yes"]
+    assert line.count("framecache") == 1 + local_url.count("framecache")
+    run(*resolving.split(), *yes).succeeded()
+    run(*words).succeeded()
+
+
+def test_a_conflict_of_chunks_ends_in_the_command_that_resolves_it(local_url: str) -> None:
+    run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    words = ("extract", "walk", other_clip(), "--cache", local_url)
+    line = run(*words).failed(4)
+    _, _, resolving = line.rpartition(": framecache ")
+    run(*resolving.split(), "--yes").succeeded()
+    run(*words).succeeded()
+
+
 def test_other_chunks_than_the_cached_ones(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     run("extract", "walk", other_clip(), "--cache", local_url).failed(4)
@@ -93,7 +128,7 @@ def test_a_chunk_that_changed(local_url: str, tmp_path: Path) -> None:
     run("extract", "walk", chunk, "--cache", local_url).succeeded()
     chunk.write_bytes(other_clip().read_bytes())
     line = run("extract", "walk", chunk, "--cache", local_url).failed(5)
-    assert "changed since it was described" in line
+    assert "changed since it was extracted" in line
 
 
 def test_a_chunk_that_is_gone_keeps_a_rebuild_from_starting(local_url: str, tmp_path: Path) -> None:
@@ -105,9 +140,28 @@ def test_a_chunk_that_is_gone_keeps_a_rebuild_from_starting(local_url: str, tmp_
     assert len(FrameCache(local_url).timeline("walk")) == 50
 
 
-@pytest.mark.parametrize("url", ["ftp://host/media", "s3://", "file://host/folder"])
-def test_an_address_of_no_store(url: str) -> None:
-    run("ls", "--cache", url).failed(2)
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("ftp://host/media", "s3://", "file://host/folder", "s3:/foo", "s3//foo", "s3;//foo"),
+        *(" s3://foo", "S 3://foo"),
+    ],
+)
+def test_an_address_of_no_store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = run("ls", "--cache", url).failed(2)
+    assert repr(url) in line
+    assert line.endswith(".")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_path_that_resembles_a_url_is_told_as_a_shell_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = run("ls", "--cache", r"s3:\here there").failed(2)
+    *_, path = shlex.split(line.partition("if it is a local path, ")[2])
+    assert path == r"./s3:\here there."
 
 
 @pytest.mark.parametrize("words", [("ls",), ("info", "walk"), ("extract", "walk", "CLIP")])
@@ -120,9 +174,11 @@ def test_a_bucket_that_does_not_exist(words: tuple[str, ...], s3_url: str) -> No
 def test_an_endpoint_where_nobody_listens(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
         line = run("ls", "--cache", s3_url).failed(7)
     assert "AWS_ENDPOINT_URL" in line
+    assert f"(endpoint {endpoint}, region us-east-1)" in line
 
 
 def test_an_endpoint_that_is_no_address(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,8 +206,21 @@ def test_stored_bytes_that_are_not_those_committed(local_url: str) -> None:
     jpeg = Path(local_url, "cache", "timelines", "walk", "frames", "3.jpg")
     jpeg.write_bytes(jpeg.read_bytes()[:-1])
     outcome = run("get", "walk", "3", "-o", "-", "--cache", local_url)
-    assert "framecache verify walk --repair" in outcome.failed(8)
+    assert outcome.failed(8).endswith(f": framecache verify walk --repair --cache {local_url}")
     assert outcome.output == b""
+
+
+def test_every_message_is_a_sentence_or_ends_in_a_command(local_url: str, tmp_path: Path) -> None:
+    run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    messages = [
+        run("extract", "walk", tmp_path / "nowhere.mp4", "--cache", tmp_path / "new").failed(5),
+        run("get", "walk", "99", "-o", "-", "--cache", local_url).failed(3),
+        run("rm", "walk", "--cache", local_url).failed(2),
+        run("export", "walk", local_url, "--cache", local_url).failed(2),
+    ]
+    assert [line for line in messages if not line.endswith(".")] == []
+    line = run("info", "nothing", "--cache", local_url).failed(3)
+    assert line.endswith(f"see framecache ls --cache {local_url}")
 
 
 def test_every_error_has_a_code_that_the_help_explains() -> None:
@@ -160,7 +229,7 @@ def test_every_error_has_a_code_that_the_help_explains() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.FrameCacheError)
     ]
-    codes = {code_of(kind("")) for kind in kinds}
+    codes = {exit_code_of(kind("")) for kind in kinds}
     assert codes == set(range(1, 10))
     text = run("--help").text
     assert cli.__doc__ is not None
@@ -169,9 +238,88 @@ def test_every_error_has_a_code_that_the_help_explains() -> None:
         assert re.search(rf"^{code} +\w", cli.__doc__, re.MULTILINE)
 
 
-@pytest.mark.parametrize("words", [("lss",), ("ls", "--jsn"), ("get",), ("info", "a", "b")])
-def test_a_mistyped_command_line_names_the_help(words: tuple[str, ...]) -> None:
-    assert "--help" in run(*words).failed(2)
+@pytest.mark.parametrize(
+    ("name", "meant"), [("lss", "ls"), ("extrct", "extract"), ("delete", "rm"), ("list", "ls")]
+)
+def test_a_mistyped_command_is_told_which_one_was_meant(name: str, meant: str) -> None:
+    line = run(name).failed(2)
+    assert line == f"No such command '{name}'. Did you mean {meant}? Try: framecache --help"
+
+
+@pytest.mark.parametrize("name", ["info", "get", "export", "verify", "clear", "rm", "rebuild"])
+def test_a_mistyped_timeline_is_told_which_one_was_meant(
+    name: str, local_url: str, tmp_path: Path
+) -> None:
+    FrameCache(local_url).store.put("cache/timelines/match-42/frames/0.jpg", b"")
+    more = {"get": ["0"], "export": [str(tmp_path / "out")]}.get(name, [])
+    line = run(name, "mach-42", *more, "--cache", local_url).failed(3)
+    assert "Did you mean match-42?" in line
+    if ": framecache " in line or "see framecache " in line:
+        assert run(*shlex.split(line.rpartition("framecache ")[2])).code == 0
+    else:
+        assert line.endswith(". Did you mean match-42?")
+
+
+def test_commands_that_the_library_names_reach_the_same_cache(local_url: str) -> None:
+    walk = FrameCache(local_url).timeline("walk")
+    walk.extract(clip())
+    (part,) = (Path(local_url) / "cache/timelines/walk/index").rglob("*-0.parquet")
+    part.write_bytes(part.read_bytes()[:-100])
+    for compaction in Path(local_url).rglob("*.compacted"):
+        compaction.unlink()
+    line = run("get", "walk", "0", "--cache", local_url).failed(8)
+    (named,) = re.findall(r"'framecache ([^']+)'", line)
+    assert f" --cache {local_url}" in named
+    run(*named.split()).succeeded()
+    assert len(FrameCache(local_url).timeline("walk")) == 50
+
+
+@pytest.mark.parametrize("words", [("c0.mp4", "c1.mp4"), ("C0.MKV", "c1.mp4"), ("c0.mp4",)])
+def test_a_video_where_the_timeline_is_named_is_refused(
+    words: tuple[str, ...], local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in words:
+        Path(name).write_bytes(clip().read_bytes())
+    line = run("extract", *words, "--cache", local_url).failed(2)
+    assert line.endswith(f"framecache extract my-video {' '.join(words)} --cache {local_url}")
+    assert FrameCache(local_url).timelines() == []
+
+
+def test_the_origin_of_the_cache_is_told_unless_it_was_named(
+    local_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FRAMECACHE_URL", local_url)
+    told = f"framecache: The cache is file://{local_url} (from $FRAMECACHE_URL).\n"
+    run("extract", "walk", clip(), "--cache", local_url).succeeded()
+    assert run("info", "walk").errors == told
+    assert run("info", "walk", "-q").errors == ""
+    assert run("-q", "info", "walk").errors == ""
+    monkeypatch.delenv("FRAMECACHE_URL")
+    monkeypatch.setenv("S3_BUCKET", "two words")
+    assert "'s3://two words' has no valid bucket name" in run("ls").failed(2)
+
+
+@pytest.mark.parametrize(
+    ("words", "helping"),
+    [
+        (("lss",), "framecache --help"),
+        (("--cache",), "framecache --help"),
+        (("ls", "--jsn"), "framecache ls --help"),
+        (("get",), "framecache get --help"),
+        (("repack", "a", "b"), "framecache repack --help"),
+        (("export", "walk", "out", "--with-overlays"), "framecache export --help"),
+        (("overlays", "rm", "walk", "--cache"), "framecache overlays rm --help"),
+    ],
+)
+def test_a_mistyped_command_line_names_the_help(words: tuple[str, ...], helping: str) -> None:
+    assert run(*words).failed(2).endswith(f"Try: {helping}")
+
+
+def test_an_extraction_without_a_video_names_the_help(local_url: str) -> None:
+    line = run("extract", "walk", "--cache", local_url).failed(2)
+    assert line.startswith("Name at least one video")
+    assert line.endswith("Try: framecache extract --help")
 
 
 def test_no_command_shows_the_help_and_fails() -> None:
@@ -186,7 +334,7 @@ def test_an_unexpected_error_is_one_line(local_url: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(FrameCache, "timelines", fail)
     line = run("ls", "--cache", local_url).failed(1)
-    assert line == r"unexpected RuntimeError: first\nsecond \x1b[31m (--debug shows where)"
+    assert line == r"Unexpected RuntimeError: first\nsecond \x1b[31m (--debug shows where)."
 
 
 @pytest.mark.parametrize("position", ["before", "after"])
@@ -196,7 +344,7 @@ def test_debug_shows_the_traceback(local_url: str, position: str) -> None:
     outcome = run(*words)
     assert outcome.code == 3
     assert "Traceback" in outcome.errors
-    assert outcome.errors.splitlines()[-1].startswith("framecache: there is no timeline")
+    assert outcome.errors.splitlines()[-1].startswith("framecache: There is no timeline")
 
 
 def test_debug_is_also_a_variable(local_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +376,7 @@ def test_an_output_that_is_full(local_url: str) -> None:
                 text=True,
                 timeout=DEADLINE_SECONDS,
             )
-        expected = "framecache: cannot write the output: No space left on device\n"
+        expected = "framecache: Cannot write the output: No space left on device.\n"
         assert (finished.returncode, finished.stderr) == (1, expected)
 
 

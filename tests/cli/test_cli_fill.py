@@ -1,4 +1,5 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_extract_and_info_say_what_was_mended(local_url: str, tmp_path: Path) ->
     part = make_clip(tmp_path / "part.ts", frames=30, extra=("-bf", "0"))
     joined.write_bytes(2 * part.read_bytes())
     outcome = run("extract", "walk", joined, "--cache", local_url)
-    note = f"framecache: note: chunk 0: clock restarts: 1 (file://{joined})"
+    note = f"framecache: Note: chunk 0: clock restarts: 1 (file://{joined})."
     assert (outcome.code, outcome.errors) == (0, f"{note}\n")
     assert "chunk 0: clock restarts: 1" in run("info", "walk", "--cache", local_url).text
     (chunk,) = run("info", "walk", "--json", "--cache", local_url).document["chunks"]
@@ -88,7 +89,7 @@ def test_append_adds_chunks_with_the_settings_the_timeline_has(local_url: str) -
 
 def test_append_refuses_other_settings(local_url: str) -> None:
     outcome = run("extract", "walk", clip(), "--append", "--fps", "5", "--cache", local_url)
-    assert "leave out --fps" in outcome.failed(2)
+    assert "omit --fps" in outcome.failed(2)
 
 
 def test_rebuild_takes_the_same_chunks_with_new_settings(local_url: str) -> None:
@@ -126,7 +127,7 @@ def test_undecodable_frames_are_a_warning(local_url: str, tmp_path: Path) -> Non
     document = outcome.document
     assert (document["frames_undecodable"], document["frame_count"]) == (20, 50)
     assert sum(one["frames"] for one in document["undecodable"]) == 20
-    assert outcome.errors.startswith("framecache: warning: 20 of 50 frames could not be decoded")
+    assert outcome.errors.startswith("framecache: Warning: 20 of 50 frames could not be decoded")
     assert outcome.errors.count("\n") == 1
 
 
@@ -159,6 +160,10 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(local_url: str) -> 
         ["1", "5", "0:01.000", "160×120", "about"],
     ]
     assert "5 fps, JPEG quality 85, layout objects" in text
+    videos = clip().stat().st_size + other_clip().stat().st_size
+    assert re.search(
+        rf"^ +as large as +[0-9.]+ × the videos \({videos / 1000:.1f} kB\)$", text, re.MULTILINE
+    )
     assert "requests to read instead of" in text
     plan = FrameCache(local_url).timeline("walk").plan_extract([clip(), other_clip()], fps=5)
     assert f"about {plan.requests.total} requests" in text
@@ -171,6 +176,8 @@ def test_a_dry_run_reports_as_json(local_url: str) -> None:
     assert (document["frames_to_extract"], document["frame_count"]) == (75, 75)
     assert document["settings"]["layout"] == "packs"
     assert [chunk["duration_seconds"] for chunk in document["chunks"]] == [2.0, 1.0]
+    sizes = [clip().stat().st_size, other_clip().stat().st_size]
+    assert [chunk["video_bytes"] for chunk in document["chunks"]] == sizes
     assert list(document["cost"]["layouts"]) == ["objects", "packs"]
     assert document["requests"]["total"] == document["cost"]["layouts"]["packs"]["fill"]["total"]
     assert document["dollars_a_month"] > 0
@@ -199,10 +206,10 @@ def test_a_dry_run_takes_its_prices_from_a_file_that_is_named(
     assert "Amazon" not in text
     to_fill = 3 * (filled["puts"] + filled["lists"]) + 7 * filled["gets"]
     assert filled["dollars"] == to_fill > 0
-    assert f"${to_fill:,.2f}" in fact(text, "to fill")
+    assert f"${to_fill:,.2f}" in fact(text, "to extract")
     a_month = document["bytes_to_store"] * 1_000_000 / 2**30
     assert document["dollars_a_month"] == pytest.approx(a_month)
-    assert f"${a_month:,.2f} for" in fact(text, "a month")
+    assert f"${a_month:,.2f} for" in fact(text, "per month")
     to_read = cost["layouts"]["objects"]["read_all"]
     near = 3 * (to_read["puts"] + to_read["lists"]) + 7 * to_read["gets"]
     far = near + document["bytes_to_store"] * 500_000 / 2**30
@@ -219,7 +226,7 @@ def test_a_dry_run_takes_account_of_what_is_cached(local_url: str) -> None:
     assert states == ["cached", "new"]
 
     nothing = run("extract", "walk", clip(), "--dry-run", "--cache", local_url).succeeded().text
-    assert "already cached, there would be nothing to do" in nothing
+    assert "already cached, nothing to do" in nothing
     assert "about" not in nothing
 
 
@@ -259,12 +266,51 @@ def test_a_dry_run_warns_of_sampled_frames_without_a_picture(
     undecodable, sampled = chunk["samples_undecodable"], chunk["frames_sampled"]
     assert 0 < undecodable < sampled
     assert outcome.errors.startswith(
-        f"framecache: warning: {undecodable} of {sampled} sampled frames"
+        f"framecache: Warning: {undecodable} of {sampled} sampled frames"
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "cached"),
+    [((), "--fps 5"), (("--layout", "packs"), "--every 1"), (("--quality", "40"), "--every 1")],
+)
+def test_a_conflict_of_videos_and_settings_is_not_to_be_rebuilt(
+    options: tuple[str, ...], cached: str, local_url: str
+) -> None:
+    run("extract", "walk", clip(), *cached.split(), "--cache", local_url).succeeded()
+    words = ("extract", "walk", str(other_clip()), *options, "--cache", local_url)
+    line = run(*words).failed(4)
+    assert "framecache rebuild" not in line
+    assert "another timeline name" in line
+    assert line.endswith(f": framecache clear walk --cache {local_url}")
+    run("clear", "walk", "--yes", "--cache", local_url).succeeded()
+    run(*words).succeeded()
+
+
+def test_a_missing_name_of_a_timeline_is_asked_for_with_the_same_options(local_url: str) -> None:
+    options = ("--fps", "5", "--aspect", "square", "--dry-run")
+    line = run("extract", clip(), other_clip(), *options, "--cache", local_url).failed(2)
+    command = shlex.split(line.rpartition(": framecache ")[2])
+    videos = [str(clip()), str(other_clip())]
+    given = [*options, "--cache", local_url]
+    assert command[:4] == ["extract", "my-video", *videos]
+    assert sorted(command[4:]) == sorted(given)
+    assert "15 frames would be extracted" in run(*command).succeeded().text
+
+
+def test_a_file_that_is_no_video_is_not_suggested_as_one(
+    local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("match-42").write_text("notes")
+    line = run("extract", "match-42", clip(), "--every", "5", "--cache", local_url).failed(2)
+    assert "'match-42' is an existing file" in line
+    suggested = f": framecache extract my-video {clip()} --every 5 --cache {local_url}"
+    assert line.endswith(suggested)
+
+
 def fact(text: str, name: str) -> str:
-    """What is said of a name, on a line of its own."""
+    """Return the value of a name that is printed on a line of its own."""
     (said,) = re.findall(rf"^ *{name}  +(.+)$", text, re.MULTILINE)
     assert isinstance(said, str)
     return said

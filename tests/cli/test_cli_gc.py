@@ -48,12 +48,12 @@ def test_nothing_is_removed_unless_told_so(old: str) -> None:
     text = run("gc", "--max-age", "30d", "--cache", old).succeeded().text
     assert everything(old) == before
     lines = [line.split() for line in text.splitlines()]
-    assert ["old", "descriptions", "2"] in [line[:3] for line in lines]
+    assert ["old", "manifests", "2"] in [line[:3] for line in lines]
     assert ["evicted", "timelines", "51"] in [line[:3] for line in lines]
     last_used = time.strftime("%Y-%m-%d", time.localtime(time.time() - 40 * DAY))
     assert ["walk", last_used] in [line[:2] for line in lines]
     assert "53 blobs" in text
-    assert text.endswith(f"To remove it: framecache gc --max-age 30d --delete --cache {old}\n")
+    assert text.endswith(f"To delete it: framecache gc --max-age 30d --delete --cache {old}\n")
 
 
 def test_the_last_line_does_what_was_shown(old: str) -> None:
@@ -62,7 +62,7 @@ def test_the_last_line_does_what_was_shown(old: str) -> None:
     assert command[:3] == ["gc", "walk", "run"]
     before = set(everything(old))
     text = run(*command).succeeded().text
-    assert "removed 53 blobs" in text
+    assert "Removed 53 blobs" in text
     gone = before - set(everything(old))
     assert len(gone) == 53
     assert "cache/timelines/run/timeline/00000001.json" in gone
@@ -75,9 +75,9 @@ def test_a_cache_in_order_has_nothing_to_remove(local_url: str) -> None:
     walk(local_url).extract(clip())
     for words in (["gc"], ["gc", "--grace", "0s"]):
         text = run(*words, "--cache", local_url).succeeded().text
-        assert text.endswith("nothing to remove\n")
+        assert text.endswith("Nothing to remove.\n")
     text = run("gc", "--delete", "--cache", local_url).succeeded().text
-    assert text == "nothing was removed\n"
+    assert text == "Nothing was removed.\n"
 
 
 def test_an_empty_cache_has_nothing_to_remove(local_url: str) -> None:
@@ -92,9 +92,9 @@ def test_more_than_half_is_refused_unless_allowed(old: str) -> None:
     assert any("of everything" in line for line in shown)
     assert shown[-1].endswith(f"gc --max-bytes 0 --delete --allow-most --cache {old}")
     line = run(*words, "--delete").failed(2)
-    assert line.startswith("gc would remove ")
+    assert line.startswith("This would remove ")
     assert "% of everything" in line
-    assert line.endswith("give --allow-most to go on")
+    assert line.endswith("give --allow-most to allow it.")
     assert everything(old) == before
     run(*words, "--delete", "--allow-most").succeeded()
     assert not any("/frames/" in key for key in everything(old))
@@ -113,7 +113,7 @@ def test_more_than_half_is_refused_unless_allowed(old: str) -> None:
     ],
 )
 def test_sizes_have_units(local_url: str, text: str, room: int) -> None:
-    """What fits half a MiB, and hardly a kB."""
+    """Its frames fit into half a MiB, but not into a kB."""
     walk(local_url).extract(other_clip())
     whole = size_of(local_url, "timelines")
     assert 2_000 < whole < 500_000
@@ -159,7 +159,7 @@ def test_json_tells_all_of_it(old: str) -> None:
     plan = run(*words).succeeded().document
     assert plan["timelines"] == 2
     assert plan["bytes"] == size_of(old, "timelines")
-    assert plan["removable"]["old_descriptions"]["blobs"] == 2
+    assert plan["removable"]["old_manifests"]["blobs"] == 2
     assert plan["removable"]["orphans"] == {"blobs": 0, "bytes": 0, "timelines": 0}
     [evicted] = plan["evicted"]
     assert (evicted["timeline_id"], evicted["blobs"]) == ("walk", 51)
@@ -188,10 +188,10 @@ def test_a_timeline_whose_video_is_gone_is_kept_and_says_so(local_url: str, tmp_
     video.unlink()
     words = ["gc", "--max-bytes", "0", "--cache", local_url]
     text = run(*words).succeeded().text
-    assert "nothing to remove" in text
-    assert f"its video {video.as_uri()} is gone" in text
+    assert "Nothing to remove" in text
+    assert f"its video {video.as_uri()} is missing" in text
     [kept] = run(*words, "--json").succeeded().document["kept"]
-    assert (kept["timeline_id"], kept["why"]) == ("walk", f"its video {video.as_uri()} is gone")
+    assert (kept["timeline_id"], kept["why"]) == ("walk", f"its video {video.as_uri()} is missing")
     run(*words, "--delete", "--allow-most").succeeded()
     assert walk(local_url).complete
 
@@ -200,7 +200,7 @@ def test_a_damaged_timeline_does_not_hide_the_others(old: str) -> None:
     damaged = Path(old) / "cache/timelines/walk/timeline/00000002.json"
     damaged.write_bytes(b"{}")
     outcome = run("gc", "--cache", old)
-    assert "old descriptions" in outcome.text
+    assert "old manifests" in outcome.text
     assert "walk/timeline/00000002.json" in outcome.failed(8)
 
 
@@ -215,5 +215,5 @@ def test_a_terminal_shows_how_far_it_is(local_url: str) -> None:
     with Terminal(["gc", "--cache", local_url]) as terminal:
         code, shown = terminal.end()
     assert code == 0
-    assert "looking" in shown
+    assert "scanning" in shown
     assert "50 timelines in" in shown

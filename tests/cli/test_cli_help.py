@@ -1,4 +1,4 @@
-"""The help texts are snapshots; to make them anew: UPDATE_SNAPSHOTS=1 pytest tests/cli"""
+"""Snapshots of the help; to update them: UPDATE_SNAPSHOTS=1 pytest tests/cli"""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from command_line import run, spawn
@@ -14,7 +15,16 @@ from framecache import FrameCache, __version__
 from framecache.cli.app import app
 
 SNAPSHOTS = Path(__file__).parent / "help"
-NAMES = ["", *app.commands]
+GROUPS = {name: one for name, one in app.commands.items() if isinstance(one, click.Group)}
+COMMANDS = {
+    **{name: one for name, one in app.commands.items() if name not in GROUPS},
+    **{f"{group} {name}": one for group in GROUPS for name, one in GROUPS[group].commands.items()},
+}
+NAMES = ["", *GROUPS, *COMMANDS]
+
+
+def snapshot_of(name: str) -> Path:
+    return SNAPSHOTS / f"{name.replace(' ', '-') or 'framecache'}.txt"
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +35,14 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_help_is_as_its_snapshot(name: str) -> None:
     text = run(*name.split(), "--help").succeeded().text
-    snapshot = SNAPSHOTS / f"{name or 'framecache'}.txt"
+    snapshot = snapshot_of(name)
     if os.environ.get("UPDATE_SNAPSHOTS"):
         snapshot.write_text(text)
     assert text == snapshot.read_text()
 
 
 def test_there_is_no_snapshot_of_a_command_that_is_gone() -> None:
-    assert {path.stem for path in SNAPSHOTS.iterdir()} == {name or "framecache" for name in NAMES}
+    assert set(SNAPSHOTS.iterdir()) == set(map(snapshot_of, NAMES))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,13 +56,19 @@ def test_help_fits_eighty_columns() -> None:
         assert max(len(line) for line in lines) <= 80, name
 
 
+@pytest.mark.parametrize("name", ["", *GROUPS])
+def test_no_line_of_a_list_of_commands_is_cut_off(name: str) -> None:
+    listed = run(*name.split(), "--help").text.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert [line for line in listed.splitlines() if not line.endswith(".") or "..." in line] == []
+
+
 def test_every_command_that_a_program_reads_writes_json() -> None:
     with_json = {
         name
-        for name, command in app.commands.items()
+        for name, command in COMMANDS.items()
         if any("--json" in parameter.opts for parameter in command.params)
     }
-    assert with_json == set(app.commands) - {"get", "completion", "serve"}
+    assert with_json == set(COMMANDS) - {"get", "completion", "open", "serve"}
 
 
 def test_version() -> None:
@@ -62,7 +78,7 @@ def test_version() -> None:
 def test_help_waits_for_no_codec_and_no_table() -> None:
     program = """
 import json, sys
-from framecache.cli import main
+from framecache.cli.app import main
 main(["--help"])
 print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """

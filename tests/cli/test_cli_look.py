@@ -1,11 +1,15 @@
+import io
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from command_line import clip, other_clip, run
+from rich.console import Console
+from rich.table import Table
 
 from framecache import FrameCache
-from framecache.cli.show import money
+from framecache.cli.cost import is_priced
+from framecache.cli.output import format_money, print_table
 from framecache.model import Layout
 from outside import png_by_pillow
 
@@ -42,7 +46,7 @@ def test_ls_lists_every_timeline_with_its_state(cache: FrameCache, tmp_path: Pat
         "drawn": "no frames",
         "foreign": "frames only",
         "gone": "cleared",
-        "half": "filling, 1 of 2 chunks",
+        "half": "partial, 1 of 2 chunks",
         "walk": "complete",
     }
 
@@ -59,6 +63,24 @@ def test_ls_writes_json(cache: FrameCache) -> None:
         "aspect": "stored",
         "layout": "objects",
     }
+
+
+def test_ls_takes_patterns(cache: FrameCache) -> None:
+    for name in ("run-1", "run-2", "swim"):
+        cache.store.put(f"cache/timelines/{name}/frames/0.jpg", b"")
+    words = ("ls", "-q", "--cache", cache.url)
+    assert run(*words).succeeded().text.split() == ["run-1", "run-2", "swim", "walk"]
+    assert run(*words, "run-*").succeeded().text.split() == ["run-1", "run-2"]
+    assert run(*words, "run-[13]", "s?im").succeeded().text.split() == ["run-1", "swim"]
+    assert "matches 'walks'. Did you mean walk?" in run(*words, "walks").failed(3)
+
+
+def test_ls_of_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+    outcome = run("ls", "--cache", tmp_path / "typo")
+    assert (outcome.code, outcome.output) == (0, b"")
+    assert f"There is no folder {tmp_path}/typo" in outcome.errors
+    (tmp_path / "typo").mkdir()
+    assert "There is no folder" not in run("ls", "--cache", tmp_path / "typo").errors
 
 
 def test_ls_of_an_empty_cache_says_how_to_begin(local_url: str) -> None:
@@ -93,28 +115,111 @@ def test_info_shows_chunks_and_jobs(cache: FrameCache) -> None:
     chunk = next(row for row in rows if row and row[0] == "1")
     assert chunk[:7] == ["1", "0:02.000", "0:03.000", "25", "50", "h264", "cached"]
     assert chunk[7].endswith("cli-other.mp4")
-    assert ["run-7", "edges", "1"] in rows
+    assert ["run-7", "edges", "1", str(len(PNG)), "bytes"] in rows
+    assert ["video", "25", "frames/s"] in rows
 
 
 def test_info_writes_json(cache: FrameCache) -> None:
     document = run("info", "walk", "--json", "--cache", cache.url).succeeded().document
     assert document["jobs"] == {"run-7": {"edges": 1}}
+    assert document["overlay_bytes"] == {"run-7": {"edges": len(PNG)}}
+    assert [chunk["frame_rate"] for chunk in document["chunks"]] == [25.0, 25.0]
     assert [chunk["start_seconds"] for chunk in document["chunks"]] == [0.0, 2.0]
     assert [chunk["cached"] for chunk in document["chunks"]] == [True, True]
     assert document["chunks"][1]["first_sequence"] == 50
 
 
+def test_info_tells_when_a_timeline_was_last_read(cache: FrameCache) -> None:
+    words = ("info", "walk", "--cache", cache.url)
+    before = run(*words, "--json").succeeded().document["last_used_at"]
+    used = cache.store.head("cache/timelines/walk/used") if before else None
+    assert used is None or before == used.modified_at.isoformat()
+    cache.store.put("cache/timelines/walk/used", b"\n")
+    noted = cache.store.head("cache/timelines/walk/used").modified_at
+    assert run(*words, "--json").succeeded().document["last_used_at"] == noted.isoformat()
+    assert f"last used  {noted.astimezone():%Y-%m-%d %H:%M}" in run(*words).succeeded().text
+
+
+def test_info_takes_several_timelines(cache: FrameCache) -> None:
+    cache.timeline("other").extract(other_clip())
+    words = ("info", "walk", "other", "--cache", cache.url)
+    shown = run(*words, "--json").succeeded().document["timelines"]
+    assert [one["timeline_id"] for one in shown] == ["walk", "other"]
+    heads = [line for line in run(*words).succeeded().text.splitlines() if "complete" in line]
+    assert heads == ["walk: complete", "other: complete"]
+
+
+def test_info_tells_prices_where_the_store_has_some_or_they_are_asked_for(
+    cache: FrameCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "$" not in run("info", "walk", "--cache", cache.url).succeeded().text
+    document = run("info", "walk", "--json", "--cache", cache.url).succeeded().document
+    assert document["cost"] is None
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "FRAMECACHE_PRICES"):
+        monkeypatch.delenv(name, raising=False)
+    assert not is_priced(FrameCache("gs://media").store)
+
+
+def test_only_a_bucket_at_amazon_has_prices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "FRAMECACHE_PRICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    private = "https://minio.example.org"
+    (tmp_path / "config").write_text(
+        f"[profile private]\nendpoint_url = {private}\n"
+        "[profile own]\nservices = own\n[services own]\ns3 =\n"
+        f"  endpoint_url = {private}\n"
+    )
+    keys = {"key": "AKIAIOSFODNN7EXAMPLE", "secret": "not-a-secret"}
+
+    def priced(**options: str) -> bool:
+        return is_priced(FrameCache("s3://media", storage_options=keys | options).store)
+
+    assert priced()
+    assert priced(endpoint="https://s3.eu-west-1.amazonaws.com")
+    assert not priced(endpoint=private)
+    for profile in ("private", "own"):
+        monkeypatch.setenv("AWS_PROFILE", profile)
+        assert not priced(), profile
+    monkeypatch.delenv("AWS_PROFILE")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", private)
+    assert not priced()
+
+
+def test_files_of_other_programs_among_overlays_block_nothing_and_are_named_once(
+    cache: FrameCache, tmp_path: Path
+) -> None:
+    for number in range(2):
+        cache.store.put(f"cache/timelines/walk/overlays/bad job/s/{number}_box.png", PNG)
+    named = "cache/timelines/walk/overlays/bad job/s/"
+    for words in (
+        ("info", "walk", "--overlay-sizes"),
+        ("overlays", "ls", "walk"),
+        ("overlays", "export", "walk", tmp_path / "out"),
+    ):
+        outcome = run(*words, "--cache", cache.url)
+        assert outcome.code == 0, outcome.errors
+        assert outcome.errors.startswith("framecache: Warning: ")
+        assert outcome.errors.count(named) == 1
+        assert "and 1 more" in outcome.errors
+        assert "bad job" not in outcome.text
+    assert (tmp_path / "out" / "run-7" / "edges" / "999_canny.png").read_bytes() == PNG
+    assert not (tmp_path / "out" / "bad job").exists()
+
+
 def test_info_tells_which_chunks_are_missing(cache: FrameCache) -> None:
     interrupted(cache, "half")
     document = run("info", "half", "--json", "--cache", cache.url).succeeded().document
-    assert document["state"] == "filling"
+    assert document["state"] == "partial"
     assert [chunk["cached"] for chunk in document["chunks"]] == [True, False]
     assert (document["frame_count"], document["frames_described"]) == (50, 75)
 
 
 def test_info_of_no_timeline_is_not_cached(local_url: str) -> None:
     line = run("info", "nothing", "--cache", local_url).failed(3)
-    assert "there is no timeline nothing" in line
+    assert "There is no timeline nothing" in line
 
 
 @pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])
@@ -127,21 +232,21 @@ def test_info_tells_the_cost_and_what_the_other_layout_would_take(
     assert own.fill
     assert others.fill
 
-    text = run("info", "walk", "--cache", cache.url).succeeded().text
+    text = run("info", "walk", "--cost", "--cache", cache.url).succeeded().text
 
     facts = {" ".join(line.split()[:2]): line for line in text.splitlines() if line}
     assert f"{own.read_all.total} requests" in facts["to read"]
-    assert f"{own.fill.total} requests" in facts["to fill"]
+    assert f"{own.fill.total} requests" in facts["to extract"]
     assert (
         f"{others.read_all.total} requests to read instead of {own.read_all.total}, "
-        f"{others.fill.total} to fill instead of {own.fill.total}"
+        f"{others.fill.total} to extract instead of {own.fill.total}"
     ) in facts[f"as {other}"]
     assert "Amazon S3 Standard, us-east-1, 2026-06" in text
     assert "$0.00 " not in text
 
 
 def test_info_tells_the_cost_as_json(cache: FrameCache) -> None:
-    document = run("info", "walk", "--json", "--cache", cache.url).succeeded().document
+    document = run("info", "walk", "--cost", "--json", "--cache", cache.url).succeeded().document
     cost = document["cost"]
     footprint = cache.timeline("walk").footprint()
     assert list(cost["layouts"]) == ["objects", "packs"]
@@ -160,17 +265,17 @@ def test_info_tells_the_cost_as_json(cache: FrameCache) -> None:
 
 def test_info_of_a_cleared_timeline_has_no_cost(cache: FrameCache) -> None:
     cache.timeline("walk").clear()
-    document = run("info", "walk", "--json", "--cache", cache.url).succeeded().document
+    document = run("info", "walk", "--cost", "--json", "--cache", cache.url).succeeded().document
     assert document["cost"] is None
-    assert "requests" not in run("info", "walk", "--cache", cache.url).succeeded().text
+    assert "requests" not in run("info", "walk", "--cost", "--cache", cache.url).succeeded().text
 
 
 def test_info_of_another_programs_frames_compares_no_layouts(cache: FrameCache) -> None:
     cache.store.put("cache/timelines/foreign/frames/0.jpg", cache.timeline("walk").jpeg(0))
-    document = run("info", "foreign", "--json", "--cache", cache.url).succeeded().document
+    document = run("info", "foreign", "--cost", "--json", "--cache", cache.url).succeeded().document
     assert list(document["cost"]["layouts"]) == ["objects"]
     assert document["cost"]["layouts"]["objects"]["fill"] is None
-    text = run("info", "foreign", "--cache", cache.url).succeeded().text
+    text = run("info", "foreign", "--cost", "--cache", cache.url).succeeded().text
     assert "to read" in text
     assert "as packs" not in text
 
@@ -192,9 +297,9 @@ def test_a_file_names_other_prices(
     ("content", "said"),
     [
         (None, "No such file or directory"),
-        (b"\xff\xfe", "is no text"),
-        (b"storage", "is no TOML"),
-        (b"storage = 1", "'storage', which is no price"),
+        (b"\xff\xfe", "is not a text file"),
+        (b"storage", "is not valid TOML"),
+        (b"storage = 1", "'storage', which is not a price"),
         (b"storage_per_gb_month = -1", "storage_per_gb_month in "),
     ],
 )
@@ -226,7 +331,7 @@ def test_money_that_is_not_nothing_is_never_shown_as_nothing() -> None:
         "1.005": "$1.01",
         "1234.5": "$1,234.50",
     }
-    assert {amount: money(Decimal(amount)) for amount in shown} == shown
+    assert {amount: format_money(Decimal(amount)) for amount in shown} == shown
 
 
 def interrupted(cache: FrameCache, timeline_id: str) -> None:
@@ -234,3 +339,17 @@ def interrupted(cache: FrameCache, timeline_id: str) -> None:
     cache.timeline(timeline_id).extract([clip(), other_clip()])
     index = cache.store.list(f"cache/timelines/{timeline_id}/index")
     cache.store.delete([blob.key for blob in index if not blob.key.endswith("/000000-0.parquet")])
+
+
+def test_a_table_in_a_pipe_is_laid_out_as_rich_would(capsys: pytest.CaptureFixture[str]) -> None:
+    headers, rows = ("name", "n", "state"), [("walk", "7", ""), ("走る", "1,234", "complete")]
+    print_table(headers, rows, right=("n",))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for header in headers:
+        table.add_column(header, justify="right" if header == "n" else "left")
+    for row in rows:
+        table.add_row(*row)
+    drawn = io.StringIO()
+    Console(width=80, file=drawn).print(table)
+    lines = [line.rstrip() for line in drawn.getvalue().splitlines()]
+    assert capsys.readouterr().out.splitlines() == lines

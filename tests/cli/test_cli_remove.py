@@ -43,6 +43,32 @@ def test_rm_removes_everything(walk: Timeline, local_url: str) -> None:
     assert walk.jobs() == {}
 
 
+@pytest.mark.parametrize("command", ["clear", "rm"])
+def test_several_timelines_are_removed_at_once_or_none(
+    walk: Timeline, local_url: str, command: str
+) -> None:
+    run_ = FrameCache(local_url).timeline("run")
+    run_.extract(clip())
+    words = (command, "walk", "run", "--yes", "--json", "--cache", local_url)
+    assert "There is no timeline nothing" in run(*words, "nothing").failed(3)
+    assert walk.exists
+    assert run_.exists
+    removed = run(*words).succeeded().document["timelines"]
+    assert [(one["timeline_id"], one["frames_removed"]) for one in removed] == [
+        ("walk", 50),
+        ("run", 50),
+    ]
+    assert not walk.exists
+    assert not run_.exists
+
+
+@pytest.mark.usefixtures("walk")
+def test_quiet_commands_say_nothing_of_what_they_did(local_url: str) -> None:
+    for words in (("clear", "walk", "--yes"), ("rebuild", "walk"), ("rm", "walk", "--yes")):
+        assert run(*words, "-q", "--cache", local_url).succeeded().output == b""
+    assert FrameCache(local_url).timelines() == []
+
+
 @pytest.mark.usefixtures("walk")
 def test_clear_reports_as_json(local_url: str) -> None:
     document = run("clear", "walk", "--yes", "--json", "--cache", local_url).succeeded().document
@@ -54,9 +80,9 @@ def test_without_a_terminal_nothing_is_removed_unless_confirmed(
     walk: Timeline, local_url: str, command: str
 ) -> None:
     line = run(command, "walk", "--cache", local_url).failed(2)
-    assert line.startswith(f"{command} would remove")
+    assert line.startswith("This would remove")
     assert "50 frames" in line
-    assert line.endswith("give --yes to confirm")
+    assert line.endswith("give --yes to confirm.")
     assert len(walk) == 50
 
 
@@ -98,6 +124,6 @@ def test_ctrl_c_at_the_question_removes_nothing(walk: Timeline, local_url: str) 
         terminal.interrupt()
         code, shown = terminal.end()
     assert code == 130
-    assert "framecache: interrupted" in shown
+    assert "framecache: Interrupted" in shown
     assert "Traceback" not in shown
     assert walk.exists

@@ -49,12 +49,12 @@ def test_repack_says_what_was_moved(local_url: str) -> None:
     words = ("repack", "walk", "--cache", local_url, "--layout")
     text = run(*words, "packs").succeeded().text
     assert text.startswith("walk: 75 frames (")
-    assert "now in layout packs, 75 blobs of the one before removed" in text
+    assert "moved to layout packs, 75 blobs of the previous layout removed" in text
     assert layout_of(local_url) == "packs"
-    assert "2 blobs of the one before removed" in run(*words, "objects").succeeded().text
+    assert "2 blobs of the previous layout removed" in run(*words, "objects").succeeded().text
     assert layout_of(local_url) == "objects"
     again = run(*words, "objects").succeeded().text
-    assert again == "walk: in layout objects, no frame had to be moved\n"
+    assert again == "walk: all frames are already in layout objects.\n"
 
 
 def test_repack_reports_as_json(walk: Timeline, local_url: str) -> None:
@@ -77,7 +77,7 @@ def test_repack_of_a_cleared_timeline_says_what_it_is_in_now(
 ) -> None:
     walk.clear()
     text = run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded().text
-    assert text == "walk: in layout packs, no frame had to be moved\n"
+    assert text == "walk: all frames are already in layout packs.\n"
     assert layout_of(local_url) == "packs"
 
 
@@ -89,7 +89,7 @@ def test_repack_of_a_cleared_timeline_says_what_it_is_in_now(
         (("walk", "--layout", "PACKS"), "'PACKS'"),
         (("--layout", "packs"), "TIMELINE"),
         (("../walk", "--layout", "packs"), "../walk"),
-        (("walk", "--layout", "packs", "--workers", "0"), "workers"),
+        (("walk", "--layout", "packs", "--workers", "0"), "Workers"),
     ],
     ids=str,
 )
@@ -103,14 +103,14 @@ def test_a_repack_that_is_none_is_refused(
 
 def test_a_timeline_that_is_not_there_is_not_cached(local_url: str) -> None:
     words = ("repack", "nothing", "--layout", "packs", "--cache", local_url)
-    assert "timeline nothing" in run(*words).failed(3)
+    assert "Timeline nothing" in run(*words).failed(3)
 
 
 @pytest.mark.usefixtures("walk")
 def test_a_damaged_frame_ends_a_repack_and_its_way_out_is_named(local_url: str) -> None:
     Path(local_url, PREFIX, "frames", "60.jpg").write_bytes(b"")
     line = run("repack", "walk", "--layout", "packs", "--cache", local_url).failed(8)
-    assert line.startswith("frame 60 (")
+    assert line.startswith("Frame 60 (")
     assert "framecache verify walk --repair" in line
     assert layout_of(local_url) == "objects"
     assert not Path(local_url, PREFIX, "packs").exists()
@@ -128,7 +128,7 @@ def test_another_layout_is_a_conflict(local_url: str, command: tuple[str, ...]) 
 def test_append_takes_the_layout_that_is_cached(local_url: str) -> None:
     words = ("extract", "walk", other_clip(), "--append", "--cache", local_url)
     line = run(*words, "--layout", "packs").failed(2)
-    assert "leave out --layout" in line
+    assert "omit --layout" in line
     run("extract", "walk", clip(), "--layout", "packs", "--cache", local_url).succeeded()
     run(*words).succeeded()
     assert len([*Path(local_url, PREFIX, "packs").rglob("*.tar")]) == 2
@@ -181,7 +181,7 @@ def test_repack_draws_a_bar_on_a_terminal_and_ctrl_c_changes_nothing(local_url: 
     assert "repacking" in shown
     assert "Traceback" not in shown
     if code == 130:
-        assert "framecache: interrupted; the timeline can be read as before" in shown
+        assert "framecache: Interrupted; the timeline can still be read" in shown
         assert layout_of(local_url) == "objects"
     else:  # it was faster
         assert code == 0

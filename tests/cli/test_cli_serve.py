@@ -2,35 +2,54 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from command_line import DEADLINE_SECONDS, clip, command, run, spawn
+from command_line import DEADLINE_SECONDS, Terminal, clip, command, run, spawn
 
 TOKEN = "a-token-that-may-read-and-write"
-SNAPSHOT = Path(__file__).parents[1] / "http" / "openapi.json"
+SNAPSHOT = Path(__file__).parents[1] / "server" / "openapi.json"
+
+
+def served(
+    *arguments: str | Path, **env: str
+) -> AbstractContextManager[tuple[str, subprocess.Popen[str]]]:
+    """The URL at which a service answers, in a process of its own, and the process."""
+    return served_at_its_port("--port", "0", *arguments, **env)
 
 
 @contextmanager
-def served(*arguments: str | Path, **env: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The URL at which a service answers, in a process of its own, and the process."""
+def served_at_its_port(
+    *arguments: str | Path, **env: str
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The same, at the port that the arguments say."""
     process = subprocess.Popen(
-        command("serve", "--port", "0", *arguments),
+        command("serve", *arguments),
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | env,
     )
+    with running(process) as url:
+        yield url, process
+
+
+@contextmanager
+def running(process: subprocess.Popen[str]) -> Iterator[str]:
+    """The URL that a process announces, which is killed in the end."""
     try:
         assert process.stderr is not None
-        announced = next(line for line in process.stderr if line.startswith("framecache: serving"))
-        yield announced.split(" at ")[1].strip(), process
+        announced = next(line for line in process.stderr if line.startswith("framecache: Serving"))
+        yield announced.split(" at ")[1].strip()
     finally:
         process.kill()
         process.communicate()
@@ -47,7 +66,7 @@ def cache(tmp_path: Path) -> Path:
 def test_it_serves_on_loopback_until_it_is_interrupted(cache: Path) -> None:
     with served("--cache", cache) as (url, process):
         assert url.startswith("http://127.0.0.1:")
-        answer = httpx.get(f"{url}api/timelines")
+        answer = httpx.get(f"{url}api/v1/timelines")
         assert [one["timeline_id"] for one in answer.json()["timelines"]] == ["t"]
         assert "server" not in answer.headers
         process.send_signal(signal.SIGINT)
@@ -76,11 +95,77 @@ def test_one_client_may_be_held_to_few_requests(cache: Path) -> None:
 def test_listeners_to_events_do_not_keep_it_from_ending(cache: Path) -> None:
     with (
         served("--cache", cache) as (url, process),
-        httpx.stream("GET", f"{url}api/events") as events,
+        httpx.stream("GET", f"{url}api/v1/events") as events,
     ):
         assert events.status_code == 200
         process.send_signal(signal.SIGTERM)
         process.wait(DEADLINE_SECONDS)
+
+
+@contextmanager
+def uploading(url: str, cache: Path) -> Iterator[socket.socket]:
+    """An upload of which only the beginning has come."""
+    parts = urlsplit(url)
+    head = "PUT /api/v1/timelines/t/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
+        connection.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode())
+        connection.sendall(b"a" * 10)
+        until(lambda: files_below(cache / "service"))
+        yield connection
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for what another process is about to do."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [found for found in folder.rglob("*") if found.is_file()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_upload_under_way_ends_with_the_service_and_leaves_nothing(
+    cache: Path, number: signal.Signals
+) -> None:
+    with (
+        served("--cache", cache, "--no-access-log") as (url, process),
+        uploading(url, cache) as connection,
+    ):
+        process.send_signal(number)
+        assert connection.recv(1) == b""
+        _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert "Cancel" not in errors  # of a grace that ended
+    assert "Traceback" not in errors
+    assert files_below(cache / "service") == files_below(cache / "uploads") == []
+
+
+def test_a_name_that_a_killed_service_claims_is_taken_over_a_minute_later(cache: Path) -> None:
+    with served("--cache", cache) as (url, process), uploading(url, cache):
+        process.kill()
+        process.wait()
+    with served("--cache", cache) as (url, _):
+        upload = f"{url}api/v1/timelines/t/uploads/a.mp4"
+        assert httpx.put(upload, content=b"a").json()["code"] == "upload_exists"
+        (claim,) = files_below(cache / "service")
+        made_at = claim.stat().st_mtime
+        os.utime(claim, (made_at - 61, made_at - 61))
+        assert httpx.put(upload, content=b"a").status_code == 201
+    assert files_below(cache / "service") == []
+
+
+def test_a_service_that_a_shell_runs_in_the_background_ignores_ctrl_c(cache: Path) -> None:
+    command_line = shlex.join(command("serve", "--port", "0", "--cache", cache))
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", f"trap '' INT; exec {command_line}"], stderr=subprocess.PIPE, text=True
+    )
+    with running(process) as url:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)  # it ended within one
+        assert httpx.get(f"{url}healthz").status_code == 200
 
 
 def test_its_log_is_json_without_tokens_and_queries(cache: Path, tmp_path: Path) -> None:
@@ -88,22 +173,122 @@ def test_its_log_is_json_without_tokens_and_queries(cache: Path, tmp_path: Path)
     file.write_text(f"# of the viewer\n{TOKEN}\n")
     with served("--cache", cache, "--token-file", file) as (url, process):
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        assert httpx.get(f"{url}api/timelines").status_code == 401
-        assert httpx.get(f"{url}api/timelines?q={TOKEN}", headers=headers).status_code == 200
+        assert httpx.get(f"{url}api/v1/timelines").status_code == 401
+        assert httpx.get(f"{url}api/v1/timelines?q={TOKEN}", headers=headers).status_code == 200
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
     requests = [line for line in lines if line["message"] == "request"]
     assert [line["status"] for line in requests] == [401, 200]
-    assert all(line["path"] == "/api/timelines" for line in requests)
+    assert all(line["path"] == "/api/v1/timelines" for line in requests)
     assert TOKEN not in errors
+
+
+def test_on_a_terminal_the_address_comes_last_and_requests_are_not_logged(cache: Path) -> None:
+    with Terminal(["serve", "--port", "0", "--cache", cache]) as terminal:
+        address = address_on(terminal)
+        assert httpx.get(f"{address}api/v1/timelines").status_code == 200
+        terminal.interrupt()
+        code, shown = terminal.end()
+    assert code == 130
+    before, _, after = shown.partition(address)
+    assert "Press Ctrl-C to stop" in before
+    assert after.strip() in {"", "framecache: Interrupted."}
+    assert "{" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "logged"),
+    [
+        (["--access-log"], "GET /api/v1/timelines 200"),
+        (["--log", "json", "--access-log"], '"path": "/api/v1/timelines"'),
+    ],
+)
+def test_on_a_terminal_requests_are_logged_when_asked_for(
+    cache: Path, arguments: list[str], logged: str
+) -> None:
+    with Terminal(["serve", "--port", "0", "--cache", cache, *arguments]) as terminal:
+        assert httpx.get(f"{address_on(terminal)}api/v1/timelines").status_code == 200
+        terminal.wait_for(logged)
+
+
+def test_between_pipes_text_and_no_line_a_request_can_be_chosen(cache: Path) -> None:
+    with served("--cache", cache, "--log", "text", "--no-access-log") as (url, process):
+        assert httpx.get(f"{url}api/v1/timelines").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert errors == ""
+
+
+def test_half_open_connections_do_not_use_up_the_descriptors(cache: Path) -> None:
+    command_line = shlex.join(command("serve", "--port", "0", "--cache", cache))
+    process = subprocess.Popen(
+        ["/bin/bash", "-c", f"ulimit -n 256; exec {command_line}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"FRAMECACHE_SERVE_TOKEN": TOKEN},
+    )
+    with running(process) as url, ExitStack() as held:
+        parts = urlsplit(url)
+        for _ in range(400):
+            slow = socket.create_connection((parts.hostname, parts.port), timeout=60)
+            held.enter_context(slow).sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        assert httpx.get(f"{url}api/v1/timelines", headers=headers, timeout=60).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert errors.count("too many connections") == 1
+    assert "out of system resource" not in errors
+
+
+def test_open_shows_one_timeline_read_only(cache: Path, tmp_path: Path) -> None:
+    browser, told = tmp_path / "browser", tmp_path / "told"
+    os.mkfifo(told)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {told}\n')
+    browser.chmod(0o755)
+    process = subprocess.Popen(
+        command("open", "t", "--frame", "2", "--cache", cache),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"BROWSER": str(browser), "DISPLAY": ":99"},
+    )
+    with running(process) as url:
+        assert told.read_text().strip() == url
+        address, _, query = url.partition("?")
+        assert query == "timeline=t&frame=2"
+        assert httpx.post(f"{address}api/v1/timelines/t/clear").json()["code"] == "read_only"
+
+
+def test_open_writes_its_log_in_the_form_that_is_chosen(cache: Path) -> None:
+    process = subprocess.Popen(
+        command("open", "t", "--log", "text", "--cache", cache), stderr=subprocess.PIPE, text=True
+    )
+    with running(process):
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    assert errors == ""  # JSON has a line for the end
+
+
+def test_open_names_a_frame_that_is_not_there(cache: Path) -> None:
+    message = run("open", "t", "--frame", "999", "--cache", cache).failed(3)
+    assert "no frame 999: its frames are 0 to 4" in message
+
+
+def test_open_names_a_timeline_that_is_not_there(cache: Path) -> None:
+    assert "no timeline none" in run("open", "none", "--cache", cache).failed(3)
+
+
+def address_on(terminal: Terminal) -> str:
+    """Return the URL that a service prints on a terminal."""
+    terminal.wait_for("/\r\n")
+    return terminal.shown.split(" at ")[1].split()[0]
 
 
 def test_tokens_come_from_the_environment_too(cache: Path) -> None:
     with served("--cache", cache, FRAMECACHE_SERVE_READ_TOKEN=TOKEN) as (url, _):
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        assert httpx.get(f"{url}api/session", headers=headers).json()["scopes"] == ["read"]
-        assert httpx.get(f"{url}api/session").status_code == 401
+        assert httpx.get(f"{url}api/v1/session", headers=headers).json()["scopes"] == ["read"]
+        assert httpx.get(f"{url}api/v1/session").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -135,7 +320,7 @@ def test_a_cookie_is_secure_where_a_trusted_proxy_ends_tls(cache: Path) -> None:
     forwarded = {"X-Forwarded-Proto": "https"}
     for arguments, is_secure in ((["--trusted-proxy", "127.0.0.1"], True), ([], False)):
         with served("--cache", cache, *arguments, FRAMECACHE_SERVE_TOKEN=TOKEN) as (url, _):
-            answer = httpx.post(f"{url}api/session", json={"token": TOKEN}, headers=forwarded)
+            answer = httpx.post(f"{url}api/v1/session", json={"token": TOKEN}, headers=forwarded)
         assert ("; secure" in answer.headers["set-cookie"].lower()) == is_secure
 
 
@@ -167,6 +352,18 @@ def test_settings_that_cannot_be_are_refused(cache: Path, arguments: tuple[str, 
     spawn("serve", "--cache", cache, *arguments).failed(2)
 
 
+def test_another_port_is_taken_where_the_usual_one_is_and_none_was_named(cache: Path) -> None:
+    with socket.socket() as usual:
+        try:
+            usual.bind(("127.0.0.1", 8000))
+            usual.listen()
+        except OSError:
+            pass  # another program of this machine has it, which is the same
+        with served_at_its_port("--cache", cache) as (url, _):
+            assert not url.endswith(":8000/")
+            assert httpx.get(f"{url}healthz").status_code == 200
+
+
 def test_a_port_that_is_taken_is_named(cache: Path) -> None:
     with served("--cache", cache) as (url, _):
         port = url.rstrip("/").rpartition(":")[2]
@@ -181,4 +378,4 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyP
 
 
 def test_it_prints_what_it_offers() -> None:
-    assert run("serve", "--print-openapi").succeeded().text == SNAPSHOT.read_text()
+    assert run("serve", "--print-openapi", "-q").succeeded().text == SNAPSHOT.read_text()

@@ -1,4 +1,4 @@
-"""What only a terminal shows."""
+"""Output that only a terminal shows."""
 
 import os
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_ctrl_c_ends_an_extraction_and_the_next_one_goes_on(local_url: str) -> N
         terminal.interrupt()
         code, shown = terminal.end()
     assert code == 130
-    assert "framecache: interrupted" in shown
+    assert "framecache: Interrupted" in shown
     assert "Traceback" not in shown
     assert not FrameCache(local_url).timeline("walk").complete
     run("extract", "walk", clip(), long_clip(), "--cache", local_url).succeeded()

@@ -38,14 +38,14 @@ def test_damage_is_shown_and_its_way_out_works(walk: Path) -> None:
     line = outcome.failed(8)
     assert everything(walk) == damaged
     assert outcome.text.startswith("walk: 2 damaged; 50 frames checked")
-    assert f"missing: frame 7 ({FRAMES}/7.jpg): it is gone\n" in outcome.text
+    assert f"missing: frame 7 ({FRAMES}/7.jpg): it is missing\n" in outcome.text
     assert f"truncated: frame 9 ({FRAMES}/9.jpg): it has 100 bytes instead of" in outcome.text
     command = line.rpartition(": ")[2]
     assert command == f"framecache verify walk --repair --cache {walk}"
 
     outcome = run(*shlex.split(command)[1:]).succeeded()
     assert outcome.text.startswith("walk: ok, 2 repaired; 50 frames checked")
-    assert "it is gone; repaired\n" in outcome.text
+    assert "it is missing; repaired\n" in outcome.text
     assert everything(walk) == before
     run("verify", "walk", "--deep", "--cache", walk).succeeded()
 
@@ -58,10 +58,10 @@ def test_a_damaged_description_is_shown_and_its_way_out_works(walk: Path) -> Non
     outcome = run("verify", "walk", "--cache", walk)
     command = outcome.failed(8).rpartition(": ")[2]
     assert outcome.text.startswith("walk: 1 damaged; 0 frames checked")
-    assert f"corrupt: {described.relative_to(walk)}: this description is damaged" in outcome.text
+    assert f"corrupt: {described.relative_to(walk)}: this manifest is damaged" in outcome.text
     text = run(*shlex.split(command)[1:]).succeeded().text
     assert text.startswith("walk: ok, 1 repaired; 50 frames checked")
-    assert "if chunks were appended or settings changed since, do that again" in text
+    assert "if chunks were appended or settings changed since, repeat that" in text
     run("extract", "walk", other_clip(), "--append", "--cache", walk).succeeded()
     assert run("verify", "walk", "--deep", "--cache", walk).succeeded().text.startswith("walk: ok")
 
@@ -104,8 +104,8 @@ def test_what_cannot_be_repaired_is_a_failure_that_points_to_the_reason(
     (Path(local_url) / FRAMES / "7.jpg").unlink()
     outcome = run("verify", "walk", "--repair", "--cache", local_url)
     assert "1 damaged blob could not be repaired; the findings say why" in outcome.failed(8)
-    assert "give it back, or clear the timeline" in outcome.text
-    assert "source gone 1 videos that are not there" in " ".join(outcome.text.split())
+    assert "restore it, or clear the timeline" in outcome.text
+    assert "source gone 1 videos that no longer exist" in " ".join(outcome.text.split())
 
 
 def test_json_has_everything(walk: Path) -> None:
@@ -132,7 +132,7 @@ def test_json_has_everything(walk: Path) -> None:
                 "key": f"{FRAMES}/7.jpg",
                 "sequence": 7,
                 "chunk_id": 0,
-                "detail": "it is gone",
+                "detail": "it is missing",
                 "repaired": False,
             }
         ],
@@ -168,7 +168,7 @@ def test_chunks_that_are_not_cached_yet_are_named(walk: Path, tmp_path: Path) ->
         compaction.unlink()
     max(walk.rglob("timeline/*.json")).unlink()  # which names it
     text = run("verify", "walk", "--cache", walk).succeeded().text
-    assert "Not cached yet: 1 described chunk" in text
+    assert "Not cached yet: 1 chunk of the manifest" in text
     assert f"framecache info walk --cache {walk}" in text
 
 
@@ -179,7 +179,7 @@ def test_a_timeline_that_is_not_there_is_not_cached(local_url: str) -> None:
 def test_verify_draws_a_bar_on_a_terminal(local_url: str) -> None:
     run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
     with Terminal(["verify", "walk", "--deep", "--cache", local_url]) as terminal:
-        terminal.wait_for("of 1,500 frames")
+        terminal.wait_for("of 1,516 frames")
         code, shown = terminal.end()
     assert code == 0
     assert "walk: ok; 1,500 frames checked" in shown
@@ -189,8 +189,8 @@ def test_ctrl_c_ends_a_verification(local_url: str) -> None:
     run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
     words: list[str | Path] = ["verify", "walk", "--deep", "--workers", "1", "--cache", local_url]
     with Terminal(words) as terminal:
-        terminal.wait_for("of 1,500 frames")
+        terminal.wait_for("of 1,516 frames")
         terminal.interrupt()
         code, shown = terminal.end()
     assert code == 130
-    assert "interrupted; nothing was changed" in shown
+    assert "Interrupted; nothing was changed" in shown

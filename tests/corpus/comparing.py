@@ -1,4 +1,4 @@
-"""What framecache makes of a file, beside what ffmpeg does."""
+"""Comparison of framecache's frames of a file with ffmpeg's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Thumbnails = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Where framecache and ffmpeg agree on a file, and where not."""
+    """Result of comparing framecache and ffmpeg on a file."""
 
     is_mended: bool
     """Whether the file's own times do not ascend."""
@@ -113,7 +113,7 @@ def _times(found: _Found, expected: Truth) -> str:
 
 
 def _report(found: _Found, expected: Truth) -> str:
-    """Check what the report says was mended."""
+    """Check the corrections that the report lists."""
     is_mended = bool(found.replaced or found.restarts)
     if found.restarts == expected.restarts and is_mended == expected.is_mended:
         return ""
@@ -162,7 +162,7 @@ def _numbers(found: _Found, numbers: Sequence[int] | None) -> str:
 
 
 def _some(found: _Found, sparse: _Found) -> str:
-    """Check that frames are the same, to the bit, when others beside them are not wanted."""
+    """Check that frames are the same, to the bit, when frames around them are not wanted."""
     if sparse.times != found.times[::_EVERY]:
         return f"{len(sparse.times)} frames at other times"
     wrong = [

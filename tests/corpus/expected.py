@@ -1,4 +1,4 @@
-"""Where framecache and ffmpeg are not expected to agree, and why."""
+"""Files for which framecache and ffmpeg are expected to differ, and the reasons."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How framecache's frames of a file differ from ffmpeg's."""
+    """Difference between framecache's frames of a file and ffmpeg's."""
 
     aspects: frozenset[str]
     """Those of ``Comparison.differences``."""
@@ -16,12 +16,12 @@ class Difference:
 
 REFUSED: Final = {
     "m2v": "MPEG video without a container",
-    "m4v": "not read here",
+    "m4v": "not supported",
     "mjpeg": "Motion JPEG without a container",
     "nut": "a NUT video",
     "wtv": "a WTV recording",
     "rm": "a RealMedia video",
-    "gxf": "not read here",
+    "gxf": "not supported",
 }
 """By container: how a message names what is not read. It also tells how to make it readable."""
 

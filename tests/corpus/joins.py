@@ -64,7 +64,7 @@ def _joined(
             piece.unlink()
         path.write_bytes(joined)
 
-    # FFmpeg passes over fragments that begin before the end of the one before them.
+    # FFmpeg skips fragments that begin before the end of the one before them.
     passes_over = container == "fragmented"
     numbers = None if passes_over else [number for part in parts for number in part]
     return Case(f"joined-{label}", container, codec_of(codec), make, "joined by bytes", numbers)

@@ -1,7 +1,7 @@
 """HEVC with units of a second layer, as multiview streams of phones have (MV-HEVC).
 
 ffmpeg 5.1 has no encoder for it, so that the base layer is libx265's and the second layer's
-parameter sets and slices are made up: a decoder of the base layer must pass over them (ITU-T
+parameter sets and slices are made up: a decoder of the base layer must ignore them (ITU-T
 H.265, 8.1, nuh_layer_id above 0).
 """
 

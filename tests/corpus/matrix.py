@@ -82,7 +82,7 @@ def _codecs(compared: Compared, notes: _Notes) -> Iterator[str]:
 
 
 def _oddities(compared: Compared, notes: _Notes) -> Iterator[str]:
-    yield from _row(["files", "containers", "number", "times mended", "agree"])
+    yield from _row(["files", "containers", "number", "times repaired", "agree"])
     yield "|---|---|--:|--:|---|"
     for group, cases in _grouped(compared).items():
         marks = Counter(notes.mark(case, comparison) for case, comparison in cases)

@@ -1,4 +1,4 @@
-"""Mended times: a plain second implementation of the rule in ``docs/frames.md``.
+"""Corrected times: a plain second implementation of the rule in ``docs/frames.md``.
 
 It tries every choice of kept pictures that can be best, in quadratic time and without cunning.
 """

@@ -1,4 +1,4 @@
-"""Every codec in every container that ffmpeg writes here and that tells frames apart."""
+"""Every codec in every container that ffmpeg writes here and whose frames it can separate."""
 
 from collections.abc import Iterator
 from typing import Final

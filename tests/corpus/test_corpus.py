@@ -89,7 +89,7 @@ def test_what_is_not_read_is_named_with_a_way_to_make_it_readable(
     corpus: Corpus, name: str
 ) -> None:
     refusal = corpus[name].refusal
-    assert refusal.startswith("BadChunk: ")
+    assert refusal.startswith("UnreadableChunk: ")
     assert re.search(REFUSED[CASES[name].container], refusal)
     assert "'ffmpeg " in refusal
 

@@ -11,7 +11,7 @@ from corpus.mending import mended
     ("times", "expected"),
     [
         ([0, 4, 8, 12], [0, 4, 8, 12]),
-        # A stray takes the kept time before it, and both share the room up to the next.
+        # A stray takes the kept time before it, and both share the time up to the next.
         ([0, 4, 9000, 12, 16], [0, 4, 8, 12, 16]),
         ([0, 4, None, 12, 16], [0, 4, 8, 12, 16]),
         ([None, 4, 8, 12], [0, 4, 8, 12]),

@@ -23,7 +23,7 @@ _BYTES_A_PIXEL: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What a file shows."""
+    """Frames that a file shows."""
 
     times: list[Fraction]
     """Seconds from the first frame, ascending."""
@@ -100,7 +100,7 @@ _ENTRIES: Final = "packet=dts:frame=pts:stream=time_base,avg_frame_rate:format=f
 
 
 def probe(path: Path, *arguments: str) -> dict[str, Any]:
-    """Return what ffprobe says of the first video stream that is no cover."""
+    """Return ffprobe's information on the first video stream that is not cover art."""
     command = [program("ffprobe"), "-v", "error", "-threads", "1", "-select_streams", "V:0"]
     finished = subprocess.run(
         [*command, "-of", "json", *arguments, str(path)], check=False, capture_output=True

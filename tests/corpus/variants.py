@@ -1,4 +1,4 @@
-"""What unusual files share: how they are encoded, copied and named."""
+"""Shared parts of unusual files: their encoding, copying and names."""
 
 from collections.abc import Sequence
 from pathlib import Path

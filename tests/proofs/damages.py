@@ -52,7 +52,7 @@ def _with_flipped_bits(choose: random.Random, body: bytes) -> bytes:
 
 
 def _with_a_flipped_bit_near_its_end(choose: random.Random, body: bytes) -> bytes:
-    """Where a Parquet file says where its footer is."""
+    """Flip a bit near the end, where a Parquet file states the position of its footer."""
     return _with_flipped(body, [8 * len(body) - 1 - choose.randrange(8 * 16)])
 
 
@@ -108,5 +108,5 @@ def damaged_bodies(body: bytes, seed: int) -> Iterator[bytes]:
     while True:
         for damage in DAMAGES:
             damaged = damage(choose, body)
-            if damaged != body:  # zeros that were zeros already are no damage
+            if damaged != body:  # overwriting zeros by zeros causes no damage
                 yield damaged

@@ -1,4 +1,4 @@
-"""A process that extracts one video after another, and tells of each how it went."""
+"""Process that extracts one video after another, and reports the outcome of each."""
 
 import gc
 import os
@@ -38,7 +38,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an extraction ended."""
+    """Outcome of an extraction."""
 
     kind: Literal["extracted", "refused", "failed"]
     said: str
@@ -111,7 +111,7 @@ def _extract(attempt: Attempt) -> int:
 
 
 def _pictures(path: str) -> int:
-    """How many pictures FFmpeg shows of the stream that is extracted; it skips what it refuses.
+    """Return how many pictures FFmpeg shows of the extracted stream; it skips what it refuses.
 
     No more of them are shown than are frames: a frame without a picture keeps its number.
     """

@@ -1,4 +1,4 @@
-"""What must hold of a timeline at every moment, wherever a program died: `look` sees to it.
+"""Invariants of a timeline at every moment, wherever a program died; `look` checks them.
 
 Descriptions, index parts and frames are taken from the store by json, pyarrow and google_crc32c;
 which frames belong to a description is what a lone program stores, in a store of its own, where
@@ -35,7 +35,7 @@ class Violation(AssertionError):
 
 @dataclass(frozen=True)
 class Look:
-    """What a timeline is at one moment."""
+    """State of a timeline at one moment."""
 
     document: dict[str, Any] | None
     """The current description."""
@@ -50,7 +50,7 @@ def contents(store: Store) -> Blobs:
     """All that a store holds."""
     blobs: Blobs = {}
     for blob in [*store.list("")]:
-        # What a dead program sent last may be carried out meanwhile.
+        # The last request of a dead program may be executed in the meantime.
         with suppress(BlobMissing):
             blobs[blob.key] = store.get(blob.key)
     return blobs
@@ -128,7 +128,7 @@ def written(quality: int) -> Frames:
 
 
 def pictures(sequences: range) -> list[Frame]:
-    """Frames that a program holds, each of another colour."""
+    """Frames that a program holds, each of a different color."""
     return [
         Frame(number, 0, number / 25, np.full((16, 16, 3), 40 * number, np.uint8), "")
         for number in sequences
@@ -172,7 +172,7 @@ def _last_description(blobs: Blobs) -> bytes | None:
 
 
 def _require_refused(store: Store) -> None:
-    """A timeline whose description is damaged is no empty one."""
+    """A timeline whose manifest is damaged is not an empty one."""
     timeline = Timeline(store, TIMELINE)
     for read in (timeline.info, lambda: timeline.frame(0), lambda: timeline.index):
         try:
@@ -183,7 +183,7 @@ def _require_refused(store: Store) -> None:
 
 
 def _right_frames(document: dict[str, Any] | None) -> Frames:
-    """What the frames of a description must be."""
+    """Return the frames that a manifest must have."""
     if document is None:
         return {}
     quality = document["jpeg"]["quality"]
@@ -234,7 +234,7 @@ def index_files(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | 
     generations = document["generations"]
     files = [(chunk, f"{folder}{name}-{generations.get(name, 0)}.parquet") for chunk, name in names]
     if compaction := document["compaction"]:
-        files.append((None, f"{folder}timeline-{compaction['number']}.parquet"))
+        files.append((None, f"{folder}_timeline-{compaction['number']}.compacted"))
     return files
 
 

@@ -1,4 +1,4 @@
-"""Programs without threads that wait for nobody, so that whatever is found happens again."""
+"""Programs without threads that never wait, so that findings can be reproduced."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +20,7 @@ def at_once() -> Iterator[None]:
 
 @contextmanager
 def _haste() -> Iterator[None]:
-    """Whoever died is taken over from at once: 12 seconds pass whenever somebody looks."""
+    """Take over from dead programs at once: 12 seconds pass at each observation."""
     now = 0.0
 
     class Clock:
@@ -30,13 +30,13 @@ def _haste() -> Iterator[None]:
             return now
 
     with (
-        patch("framecache.claims.time", Clock()),
-        patch("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0005),
-        patch("framecache.ingest.sharing._LONGEST_WAIT_SECONDS", 0.0005),
-        patch("framecache.ingest.epochs._LOOK_AGAIN_SECONDS", 0.0005),
-        patch("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.0005),
-        patch("framecache.verify.repair._LOOK_AGAIN_SECONDS", 0.0005),
-        patch("framecache.ingest.settling._LOOK_AGAIN_SECONDS", 0.0005),
+        patch("framecache.lease.time", Clock()),
+        patch("framecache.ingest.work_queue._MIN_WAIT_SECONDS", 0.0005),
+        patch("framecache.ingest.work_queue._MAX_WAIT_SECONDS", 0.0005),
+        patch("framecache.ingest.epochs._POLL_SECONDS", 0.0005),
+        patch("framecache.repack.run._POLL_SECONDS", 0.0005),
+        patch("framecache.verify.repair._POLL_SECONDS", 0.0005),
+        patch("framecache.ingest.relocation._POLL_SECONDS", 0.0005),
     ):
         yield
 
@@ -70,7 +70,7 @@ class _Postponed(Future[Any]):
 
 
 class _Postponing:
-    """A pool for work that goes on while it is given what it works on."""
+    """Pool for work that proceeds while it receives its input."""
 
     def __init__(self, *_: object, **__: object) -> None:
         self._given: list[_Postponed] = []

@@ -74,4 +74,4 @@ def _collect(timeline: Timeline) -> None:
             max_bytes=None,
             max_age_seconds=None,
         )
-        plan.carry_out(largest_share=1)
+        plan.execute(max_share=1)

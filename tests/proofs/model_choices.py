@@ -1,4 +1,4 @@
-"""What Hypothesis chooses from. Simple things come first: it shrinks towards them."""
+"""Choices of Hypothesis. Simple things come first: it shrinks towards them."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ from model_plain import (
 from model_reads import Ask, ReadAt, ReadMany, ReadOne
 from model_world import Arm, Death, Disturbance, Upset
 
-from framecache.testing import Action, faults_of
+from framecache.testing import Action, possible_faults
 
 Plan = tuple[Upset, ...]
 
@@ -113,7 +113,7 @@ OPERATIONS: Final[dict[str, st.SearchStrategy[Operation]]] = {
 @st.composite
 def _arms(draw: st.DrawFn) -> Arm:
     action, within = draw(st.sampled_from(REQUESTS))
-    faults = sorted(faults_of(action), key=lambda fault: fault.value)
+    faults = sorted(possible_faults(action), key=lambda fault: fault.value)
     return Arm(
         action,
         within,

@@ -1,4 +1,4 @@
-"""What a timeline holds when nothing ever went wrong: made once, by itself, and checked by ffprobe.
+"""Contents of a timeline when nothing ever went wrong: made once, alone, checked by ffprobe.
 
 Everything is kept for the whole test run, as the same few timelines come up again and again.
 """
@@ -29,7 +29,7 @@ RATE: Final = 25
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A frame as it is told and stored."""
+    """Frame as it is reported and stored."""
 
     sequence: int
     chunk_id: int
@@ -43,7 +43,7 @@ Rows = dict[int, Row]
 
 @cache
 def clip(chunk: str) -> Path:
-    """The video of a chunk: with B-frames, two keyframes and a colour of its own."""
+    """Return the video of a chunk: with B-frames, two keyframes and its own color."""
     extra = ["-g", "4", "-bf", "1"]
     colour = f"hue=h={120 * sorted(CHUNKS).index(chunk)}"
     pattern = f"testsrc2=size=320x240:rate={RATE},scale={SIZE}:{SIZE},{colour}"
@@ -54,7 +54,7 @@ def clip(chunk: str) -> Path:
 
 
 def rows_of(state: State) -> Rows:
-    """What can be read of a timeline in this state."""
+    """Values that can be read of a timeline in this state."""
     if state.listed:
         # Of another program's frames only the number and the JPEG are known.
         return {
@@ -86,7 +86,7 @@ def rows_of_chunk(chunks: tuple[str, ...], setting: Setting, chunk: str) -> list
 
 
 def bounds(chunks: tuple[str, ...]) -> list[Fraction]:
-    """Where each chunk starts, and where the last one ends, in seconds."""
+    """Start of each chunk, and the end of the last one, in seconds."""
     ends = [Fraction(0)]
     for chunk in chunks:
         ends.append(ends[-1] + Fraction(CHUNKS[chunk], RATE))

@@ -59,7 +59,7 @@ PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
 
 @dataclass(slots=True)
 class Figures:
-    """What all examples of a run did, together."""
+    """Totals over all examples of a run."""
 
     examples: int = 0
     steps: int = 0
@@ -193,7 +193,7 @@ class TimelineMachine(RuleBasedStateMachine):
 
     @rule(timeline=st.sampled_from(TIMELINES), data=st.data())
     def store_or_remove_frames(self, timeline: str, data: st.DataObject) -> None:
-        """So does a program that knows nothing of an index, where nothing is described."""
+        """So does a program that does not know indexes, where there is no manifest."""
         state = self.seen[timeline].state
         if state.chunks is not None:
             return
@@ -254,7 +254,7 @@ class TimelineMachine(RuleBasedStateMachine):
         ends = list(endings(before.state, done))
         if isinstance(done.operation, Repack) and (before.unsound or after.unsound):
             ends.append(Ending(before.state, "CorruptFrame"))
-        if isinstance(done.operation, Delete) and DAMAGE & set(fired):
+        if isinstance(done.operation, Delete | Repair) and DAMAGE & set(fired):
             # What reads differently each time is not taken for damage where it lies.
             ends.append(Ending(before.state, "StoreUnavailable"))
         if fired or is_disturbed or isinstance(done.error, Crash):
@@ -267,7 +267,7 @@ class TimelineMachine(RuleBasedStateMachine):
             ends = [end for end in ends if end.how == how]
             assert ends, f"{done} ended with {done.error!r}"
         if any(isinstance(one.operation, Delete) for one in done.between):
-            # Who had looked before the delete brings a description back, whole or empty.
+            # A program that read it before the delete restores a manifest, whole or empty.
             ends += endings(before.state, replace(done, between=()))
             described = {(end.state.chunks, end.state.setting) for end in ends}
             assert (after.state.chunks, after.state.setting) in described, f"{done}: {after.state}"
@@ -279,7 +279,7 @@ class TimelineMachine(RuleBasedStateMachine):
     def _check_what_is_left(
         self, name: str, before: Seen, done: Done, after: Seen, client: Client
     ) -> None:
-        """Whoever ended an epoch, removed or moved frames has removed what was there before."""
+        """An operation that ended an epoch, removed or moved frames has removed the old blobs."""
         if done.error is not None or done.between:
             return
         match done.operation:
@@ -302,7 +302,7 @@ class TimelineMachine(RuleBasedStateMachine):
                 self._check_collected(name, after)
 
     def _check_repacked(self, layout: Layout, before: Seen, after: Seen) -> None:
-        """All frames lie as the layout has them, and what they lay in before is gone."""
+        """All frames are stored in the current layout, and the blobs of the old one are removed."""
         named = {place.key for place in after.places.values()}
         moved = {place.key for place in before.places.values()} - named
         self.figures.repacks += bool(moved)
@@ -313,7 +313,7 @@ class TimelineMachine(RuleBasedStateMachine):
         assert before.unsound or moved.isdisjoint(self.world.blobs), f"of {moved} some is left"
 
     def _check_public(self, name: str, seen: Seen) -> None:
-        """Every written frame lies under its public name, if those are to be had."""
+        """Every written frame has its public name, if those are available."""
         if seen.state.layout == "packs" or not seen.state.written:
             return
         stored = self.world.frames(name)
@@ -324,11 +324,11 @@ class TimelineMachine(RuleBasedStateMachine):
         assert not others, f"other programs read other frames {others}"
 
     def _is_moving(self, name: str) -> bool:
-        """Whether a program says that it brings frames to their public names."""
+        """Return True if a program reports that it moves frames to their public names."""
         return any("/moving-" in key for key in self.world.keys(name, "claims/"))
 
     def _check_collected(self, name: str, seen: Seen) -> None:
-        """No frame that is sound lies in a pack where each is to be a blob."""
+        """No intact frame is in a pack where each is to be a blob."""
         if seen.state.layout == "packs" or not seen.state.written:
             return
         places = [seen.places[number] for number in seen.rows if number not in seen.unsound]
@@ -346,14 +346,14 @@ class TimelineMachine(RuleBasedStateMachine):
         self.figures.endings[_name(error)] += 1
         listed = [state for state in (*known, *during) if state.listed]
         if error is None and listed and self._is_harmed(name, client):
-            pass  # of frames that are only listed nobody knows the length and the CRC
+            pass  # the length and CRC of frames that are only listed are not known
         elif error is None:
             current = [self._as_stored(name, state) for state in listed]
             given = [read.given(state) for state in (*known, *during, *current)]
             assert results[0] in given, f"{read} gave {results[0]!r:.300}, not {given!r:.300}"
         else:
             self._check_reading_failed(name, read, error, client, during, ever)
-        is_forgotten = _name(error) == "Cleared" or (error is None and looks_again(read))
+        is_forgotten = _name(error) == "TimelineCleared" or (error is None and looks_again(read))
         client.remembers[name] = during if is_forgotten else ever
         self._check_overlays_after(name, self.between)
         self._settle(name)
@@ -373,7 +373,7 @@ class TimelineMachine(RuleBasedStateMachine):
         ):
             excused.add("NotCached")
         if len({state.epoch for state in ever}) > 1:
-            excused.add("Cleared")
+            excused.add("TimelineCleared")
         now = self.world.look(name)
         lost = [
             read.needs(rows_of(state)) - set(self.world.frames(name))
@@ -385,12 +385,12 @@ class TimelineMachine(RuleBasedStateMachine):
         assert _name(error) in excused, f"{read} failed, of {[*ever]}: {error!r}"
 
     def _is_harmed(self, name: str, client: Client) -> bool:
-        """Whether what is fetched of a timeline may be anything."""
+        """True if fetched parts of a timeline may be anything."""
         is_damaged = bool(DAMAGE & set(client.suffering.fired))
         return is_damaged or bool(self.between) or bool(self.world.look(name).unsound)
 
     def _as_stored(self, name: str, state: State) -> State:
-        """Frames that were listed before, as they lie there now, whoever stored them."""
+        """Frames that were listed before, as any program has stored them since."""
         stored = self.world.frames(name)
         kept = [(number, stored[number]) for number, _ in state.listed if number in stored]
         return replace(state, listed=frozenset(kept))
@@ -428,7 +428,7 @@ class TimelineMachine(RuleBasedStateMachine):
         before, after = self.seen[name], self.world.look(name)
         allowed = self.harmed[name]
         if self.slept_from is not None and not (done and _only_writes(done)):
-            # Whoever slept while others worked may store and delete what is theirs since.
+            # A program that slept while others worked may store and delete its blobs since.
             for client in self.clients:
                 allowed |= self.world.touched_frames(name, since=self.slept_from, by=client.name)
         assert after.unsound <= allowed, f"frames {sorted(after.unsound - allowed)} came to harm"
@@ -464,7 +464,7 @@ class TimelineMachine(RuleBasedStateMachine):
         return None
 
     def _disturb(self, operation: Operation) -> None:
-        """Another program does something in the midst of a call."""
+        """Another program does something during a call."""
         self.figures.disturbances += 1
         before, start = self.world.look(self.current), len(self.world.log)
         timeline = Timeline(self.world.used_by(OTHER), self.current)
@@ -585,7 +585,7 @@ def _excused(fired: Sequence[Fault]) -> set[str]:
 
 def _excused_by_others(operation: Operation) -> set[str]:
     """The errors that others in its midst are allowed to cause."""
-    # Of two that move or repair a part, one is told to try again. So is one that replaces, if it
+    # Of two that move or repair a part, one has to try again. So does one that replaces, if it
     # slept for so long that another stored over what it had created, and not committed.
     is_replacing = isinstance(operation, Write) and operation.on_conflict == "replace"
     is_told = is_replacing or isinstance(operation, Repack)
@@ -593,7 +593,7 @@ def _excused_by_others(operation: Operation) -> set[str]:
 
 
 def _only_writes(done: Done) -> bool:
-    """Whether nothing but writes met each other: none of these may harm another's frames."""
+    """True if only writes overlapped: none of these may harm another's frames."""
     return all(isinstance(one.operation, WRITES_ONLY) for one in (done, *done.between))
 
 
@@ -622,7 +622,7 @@ def _check_listed(before: State, done: Done, after: State) -> None:
 
 
 def _adopts(operation: Operation) -> bool:
-    """Whether an operation describes frames of another program."""
+    """Return True if an operation creates a manifest for frames of another program."""
     return isinstance(operation, Write) and operation.on_conflict != "raise"
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 Layout = Literal["objects", "packs"]
-Refusal = Literal["SettingsConflict", "NotCached", "Cleared"]
+Refusal = Literal["SettingsConflict", "NotCached", "TimelineCleared"]
 OnConflict = Literal["raise", "replace", "keep"]
-REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "Cleared"})
+REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "TimelineCleared"})
 
 
 class Setting(NamedTuple):
-    """What decides a timeline's frames, beside its chunks."""
+    """Settings that, with the chunks, determine a timeline's frames."""
 
     every: int | None
     """Every n-th frame is taken; None: all."""
@@ -44,13 +44,13 @@ WrittenFrames = frozenset[Written]
 
 
 def adopted(listed: frozenset[tuple[int, int]]) -> WrittenFrames:
-    """Frames of another program, once they are described; each is a sequence and a picture."""
+    """Frames of another program, once a manifest names them; each is a sequence and a picture."""
     return frozenset(Written(*one, NOTHING_TOLD, ALL.quality) for one in listed)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a timeline is at one moment."""
+    """State of a timeline at one moment."""
 
     epoch: str = ""
     """Another one after every clear; each step of an operation that starts one adds a mark."""
@@ -182,7 +182,7 @@ class Begin(Step):
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.epoch != self.epoch:
-            raise Refused("Cleared")
+            raise Refused("TimelineCleared")
         return replace(state, begun=True), ()
 
 
@@ -193,7 +193,7 @@ class CommitChunk(Step):
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.epoch != self.epoch:
-            raise Refused("Cleared")
+            raise Refused("TimelineCleared")
         return replace(state, cached=state.cached | {self.chunk}), ()
 
 
@@ -254,7 +254,7 @@ class CommitWritten(Step):
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.epoch != self.epoch:
-            raise Refused("Cleared")
+            raise Refused("TimelineCleared")
         # A quality is kept with each frame, so those that are replaced may have another.
         is_quality_fixed = self.on_conflict == "raise" and state.setting != self.setting
         if is_quality_fixed or state.layout != self.layout:
@@ -292,7 +292,7 @@ class EndEpoch(Step):
 
 @dataclass(frozen=True, slots=True)
 class DescribeLayout(Step):
-    """Have all frames lie in a layout, wherever they lay before."""
+    """Move all frames to a layout, from wherever they were before."""
 
     layout: Layout
 
@@ -312,7 +312,7 @@ class RequireFrames(Step):
 
 @dataclass(frozen=True, slots=True)
 class Forget(Step):
-    """Remove the descriptions."""
+    """Remove the manifests."""
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         return State(state.epoch + "-"), ()
@@ -380,7 +380,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class LoseClaims:
-    """Somebody removes every claim."""
+    """Another program removes every lease."""
 
     def steps(self) -> tuple[Step, ...]:
         return ()
@@ -388,7 +388,7 @@ class LoseClaims:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Mend what is damaged, and bring what was replaced to its place."""
+    """Repair damage, and move replaced frames to their places."""
 
     def steps(self) -> tuple[Step, ...]:
         return (RequireFrames(),)
@@ -462,10 +462,10 @@ def _walk(
         return
     yield from _walk(following, (*more, *todo[1:]), between, is_alone=is_alone)
     if isinstance(todo[0], CommitChunk):
-        # Whoever was at this chunk has died: the next was extracted first.
+        # The program that had this chunk has died: the next was extracted first.
         yield from _only_failing(_walk(state, todo[1:], between, is_alone=is_alone))
     if isinstance(todo[0], Forget) and not is_alone:
-        # What others described since the descriptions were listed stays.
+        # Chunks that others added since the manifests were listed stay.
         yield from _walk(state, (), between, is_alone=is_alone)
 
 

@@ -111,7 +111,7 @@ class ReadMany:
 
     @property
     def looks_again(self) -> bool:
-        """Whether it is promised to see what was added since the last look."""
+        """True if it is promised to see what was added since the last read."""
         return self.how in ("frames", "sequences")
 
     @property
@@ -121,7 +121,7 @@ class ReadMany:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a timeline says of itself."""
+    """Information that a timeline reports about itself."""
 
     how: Literal["exists", "complete", "info", "index", "len"]
 
@@ -169,7 +169,7 @@ class Ask:
 
     @property
     def looks_again(self) -> bool:
-        """Whether it is promised to be true of the moment."""
+        """True if it is promised to be current."""
         return self.how in ("exists", "complete", "info")
 
 

@@ -20,7 +20,7 @@ from model_plain import ALL, NOTHING_TOLD, Setting, State, Written
 
 from framecache import FrameCache
 from framecache.store import Store
-from framecache.testing import Action, Crash, Fault, FaultyStore, Interlude, WrappingStore
+from framecache.testing import Action, Crash, Fault, FaultyStore, SideEffect, WrappingStore
 from tars import members_of
 
 ROOT: Final = "cache/timelines"
@@ -28,7 +28,7 @@ DECAY: Final = "decay"
 """Who damages what is stored."""
 OF_EPOCHS: Final = ("claims", "index", "packs")
 """The folders that have one for each epoch."""
-DAMAGE: Final = frozenset({Fault.TRUNCATE, Fault.FLIP})
+DAMAGE: Final = frozenset({Fault.TRUNCATE, Fault.FLIP_BIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Landed:
 
 
 class Place(NamedTuple):
-    """Where the JPEG of a frame lies."""
+    """Key of the JPEG of a frame."""
 
     key: str
     offset: int
@@ -49,7 +49,7 @@ class Place(NamedTuple):
     size_bytes: int
 
     def within(self, blobs: Mapping[str, bytes]) -> bytes | None:
-        """What lies there; None when there is no such blob."""
+        """Return the stored bytes; None when there is no such blob."""
         blob = blobs.get(self.key)
         if blob is None or not self.offset:
             return blob
@@ -106,7 +106,7 @@ class World:
             return
         self.blobs[key] = data
         _, _, _, folder, *rest = [*key.split("/"), ""]
-        if folder == "index" and not rest[1].startswith("timeline-"):
+        if folder == "index" and not rest[1].startswith("_timeline-"):
             self._check_commit(key, rest[0], rest[1])
         if folder == "packs" and who != DECAY:
             self._check_pack(key, data)
@@ -121,7 +121,7 @@ class World:
         self._require(not harmed, f"frames {sorted(harmed)} are named in {key}, and were harmed")
 
     def look(self, timeline_id: str) -> Seen:
-        """What a timeline is at this moment."""
+        """Return the state of a timeline at this moment."""
         with self.lock:
             return self._look(timeline_id)
 
@@ -140,11 +140,11 @@ class World:
         return [key for key in self.blobs if key.startswith(prefix)]
 
     def frames(self, timeline_id: str) -> dict[int, bytes]:
-        """The JPEGs that lie there, whoever stored them, by sequence."""
+        """Return the stored JPEGs, of any program, by sequence."""
         return {_sequence(key): self.blobs[key] for key in self.keys(timeline_id, "frames/")}
 
     def left_of_earlier_epochs(self, timeline_id: str) -> list[str]:
-        """The blobs that whoever ends an epoch is to remove."""
+        """Return the blobs that the end of an epoch has to remove."""
         document = self._description(timeline_id)
         if document is None:
             return []
@@ -229,7 +229,7 @@ class World:
         return None if body is None else _rows_in(body)
 
     def _is_part_named(self, key: str) -> bool:
-        """Whether a blob is an index part that the current description names."""
+        """Return True if a blob is an index part that the current manifest names."""
         document = self._description(key.split("/")[2])
         if document is None:
             return False
@@ -246,11 +246,11 @@ class World:
         compaction = document["compaction"]
         if compaction is None:
             return
-        name = f"timeline-{compaction['number']}.parquet"
+        name = f"_timeline-{compaction['number']}.compacted"
         body = self.blobs.get(f"{ROOT}/{timeline_id}/index/{document['epoch']}/{name}")
         covered = set(compaction["parts"])
         names = [_chunk_name(chunk["url"]) for chunk in document["chunks"]]
-        # Of two rows of a sequence, that of the part which was described later counts.
+        # Of two rows of a sequence, that of the part which a manifest named later counts.
         order = [*(f"{i:06d}" for i in range(len(names))), *document["written_parts"]]
         there = [
             parts.get(names[int(part)] if part.isdigit() else part)
@@ -276,7 +276,7 @@ class World:
         self._committed.add(key)
         for sequence, row in _rows_in(self.blobs[key]).items():
             if name.startswith("w") and not row.place.offset:
-                continue  # it counts once it is described
+                continue  # it counts once a manifest names it
             if row.place in self._named:
                 continue  # it may have been damaged since
             self._named.add(row.place)
@@ -287,7 +287,7 @@ class World:
             )
 
     def _check_pack(self, key: str, data: bytes) -> None:
-        """No two packs are stored under one name; each is a tar of JPEGs and what tells of them."""
+        """No two packs are stored under one name; each is a tar of JPEGs and their metadata."""
         self.packs_stored += 1
         self._require(key not in self._pack_keys, f"{key} was stored twice")
         self._pack_keys.add(key)
@@ -305,7 +305,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class IndexRow:
-    """What an index file says of a frame."""
+    """Row of an index file for a frame."""
 
     fingerprint: tuple[int, int]
     place: Place
@@ -319,7 +319,7 @@ IndexRows = dict[int, IndexRow]
 
 
 class Recorded(WrappingStore):
-    """Tells a world what reaches its store."""
+    """Store that reports its requests to a world."""
 
     def __init__(self, world: World, who: str) -> None:
         super().__init__(world.store)
@@ -361,7 +361,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """What another program does before the request after ``skip`` matching ones."""
+    """Action of another program before the request after ``skip`` matching ones."""
 
     action: Action
     within: str
@@ -401,7 +401,7 @@ class Suffering:
         """Let everything go well from now on, for the program that is started again, too."""
         self._plan, self.has_died = [], False
 
-    def __call__(self, action: Action, key: str) -> Fault | Interlude | None:
+    def __call__(self, action: Action, key: str) -> Fault | SideEffect | None:
         with self._lock:
             due = None if self.has_died else self._due(action, key)
             if isinstance(due, Death):
@@ -416,7 +416,7 @@ class Suffering:
         if not isinstance(due, Disturbance):
             return None
         operation = due.operation
-        return Interlude(lambda: self.disturb(operation))
+        return SideEffect(lambda: self.disturb(operation))
 
     def _due(self, action: Action, key: str) -> Upset | None:
         for one, left in self._plan:
@@ -449,7 +449,7 @@ def _fingerprint(jpeg: bytes) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _written(sequence: int, row: IndexRow) -> Written:
-    """The frame that a row tells of; with the picture -1 where it is none that was written."""
+    """Return the frame of a row, with the picture -1 if it was never written."""
     quality = row.quality or ALL.quality
     picture = _picture(row.fingerprint, quality)
     for told in (NOTHING_TOLD, *TOLD):

@@ -188,7 +188,7 @@ def _write_extreme(data: bytearray, offset: int, dice: Random) -> None:
 
 
 def _element(data: bytearray, dice: Random) -> tuple[int | None, bytes]:
-    """Where an element of the file's own format lies, and what it begins with."""
+    """Position of an element of the file's own format, and its first bytes."""
     markers = list(_markers(data))
     dice.shuffle(markers)
     for marker in markers:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 WIDTH, HEIGHT = 96, 64
 BITS = 16
 STRIPE = WIDTH // BITS
-# Two frames differ in one stripe at least, which makes 13; JPEG and colour make 0.4.
+# Two frames differ in one stripe at least, which makes 13; JPEG and color make 0.4.
 _MOST_ERROR = 2.0
 
 Images = npt.NDArray[np.uint8]
@@ -29,13 +29,13 @@ class NumberedChunks:
 
 
 class Truth:
-    """What the frames of numbered chunks must look like."""
+    """Expected pictures of the frames of numbered chunks."""
 
     def __init__(self, chunks: NumberedChunks) -> None:
         self._pictures: Images = np.load(chunks.pictures, mmap_mode="r")
 
     def fault(self, sequence: int, image: Images) -> str:
-        """What is wrong with a frame; empty when nothing is."""
+        """Return the fault of a frame; empty when it has none."""
         shown = _number_shown(image)
         if shown != sequence:
             return f"frame {sequence} shows {shown}"

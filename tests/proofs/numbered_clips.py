@@ -27,7 +27,7 @@ def numbered_chunks(count: int, *, frames_each: int) -> NumberedChunks:
 
 
 def frames_alone(chunks: NumberedChunks) -> dict[str, bytes]:
-    """The frames that one extraction stores when nobody disturbs it, by name."""
+    """Return the frames that an undisturbed extraction stores, by name."""
     url = f"memory://{uuid.uuid4().hex}"
     FrameCache(url).timeline("alone").extract(chunks.paths)
     return frames_of(outside(url), "alone")

@@ -1,4 +1,4 @@
-"""What programs do to a timeline, and what may be seen of it wherever they die."""
+"""Operations of programs on a timeline, and the states visible wherever they die."""
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -14,7 +14,7 @@ from invariants import PREFIX, TIMELINE, Blobs, Look, contents, index_files, loo
 import media
 from framecache import FrameCacheError, Timeline, keys
 from framecache.gc import plan_gc
-from framecache.index import Index, PartBuilder, current_description
+from framecache.index import Index, PartBuilder, current_manifest
 from framecache.model import Layout
 from framecache.store import Store
 from framecache.testing import Action, Crash, HookedStore
@@ -31,7 +31,7 @@ _FOLDERS: Final = ("frames", "packs", "index", "claims")
 
 
 class _Unfinished(FrameCacheError):
-    """What a program says by a report that is not all it was to do."""
+    """Error of a program whose report says that it did not do everything."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +133,16 @@ def _collect(store: Store, *, max_bytes: int | None = None) -> None:
     plan = plan_gc(
         store, timelines=[TIMELINE], grace_seconds=0, max_bytes=max_bytes, max_age_seconds=None
     )
-    if plan.carry_out(largest_share=1).skipped:
+    if plan.execute(max_share=1).skipped:
         raise _Unfinished
 
 
 def _die_beginning(store: Store) -> None:
-    """Leave another extraction described, and claimed, that was not begun."""
+    """Leave another extraction with a manifest and a lease, but not begun."""
     died: list[str] = []
 
     def die_beginning(action: Action, key: str) -> None:
-        if died or (action == "create" and key == keys.description(TIMELINE, 2)):
+        if died or (action == "create" and key == keys.manifest(TIMELINE, 2)):
             died.append(key)
             raise Crash
 
@@ -152,7 +152,7 @@ def _die_beginning(store: Store) -> None:
 
 
 def _leave_what_nothing_names(store: Store) -> None:
-    """Leave what a sweep would take that never came to its end, and what dead programs claimed."""
+    """Leave the blobs of an unfinished clear, and the leases of dead programs."""
     Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
     left = contents(store)
     _clear(store)
@@ -162,12 +162,12 @@ def _leave_what_nothing_names(store: Store) -> None:
     for blob in list(store.list(keys.epoch_prefix(TIMELINE, _current_epoch(store)))):
         if blob.key.endswith("/000000-0.parquet"):
             store.put(blob.key.replace("-0.parquet", "-1.parquet"), store.get(blob.key))
-    claim = keys.claim(TIMELINE, epoch=_current_epoch(store), part="000001", number=0)
+    claim = keys.lease(TIMELINE, epoch=_current_epoch(store), part="000001", number=0)
     store.put(claim, b"{}")
 
 
 def _die_appending(store: Store) -> None:
-    """Leave the frames of a chunk that was not committed, under its claim."""
+    """Leave the frames of a chunk that was not committed, under its lease."""
     extract(store)
     died: list[str] = []
 
@@ -181,7 +181,7 @@ def _die_appending(store: Store) -> None:
 
 
 def _current_epoch(store: Store) -> str:
-    description = current_description(store, TIMELINE)
+    description = current_manifest(store, TIMELINE)
     assert description is not None
     return description.epoch
 
@@ -223,7 +223,7 @@ def _leave_other_frames(store: Store) -> None:
 
 def _damage_the_description(store: Store) -> None:
     extract(store)
-    store.put(keys.description(TIMELINE, 3), DAMAGED_DESCRIPTION)
+    store.put(keys.manifest(TIMELINE, 3), DAMAGED_DESCRIPTION)
 
 
 OPERATIONS: Final = (
@@ -353,7 +353,7 @@ OPERATIONS: Final = (
     Operation(
         "repair the compaction",
         _repair,
-        _lose_an_index_file("/timeline-3.parquet"),
+        _lose_an_index_file("/_timeline-3.compacted"),
         before=BOTH,
         after=BOTH,
     ),
@@ -395,7 +395,7 @@ def prepare(operation: Operation, store: Store) -> None:
 
 
 def untouchable(operation: Operation, blobs: Blobs) -> Blobs:
-    """Of the blobs from before an operation, those that it must leave alone."""
+    """Return the blobs from before an operation that it must not change."""
     return {
         key: body
         for key, body in blobs.items()

@@ -26,7 +26,7 @@ from framecache.testing import (
     Fault,
     FaultyStore,
     WrappingStore,
-    faults_of,
+    possible_faults,
 )
 from framecache.testing.wrapping import Result
 
@@ -38,7 +38,7 @@ Work = Callable[[Store], object]
 
 @dataclass(frozen=True)
 class Point:
-    """Where and how something goes wrong."""
+    """Place and kind of a failure."""
 
     at: int
     """The request, from 1."""
@@ -47,7 +47,7 @@ class Point:
 
 
 class _Endless(WrappingStore):
-    """Tells a process that does not come to an end."""
+    """Store that detects a process that never ends."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
@@ -83,13 +83,13 @@ class Process:
         with pytest.MonkeyPatch.context() as patch:
             for module in ("manifest", "ingest.pack_storage"):
                 patch.setattr(f"framecache.{module}.secrets", SimpleNamespace(token_hex=token_hex))
-            patch.setattr("framecache.claims.time", SimpleNamespace(monotonic=monotonic))
+            patch.setattr("framecache.lease.time", SimpleNamespace(monotonic=monotonic))
             # So long that its heart does not beat: how often would depend on how fast it runs.
-            patch.setattr("framecache.claims.STALE_AFTER_SECONDS", _STALE_AFTER_SECONDS)
-            patch.setattr("framecache.ingest.sharing._FIRST_WAIT_SECONDS", 0.0)
-            patch.setattr("framecache.ingest.epochs._LOOK_AGAIN_SECONDS", 0.0)
-            patch.setattr("framecache.verify.repair._LOOK_AGAIN_SECONDS", 0.0)
-            patch.setattr("framecache.repack.run._LOOK_AGAIN_SECONDS", 0.0)
+            patch.setattr("framecache.lease.LEASE_TTL_SECONDS", _STALE_AFTER_SECONDS)
+            patch.setattr("framecache.ingest.work_queue._MIN_WAIT_SECONDS", 0.0)
+            patch.setattr("framecache.ingest.epochs._POLL_SECONDS", 0.0)
+            patch.setattr("framecache.verify.repair._POLL_SECONDS", 0.0)
+            patch.setattr("framecache.repack.run._POLL_SECONDS", 0.0)
             yield
 
 
@@ -137,7 +137,7 @@ def points(process: Process, work: Work, store: Store) -> list[Point]:
     faults = [
         Point(at, fault)
         for at, action in enumerate(actions, start=1)
-        for fault in sorted(faults_of(action), key=lambda fault: fault.name)
+        for fault in sorted(possible_faults(action), key=lambda fault: fault.name)
     ]
     return [*crashes, *faults]
 
@@ -147,7 +147,7 @@ def _run_with_fault(point: Point, fault: Fault, process: Process, work: Work, st
 
     def schedule(action: Action, _key: str) -> Fault | None:
         # Threads that read ahead may come in another order than when the points were counted.
-        if next(numbers) < point.at or fault not in faults_of(action) or struck.is_set():
+        if next(numbers) < point.at or fault not in possible_faults(action) or struck.is_set():
             return None
         struck.set()
         return fault

@@ -42,18 +42,18 @@ class Matrix:
 
     @property
     def states(self) -> int:
-        """How many different states the store was left in."""
+        """Return the number of different states in which the store was left."""
         return len(self._sound)
 
     def points_of(self, name: str, blobs: Blobs) -> list[Point]:
-        """Where the operation can go wrong that begins with these blobs."""
+        """Return the points at which an operation that starts with these blobs can fail."""
         self._begin(blobs)
         found = points(self._process(name), self.operation.run, self._store)
         check_done(self.operation, self._store, self.before)
         return found
 
     def leave(self, name: str, blobs: Blobs, point: Point) -> Blobs | None:
-        """What the operation leaves behind that goes wrong; None when that is nothing new."""
+        """Return the blobs that the failed operation leaves behind; None if they are not new."""
         self._begin(blobs)
         is_done = run_until(point, self._process(name), self.operation.run, self._store)
         left = contents(self._store)

@@ -3,8 +3,8 @@
 Wherever that is, a new client reads each frame as it was before or as it was given, whole, and all
 of one call together; so does a program that knows only the public names, frame by frame. Whatever
 comes next, the same call again, a repair or gc, brings the new frames to their public names and
-leaves nothing else behind; only the call does not move frames while a dead program's claim to do
-so is there, until gc. What a frame must be is encoded by a lone program in another store.
+leaves nothing else behind; only the call does not move frames while a dead program's lease
+on it exists, until gc. What a frame must be is encoded by a lone program in another store.
 """
 
 import io
@@ -75,7 +75,7 @@ def collect(store: Store) -> None:
     plan = plan_gc(
         store, timelines=[TIMELINE], grace_seconds=0, max_bytes=None, max_age_seconds=None
     )
-    plan.carry_out(largest_share=1)
+    plan.execute(max_share=1)
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,15 @@ class Case:
     prepare: Callable[[Store], object]
     layout: Layout = "objects"
     stride: int = 1
-    """In the short form, every so-maniest point is tried."""
+    """Distance between the points that the short form tries."""
     finish: tuple[Callable[[Store], object], ...] = field(default=(replace, repair, collect))
 
 
 CASES = [
-    Case("objects", _write_old("objects")),
+    Case("objects", _write_old("objects"), stride=3),
     Case("packs", _write_old("packs"), layout="packs"),
-    Case("another program's frames", _put_old),
-    Case("compacted", _replace_once_before, stride=13),
+    Case("another program's frames", _put_old, stride=3),
+    Case("compacted", _replace_once_before, stride=26),
 ]
 
 
@@ -117,7 +117,7 @@ def jpegs(told: Told) -> Frames:
 
 
 def public(store: Store) -> Frames:
-    """What another program finds under the public names."""
+    """Return the blobs that another program finds under the public names."""
     folder = f"{PREFIX}frames/"
     return {
         int(key.removeprefix(folder).removesuffix(".jpg")): body

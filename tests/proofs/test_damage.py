@@ -1,4 +1,4 @@
-"""Damaged blobs: whatever happens to stored bytes, no other frame than the committed one is given.
+"""Damaged blobs: whatever happens to stored bytes, only committed frames are returned.
 
 The truth is what the store held before the damage, kept by the test.
 """
@@ -38,7 +38,7 @@ class Stored:
         return [
             key
             for key in sorted(self.blobs)
-            if key.startswith(f"{PREFIX}{folder}/") and ("/timeline-" in key) == compacted
+            if key.startswith(f"{PREFIX}{folder}/") and ("/_timeline-" in key) == compacted
         ]
 
 
@@ -52,7 +52,7 @@ def stored() -> Stored:
 
 
 def damage_in_turn(stored: Stored, keys: list[str], times: int) -> Iterator[str]:
-    """Damage one of the blobs, yield its key, restore it, and go on to the next."""
+    """Damage one of the blobs, yield its key, restore it, and continue with the next."""
     assert keys
     damaged = {
         key: damaged_bodies(stored.blobs[key], seed) for seed, key in enumerate(keys, start=1)
@@ -111,7 +111,7 @@ def test_no_frame_is_given_for_another(stored: Stored, proof: Proof) -> None:
 
 
 def rows_of(stored: Stored) -> list[dict[str, Any]]:
-    """What the undamaged parts say, by pyarrow."""
+    """Return the rows of the undamaged parts, by pyarrow."""
     rows: list[dict[str, Any]] = []
     for key in stored.keys("index"):
         rows += pq.read_table(BytesIO(stored.blobs[key])).to_pylist()
@@ -158,7 +158,7 @@ READERS: Final = [assert_columns, assert_frame, assert_frames, assert_info]
     ],
 )
 def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str) -> None:
-    """A compacted index is passed over for the parts; whatever else is damaged is refused."""
+    """A damaged compacted index is replaced by the parts; other damaged blobs are refused."""
     if kind == "part":
         stored = without_compacted(stored)
     keys = {
@@ -197,7 +197,7 @@ def test_a_damaged_description_is_made_anew(stored: Stored, proof: Proof) -> Non
 
 
 def is_refused(read: Callable[[Timeline, Stored], None], stored: Stored) -> bool:
-    """Whether a fresh timeline says `CorruptFrame`; otherwise what it gives is the truth."""
+    """Return True if a fresh timeline raises `CorruptFrame`; otherwise check what it returns."""
     try:
         read(stored.reader(), stored)
     except CorruptFrame:

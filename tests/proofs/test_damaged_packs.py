@@ -1,6 +1,6 @@
 """Damaged packs: each frame is given as it was committed, or refused, and repaired.
 
-Which frames are damaged is told by the bytes that lie where the index, read by pyarrow, has them.
+Damaged frames are found by the bytes at the offsets in the index, which pyarrow reads.
 """
 
 import random
@@ -17,7 +17,7 @@ from damages import FRAMES, PREFIX, blobs_of, chunks, damaged_bodies
 
 from framecache import CorruptFrame, FrameCache, Timeline
 from framecache.store import Store
-from framecache.verify.report import DAMAGE
+from framecache.verify.report import DAMAGE_KINDS
 from outside import pixels_by_pillow
 from proving import Proof
 
@@ -26,7 +26,7 @@ Bodies = Mapping[str, bytes | None]
 
 
 class Place(NamedTuple):
-    """Where a frame was committed."""
+    """Location of a committed frame."""
 
     key: str
     start: int
@@ -84,7 +84,7 @@ def packed() -> Packed:
     timeline.repack("packs")
     assert timeline.append(chunks()[2]).frame_count == FRAMES
     blobs = blobs_of(store)
-    index = max(key for key in blobs if "/index/" in key and "/timeline-" in key)
+    index = max(key for key in blobs if "/index/" in key and "/_timeline-" in key)
     rows: list[dict[str, Any]] = pq.read_table(BytesIO(blobs[index])).to_pylist()
     places = [Place(row["key"], row["offset"], row["offset"] + row["size"]) for row in rows]
     assert [row["sequence"] for row in rows] == list(range(FRAMES))
@@ -189,7 +189,7 @@ def test_verify_finds_the_damaged_frames_of_packs_and_mends_them(
         opened = packed.reader()
         assert len(opened) == FRAMES
         found = packed.reader().verify(workers=1)
-        met = [one for one in found.findings if one.kind in DAMAGE]
+        met = [one for one in found.findings if one.kind in DAMAGE_KINDS]
         assert {one.sequence for one in met} == damaged
         assert {one.key for one in met} == {packed.places[one].key for one in damaged}
         report = packed.reader().verify(repair=True, workers=1)
@@ -203,7 +203,7 @@ def test_verify_finds_the_damaged_frames_of_packs_and_mends_them(
 
 
 def test_a_damaged_description_loses_no_pack(packed: Packed, proof: Proof) -> None:
-    """What is described anew names the packs of the epoch before."""
+    """A manifest that is created again names the packs of the previous epoch."""
     times, key = proof.size(short=30, long=1_500), max(packed.folder("timeline"))
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     damaged = damaged_bodies(packed.blobs[key], seed=3)
@@ -219,7 +219,7 @@ def test_a_damaged_description_loses_no_pack(packed: Packed, proof: Proof) -> No
 
 
 def test_a_pack_from_which_bytes_went_gives_no_neighbours(packed: Packed, proof: Proof) -> None:
-    """Each frame in turn lies where another was: shifted, or in the other's place and length."""
+    """Each frame in turn has the bytes of another: shifted, or in the other's place and length."""
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     given = 0
     for sequence, (key, start, stop) in enumerate(packed.places):

@@ -1,6 +1,6 @@
 """Hostile ids and sequences: refused by every public function before any request is made.
 
-What may be an id is told here by plain loops over characters, not by framecache's pattern.
+Valid ids are determined by plain loops over characters, not by framecache's pattern.
 """
 
 import base64
@@ -17,7 +17,7 @@ import pytest
 
 from framecache import Frame, FrameCache, InvalidId, InvalidValue, Overlays, Timeline, functional
 from framecache.store import open_store
-from framecache.store.probing import unprobed
+from framecache.store.atomic_create import unwrap_store
 from framecache.testing import HookedStore
 from outside import png_by_pillow
 from proving import Proof
@@ -29,7 +29,7 @@ PNG_B64: Final = base64.b64encode(PNG).decode()
 
 
 def is_valid(value: object) -> bool:
-    """Whether the design lets a value be an id: 1 to 128 characters, each an allowed one."""
+    """Return True if the design allows a value as an id: 1 to 128 allowed characters."""
     if not isinstance(value, str):
         return False
     text = "".join(str.__getitem__(value, n) for n in range(str.__len__(value)))
@@ -158,8 +158,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> HookedStore:
     url = f"memory://{uuid.uuid4().hex}"
     hooked = HookedStore(open_store(url))
     monkeypatch.setenv("FRAMECACHE_URL", url)
-    monkeypatch.setattr("framecache.cache.open_store", lambda _: hooked)
-    assert unprobed(FrameCache().store) is hooked
+    monkeypatch.setattr("framecache.cache.open_store", lambda *_: hooked)
+    assert unwrap_store(FrameCache().store) is hooked
     return hooked
 
 
@@ -275,7 +275,7 @@ def test_what_is_an_id_is_taken_and_stays_in_its_place(store: HookedStore, proof
     proof.found(valid_ids=taken)
 
 
-# Texts that lie about themselves
+# Strings that misreport their value
 
 
 class Lying(str):  # noqa: SLOT000 -- as a caller would write it

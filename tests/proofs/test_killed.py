@@ -28,7 +28,7 @@ LANES = 3
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is the same for all kills on one store."""
+    """Settings shared by all kills on one store."""
 
     url: str
     gateways: tuple[str, str]
@@ -43,7 +43,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a timeline had in the store when it was looked at."""
+    """Observed contents of a timeline in the store."""
 
     keys: tuple[str, ...]
 
@@ -54,12 +54,12 @@ class Seen:
 
     @property
     def claims(self) -> dict[str, str]:
-        """Keys of claims, by the name of their chunk."""
+        """Keys of leases, by the name of their chunk."""
         return self._named(r".*/claims/[^/]+/([0-9]+)-[0-9]+\.json")
 
     @property
     def half_written(self) -> list[str]:
-        """Files on local disk that nobody finished, which no store lists."""
+        """Unfinished files on local disk, which no store lists."""
         return [key for key in self.keys if re.search("#[0-9]+$", key)]
 
     def _named(self, pattern: str) -> dict[str, str]:
@@ -130,7 +130,7 @@ class Trial:
         self._truth = Truth(scene.chunks)
 
     def run(self) -> Counter[str]:
-        """Go through with it, and tell what was met."""
+        """Complete it, and return the outcome."""
         try:
             return self._run()
         except Exception as error:
@@ -158,7 +158,7 @@ class Trial:
 
         chunks = len(self._scene.chunks.paths)
         if is_alone:
-            # A request that the dead had sent may have been carried out since.
+            # A request of the dead program may have been executed since.
             assert extracted[0].report.chunks_extracted <= chunks - len(seen.parts)
         is_mid_work = was_killed and len(seen.keys) > 0 and len(seen.parts) < chunks
         return Counter(
@@ -206,12 +206,12 @@ class Trial:
         except WorkerDied:
             return True
         finally:
-            # Nobody else may have it, for it may be about to kill itself.
+            # No other program may have it, because it may be about to kill itself.
             victim.close()
         return False
 
     def _look(self) -> Seen:
-        """See that whatever is committed is there, and that readers are told the truth."""
+        """Check that all committed frames are there, and that readers get the right results."""
         seen = self._seen()
         for key in seen.parts.values():
             self._check_part(key)
@@ -244,7 +244,7 @@ class Trial:
             assert (len(data), google_crc32c.value(data)) == (row["size"], row["crc32c"])
 
     def _finish(self, extracted: list[Extracted]) -> dict[str, int]:
-        """See that all is as if nobody had been killed, and remove it; returns what was left."""
+        """Check that the state is as if nothing had been killed, and remove it; return the rest."""
         assert all(one.is_complete for one in extracted)
         seen = self._look()
         assert len(seen.parts) == len(self._scene.chunks.paths)

@@ -1,4 +1,4 @@
-"""Repacks are killed at random moments; whoever reads is none the wiser, and others finish them."""
+"""Repacks killed at random moments: readers notice nothing, and other programs finish them."""
 
 import random
 from collections import Counter
@@ -25,7 +25,7 @@ LAYOUTS: Final[tuple[Layout, Layout]] = ("packs", "objects")
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is the same for all kills on one store."""
+    """Settings shared by all kills on one store."""
 
     url: str
     gateways: tuple[str, str]
@@ -78,7 +78,7 @@ class Trial:
         self._before, self._after = LAYOUTS if number % 2 else LAYOUTS[::-1]
 
     def run(self) -> Counter[str]:
-        """Go through with it, and tell what was met."""
+        """Complete it, and return the outcome."""
         try:
             return self._run()
         except Exception as error:
@@ -108,7 +108,7 @@ class Trial:
         plan = plan_gc(
             store, timelines=[TIMELINE], grace_seconds=0, max_bytes=None, max_age_seconds=None
         )
-        assert plan.carry_out(largest_share=1).skipped == ()
+        assert plan.execute(max_share=1).skipped == ()
         self._look(store)
         assert self._unnamed(store) == set()
         opened.delete()
@@ -116,7 +116,7 @@ class Trial:
         return Counter(kills=was_killed, mid_work=is_mid_work, collected=len(left))
 
     def _is_mid_work(self, store: Store, began: set[str], seen: Look) -> bool:
-        """Whether something was done, and something is left to do."""
+        """Return True if something was done, and something is left to do."""
         is_moved = seen.document is not None and seen.document["layout"] == self._after
         return set(contents(store)) != began and (not is_moved or bool(self._unnamed(store)))
 
@@ -143,7 +143,7 @@ class Trial:
         except WorkerDied:
             return True
         finally:
-            # Nobody else may have it, for it may be about to kill itself.
+            # No other program may have it, because it may be about to kill itself.
             victim.close()
         return False
 

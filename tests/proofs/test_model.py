@@ -16,7 +16,7 @@ _SEED = 20261123
 
 def test_model(proof: Proof) -> None:
     figures = run_model(
-        proof.size(short=300, long=2_000),
+        proof.size(short=120, long=2_000),
         proof.size(short=60, long=300),
         seed=None if proof.is_long else _SEED,
         phases=(Phase.generate, Phase.shrink),
@@ -42,12 +42,12 @@ def test_model(proof: Proof) -> None:
 def test_the_model_sees_what_is_believed_without_reading_it_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def create(store: Store, key: str, body: bytes) -> bytes:
+    def create(store: Store, key: str, body: bytes) -> bool:
         store.create(key, body)
-        return body
+        return True
 
-    for user in ("publish", "descriptions"):
-        monkeypatch.setattr(f"framecache.index.{user}.create_once", create)
+    for user in ("commit", "manifests"):
+        monkeypatch.setattr(f"framecache.index.{user}.create_verified", create)
     with pytest.raises(BlobExists):
         run_model(300, 60, seed=_SEED)
 
@@ -66,7 +66,7 @@ def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
     def compare_the_length(_: FrameSource, data: bytes, row: FrameRow) -> str:
         return "" if len(data) == row.size else "its length differs"
 
-    monkeypatch.setattr(FrameSource, "_difference", compare_the_length)
+    monkeypatch.setattr(FrameSource, "_find_mismatch", compare_the_length)
     with pytest.raises(AssertionError, match="gave"):
         run_model(300, 60, seed=_SEED)
 

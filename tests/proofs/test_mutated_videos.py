@@ -41,7 +41,7 @@ FIRST_SEED: Final = int(os.environ.get("FRAMECACHE_PROOF_SEED", "0"))
 
 @dataclass(slots=True)
 class Found:
-    """What became of the files of one run."""
+    """Outcome of the files of one run."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Worker:
         self._pipe.recv()
 
     def extract(self, attempt: Attempt) -> Outcome | str:
-        """How it went, or what became of the process, which then is no more."""
+        """Return the outcome, or how the process ended, which then no longer runs."""
         try:
             self._pipe.send(attempt)
             if self._pipe.poll(MOST_SECONDS):

@@ -28,7 +28,7 @@ def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof, tmp_p
     extracted, readings = race(places, chunks, first_read=tmp_path / "first_read")
 
     reports = [one.report for one in extracted]
-    # Claims are taken back, so that another may create them again.
+    # Leases are released, so that another program may create them again.
     created = Counter(key for one in extracted for key in one.created if "/claims/" not in key)
     decode_work = sum(one.decoded for one in extracted) / chunks.frame_count
     wrong = wrong_frames(ceph_url, chunks, frames_alone(chunks))
@@ -53,7 +53,7 @@ def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof, tmp_p
 
 
 def test_race_of_long_chunks(local_url: str, proof: Proof) -> None:
-    """Who was busy for longer than a claim is believed does not take others for dead."""
+    """A program that was suspended for longer than a lease lasts does not take over others."""
     stale_after_seconds = 1.0
     chunks = numbered_chunks(proof.size(short=6, long=30), frames_each=20)
     place, warm_up = Place(local_url, "race"), numbered_chunks(2, frames_each=2)
@@ -122,7 +122,7 @@ def race(
 
 
 def wrong_frames(url: str, chunks: NumberedChunks, expected: dict[str, bytes]) -> list[str]:
-    """What is wrong with the stored frames."""
+    """Return the faults of the stored frames."""
     truth, stored = Truth(chunks), frames_of(outside(url), "race")
     wrong = [
         f"{name} is not what a lone extraction stores"
@@ -142,5 +142,5 @@ def stored_parts(url: str) -> set[str]:
 
 
 def is_part(key: str) -> bool:
-    """Whether a key is that of a chunk's index part, and not of all rows in one."""
-    return "/index/" in key and "/timeline-" not in key
+    """Return True if a key is that of a chunk's index part, and not of a compacted index."""
+    return "/index/" in key and "/_timeline-" not in key

@@ -1,5 +1,6 @@
 """A timeline is repacked to and fro while other processes fill, write, rebuild and read it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
@@ -17,14 +18,16 @@ from workers import (
     write_one_by_one,
 )
 
-from framecache import FrameCache, StoreDenied, Timeline
+from framecache import FrameCache, StorePermissionDenied, Timeline
 from framecache.model import Layout
-from framecache.testing import HookedStore, failing_at
+from framecache.testing import HookedStore, fail_from_nth
 from outside import frame, mean_error, picture
 from proving import Proof
 
 Processes = tuple[Worker, Worker, Worker]
 LAYOUTS: tuple[Layout, Layout] = ("packs", "objects")
+PATIENCE = 600
+"""Seconds within which a process ends one round."""
 
 
 @pytest.fixture(scope="module")
@@ -41,70 +44,92 @@ def processes() -> Iterator[Processes]:
 def test_repacks_race_an_extraction_and_a_reader(
     processes: Processes, local_url: str, proof: Proof
 ) -> None:
-    """Whatever the layout is meanwhile, no reader sees a wrong frame, and all come to be there."""
-    chunks, place = chunks_of(proof), Place(local_url, "race")
-    begin(place, chunks)
+    """In any layout no reader sees a wrong frame, and in the end all frames are cached."""
+    found = Counter[str]()
     repacker, extractor, reader = processes
-    repacking = repacker.start(repack_to_and_fro, place, times=proof.size(short=12, long=400))
-    reading = reader.start(read_until_complete, place, chunks)
-    assert extractor.start(extract, place, chunks).get().is_complete
-    readings, repacks = reading.get(), repacking.get()
-    proof.found(chunks=len(chunks.paths), repacks=repacks, reads=readings.frames)
-    assert readings.violations == ()
-    assert repacks > 0
-    check_moved(place.open(), frames_alone(chunks))
+    chunks = chunks_of_a_round()
+    for place in places(local_url, rounds=proof.size(short=1, long=33)):
+        begin(place, chunks)
+        repacking = repacker.start(repack_to_and_fro, place, times=12)
+        reading = reader.start(read_until_complete, place, chunks)
+        assert extractor.start(extract, place, chunks).get(within_seconds=PATIENCE).is_complete
+        readings = reading.get(within_seconds=PATIENCE)
+        repacks = repacking.get(within_seconds=PATIENCE)
+        found.update(rounds=1, repacks=repacks, reads=readings.frames)
+        assert readings.violations == ()
+        assert repacks > 0
+        check_moved(place.open(), frames_alone(chunks))
+    proof.found(**found)
 
 
 def test_repacks_race_a_writer(processes: Processes, local_url: str, proof: Proof) -> None:
-    """Every frame that a program was told is written is there, and none is another."""
-    place, count = Place(local_url, "race"), proof.size(short=20, long=400)
-    place.open().write([frame(0)])
+    """Every frame that a write reported as written is there, and none is another."""
+    found, count = Counter[str](), 20
     repacker, writer, _ = processes
-    repacking = repacker.start(repack_to_and_fro, place, times=count)
-    tries = writer.start(write_one_by_one, place, [frame(n) for n in range(1, count)]).get()
-    repacks = repacking.get()
-    proof.found(frames=count, tries=tries, repacks=repacks)
-    timeline = place.open()
-    assert timeline.sequences() == list(range(count))
-    for one in timeline.frames():
-        assert mean_error(one.image, picture(one.sequence)) <= 3
-    stored = zip(range(count), timeline.jpegs(range(count)), strict=True)
-    check_moved(timeline, {f"{sequence}.jpg": jpeg for sequence, jpeg in stored})
+    for place in places(local_url, rounds=proof.size(short=1, long=20)):
+        place.open().write([frame(0)])
+        repacking = repacker.start(repack_to_and_fro, place, times=count)
+        writing = writer.start(write_one_by_one, place, [frame(n) for n in range(1, count)])
+        tries = writing.get(within_seconds=PATIENCE)
+        repacks = repacking.get(within_seconds=PATIENCE)
+        found.update(rounds=1, frames=count, tries=tries, repacks=repacks)
+        timeline = place.open()
+        assert timeline.sequences() == list(range(count))
+        for one in timeline.frames():
+            assert mean_error(one.image, picture(one.sequence)) <= 3
+        stored = zip(range(count), timeline.jpegs(range(count)), strict=True)
+        check_moved(timeline, {f"{sequence}.jpg": jpeg for sequence, jpeg in stored})
+    proof.found(**found)
 
 
 def test_repacks_race_clears_rebuilds_and_a_reader(
     processes: Processes, local_url: str, proof: Proof
 ) -> None:
-    """What comes of it can be repaired to what a lone extraction stores."""
-    chunks, place = chunks_of(proof), Place(local_url, "race")
-    place.open().extract(chunks.paths)
+    """The result can be repaired to what a lone extraction stores."""
+    found, rebuilds = Counter[str](), 4
     repacker, rebuilder, reader = processes
-    times = proof.size(short=4, long=100)
-    rebuilding = rebuilder.start(rebuild_repeatedly, place, times=times)
-    reading = reader.start(read_meanwhile, place, chunks, times=4 * times)
-    repacks = repacker.start(repack_to_and_fro, place, times=4 * times).get()
-    rebuilds, readings = rebuilding.get(), reading.get()
-    timeline = place.open()
-    timeline.extract(chunks.paths)
-    mended = timeline.verify(repair=True)
-    proof.found(
-        repacks=repacks, rebuilds=rebuilds, reads=readings.frames, frames_mended=mended.repaired
-    )
-    assert readings.violations == ()
-    assert readings.frames > 0
-    assert mended.ok
-    check_moved(timeline, frames_alone(chunks))
+    chunks = chunks_of_a_round()
+    for place in places(local_url, rounds=proof.size(short=1, long=25)):
+        place.open().extract(chunks.paths)
+        rebuilding = rebuilder.start(rebuild_repeatedly, place, times=rebuilds)
+        reading = reader.start(read_meanwhile, place, chunks, times=4 * rebuilds)
+        repacking = repacker.start(repack_to_and_fro, place, times=4 * rebuilds)
+        repacks = repacking.get(within_seconds=PATIENCE)
+        rebuilt = rebuilding.get(within_seconds=PATIENCE)
+        readings = reading.get(within_seconds=PATIENCE)
+        timeline = place.open()
+        timeline.extract(chunks.paths)
+        mended = timeline.verify(repair=True)
+        found.update(
+            rounds=1,
+            repacks=repacks,
+            rebuilds=rebuilt,
+            reads=readings.frames,
+            frames_mended=mended.repaired,
+        )
+        assert readings.violations == ()
+        assert readings.frames > 0
+        assert mended.ok
+        check_moved(timeline, frames_alone(chunks))
+    proof.found(**found)
 
 
-def chunks_of(proof: Proof) -> NumberedChunks:
-    return numbered_chunks(proof.size(short=12, long=200), frames_each=10)
+def places(url: str, *, rounds: int) -> Iterator[Place]:
+    """A timeline of its own for each round: they race most while it fills and is small."""
+    return (Place(url, f"race-{number}") for number in range(rounds))
+
+
+def chunks_of_a_round() -> NumberedChunks:
+    return numbered_chunks(12, frames_each=10)
 
 
 def begin(place: Place, chunks: NumberedChunks) -> None:
     """Describe all chunks, and cache two."""
-    refuse = failing_at(StoreDenied("no more"), action="create", nth=3, within="/index/")
+    refuse = fail_from_nth(
+        StorePermissionDenied("no more"), action="create", nth=3, within="/index/"
+    )
     store = HookedStore(FrameCache(place.url).store, before=refuse)
-    with pytest.raises(StoreDenied, match="no more"):
+    with pytest.raises(StorePermissionDenied, match="no more"):
         Timeline(store, place.timeline_id).extract(chunks.paths, workers=1)
 
 

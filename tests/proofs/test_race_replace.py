@@ -23,7 +23,7 @@ from processes import Process
 from test_crash_replace import OLD, alone, jpegs, picture, public, read
 
 from framecache import Frame, FrameCache, StoreUnavailable, Timeline
-from framecache.ingest import settle
+from framecache.ingest import relocate
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import HookedStore
@@ -43,7 +43,7 @@ def write(frames: list[Frame]) -> Work:
 
 def move(store: Store) -> None:
     """Bring frames to their places as a repair does, which takes over from a silent program."""
-    settle(store, TIMELINE, workers=1)
+    relocate(store, TIMELINE, workers=1)
 
 
 WRITE_AND_MOVE: tuple[Work, ...] = (write(OTHERS), move)
@@ -76,7 +76,7 @@ class Interleaving:
         raise AssertionError
 
     def _is_put_before(self, at: int) -> bool:
-        """Whether the one program came to its n-th request, before which the other did its work."""
+        """True once the program came to its n-th request, before which the other did its work."""
         reader = Timeline(self._store, TIMELINE)
         reader.index  # noqa: B018 -- it opens the timeline
         requests, is_reading, is_met = count(1), False, False
@@ -106,7 +106,7 @@ class Interleaving:
             try:
                 write(MINE)(HookedStore(self._store, before=before, after=after))
             except StoreUnavailable:
-                # It slept for longer than its claim is believed, and is told to write again.
+                # It slept for longer than its lease lasts, and has to write again.
                 write(MINE)(HookedStore(self._store, after=after))
         return is_met
 

@@ -1,4 +1,4 @@
-"""Processes extract one timeline at once, each otherwise: one is done, and the others are told."""
+"""Processes extract one timeline at once with different settings: one wins, others raise."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -54,7 +54,7 @@ def test_race_of_settings(local_url: str, proof: Proof) -> None:
 
 
 def _fault(timeline: Timeline, done: Contestant, chunks: NumberedChunks) -> str:
-    """What is lost or wrong of what one contestant was told is done; empty when nothing is."""
+    """Return what is lost or wrong of a contestant's success; empty when nothing is."""
     truth = Truth(chunks)
     first = chunks.paths.index(done.paths[0]) * chunks.frames_each
     wanted = range(first, chunks.frame_count, done.every)

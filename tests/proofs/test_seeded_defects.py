@@ -22,34 +22,35 @@ from processes import Process
 from test_crash import Matrix
 
 from framecache import (
-    Cleared,
     ExtractReport,
     SettingsConflict,
     StoreUnavailable,
     Timeline,
+    TimelineCleared,
+    deletion,
     keys,
-    sweep,
 )
-from framecache.claims import Claims, Watch
 from framecache.index import (
     Index,
     Snapshot,
-    advance,
     commit_repair,
     committed_parts,
-    create_once,
-    current_description,
+    create_verified,
+    current_manifest,
     ensure_current,
-    follow,
-    load,
+    load_snapshot_at,
+    try_commit_manifest,
+    update_manifest,
 )
-from framecache.ingest.encode import EncodedFrame
-from framecache.ingest.encoders import EncoderPool
-from framecache.ingest.epochs import RunningEpoch, is_at_work
-from framecache.ingest.sharing import ChunkQueue
-from framecache.ingest.slot import Slot
+from framecache.index.fetch import Decode
+from framecache.ingest.encoded_jpeg import EncodedJpeg
+from framecache.ingest.encoder_pool import EncoderPool
+from framecache.ingest.epochs import RunningEpoch, is_active
+from framecache.ingest.frame_position import FramePosition
 from framecache.ingest.storage import ObjectStorage
-from framecache.manifest import ChunkEntry, Description, new_write_id
+from framecache.ingest.work_queue import ChunkQueue
+from framecache.lease import LeaseManager, LeaseWatcher
+from framecache.manifest import ChunkEntry, Manifest, new_write_id
 from framecache.model import Layout
 from framecache.reader import FrameSource
 from framecache.store import BlobExists, Store, open_store
@@ -107,7 +108,7 @@ def extract(
 
 
 def one_of_two_commits_a_chunk(store: Store, *, layout: Layout | None = None) -> None:
-    """A program is taken for dead as it commits; another extracts everything in its place."""
+    """A program loses its lease as it commits; another extracts everything in its place."""
     reports: list[ExtractReport] = []
 
     def extract_all() -> None:
@@ -121,10 +122,10 @@ def one_of_two_commits_a_chunk(store: Store, *, layout: Layout | None = None) ->
 
 
 def what_is_done_in_the_midst_of_another_stays(store: Store) -> None:
-    """One that wants other settings sleeps before it ends what is described; another is done."""
+    """A program with other settings sleeps before it ends the epoch; another is done."""
     die(store, "put", "/frames/")
     store.delete([blob.key for blob in store.list(f"{PREFIX}claims/")])
-    # Of one chunk no compaction is described, which would hinder the other as well.
+    # With one chunk no manifest names a compaction, which would hinder the other as well.
     slow = sleeping(store, {"create"}, "/timeline/", lambda: extract(store, count=1))
     with Process("first").running(), suppress(SettingsConflict):
         extract(slow, count=1, quality=60)
@@ -140,7 +141,7 @@ def what_is_begun_outlives_its_program(store: Store) -> None:
 
 
 def a_sign_of_life_keeps_others_off(store: Store) -> None:
-    """A program that has begun nothing yet makes a claim while another watches."""
+    """A program that has begun nothing yet acquires a lease while another watches."""
     die(store, "put", "/frames/")
     left = [blob.key for blob in store.list(f"{PREFIX}claims/")]
 
@@ -201,7 +202,7 @@ def damaged_frames_are_refused(store: Store) -> None:
 
 
 def nothing_is_committed_into_a_later_timeline(store: Store) -> None:
-    """A program sleeps as it commits; the timeline is deleted, and begun anew by one that dies."""
+    """A program sleeps as it commits; the timeline is deleted and begun by another, which dies."""
 
     def begin_anew() -> None:
         Timeline(store, TIMELINE).delete()
@@ -213,7 +214,7 @@ def nothing_is_committed_into_a_later_timeline(store: Store) -> None:
         with pytest.raises(Crash):
             extract(HookedStore(store, before=die_before_a_frame))
 
-    with Process("first").running(), suppress(Cleared):
+    with Process("first").running(), suppress(TimelineCleared):
         extract(sleeping(store, {"create"}, "/index/", begin_anew), quality=60)
     look(store)
 
@@ -224,7 +225,7 @@ def frames_of_a_later_epoch_stay(store: Store) -> None:
     def rebuild() -> None:
         Timeline(store, TIMELINE).rebuild(quality=60, workers=1)
 
-    with Process("first").running(), suppress(Cleared):
+    with Process("first").running(), suppress(TimelineCleared):
         extract(sleeping(store, {"create"}, "/000001-", rebuild))
     seen = look(store)
     require(seen.frames == BOTH and seen.is_complete, "the rebuilt timeline is not complete")
@@ -239,7 +240,7 @@ def what_two_programs_wrote_is_there(store: Store) -> None:
     slow = sleeping(
         store,
         {"create", "put"},
-        keys.description(TIMELINE, 2),
+        keys.manifest(TIMELINE, 2),
         lambda: write(store, range(3, 6)),
     )
     with Process("first").running():
@@ -255,7 +256,7 @@ def what_a_lost_description_named_counts_no_more(store: Store) -> None:
     timeline.extract(first, workers=1)
     timeline.append(second, workers=1)
     for version in (3, 4):  # the append's, and the compaction's after it
-        store.put(keys.description(TIMELINE, version), b"")
+        store.put(keys.manifest(TIMELINE, version), b"")
     timeline.verify(repair=True, workers=1)
     timeline.append(third, workers=1)
     require(look(store).is_complete, "the timeline is not complete")
@@ -285,9 +286,9 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
         self: ObjectStorage,
         timeline_id: str,
         encoders: EncoderPool,
-        put: Callable[[Slot, EncodedFrame], None],
+        put: Callable[[FramePosition, EncodedJpeg], None],
     ) -> None:
-        def store_later(slot: Slot, encoded: EncodedFrame) -> None:
+        def store_later(slot: FramePosition, encoded: EncodedJpeg) -> None:
             unstored.append(partial(put, slot, encoded))
 
         begin(self, timeline_id, encoders, store_later)
@@ -312,67 +313,69 @@ def have_no_write_id(patch: pytest.MonkeyPatch) -> None:
 
 
 def skip_the_crc(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FrameSource, "_difference", lambda *_: "")
+    patch.setattr(FrameSource, "_find_mismatch", lambda *_: "")
 
 
 def take_a_claim_for_a_part(patch: pytest.MonkeyPatch) -> None:
-    pass_over_committed = ChunkQueue._pass_over_committed  # noqa: SLF001 -- the place of the defect
+    pass_over_committed = ChunkQueue._skip_committed  # noqa: SLF001 -- the place of the defect
 
     def pass_over_claimed(self: ChunkQueue, entries: Sequence[ChunkEntry]) -> None:
         pass_over_committed(self, entries)
-        prefix = keys.claims_prefix(TIMELINE, self._description.epoch)
-        claimed = {keys.parse_claim(blob.key) for blob in self._store.list(prefix)}
+        prefix = keys.leases_prefix(TIMELINE, self._manifest.epoch)
+        claimed = {keys.parse_lease(blob.key) for blob in self._store.list(prefix)}
         parts = {claim[0] for claim in claimed if claim is not None}
         for entry in [entry for entry in self._pending if entry.part in parts]:
-            self._pass_over(entry)
+            self._skip(entry)
 
-    patch.setattr(ChunkQueue, "_pass_over_committed", pass_over_claimed)
+    patch.setattr(ChunkQueue, "_skip_committed", pass_over_claimed)
 
 
 def never_take_a_claim_over(patch: pytest.MonkeyPatch) -> None:
-    take = Claims.take
-    patch.setattr(Claims, "take", lambda self, part: part not in self._seen and take(self, part))
+    take = LeaseManager.acquire
+    patch.setattr(
+        LeaseManager, "acquire", lambda self, part: part not in self._seen and take(self, part)
+    )
 
 
 def keep_the_epoch(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("framecache.manifest._epoch_after", lambda _epoch: "000000-00000000")
+    patch.setattr("framecache.manifest._next_epoch_name", lambda _epoch: "000000-00000000")
 
 
 def count_epochs(patch: pytest.MonkeyPatch) -> None:
     def following(epoch: str | None) -> str:
         return f"{int(epoch) + 1 if epoch else 0:06d}"
 
-    patch.setattr("framecache.manifest._epoch_after", following)
+    patch.setattr("framecache.manifest._next_epoch_name", following)
 
 
 def sweep_before_describing(patch: pytest.MonkeyPatch) -> None:
-    clear = sweep.clear
+    clear = deletion.clear
 
-    def sweep_first(store: Store, timeline_id: str) -> sweep.Removal:
+    def sweep_first(store: Store, timeline_id: str) -> deletion.DeletionSummary:
         store.delete([blob.key for blob in store.list(keys.frames_prefix(timeline_id))])
         return clear(store, timeline_id)
 
-    patch.setattr(sweep, "clear", sweep_first)
+    patch.setattr(deletion, "clear", sweep_first)
 
 
 def believe_that_another_was_first(patch: pytest.MonkeyPatch) -> None:
-    def create(store: Store, key: str, body: bytes) -> bytes:
+    def create(store: Store, key: str, body: bytes) -> bool:
         try:
             store.create(key, body)
         except BlobExists:
-            return b""
-        return body
+            return False
+        return True
 
-    everywhere(patch, create_once, create)
+    everywhere(patch, create_verified, create)
 
 
 def believe_that_what_exists_is_ones_own(patch: pytest.MonkeyPatch) -> None:
-    def create(store: Store, key: str, body: bytes) -> bytes:
+    def create(store: Store, key: str, body: bytes) -> bool:
         with suppress(BlobExists):
             store.create(key, body)
-        return body
+        return True
 
-    everywhere(patch, create_once, create)
+    everywhere(patch, create_verified, create)
 
 
 def never_look_at_the_epoch_again(patch: pytest.MonkeyPatch) -> None:
@@ -384,7 +387,7 @@ def take_any_frame_for_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_listed_frames_for_a_part(patch: pytest.MonkeyPatch) -> None:
-    def listed_parts(store: Store, description: Description, parts: Iterable[str]) -> set[str]:
+    def listed_parts(store: Store, description: Manifest, parts: Iterable[str]) -> set[str]:
         listed = {blob.key for blob in store.list(keys.frames_prefix(TIMELINE))}
         wanted = set(parts)
         return {
@@ -402,25 +405,27 @@ def take_listed_frames_for_a_part(patch: pytest.MonkeyPatch) -> None:
 
 def update_the_description_in_place(patch: pytest.MonkeyPatch) -> None:
     def update(
-        store: Store, timeline_id: str, change: Callable[[Description | None], Description]
-    ) -> Description:
-        current = current_description(store, timeline_id)
+        store: Store, timeline_id: str, change: Callable[[Manifest | None], Manifest]
+    ) -> Manifest:
+        current = current_manifest(store, timeline_id)
         following = change(current)
         if following is not current:
-            store.put(keys.description(timeline_id, following.version), following.encode())
+            store.put(keys.manifest(timeline_id, following.version), following.encode())
         return following
 
-    everywhere(patch, advance, update)
+    everywhere(patch, update_manifest, update)
 
 
 def believe_that_a_compaction_holds_everything(patch: pytest.MonkeyPatch) -> None:
-    def load_compaction(store: Store, description: Description) -> Snapshot:
+    def load_compaction(
+        store: Store, description: Manifest, *, decode: Decode[Index] = Index.decode
+    ) -> Snapshot:
         compaction = description.compaction
         if compaction is not None:
             compaction = replace(compaction, parts=description.parts)
-        return load(store, replace(description, compaction=compaction))
+        return load_snapshot_at(store, replace(description, compaction=compaction), decode=decode)
 
-    everywhere(patch, load, load_compaction)
+    everywhere(patch, load_snapshot_at, load_compaction)
 
 
 def begin_nothing(patch: pytest.MonkeyPatch) -> None:
@@ -428,47 +433,45 @@ def begin_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def look_then_act(patch: pytest.MonkeyPatch) -> None:
-    """What was decided by one look is stored under whatever name is free by then."""
+    """Data decided by one look is stored under whatever name is free at that time."""
 
-    def act_later(
-        store: Store, following: Description, *, after: Description | None = None
-    ) -> bool:
-        while not follow(store, following, after=after):
-            after = current_description(store, TIMELINE)
-            following = replace(following, version=after.version + 1 if after else 1)
+    def act_later(store: Store, following: Manifest, *, previous: Manifest | None = None) -> bool:
+        while not try_commit_manifest(store, following, previous=previous):
+            previous = current_manifest(store, TIMELINE)
+            following = replace(following, version=previous.version + 1 if previous else 1)
         return True
 
-    everywhere(patch, follow, act_later)
+    everywhere(patch, try_commit_manifest, act_later)
 
 
 def end_what_is_begun(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        "framecache.ingest.describe._ensure_abandoned",
-        lambda store, current, _chunks, _settings: Watch(store, current),
+        "framecache.ingest.resolve._ensure_inactive",
+        lambda store, current, _chunks, _settings: LeaseWatcher(store, current),
     )
 
 
 def take_claims_for_dead(patch: pytest.MonkeyPatch) -> None:
-    everywhere(patch, is_at_work, lambda _store, _current, _watch: False)
+    everywhere(patch, is_active, lambda _store, _current, _watch: False)
 
 
 def go_on_with_the_epoch_of_a_lost_description(patch: pytest.MonkeyPatch) -> None:
-    def after_lost(self: Description, version: int) -> Description:
+    def after_lost(self: Manifest, version: int) -> Manifest:
         return replace(self.next_version(), version=version + 1)
 
-    patch.setattr(Description, "after_lost", after_lost)
+    patch.setattr(Manifest, "after_corrupt", after_lost)
 
 
 def repair_in_place(patch: pytest.MonkeyPatch) -> None:
     def replace_part(
         store: Store,
-        description: Description,
+        description: Manifest,
         part: str,
         index: Index,
         *,
-        about: Mapping[str, object],
+        provenance: Mapping[str, object],
     ) -> int:
-        store.put(description.index_key(part), index.encode(json.dumps(about).encode()))
+        store.put(description.index_key(part), index.encode(json.dumps(provenance).encode()))
         return description.generations.get(part, 0)
 
     everywhere(patch, commit_repair, replace_part)
@@ -624,7 +627,7 @@ def catch_all(defects: Sequence[Defect], proof: Proof) -> None:
 
 
 def _violation(check: Check) -> str:
-    """What a check says against an empty store's timeline; nothing when all is well."""
+    """Return the message of a check against an empty store's timeline; empty when all is well."""
     store = open_store(f"memory://{uuid.uuid4().hex}")
     try:
         check(store)

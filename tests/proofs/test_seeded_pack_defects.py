@@ -17,12 +17,12 @@ from test_seeded_defects import (
 )
 
 from framecache import keys, packs
-from framecache.index import FrameRow, Index, commit_part, stored_jpeg
-from framecache.ingest.encode import EncodedFrame
+from framecache.index import FrameRow, Index, commit_part, read_stored_jpeg
+from framecache.ingest.encoded_jpeg import EncodedJpeg
+from framecache.ingest.frame_position import FramePosition, build_row
 from framecache.ingest.pack_storage import PackStorage, _Item, _Pack
-from framecache.ingest.slot import Slot, row_of
-from framecache.manifest import Description
-from framecache.repack.run import _Moved, _Run
+from framecache.manifest import Manifest
+from framecache.repack.run import _MovedPart, _RepackRun
 from framecache.store import Store
 from proving import Proof
 
@@ -32,15 +32,17 @@ def begin_one_byte_late(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_the_padding_into_the_crc(patch: pytest.MonkeyPatch) -> None:
-    def padded_row_of(slot: Slot, encoded: EncodedFrame, *, key: str, offset: int) -> FrameRow:
+    def padded_row_of(
+        slot: FramePosition, encoded: EncodedJpeg, *, key: str, offset: int
+    ) -> FrameRow:
         padded = encoded.data + bytes(-len(encoded.data) % packs.HEADER_BYTES)
         crc32c = google_crc32c.value(padded)
-        other = EncodedFrame(
+        other = EncodedJpeg(
             encoded.data, encoded.width, encoded.height, crc32c, encoded.perceptual_hash
         )
-        return row_of(slot, other, key=key, offset=offset)
+        return build_row(slot, other, key=key, offset=offset)
 
-    patch.setattr("framecache.ingest.pack_storage.row_of", padded_row_of)
+    patch.setattr("framecache.ingest.pack_storage.build_row", padded_row_of)
 
 
 def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
@@ -49,7 +51,7 @@ def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
             return store.get(row.key)
         return store.get_range(row.key, start=row.offset, length=row.size - 1)
 
-    everywhere(patch, stored_jpeg, read)
+    everywhere(patch, read_stored_jpeg, read)
 
 
 def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
@@ -60,17 +62,17 @@ def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
         self._packs.append(pack)
         blocks = [*self._blocks(pack, first, rows)]
         unstored.append(partial(self._store.put_stream, pack.key, blocks))
-        return pack.following
+        return pack.next_item
 
     def commit_first(
         store: Store,
-        description: Description,
+        description: Manifest,
         part: str,
         index: Index,
         *,
-        about: Mapping[str, Any],
+        provenance: Mapping[str, Any],
     ) -> Index:
-        committed = commit_part(store, description, part, index, about=about)
+        committed = commit_part(store, description, part, index, provenance=provenance)
         unstored.pop()()
         return committed
 
@@ -83,8 +85,8 @@ def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
         PackStorage,
         "_new_key",
         lambda self: keys.pack(
-            self._description.timeline_id,
-            epoch=self._description.epoch,
+            self._manifest.timeline_id,
+            epoch=self._manifest.epoch,
             part=self._part,
             attempt=16 * "0",
         ),
@@ -92,19 +94,19 @@ def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
 
 
 def leave_packs_to_a_clear(patch: pytest.MonkeyPatch) -> None:
-    known = {**vars(keys), "packs_prefix": keys.claims_prefix}
-    patch.setattr("framecache.sweep.keys", SimpleNamespace(**known))
+    known = {**vars(keys), "packs_prefix": keys.leases_prefix}
+    patch.setattr("framecache.deletion.keys", SimpleNamespace(**known))
 
 
 def remove_before_describing(patch: pytest.MonkeyPatch) -> None:
-    describe = _Run._describe  # noqa: SLF001 -- the place of the defect
+    describe = _RepackRun._commit_manifest  # noqa: SLF001 -- the place of the defect
 
-    def remove_first(self: _Run, moved: Sequence[_Moved]) -> None:
+    def remove_first(self: _RepackRun, moved: Sequence[_MovedPart]) -> None:
         for part in moved:
-            self._store.delete(part.keys_before)
+            self._store.delete(part.old_keys)
         describe(self, moved)
 
-    patch.setattr(_Run, "_describe", remove_first)
+    patch.setattr(_RepackRun, "_commit_manifest", remove_first)
 
 
 INTO_PACKS: Final = every_crash_of("extract into packs")

@@ -11,11 +11,11 @@ from test_crash_replace import replace as replace_frames
 from test_race_replace import WRITE_AND_MOVE, Interleaving
 
 from framecache import FrameCacheError
-from framecache.claims import Claims
 from framecache.index import Index
-from framecache.ingest import placing, settling, writing
-from framecache.ingest.placing import Placing
-from framecache.ingest.settling import _Settling
+from framecache.ingest import frame_writer, relocation, writing
+from framecache.ingest.frame_writer import FrameWriter
+from framecache.ingest.relocation import _Relocation
+from framecache.lease import LeaseManager
 from framecache.store import open_store
 
 
@@ -56,9 +56,9 @@ class Defect:
 
 def _put_over_the_public_name(patch: pytest.MonkeyPatch) -> None:
     """Store the new picture in its place before it is committed."""
-    compare = Placing._compare  # noqa: SLF001 -- the defect
+    compare = FrameWriter._compare  # noqa: SLF001 -- the defect
 
-    def compare_and_put(self: Placing, *given: object) -> object:
+    def compare_and_put(self: FrameWriter, *given: object) -> object:
         decided = compare(self, *given)  # type: ignore[arg-type]  # as it was called
         if decided is not None:
             slot, encoded = decided
@@ -66,62 +66,62 @@ def _put_over_the_public_name(patch: pytest.MonkeyPatch) -> None:
             self._store.put(row.key, encoded.data)
         return decided
 
-    patch.setattr(Placing, "_compare", compare_and_put)
+    patch.setattr(FrameWriter, "_compare", compare_and_put)
 
 
 def remove_packs_first(patch: pytest.MonkeyPatch) -> None:
     """Remove the pack before a description names the frames elsewhere."""
-    bring = _Settling._bring  # noqa: SLF001 -- the defect
+    bring = _Relocation._move_frames  # noqa: SLF001 -- the defect
 
-    def bring_and_remove(self: _Settling, known: settling._Known) -> set[int]:
+    def bring_and_remove(self: _Relocation, known: relocation._CommittedState) -> set[int]:
         brought = bring(self, known)
         self._remove_packs(known, brought)
         return brought
 
-    patch.setattr(_Settling, "_bring", bring_and_remove)
+    patch.setattr(_Relocation, "_move_frames", bring_and_remove)
 
 
 def keep_old_times(patch: pytest.MonkeyPatch) -> None:
-    """Take a frame for the same whose picture is, whatever is told of it."""
-    difference = placing._difference  # noqa: SLF001 -- the defect
+    """Treat frames with the same picture as equal, whatever their metadata."""
+    difference = frame_writer._find_difference  # noqa: SLF001 -- the defect
 
     def of_picture(*given: object) -> str:
         found = difference(*given)  # type: ignore[arg-type]  # as it was called
         return found if found == "picture" else ""
 
-    patch.setattr(placing, "_difference", of_picture)
+    patch.setattr(frame_writer, "_find_difference", of_picture)
 
 
 def _settle_without_a_claim(patch: pytest.MonkeyPatch) -> None:
     """Have any number of programs bring frames to their places at once."""
-    patch.setattr(settling, "_claim", lambda _held, **_: True)
-    patch.setattr(_Settling, "_require_mine", lambda _self: None)
+    patch.setattr(relocation, "_acquire_lease", lambda _held, **_: True)
+    patch.setattr(_Relocation, "_require_lease", lambda _self: None)
 
 
 def _trust_silence(patch: pytest.MonkeyPatch) -> None:
     """Describe what was brought though a silent program may yet store over it."""
-    patch.setattr(Claims, "has_taken_over", lambda _self, _part: False)
+    patch.setattr(LeaseManager, "has_taken_over", lambda _self, _part: False)
 
 
 def _name_what_others_store_over(patch: pytest.MonkeyPatch) -> None:
     """Commit a public name under which another program has committed its frame meanwhile."""
-    patch.setattr(writing._Call, "_is_under_public_name", lambda _self, _row: False)  # noqa: SLF001
+    patch.setattr(writing._WriteCall, "_has_public_key", lambda _self, _row: False)  # noqa: SLF001
 
 
 def _rows_of_one_call_apart(patch: pytest.MonkeyPatch) -> None:
     """Leave out frames that are cached, and so keep some of the old ones."""
-    index_of = writing._index_of  # noqa: SLF001 -- the defect
+    index_of = writing._build_index  # noqa: SLF001 -- the defect
 
-    def without_the_first(placed: placing.Placed, part: str, cached: Index) -> Index:
+    def without_the_first(placed: frame_writer.WriteResult, part: str, cached: Index) -> Index:
         rows = dict(sorted(placed.rows.items())[1:])
         return index_of(replace(placed, rows=rows), part, cached)
 
-    patch.setattr(writing, "_index_of", without_the_first)
+    patch.setattr(writing, "_build_index", without_the_first)
 
 
 def _describe_before_adopting(patch: pytest.MonkeyPatch) -> None:
     """Describe the timeline, and take over another program's frames no more."""
-    patch.setattr(writing, "adopt", lambda _store, first, **_: first)
+    patch.setattr(writing, "import_unindexed", lambda _store, first, **_: first)
 
 
 DEFECTS = [

@@ -1,7 +1,7 @@
-"""Processes of their own that extract and read, and what they tell of it.
+"""Separate processes that extract and read, and their reports.
 
-Each is a new interpreter, not a fork. It imports framecache, and then carries out the calls of
-this module that it is sent through a pipe, one after the other.
+Each is a new interpreter, not a fork. It imports framecache, and then executes the calls of
+this module that it is sent through a pipe, in order.
 """
 
 import os
@@ -24,7 +24,6 @@ from unittest import mock
 from numbered import NumberedChunks, Truth
 
 from framecache import (
-    Cleared,
     CorruptFrame,
     ExtractReport,
     Frame,
@@ -34,7 +33,8 @@ from framecache import (
     SettingsConflict,
     StoreUnavailable,
     Timeline,
-    claims,
+    TimelineCleared,
+    lease,
     video,
 )
 from framecache.ingest import epochs
@@ -55,22 +55,25 @@ class WorkerDied(Exception):
 
 
 class Answer(Generic[T]):
-    """What a worker's call returned, once it has."""
+    """Result of a worker's call, once it has returned."""
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         self._pipe = pipe
 
     def is_there(self, *, within_seconds: float = 0) -> bool:
-        """Whether the call returned, or its process died."""
+        """True if the call returned, or its process died."""
         return self._pipe.poll(within_seconds)
 
-    def get(self) -> T:
+    def get(self, *, within_seconds: float = _DEADLINE_SECONDS) -> T:
         """The call's result.
+
+        Args:
+            within_seconds: how long to wait; a process that takes longer hangs.
 
         Raises:
             WorkerDied: the process was killed.
         """
-        assert self._pipe.poll(_DEADLINE_SECONDS), f"no answer in {_DEADLINE_SECONDS} s"
+        assert self._pipe.poll(within_seconds), f"no answer in {within_seconds} s"
         try:
             result, failure = self._pipe.recv()
         except (EOFError, ConnectionResetError) as error:
@@ -102,7 +105,7 @@ class Worker:
             self._warming_up = None
 
     def start(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
-        """Have the process carry out a function of this module."""
+        """Have the process execute a function of this module."""
         self.wait_until_warm()
         return self._send(call, *args, **kwargs)
 
@@ -133,7 +136,7 @@ class Workers:
         self._all: list[Worker] = []
 
     def take(self) -> Worker:
-        """A process that nobody else has: the one that was started first."""
+        """Process that is not in use: the one that was started first."""
         with self._lock:
             worker = self._idle.pop(0)
             self._fill_up()
@@ -166,7 +169,7 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a timeline lies, and through which gateway it is reached."""
+    """Location of a timeline, and the gateway through which it is reached."""
 
     url: str
     timeline_id: str
@@ -182,7 +185,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What became of one process's call."""
+    """Outcome of one process's call."""
 
     report: ExtractReport
     is_complete: bool
@@ -195,7 +198,7 @@ class Extracted:
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """What one of several processes wants a timeline to be."""
+    """Settings that one of several processes requests for a timeline."""
 
     paths: tuple[str, ...]
     every: int
@@ -205,7 +208,7 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Repacked:
-    """What became of one process's repack."""
+    """Outcome of one process's repack."""
 
     report: RepackReport
     requests: int
@@ -222,7 +225,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What one reader saw."""
+    """Observations of one reader."""
 
     passes: int
     """Times it iterated over the whole timeline."""
@@ -236,7 +239,7 @@ def extract(
     place: Place,
     chunks: NumberedChunks,
     *,
-    stale_after_seconds: float = claims.STALE_AFTER_SECONDS,
+    stale_after_seconds: float = lease.LEASE_TTL_SECONDS,
     dying: Moment | None = None,
     put_seconds: float = 0,
     layout: Layout | None = None,
@@ -247,7 +250,7 @@ def extract(
 
     With ``first_read``, nothing follows the first commits before a reader has made that file.
     """
-    claims.STALE_AFTER_SECONDS = stale_after_seconds
+    lease.LEASE_TTL_SECONDS = stale_after_seconds
     timeline, created, decoded = place.open(), list[str](), list[int]()
 
     def note(action: str, key: str) -> None:
@@ -272,7 +275,7 @@ def extract(
 def contend(place: Place, contestant: Contestant) -> str:
     """Extract a timeline that others want otherwise; returns how that ended."""
     try:
-        with mock.patch.object(epochs, "_LOOK_AGAIN_SECONDS", 0.02):
+        with mock.patch.object(epochs, "_POLL_SECONDS", 0.02):
             place.open().extract(
                 contestant.paths, every=contestant.every, layout=contestant.layout, workers=1
             )
@@ -285,15 +288,15 @@ def repack(
     place: Place,
     layout: Layout,
     *,
-    stale_after_seconds: float = claims.STALE_AFTER_SECONDS,
+    stale_after_seconds: float = lease.LEASE_TTL_SECONDS,
     dying: Moment | None = None,
 ) -> Repacked:
     """Bring a timeline into a layout, or be killed while doing so."""
-    claims.STALE_AFTER_SECONDS = stale_after_seconds
+    lease.LEASE_TTL_SECONDS = stale_after_seconds
     place.open()
     before = _killing_at(dying) if dying else None
     store = HookedStore(FrameCache(place.url).store, before=before)
-    with mock.patch.object(repacking, "_LOOK_AGAIN_SECONDS", stale_after_seconds / 10):
+    with mock.patch.object(repacking, "_POLL_SECONDS", stale_after_seconds / 10):
         report = Timeline(store, place.timeline_id).repack(layout)
     return Repacked(report, requests=len(store.requests))
 
@@ -301,18 +304,18 @@ def repack(
 def repack_to_and_fro(place: Place, *, times: int) -> int:
     """Bring a timeline from layout to layout again and again; returns how often it came there.
 
-    Where others change it meanwhile, one is told to try again.
+    If others change it in the meantime, one has to try again.
     """
     timeline, done = place.open(), 0
     for number in range(times):
-        with suppress(Cleared, StoreUnavailable):
+        with suppress(TimelineCleared, StoreUnavailable):
             timeline.repack("objects" if number % 2 else "packs")
             done += 1
     return done
 
 
 def write_one_by_one(place: Place, frames: Sequence[Frame]) -> int:
-    """Write frames, each as often as it takes beside repacks; returns how often that was."""
+    """Write frames, each as often as repacks require; return how often that was."""
     timeline, tries = place.open(), 0
     for frame in frames:
         is_written = False
@@ -330,7 +333,7 @@ def rebuild_repeatedly(place: Place, *, times: int) -> int:
         if number % 2:
             timeline.clear()
         # A repack that slept may have removed what a rebuild stored.
-        with suppress(Cleared):
+        with suppress(TimelineCleared):
             timeline.rebuild()
             done += 1
     return done
@@ -342,7 +345,7 @@ def read_meanwhile(place: Place, chunks: NumberedChunks, *, times: int) -> Readi
     partial, frames, violations = 0, 0, list[str]()
     for _ in range(times):
         seen = 0
-        with suppress(Cleared, CorruptFrame, NotCached):
+        with suppress(TimelineCleared, CorruptFrame, NotCached):
             for frame in timeline.frames():
                 seen += 1
                 if fault := truth.fault(frame.sequence, frame.image):
@@ -379,7 +382,7 @@ def read_until_complete(
 
 
 def serve(file: int) -> None:
-    """Carry out the calls that come through a pipe until its other end is closed."""
+    """Execute the calls that come through a pipe until its other end is closed."""
     pipe = Connection(file)
     while True:
         try:
@@ -388,7 +391,7 @@ def serve(file: int) -> None:
             return
         try:
             answer = call(*args, **kwargs), ""
-        except Exception:  # noqa: BLE001 -- whatever it is, the test is told
+        except Exception:  # noqa: BLE001 -- whatever it is, the test reports it
             answer = None, traceback.format_exc()
         pipe.send(answer)
 

@@ -79,7 +79,7 @@ def test_the_page_shows_what_was_measured_between_its_marks(
     results_file: Path, tmp_path: Path
 ) -> None:
     results = json.loads(results_file.read_text())
-    # Here every environment may be installed, and then there would be nobody to name.
+    # Here every environment may be installed, and then none would be missing.
     peers = (one for task in results["tasks"] for one in task["contestants"])
     peer = next(one for one in peers if one["kind"] == "peer")
     peer["failure"] = NOT_INSTALLED

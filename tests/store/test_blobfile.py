@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from framecache.errors import BadChunk, ChunkChanged, InvalidValue, StoreUnavailable
+from framecache.errors import ChunkChanged, InvalidValue, StoreUnavailable, UnreadableChunk
 from framecache.store import BlobFile, identify_blob, open_blob_file, open_store
 
 _BLOCK = 1000
@@ -20,7 +20,7 @@ _BODY = np.random.default_rng(7).bytes(10 * _BLOCK + 123)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.store.blobfile._BLOCK_SIZE_BYTES", _BLOCK)
+    monkeypatch.setattr("framecache.store.chunk_io._BLOCK_SIZE_BYTES", _BLOCK)
 
 
 @pytest.fixture
@@ -177,14 +177,15 @@ def test_a_store_that_fails_under_way_is_not_the_end(
         def unreachable(*_: object, **__: object) -> None:
             raise StoreUnavailable("gone")
 
-        monkeypatch.setattr("framecache.store.objects.RemoteStore.get_block", unreachable)
+        monkeypatch.setattr("framecache.store.memory.MemoryStore.get_block", unreachable)
         with pytest.raises(StoreUnavailable):
             file.read(10)
 
 
 @pytest.mark.parametrize("open_it", [identify_blob, open_blob_file])
+@pytest.mark.every_store
 def test_what_is_not_there_is_a_bad_chunk(store_url: str, open_it: type) -> None:
-    with pytest.raises(BadChunk, match="no such"):
+    with pytest.raises(UnreadableChunk, match="no such"):
         open_it(f"{store_url}/missing.mp4")
 
 
@@ -197,14 +198,14 @@ def test_what_is_no_file_is_a_bad_chunk(tmp_path: Path) -> None:
         (Path("/dev/zero"), "this is a device or pipe, not a file"),
         (tmp_path / "file" / "below", "no such file"),
     ]:
-        with pytest.raises(BadChunk, match=what):
+        with pytest.raises(UnreadableChunk, match=what):
             open_blob_file(str(path))
-    with pytest.raises(BadChunk, match="cannot be opened"):
+    with pytest.raises(UnreadableChunk, match="cannot be opened"):
         open_blob_file("/" + "x" * 300)
 
 
 def test_what_is_no_object_is_a_bad_chunk(memory_url: str) -> None:
-    with pytest.raises(BadChunk, match="is a bucket"):
+    with pytest.raises(UnreadableChunk, match="is a bucket"):
         open_blob_file(memory_url)
 
 
@@ -290,6 +291,7 @@ def _count_frames(file: BlobFile) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
+@pytest.mark.every_store
 def test_a_video_is_decoded_through_it(store_url: str, video: Path) -> None:
     open_store(store_url).put("clip.mkv", video.read_bytes())
     with open_blob_file(f"{store_url}/clip.mkv") as file:

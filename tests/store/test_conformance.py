@@ -1,6 +1,9 @@
 import pytest
 
 from framecache.store import Store, open_store
+from framecache.store.helper_client import HelperProcessStore
+from framecache.store.object_store import RemoteStore
+from framecache.store.urls import parse
 from framecache.testing import StoreConformance
 
 
@@ -34,6 +37,14 @@ class TestS3Prefix(StoreConformance):
     def store(self, s3_url: str) -> Store:
         open_store(s3_url).put("a/prefix-of-another/blob", b"x")
         return open_store(f"{s3_url}/a/prefix")
+
+
+class TestHelpedS3(StoreConformance):
+    """As in a forked process."""
+
+    @pytest.fixture
+    def store(self, s3_url: str) -> Store:
+        return HelperProcessStore(RemoteStore(parse(f"{s3_url}/a/prefix")))
 
 
 @pytest.mark.ceph

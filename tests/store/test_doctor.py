@@ -6,10 +6,14 @@ from typing import Any
 import boto3
 import pytest
 
-from framecache.doctor import FOLDER, Check, examine
+import network
+from framecache.doctor import PREFIX, Check, run_checks
 from framecache.store import BlobInfo, Store, open_store
+from network import Fault, Proxy
 
-_NAMES = ["write", "read", "range read", "list", "create once", "delete"]
+_NAMES = [
+    *("write", "read", "range read", "ETag", "missing blob", "list", "create once", "delete"),
+]
 
 
 class Wrapped:
@@ -17,6 +21,8 @@ class Wrapped:
 
     def __init__(self, store: Store) -> None:
         self.url = store.url
+        self.display_name = store.display_name
+        self.options = store.options
         self.get: Callable[[str], bytes] = store.get
         self.put: Callable[[str, bytes], None] = store.put
         self.create: Callable[[str, bytes], None] = store.create
@@ -40,12 +46,17 @@ def wrapped(memory_url: str) -> Wrapped:
 
 def _failed(checks: list[Check]) -> dict[str, str]:
     assert [check.name for check in checks] == _NAMES
-    return {check.name: check.detail for check in checks if not check.ok}
+    return {check.name: check.detail for check in checks if check.outcome == "failed"}
 
 
+def _skipped(checks: list[Check]) -> set[str]:
+    return {check.name for check in checks if check.outcome == "skipped"}
+
+
+@pytest.mark.every_store
 def test_a_sound_store_passes_and_is_left_empty(store_url: str) -> None:
     store = open_store(store_url)
-    checks = examine(store)
+    checks = run_checks(store)
     assert _failed(checks) == {}
     assert all(check.detail for check in checks)
     assert list(store.list("")) == []
@@ -56,40 +67,45 @@ def test_a_sound_store_passes_and_is_left_empty(store_url: str) -> None:
     ("action", "failing"),
     [
         ("s3:PutObject", {"write", "create once"}),
-        ("s3:GetObject", {"read", "range read", "create once"}),
+        ("s3:GetObject", {"read", "range read", "ETag", "create once"}),
         ("s3:ListBucket", {"list"}),
         ("s3:DeleteObject", {"delete"}),
     ],
 )
 def test_a_missing_permission_is_named(ceph_url: str, action: str, failing: set[str]) -> None:
     _deny(ceph_url, action)
-    failed = _failed(examine(open_store(ceph_url)))
+    checks = run_checks(open_store(ceph_url))
+    failed = _failed(checks)
     assert set(failed) == failing
+    nothing_to_read = {"read", "range read", "ETag", "list"}
+    assert _skipped(checks) == (nothing_to_read if action == "s3:PutObject" else set())
     for detail in failed.values():
         assert action in detail
     if action == "s3:DeleteObject":
-        assert FOLDER in failed["delete"]
+        assert PREFIX in failed["delete"]
 
 
 def test_a_missing_bucket_is_said_once(s3_url: str) -> None:
-    checks = examine(open_store(f"{s3_url}-of-nobody"))
+    checks = run_checks(open_store(f"{s3_url}-of-nobody"))
     assert not any(check.ok for check in checks)
     assert "does not exist" in checks[0].detail
-    assert {check.detail for check in checks[1:]} == {"not tried, for the store cannot be reached"}
-    _failed(checks)
+    [why] = {check.detail for check in checks[1:]}
+    assert why == "not tried, because the store cannot be reached"
+    assert list(_failed(checks)) == ["write"]
+    assert _skipped(checks) == set(_NAMES[1:])
 
 
 @pytest.mark.ceph
 def test_wrong_credentials_are_said(ceph_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    failed = _failed(examine(open_store(ceph_url)))
+    failed = _failed(run_checks(open_store(ceph_url)))
     assert len(failed) == len(_NAMES)
     assert "AWS_SECRET_ACCESS_KEY" in failed["write"]
 
 
 def test_a_store_that_creates_twice_is_found_out(wrapped: Wrapped) -> None:
     wrapped.create = wrapped.put
-    failed = _failed(examine(wrapped))
+    failed = _failed(run_checks(wrapped))
     assert list(failed) == ["create once"]
     assert "If-None-Match" in failed["create once"]
 
@@ -105,25 +121,25 @@ def test_a_store_that_refuses_but_overwrites_is_found_out(wrapped: Wrapped) -> N
             raise
 
     wrapped.create = overwriting
-    assert list(_failed(examine(wrapped))) == ["create once"]
+    assert list(_failed(run_checks(wrapped))) == ["create once"]
 
 
 def test_a_store_that_lists_late_is_found_out(wrapped: Wrapped) -> None:
     wrapped.list = lambda _: iter(())
-    assert list(_failed(examine(wrapped))) == ["list"]
+    assert list(_failed(run_checks(wrapped))) == ["list"]
 
 
 def test_a_store_that_alters_bytes_is_found_out(wrapped: Wrapped) -> None:
     get = wrapped.get
     wrapped.get = lambda key: get(key)[:-1]
-    failed = _failed(examine(wrapped))
+    failed = _failed(run_checks(wrapped))
     assert set(failed) == {"read", "create once"}
     assert "altered" in failed["read"]
 
 
 def test_a_store_that_keeps_what_was_deleted_is_found_out(wrapped: Wrapped) -> None:
     wrapped.delete = lambda keys: len(list(keys))
-    assert list(_failed(examine(wrapped))) == ["delete"]
+    assert list(_failed(run_checks(wrapped))) == ["delete"]
 
 
 def _deny(url: str, action: str) -> None:
@@ -137,3 +153,34 @@ def _deny(url: str, action: str) -> None:
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     with closing(boto3.client("s3")) as client:
         client.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
+@pytest.mark.parametrize(
+    ("fault", "method", "failing"),
+    [
+        (network.unconditional, "PUT", {"create once": "If-None-Match"}),
+        (network.not_implemented, "PUT", {"create once": "If-None-Match"}),
+        (network.invalid_argument, "PUT", {"create once": "If-None-Match"}),
+        (network.whole, "GET", {"range read": "ignores Range", "ETag": "ignores Range"}),
+        (network.without("etag"), "PUT", {"write": "no ETag", "create once": "no ETag"}),
+        (network.without("etag"), "GET", {"ETag": "no ETag"}),
+        (network.other_etag, "GET", {"ETag": "another ETag each time"}),
+        (network.bare_404, "GET", {"missing blob": "NoSuchKey"}),
+        (network.other_404, "GET", {"missing blob": "NoSuchKey"}),
+        (network.without("last-modified"), "GET", {}),
+        (network.weak_etag, "GET", {}),
+        (network.not_implemented_delete, "POST", {}),
+        (network.invalid_delete, "POST", {}),
+        (network.conflict_409, "PUT", {}),
+        (network.conflict_304, "PUT", {}),
+    ],
+)
+def test_what_a_server_does_otherwise_than_s3_is_named(
+    proxy: Proxy, s3_url: str, fault: Fault, method: str, failing: dict[str, str]
+) -> None:
+    proxy.always(fault, method=method)
+    failed = _failed(run_checks(open_store(s3_url)))
+    assert set(failed) == set(failing)
+    for name, words in failing.items():
+        assert words in failed[name]
+    assert "does not exist" not in " ".join(failed.values())

@@ -1,53 +1,373 @@
-"""A store in a forked process says what to do; a spawned process opens its own."""
+"""A store works on in a forked process; a spawned process opens its own."""
 
 import multiprocessing
+import os
 import pickle
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from framecache import Frame, FrameCache
+from outside import outside
 
-FORK = """
+KINDS = ["local", "s3", pytest.param("ceph", marks=pytest.mark.ceph)]
+
+# What follows runs in the child of a process that has used the store, and prints.
+_FORK = """
 import os, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from framecache import FrameCache, StoreUnavailable
-cache = FrameCache(sys.argv[1])
-if sys.argv[2] == "used":
-    cache.timelines()
+from framecache.store import open_store
+store = open_store(sys.argv[1])
+store.put("old", b"old")
+{before}
 child = os.fork()
 if child == 0:
+    def work():
+{work}
+    work()
+    sys.exit()
+_, status = os.waitpid(child, 0)
+{after}
+sys.exit(status)
+"""
+_DEADLINE_SECONDS = 100
+
+
+@pytest.fixture(params=KINDS)
+def shared_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty store that several processes see."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+def in_child(url: str, work: str, *, before: str = "", after: str = "") -> list[str]:
+    """The lines that a forked child, and then its parent, print."""
+    indented = "".join(f"        {line}\n" for line in work.strip().splitlines())
+    program = _FORK.format(work=indented, before=before, after=after)
+    command = [sys.executable, "-W", "error", "-c", program, url]
+    run = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=_DEADLINE_SECONDS
+    )
+    assert run.stderr == ""
+    assert run.returncode == 0
+    return run.stdout.splitlines()
+
+
+def test_a_forked_child_reads_and_writes_and_its_parent_goes_on(shared_url: str) -> None:
+    work = """
+print(store.get("old"), flush=True)
+store.put("new", b"from the child")
+"""
+    lines = in_child(shared_url, work, after='print(store.get("new"))')
+    assert lines == ["b'old'", "b'from the child'"]
+
+
+def test_a_forked_child_goes_on_with_a_copy_of_what_is_in_memory(memory_url: str) -> None:
+    work = """
+print(store.get("old"), flush=True)
+store.put("new", b"from the child")
+"""
+    lines = in_child(memory_url, work, after='print([info.key for info in store.list("")])')
+    assert lines == ["b'old'", "['old']"]
+
+
+def test_a_store_opened_in_a_forked_child_works(shared_url: str) -> None:
+    assert in_child(shared_url, "print(open_store(sys.argv[1]).get('old'))") == ["b'old'"]
+
+
+def test_many_requests_at_once_in_several_children_each_get_their_own_answer(s3_url: str) -> None:
+    before = """
+for number in range(20):
+    store.put(f"many/{number}", b"%d," % number * (10_000 + number))
+for _ in range(2):
+    if os.fork() == 0:
+        break
+"""
+    work = """
+def is_right(number):
+    number %= 20
+    body = store.get(f"many/{number}")
+    part = store.get_range(f"many/{number}", start=20_000, length=100 + number)
+    return body == b"%d," % number * (10_000 + number) and part == body[20_000:20_100 + number]
+with ThreadPoolExecutor(8) as pool:
+    print(sum(pool.map(is_right, range(60))), flush=True)
+"""
+    lines = in_child(
+        s3_url,
+        work,
+        before=before,
+        after="while True:\n try: os.wait()\n except ChildProcessError: break",
+    )
+    assert lines == ["60", "60", "60"]
+
+
+def test_a_child_of_a_child_has_requests_of_its_own(s3_url: str) -> None:
+    work = """
+store.get("old")
+if os.fork() == 0:
+    print(store.get("old"), flush=True)
+    sys.exit()
+os.wait()
+print(store.get("old"))
+"""
+    assert in_child(s3_url, work) == ["b'old'", "b'old'"]
+
+
+def test_warnings_of_a_forked_child_s_requests_are_the_child_s_own(s3_url: str) -> None:
+    outside(s3_url).put("odd//1", b"x")
+    work = """
+import warnings
+with warnings.catch_warnings(record=True) as met:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        print([info.key for info in store.list("")])
+print([(one.category.__name__, "'odd//1' was skipped" in str(one.message)) for one in met])
+"""
+    assert in_child(s3_url, work) == ["['old']"] * 2 + ["[('StoreWarning', True)]"]
+
+
+def test_a_request_that_is_broken_off_leaves_nothing_for_the_next(s3_url: str) -> None:
+    work = """
+for number in range(3):
+    store.put(f"listed/{number}", b"")
+    next(store.list("listed"))
+def blocks():
+    yield bytes(20 << 20)
+    raise KeyError("the caller's own")
+try:
+    store.put_stream("broken", blocks())
+except KeyError as error:
+    print(error)
+print(store.get("old"), [info.key for info in store.list("")])
+"""
+    kept = [f"listed/{number}" for number in range(3)]
+    assert in_child(s3_url, work) == ['"the caller\'s own"', f"b'old' {[*kept, 'old']}"]
+
+
+_HELPER = "Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text().split()"
+
+
+def test_a_helper_that_was_killed_is_told_of_and_replaced(s3_url: str) -> None:
+    work = f"""
+store.get("old")
+(helper,) = {_HELPER}
+listing = store.list("")
+os.kill(int(helper), {int(signal.SIGKILL)})
+os.waitid(os.P_PID, int(helper), os.WEXITED | os.WNOWAIT)
+print(store.get("old"))
+"""
+    assert in_child(s3_url, work) == ["b'old'"]
+
+
+@pytest.mark.parametrize(
+    "end", ["sys.exit()", "os._exit(0)", f"os.kill(os.getpid(), {int(signal.SIGKILL)})"]
+)
+def test_a_helper_ends_with_the_process_it_helps(s3_url: str, end: str) -> None:
+    work = f"""
+store.get("old")
+print(*{_HELPER}, flush=True)
+{end}
+"""
+    (helper,) = in_child(s3_url, work, after="status = 0")
+    _wait_for_end(helper)
+
+
+def test_a_process_forked_while_a_helper_starts_does_not_keep_it_running(s3_url: str) -> None:
+    # The fork comes when a socket has just been made, unless it waits.
+    work = f"""
+import socket, threading, time
+has_socket, has_forked = threading.Event(), threading.Event()
+make = socket.socketpair
+def slow_socketpair():
+    pair = make()
+    has_socket.set()
+    has_forked.wait(2)
+    return pair
+socket.socketpair = slow_socketpair
+def fork():
+    global other
+    has_socket.wait()
+    other = os.fork()
+    if other == 0:
+        os.close(1)
+        os.close(2)
+        time.sleep({_DEADLINE_SECONDS})
+        os._exit(0)
+    has_forked.set()
+forking = threading.Thread(target=fork)
+forking.start()
+store.get("old")
+forking.join()
+helper, = set({_HELPER}) - {{str(other)}}
+print(helper, other, flush=True)
+os._exit(0)
+"""
+    ((helper, other),) = (line.split() for line in in_child(s3_url, work))
     try:
-        print(cache.timelines(), flush=True)
-    except StoreUnavailable as error:
-        print(error, flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-print(cache.timelines())
+        _wait_for_end(helper)
+    finally:
+        os.kill(int(other), signal.SIGKILL)
+
+
+def test_a_process_forked_within_a_request_does_not_take_part_in_it(s3_url: str) -> None:
+    work = """
+def blocks():
+    yield b"a"
+    if os.fork() == 0:
+        yield b"b"
+    else:
+        os.wait()
+        yield b"c"
+try:
+    store.put_stream("blocks", blocks())
+except StoreUnavailable as error:
+    print("refused", flush=True)
+else:
+    print(store.get("blocks"), flush=True)
+os._exit(0)
+"""
+    assert in_child(s3_url, work) == ["refused", "b'ac'"]
+
+
+def _wait_for_end(helper: str) -> None:
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while Path(f"/proc/{helper}").exists() and _is_ours(helper):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_ours(pid: str) -> bool:
+    try:
+        return "serving" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("executable", ["", "/nowhere/python", "/bin/true"])
+def test_where_no_helper_starts_the_child_is_told_to_spawn(s3_url: str, executable: str) -> None:
+    work = f"""
+sys.executable = {executable!r}
+try:
+    store.get("old")
+except StoreUnavailable as error:
+    print(error)
+"""
+    (line,) = in_child(s3_url, work, after='store.get("old")')
+    assert 'Start processes with the "spawn" method' in line
+
+
+def test_errors_of_the_store_are_the_same_in_a_child(s3_url: str) -> None:
+    report = """
+from framecache.store import BlobExists, BlobMissing
+def failures(bucket):
+    for request in (
+        lambda: store.get("none"),
+        lambda: store.create("old", b""),
+        lambda: store.get("../a"),
+        lambda: bucket.get("old"),
+    ):
+        try:
+            request()
+        except Exception as error:
+            yield repr(error)
+missing = open_store(sys.argv[1] + "-none")
+print("\\n".join(failures(missing)), flush=True)
+"""
+    lines = in_child(s3_url, 'print("\\n".join(failures(missing)))', before=report)
+    assert len(lines) == 8
+    assert lines[:4] == lines[4:]
+
+
+_WHILE_THREADS_READ = """
+import faulthandler, os, sys, threading
+import numpy as np
+from framecache import Frame, FrameCache
+
+LEVELS = range(20, 240, 20)
+timeline = FrameCache(sys.argv[1]).timeline("t")
+timeline.write(
+    [Frame(n, 0, float(n), np.full((16, 16, 3), level, np.uint8)) for n, level in enumerate(LEVELS)]
+)
+
+def levels():
+    frames = FrameCache(sys.argv[1]).timeline("t").frames()
+    return [round(frame.image.mean() / 20) * 20 for frame in frames]
+
+def read_on(is_reading):
+    while True:
+        levels()
+        is_reading.set()
+
+for _ in range(3):
+    is_reading = threading.Event()
+    threading.Thread(target=read_on, args=[is_reading], daemon=True).start()
+    is_reading.wait()
+for _ in range(int(sys.argv[2])):
+    child = os.fork()
+    if child == 0:
+        faulthandler.dump_traceback_later(60, exit=True)
+        os._exit(0 if levels() == list(LEVELS) else 3)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
 """
 
 
-def run(url: str, how: str) -> str:
-    command = [sys.executable, "-c", FORK, url, how]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+@pytest.mark.parametrize(("kind", "children"), [("memory", 8), ("local", 8), ("s3", 3)])
+def test_children_read_right_frames_while_threads_of_their_parent_read(
+    kind: str, children: int, request: pytest.FixtureRequest
+) -> None:
+    url = str(request.getfixturevalue(f"{kind}_url"))
+    run = subprocess.run(
+        [sys.executable, "-c", _WHILE_THREADS_READ, url, str(children)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=4 * _DEADLINE_SECONDS,
+    )
+    assert run.stdout.split() == ["0"] * children, run.stderr
 
 
-def test_a_child_forked_from_a_user_is_told_to_spawn_and_its_parent_goes_on(local_url: str) -> None:
-    said, parent, *_ = run(local_url, "used").splitlines()
-    assert 'Start processes with the "spawn" method' in said
-    assert parent == "[]"
+_WHILE_A_THREAD_IMPORTS = """
+import faulthandler, os, sys, threading
+from framecache import FrameCache
+timeline = FrameCache(sys.argv[1]).timeline("t")
+reading = threading.Thread(target=lambda: list(timeline.frames()), daemon=True)
+assert "pyarrow" not in sys.modules
+reading.start()
+while "pyarrow" not in sys.modules:
+    pass
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(60, exit=True)
+    print(len(list(timeline.frames())), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+reading.join()
+"""
 
 
-def test_a_child_forked_before_any_use_works(local_url: str) -> None:
-    assert run(local_url, "unused").splitlines() == ["[]", "[]"]
+def test_a_child_reads_though_a_thread_of_its_parent_was_importing_what_reads(
+    local_url: str,
+) -> None:
+    FrameCache(local_url).timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
+    command = [sys.executable, "-c", _WHILE_A_THREAD_IMPORTS, local_url]
+    run = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=2 * _DEADLINE_SECONDS
+    )
+    assert run.stdout == "1\n", run.stderr
 
 
 def read_sum(cache: FrameCache) -> int:
     return int(cache.timeline("t").frame(0).image.astype(np.int64).sum())
 
 
-@pytest.mark.parametrize("kind", ["local", "s3", pytest.param("ceph", marks=pytest.mark.ceph)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cache_and_its_timelines_travel_to_a_spawned_process(
     kind: str, request: pytest.FixtureRequest
 ) -> None:

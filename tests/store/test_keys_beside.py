@@ -19,6 +19,7 @@ def test_the_id_has_each_character_that_is_allowed_beside_letters_and_digits() -
     )
 
 
+@pytest.mark.every_store
 def test_keys_are_byte_for_byte_what_other_programs_see(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline(ID)
     timeline.write([frame(0)])
@@ -30,6 +31,7 @@ def test_keys_are_byte_for_byte_what_other_programs_see(store_url: str) -> None:
     assert found.read(overlay) == PNG
 
 
+@pytest.mark.every_store
 def test_what_other_programs_stored_under_such_keys_is_found(store_url: str) -> None:
     blobs = outside(store_url)
     blobs.put(f"cache/timelines/{ID}/frames/3.jpg", jpeg_by_pillow(3))
@@ -43,6 +45,7 @@ def test_what_other_programs_stored_under_such_keys_is_found(store_url: str) -> 
 
 
 @pytest.mark.parametrize("character", sorted({*".:_@+=,~-"}))
+@pytest.mark.every_store
 def test_ids_that_differ_in_one_character_are_others(store_url: str, character: str) -> None:
     cache = FrameCache(store_url)
     names = [f"a{character}b", "ab"]

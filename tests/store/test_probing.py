@@ -14,19 +14,19 @@ import pytest
 
 import network
 from framecache import Frame, FrameCache, StoreUnavailable, StoreWarning
-from framecache.doctor import examine
+from framecache.doctor import run_checks
 from framecache.store import (
     BlobExists,
     BlobInfo,
     CreateUnsupported,
     Store,
-    does_not_refuse,
     open_store,
-    probed,
-    unprobed,
+    overwrite_warning,
+    unwrap_store,
+    with_atomic_create,
 )
-from framecache.store.objects import RemoteStore
-from framecache.store.probing import TRIAL_KEY
+from framecache.store.atomic_create import PROBE_KEY
+from framecache.store.memory import MemoryStore
 from framecache.testing import StoreConformance
 from media import made, make_clip
 from network import Fault, Proxy
@@ -69,29 +69,30 @@ def test_conditions_that_the_user_switched_off_are_said(
     with pytest.raises(CreateUnsupported):
         open_store(s3_url).create("a", b"x")
     with pytest.warns(StoreWarning):
-        probed(open_store(s3_url)).create("a", b"x")
+        with_atomic_create(open_store(s3_url)).create("a", b"x")
 
 
 def test_a_store_that_refuses_is_tried_once_in_a_process(proxy: Proxy, s3_url: str) -> None:
     for key in ("a", "b"):
-        store = probed(open_store(s3_url))
+        store = with_atomic_create(open_store(s3_url))
         store.create(key, b"x")
         with pytest.raises(BlobExists):
             store.create(key, b"y")
     assert _trials(proxy) == 2
-    assert b"framecache creates this blob" in store.get(TRIAL_KEY)
+    assert b"framecache creates this blob" in store.get(PROBE_KEY)
 
 
 def test_where_it_was_tried_before_one_request_is_enough(proxy: Proxy, s3_url: str) -> None:
-    unprobed(probed(open_store(s3_url))).create(TRIAL_KEY, b"of another process")
+    unwrap_store(with_atomic_create(open_store(s3_url))).create(PROBE_KEY, b"of another process")
     proxy.met.clear()
-    probed(open_store(s3_url)).create("a", b"x")
+    with_atomic_create(open_store(s3_url)).create("a", b"x")
     assert _trials(proxy) == 1
-    assert open_store(s3_url).get(TRIAL_KEY) == b"of another process"
+    assert open_store(s3_url).get(PROBE_KEY) == b"of another process"
 
 
+@pytest.mark.every_store
 def test_nothing_is_tried_while_nothing_is_created(store_url: str) -> None:
-    store = probed(open_store(store_url))
+    store = with_atomic_create(open_store(store_url))
     store.put("a", b"x")
     assert store.get("a") == b"x"
     assert [info.key for info in store.list("")] == ["a"]
@@ -101,8 +102,8 @@ def test_nothing_is_tried_while_nothing_is_created(store_url: str) -> None:
 def test_nothing_is_concluded_while_the_store_cannot_be_reached(
     fault: Fault, proxy: Proxy, s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache.store.backends._RETRIES", 0)
-    store = probed(open_store(s3_url))
+    monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
+    store = with_atomic_create(open_store(s3_url))
     for _ in range(2):
         proxy.harm(fault, times=1, within=_TRIAL_PATH)
         with pytest.raises(StoreUnavailable):
@@ -116,8 +117,8 @@ def test_nothing_is_concluded_while_the_store_cannot_be_reached(
 def test_the_second_answer_may_be_lost_too(
     proxy: Proxy, s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache.store.backends._RETRIES", 0)
-    store = probed(open_store(s3_url))
+    monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
+    store = with_atomic_create(open_store(s3_url))
     proxy.harm(network.none, times=1, within=_TRIAL_PATH)
     proxy.harm(network.reset_before, times=1, within=_TRIAL_PATH)
     with pytest.raises(StoreUnavailable):
@@ -129,7 +130,7 @@ def test_the_second_answer_may_be_lost_too(
 @pytest.mark.parametrize("fault", [network.reset_after, network.slow_down, network.conflict])
 def test_a_lost_answer_is_no_lie(fault: Fault, proxy: Proxy, s3_url: str) -> None:
     proxy.harm(fault, times=1, within=_TRIAL_PATH)
-    store = probed(open_store(s3_url))
+    store = with_atomic_create(open_store(s3_url))
     try:
         store.create("a", b"x")
     except StoreUnavailable:
@@ -139,7 +140,7 @@ def test_a_lost_answer_is_no_lie(fault: Fault, proxy: Proxy, s3_url: str) -> Non
 
 
 def test_threads_share_one_trial_and_one_warning(lying_url: str, proxy: Proxy) -> None:
-    store = probed(open_store(lying_url))
+    store = with_atomic_create(open_store(lying_url))
     barrier = Barrier(8)
 
     def create(number: int) -> None:
@@ -149,24 +150,26 @@ def test_threads_share_one_trial_and_one_warning(lying_url: str, proxy: Proxy) -
     with warnings.catch_warnings(record=True) as met, ThreadPoolExecutor(8) as pool:
         warnings.simplefilter("always")
         list(pool.map(create, range(8)))
-    assert [str(warning.message) for warning in met] == [does_not_refuse(lying_url)]
+    assert [str(warning.message) for warning in met] == [
+        overwrite_warning(open_store(lying_url).display_name)
+    ]
     assert met[0].category is StoreWarning
     trials = _trials(proxy)
-    probed(open_store(lying_url)).create("b", b"x")
+    with_atomic_create(open_store(lying_url)).create("b", b"x")
     assert _trials(proxy) == trials
 
 
 def test_the_warning_says_what_where_and_what_to_do(lying_url: str) -> None:
     with pytest.warns(StoreWarning) as met:
-        probed(open_store(lying_url)).create("a", b"x")
+        with_atomic_create(open_store(lying_url)).create("a", b"x")
     message = str(met[0].message)
-    assert message.startswith(f"{lying_url}: ")
+    assert message.startswith(f"{open_store(lying_url).display_name}: ")
     assert "only one program write to it at a time" in message
     assert "Amazon S3" in message
 
 
 def test_a_warning_made_an_error_comes_once(lying_url: str) -> None:
-    store = probed(open_store(lying_url))
+    store = with_atomic_create(open_store(lying_url))
     with pytest.raises(StoreWarning):
         store.create("a", b"x")
     store.create("a", b"x")
@@ -179,19 +182,19 @@ def test_a_put_is_not_lost_to_a_create_that_looked_before(
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
         writing: list[Future[None]] = []
-        head = RemoteStore.head
+        head = MemoryStore.head
 
-        def head_before_a_put(store: RemoteStore, key: str) -> BlobInfo:
+        def head_before_a_put(store: MemoryStore, key: str) -> BlobInfo:
             try:
                 return head(store, key)
             finally:
                 if key == "a":
-                    writing.append(pool.submit(probed(store).put, "a", b"put"))
+                    writing.append(pool.submit(with_atomic_create(store).put, "a", b"put"))
                     wait(writing, timeout=0.2)  # it must not get through before the create ends
 
-        monkeypatch.setattr(RemoteStore, "create", RemoteStore.put)
-        monkeypatch.setattr(RemoteStore, "head", head_before_a_put)
-        store = probed(open_store(memory_url))
+        monkeypatch.setattr(MemoryStore, "create", MemoryStore.put)
+        monkeypatch.setattr(MemoryStore, "head", head_before_a_put)
+        store = with_atomic_create(open_store(memory_url))
         with pytest.warns(StoreWarning):
             store.create("a", b"created")
         writing[0].result()
@@ -199,10 +202,12 @@ def test_a_put_is_not_lost_to_a_create_that_looked_before(
 
 
 def test_it_travels_to_another_process_and_is_tried_there(lying_url: str) -> None:
-    store = probed(open_store(lying_url))
+    store = with_atomic_create(open_store(lying_url))
     assert pickle.loads(pickle.dumps(store)).url == store.url
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_warned, (store,)) == [does_not_refuse(lying_url)]
+        assert pool.apply(_warned, (store,)) == [
+            overwrite_warning(open_store(lying_url).display_name)
+        ]
 
 
 def _warned(store: Store) -> list[str]:
@@ -215,8 +220,8 @@ def _warned(store: Store) -> list[str]:
 
 def test_doctor_says_the_same(lying_url: str) -> None:
     cache = FrameCache(lying_url)
-    failed = {check.name: check.detail for check in examine(cache.store) if not check.ok}
-    assert failed == {"create once": does_not_refuse(lying_url)}
+    failed = {check.name: check.detail for check in run_checks(cache.store) if not check.ok}
+    assert failed == {"create once": overwrite_warning(open_store(lying_url).display_name)}
     assert list(cache.store.list("")) == []
 
 
@@ -244,17 +249,17 @@ def test_one_writer_does_all_its_work(lying_url: str, tmp_path: Path) -> None:
     assert len(FrameCache(lying_url).timeline("w")) == 40
     written.delete()
     timeline.delete()
-    assert [info.key for info in open_store(lying_url).list("")] in ([TRIAL_KEY], [])
+    assert [info.key for info in open_store(lying_url).list("")] in ([PROBE_KEY], [])
 
 
 class TestLyingServer(StoreConformance):
     @pytest.fixture
     def store(self, proxy: Proxy, s3_url: str) -> Store:
         proxy.always(network.unconditional, method="PUT")
-        store = probed(open_store(s3_url))
+        store = with_atomic_create(open_store(s3_url))
         with pytest.warns(StoreWarning):
             store.create("a", b"x")
-        store.delete(["a", TRIAL_KEY])
+        store.delete(["a", PROBE_KEY])
         return store
 
 
@@ -262,11 +267,11 @@ _WITHOUT_LINKS = """
 import ctypes, errno, platform, struct, sys, warnings
 from framecache import FrameCache
 
-# A filter of system calls, as classic BPF: linkat fails, everything else is allowed.
-linkat = {"x86_64": 265, "aarch64": 37}[platform.machine()]
+# A filter of system calls, as classic BPF: link and linkat fail, everything else is allowed.
+link, linkat = {"x86_64": (86, 265), "aarch64": (37, 37)}[platform.machine()]
 program = b"".join(struct.pack("HBBI", *step) for step in [
-    (0x20, 0, 0, 0), (0x15, 0, 1, linkat), (0x06, 0, 0, 0x00050000 | errno.EPERM),
-    (0x06, 0, 0, 0x7FFF0000),
+    (0x20, 0, 0, 0), (0x15, 1, 0, link), (0x15, 0, 1, linkat),
+    (0x06, 0, 0, 0x00050000 | errno.EPERM), (0x06, 0, 0, 0x7FFF0000),
 ])
 steps = ctypes.create_string_buffer(program)
 fprog = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(steps))
@@ -287,5 +292,36 @@ def test_a_disk_without_hard_links_serves_one_writer(local_url: str) -> None:
     command = [sys.executable, "-c", _WITHOUT_LINKS, local_url, str(_clip())]
     finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert finished.stderr == ""
-    assert finished.stdout == f"6 {does_not_refuse(f'file://{local_url}')}\n"
+    assert finished.stdout == f"6 {overwrite_warning(f'file://{local_url}')}\n"
     assert len(list(FrameCache(local_url).timeline("t").jpegs(range(6)))) == 6
+
+
+_FORK_WHILE_A_TRIAL_IS_LOOKED_AT = """
+import os, signal, threading
+from framecache.store import atomic_create, open_store, with_atomic_create
+store = with_atomic_create(open_store("memory://tried"))
+store.create("first", b"")
+(probe,) = atomic_create._process.shared.probes.values()
+is_held, is_over = threading.Event(), threading.Event()
+def hold():
+    with probe._condition:
+        is_held.set()
+        is_over.wait()
+threading.Thread(target=hold, daemon=True).start()
+is_held.wait()
+child = os.fork()
+if child == 0:
+    store.create("second", b"")
+    os._exit(0)
+watchdog = threading.Timer(30, os.kill, (child, signal.SIGKILL))
+watchdog.start()
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+watchdog.cancel()
+is_over.set()
+"""
+
+
+def test_a_process_forked_while_a_thread_looks_at_a_trial_creates() -> None:
+    command = [sys.executable, "-c", _FORK_WHILE_A_TRIAL_IS_LOOKED_AT]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+    assert run.stdout == "0\n"

@@ -1,6 +1,7 @@
-"""What a store that answers badly, or not at all, is reported as."""
+"""Errors reported for a store that answers badly, or not at all."""
 
 import importlib.util
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,8 +14,8 @@ import pytest
 from framecache.errors import (
     FrameCacheError,
     InvalidValue,
-    StoreDenied,
     StoreFull,
+    StorePermissionDenied,
     StoreUnavailable,
 )
 from framecache.store import BlobExists, Store, open_store
@@ -37,9 +38,10 @@ _REQUESTS = ["get", "get_range", "head", "put", "create", "list", "list_folders"
 
 
 def _assert_discreet(error: FrameCacheError) -> None:
-    """One line, and nothing of the server's address or answer."""
+    """One line, which names the server, and has nothing of its answer."""
     message = str(error)
-    for leak in ("127.0.0.1", "<", "RetryError", "obstore", "HTTP error", "testsecret", "\n"):
+    assert f" (endpoint {os.environ['AWS_ENDPOINT_URL']}, region us-east-1): cannot " in message
+    for leak in ("<", "RetryError", "obstore", "HTTP error", "testsecret", "\n"):
         assert leak not in message
     assert error.__cause__ is not None
 
@@ -63,7 +65,7 @@ def test_wrong_credentials_are_denied(
     variable: str, request_name: str, ceph_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "wrong")
-    with pytest.raises(StoreDenied, match=variable) as met:
+    with pytest.raises(StorePermissionDenied, match=variable) as met:
         _requests(open_store(ceph_url))[request_name]()
     _assert_discreet(met.value)
 
@@ -76,7 +78,7 @@ def test_a_refused_connection_is_unavailable(
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unheard.getsockname()[1]}")
-        with pytest.raises(StoreUnavailable, match="cannot be reached") as met:
+        with pytest.raises(StoreUnavailable, match="cannot be reached: it refuses") as met:
             _requests(open_store("s3://media"))[request_name]()
     _assert_discreet(met.value)
 
@@ -128,13 +130,21 @@ def canned(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CannedServe
 @pytest.mark.parametrize(
     ("status", "code", "error", "words"),
     [
-        (403, "AccessDenied", StoreDenied, "s3:PutObject"),
-        (400, "ExpiredToken", StoreDenied, "expired"),
-        (403, "RequestTimeTooSkewed", StoreDenied, "clock"),
+        (403, "AccessDenied", StorePermissionDenied, "s3:PutObject"),
+        (400, "ExpiredToken", StorePermissionDenied, "expired"),
+        (403, "RequestTimeTooSkewed", StorePermissionDenied, "clock"),
         (403, "QuotaExceeded", StoreFull, "quota"),
-        (507, "XMinioStorageFull", StoreFull, "used up"),
-        (301, "PermanentRedirect", StoreUnavailable, "AWS_REGION"),
-        (400, "AuthorizationHeaderMalformed", StoreUnavailable, "AWS_REGION"),
+        (507, "XMinioStorageFull", StoreFull, "is full"),
+        (
+            403,
+            "InvalidAccessKeyId",
+            StorePermissionDenied,
+            "says that the access key does not exist",
+        ),
+        (403, "SignatureDoesNotMatch", StorePermissionDenied, "secret key is wrong"),
+        (407, "Unknown", StoreUnavailable, "requires a different user and password"),
+        (301, "PermanentRedirect", StoreUnavailable, "AWS_DEFAULT_REGION"),
+        (400, "AuthorizationHeaderMalformed", StoreUnavailable, "AWS_DEFAULT_REGION"),
         (400, "EntityTooLarge", StoreUnavailable, "400 EntityTooLarge"),
         (503, "SlowDown", StoreUnavailable, "503 SlowDown"),
     ],
@@ -152,7 +162,7 @@ def test_an_answer_is_told_by_what_to_do(
 @pytest.mark.parametrize("request_name", _REQUESTS)
 def test_a_refusal_is_never_a_missing_blob(canned: CannedServer, request_name: str) -> None:
     canned.answer(403, "AccessDenied")
-    with pytest.raises(StoreDenied) as met:
+    with pytest.raises(StorePermissionDenied) as met:
         _requests(open_store("s3://media"))[request_name]()
     _assert_discreet(met.value)
 
@@ -162,7 +172,7 @@ def test_a_404_that_is_not_of_an_s3_server_is_no_missing_blob(
     canned: CannedServer, request_name: str
 ) -> None:
     canned.status, canned.body = 404, "<html>not here</html>"
-    with pytest.raises(StoreUnavailable, match="not one of an S3 server"):
+    with pytest.raises(StoreUnavailable, match="not that of an S3 server"):
         _requests(open_store("s3://media"))[request_name]()
 
 
@@ -171,7 +181,7 @@ def test_a_refusal_inside_a_bulk_delete_is_seen(canned: CannedServer) -> None:
         "<DeleteResult><Deleted><Key>a</Key></Deleted>"
         "<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
     )
-    with pytest.raises(StoreDenied, match="s3:DeleteObject"):
+    with pytest.raises(StorePermissionDenied, match="s3:DeleteObject"):
         open_store("s3://media").delete(["a", "b"])
 
 
@@ -217,7 +227,7 @@ def test_an_endpoint_that_is_no_address_is_refused(
     endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    with pytest.raises(InvalidValue, match="AWS_ENDPOINT_URL is not an address"):
+    with pytest.raises(InvalidValue, match="AWS_ENDPOINT_URL is not a valid URL"):
         open_store("s3://media")
 
 
@@ -239,7 +249,7 @@ def _use_profile(name: str, *, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_missing_credentials_are_said(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _forget_keys(monkeypatch)
-    with pytest.raises(StoreDenied, match="no credentials were found") as met:
+    with pytest.raises(StorePermissionDenied, match="no credentials were found") as met:
         open_store(s3_url).get("a")
     _assert_discreet(met.value)
     assert "AWS_ACCESS_KEY_ID" in str(met.value)
@@ -259,7 +269,7 @@ def test_a_profile_that_is_not_there_is_said(
     s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_profile("misspelt", folder=tmp_path, monkeypatch=monkeypatch)
-    with pytest.raises(StoreDenied, match="'misspelt' cannot be used"):
+    with pytest.raises(StorePermissionDenied, match="'misspelt' cannot be used"):
         open_store(s3_url)
 
 
@@ -268,11 +278,11 @@ def test_a_profile_without_boto3_names_the_extra(
 ) -> None:
     _use_profile("studio", folder=tmp_path, monkeypatch=monkeypatch)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(StoreDenied, match=r"framecache\[aws\]"):
+    with pytest.raises(StorePermissionDenied, match=r"framecache\[aws\]"):
         open_store(s3_url)
 
 
 def test_azure_without_an_account_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
-    with pytest.raises(StoreDenied, match="AZURE_STORAGE_ACCOUNT_NAME"):
+    with pytest.raises(StorePermissionDenied, match="AZURE_STORAGE_ACCOUNT_NAME"):
         open_store("az://container/prefix")

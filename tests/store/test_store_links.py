@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from framecache.errors import StoreDenied
+from framecache.errors import StorePermissionDenied
 from framecache.store import BlobMissing, Store, open_store
 
 _SECRET = b"of somebody else"
@@ -14,7 +14,7 @@ _SECRET = b"of somebody else"
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A folder beside the store, with a file."""
+    """A folder next to the store, with a file."""
     folder = tmp_path / "elsewhere"
     (folder / "frames").mkdir(parents=True)
     (folder / "frames" / "0.jpg").write_bytes(_SECRET)
@@ -40,7 +40,7 @@ def _keys(store: Store, prefix: str = "") -> list[str]:
 
 
 def _files(folder: Path) -> dict[str, bytes | Path]:
-    """What is below a folder, and where each link in it leads."""
+    """Return the files below a folder, and the target of each link in it."""
     found = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or path.is_file()]
     return {
         str(path.relative_to(folder)): (path.readlink() if path.is_symlink() else path.read_bytes())
@@ -76,7 +76,9 @@ def test_no_request_goes_where_a_link_leads_out(
     (root / "a" / "hop").symlink_to(elsewhere)
     (root / link).symlink_to(target)
     before = _files(root), _files(elsewhere)
-    with pytest.raises(StoreDenied, match="a link on its way leads out of this folder") as met:
+    with pytest.raises(
+        StorePermissionDenied, match="a link in its path leads out of this folder"
+    ) as met:
         _REQUESTS[name](store, key)
     assert str(root) in str(met.value)
     assert repr(key) in str(met.value)
@@ -88,7 +90,7 @@ def test_a_neighbour_of_the_same_beginning_is_outside(root: Path, store: Store) 
     neighbour.mkdir()
     (neighbour / "b").write_bytes(_SECRET)
     (root / "link").symlink_to(neighbour)
-    with pytest.raises(StoreDenied):
+    with pytest.raises(StorePermissionDenied):
         store.get("link/b")
     assert _keys(store) == ["a/b"]
 
@@ -147,7 +149,7 @@ def test_the_store_itself_may_be_a_link(tmp_path: Path, root: Path, elsewhere: P
     assert store.url == f"file://{tmp_path}/link"
     assert store.get("a/b") == store.get("same/b") == b"x"
     assert _keys(store) == ["a/b", "same/b"]
-    with pytest.raises(StoreDenied):
+    with pytest.raises(StorePermissionDenied):
         store.get("folder/frames/0.jpg")
     store.put("a/c", b"y")
     assert (root / "a" / "c").read_bytes() == b"y"

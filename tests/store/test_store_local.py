@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from framecache.errors import StoreDenied, StoreFull, StoreUnavailable
+from framecache.errors import StoreFull, StorePermissionDenied, StoreUnavailable
 from framecache.store import BlobMissing, open_store
 
 
@@ -94,21 +94,21 @@ def test_a_read_only_folder_is_read_but_not_written(read_only_folder: Path) -> N
     assert store.get("a") == b"kept"
     for write in (store.put, store.create):
         for key in ("b", "deep/b"):
-            with pytest.raises(StoreDenied, match="read-only"):
+            with pytest.raises(StorePermissionDenied, match="read-only"):
                 write(key, b"x")
-    with pytest.raises(StoreDenied, match="read-only"):
+    with pytest.raises(StorePermissionDenied, match="read-only"):
         store.delete(["a"])
-    with pytest.raises(StoreDenied, match="read-only"):
+    with pytest.raises(StorePermissionDenied, match="read-only"):
         open_store(str(read_only_folder / "store")).put("a", b"x")
 
 
 def test_a_folder_without_permission_is_denied(locked_folder: Path) -> None:
     store = open_store(str(locked_folder / "store"))
     for request in (lambda: store.get("a"), lambda: store.head("a"), lambda: list(store.list(""))):
-        with pytest.raises(StoreDenied, match="permission denied"):
+        with pytest.raises(StorePermissionDenied, match="permission denied"):
             request()
     for write in (store.put, store.create):
-        with pytest.raises(StoreDenied, match="permission denied"):
+        with pytest.raises(StorePermissionDenied, match="permission denied"):
             write("b", b"x")
 
 
@@ -128,7 +128,7 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
 def test_a_blob_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     store.put("a", b"x")
-    with pytest.raises(StoreUnavailable, match="a file stands where a folder is needed"):
+    with pytest.raises(StoreUnavailable, match="there is a file where a folder is needed"):
         store.put("a/b", b"x")
     assert store.delete(["a/b"]) == 1
     assert store.get("a") == b"x"

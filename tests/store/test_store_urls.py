@@ -32,6 +32,38 @@ def test_a_url_of_no_store_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "s3:/foo",
+        "s3:foo/bar",
+        "S3:/foo",
+        "s3//foo/bar",
+        "gs:/foo",
+        "az:container",
+        "file:/folder",
+        "memory:name",
+        "s3a:/foo",
+        "https:/example.org/a",
+        "://foo",
+    ],
+)
+def test_what_is_nearly_a_url_is_not_taken_for_a_path(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidValue, match="may be a URL or a path"):
+        open_store(url)
+
+
+def test_a_path_that_resembles_a_url_can_be_written_so_that_it_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("./s3:/foo", "a:1/b", "12:/b", "clip: part 2.mp4"):
+        assert open_store(path).url == (tmp_path / path).as_uri()
+
+
+@pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("memory://name", "memory://name"),

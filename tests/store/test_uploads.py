@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from framecache.errors import StoreDenied
+from framecache.errors import StorePermissionDenied
 from framecache.store import (
     AbandonedUpload,
     RemovedUploads,
     abandoned_uploads,
     open_store,
-    probed,
     remove_abandoned_uploads,
+    with_atomic_create,
 )
-from framecache.store.objects import PART_SIZE_BYTES
+from framecache.store.object_store import PART_SIZE_BYTES
 
 _WRITER_THAT_IS_KILLED = """
 import resource, signal, sys
@@ -61,7 +61,7 @@ def test_what_a_killed_writer_leaves_is_found_and_removed(
     size_bytes = left.stat().st_size
     # The parts of a large one are written in any order: a later one may be refused first.
     assert size_bytes in ({0, 100_000} if size_bytes_given > PART_SIZE_BYTES else {100_000})
-    store = probed(open_store(str(tmp_path)))
+    store = with_atomic_create(open_store(str(tmp_path)))
     (upload,) = abandoned_uploads(store, older_than_seconds=0)
     assert (upload.path, upload.size_bytes) == (left, size_bytes)
     assert abs(upload.modified_at.timestamp() - left.stat().st_mtime) < 1e-3
@@ -140,7 +140,7 @@ def test_what_may_not_be_removed_is_said(tmp_path: Path) -> None:
     if subprocess.run(lock, check=False, capture_output=True).returncode != 0:
         pytest.skip("this file system has no attributes that hold for root")
     try:
-        with pytest.raises(StoreDenied, match="permission denied"):
+        with pytest.raises(StorePermissionDenied, match="permission denied"):
             remove_abandoned_uploads(open_store(str(tmp_path)), older_than_seconds=0)
     finally:
         subprocess.run(["chattr", "-i", str(tmp_path / "cache")], check=True)

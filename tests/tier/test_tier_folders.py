@@ -1,4 +1,4 @@
-"""What a tier does to a folder that is another's, full, denied, or has links in it."""
+"""Behavior of a disk cache in a folder that is full, denied, of another user, or has links."""
 
 import fcntl
 import os
@@ -16,8 +16,8 @@ from framecache import InvalidValue, LocalCacheWarning
 @pytest.fixture(autouse=True)
 def _forget_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process remembers the folders that failed; the folders of tests may have one name."""
-    monkeypatch.setattr("framecache.tier.frames._paused_until", {})
-    monkeypatch.setattr("framecache.tier.frames._warned", set())
+    monkeypatch.setattr("framecache.disk_cache.cache._suspended_until", {})
+    monkeypatch.setattr("framecache.disk_cache.cache._warned", set())
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -32,7 +32,7 @@ def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Pa
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "mine.jpg").write_bytes(b"mine")
     before = snapshot(tmp_path)
-    with pytest.raises(InvalidValue, match="other things") as met:
+    with pytest.raises(InvalidValue, match="not copies of frames") as met:
         tier(tmp_path)
     assert str(tmp_path) in str(met.value)
     assert snapshot(tmp_path) == before
@@ -48,7 +48,7 @@ def test_a_folder_that_came_to_hold_other_things_is_left_alone(tmp_path: Path) -
     ours = tier(tmp_path / "tier")
     (tmp_path / "tier").mkdir()
     (tmp_path / "tier" / "mine").write_bytes(b"mine")
-    with pytest.warns(LocalCacheWarning, match="other things"):
+    with pytest.warns(LocalCacheWarning, match="not copies of frames"):
         ours.put(*copy(1))
     assert snapshot(tmp_path / "tier") == {"mine": b"mine"}
 
@@ -129,7 +129,7 @@ def test_a_full_disk_is_said_once_and_what_is_there_is_found(small_disk: Path) -
 def test_a_disk_that_was_full_is_used_again_after_a_while(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, *, is_used: bool
 ) -> None:
-    monkeypatch.setattr("framecache.tier.frames._PAUSE_SECONDS", seconds)
+    monkeypatch.setattr("framecache.disk_cache.cache._SUSPEND_SECONDS", seconds)
     (small_disk / "other").write_bytes(bytes(900_000))
     ours = tier(small_disk / "tier", limit=8 * LIMIT)
     with pytest.warns(LocalCacheWarning, match="no space is left"):

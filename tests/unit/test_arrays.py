@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from framecache.model import Image
-from framecache.reader.arrays import ArrayPool
+from framecache.reader.array_pool import ArrayPool
 
 SHAPE = (4, 6, 3)
 
@@ -18,7 +18,7 @@ def address(array: Image) -> int:
 
 
 def test_an_array_is_as_any_other() -> None:
-    array = ArrayPool(keep=1).array(SHAPE)
+    array = ArrayPool(max_buffers=1).array(SHAPE)
     assert type(array) is np.ndarray
     assert array.shape == SHAPE
     assert array.dtype == np.uint8
@@ -27,7 +27,7 @@ def test_an_array_is_as_any_other() -> None:
 
 
 def test_memory_is_used_again_when_the_array_is_gone() -> None:
-    pool = ArrayPool(keep=1)
+    pool = ArrayPool(max_buffers=1)
     first = pool.array(SHAPE)
     where = address(first)
     del first
@@ -50,7 +50,7 @@ def test_memory_is_used_again_when_the_array_is_gone() -> None:
 )
 def test_memory_is_not_used_again_while_a_view_lives(view: object) -> None:
     assert callable(view)
-    pool = ArrayPool(keep=4)
+    pool = ArrayPool(max_buffers=4)
     array = pool.array(SHAPE)
     array[:] = 7
     seen = view(array)
@@ -62,21 +62,21 @@ def test_memory_is_not_used_again_while_a_view_lives(view: object) -> None:
 
 
 def test_no_more_is_kept_than_was_asked_for() -> None:
-    pool = ArrayPool(keep=2)
+    pool = ArrayPool(max_buffers=2)
     arrays = [pool.array(SHAPE) for _ in range(5)]
     places = {address(array) for array in arrays}
     arrays.clear()
     again = [pool.array(SHAPE) for _ in range(2)]
     assert {address(array) for array in again} <= places
-    free = pool._lending.free  # noqa: SLF001 -- what is kept has no other sign
+    free = pool._state.free  # noqa: SLF001 -- what is kept has no other sign
     assert free is not None
     assert len(free) == 0
 
 
 def test_a_large_array_is_not_kept_and_makes_room_for_itself() -> None:
-    pool = ArrayPool(keep=1, largest_bytes=72)
+    pool = ArrayPool(max_buffers=1, largest_bytes=72)
     kept = pool.array(SHAPE)
-    free = pool._lending.free  # noqa: SLF001 -- what is kept has no other sign
+    free = pool._state.free  # noqa: SLF001 -- what is kept has no other sign
     assert free is not None
     del kept
     assert len(free) == 1
@@ -87,12 +87,12 @@ def test_a_large_array_is_not_kept_and_makes_room_for_itself() -> None:
 
 
 def test_an_array_that_outlives_its_pool_keeps_no_other() -> None:
-    pool = ArrayPool(keep=4)
+    pool = ArrayPool(max_buffers=4)
     arrays = [pool.array(SHAPE) for _ in range(4)]
     kept = arrays.pop()
     arrays.clear()
     pool.close()
-    assert pool._lending.free is None  # noqa: SLF001 -- what is kept has no other sign
+    assert pool._state.free is None  # noqa: SLF001 -- what is kept has no other sign
     kept[:] = 7
     assert (kept == 7).all()
     del kept
@@ -100,7 +100,7 @@ def test_an_array_that_outlives_its_pool_keeps_no_other() -> None:
 
 
 def test_threads_never_share_memory() -> None:
-    pool = ArrayPool(keep=8)
+    pool = ArrayPool(max_buffers=8)
 
     def use(seed: int) -> None:
         choose = random.Random(seed)

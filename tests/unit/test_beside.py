@@ -1,14 +1,14 @@
-"""A check that goes on beside the work."""
+"""Check in the background of other work."""
 
 import threading
 
 import pytest
 
-from framecache.ingest.beside import Beside
+from framecache.ingest.background_check import BackgroundCheck
 
 
 class Check:
-    """Counts its calls, waits until it may go on, and raises what it is told to."""
+    """Check that counts its calls, waits until it may proceed, and raises a given error."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -28,15 +28,15 @@ def check() -> Check:
 
 
 def test_nobody_waits_for_the_first_answer(check: Check) -> None:
-    with Beside(check) as beside:
+    with BackgroundCheck(check) as beside:
         beside()
         check.may_go_on.set()
     assert check.calls == 1
 
 
 def beside(check: Check, *, calls: int, then: Exception | None = None) -> None:
-    """Calls a check beside some work, lets it go on, and ends the work with an error or without."""
-    with Beside(check) as called:
+    """Run a check during some work, let it proceed, and end the work with or without an error."""
+    with BackgroundCheck(check) as called:
         for _ in range(calls):
             called()
             check.may_go_on.set()
@@ -64,6 +64,6 @@ def test_each_call_is_a_check_of_its_own(check: Check) -> None:
 
 
 def test_what_never_began_raises_nothing(check: Check) -> None:
-    with Beside(check):
+    with BackgroundCheck(check):
         pass
     assert check.calls == 0

@@ -2,7 +2,10 @@
 
 import io
 import pickle
+import subprocess
+import sys
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,10 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache.errors import CorruptFrame
-from framecache.index import FrameRow, Index, PartBuilder, packing
-from framecache.index.seal import sealed
-from framecache.index.sources import FileSource
-from framecache.reader import frame_range, positions_in_range
+from framecache.index import FrameRow, Index, PartBuilder, aggregates_of, parquet, string_columns
+from framecache.index.aggregates import EMPTY, Aggregates
+from framecache.index.checksum import add_checksum
+from framecache.index.parquet import FileSource
+from framecache.index.row_sources import MAX_TABLE_ROWS
+from framecache.reader import parse_range, positions_in_range
 from long_index import hash_of, is_ok, key_of, long_index, size_of
 
 
@@ -100,7 +105,7 @@ ROWS = st.builds(
     sequence=st.integers(0, 10**15 - 1),
     chunk_id=st.integers(0, 2**31 - 1) | st.just(0),
     timestamp=st.floats(allow_nan=False),
-    duration=st.floats(allow_nan=False) | st.just(0.04),
+    duration=st.floats(0, 10.0**20) | st.just(0.04),  # added to any time: no overflow, no nan
     width=st.integers(0, 2**31 - 1) | st.just(1280),
     height=st.integers(0, 2**31 - 1) | st.just(720),
     key=TEXTS | st.sampled_from(["packs/000000-0.tar", "packs/000001-0.tar"]),
@@ -138,6 +143,8 @@ def held(rows: list[FrameRow], way: str) -> Index:
     if way == "as a table":
         return index
     body = index.encode(b"{}")
+    if way == "as an unopened file":
+        return Index.decode_lazy(body, key="k")
     if way == "as a file":
         return Index(FileSource(body, key="k", row_count=len(rows), metadata={}))
     middle = len(rows) // 2
@@ -145,7 +152,7 @@ def held(rows: list[FrameRow], way: str) -> Index:
     return Index.merged(files)
 
 
-@pytest.mark.parametrize("way", ["as a table", "as a file", "as two files"])
+@pytest.mark.parametrize("way", ["as a table", "as a file", "as an unopened file", "as two files"])
 @given(rows=tables(), data=st.data())
 def test_what_was_put_in_comes_out_by_rows_by_columns_and_by_table(
     way: str, rows: list[FrameRow], data: st.DataObject
@@ -176,14 +183,14 @@ def test_columns_cannot_be_changed() -> None:
 
 
 def test_a_listed_index_knows_sequences_keys_and_sizes_only() -> None:
-    index = Index.listed([(10, "frames/10.jpg", 7), (9, "frames/9.jpg", 5)])
-    assert index.is_listed
+    index = Index.from_listing([(10, "frames/10.jpg", 7), (9, "frames/9.jpg", 5)])
+    assert index.is_unindexed
     assert index.sequence.tolist() == [9, 10]
     assert index.size.tolist() == [5, 7]
     assert index.row(0).key == "frames/9.jpg"
     assert (index.chunk_id.tolist(), index.timestamp.tolist()) == ([0, 0], [0.0, 0.0])
     assert index.perceptual_hash.tolist() == ["", ""]
-    assert not part([1]).is_listed
+    assert not part([1]).is_unindexed
 
 
 # Very many frames
@@ -209,7 +216,7 @@ def test_a_million_frames_are_found_and_read(million: tuple[str, bytes]) -> None
         assert stored == (known if is_ok(sequence) else ("", "", 0))
         assert index.position_at(sequence / 25 + 0.03) == sequence
     assert index.position(1_000_000) is None
-    wanted_range = frame_range(500_000, None, 3, start_seconds=None, stop_seconds=39_999.0)
+    wanted_range = parse_range(500_000, None, 3, start_seconds=None, stop_seconds=39_999.0)
     chosen = positions_in_range(index, wanted_range)
     assert chosen.tolist() == [n for n in range(500_000, 999_975, 3) if is_ok(n)]
 
@@ -223,7 +230,7 @@ def test_a_million_frames_take_less_than_100_mb_to_find_and_read(
     tracemalloc.start()
     try:
         index = Index.decode(bytes(bytearray(body)), key="k")
-        index.rows(index.positions(range(5, 1_000_000, 100_000)))  # texts are held by pieces
+        index.rows(index.positions(range(5, 1_000_000, 100_000)))  # strings are held by pieces
         assert index.position_at(39_999.0) == 999_975
         held_bytes, _ = tracemalloc.get_traced_memory()
     finally:
@@ -247,19 +254,53 @@ def test_threads_that_ask_for_a_row_at_once_have_it_made_once(
 ) -> None:
     _, body = million
     made: list[int] = []
-    keys = packing.keys
+    keys = string_columns.key_column
 
     def counted(*arguments: Any) -> Any:  # noqa: ANN401 -- passed on
         made.append(1)
         return keys(*arguments)
 
-    monkeypatch.setattr(packing, "keys", counted)
+    monkeypatch.setattr(string_columns, "key_column", counted)
     index = Index.decode(body, key="k")
     index.row(0)  # of another piece
     made.clear()
     with ThreadPoolExecutor(8) as threads:
         rows = list(threads.map(index.row, [131_072] * 8))
     assert len(set(rows)) == len(made) == 1
+
+
+_FORK_WHILE_TEXTS_ARE_MADE = """
+import faulthandler, os, threading
+from framecache.index.string_columns import ChunkedColumn
+from framecache.index.row_sources import RowGroup
+inside, is_over = threading.Event(), threading.Event()
+class Made:
+    def item(self, position):
+        return "text"
+def make(piece, rows):
+    if threading.current_thread().name == "slow":
+        inside.set()
+        is_over.wait()
+    return Made()
+texts = ChunkedColumn([RowGroup(1, None), RowGroup(1, None)], make)
+slow = threading.Thread(target=texts.item, args=[1], name="slow")
+slow.start()
+inside.wait()
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(30, exit=True)
+    print(texts.item(1), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+is_over.set()
+slow.join()
+"""
+
+
+def test_a_process_forked_while_a_thread_makes_texts_makes_its_own() -> None:
+    command = [sys.executable, "-c", _FORK_WHILE_TEXTS_ARE_MADE]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+    assert run.stdout == "text\n", run.stderr
 
 
 @pytest.mark.parametrize("way", ["as a table", "as two files"])
@@ -280,13 +321,163 @@ def test_a_file_of_another_encoding_is_read() -> None:
     index = part(list(range(100)))
     sink = io.BytesIO()
     pq.write_table(index.to_arrow(), sink, compression="zstd", row_group_size=7)
-    body = sealed(sink.getvalue())
+    body = add_checksum(sink.getvalue())
     for read in (
         Index.decode(body, key="k"),
         Index(FileSource(body, key="k", row_count=100, metadata={})),
     ):
         assert read.rows(range(100)) == index.rows(range(100))
         assert read.to_arrow().equals(index.to_arrow())
+
+
+PARTS = st.lists(
+    st.builds(
+        FrameRow,
+        sequence=st.integers(0, 2**40),
+        chunk_id=st.just(0),
+        timestamp=st.floats(0, 1e6),
+        duration=st.floats(0, 10),
+        width=st.integers(0, 9000),
+        height=st.integers(0, 9000),
+        key=st.just("frames/0.jpg"),
+        offset=st.just(0),
+        size=st.integers(0, 2**40),
+        crc32c=st.just(0),
+        perceptual_hash=st.just(""),
+        status=st.sampled_from(["ok", "undecodable"]),
+    ),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda row: row.sequence,
+)
+
+
+def built(rows: list[FrameRow]) -> Index:
+    builder = PartBuilder()
+    for row in rows:
+        builder.add(row)
+    return builder.build()
+
+
+def expected_sums(rows: list[FrameRow]) -> Aggregates:
+    """The truth, from the rows themselves."""
+    ordered = sorted(rows, key=lambda row: row.sequence)
+    first, last = ordered[0], ordered[-1]
+    return Aggregates(
+        frame_count=len(rows),
+        undecodable_count=sum(row.status == "undecodable" for row in rows),
+        size_bytes=sum(row.size for row in rows),
+        width=first.width,
+        height=first.height,
+        first_sequence=first.sequence,
+        last_sequence=last.sequence,
+        end_seconds=last.timestamp + last.duration,
+    )
+
+
+def stored(index: Index) -> Index:
+    return Index.decode(index.encode(b"{}"), key="k")
+
+
+def stored_unopened(index: Index) -> Index:
+    return Index.decode_lazy(index.encode(b"{}"), key="k")
+
+
+def stored_by_an_earlier_version(index: Index) -> Index:
+    return Index.decode(parquet.encode(index.to_arrow(), b"{}"), key="k")
+
+
+@pytest.mark.parametrize(
+    "keep", [stored, stored_unopened, stored_by_an_earlier_version, lambda index: index]
+)
+@given(PARTS, st.integers(0, 12))
+def test_sums_are_those_of_all_rows_in_one_part_or_two(
+    keep: Callable[[Index], Index], rows: list[FrameRow], first_part: int
+) -> None:
+    ordered = sorted(rows, key=lambda row: row.sequence)
+    parts = [keep(built(some)) for some in (ordered[:first_part], ordered[first_part:])]
+    assert aggregates_of(Index.merged(parts)) == expected_sums(rows)
+
+
+@given(PARTS, PARTS)
+def test_sums_count_a_frame_once_that_two_parts_have(
+    earlier: list[FrameRow], later: list[FrameRow]
+) -> None:
+    merged = Index.merged([stored(built(earlier)), stored(built(later))])
+    counting = {row.sequence: row for row in [*earlier, *later]}
+    assert aggregates_of(merged) == expected_sums([*counting.values()])
+
+
+def test_rows_taken_from_an_index_have_sums_of_their_own() -> None:
+    whole = stored(part([0, 1, 2, 3]))
+    assert aggregates_of(Index(whole.to_arrow().slice(0, 2))).frame_count == 2
+
+
+def test_an_index_without_frames_has_sums() -> None:
+    assert [*map(aggregates_of, [Index.empty(), stored(part([]))])] == [EMPTY, EMPTY]
+
+
+def test_sums_of_listed_frames_are_their_count_and_their_bytes() -> None:
+    sums = aggregates_of(Index.from_listing([(4, "b", 30), (2, "a", 20)]))
+    assert (sums.frame_count, sums.size_bytes, sums.first_sequence, sums.last_sequence) == (
+        *(2, 50),
+        *(2, 4),
+    )
+
+
+def test_sums_are_known_without_decoding_a_row() -> None:
+    body = bytearray(part([0, 1, 2], size=7).encode(b"{}"))
+    pages_end = pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0).column(0).data_page_offset
+    body[pages_end : pages_end + 8] = bytes(8)
+    index = Index.decode(resealed(bytes(body)), key="k")
+    assert (aggregates_of(index).frame_count, aggregates_of(index).size_bytes) == (3, 21)
+    with pytest.raises(CorruptFrame, match="it is not an index"):
+        _ = index.sequence
+
+
+@pytest.mark.parametrize("said", [b"", b"[]", b"{}", b'{"frame_count": "x"}', b"[" * 999])
+def test_sums_that_say_something_else_are_counted_anew(said: bytes) -> None:
+    table = part([0, 1]).to_arrow().replace_schema_metadata({parquet.AGGREGATES_KEY: said})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    assert aggregates_of(Index.decode(add_checksum(sink.getvalue()), key="k")).frame_count == 2
+
+
+def test_an_unopened_file_whose_sums_say_something_else_is_damaged_when_it_is_opened() -> None:
+    table = (
+        part([0, 1]).to_arrow().replace_schema_metadata({parquet.AGGREGATES_KEY: EMPTY.to_json()})
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    index = Index.decode_lazy(add_checksum(sink.getvalue()), key="the-part")
+    assert len(index) == 0
+    with pytest.raises(CorruptFrame, match="its aggregates are not those of its rows"):
+        _ = index.sequence
+
+
+@pytest.mark.parametrize("key", ["framecache.sums", "\x18\x0fframecache.sums\x18", "a" * 300])
+@pytest.mark.parametrize("about", [b"{}", b'{"framecache.sums": "framecache.sums"}'])
+def test_texts_of_rows_are_not_mistaken_for_sums(key: str, about: bytes) -> None:
+    index = built([replace(part([3]).row(0), key=key, perceptual_hash=f"{key}\x02{{}}")])
+    unopened = Index.decode_lazy(index.encode(about), key="k")
+    assert aggregates_of(unopened) == aggregates_of(index)
+    assert unopened.rows([0]) == index.rows([0])
+
+
+def test_a_large_file_stays_unopened_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = long_index(MAX_TABLE_ROWS + 1, layout="objects").encode(b"{}")
+    small = part([2**31]).encode(b"{}")
+    monkeypatch.setattr(parquet, "_open_parquet", None)
+    merged = Index.merged([Index.decode_lazy(body, key="k") for body in (large, small)])
+    assert len(merged) == aggregates_of(merged).frame_count == MAX_TABLE_ROWS + 2
+    monkeypatch.undo()
+    assert merged.sequence.tolist() == [*range(MAX_TABLE_ROWS + 1), 2**31]
+
+
+def resealed(file: bytes) -> bytes:
+    """Return a file that was changed, with a matching checksum."""
+    footer_start = len(file) - 8 - int.from_bytes(file[-8:-4], "little")
+    return add_checksum(file[: footer_start - 4] + file[footer_start:])
 
 
 def test_every_flipped_bit_in_a_part_is_met() -> None:
@@ -306,8 +497,9 @@ def test_every_length_but_its_own_is_met() -> None:
 
 
 def assert_damaged(body: bytes) -> None:
-    with pytest.raises(CorruptFrame, match=r"the-part is damaged: .*--repair"):
-        Index.decode(body, key="the-part")
+    for decode in (Index.decode, Index.decode_lazy):
+        with pytest.raises(CorruptFrame, match=r"the-part is damaged: .*--repair"):
+            decode(body, key="the-part").rows([])
 
 
 def test_the_seal_is_the_crc_of_all_other_bytes() -> None:
@@ -334,7 +526,7 @@ def test_a_sound_seal_around_another_table_does_not_make_it_an_index(other: str)
     others = {"less": table.drop_columns("key"), "text": table.set_column(0, "sequence", [["1"]])}
     sink = io.BytesIO()
     pq.write_table(others[other], sink)
-    assert_damaged(sealed(sink.getvalue()))
+    assert_damaged(add_checksum(sink.getvalue()))
 
 
 def test_any_parquet_reader_reads_a_part(tmp_path: Path) -> None:
@@ -342,7 +534,7 @@ def test_any_parquet_reader_reads_a_part(tmp_path: Path) -> None:
     path.write_bytes(part(list(range(100))).encode(b"{}"))
     read = pq.read_table(path, page_checksum_verification=True)
     assert read["sequence"].to_pylist() == list(range(100))
-    # By the statistics of its row groups, whose place the footer tells.
+    # By the statistics of its row groups, whose place the footer states.
     chosen = pq.read_table(path, columns=["key"], filters=[("sequence", ">", 97)])
     assert chosen["key"].to_pylist() == ["frames/98.jpg", "frames/99.jpg"]
     statistics = pq.read_metadata(path).row_group(0).column(0).statistics

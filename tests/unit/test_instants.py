@@ -1,4 +1,4 @@
-"""Times as texts and numbers, read and printed by one rule."""
+"""Times as strings and numbers, read and printed by one rule."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache.errors import InvalidValue
-from framecache.instants import MOST_SECONDS, Instant, clock, exact_seconds, instant
+from framecache.times import SECONDS_LIMIT, Instant, exact_seconds, format_time, parse_time
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from framecache.instants import MOST_SECONDS, Instant, clock, exact_seconds, ins
     ],
 )
 def test_a_text_is_the_time_that_it_says(text: str, seconds: str) -> None:
-    assert instant(text).seconds == exact_seconds(text) == Fraction(seconds)
+    assert parse_time(text).seconds == exact_seconds(text) == Fraction(seconds)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_a_text_is_the_time_that_it_says(text: str, seconds: str) -> None:
         *("", "s", "x", "1:75", "1:60", "1:2:3:4", "1:75:00", "1::2", ":5", "nan", "inf", "1e9999"),
         *("1e99", "--1", "1,5", "٣", "1" * 100, "1 2", "0x10", "1_0", "1:-2"),
         *(True, None, b"1", [1], 1j, float("nan"), float("inf"), np.float32("nan"), 1e300),
-        *(MOST_SECONDS, -MOST_SECONDS, Decimal("1e999999999"), Fraction(10**40)),
+        *(SECONDS_LIMIT, -SECONDS_LIMIT, Decimal("1e999999999"), Fraction(10**40)),
     ],
     ids=lambda value: f"{value!r}"[:20],
 )
 def test_what_is_no_time_is_refused(value: str) -> None:
-    for take in (instant, exact_seconds):
-        with pytest.raises(InvalidValue, match="a time is a number of seconds, or a text") as met:
+    for take in (parse_time, exact_seconds):
+        with pytest.raises(InvalidValue, match="a time must be a number of seconds, or") as met:
             take(value)
         assert len(str(met.value)) < 160
 
@@ -65,10 +65,10 @@ def test_what_is_no_time_is_refused(value: str) -> None:
         (0.25, Fraction(1, 10**6)),
         (np.float64(0.25), Fraction(1, 10**6)),
         (np.float32(0.25), Fraction(1, 10**6)),
-        (np.float32(4096), Fraction(1, 4096)),  # 24 bits: neighbours are 2**-11 apart
+        (np.float32(4096), Fraction(1, 4096)),  # 24 bits: adjacent floats are 2**-11 apart
         (np.array(4096, np.float32), Fraction(1, 4096)),
         (np.float16(1), Fraction(1, 2048)),  # 11 bits: 2**-10
-        (2.0**40, Fraction(1, 2**12)),  # 53 bits: a float's neighbours are further than 1 µs
+        (2.0**40, Fraction(1, 2**12)),  # 53 bits: adjacent floats are further apart than 1 µs
         ("3", Fraction(1, 2)),
         ("3.1", Fraction(1, 20)),
         ("1:02.500", Fraction(1, 2000)),
@@ -82,19 +82,19 @@ def test_what_is_no_time_is_refused(value: str) -> None:
     ids=lambda value: f"{value!r}",
 )
 def test_a_time_allows_for_what_its_kind_was_rounded_by(value: float, tolerance: Fraction) -> None:
-    assert instant(value).tolerance == tolerance
+    assert parse_time(value).tolerance == tolerance
 
 
 @pytest.mark.parametrize("tolerance", [0, 0.5, "0.5", "0:01", Fraction(1, 3), np.float32(0.25)])
 def test_a_given_tolerance_counts_instead(tolerance: float) -> None:
-    found = instant("1.5", tolerance_seconds=tolerance)
+    found = parse_time("1.5", tolerance_seconds=tolerance)
     assert found == Instant(Fraction(3, 2), exact_seconds(tolerance))
 
 
 @pytest.mark.parametrize("tolerance", [-1, -0.1, float("nan"), float("inf"), True, "x", "-1", [1]])
 def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
     with pytest.raises(InvalidValue):
-        instant(1, tolerance_seconds=tolerance)
+        parse_time(1, tolerance_seconds=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_an_exact_time_of_a_float_is_the_decimal_it_prints_as(value: float, seco
     ],
 )
 def test_a_time_is_printed_as_a_clock(seconds: float, decimals: int, text: str) -> None:
-    assert clock(seconds, decimals=decimals) == text
+    assert format_time(seconds, decimals=decimals) == text
 
 
 @given(st.fractions(-(10**10), 10**10, max_denominator=10**6), st.integers(0, 9))
 def test_what_is_printed_is_read_as_no_other_time_than_rounding_makes(
     seconds: Fraction, decimals: int
 ) -> None:
-    read = instant(clock(seconds, decimals=decimals)).seconds
+    read = parse_time(format_time(seconds, decimals=decimals)).seconds
     assert abs(read - seconds) <= Fraction(1, 2 * 10**decimals)

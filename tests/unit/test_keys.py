@@ -48,7 +48,7 @@ def test_a_good_id_is_returned_unchanged(text: str) -> None:
 def test_a_hostile_id_is_refused_in_every_place(text: str) -> None:
     makers: list[Callable[[], str]] = [
         lambda: keys.frame(text, 0),
-        lambda: keys.description(text, 1),
+        lambda: keys.manifest(text, 1),
         lambda: keys.overlays_prefix("t", text),
         lambda: keys.overlays_prefix("t", "j", text),
         lambda: keys.overlay("t", "j", "s", 0, text),
@@ -139,3 +139,22 @@ def test_the_name_of_a_pack_tells_its_part(part: str) -> None:
 )
 def test_another_name_is_that_of_no_pack(key: str) -> None:
     assert keys.parse_pack("t", key) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("000012-3.parquet", ("000012", 3)),
+        ("w000012-0.parquet", ("w000012", 0)),
+        ("timeline-7.parquet", ("timeline", 7)),
+        ("_timeline-7.compacted", ("_timeline", 7)),
+        ("_timeline-7.parquet", None),
+        ("timeline-7.compacted", None),
+        ("000012-3.compacted", None),
+        ("000012-03.parquet", None),
+    ],
+)
+def test_the_name_of_an_index_file_tells_its_part(
+    name: str, expected: tuple[str, int] | None
+) -> None:
+    assert keys.parse_index(f"cache/timelines/t/index/000001-0123abcd/{name}") == expected

@@ -15,14 +15,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from framecache.index import FrameRow, Index, PartBuilder, Snapshot
-from framecache.instants import clock, instant
-from framecache.manifest import ChunkEntry, Settings, first_description
+from framecache.manifest import ChunkEntry, Settings, first_manifest
 from framecache.reader import (
-    frame_range,
-    position_on_screen,
+    count_timestamp_decimals,
+    find_displayed_position,
+    parse_range,
     positions_in_range,
-    telling_decimals,
 )
+from framecache.times import format_time, parse_time
 
 UNIX = Fraction(1_700_000_000)
 TIME_BASES = [Fraction(1, base) for base in (90_000, 12_800, 1000, 48_000, 10**6)]
@@ -56,7 +56,7 @@ class Video:
             height=2,
             codec="",
         )
-        described = first_description("t", Settings(), chunks=(chunk,))
+        described = first_manifest("t", Settings(), chunks=(chunk,))
         return Snapshot(described, builder.build(), ())
 
     @property
@@ -98,7 +98,7 @@ def videos(draw: st.DrawFn, *, shortest: Fraction = Fraction(2, 10**6)) -> Video
 
 
 def shown(snapshot: Snapshot, time: Any) -> int | None:  # noqa: ANN401 -- of any type
-    return position_on_screen(snapshot, instant(time))
+    return find_displayed_position(snapshot, parse_time(time))
 
 
 EXACTLY: dict[str, Callable[[Fraction], Any]] = {
@@ -136,7 +136,7 @@ def test_a_printed_time_gives_its_frame_where_its_digits_tell_frames_apart(
         printed = {
             "plain": text,
             "with a unit": f"{text} s",
-            "clock": clock(start, decimals=decimals),
+            "clock": format_time(start, decimals=decimals),
             "decimal": Decimal(text),
         }[kind]
         assert shown(snapshot, printed) == position
@@ -170,9 +170,9 @@ def test_what_is_printed_of_a_frame_leads_back_to_it(video: Video) -> None:
     snapshot = video.snapshot
     index = snapshot.index
     for position, timestamp in enumerate(index.timestamp.tolist()):
-        decimals = telling_decimals(index, position)
+        decimals = count_timestamp_decimals(index, position)
         assert decimals >= 3
-        assert shown(snapshot, clock(timestamp, decimals=decimals)) == position
+        assert shown(snapshot, format_time(timestamp, decimals=decimals)) == position
         assert shown(snapshot, f"{timestamp:.{decimals}f}") == position
 
 
@@ -184,7 +184,7 @@ def test_a_time_is_never_that_of_a_frame_whose_nearer_half_it_is_not_in(
     asked = times[0] + (times[-1] - times[0]) * Fraction(offset, 60_000)
     begun = bisect_right(video.starts, asked) - 1
     is_late = begun + 1 < len(video.starts) and asked - times[begun] > times[begun + 1] - asked
-    found = position_on_screen(video.snapshot, instant(asked, tolerance_seconds=tolerance))
+    found = find_displayed_position(video.snapshot, parse_time(asked, tolerance_seconds=tolerance))
     assert found in ({begun, begun + 1} if is_late else {begun})
 
 
@@ -205,7 +205,7 @@ def test_a_range_between_times_of_frames_begins_and_ends_with_them(
 ) -> None:
     first = data.draw(st.integers(0, len(video.starts) - 1))
     stop = data.draw(st.integers(0, len(video.starts) - 1))
-    wanted = frame_range(
+    wanted = parse_range(
         None,
         None,
         1,
@@ -222,7 +222,7 @@ def sampled() -> Snapshot:
     builder = PartBuilder()
     for sequence, start in enumerate(video.starts):
         builder.add(row(sequence, float(start), 0.04))
-    return Snapshot(video.snapshot.description, builder.build(), ())
+    return Snapshot(video.snapshot.manifest, builder.build(), ())
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_tolerance_ends_at_half_the_duration_that_a_frame_has_in_its_video(
 def test_the_time_of_a_frame_that_is_not_cached_gives_no_other_frame(way: str) -> None:
     step = Fraction(1001, 24000)
     video = Video([n * step for n in range(4)], 4 * step)
-    described = video.snapshot.description
+    described = video.snapshot.manifest
     assert described is not None
     (chunk,) = described.chunks
     lacking = replace(chunk, chunk_id=1, start=chunk.end, end=2 * chunk.end, first_sequence=4)
@@ -274,6 +274,6 @@ def test_frames_in_no_order_of_time_are_chosen_by_rounded_times_too(
         builder.add(row(sequence, time / 100, 0.0))
     index: Index = builder.build()
     late = float(np.nextafter(start / 100, 1))
-    wanted = frame_range(None, None, 1, start_seconds=late, stop_seconds=None)
+    wanted = parse_range(None, None, 1, start_seconds=late, stop_seconds=None)
     exactly = [n for n, time in enumerate(hundredths) if time >= start]
     assert positions_in_range(index, wanted).tolist() == exactly

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache import manifest
-from framecache.errors import BadChunk, CorruptFrame, SettingsConflict
+from framecache.errors import CorruptFrame, SettingsConflict, UnreadableChunk
 from framecache.manifest import ChunkEntry, Compaction, Settings
 from framecache.model import JpegSettings
 from framecache.sampling import AtRate
@@ -32,7 +32,7 @@ CHUNK = ChunkEntry(
     codec="h264",
 )
 SETTINGS = Settings(AtRate(Fraction(5)), JpegSettings(90))
-DESCRIPTION = manifest.first_description("t", SETTINGS, chunks=(CHUNK,)).next_version(
+DESCRIPTION = manifest.first_manifest("t", SETTINGS, chunks=(CHUNK,)).next_version(
     compaction=Compaction(2, ("000000",))
 )
 
@@ -66,13 +66,13 @@ def test_a_manifest_without_an_aspect_holds_pixels_as_they_are_stored() -> None:
 def test_square_pixels_are_read_as_they_were_stored() -> None:
     settings = Settings(AtRate(Fraction(5)), JpegSettings(90, "square"))
     wide = replace(CHUNK, sample_aspect_ratio=Fraction(16, 15))
-    description = manifest.first_description("t", settings, chunks=(wide,))
+    description = manifest.first_manifest("t", settings, chunks=(wide,))
     assert manifest.decode(description.encode(), key="k") == description
 
 
 def test_pixels_too_wide_to_be_made_square_are_refused() -> None:
     wide = replace(CHUNK, sample_aspect_ratio=Fraction(4000))
-    with pytest.raises(BadChunk, match='extract it with aspect "stored"'):
+    with pytest.raises(UnreadableChunk, match='extract it with aspect "stored"'):
         wide.frame_width("square")
     assert wide.frame_width("stored") == CHUNK.width
 
@@ -86,7 +86,7 @@ def test_a_new_epoch_forgets_what_was_committed_and_keeps_the_rest() -> None:
 
 
 def test_a_timeline_made_anew_never_has_an_epoch_it_had() -> None:
-    epochs = {manifest.first_description("t", SETTINGS).epoch for _ in range(100)}
+    epochs = {manifest.first_manifest("t", SETTINGS).epoch for _ in range(100)}
     assert len(epochs) == 100
 
 
@@ -130,3 +130,19 @@ def sealed(body: bytes, **changes: object) -> bytes:
     del document["crc32c"]
     checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
     return json.dumps(document | {"crc32c": f"{checksum:08x}"}, indent=1).encode()
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 200_000, b'{"a":' * 200_000, sealed(DESCRIPTION.encode(), compaction=[[]] * 3)]
+)
+def test_a_description_of_any_nonsense_is_damaged(body: bytes) -> None:
+    with pytest.raises(CorruptFrame):
+        manifest.decode(body, key="k")
+
+
+def test_a_description_nested_deep_under_a_sound_seal_is_damaged() -> None:
+    deep: list[object] = []
+    for _ in range(500):
+        deep = [deep]
+    with pytest.raises(CorruptFrame, match="InvalidDocument"):
+        manifest.decode(sealed(DESCRIPTION.encode(), extra=deep), key="k")

@@ -1,4 +1,4 @@
-"""Numbers as the libraries of a pipeline have them; what is a whole number says operator.index."""
+"""Numbers as the libraries of a pipeline have them; `operator.index` decides on integers."""
 
 import operator
 from decimal import Decimal
@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache.errors import InvalidValue
-from framecache.numeric import as_index, exact, spacing, whole
+from framecache.numeric import as_fraction, as_index, float_spacing, require_int
 
 
 class Whole:
-    """A whole number of another library."""
+    """Integer of another library."""
 
     def __index__(self) -> int:
         return 7
@@ -28,7 +28,7 @@ class Real:
 
 
 class Tensor:
-    """What holds one number and gives it as an array, as those of torch do."""
+    """Container of one number that is given as an array, as by torch."""
 
     def __init__(self, value: object) -> None:
         self._value = value
@@ -43,8 +43,8 @@ class Tensor:
     ids=lambda value: type(value).__name__,
 )
 def test_a_whole_number_of_any_type_is_the_int_it_is(value: object) -> None:
-    assert whole(value, what="n") == operator.index(value) == 7  # type: ignore[arg-type]
-    assert type(whole(value, what="n")) is int
+    assert require_int(value, what="n") == operator.index(value) == 7  # type: ignore[arg-type]
+    assert type(require_int(value, what="n")) is int
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_a_whole_number_of_any_type_is_the_int_it_is(value: object) -> None:
     ids=lambda value: f"{type(value).__name__}",
 )
 def test_what_is_no_whole_number_is_refused(value: object) -> None:
-    with pytest.raises(InvalidValue, match="n is a whole number from 0") as met:
-        whole(value, what="n")
+    with pytest.raises(InvalidValue, match="n must be an integer from 0") as met:
+        require_int(value, what="n")
     assert len(str(met.value)) < 120
 
 
 def test_bounds_are_said() -> None:
-    with pytest.raises(InvalidValue, match="n is a whole number from 1, below 5, not 5"):
-        whole(5, what="n", least=1, below=5)
+    with pytest.raises(InvalidValue, match="n must be an integer from 1, below 5, not 5"):
+        require_int(5, what="n", minimum=1, below=5)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_bounds_are_said() -> None:
     ids=lambda value: f"{type(value).__name__}",
 )
 def test_a_real_number_of_any_type_is_the_fraction_it_is(value: object) -> None:
-    assert exact(value) == Fraction(1, 2)
+    assert as_fraction(value) == Fraction(1, 2)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_is_taken_to_the_bit(value: float) -> None:
-    assert exact(value) == Fraction(value)
+    assert as_fraction(value) == Fraction(value)
 
 
 @pytest.mark.parametrize(
@@ -95,18 +95,18 @@ def test_a_float_is_taken_to_the_bit(value: float) -> None:
     ids=lambda value: f"{type(value).__name__} {value}"[:30],
 )
 def test_what_is_no_finite_real_number_is_none(value: object) -> None:
-    assert exact(value) is None
+    assert as_fraction(value) is None
 
 
 @pytest.mark.parametrize("value", [1, Fraction(1, 3), Decimal("0.1"), np.int64(4), Whole()])
 def test_exact_types_have_no_spacing(value: object) -> None:
-    assert spacing(value) is None
+    assert float_spacing(value) is None
 
 
 @given(st.floats(width=32, min_value=2**-60, max_value=2**60))
 def test_the_spacing_of_a_short_float_leads_to_its_neighbour(value: float) -> None:
     after = np.nextafter(np.float32(value), np.float32("inf"))
-    assert Fraction(value) + (spacing(np.float32(value)) or 0) == Fraction(float(after))
+    assert Fraction(value) + (float_spacing(np.float32(value)) or 0) == Fraction(float(after))
 
 
 @given(st.integers())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from framecache import packs
 from framecache.index import FrameRow
-from framecache.reader.ranges import plan_ranges, ranges_of
+from framecache.reader.ranges import coalesce_ranges, plan_ranges
 from tars import members_of
 
 MEGABYTE: Final = 1_000_000
@@ -29,7 +29,7 @@ BODIES: Final = st.lists(
 @given(bodies=BODIES)
 def test_members_one_after_another_are_a_tar(bodies: list[tuple[int, bytes]]) -> None:
     blocks = [packs.frame_members(number, jpeg, {"sequence": number}) for number, jpeg in bodies]
-    found = members_of(b"".join(blocks) + packs.END)
+    found = members_of(b"".join(blocks) + packs.END_OF_ARCHIVE)
     expected: dict[str, bytes] = {}
     for number, jpeg in bodies:
         expected |= {f"{number}.jpg": jpeg, f"{number}.json": b'{"sequence":%d}' % number}
@@ -46,7 +46,7 @@ def test_a_jpeg_lies_where_the_index_says(jpeg: bytes, sequence: int) -> None:
 
 def test_whatever_is_told_of_a_frame_is_told_as_json() -> None:
     about = {"timestamp": 0.1 + 0.2, "perceptual_hash": 'ä"\n', "big": 10**18, "none": None}
-    members = members_of(packs.frame_members(7, b"x", about) + packs.END)
+    members = members_of(packs.frame_members(7, b"x", about) + packs.END_OF_ARCHIVE)
     assert json.loads(members["7.json"]) == about
 
 
@@ -80,7 +80,7 @@ def row(offset: int, size: int, *, key: str = "a") -> FrameRow:
 
 
 def pack_of(sizes: list[int], *, key: str = "a") -> list[FrameRow]:
-    """The rows of frames of these sizes in one pack, as they lie in a tar."""
+    """The rows of frames of these sizes in one pack, as in a tar."""
     rows, at = list[FrameRow](), 0
     for size in sizes:
         rows.append(row(at + packs.HEADER_BYTES, size, key=key))
@@ -92,7 +92,7 @@ def spans(rows: list[FrameRow]) -> list[tuple[str, int, int]]:
     """Key, start and length of each range."""
     return [
         (one[0].key, one[0].offset, one[-1].offset + one[-1].size - one[0].offset)
-        for one in ranges_of(rows)
+        for one in coalesce_ranges(rows)
     ]
 
 
@@ -110,7 +110,7 @@ def test_every_row_is_in_one_range_in_its_order(
     if is_shuffled:
         order = np.random.default_rng(seed).integers(0, max(1, len(rows)), len(rows)).tolist()
         rows = [rows[position] for position in order]
-    ranges = list(ranges_of(rows))
+    ranges = list(coalesce_ranges(rows))
     assert [one for together in ranges for one in together] == rows
     for together in ranges:
         assert together
@@ -129,8 +129,8 @@ def test_rows_in_any_order_come_to_their_places_and_few_wait_for_others(
     arrived: dict[int, FrameRow] = {}
     delivered: list[FrameRow] = []
     for planned in plan_ranges(wanted):
-        assert [len(one) for one in ranges_of(planned.rows)] == [len(planned.rows)]
-        arrived |= dict(zip(planned.places, planned.rows, strict=True))
+        assert [len(one) for one in coalesce_ranges(planned.rows)] == [len(planned.rows)]
+        arrived |= dict(zip(planned.positions, planned.rows, strict=True))
         while len(delivered) in arrived:
             delivered.append(arrived.pop(len(delivered)))
         assert sum(one.size for one in arrived.values()) <= 20 * MEGABYTE
@@ -140,7 +140,7 @@ def test_rows_in_any_order_come_to_their_places_and_few_wait_for_others(
 
 @given(sizes=SIZES)
 def test_a_range_is_two_megabytes_at_most_or_one_frame(sizes: list[int]) -> None:
-    for together in ranges_of(pack_of(sizes)):
+    for together in coalesce_ranges(pack_of(sizes)):
         length = together[-1].offset + together[-1].size - together[0].offset
         assert length <= 2 * MEGABYTE or len(together) == 1
 
@@ -177,13 +177,13 @@ def test_frames_with_much_between_them_take_a_request_each() -> None:
 def test_blobs_of_their_own_stand_alone() -> None:
     rows = [replace(row(0, 10), key=f"frames/{n}.jpg") for n in range(5)]
     rows += [rows[-1], rows[-1]]
-    assert [len(one) for one in ranges_of(rows)] == [1] * 7
+    assert [len(one) for one in coalesce_ranges(rows)] == [1] * 7
 
 
 def test_a_frame_that_is_asked_for_again_shares_its_range() -> None:
     rows = pack_of([1000] * 4)
     wanted = [rows[0], rows[0], rows[1], rows[3], rows[3]]
-    assert [len(one) for one in ranges_of(wanted)] == [5]
+    assert [len(one) for one in coalesce_ranges(wanted)] == [5]
 
 
 @pytest.mark.parametrize(("stride", "ranges"), [(1, 1), (2, 1), (20, 1), (30, 7), (100, 2)])
@@ -193,4 +193,4 @@ def test_what_lies_between_is_fetched_where_it_is_little(stride: int, ranges: in
 
 def test_going_backwards_takes_a_request_a_frame() -> None:
     rows = pack_of([1000] * 4)
-    assert len(list(ranges_of(reversed(rows)))) == 4
+    assert len(list(coalesce_ranges(reversed(rows)))) == 4

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache.reader.pipeline import ordered
+from framecache.reader.prefetch import prefetch_map
 
 
 class Result:
-    """What can be watched."""
+    """Object that can be watched."""
 
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Only what nobody refers to goes."""
+    """Only unreferenced objects are freed."""
     gc.collect()
     gc.disable()
     try:
@@ -42,7 +42,7 @@ def test_results_come_in_order_and_no_more_is_begun_than_may_wait(
             yield number
 
     taken = 0
-    results = ordered(
+    results = prefetch_map(
         lambda task: task, tasks(), threads=threads, ahead=ahead, weigh=weights.__getitem__
     )
     for result in results:
@@ -62,7 +62,7 @@ def test_a_result_that_was_taken_is_kept_no_longer() -> None:
 
     taken = 0
     with without_collector():
-        for result in ordered(work, range(9), threads=1, ahead=3):
+        for result in prefetch_map(work, range(9), threads=1, ahead=3):
             del result
             # The one thread has let go of this result once it begins with the next.
             assert taken == 8 or begun[taken + 1].wait(60)
@@ -81,7 +81,7 @@ def test_a_failure_keeps_nothing_that_waits() -> None:
         return result
 
     def go_through_all() -> None:
-        for result in ordered(work, range(20), threads=1, ahead=8):
+        for result in prefetch_map(work, range(20), threads=1, ahead=8):
             del result
 
     with without_collector():

@@ -1,4 +1,4 @@
-"""Which rows a range, a time or many sequences mean, beside what plain Python finds."""
+"""Rows selected by a range, a time or many sequences, compared with plain Python."""
 
 from collections.abc import Iterable
 from fractions import Fraction
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from framecache.errors import InvalidValue
 from framecache.index import FrameRow, Index, PartBuilder, Snapshot
-from framecache.instants import instant
-from framecache.manifest import ChunkEntry, Settings, first_description
+from framecache.manifest import ChunkEntry, Settings, first_manifest
 from framecache.reader import (
     as_sequences,
-    frame_range,
-    position_on_screen,
+    find_displayed_position,
+    parse_range,
     positions_in_range,
 )
+from framecache.times import parse_time
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 40), st.booleans()),
@@ -76,7 +76,7 @@ def test_a_range_is_the_rows_that_it_says(
     expected = [
         position for position, sequence, is_ok in within if is_ok and (sequence - first) % step == 0
     ]
-    wanted = frame_range(start, stop, step, start_seconds=start_seconds, stop_seconds=stop_seconds)
+    wanted = parse_range(start, stop, step, start_seconds=start_seconds, stop_seconds=stop_seconds)
     found = positions_in_range(index_of(rows), wanted)
     assert found.tolist() == expected
     assert found.dtype == np.int64
@@ -85,7 +85,7 @@ def test_a_range_is_the_rows_that_it_says(
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
     """Chunks one after another, with gaps between some; frames of some, sampled."""
-    description = first_description("t", Settings())
+    description = first_manifest("t", Settings())
     chunks: list[ChunkEntry] = []
     rows: list[tuple[int, int, bool]] = []
     chunk_ids: list[int] = []
@@ -131,8 +131,8 @@ def test_what_is_on_screen_is_known_where_all_chunks_since_it_began_are(
     snapshot: Snapshot, eighths: int
 ) -> None:
     seconds = eighths / 8
-    assert snapshot.description is not None
-    chunks = snapshot.description.chunks
+    assert snapshot.manifest is not None
+    chunks = snapshot.manifest.chunks
     begun = [
         (position, row)
         for position, row in enumerate(snapshot.index.rows(range(len(snapshot.index))))
@@ -146,7 +146,7 @@ def test_what_is_on_screen_is_known_where_all_chunks_since_it_began_are(
                 other.part for other in chunks if row.chunk_id <= other.chunk_id <= chunk.chunk_id
             ]
             expected = None if set(since) & set(snapshot.missing_parts) else position
-    assert position_on_screen(snapshot, instant(seconds)) == expected
+    assert find_displayed_position(snapshot, parse_time(seconds)) == expected
 
 
 @pytest.mark.parametrize(
@@ -187,5 +187,5 @@ def test_sequences_are_taken_in_their_order(sequences: Any) -> None:  # noqa: AN
     ids=repr,
 )
 def test_what_numbers_no_frame_is_refused(bad: Any) -> None:  # noqa: ANN401 -- of any kind
-    with pytest.raises(InvalidValue, match="a sequence is a whole number from 0"):
+    with pytest.raises(InvalidValue, match="a sequence must be an integer from 0"):
         as_sequences(bad)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from framecache.errors import InvalidValue
 from framecache.model import Requests
-from framecache.prices import S3_STANDARD, parse
+from framecache.prices import S3_STANDARD, parse_prices
 
 MILLION = 1_000_000
 
@@ -44,7 +44,7 @@ def test_what_two_things_cost_is_the_sum(one: Requests, other: Requests) -> None
 
 def test_a_file_names_other_prices_and_the_rest_stays() -> None:
     text = 'name = "our MinIO"\nas_of = 2026-11-01\nstorage_per_gb_month = 0.01\n'
-    assert parse(text, where="minio.toml") == replace(
+    assert parse_prices(text, where="minio.toml") == replace(
         S3_STANDARD,
         name="our MinIO",
         as_of="2026-11-01",
@@ -53,29 +53,29 @@ def test_a_file_names_other_prices_and_the_rest_stays() -> None:
 
 
 def test_prices_without_a_name_are_called_after_their_file_and_have_no_date() -> None:
-    prices = parse("gets_and_heads_per_1000 = 0", where="minio.toml")
+    prices = parse_prices("gets_and_heads_per_1000 = 0", where="minio.toml")
     assert (prices.name, prices.as_of) == ("minio.toml", "no date")
     assert prices.requests(Requests(gets=MILLION)) == 0
 
 
 @pytest.mark.parametrize("value", ["-0.01", "nan", "inf", "1e7", "true", '"0.01"', "[0.01]"])
 def test_a_value_that_is_no_price_is_named(value: str) -> None:
-    with pytest.raises(InvalidValue, match=r"storage_per_gb_month in here is a price"):
-        parse(f"storage_per_gb_month = {value}", where="here")
+    with pytest.raises(InvalidValue, match=r"storage_per_gb_month in here must be a price"):
+        parse_prices(f"storage_per_gb_month = {value}", where="here")
 
 
 def test_an_unknown_key_is_named_beside_those_there_are() -> None:
     with pytest.raises(InvalidValue, match=re.escape("'storage'")) as caught:
-        parse("storage = 0.01", where="here")
+        parse_prices("storage = 0.01", where="here")
     assert "storage_per_gb_month" in str(caught.value)
 
 
 def test_a_name_that_is_no_text_is_refused() -> None:
-    with pytest.raises(InvalidValue, match="name in here is a text, not 3"):
-        parse("name = 3", where="here")
+    with pytest.raises(InvalidValue, match="name in here must be a string, not 3"):
+        parse_prices("name = 3", where="here")
 
 
 @pytest.mark.parametrize("text", ["storage", "storage_per_gb_month = 1e99999999999999999999"])
 def test_what_is_no_toml_is_refused(text: str) -> None:
-    with pytest.raises(InvalidValue, match="here is no TOML"):
-        parse(text, where="here")
+    with pytest.raises(InvalidValue, match="here is not valid TOML"):
+        parse_prices(text, where="here")

@@ -127,7 +127,7 @@ def test_json_round_trip(by: Sampling) -> None:
     ids=repr,
 )
 def test_a_rate_means_the_fraction_that_it_was_made_from(fps: float, rate: str) -> None:
-    assert sampling.choose(fps=fps) == AtRate(Fraction(rate))
+    assert sampling.from_arguments(fps=fps) == AtRate(Fraction(rate))
 
 
 NAMED_RATES = [
@@ -141,26 +141,26 @@ def test_the_nth_part_of_a_rate_as_a_float_keeps_every_nth_frame(named: str) -> 
     rate = Fraction(named)
     for n in range(1, 1001):
         for fps in (float(rate) / n, float(rate / n), f"{float(rate) / n}", 1 / (n / float(rate))):
-            assert sampling.choose(fps=fps) == AtRate(rate / n)
+            assert sampling.from_arguments(fps=fps) == AtRate(rate / n)
 
 
 @given(st.sampled_from(NAMED_RATES), st.integers(1, 40))
 def test_a_rate_of_32_bits_keeps_every_nth_frame(named: str, n: int) -> None:
     rate = Fraction(named)
-    chosen = sampling.choose(fps=np.float32(float(rate) / n))
+    chosen = sampling.from_arguments(fps=np.float32(float(rate) / n))
     frames = 2000
     assert select(chosen, [1] * frames, 1 / rate, Fraction(0)) == [*range(0, frames, n)]
 
 
 @given(st.decimals(Decimal("0.001"), 1000, places=6))
 def test_a_short_decimal_stays_as_it_is(rate: Decimal) -> None:
-    assert sampling.choose(fps=float(rate)) == AtRate(Fraction(rate))
-    assert sampling.choose(fps=str(rate)) == AtRate(Fraction(rate))
+    assert sampling.from_arguments(fps=float(rate)) == AtRate(Fraction(rate))
+    assert sampling.from_arguments(fps=str(rate)) == AtRate(Fraction(rate))
 
 
 @given(st.floats(1e-6, 10**6))
 def test_a_rate_is_never_more_than_two_floats_from_the_float(fps: float) -> None:
-    chosen = sampling.choose(fps=fps)
+    chosen = sampling.from_arguments(fps=fps)
     assert isinstance(chosen, AtRate)
     assert abs(chosen.rate - Fraction(fps)) <= Fraction(5, 2) * Fraction(math.ulp(fps))
 
@@ -171,21 +171,21 @@ def test_a_rate_is_never_more_than_two_floats_from_the_float(fps: float) -> None
         *(0, -1, float("nan"), float("inf"), "x", "1/0", "1/0.0", True, 1e9, 1e-300, -0.0),
         *(np.float32("nan"), np.float32(0), np.True_, b"5", [5], 5j, np.array([5.0])),
         *(Decimal("NaN"), Decimal("1e999999999"), "٥", "1e3"),
-        # Powers that no memory holds, and fractions that no description does.
+        # Powers that no memory holds, and fractions that no manifest does.
         *("1e999999999", "1e-999999999", "1" * 5000, Fraction(3**9000 - 1, 3**9000)),
     ],
 )
 def test_a_rate_that_is_none_is_refused(fps: float | str | Fraction) -> None:
-    with pytest.raises(InvalidValue, match="fps is a rate above 0"):
-        sampling.choose(fps=fps)
+    with pytest.raises(InvalidValue, match="fps must be a rate above 0"):
+        sampling.from_arguments(fps=fps)
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True])
 def test_a_stride_that_is_none_is_refused(every: int) -> None:
-    with pytest.raises(InvalidValue, match="every is a whole number from 1"):
-        sampling.choose(every=every)
+    with pytest.raises(InvalidValue, match="every must be an integer from 1"):
+        sampling.from_arguments(every=every)
 
 
 def test_two_samplings_at_once_are_refused() -> None:
-    with pytest.raises(InvalidValue, match="fps and keyframes were given together"):
-        sampling.choose(fps=5, keyframes=True)
+    with pytest.raises(InvalidValue, match="not fps and keyframes together"):
+        sampling.from_arguments(fps=5, keyframes=True)

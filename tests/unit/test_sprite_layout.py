@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache.sprites.layout import fitted, lay_out, numbers, tile_size
+from framecache.sprites.layout import build_sprite_map, fit_size, number_sheets, tile_size
 
 SIDES = st.integers(1, 70_000)
 
@@ -15,7 +15,7 @@ def test_every_frame_has_one_tile_on_a_sheet_of_its_chunk(
     chunk_ids: list[int], columns: int, rows: int
 ) -> None:
     chunks = np.array(chunk_ids, np.int32)
-    found = lay_out(chunks, width=96, height=64, columns=columns, rows=rows)
+    found = build_sprite_map(chunks, width=96, height=64, columns=columns, rows=rows)
     positions = [
         position
         for sheet in found.sheets
@@ -38,15 +38,16 @@ def test_every_frame_has_one_tile_on_a_sheet_of_its_chunk(
 @given(st.lists(st.integers(0, 3), max_size=60))
 def test_no_two_sheets_have_one_name(chunk_ids: list[int]) -> None:
     chunks = np.array(chunk_ids, np.int32)
-    sheets = lay_out(chunks, width=0, height=0, columns=2, rows=2).sheets
+    sheets = build_sprite_map(chunks, width=0, height=0, columns=2, rows=2).sheets
     names = [
-        (sheet.chunk_id, number) for sheet, number in zip(sheets, numbers(sheets), strict=True)
+        (sheet.chunk_id, number)
+        for sheet, number in zip(sheets, number_sheets(sheets), strict=True)
     ]
     assert len(set(names)) == len(sheets)
 
 
 def test_by_default_a_sheet_has_100_tiles() -> None:
-    found = lay_out(np.zeros(250, np.int32), width=1280, height=720)
+    found = build_sprite_map(np.zeros(250, np.int32), width=1280, height=720)
     assert [sheet.count for sheet in found.sheets] == [100, 100, 50]
     assert (found.columns, found.rows, found.tile_width, found.tile_height) == (10, 10, 160, 90)
     assert [found.sheet_size(sheet) for sheet in found.sheets] == [
@@ -79,7 +80,7 @@ def test_a_picture_fits_its_tile_and_fills_it_one_way(
     width: int, height: int, other_width: int, other_height: int
 ) -> None:
     tile = tile_size(other_width, other_height)
-    drawn = fitted(width, height, within=tile)
+    drawn = fit_size(width, height, within=tile)
     assert 1 <= drawn[0] <= tile[0]
     assert 1 <= drawn[1] <= tile[1]
     assert drawn[0] == tile[0] or drawn[1] == tile[1]

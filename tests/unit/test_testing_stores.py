@@ -1,4 +1,4 @@
-"""The stores around a store do what the wrapped one does, and fail exactly where they are told."""
+"""Wrapping stores behave as the wrapped one does, and fail exactly where requested."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from framecache import Frame, StoreDenied, StoreUnavailable, Timeline
+from framecache import Frame, StorePermissionDenied, StoreUnavailable, Timeline
 from framecache.store import BlobExists, BlobMissing, Store, open_store
 from framecache.testing import (
     Action,
@@ -20,12 +20,12 @@ from framecache.testing import (
     Fault,
     FaultyStore,
     HookedStore,
-    Interlude,
     Schedule,
+    SideEffect,
     StoreConformance,
     WrappingStore,
-    failing_at,
-    faults_of,
+    fail_from_nth,
+    possible_faults,
 )
 
 KEY = "frames/0.jpg"
@@ -54,7 +54,7 @@ def request_of(store: Store, action: Action) -> Callable[[], object]:
     return requests[action]
 
 
-def always(fault: Fault | Interlude | None) -> Schedule:
+def always(fault: Fault | SideEffect | None) -> Schedule:
     return lambda _action, _key: fault
 
 
@@ -117,12 +117,12 @@ def test_each_request_is_recorded_between_its_hooks(inner: Store) -> None:
 
 
 def test_a_hook_that_raises_before_a_request_keeps_it_from_the_store(inner: Store) -> None:
-    hook = failing_at(StoreDenied("no"), action="put", nth=2, within="frames/")
+    hook = fail_from_nth(StorePermissionDenied("no"), action="put", nth=2, within="frames/")
     store = HookedStore(inner, before=hook)
     store.put("other/0", b"")
     store.put("frames/0.jpg", b"")
     for _ in range(2):
-        with pytest.raises(StoreDenied):
+        with pytest.raises(StorePermissionDenied):
             store.put("frames/1.jpg", b"")
     assert set(contents(inner)) == {"other/0", "frames/0.jpg"}
     assert len(store.requests) == 4
@@ -143,13 +143,13 @@ def test_a_request_that_fails_has_no_end(inner: Store) -> None:
     ("action", "fault", "error", "is_done"),
     [
         ("put", Fault.FAIL_BEFORE, StoreUnavailable, False),
-        ("put", Fault.LOSE_ANSWER, StoreUnavailable, True),
+        ("put", Fault.LOSE_RESPONSE, StoreUnavailable, True),
         ("create", Fault.FAIL_BEFORE, StoreUnavailable, False),
-        ("create", Fault.LOSE_ANSWER, StoreUnavailable, True),
+        ("create", Fault.LOSE_RESPONSE, StoreUnavailable, True),
         ("create", Fault.CONFLICT, BlobExists, False),
         ("create", Fault.RETRIED, BlobExists, True),
         ("delete", Fault.FAIL_BEFORE, StoreUnavailable, False),
-        ("delete", Fault.LOSE_ANSWER, StoreUnavailable, True),
+        ("delete", Fault.LOSE_RESPONSE, StoreUnavailable, True),
     ],
 )
 def test_a_change_that_fails_is_done_or_not_as_the_fault_says(
@@ -163,7 +163,7 @@ def test_a_change_that_fails_is_done_or_not_as_the_fault_says(
 
 
 @pytest.mark.parametrize("action", ["get", "head", "list"])
-@pytest.mark.parametrize("fault", [Fault.FAIL_BEFORE, Fault.LOSE_ANSWER])
+@pytest.mark.parametrize("fault", [Fault.FAIL_BEFORE, Fault.LOSE_RESPONSE])
 def test_a_question_that_fails_has_no_answer(inner: Store, action: Action, fault: Fault) -> None:
     inner.put(KEY, BODY)
     with pytest.raises(StoreUnavailable, match=action):
@@ -173,15 +173,15 @@ def test_a_question_that_fails_has_no_answer(inner: Store, action: Action, fault
 @pytest.mark.parametrize(
     ("action", "fault"),
     [
-        *[("get", fault) for fault in (Fault.LOSE_PART, Fault.CONFLICT, Fault.RETRIED)],
-        *[("create", fault) for fault in (Fault.LOSE_PART, Fault.TRUNCATE, Fault.FLIP)],
+        *[("get", fault) for fault in (Fault.PARTIAL, Fault.CONFLICT, Fault.RETRIED)],
+        *[("create", fault) for fault in (Fault.PARTIAL, Fault.TRUNCATE, Fault.FLIP_BIT)],
         *[(action, Fault.RETRIED) for action in ("put", "head", "list", "delete")],
     ],
 )
 def test_a_fault_that_a_request_cannot_have_is_refused(
     inner: Store, action: Action, fault: Fault
 ) -> None:
-    assert fault not in faults_of(action)
+    assert fault not in possible_faults(action)
     with pytest.raises(ValueError, match="which has none"):
         request_of(FaultyStore(inner, always(fault)), action)()
     assert contents(inner) == {}
@@ -222,7 +222,7 @@ def test_truncated_bytes_are_a_beginning_of_them(inner: Store, seed: int) -> Non
 @pytest.mark.parametrize("seed", range(20))
 def test_flipped_bytes_differ_in_one_bit(inner: Store, seed: int) -> None:
     inner.put(KEY, BODY)
-    store = FaultyStore(inner, always(Fault.FLIP), seed=seed)
+    store = FaultyStore(inner, always(Fault.FLIP_BIT), seed=seed)
     assert bits_apart(store.get(KEY), BODY) == 1
     assert bits_apart(store.get_range(KEY, start=50, length=20), BODY[50:70]) == 1
     assert inner.get(KEY) == BODY
@@ -232,7 +232,7 @@ def bits_apart(one: bytes, other: bytes) -> int:
     return sum((a ^ b).bit_count() for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("fault", [Fault.TRUNCATE, Fault.FLIP])
+@pytest.mark.parametrize("fault", [Fault.TRUNCATE, Fault.FLIP_BIT])
 def test_damage_is_the_same_for_a_seed_and_key_and_differs_otherwise(
     inner: Store, fault: Fault
 ) -> None:
@@ -253,7 +253,7 @@ def test_damage_is_the_same_for_a_seed_and_key_and_differs_otherwise(
 
 def test_nothing_can_be_damaged_in_no_bytes(inner: Store) -> None:
     inner.put(KEY, b"")
-    for fault in (Fault.TRUNCATE, Fault.FLIP):
+    for fault in (Fault.TRUNCATE, Fault.FLIP_BIT):
         assert FaultyStore(inner, always(fault)).get(KEY) == b""
 
 
@@ -265,7 +265,7 @@ def test_a_delete_that_lost_a_part_left_some_of_its_keys() -> None:
         for key in keys:
             inner.put(key, BODY)
         with pytest.raises(StoreUnavailable):
-            FaultyStore(inner, always(Fault.LOSE_PART), seed=seed).delete(keys)
+            FaultyStore(inner, always(Fault.PARTIAL), seed=seed).delete(keys)
         left.add(len(contents(inner)))
     assert left == set(range(1, 11))
 
@@ -276,7 +276,7 @@ def test_a_listing_that_lost_a_part_fails_after_some_of_its_blobs(inner: Store) 
         inner.put(key, BODY)
     told: set[int] = set()
     for seed in range(80):
-        listing = FaultyStore(inner, always(Fault.LOSE_PART), seed=seed).list("frames/")
+        listing = FaultyStore(inner, always(Fault.PARTIAL), seed=seed).list("frames/")
         told.add(len(until_it_fails(listing)))
     assert told == set(range(11))
 
@@ -290,7 +290,7 @@ def until_it_fails(listing: Iterator[object]) -> list[object]:
 
 def test_an_interlude_comes_before_the_request(inner: Store) -> None:
     inner.put(KEY, BODY)
-    store = FaultyStore(inner, always(Interlude(lambda: inner.delete([KEY]))))
+    store = FaultyStore(inner, always(SideEffect(lambda: inner.delete([KEY]))))
     with pytest.raises(BlobMissing):
         store.get(KEY)
     store.create(KEY, b"after the interlude")
@@ -403,4 +403,4 @@ def test_every_name_of_the_package_is_there() -> None:
 
     assert all(hasattr(framecache.testing, name) for name in framecache.testing.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        _ = framecache.testing.Nothing
+        _ = framecache.testing.Nothing  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A frame's JPEG shows the colours of the video, upright. The truth comes from ffmpeg's zscale
+"""A frame's JPEG shows the colors of the video, upright. The truth comes from ffmpeg's zscale
 (an independent library) and its autorotation, or from the standards' formulas in floating point.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from framecache import colour, jpeg, video
+from framecache import color, jpeg, video
 from framecache.model import Image, Matrix, Picture
 from media import ffmpeg, ffprobe, made, make_clip, real_clip
 from sample_clips import clip
@@ -37,11 +37,11 @@ def frames_of(path: Path, count: int | None = None) -> list[Picture]:
         scan = video.scan(file, name=path.name)
         items = list(video.decode(file, scan, scan.pts[:count], name=path.name, threads=1))
     assert all(isinstance(item, video.Decoded) for item in items)
-    return [item.picture() for item in items if isinstance(item, video.Decoded)]
+    return [item.to_planes() for item in items if isinstance(item, video.Decoded)]
 
 
 def stored(picture: Picture, *, quality: int = 95) -> Image:
-    return jpeg.decode(jpeg.encode_picture(colour.to_jfif(picture), quality=quality))
+    return jpeg.decode(jpeg.encode_picture(color.to_jfif(picture), quality=quality))
 
 
 def error(left: Image, right: Image) -> float:
@@ -49,7 +49,7 @@ def error(left: Image, right: Image) -> float:
 
 
 def lost_in_jpeg(reference: Image) -> float:
-    """What a JPEG costs that is given the reference itself: no encoder can do much better."""
+    """Return the error of a JPEG of the reference itself: no encoder can do much better."""
     return error(jpeg.decode(jpeg.encode_rgb(reference, quality=95)), reference)
 
 
@@ -181,7 +181,7 @@ def test_pictures_are_turned_as_ffmpeg_turns_them(name: str) -> None:
     path = clip(name)
     pictures = frames_of(path)
     as_full = [Picture(p.y, p.u, p.v, "bt601", True, p.quarter_turns) for p in pictures]
-    shown = [colour.to_jfif(picture) for picture in as_full]
+    shown = [color.to_jfif(picture) for picture in as_full]
     height, width = shown[0].y.shape
     expected = upright(path, width, height)
     assert len(shown) == len(expected)
@@ -194,16 +194,16 @@ def test_pictures_are_turned_as_ffmpeg_turns_them(name: str) -> None:
 def test_chroma_stays_where_it_belongs_when_a_picture_is_turned(
     shape: tuple[int, int], turns: int
 ) -> None:
-    # Chroma that rises along a diagonal tells where each sample lies.
+    # Chroma that rises along a diagonal shows the position of each sample.
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     full = (60 + 2 * rows + columns).astype(np.float64)
     halved = average_pairs(full)
     plane = np.rint(halved).astype(np.uint8)
     luma = np.zeros(shape, np.uint8)
-    turned = colour.to_jfif(Picture(luma, plane, plane, "bt601", True, turns))
+    turned = color.to_jfif(Picture(luma, plane, plane, "bt601", True, turns))
     expected = average_pairs(np.rot90(full, -turns))
     assert turned.u.shape == expected.shape
-    # A lone last sample stands for one row of pixels, its neighbours for two: half a step off.
+    # A lone last sample stands for one row of pixels, others for two: half a step off.
     assert np.abs(turned.u.astype(np.float64) - expected).max() <= 2.0
 
 
@@ -220,7 +220,7 @@ def test_flat_colours_follow_the_standards(matrix: Matrix, *, full: bool) -> Non
     for rgb in ((0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 60), (20, 180, 90)):
         coded = to_ycc(rgb, *KR_KB[matrix], full=full)
         y, u, v = (np.full((4, 4), round(value), np.uint8) for value in coded)
-        shown = colour.to_jfif(Picture(y, u[:2, :2], v[:2, :2], matrix, full, 0))
+        shown = color.to_jfif(Picture(y, u[:2, :2], v[:2, :2], matrix, full, 0))
         expected = to_ycc(rgb, 0.299, 0.114, full=True)
         found = [float(plane.mean()) for plane in (shown.y, shown.u, shown.v)]
         assert np.abs(np.array(found) - expected).max() <= 1.6
@@ -253,25 +253,25 @@ def test_any_size_is_converted(matrix: Matrix, shape: tuple[int, int]) -> None:
     dice = np.random.default_rng(1)
     half = tuple(-(-side // 2) for side in shape)
     y, u, v = (dice.integers(16, 235, one, np.uint8) for one in (shape, half, half))
-    shown = colour.to_jfif(Picture(y, u, v, matrix, False, 0))
+    shown = color.to_jfif(Picture(y, u, v, matrix, False, 0))
     assert (shown.y.shape, shown.u.shape, shown.v.shape) == (shape, half, half)
-    alone = colour.to_jfif(Picture(y[-1:, -1:], u[-1:, -1:], v[-1:, -1:], matrix, False, 0))
+    alone = color.to_jfif(Picture(y[-1:, -1:], u[-1:, -1:], v[-1:, -1:], matrix, False, 0))
     assert shown.y[-1, -1] == alone.y[0, 0]
 
 
 def test_rows_may_lie_apart_in_memory() -> None:
     dice = np.random.default_rng(2)
     y, u, v = (dice.integers(16, 235, (40, 100), np.uint8) for _ in range(3))
-    apart = colour.to_jfif(Picture(y[:, :51], u[:20, :26], v[:20, :26], "bt709", False, 0))
+    apart = color.to_jfif(Picture(y[:, :51], u[:20, :26], v[:20, :26], "bt709", False, 0))
     packed = [np.ascontiguousarray(one) for one in (y[:, :51], u[:20, :26], v[:20, :26])]
-    together = colour.to_jfif(Picture(packed[0], packed[1], packed[2], "bt709", False, 0))
+    together = color.to_jfif(Picture(packed[0], packed[1], packed[2], "bt709", False, 0))
     assert (apart.y == together.y).all()
     assert (apart.u == together.u).all()
 
 
 def test_jfif_planes_are_passed_on_untouched() -> None:
     y, u = np.zeros((4, 4), np.uint8), np.zeros((2, 2), np.uint8)
-    shown = colour.to_jfif(Picture(y, u, u, "bt601", True, 0))
+    shown = color.to_jfif(Picture(y, u, u, "bt601", True, 0))
     assert shown.y is y
     assert shown.u is u
 
@@ -279,7 +279,7 @@ def test_jfif_planes_are_passed_on_untouched() -> None:
 def test_the_source_is_not_written_to() -> None:
     y, u = np.full((8, 8), 90, np.uint8), np.full((4, 4), 70, np.uint8)
     for matrix, turns in (("bt709", 0), ("bt601", 2)):
-        colour.to_jfif(Picture(y, u, u, matrix, False, turns))  # type: ignore[arg-type]
+        color.to_jfif(Picture(y, u, u, matrix, False, turns))  # type: ignore[arg-type]
     assert np.unique(y).tolist() == [90]
     assert np.unique(u).tolist() == [70]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from framecache import colour, jpeg, perceptual, video
+from framecache import color, jpeg, phash, video
 from framecache.model import Image
 from media import ffmpeg, ffprobe, real_clip
 
@@ -29,7 +29,7 @@ def pictures(path: Path) -> tuple[list[Image], list[Image]]:
     with path.open("rb") as file:
         scan = video.scan(file, name=path.name)
         items = list(video.decode(file, scan, scan.pts[::STEP], name=path.name, threads=1))
-    lumas = [colour.to_jfif(one.picture()).y for one in items if isinstance(one, video.Decoded)]
+    lumas = [color.to_jfif(one.to_planes()).y for one in items if isinstance(one, video.Decoded)]
     graph = rf"select=not(mod(n\,{STEP}))"
     raw = ffmpeg(
         *("-i", str(path), "-vf", graph, "-fps_mode", "passthrough"),
@@ -45,8 +45,8 @@ def test_hashes_of_real_clips_are_within_four_bits_of_imagehash(name: str) -> No
     lumas, rgbs = pictures(real_clip(name))
     for luma, rgb in zip(lumas, rgbs, strict=True):
         expected = by_imagehash(rgb)
-        assert bits_apart(perceptual.perceptual_hash(luma), expected) <= FEW_BITS
-        assert bits_apart(perceptual.hash_from_rgb(rgb), expected) <= FEW_BITS
+        assert bits_apart(phash.perceptual_hash(luma), expected) <= FEW_BITS
+        assert bits_apart(phash.hash_from_rgb(rgb), expected) <= FEW_BITS
 
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
@@ -56,7 +56,7 @@ def test_hashes_of_stored_jpegs_are_within_four_bits_of_imagehash(name: str) -> 
         with PillowImage.open(io.BytesIO(data)) as stored:
             expected = str(imagehash.phash(stored))
         for scale in (1.0, 0.125):
-            found = perceptual.perceptual_hash(jpeg.decode(data, color="gray", scale=scale))
+            found = phash.perceptual_hash(jpeg.decode(data, color="gray", scale=scale))
             assert bits_apart(found, expected) <= FEW_BITS
 
 
@@ -66,7 +66,7 @@ def test_hashes_of_stored_jpegs_are_within_four_bits_of_imagehash(name: str) -> 
 )
 def test_pictures_of_any_shape_are_hashed_as_by_imagehash(shape: tuple[int, int]) -> None:
     image = textured(*shape)
-    assert bits_apart(perceptual.hash_from_rgb(image), by_imagehash(image)) <= FEW_BITS
+    assert bits_apart(phash.hash_from_rgb(image), by_imagehash(image)) <= FEW_BITS
 
 
 def textured(height: int, width: int) -> Image:
@@ -83,7 +83,7 @@ def textured(height: int, width: int) -> Image:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 2)])
 def test_tiny_pictures_have_a_hash_too(shape: tuple[int, int]) -> None:
-    found = perceptual.perceptual_hash(np.full(shape, 77, np.uint8))
+    found = phash.perceptual_hash(np.full(shape, 77, np.uint8))
     assert len(found) == 16
     assert int(found, 16) >= 0
 
@@ -91,13 +91,13 @@ def test_tiny_pictures_have_a_hash_too(shape: tuple[int, int]) -> None:
 def test_pictures_that_look_alike_are_near_and_others_far() -> None:
     image = textured(180, 320)
     brighter = (image.astype(np.int16) + 9).clip(0, 255).astype(np.uint8)
-    here = perceptual.hash_from_rgb(image)
-    assert bits_apart(here, perceptual.hash_from_rgb(brighter)) <= FEW_BITS
-    assert bits_apart(here, perceptual.hash_from_rgb(image[::-1])) > 3 * FEW_BITS
+    here = phash.hash_from_rgb(image)
+    assert bits_apart(here, phash.hash_from_rgb(brighter)) <= FEW_BITS
+    assert bits_apart(here, phash.hash_from_rgb(image[::-1])) > 3 * FEW_BITS
 
 
 def test_rows_may_lie_apart_in_memory() -> None:
     luma = textured(200, 400)[:, :, 0]
     apart = np.pad(luma, ((0, 0), (0, 24)))[:, :400]
     packed = np.ascontiguousarray(luma)
-    assert perceptual.perceptual_hash(apart) == perceptual.perceptual_hash(packed)
+    assert phash.perceptual_hash(apart) == phash.perceptual_hash(packed)

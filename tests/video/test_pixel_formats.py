@@ -12,10 +12,10 @@ from av.video.frame import VideoFrame
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from framecache import colour, jpeg, video
-from framecache.errors import BadChunk
+from framecache import color, jpeg, video
+from framecache.errors import UnreadableChunk
 from framecache.model import Image
-from framecache.video import pictures
+from framecache.video import decoded
 from media import ffmpeg, made
 
 HEIGHT, WIDTH = 64, 96
@@ -36,7 +36,7 @@ def shades() -> Image:
 
 
 def stored(frame: VideoFrame) -> Image:
-    picture = colour.to_jfif(video.Decoded(0, frame).picture())
+    picture = color.to_jfif(video.Decoded(0, frame).to_planes())
     return jpeg.decode(jpeg.encode_picture(picture, quality=100))
 
 
@@ -92,15 +92,15 @@ def test_the_colours_of_a_mosaic_are_found(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(ABORTING | {"rgba128le", "gray32be"}))
 def test_a_format_that_ffmpeg_does_not_convert_is_known_as_such(name: str) -> None:
-    assert not pictures.is_convertible(name)
+    assert not decoded.is_convertible(name)
 
 
 def test_a_video_in_a_format_that_is_not_converted_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pictures, "_ABORTING", frozenset({"yuv411p"}))
+    monkeypatch.setattr(decoded, "_CRASHING_FORMATS", frozenset({"yuv411p"}))
     path = made("411.mkv", lambda one: _pattern(one, "-pix_fmt", "yuv411p", "-c:v", "ffv1"))
-    with pytest.raises(BadChunk, match=r"pixel format yuv411p.*ffmpeg -i FILE -pix_fmt"):
+    with pytest.raises(UnreadableChunk, match=r"pixel format yuv411p.*ffmpeg -i FILE -pix_fmt"):
         video.scan(io.BytesIO(path.read_bytes()), name="chunk.mkv")
 
 

@@ -32,21 +32,25 @@ def frames_of(path: Path) -> int:
 def test_packets_and_frames_are_as_many_as_ffprobe_has(name: str) -> None:
     path = clip(name)
     found = scan(path)
-    assert found.account.packets == packets_of(path)
-    assert found.account.shown + found.account.undecodable == len(found.pts) == frames_of(path)
-    account = found.account
-    ends = (account.shown, account.parts, account.undecodable, account.hidden)
-    assert sum(ends) + account.not_displayed == account.packets
+    assert found.packet_counts.total == packets_of(path)
+    assert (
+        found.packet_counts.shown + found.packet_counts.undecodable
+        == len(found.pts)
+        == frames_of(path)
+    )
+    account = found.packet_counts
+    ends = (account.shown, account.second_fields, account.undecodable, account.hidden)
+    assert sum(ends) + account.not_displayed == account.total
 
 
 def test_packets_that_an_edit_list_leaves_out_are_hidden() -> None:
-    account = scan(clip("edit-list.mp4")).account
-    assert account.hidden == account.packets - account.shown > 0
+    account = scan(clip("edit-list.mp4")).packet_counts
+    assert account.hidden == account.total - account.shown > 0
 
 
 def test_packets_before_the_first_keyframe_lead_nowhere() -> None:
-    account = scan(clip("from-the-middle.ts")).account
-    assert account.leading == account.packets - account.shown > 0
+    account = scan(clip("from-the-middle.ts")).packet_counts
+    assert account.leading == account.total - account.shown > 0
     assert account.not_displayed == account.leading
 
 
@@ -58,12 +62,12 @@ def joined_theora(path: Path) -> None:
 
 
 def test_headers_that_come_again_hold_no_picture() -> None:
-    account = scan(made("joined-theora.ogg", joined_theora)).account
+    account = scan(made("joined-theora.ogg", joined_theora)).packet_counts
     assert (account.shown, account.hidden, account.undecodable) == (20, 3, 0)
 
 
 def refused(path: Path) -> None:
-    """Motion JPEG whose 11th picture is no JPEG."""
+    """Motion JPEG whose 11th picture is not a JPEG."""
     make_clip(path, codec="mjpeg", frames=20, extra=("-q:v", "3", "-pix_fmt", "yuvj420p"))
     packets = ffprobe(path, "-show_packets", "-show_entries", "packet=pos,size")["packets"]
     at, size = int(packets[10]["pos"]), int(packets[10]["size"])
@@ -87,4 +91,4 @@ def test_a_video_without_keyframe_marks_of_its_own_is_whole() -> None:
     path = made(
         "no-marks.ts", lambda path: ffmpeg("-i", str(clip("h264.mp4")), "-c", "copy", str(path))
     )
-    assert scan(path).account.not_displayed == 0
+    assert scan(path).packet_counts.not_displayed == 0

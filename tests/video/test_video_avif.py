@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, features
 
 from framecache import video
-from framecache.errors import BadChunk
+from framecache.errors import UnreadableChunk
 
 SIZE: Final = (96, 64)
 
@@ -36,7 +36,7 @@ def test_all_frames_of_an_animation_are_read() -> None:
 
 
 def test_a_picture_of_tiles_is_refused_by_name() -> None:
-    with pytest.raises(BadChunk, match="is one picture in 2 tiles"):
+    with pytest.raises(UnreadableChunk, match="is one picture in 2 tiles"):
         video.scan(io.BytesIO(_tiled(avif([80]))), name="tiles.avif")
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from framecache import colour, jpeg, video
+from framecache import color, jpeg, video
 from framecache.model import Image
 from media import ffmpeg
 from sample_clips import clip
@@ -56,7 +56,7 @@ def test_frames_are_those_that_ffmpeg_shows(name: str) -> None:
     items = video.decode(io.BytesIO(data), found, found.pts, name=name, threads=2)
     for item, expected in zip(items, truth, strict=True):
         assert isinstance(item, video.Decoded), item
-        picture = colour.to_jfif(item.picture())
+        picture = color.to_jfif(item.to_planes())
         shown = jpeg.decode(jpeg.encode_picture(picture, quality=100), color="gray")
         assert np.abs(shown.astype(int) - expected.astype(int)).mean() < 2
 
@@ -72,4 +72,4 @@ def test_any_frame_is_the_same_alone_as_among_all(name: str) -> None:
         among = whole[number]
         assert isinstance(alone, video.Decoded)
         assert isinstance(among, video.Decoded)
-        assert np.array_equal(alone.picture().y, among.picture().y)
+        assert np.array_equal(alone.to_planes().y, among.to_planes().y)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from framecache import video
-from framecache.video.outputs import decoder_outputs
+from framecache.video.decoder_outputs import list_decoder_outputs
 from media import ffmpeg, real_clip
 from sample_clips import clip
 
@@ -94,7 +94,7 @@ def decode(path: Path, wanted: Sequence[int] | None = None, *, threads: int = 1)
 def digest(item: video.Decoded | video.Undecodable) -> str:
     if isinstance(item, video.Undecodable):
         return item.reason
-    picture = item.picture()
+    picture = item.to_planes()
     return digest_of(picture.y.tobytes() + picture.u.tobytes() + picture.v.tobytes())
 
 
@@ -158,7 +158,7 @@ def test_far_frames_cost_only_what_they_are_built_on(
         return decode_one(self, packet)
 
     found = scan(clip(name))
-    wanted = found.pts[np.flatnonzero(found.is_entry)[2:-1:3] + after]
+    wanted = found.pts[np.flatnonzero(found.is_random_access)[2:-1:3] + after]
     assert len(wanted) > 1
     monkeypatch.setattr(Container, "decode", counted)
     with clip(name).open("rb") as file:
@@ -303,7 +303,7 @@ def test_decoding_leaves_nothing_to_the_garbage_collector() -> None:
             found = video.scan(file, name="clip")
             for item in video.decode(file, found, found.pts, name="clip", threads=2):
                 assert isinstance(item, video.Decoded)
-                item.picture()
+                item.to_planes()
 
     decode_all()
     gc.collect()
@@ -321,7 +321,7 @@ def test_videos_decoded_at_once_keep_the_numbers_of_their_packets_apart() -> Non
     data = clip("mpeg4.avi").read_bytes()
 
     def order(_: int) -> list[int]:
-        outputs = decoder_outputs(io.BytesIO(data), name="chunk")
+        outputs = list_decoder_outputs(io.BytesIO(data), name="chunk")
         return [picture.packet for picture in outputs.pictures]
 
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""No error of a library leaves the room of video untyped, wherever it is raised there."""
+"""All errors of libraries are typed when they leave the package video, wherever raised."""
 
 import io
 from collections import Counter
@@ -14,8 +14,8 @@ import pytest
 from av.sidedata.sidedata import SideDataContainer
 
 from framecache import video
-from framecache.errors import BadChunk, FrameCacheError
-from framecache.video import container, orientation, pictures
+from framecache.errors import FrameCacheError, UnreadableChunk
+from framecache.video import container, decoded, orientation
 from media import made, make_clip
 
 ERRORS: list[Exception] = [
@@ -172,7 +172,7 @@ def set_traps(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException)
     SPRUNG.clear()
     monkeypatch.setattr(av, "open", trapped_open)
     monkeypatch.setattr(orientation, "SideDataContainer", side_data)
-    monkeypatch.setattr(pictures, "np", Numpy(from_buffer))
+    monkeypatch.setattr(decoded, "np", Numpy(from_buffer))
 
 
 class Numpy:
@@ -195,7 +195,7 @@ def use_all_of_it(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseExcept
             for item in video.decode(io.BytesIO(data), known, wanted, name="chunk", threads=1):
                 if isinstance(item, video.Decoded):
                     item.size()
-                    item.picture()
+                    item.to_planes()
 
 
 def test_whatever_a_library_raises_comes_out_as_an_error_of_framecache(
@@ -216,5 +216,5 @@ def test_interrupts_stay_what_they_are(
 
 
 def test_a_lack_of_memory_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadChunk, match=r"^chunk takes more memory than there is: give"):
+    with pytest.raises(UnreadableChunk, match=r"^chunk needs more memory than there is: give"):
         use_all_of_it(monkeypatch, "codec_context.decode", MemoryError())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from framecache.video import Decoded
-from framecache.video.ledger import Ledger
+from framecache.video.reorder_buffer import ReorderBuffer
 
 
 def frame(*, corrupt: bool = False) -> Any:  # noqa: ANN401 - stands in for PyAV's
@@ -16,31 +16,31 @@ def frame(*, corrupt: bool = False) -> Any:  # noqa: ANN401 - stands in for PyAV
 
 
 class Story:
-    """A ledger, told of packets in the order of decoding: ``"I0 P4 B2"`` with keyframes I."""
+    """A ledger that was given packets in decoding order: ``"I0 P4 B2"`` with keyframes I."""
 
     def __init__(self, packets: str, *, floor: int = 0) -> None:
         self._packets = [(kind[0], int(kind[1:])) for kind in packets.split()]
-        self._ledger = Ledger({pts for _, pts in self._packets}, floor=floor)
+        self._ledger = ReorderBuffer({pts for _, pts in self._packets}, min_pts=floor)
 
     def send(self, *, failing: Iterable[int] = ()) -> "Story":
         for kind, pts in self._packets:
-            self._ledger.sent(pts, key=kind == "I")
+            self._ledger.add_packet(pts, is_keyframe=kind == "I")
             if pts in failing:
-                self._ledger.failed(pts, "decoder: refused")
+                self._ledger.mark_damaged(pts, "decoder: refused")
         return self
 
     def come(self, *times: int, corrupt: Iterable[int] = ()) -> dict[int, bool]:
-        """What is given out when these pictures have come: whether each is good."""
+        """Return the pictures that are emitted when these have come, and if each is good."""
         for pts in times:
-            self._ledger.came(pts, frame(corrupt=pts in corrupt))
+            self._ledger.add_picture(pts, frame(corrupt=pts in corrupt))
         return self._settled()
 
     def finish(self) -> dict[int, bool]:
-        self._ledger.finish()
+        self._ledger.flush()
         return self._settled()
 
     def _settled(self) -> dict[int, bool]:
-        return {item.pts: isinstance(item, Decoded) for item in self._ledger.settled()}
+        return {item.pts: isinstance(item, Decoded) for item in self._ledger.pop_ready()}
 
 
 def good(*times: int) -> dict[int, bool]:
@@ -92,14 +92,14 @@ def test_pictures_before_the_floor_may_stay_away() -> None:
 
 
 def test_pictures_that_are_not_shown_may_stay_away() -> None:
-    ledger = Ledger({0, 2})
-    ledger.sent(0, key=True)
-    ledger.sent(1, key=False, shown=False)
-    ledger.sent(2, key=False)
-    ledger.came(0, frame())
-    ledger.came(2, frame())
+    ledger = ReorderBuffer({0, 2})
+    ledger.add_packet(0, is_keyframe=True)
+    ledger.add_packet(1, is_keyframe=False, is_shown=False)
+    ledger.add_packet(2, is_keyframe=False)
+    ledger.add_picture(0, frame())
+    ledger.add_picture(2, frame())
     assert ledger.is_clean
-    assert [item.pts for item in ledger.settled()] == [0, 2]
+    assert [item.pts for item in ledger.pop_ready()] == [0, 2]
 
 
 def test_the_end_brings_what_was_held_back() -> None:
@@ -119,29 +119,29 @@ def test_damaged_times_do_not_hold_all_pictures_back(monkeypatch: pytest.MonkeyP
 
 def test_holding_too_many_pictures_is_an_irregularity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.video.limits.MAX_HELD_PICTURES", 3)
-    ledger = Ledger(set(range(10)) | {99})
+    ledger = ReorderBuffer(set(range(10)) | {99})
     for pts in (0, 99, 1, 2, 3, 4):
-        ledger.sent(pts, key=pts == 0)
+        ledger.add_packet(pts, is_keyframe=pts == 0)
     for pts in (0, 1, 2, 3):
-        ledger.came(pts, frame())
+        ledger.add_picture(pts, frame())
     assert ledger.is_clean
-    assert [item.pts for item in ledger.settled()] == [0]
-    ledger.came(4, frame())
+    assert [item.pts for item in ledger.pop_ready()] == [0]
+    ledger.add_picture(4, frame())
     assert not ledger.is_clean
 
 
 def test_damage_all_over_takes_no_more_time_for_each_picture() -> None:
-    ledger = Ledger(set(range(20_000)))
+    ledger = ReorderBuffer(set(range(20_000)))
     given_out = 0
     for pts in range(20_000):
-        ledger.sent(pts, key=pts == 0)
+        ledger.add_packet(pts, is_keyframe=pts == 0)
         if pts % 2:
-            ledger.failed(pts, "decoder: refused")
+            ledger.mark_damaged(pts, "decoder: refused")
         else:
-            ledger.came(pts, frame())
-        given_out += len(list(ledger.settled()))
+            ledger.add_picture(pts, frame())
+        given_out += len(list(ledger.pop_ready()))
     assert given_out == 19_999
-    assert len(ledger._bad) == 1  # noqa: SLF001 - what the time of each depends on
+    assert len(ledger._damage) == 1  # noqa: SLF001 - what the time of each depends on
 
 
 def test_a_picture_that_comes_too_early_takes_none_away() -> None:
@@ -170,10 +170,10 @@ def test_what_is_said_of_a_picture_does_not_depend_on_what_is_decoded_after_it()
 
 
 def verdicts(sent: list[int], told: dict[int, float], displayed: list[int]) -> dict[int, bool]:
-    ledger = Ledger(set(displayed))
+    ledger = ReorderBuffer(set(displayed))
     for pts in sent:
-        ledger.sent(pts, key=pts == 0)
+        ledger.add_packet(pts, is_keyframe=pts == 0)
     for pts in sorted(sent, key=lambda pts: told[pts]):
-        ledger.came(pts, frame())
-    ledger.finish()
-    return {item.pts: isinstance(item, Decoded) for item in ledger.settled()}
+        ledger.add_picture(pts, frame())
+    ledger.flush()
+    return {item.pts: isinstance(item, Decoded) for item in ledger.pop_ready()}

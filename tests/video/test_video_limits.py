@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from framecache import video
-from framecache.errors import BadChunk
-from framecache.ingest.plan import ScannedChunk, place
+from framecache.errors import UnreadableChunk
+from framecache.ingest.chunk_plan import ScannedChunk, place_chunks
 from framecache.sampling import EveryFrame
 from media import ffmpeg, made, make_clip
 from sample_clips import clip
@@ -79,7 +79,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_an_index_that_would_take_gigabytes_is_refused(kind: str) -> None:
-    with pytest.raises(BadChunk, match=r"^chunk (announces|has).*damaged or hostile.*ffmpeg -i"):
+    with pytest.raises(
+        UnreadableChunk, match=r"^chunk (declares|has).*damaged or hostile.*ffmpeg -i"
+    ):
         scan(changed(*HOSTILE[kind]))
 
 
@@ -116,12 +118,12 @@ def test_an_flv_that_announces_a_huge_index_takes_no_memory_for_it(
 def test_boxes_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.video.limits.MAX_BOXES", 100)
     assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
-    with pytest.raises(BadChunk, match="more than 100 boxes"):
+    with pytest.raises(UnreadableChunk, match="more than 100 boxes"):
         scan(struct.pack(">I4s", 8, b"free") * 101 + clip("h264.mp4").read_bytes())
 
 
 def test_boxes_nested_without_end_are_no_trouble() -> None:
-    with pytest.raises(BadChunk):
+    with pytest.raises(UnreadableChunk):
         scan(changed("h264.mp4", b"udta", lambda _: nested(b"udta", 5000)))
 
 
@@ -136,7 +138,7 @@ def with_tracks(count: int) -> Callable[[bytes], bytes]:
 
 def test_pictures_of_many_tracks_are_not_all_decoded() -> None:
     assert len(scan(changed("no-edit-list.mp4", b"moov", with_tracks(32))).pts) > 0
-    with pytest.raises(BadChunk, match="more than 32 tracks beside sound"):
+    with pytest.raises(UnreadableChunk, match="more than 32 tracks besides sound"):
         scan(changed("no-edit-list.mp4", b"moov", with_tracks(33)))
 
 
@@ -144,7 +146,7 @@ def test_more_streams_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("framecache.video.limits.MAX_STREAMS", 2)
     data = changed("no-edit-list.mp4", b"moov", with_tracks(2))
     assert len(scan(data).pts) > 0
-    with pytest.raises(BadChunk, match=r"holds more than 2 streams.*-map 0:v"):
+    with pytest.raises(UnreadableChunk, match=r"has more than 2 streams.*-map 0:v"):
         scan(changed("no-edit-list.mp4", b"moov", with_tracks(3)))
 
 
@@ -171,20 +173,20 @@ def test_more_frames_than_the_limit_are_refused(name: str, monkeypatch: pytest.M
     monkeypatch.setattr("framecache.video.limits.MAX_FRAMES", packets + 2)
     assert len(scan(data).pts) == packets
     monkeypatch.setattr("framecache.video.limits.MAX_FRAMES", packets - 2)
-    with pytest.raises(BadChunk, match=rf"more than {packets - 2} packets.*cut it"):
+    with pytest.raises(UnreadableChunk, match=rf"more than {packets - 2} packets.*cut it"):
         scan(data)
 
 
 def test_a_huge_packet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.video.limits.MAX_PACKET_BYTES", 100)
-    with pytest.raises(BadChunk, match=r"packet of \d+ bytes, more than the 100 "):
+    with pytest.raises(UnreadableChunk, match=r"packet of \d+ bytes, more than the 100 "):
         scan(clip("h264.mp4").read_bytes())
 
 
 def test_times_too_far_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.video.limits.MAX_SECONDS", 2)
     assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
-    with pytest.raises(BadChunk, match="spans 12 s, more than the 2 of a chunk"):
+    with pytest.raises(UnreadableChunk, match="spans 12 s, more than the 2 of a chunk"):
         scan(clip("h264-long.mp4").read_bytes())
 
 
@@ -196,7 +198,7 @@ def test_times_at_the_edge_of_64_bits_are_refused() -> None:
     late = b"\xe7\x88" + (2**63 - 2000).to_bytes(8, "big")
     shifted = data[:at] + late + data[at + 4 :]
     # The cluster keeps its size, so that its last packet is cut: the first ones tell.
-    with pytest.raises(BadChunk, match=r"times|spans"):
+    with pytest.raises(UnreadableChunk, match=r"times|spans"):
         scan(shifted)
 
 
@@ -205,9 +207,9 @@ def test_work_that_does_not_get_on_ends(name: str, monkeypatch: pytest.MonkeyPat
     data = clip(name).read_bytes()
     found = scan(data)
     monkeypatch.setattr("framecache.video.limits.MAX_STALL_SECONDS", -1)
-    with pytest.raises(BadChunk, match=r"keeps the decoder busy.*give another video"):
+    with pytest.raises(UnreadableChunk, match=r"keeps the decoder busy.*give another video"):
         scan(data)
-    with pytest.raises(BadChunk, match="keeps the decoder busy"):
+    with pytest.raises(UnreadableChunk, match="keeps the decoder busy"):
         list(video.decode(io.BytesIO(data), found, found.pts, name="chunk", threads=1))
 
 
@@ -220,7 +222,7 @@ class Endless(io.BytesIO):
 
 def test_reading_on_and_on_for_one_packet_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.video.limits.MAX_STALL_SECONDS", 0.5)
-    with pytest.raises(BadChunk, match=r"busy for more than 0\.5 s"):
+    with pytest.raises(UnreadableChunk, match=r"busy for more than 0\.5 s"):
         video.scan(Endless(clip("h264.ts").read_bytes()), name="chunk")
 
 
@@ -251,7 +253,7 @@ def test_pictures_that_grow_beyond_the_limit_are_undecodable(
 
 def test_wide_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.video.limits.MAX_SIDE", 159)
-    with pytest.raises(BadChunk, match="160x120"):
+    with pytest.raises(UnreadableChunk, match="160x120"):
         scan(clip("h264.mp4").read_bytes())
 
 
@@ -262,6 +264,6 @@ def test_chunks_whose_times_have_no_common_measure_are_refused() -> None:
         ScannedChunk(f"{n}.mp4", "etag", 1, None, replace(found, time_base=Fraction(1, 2**31 - n)))
         for n in range(60)
     ]
-    assert len(place(chunks[:20], after=(), by=EveryFrame())) == 20
-    with pytest.raises(BadChunk, match="no common measure"):
-        place(chunks, after=(), by=EveryFrame())
+    assert len(place_chunks(chunks[:20], after=(), by=EveryFrame())) == 20
+    with pytest.raises(UnreadableChunk, match="no common measure"):
+        place_chunks(chunks, after=(), by=EveryFrame())

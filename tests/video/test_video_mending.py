@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache.video.mending import SUBDIVISIONS, mend_times
+from framecache.video.time_repair import SUBDIVISIONS, repair_times
 
 STATED = st.lists(st.one_of(st.none(), st.integers(0, 40)), min_size=1, max_size=9)
 
 
 def mended(*times: int | None, step: int = 4) -> list[Fraction]:
-    found = mend_times(times, average_step=step)
+    found = repair_times(times, average_step=step)
     assert found is not None
     return list(found.times)
 
 
 @given(STATED)
 def test_times_ascend_in_the_order_of_the_pictures(times: list[int | None]) -> None:
-    found = mend_times(times, average_step=4)
+    found = repair_times(times, average_step=4)
     if found is not None:
         assert len(found.times) == len(times)
         assert all(before < after for before, after in pairwise(found.times))
@@ -29,7 +29,7 @@ def test_times_ascend_in_the_order_of_the_pictures(times: list[int | None]) -> N
 
 @given(st.lists(st.integers(0, 10**9), unique=True, min_size=1))
 def test_times_that_ascend_stay_as_they_are(times: list[int]) -> None:
-    found = mend_times(sorted(times), average_step=1)
+    found = repair_times(sorted(times), average_step=1)
     assert found is not None
     assert list(found.times) == sorted(times)
     assert (found.replaced, found.restarts) == (0, 0)
@@ -62,17 +62,17 @@ def test_a_time_that_strays_follows_from_those_beside_it(
 
 
 def test_a_clock_that_begins_again_goes_on_from_the_picture_before() -> None:
-    found = mend_times([*range(100, 140, 4), *range(0, 40, 4)], average_step=1)
+    found = repair_times([*range(100, 140, 4), *range(0, 40, 4)], average_step=1)
     assert found is not None
     assert list(found.times) == list(range(100, 180, 4))
-    assert (found.replaced, found.restarts, found.last_shift) == (0, 1, 140)
+    assert (found.replaced, found.restarts, found.final_offset) == (0, 1, 140)
 
 
 def test_fewer_than_eight_pictures_that_go_back_are_strays() -> None:
-    found = mend_times([*range(0, 80, 4), *range(20, 48, 4), *range(108, 200, 4)], average_step=1)
+    found = repair_times([*range(0, 80, 4), *range(20, 48, 4), *range(108, 200, 4)], average_step=1)
     assert found is not None
     assert (found.replaced, found.restarts) == (7, 0)
 
 
 def test_times_without_room_between_them_are_not_mended() -> None:
-    assert mend_times([0] * (2 * SUBDIVISIONS) + [1], average_step=1) is None
+    assert repair_times([0] * (2 * SUBDIVISIONS) + [1], average_step=1) is None

@@ -11,9 +11,9 @@ import pytest
 from av.packet import Packet
 
 from framecache import video
-from framecache.video.outputs import decoder_outputs
-from framecache.video.picture_order import OrderReader
-from framecache.video.superframes import shown_pictures
+from framecache.video.decoder_outputs import list_decoder_outputs
+from framecache.video.picture_order import PictureOrderParser
+from framecache.video.superframes import count_shown_pictures
 from media import made
 from sample_clips import clip
 
@@ -37,9 +37,9 @@ def test_slices_state_the_order_in_which_the_decoder_shows_pictures(name: str) -
     path = clip(name)
     with av.open(path) as container:
         context = container.streams.video[0].codec_context
-        reader = OrderReader(context.codec.canonical_name, context.extradata)
-    stated = [reader.look(bytes(packet)).order for packet in packets(path)]
-    shown = decoder_outputs(io.BytesIO(path.read_bytes()), name=name).pictures
+        reader = PictureOrderParser(context.codec.canonical_name, context.extradata)
+    stated = [reader.parse(bytes(packet)).order for packet in packets(path)]
+    shown = list_decoder_outputs(io.BytesIO(path.read_bytes()), name=name).pictures
     orders = [stated[picture.packet] for picture in shown]
     assert None not in orders
     assert all(before < after for before, after in pairwise(orders))  # type: ignore[operator]
@@ -48,12 +48,12 @@ def test_slices_state_the_order_in_which_the_decoder_shows_pictures(name: str) -
 @pytest.mark.parametrize("name", _REORDERED)
 def test_times_of_a_sound_video_need_no_decoding_to_be_believed(name: str) -> None:
     found = scan(clip(name))
-    assert found.packets is None
+    assert found.packet_numbers is None
     assert found.times_replaced == 0
 
 
 def swapped(source: str, path: Path) -> None:
-    """The packets of a clip, of which two that are shown one after the other swap their times."""
+    """The packets of a clip, of which two that are shown in succession swap their times."""
     with av.open(clip(source)) as origin, av.open(path, "w") as target:
         stream = target.add_stream_from_template(origin.streams.video[0])
         whole = [packet for packet in origin.demux(origin.streams.video[0]) if packet.size]
@@ -77,10 +77,10 @@ def test_pictures_whose_times_are_swapped_come_in_the_order_of_the_decoder(
     assert len(items) == 50
     assert all(isinstance(item, video.Decoded) for item in items)
     assert found.times_replaced == 1
-    outputs = decoder_outputs(io.BytesIO(path.read_bytes()), name="swapped")
+    outputs = list_decoder_outputs(io.BytesIO(path.read_bytes()), name="swapped")
     order = [picture.packet for picture in outputs.pictures]
-    assert found.packets is not None
-    assert found.packets.tolist() == order
+    assert found.packet_numbers is not None
+    assert found.packet_numbers.tolist() == order
 
 
 def with_messages(path: Path) -> None:
@@ -104,7 +104,7 @@ def with_messages(path: Path) -> None:
 def test_packets_of_messages_alone_are_no_frames_and_no_damage() -> None:
     path = made("with-messages.mkv", with_messages)
     found = scan(path)
-    assert (len(found.pts), found.account.hidden) == (50, 5)
+    assert (len(found.pts), found.packet_counts.hidden) == (50, 5)
     with path.open("rb") as file:
         items = list(video.decode(file, found, found.pts, name="messages", threads=1))
     assert all(isinstance(item, video.Decoded) for item in items)
@@ -127,7 +127,7 @@ def in_pairs(path: Path) -> None:
 
 def test_both_pictures_of_a_packet_are_frames() -> None:
     path = made("in-pairs.webm", in_pairs)
-    assert all(shown_pictures(bytes(packet)) == 2 for packet in packets(path))
+    assert all(count_shown_pictures(bytes(packet)) == 2 for packet in packets(path))
     found = scan(path)
     assert len(found.pts) == 50
     with path.open("rb") as file:
@@ -138,7 +138,7 @@ def test_both_pictures_of_a_packet_are_frames() -> None:
 
 @pytest.mark.parametrize("name", ["vp9.webm", "vp9-hidden.webm"])
 def test_vp9_packets_mostly_show_one_picture(name: str) -> None:
-    assert {shown_pictures(bytes(packet)) for packet in packets(clip(name))} == {1}
+    assert {count_shown_pictures(bytes(packet)) for packet in packets(clip(name))} == {1}
 
 
 def test_refused_packets_among_repeated_times_keep_their_places() -> None:
@@ -152,6 +152,6 @@ def test_refused_packets_among_repeated_times_keep_their_places() -> None:
             packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 1000), stream, True
             target.mux(packet)
     found = video.scan(io.BytesIO(buffer.getvalue()), name="junk")
-    assert (found.account.shown, found.account.undecodable) == (6, 2000)
-    assert found.packets is not None
-    assert found.packets.tolist() == list(range(2006))
+    assert (found.packet_counts.shown, found.packet_counts.undecodable) == (6, 2000)
+    assert found.packet_numbers is not None
+    assert found.packet_numbers.tolist() == list(range(2006))

@@ -162,10 +162,10 @@ def test_where_packets_tell_only_one_picture_is_decoded(
 def test_decoding_may_begin_at_keyframes_that_nothing_leads() -> None:
     for name in ("h264-long.mp4", "vp9.webm", "mjpeg.avi", "hevc-long.mp4"):
         found = scan(clip(name))
-        assert found.is_entry.tolist() == found.is_key.tolist()
+        assert found.is_random_access.tolist() == found.is_key.tolist()
     # In H.264's open groups, pictures that lead a keyframe are built on earlier ones.
     found = scan(clip("h264-long-open.ts"))
-    assert 0 < found.is_entry.sum() < found.is_key.sum()
+    assert 0 < found.is_random_access.sum() < found.is_key.sum()
 
 
 def test_a_doubtful_beginning_is_decoded_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from framecache import video
-from framecache.errors import BadChunk
+from framecache.errors import UnreadableChunk
 from framecache.video.container import Container, VideoPacket
-from framecache.video.entries import EntryFinder
+from framecache.video.random_access import RandomAccessFinder
 from media import ffprobe
 from sample_clips import clip, clip_names
 
@@ -50,7 +50,7 @@ def decode(data: bytes, found: video.VideoScan, wanted: Sequence[int], *, thread
 def digest(item: video.Decoded | video.Undecodable) -> str:
     if isinstance(item, video.Undecodable):
         return item.reason
-    picture = item.picture()
+    picture = item.to_planes()
     planes = (picture.y, picture.u, picture.v)
     return hashlib.sha256(b"".join(plane.tobytes() for plane in planes)).hexdigest()
 
@@ -87,7 +87,7 @@ def test_damage_looks_the_same_whichever_frames_are_wanted(name: str, seed: int)
     data = damaged(clip(name).read_bytes(), dice)
     try:
         found = scan(data)
-    except BadChunk:
+    except UnreadableChunk:
         return
     everything = noticed(found, decode(data, found, found.pts.tolist(), threads=1))
     for wanted in samples(found, dice):
@@ -103,7 +103,7 @@ def noticed(found: video.VideoScan, result: Result) -> Result:
 
 
 def damaged(data: bytes, dice: Random) -> bytes:
-    """With some bits flipped and some bytes blank, but for the first eighth."""
+    """Flip some bits and clear some bytes, except for the first eighth."""
     changed, begin = bytearray(data), len(data) // 8
     for _ in range(dice.choice((0, 1, 3, 10))):
         changed[dice.randrange(begin, len(data))] ^= 1 << dice.randrange(8)
@@ -198,7 +198,7 @@ def test_damage_elsewhere_costs_no_more_than_beginning_anew(
 def test_entries_are_where_the_codec_forgets_whatever_the_container_says(
     name: str, entries: int
 ) -> None:
-    assert scan(clip(name).read_bytes()).is_entry.sum() == entries
+    assert scan(clip(name).read_bytes()).is_random_access.sum() == entries
 
 
 @pytest.mark.parametrize("pts", [40, 600, 1160])
@@ -225,10 +225,10 @@ def marked(*units: bytes) -> bytes:
 
 
 def entries(codec: str, extradata: bytes | None, *packets: bytes) -> list[bool]:
-    finder = EntryFinder(codec, extradata)
+    finder = RandomAccessFinder(codec, extradata)
     for packet in packets:
-        finder.look(packet, brings_extradata=False)
-    return [bool(begins) for begins in finder.found()]
+        finder.inspect(packet, has_new_extradata=False)
+    return [bool(begins) for begins in finder.mask()]
 
 
 @pytest.mark.parametrize(
@@ -257,10 +257,10 @@ def test_long_messages_before_a_slice_do_not_hide_it() -> None:
 
 
 def test_new_extradata_on_the_way_leaves_no_entry() -> None:
-    finder = EntryFinder("h264", AVC_CONFIGURATION)
-    finder.look(sized(IDR), brings_extradata=False)
-    finder.look(sized(IDR), brings_extradata=True)
-    assert finder.found().tolist() == [False, False]
+    finder = RandomAccessFinder("h264", AVC_CONFIGURATION)
+    finder.inspect(sized(IDR), has_new_extradata=False)
+    finder.inspect(sized(IDR), has_new_extradata=True)
+    assert finder.mask().tolist() == [False, False]
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "vp8", "vp9", "av1", "mjpeg", "mpeg4", "ffv1"])

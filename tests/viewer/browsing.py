@@ -1,4 +1,4 @@
-"""What a person sees of the viewer, and does with it."""
+"""Actions and observations of a person who uses the viewer."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from benchmarks.server import free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 BIKES: Final = ROOT / ".cache" / "clips" / "bikes.mp4"
-VIEWER: Final = Path(framecache.__file__).parent / "http" / "viewer" / "index.html"
+VIEWER: Final = Path(framecache.__file__).parent / "server" / "viewer" / "index.html"
 DEADLINE_SECONDS: Final = 60
 POLL_MILLISECONDS: Final = 20
 LONG_FRAMES: Final = 20_000
@@ -58,7 +58,7 @@ class Page:
             self.tab.keyboard.press(key)
 
     def shows(self, sequence: int) -> None:
-        """The picture on screen, and the number beside it, are of this frame."""
+        """Check that the picture on screen, and the number next to it, are of this frame."""
         expect(self.picture).to_have_attribute("data-sequence", str(sequence))
         expect(self.tab.get_by_test_id("sequence")).to_have_text(
             f"{sequence:,}".replace(",", "\u202f")
@@ -119,7 +119,7 @@ def opened(
 
 
 def hold(held: list[Route]) -> Callable[[Route], None]:
-    """Keeps requests from going on until they are let."""
+    """Keep requests from proceeding until they are released."""
 
     def keep(route: Route) -> None:
         held.append(route)

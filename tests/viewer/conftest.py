@@ -31,7 +31,7 @@ FLAGS: Final = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a browser or the built viewer, where there is none and nobody insists."""
+    """Skip tests that need a browser or the built viewer, unless these are required."""
     missing = [
         name
         for name, there in (("chromium", CHROMIUM), ("make viewer", VIEWER.is_file()))

@@ -55,6 +55,23 @@ def test_back_leads_from_a_timeline_to_the_list(page: Page) -> None:
     page.shows(0)
 
 
+def test_an_address_of_a_frame_after_the_last_says_so_and_leads_back(page: Page) -> None:
+    page.tab.goto("./?timeline=bikes&frame=9999")
+    expect(page.tab.get_by_role("alert")).to_contain_text("There is no frame 9\u202f999")
+    expect(page.tab.get_by_role("alert")).to_contain_text("The last frame of bikes is 249.")
+    page.tab.get_by_role("button", name="Show the last frame").click()
+    expect(page.tab.get_by_role("alert")).to_have_count(0)
+    page.shows(249)
+
+
+def test_an_address_of_what_can_be_no_timeline_says_so_and_leads_back(page: Page) -> None:
+    page.tab.goto("./?timeline=a..b")
+    expect(page.tab.get_by_text("“a..b” is not a valid timeline id")).to_be_visible()
+    page.tab.get_by_role("link", name="Show all timelines").click()
+    expect(page.tab.get_by_role("link", name="bikes-5fps")).to_be_visible()
+    assert "a..b" not in page.tab.url
+
+
 def test_what_an_address_cannot_mean_is_passed_over(page: Page) -> None:
     page.open("?timeline=bikes&frame=-1&show=../x,run-7/edges/canny:7&compare=magic")
     page.shows(0)

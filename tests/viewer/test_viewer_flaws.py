@@ -1,4 +1,4 @@
-"""What the viewer tells of frames without a picture, and of overlays of other pictures."""
+"""Viewer with frames without a picture, and with overlays of other pictures."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import served
 from playwright.sync_api import Browser, expect
 
 from framecache import FrameCache
-from framecache.http import Limits, ServiceSettings
+from framecache.server import Limits, ServiceSettings
 from viewer.browsing import Page, opened, serving
 
 SOUND = 20
@@ -157,7 +157,7 @@ def test_refreshing_shows_frames_that_were_extracted_anew(browser: Browser, tmp_
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.clip())
     last = len(range(0, FRAMES, 4)) - 1
-    settings = ServiceSettings(limits=Limits(known_for_seconds=3600.0))
+    settings = ServiceSettings(limits=Limits(cache_ttl_seconds=3600.0))
     cache = FrameCache(tmp_path)
     with served.serving(cache, settings) as service, opened(browser, service.url) as page:
         page.open(f"?timeline=t&frame={FRAMES - 1}")

@@ -1,4 +1,4 @@
-"""What the keys do, in the browser."""
+"""Keyboard shortcuts in the browser."""
 
 import pytest
 from playwright.sync_api import Route, expect
@@ -94,7 +94,7 @@ def test_brackets_change_the_opacity(page: Page) -> None:
 
 
 def test_x_goes_through_the_ways_to_compare(bikes: Page) -> None:
-    for mode in ("swipe", "blink", "difference"):
+    for mode in ("side", "swipe", "blink", "difference"):
         bikes.press("x")
         bikes.address_has(f"compare={mode}")
     bikes.press("x")
@@ -105,9 +105,10 @@ def test_r_resets_zoom_and_pan(bikes: Page) -> None:
     box = bikes.picture.bounding_box()
     bikes.tab.mouse.move(400, 200)
     bikes.tab.mouse.wheel(0, -300)
-    expect(bikes.tab.locator(".zoom")).to_be_visible()
+    fitted = bikes.tab.get_by_role("button", name="Fit")
+    expect(fitted).to_have_attribute("aria-pressed", "false")
     bikes.press("r")
-    expect(bikes.tab.locator(".zoom")).to_be_hidden()
+    expect(fitted).to_have_attribute("aria-pressed", "true")
     assert bikes.picture.bounding_box() == box
 
 
@@ -130,3 +131,34 @@ def test_keys_typed_into_a_field_move_nothing(bikes: Page) -> None:
     bikes.tab.get_by_label("Frame or time").press_sequentially("fff")
     bikes.press("Escape")
     bikes.shows(30)
+
+
+@pytest.mark.parametrize(
+    "used",
+    [
+        "select[title^='Keep pace']",
+        ".layer select",
+        ".layer input[type=range]",
+        ".name-row input",
+        ".tree summary",
+        "[aria-label='One frame forward']",
+        ".filmstrip",
+    ],
+)
+def test_after_a_click_on_anything_the_keys_are_the_frames(bikes: Page, used: str) -> None:
+    bikes.tab.locator(used).first.click()
+    bikes.press("Escape", "Home", "f")
+    bikes.shows(1)
+    bikes.press("ArrowRight")
+    bikes.shows(2)
+
+
+def test_a_list_that_the_keyboard_came_to_keeps_its_arrows(bikes: Page) -> None:
+    bikes.press("Tab")
+    speed = bikes.tab.get_by_label("Speed")
+    speed.focus()
+    bikes.press("ArrowDown")
+    expect(speed).to_have_value("2")
+    bikes.shows(30)
+    bikes.press("f")
+    bikes.shows(31)

@@ -1,12 +1,13 @@
 """The list of timelines, and videos that are dropped on it."""
 
 import base64
+import json
 from pathlib import Path
 
 import clips
 from playwright.sync_api import Browser, expect
 
-from viewer.browsing import BIKES, Page, opened, serving
+from viewer.browsing import BIKES, Page, answers, opened, serving
 
 
 def test_each_timeline_is_listed_with_what_is_known_of_it(page: Page) -> None:
@@ -58,3 +59,38 @@ def test_a_video_that_is_dropped_is_extracted(browser: Browser, tmp_path: Path) 
         page.tab.get_by_role("dialog").get_by_role("button", name="Extract").click()
         expect(page.tab.get_by_role("link", name="dropped")).to_contain_text("45")
         assert page.errors == []
+
+
+def test_several_videos_become_chunks_in_an_order_that_can_be_changed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    video = clips.clip().read_bytes()
+    given = [
+        {"name": name, "mimeType": kind, "buffer": data}
+        for name, kind, data in (
+            ("cam10.mp4", "video/mp4", video),
+            ("cam2.mp4", "video/mp4", video),
+            ("intro.mp4", "video/mp4", video),
+            ("notes.txt", "text/plain", b"no video"),
+            ("empty.mp4", "video/mp4", b""),
+        )
+    ]
+    with serving(tmp_path / "cache") as url, opened(browser, url) as page:
+        page.open("")
+        page.tab.locator("input[type=file]").set_input_files(given)  # type: ignore[arg-type]
+        dialog = page.tab.get_by_role("dialog")
+        chunks = dialog.get_by_role("list", name="Chunks").get_by_role("listitem")
+        expect(chunks).to_contain_text(["cam2.mp4", "cam10.mp4", "intro.mp4"])
+        refused = dialog.get_by_role("list", name="Rejected files").get_by_role("listitem")
+        expect(refused).to_have_text(
+            ["notes.txt It is not a video, but text/plain.", "empty.mp4 It is empty."]
+        )
+        for _ in range(2):
+            dialog.get_by_role("button", name="Move intro.mp4 up").click()
+        dialog.get_by_label("Timeline").fill("t")
+        dialog.get_by_role("button", name="Extract").click()
+        expect(page.tab.get_by_role("link", name="t")).to_contain_text("3 chunks")
+        detail = json.loads(answers(f"{url}api/v1/timelines/t"))
+        assert page.errors == []
+    names = [chunk["name"] for chunk in detail["chunks"]]
+    assert names == ["intro.mp4", "cam2.mp4", "cam10.mp4"]

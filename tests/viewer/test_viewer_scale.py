@@ -1,4 +1,4 @@
-"""What looking costs, counted."""
+"""Number of requests that viewing takes."""
 
 from pathlib import Path
 
@@ -13,10 +13,11 @@ MOST_SCRIPT_BYTES = 150_000
 MOST_FRAME_BYTES = 256 * 2**20
 COUNT_BITMAPS = """
   window.decoded = {};
-  const make = window.createImageBitmap;
   const close = ImageBitmap.prototype.close;
-  window.createImageBitmap = async (...given) => {
-    const bitmap = await make(...given);
+  const noted = new WeakSet();
+  const note = (bitmap) => {
+    if (noted.has(bitmap)) return bitmap;
+    noted.add(bitmap);
     const bytes = bitmap.width * bitmap.height * 4;
     const counted = (window.decoded[bitmap.width] ??= { all: 0, open: 0, most: 0 });
     counted.all += bytes;
@@ -29,13 +30,23 @@ COUNT_BITMAPS = """
     setTimeout(() => { counted.most = Math.max(counted.most, counted.open); });
     return bitmap;
   };
+  const make = window.createImageBitmap;
+  window.createImageBitmap = async (...given) => note(await make(...given));
+  const given = Object.getOwnPropertyDescriptor(MessageEvent.prototype, "data");
+  Object.defineProperty(MessageEvent.prototype, "data", {
+    get() {
+      const data = given.get.call(this);
+      if (data?.bitmap instanceof ImageBitmap) note(data.bitmap);
+      return data;
+    },
+  });
 """
-"""Has the page count the bytes of bitmaps that it holds, by their width."""
+"""Has the page count the bytes of bitmaps that it holds, of its workers too, by their width."""
 
 
 def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
     held: list[Route] = []
-    page.tab.route("**/api/session", hold(held))
+    page.tab.route("**/api/v1/session", hold(held))
     page.tab.route("**/overview*", hold(held))
     page.open("?timeline=bikes&frame=120&show=")
     seen = [request.url for request in page.requests]
@@ -128,7 +139,7 @@ def test_the_list_holds_no_more_rows_than_the_window_shows(page: Page) -> None:
         for number in range(1000)
     ]  # fmt: skip
     page.tab.route(
-        "**/api/timelines?*",
+        "**/api/v1/timelines?*",
         lambda route: route.fulfill(json={"timelines": timelines, "next": None}),
     )
     page.open("")

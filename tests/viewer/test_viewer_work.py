@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 from served import over, serving
 
 from framecache import FrameCache
-from framecache.http import ServiceSettings
+from framecache.server import ServiceSettings
 from framecache.testing import HookedStore
 from viewer.browsing import opened
 
@@ -42,8 +42,8 @@ def test_work_that_others_began_is_shown_as_it_goes_on(browser: Browser, tmp_pat
         expect(page.tab.get_by_text("No timelines yet")).to_be_visible()
         page.tab.evaluate("window.isTheSamePage = true")
         body = {"chunks": [clips.clip().as_uri()]}
-        assert service.client.post("api/timelines/t/extract", json=body).status_code == 202
-        work = page.tab.get_by_role("list", name="Work that goes on")
+        assert service.client.post("api/v1/timelines/t/extract", json=body).status_code == 202
+        work = page.tab.get_by_role("list", name="Tasks")
         expect(work.get_by_role("listitem")).to_contain_text(re.compile(f"[1-9][0-9]? of {FRAMES}"))
         held.go_on.set()
         expect(page.tab.get_by_role("link", name="t")).to_contain_text("complete")
@@ -72,8 +72,8 @@ def test_a_cancelled_extraction_says_so(browser: Browser, tmp_path: Path) -> Non
     with serving(held.cache, ALLOWING) as service, opened(browser, service.url) as page:
         page.open("")
         body = {"chunks": [clips.clip().as_uri()]}
-        assert service.client.post("api/timelines/t/extract", json=body).status_code == 202
-        work = page.tab.get_by_role("list", name="Work that goes on")
+        assert service.client.post("api/v1/timelines/t/extract", json=body).status_code == 202
+        work = page.tab.get_by_role("list", name="Tasks")
         work.get_by_role("button", name="Cancel").click()
         held.go_on.set()
         expect(work.get_by_role("listitem")).to_contain_text("cancelled")

@@ -1,14 +1,14 @@
 import { render } from "preact";
-import { App } from "./parts/App";
-import { keepAnnouncing, keepOpened } from "./state/app";
-import { takeToken } from "./state/token";
+import { signInWithUrlToken } from "./api/client";
+import { App } from "./components/App";
+import { announceFrames, syncWithUrl } from "./store/app";
 import "./style.css";
 
 const root = document.getElementById("app");
 if (root !== null) {
-  takeToken().finally(() => {
-    keepOpened();
-    keepAnnouncing();
+  signInWithUrlToken().finally(() => {
+    syncWithUrl();
+    announceFrames();
     render(<App />, root);
   });
 }

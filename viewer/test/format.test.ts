@@ -1,16 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  decimalsOf,
   formatBytes,
   formatCount,
   formatTick,
   formatTime,
-  parseDestination,
-  spokenFrame,
-} from "../src/pure/format";
+  frameDescription,
+  parseSeekTarget,
+  timeDecimals,
+} from "../src/lib/format";
 
-describe("times", () => {
+describe("formatTime and formatTick", () => {
   test.each([
     [0, "0:00.000"],
     [4.2, "0:04.200"],
@@ -18,37 +18,37 @@ describe("times", () => {
     [59.9996, "1:00.000"],
     [3723.25, "1:02:03.250"],
     [-0.04, "-0:00.040"],
-  ])("%d seconds read as %s", (seconds, text) => {
+  ])("format %d seconds as %s", (seconds, text) => {
     expect(formatTime(seconds)).toBe(text);
   });
 
-  test("are found again by what is shown of them", () => {
+  test("format times that parseSeekTarget parses back", () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 10 ** 9 }), (milliseconds) => {
         const seconds = milliseconds / 1000;
-        const destination = parseDestination(formatTime(seconds));
+        const destination = parseSeekTarget(formatTime(seconds));
         expect(destination?.kind).toBe("time");
         if (destination?.kind === "time") expect(destination.seconds).toBeCloseTo(seconds, 6);
       }),
     );
   });
 
-  test("of frames that last less than a millisecond have more digits", () => {
-    expect(formatTime(0.0004, decimalsOf(0.0004))).toBe("0:00.000400");
-    expect(formatTime(59.9999996, decimalsOf(0.0004))).toBe("1:00.000000");
-    expect([0, 0.001, 0.04].map(decimalsOf)).toEqual([3, 3, 3]);
+  test("use more decimals for frames shorter than a millisecond", () => {
+    expect(formatTime(0.0004, timeDecimals(0.0004))).toBe("0:00.000400");
+    expect(formatTime(59.9999996, timeDecimals(0.0004))).toBe("1:00.000000");
+    expect([0, 0.001, 0.04].map(timeDecimals)).toEqual([3, 3, 3]);
   });
 
   test.each([
     [60, 1, "1:00"],
     [1.5, 0.5, "0:01.5"],
     [1.25, 0.01, "0:01.250"],
-  ])("of ticks have no more digits than tell them apart", (seconds, step, text) => {
+  ])("format the tick %d of step %d as %s", (seconds, step, text) => {
     expect(formatTick(seconds, step)).toBe(text);
   });
 });
 
-describe("a place to go to", () => {
+describe("parseSeekTarget", () => {
   test.each([
     ["120", { kind: "sequence", sequence: 120 }],
     [" 4.2 ", { kind: "time", seconds: 4.2, text: "4.2" }],
@@ -65,13 +65,13 @@ describe("a place to go to", () => {
     ["frame", null],
     ["-3", null],
     ["1:2:3:4", null],
-  ])("%j is understood as meant", (text, destination) => {
-    expect(parseDestination(text)).toEqual(destination);
+  ])("parses %j", (text, target) => {
+    expect(parseSeekTarget(text)).toEqual(target);
   });
 });
 
-test("a frame is spoken with sequence and time", () => {
-  expect(spokenFrame(60, 2.4)).toBe("Frame 60, 2.400 seconds");
+test("the description of a frame has its sequence and time", () => {
+  expect(frameDescription(60, 2.4)).toBe("Frame 60, 2.400 seconds");
 });
 
 test.each([
@@ -79,10 +79,10 @@ test.each([
   [999, "999 B"],
   [6_455_694, "6.5 MB"],
   [186_908_641, "187 MB"],
-])("%d bytes are %s", (bytes, text) => {
+])("formats %d bytes as %s", (bytes, text) => {
   expect(formatBytes(bytes)).toBe(text);
 });
 
-test("counts stand in groups of three", () => {
+test("counts have groups of three digits", () => {
   expect(formatCount(99_990)).toBe("99\u202f990");
 });

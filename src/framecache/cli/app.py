@@ -1,4 +1,4 @@
-"""The ``framecache`` command: its help, its commands, and how it ends."""
+"""The ``framecache`` command: help, subcommands, error handling and exit codes."""
 
 import io
 import os
@@ -13,17 +13,21 @@ import click
 from click.shell_completion import shell_complete
 
 from framecache._version import __version__
-from framecache.cli import failure
+from framecache.cli import errors
+from framecache.cli.clear_rm import clear, rm
 from framecache.cli.completion import VARIABLE, completion
+from framecache.cli.cp import cp
 from framecache.cli.doctor import doctor
-from framecache.cli.fill import extract, rebuild
+from framecache.cli.export import export
+from framecache.cli.extract_rebuild import extract, rebuild
 from framecache.cli.gc import gc
-from framecache.cli.look import info, ls
+from framecache.cli.get import get
+from framecache.cli.group import OrderedGroup, require_command
+from framecache.cli.ls_info import info, ls
 from framecache.cli.options import root_options
-from framecache.cli.remove import clear, rm
+from framecache.cli.overlays import overlays
 from framecache.cli.repack import repack
-from framecache.cli.serve import serve
-from framecache.cli.take import export, get
+from framecache.cli.serve import open_timeline, serve
 from framecache.cli.verify import verify
 from framecache.errors import LocalCacheWarning, StoreWarning
 
@@ -31,29 +35,22 @@ _NAME: Final = "framecache"
 _EPILOG: Final = """\b
 Exit codes:
     0  done
-    1  any other failure; doctor found one; a question answered with no
-    2  the command line, an id or a value is wrong
+    1  any other failure; doctor found a problem; confirmation declined
+    2  the command line, an id or a value is invalid
     3  not cached, or a frame without a picture
     4  cached with other settings or chunks
-    5  a chunk is missing, no video, or changed; or gave no picture at all
-    6  the store refuses
+    5  a chunk is missing, not a video, or changed; or contains no picture
+    6  the store denies access
     7  the store cannot be reached, does not exist, or is full
-    8  stored bytes are not those committed, or are gone
-    9  another program cleared the timeline meanwhile
+    8  stored bytes differ from those committed, or are missing
+    9  another program cleared the timeline in the meantime
   130  interrupted
-  141  whoever read the output went away
+  141  the reader of the output closed it
 """
 
 
-class _InOrder(click.Group):
-    """Lists its commands in the order a newcomer needs them."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
-        return list(self.commands)
-
-
 @click.group(
-    cls=_InOrder,
+    cls=OrderedGroup,
     epilog=_EPILOG,
     invoke_without_command=True,
     subcommand_metavar="COMMAND ...",
@@ -69,15 +66,13 @@ def app(context: click.Context, /, **_: object) -> None:
     is a local folder or a bucket: --cache, else $FRAMECACHE_URL, else s3://$S3_BUCKET, else
     ./.framecache.
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(2)
+    require_command(context)
 
 
 for command in (
     *(extract, ls, info, get, export),
-    *(verify, clear, rebuild, repack, rm, gc),
-    *(serve, doctor, completion),
+    *(verify, clear, rebuild, repack, cp, rm, overlays, gc),
+    *(serve, open_timeline, doctor, completion),
 ):
     app.add_command(command)
 
@@ -86,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
     Args:
-        arguments: what follows the program's name; None: those of this process.
+        arguments: arguments after the program's name; None for those of this process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_streams()
@@ -98,26 +93,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- nobody sees a traceback
-        return failure.report(error, arguments=given)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- users see no traceback
+        return errors.report_error(error, arguments=given)
     return 0
 
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show warnings as failures are shown, and those of framecache always."""
+    """Show warnings in the format of errors, and those of framecache every time."""
     with warnings.catch_warnings():
         for kind in (StoreWarning, LocalCacheWarning):
             warnings.simplefilter("always", kind)
-        warnings.showwarning = failure.show_warning
+        warnings.showwarning = errors.make_warning_printer()
         yield
 
 
 def _prepare_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        # Python has None for what the parent process closed.
+        # A stream that the parent process closed is None.
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 -- until the process ends
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal of another encoding must not turn a path into a failure.
+        # A path that the terminal's encoding cannot represent must not raise an error.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""``framecache completion``: the script that teaches a shell the commands and timelines."""
+"""``framecache completion``: script for completing commands and timelines in a shell."""
 
 import os
 from pathlib import PurePath
@@ -8,7 +8,7 @@ import click
 from click.shell_completion import get_completion_class
 
 VARIABLE: Final = "_FRAMECACHE_COMPLETE"
-"""Set by the script when the shell asks what could come next."""
+"""Environment variable that the script sets to ask for completions."""
 
 _SHELLS: Final = ("bash", "zsh", "fish")
 _EPILOG: Final = """\b
@@ -25,7 +25,7 @@ Install it with one line in the shell's start-up file:
 def completion(context: click.Context, shell: str | None) -> None:
     """Print the script that completes commands in a shell.
 
-    It completes options and timelines too. Without SHELL, it is for the one $SHELL names.
+    Options and timelines are completed, too. Without SHELL, the shell in $SHELL is used.
     """
     name = shell or PurePath(os.environ.get("SHELL", "")).name
     kind = get_completion_class(name) if name in _SHELLS else None

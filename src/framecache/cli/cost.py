@@ -1,4 +1,4 @@
-"""What a timeline costs: prices from a file, amounts in words, and as JSON."""
+"""Costs of a timeline: prices from a file, and amounts as text and as JSON."""
 
 import os
 from collections.abc import Sequence
@@ -7,20 +7,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from framecache.cli.show import count, money, size
+from framecache.cli.output import format_count, format_money, format_size
 from framecache.errors import InvalidValue
 from framecache.footprint import Footprint
 from framecache.model import Requests
-from framecache.prices import S3_STANDARD, Prices, parse
+from framecache.prices import S3_STANDARD, Prices, parse_prices
+from framecache.store import Store, is_amazon_s3
 
 _VARIABLE: Final = "FRAMECACHE_PRICES"
 
 
-def prices_in_use() -> Prices:
-    """Those of the file that ``$FRAMECACHE_PRICES`` names, else those of S3.
+def load_prices() -> Prices:
+    """Return the prices from the file ``$FRAMECACHE_PRICES``, else those of S3.
 
     Raises:
-        InvalidValue: the file cannot be read, or is not one of prices.
+        InvalidValue: the file cannot be read, or does not contain prices.
     """
     name = os.environ.get(_VARIABLE)
     if not name:
@@ -29,65 +30,77 @@ def prices_in_use() -> Prices:
     try:
         text = Path(name).read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidValue(f"{where} cannot be read: {error.strerror}; name a TOML file") from error
+        raise InvalidValue(f"{where} cannot be read: {error.strerror}; give a TOML file") from error
     except UnicodeDecodeError as error:
-        raise InvalidValue(f"{where} is no text: name a TOML file") from error
-    return parse(text, where=where)
+        raise InvalidValue(f"{where} is not a text file: give a TOML file") from error
+    return parse_prices(text, where=where)
 
 
-def footprint_facts(
+def is_priced(store: Store) -> bool:
+    """Return whether the prices in use apply to a store.
+
+    They do if it is on Amazon S3, or if a file of prices is given.
+    """
+    if os.environ.get(_VARIABLE):
+        return True
+    return is_amazon_s3(store.url, store.options)
+
+
+def footprint_fields(
     footprint: Footprint, other: Footprint | None, prices: Prices
 ) -> list[tuple[str, str]]:
-    """Names and values that tell what a timeline costs, and what another layout would change."""
-    blobs = count(footprint.blobs, "blob")
-    facts = [("a month", f"{_storage(footprint.stored_bytes, prices)} in {blobs}")]
+    """Return names and values of a timeline's cost, and of the requests in another layout."""
+    blobs = format_count(footprint.blobs, "blob")
+    facts = [("per month", f"{_storage(footprint.stored_bytes, prices)} in {blobs}")]
     if footprint.fill is not None:
-        facts.append(("to fill", in_words(footprint.fill, prices)))
-    facts.append(reading_fact(footprint, prices))
-    facts.append(("one frame", in_words(footprint.read_one, prices)))
+        facts.append(("to extract", format_requests(footprint.fill, prices)))
+    facts.append(reading_field(footprint, prices))
+    facts.append(("one frame", format_requests(footprint.read_one, prices)))
     if other is not None:
-        facts.append(other_fact(footprint, other))
-    return [*facts, prices_fact(prices)]
+        facts.append(other_layout_field(footprint, other))
+    return [*facts, prices_field(prices)]
 
 
-def in_words(requests: Requests, prices: Prices) -> str:
-    """``1,523 requests, $0.0076``."""
-    return f"{count(requests.total, 'request')}, {money(prices.requests(requests))}"
+def format_requests(requests: Requests, prices: Prices) -> str:
+    """Format requests and their price, as in ``1,523 requests, $0.0076``."""
+    return f"{format_count(requests.total, 'request')}, {format_money(prices.requests(requests))}"
 
 
-def storage_fact(size_bytes: int, prices: Prices) -> tuple[str, str]:
-    """What it costs to keep so many bytes that are not stored yet."""
-    return "a month", f"about {_storage(size_bytes, prices)}"
+def storage_field(size_bytes: int, prices: Prices) -> tuple[str, str]:
+    """Return the monthly cost of bytes that are not stored yet."""
+    return "per month", f"about {_storage(size_bytes, prices)}"
 
 
-def reading_fact(footprint: Footprint, prices: Prices, *, about: str = "") -> tuple[str, str]:
-    """What it takes to read every frame once."""
+def reading_field(footprint: Footprint, prices: Prices, *, about: str = "") -> tuple[str, str]:
+    """Return the requests and the cost of reading every frame once."""
     requests = prices.requests(footprint.read_all)
     near = requests + prices.transfer_in_region(footprint.read_bytes)
     far = requests + prices.transfer_to_internet(footprint.read_bytes)
     words = (
-        f"{about}{count(footprint.read_all.total, 'request')}, {money(near)} within the region, "
-        f"{money(far)} over the internet"
+        f"{about}{format_count(footprint.read_all.total, 'request')}, {format_money(near)} within "
+        f"the region, {format_money(far)} over the internet"
     )
     return "to read", words
 
 
-def other_fact(footprint: Footprint, other: Footprint, *, about: str = "") -> tuple[str, str]:
-    """How many requests another layout would take instead."""
+def other_layout_field(
+    footprint: Footprint, other: Footprint, *, about: str = ""
+) -> tuple[str, str]:
+    """Return the number of requests in another layout, compared with the present one."""
     reading = f"{other.read_all.total:,} requests to read instead of {footprint.read_all.total:,}"
     if footprint.fill is None or other.fill is None:
         return f"as {other.layout}", f"{about}{reading}"
-    filling = f"{other.fill.total:,} to fill instead of {footprint.fill.total:,}"
+    filling = f"{other.fill.total:,} to extract instead of {footprint.fill.total:,}"
     return f"as {other.layout}", f"{about}{reading}, {filling}"
 
 
-def prices_fact(prices: Prices) -> tuple[str, str]:
-    """Whose prices they are."""
-    return "prices", f"{prices.name}, {prices.as_of}; ${_VARIABLE} names a file of others"
+def prices_field(prices: Prices) -> tuple[str, str]:
+    """Return the name and date of the prices."""
+    return "prices", (f"{prices.name}, {prices.as_of}; ${_VARIABLE} names a file with other prices")
 
 
 def to_json(footprints: Sequence[Footprint], prices: Prices) -> dict[str, Any]:
-    """What JSON documents say of the cost, in each layout."""
+    """Return the cost in each layout as JSON."""
     return {
         "prices": prices_to_json(prices),
         "layouts": {one.layout: _footprint_to_json(one, prices) for one in footprints},
@@ -95,7 +108,7 @@ def to_json(footprints: Sequence[Footprint], prices: Prices) -> dict[str, Any]:
 
 
 def prices_to_json(prices: Prices) -> dict[str, Any]:
-    """The prices, amounts in US dollars."""
+    """Return the prices as JSON, with amounts in US dollars."""
     values = {field.name: getattr(prices, field.name) for field in fields(prices)}
     return {"currency": "USD"} | {
         name: float(value) if isinstance(value, Decimal) else value
@@ -104,7 +117,7 @@ def prices_to_json(prices: Prices) -> dict[str, Any]:
 
 
 def requests_to_json(requests: Requests, prices: Prices) -> dict[str, Any]:
-    """How many there are of each kind, and what they cost together."""
+    """Return the number of requests of each kind, and their total cost."""
     return asdict(requests) | {
         "total": requests.total,
         "dollars": float(prices.requests(requests)),
@@ -130,4 +143,4 @@ def _footprint_to_json(footprint: Footprint, prices: Prices) -> dict[str, Any]:
 
 
 def _storage(size_bytes: int, prices: Prices) -> str:
-    return f"{money(prices.storage(size_bytes))} for {size(size_bytes)}"
+    return f"{format_money(prices.storage(size_bytes))} for {format_size(size_bytes)}"

@@ -1,4 +1,4 @@
-"""``framecache doctor``: is everything here to work with, and does the store allow it."""
+"""``framecache doctor``: check the installation and the access to the store."""
 
 import platform
 from typing import Any, Final
@@ -7,37 +7,68 @@ import click
 
 from framecache import doctor as examination
 from framecache._version import __version__
-from framecache.cli.options import Choice, cache_options, json_option
-from framecache.cli.show import count, print_facts, print_json, print_table
-from framecache.doctor import Check
+from framecache.cli.options import CacheSelection, cache_options, json_option
+from framecache.cli.output import format_count, print_fields, print_json, print_table
+from framecache.cli.sentences import to_sentence
+from framecache.doctor import Check, Outcome
+from framecache.store import EffectiveSetting, explain_settings
 
 _FAILED: Final = 1
+_OUTCOME_LABELS: Final[dict[Outcome, str]] = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
 @click.command()
+@click.option(
+    "--why",
+    is_flag=True,
+    help="Show how the store is reached, and the origin of each setting: endpoint, region, signer…",
+)
 @json_option
 @cache_options
 @click.pass_context
-def doctor(context: click.Context, *, choice: Choice, as_json: bool) -> None:
-    """Try what framecache needs, and name what is missing.
+def doctor(context: click.Context, *, choice: CacheSelection, as_json: bool, why: bool) -> None:
+    """Check what framecache needs, and name what is missing.
 
-    Writes, reads, lists, creates twice and deletes small blobs under cache/doctor/ of the
-    store, and leaves nothing behind. Exits with 0 when everything works.
+    Writes, reads, lists, creates twice and deletes small blobs under cache/doctor/ in the
+    store, and removes them all. Checks that cannot run are skipped. The exit code is 0 if
+    every check ran and passed.
     """
     versions = _versions()
-    checks = [_check_video(), *examination.examine(choice.cache.store)]
-    failed = sum(not check.ok for check in checks)
+    findings = explain_settings(choice.cache.url, choice.cache.store.options) if why else []
+    checks = [_check_video(), *examination.run_checks(choice.cache.store)]
+    failed = sum(check.outcome == "failed" for check in checks)
+    skipped = sum(check.outcome == "skipped" for check in checks)
     if as_json:
-        print_json(_document(choice, versions, checks))
+        print_json(
+            _document(choice, versions, checks) | (_settings_to_json(findings) if why else {})
+        )
     else:
-        print_facts([("cache", f"{choice.cache.url} (from {choice.origin})"), *versions.items()])
+        print_fields([("cache", f"{choice.cache.url} (from {choice.origin})"), *versions.items()])
         click.echo()
-        rows = [("ok" if check.ok else "FAILED", check.name, check.detail) for check in checks]
-        print_table(("result", "check", "what was met, and what to do"), rows)
+        if findings:
+            reached = [(found.name, found.value, found.source) for found in findings]
+            print_table(("setting", "value", "from"), reached)
+            click.echo()
+        rows = [(_OUTCOME_LABELS[check.outcome], check.name, check.detail) for check in checks]
+        print_table(("result", "check", "problem, and what to do about it"), rows)
         click.echo()
-        click.echo(f"{count(failed, 'check')} failed" if failed else "everything works")
-    if failed:
+        click.echo(to_sentence(_summary(failed=failed, skipped=skipped)))
+    if failed or skipped:
         context.exit(_FAILED)
+
+
+def _settings_to_json(findings: list[EffectiveSetting]) -> dict[str, Any]:
+    return {
+        "reached_by": [
+            {"name": found.name, "value": found.value, "from": found.source} for found in findings
+        ]
+    }
+
+
+def _summary(*, failed: int, skipped: int) -> str:
+    parts = [format_count(failed, "check") + " failed"] if failed else []
+    parts += [f"{skipped} skipped"] if skipped else []
+    return ", ".join(parts) or "everything works"
 
 
 def _versions() -> dict[str, str]:
@@ -48,24 +79,32 @@ def _versions() -> dict[str, str]:
 
 
 def _check_video() -> Check:
-    """Whether the libraries that decode and encode can be loaded at all."""
+    """Check that the libraries that decode and encode can be loaded."""
     try:
         from framecache import jpeg, video  # noqa: PLC0415 -- a broken wheel is a finding here
 
         detail = f"FFmpeg {video.ffmpeg_version()}, {jpeg.encoder_version()}"
     except (ImportError, OSError) as error:
         detail = f"{error}: reinstall with pip install --force-reinstall av simplejpeg"
-        return Check("codecs", ok=False, detail=detail)
-    return Check("codecs", ok=True, detail=detail)
+        return Check("codecs", "failed", detail)
+    return Check("codecs", "ok", detail)
 
 
-def _document(choice: Choice, versions: dict[str, str], checks: list[Check]) -> dict[str, Any]:
+def _document(
+    choice: CacheSelection, versions: dict[str, str], checks: list[Check]
+) -> dict[str, Any]:
     return {
         "ok": all(check.ok for check in checks),
         "url": choice.cache.url,
         "url_from": choice.origin,
         "versions": versions,
         "checks": [
-            {"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks
+            {
+                "name": check.name,
+                "ok": check.ok,
+                "outcome": check.outcome,
+                "detail": check.detail,
+            }
+            for check in checks
         ],
     }

@@ -1,4 +1,4 @@
-"""``framecache extract --dry-run``: what an extraction would do and cost."""
+"""``framecache extract --dry-run``: show the plan and the cost of an extraction."""
 
 from typing import Any
 
@@ -6,37 +6,45 @@ import click
 
 from framecache import sampling
 from framecache.cli import cost
-from framecache.cli.show import count, print_facts, print_json, print_table, printable, size
+from framecache.cli.output import (
+    format_count,
+    format_size,
+    print_fields,
+    print_json,
+    print_message,
+    print_table,
+)
 from framecache.footprint import ExtractPlan, PlannedChunk
-from framecache.instants import clock
 from framecache.prices import Prices
+from framecache.times import format_time
 
 
 def show_plan(plan: ExtractPlan, prices: Prices, *, as_json: bool) -> None:
-    """Say what an extraction would do."""
+    """Print the plan of an extraction."""
     if as_json:
         print_json(_to_json(plan, prices))
     else:
         click.echo(f"{plan.timeline_id}: {_headline(plan)}")
-        print_facts(_facts(plan, prices))
+        print_fields(_fields(plan, prices))
         click.echo()
         _print_chunks(plan.chunks)
     for chunk in plan.chunks:
         if chunk.samples_undecodable:
             warning = (
-                f"{chunk.samples_undecodable} of {count(chunk.frames_sampled, 'sampled frame')} "
-                f"of {chunk.url} could not be decoded"
+                f"{chunk.samples_undecodable} of "
+                f"{format_count(chunk.frames_sampled, 'sampled frame')} of {chunk.url} could not "
+                "be decoded"
             )
-            click.echo(f"framecache: warning: {printable(warning)}", err=True)
+            print_message(f"warning: {warning}")
 
 
 def _headline(plan: ExtractPlan) -> str:
     if all(chunk.is_cached for chunk in plan.chunks):
-        return "already cached, there would be nothing to do"
-    return f"{count(plan.frames_to_extract, 'frame')} would be extracted; nothing was stored"
+        return "already cached, nothing to do"
+    return f"{format_count(plan.frames_to_extract, 'frame')} would be extracted; nothing was stored"
 
 
-def _facts(plan: ExtractPlan, prices: Prices) -> list[tuple[str, str]]:
+def _fields(plan: ExtractPlan, prices: Prices) -> list[tuple[str, str]]:
     own = plan.footprints[plan.settings.layout]
     (other,) = (one for one in plan.footprints.values() if one is not own)
     cached = [chunk for chunk in plan.chunks if chunk.is_cached]
@@ -45,20 +53,29 @@ def _facts(plan: ExtractPlan, prices: Prices) -> list[tuple[str, str]]:
     facts = [("store", plan.url), ("settings", str(plan.settings))]
     if is_new:
         sampled = sum(chunk.frames_sampled for chunk in plan.chunks)
-        how = f"estimated from {count(sampled, 'frame')} encoded just now"
-        facts.append(("new", f"about {size(plan.bytes_to_store)}, {how}"))
+        how = f"estimated from {format_count(sampled, 'frame')} that were encoded as samples"
+        facts.append(("new", f"about {format_size(plan.bytes_to_store)}, {how}"))
     if cached:
-        frames = count(sum(chunk.frame_count for chunk in cached), "frame")
-        facts.append(("cached", f"{frames}, {size(sum(one.jpeg_bytes for one in cached))}"))
-    facts.append(("to fill", f"{about}{cost.in_words(plan.requests, prices)}"))
+        frames = format_count(sum(chunk.frame_count for chunk in cached), "frame")
+        facts.append(("cached", f"{frames}, {format_size(sum(one.jpeg_bytes for one in cached))}"))
+    facts.append(("as large as", _format_ratio(plan)))
+    facts.append(("to extract", f"{about}{cost.format_requests(plan.requests, prices)}"))
     if is_new:
-        facts.append(cost.storage_fact(plan.bytes_to_store, prices))
+        facts.append(cost.storage_field(plan.bytes_to_store, prices))
     return [
         *facts,
-        cost.reading_fact(own, prices, about=about),
-        cost.other_fact(own, other, about=about),
-        cost.prices_fact(prices),
+        cost.reading_field(own, prices, about=about),
+        cost.other_layout_field(own, other, about=about),
+        cost.prices_field(prices),
     ]
+
+
+def _format_ratio(plan: ExtractPlan) -> str:
+    """Return the size of the cached frames relative to that of their videos."""
+    jpeg_bytes = sum(chunk.jpeg_bytes for chunk in plan.chunks)
+    video_bytes = sum(chunk.video_bytes for chunk in plan.chunks)
+    videos = "video" if len(plan.chunks) == 1 else "videos"
+    return f"{jpeg_bytes / video_bytes:,.1f} × the {videos} ({format_size(video_bytes)})"
 
 
 def _print_chunks(chunks: tuple[PlannedChunk, ...]) -> None:
@@ -66,9 +83,9 @@ def _print_chunks(chunks: tuple[PlannedChunk, ...]) -> None:
         (
             str(chunk.chunk_id),
             f"{chunk.frame_count:,}",
-            clock(chunk.duration_seconds),
+            format_time(chunk.duration_seconds),
             f"{chunk.width}×{chunk.height}",
-            f"{'' if chunk.is_cached else 'about '}{size(chunk.jpeg_bytes)}",
+            f"{'' if chunk.is_cached else 'about '}{format_size(chunk.jpeg_bytes)}",
             "cached" if chunk.is_cached else "new",
             chunk.url,
         )
@@ -106,6 +123,7 @@ def _chunk_to_json(chunk: PlannedChunk) -> dict[str, Any]:
         "duration_seconds": chunk.duration_seconds,
         "width": chunk.width,
         "height": chunk.height,
+        "video_bytes": chunk.video_bytes,
         "jpeg_bytes": chunk.jpeg_bytes,
         "frames_sampled": chunk.frames_sampled,
         "samples_undecodable": chunk.samples_undecodable,

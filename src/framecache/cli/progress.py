@@ -1,25 +1,25 @@
-"""The progress bar: on stderr, only where that is a terminal, and gone when it is done."""
+"""Progress bars on stderr, shown only on a terminal and removed at the end."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from framecache.cli.show import count
+from framecache.cli.output import format_count, is_quiet
 from framecache.model import Progress, ProgressCallback
 
 
 @contextmanager
 def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
-    """A bar with frames per second and time left; None where there is no terminal to draw on.
+    """Show a bar with frames per second and time left; yield None if there is no terminal.
 
     Args:
-        title: what is being done, in one word or two.
+        title: name of the activity, in one or two words.
     """
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415 -- a pipe need not wait for rich
+    from rich.console import Console  # noqa: PLC0415 -- needed on a terminal only
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
@@ -32,14 +32,14 @@ def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(title, total=None, status="reading")
-        speed = _Speed()
+        speed = _Throughput()
 
         def show(progress: Progress) -> None:
             done, total = progress.frames_done, progress.frames_total
-            status = f"{done:,} of {total:,} frames{speed.after(done)}"
+            status = f"{done:,} of {total:,} frames{speed.format_rate(done)}"
             if progress.chunks_elsewhere:
-                chunks = count(progress.chunks_elsewhere, "chunk")
-                status = f"{done:,} of {total:,} frames, others are extracting {chunks}"
+                chunks = format_count(progress.chunks_elsewhere, "chunk")
+                status = f"{done:,} of {total:,} frames, other processes are extracting {chunks}"
             bars.update(task, completed=done, total=total, status=status)
 
         yield show
@@ -47,15 +47,15 @@ def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
 
 @contextmanager
 def timelines_progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar of timelines that are done, of how many; None where there is no terminal.
+    """Show a bar with the number of finished timelines; yield None if there is no terminal.
 
     Args:
-        title: what is being done, in one word or two.
+        title: name of the activity, in one or two words.
     """
-    if not sys.stderr.isatty():
+    if is_quiet() or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415 -- a pipe need not wait for rich
+    from rich.console import Console  # noqa: PLC0415 -- needed on a terminal only
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
@@ -70,14 +70,14 @@ def timelines_progress(title: str) -> Iterator[Callable[[int, int], None] | None
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
-class _Speed:
-    """Frames a second since the first report, so that what was cached before does not count."""
+class _Throughput:
+    """Frames per second since the first report, which excludes frames cached before."""
 
     def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
-    def after(self, done: int) -> str:
-        """The speed as text, once there is one."""
+    def format_rate(self, done: int) -> str:
+        """Return the speed as text; empty until it is known."""
         now = time.monotonic()
         if self._first is None:
             self._first = (now, done)

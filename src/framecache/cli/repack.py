@@ -1,18 +1,25 @@
-"""``framecache repack``: the same frames in another layout."""
+"""``framecache repack``: move frames to another layout."""
 
 from dataclasses import asdict
 from typing import get_args
 
 import click
 
+from framecache.cli.interrupts import add_interrupt_outcome
 from framecache.cli.options import (
-    Choice,
+    CacheSelection,
     cache_options,
     json_option,
     timeline_argument,
 )
+from framecache.cli.output import (
+    format_count,
+    format_elapsed,
+    format_size,
+    print_json,
+    print_result,
+)
 from framecache.cli.progress import frames_progress
-from framecache.cli.show import count, elapsed, print_json, size
 from framecache.model import Layout
 from framecache.repack import RepackReport
 
@@ -23,38 +30,40 @@ from framecache.repack import RepackReport
     "--layout",
     type=click.Choice(get_args(Layout)),
     required=True,
-    help="One blob a frame, or one tar a chunk.",
+    help="One blob per frame, or one tar per chunk.",
 )
-@click.option("--workers", type=int, metavar="N", help="Threads that move.  [default: cores]")
+@click.option(
+    "--workers", type=int, metavar="N", help="Number of threads that move frames.  [default: cores]"
+)
 @json_option
 @cache_options
 def repack(
-    *, choice: Choice, timeline_id: str, layout: Layout, workers: int | None, as_json: bool
+    *, choice: CacheSelection, timeline_id: str, layout: Layout, workers: int | None, as_json: bool
 ) -> None:
     """Move a timeline's frames into another layout.
 
-    Nothing is encoded again: the JPEGs stay as they are, and so do numbers, times and overlays.
-    The timeline can be read meanwhile. In packs it takes far fewer requests to store and to read;
-    as objects every frame has an address that other programs can read.
+    Nothing is encoded again: JPEGs, numbers, times and overlays do not change. The timeline can be
+    read in the meantime. Packs need far fewer requests to store and to read; as objects, every
+    frame has a URL that other programs can read.
     """
     timeline = choice.cache.timeline(timeline_id)
-    try:
-        with frames_progress("repacking") as progress:
-            report = timeline.repack(layout, workers=workers, progress=progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; the timeline can be read as before") from None
+    with (
+        add_interrupt_outcome("the timeline can still be read"),
+        frames_progress("repacking") as progress,
+    ):
+        done = timeline.repack(layout, workers=workers, progress=progress)
     if as_json:
-        print_json(asdict(report) | {"url": choice.cache.url})
+        print_json(asdict(done) | {"url": choice.cache.url})
     else:
-        click.echo(_in_words(report))
+        print_result(_format_report(done))
 
 
-def _in_words(report: RepackReport) -> str:
+def _format_report(report: RepackReport) -> str:
     if not report.parts_moved:
-        return f"{report.timeline_id}: in layout {report.layout}, no frame had to be moved"
+        return f"{report.timeline_id}: all frames are already in layout {report.layout}"
     return (
-        f"{report.timeline_id}: {count(report.frames_moved, 'frame')} "
-        f"({size(report.bytes_moved)}) now in layout {report.layout}, "
-        f"{count(report.blobs_removed, 'blob')} of the one before removed, "
-        f"{elapsed(report.seconds)}"
+        f"{report.timeline_id}: {format_count(report.frames_moved, 'frame')} "
+        f"({format_size(report.bytes_moved)}) moved to layout {report.layout}, "
+        f"{format_count(report.blobs_removed, 'blob')} of the previous layout removed, "
+        f"{format_elapsed(report.seconds)}"
     )

@@ -1,4 +1,4 @@
-"""``framecache verify``: is what was cached still there, and if not, bring it back."""
+"""``framecache verify``: check the stored frames, and repair them if requested."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,30 +7,32 @@ from typing import Final
 
 import click
 
+from framecache.cli.interrupts import add_interrupt_outcome
 from framecache.cli.options import (
-    Choice,
+    CacheSelection,
     cache_options,
     json_option,
     timeline_argument,
     workers_option,
 )
+from framecache.cli.output import format_count, format_elapsed, format_size, print_json, print_table
 from framecache.cli.progress import frames_progress
-from framecache.cli.show import count, elapsed, print_json, print_table, printable, size
+from framecache.cli.sentences import escape_unprintable
 from framecache.errors import CorruptFrame
 from framecache.model import ProgressCallback
-from framecache.verify import Finding, Kind, VerifyReport
+from framecache.verify import Finding, FindingKind, VerifyReport
 
-_SHOWN: Final = 10
-_MEANINGS: Final[dict[Kind, str]] = {
+_MAX_SHOWN: Final = 10
+_MEANINGS: Final[dict[FindingKind, str]] = {
     "ok": "frames as they were committed",
-    "missing": "what the index names is gone",
+    "missing": "named by the index, but not in the store",
     "truncated": "shorter than what was committed",
-    "corrupt": "not what was committed, or not the video's picture",
-    "undecodable": "frames the video has no picture for; they are passed over",
-    "source_changed": "videos that are not those described; what is cached stays valid",
-    "source_gone": "videos that are not there; what is cached stays valid",
-    "stale": "left behind by an older epoch",
-    "orphan": "nothing names it: left behind, or being written at this moment",
+    "corrupt": "differs from what was committed, or from the video's picture",
+    "undecodable": "frames for which the video has no picture; they are skipped",
+    "source_changed": "videos that differ from those extracted; cached frames stay valid",
+    "source_gone": "videos that no longer exist; cached frames stay valid",
+    "stale": "left over from an older epoch",
+    "orphan": "not referenced: left over, or being written at this moment",
 }
 
 
@@ -39,13 +41,15 @@ _MEANINGS: Final[dict[Kind, str]] = {
 @click.option(
     "--deep", is_flag=True, help="Decode every JPEG, and compare some with the videos' pictures."
 )
-@click.option("--repair", is_flag=True, help="Extract again what is bad, and only that.")
+@click.option(
+    "--repair", is_flag=True, help="Extract damaged or missing frames again, and only those."
+)
 @workers_option
 @json_option
 @cache_options
 def verify(
     *,
-    choice: Choice,
+    choice: CacheSelection,
     timeline_id: str,
     deep: bool,
     repair: bool,
@@ -54,12 +58,12 @@ def verify(
 ) -> None:
     """Compare a timeline's frames with what was committed.
 
-    Every frame is fetched and checked, and everything else of the timeline accounted for. Without
-    --repair nothing is changed. The exit code is 8 while something is missing, truncated or
-    corrupt.
+    Every frame is fetched and checked, and all other blobs of the timeline are accounted for.
+    Without --repair nothing is changed. The exit code is 8 as long as anything is missing,
+    truncated or corrupt.
     """
     timeline = choice.cache.timeline(timeline_id)
-    with _checking(is_repairing=repair) as progress:
+    with _verification_progress(is_repairing=repair) as progress:
         report = timeline.verify(deep=deep, repair=repair, workers=workers, progress=progress)
     if as_json:
         print_json(
@@ -68,20 +72,17 @@ def verify(
     else:
         _print_report(choice, report)
     if not report.ok:
-        raise CorruptFrame(_way_out(choice, report, is_repaired=repair))
+        raise CorruptFrame(_remedy(choice, report, is_repaired=repair))
 
 
 @contextmanager
-def _checking(*, is_repairing: bool) -> Iterator[ProgressCallback | None]:
-    try:
-        with frames_progress("verifying") as progress:
-            yield progress
-    except KeyboardInterrupt:
-        ending = "what was repaired stays repaired" if is_repairing else "nothing was changed"
-        raise KeyboardInterrupt(f"interrupted; {ending}") from None
+def _verification_progress(*, is_repairing: bool) -> Iterator[ProgressCallback | None]:
+    outcome = "repaired frames stay repaired" if is_repairing else "nothing was changed"
+    with add_interrupt_outcome(outcome), frames_progress("verifying") as progress:
+        yield progress
 
 
-def _print_report(choice: Choice, report: VerifyReport) -> None:
+def _print_report(choice: CacheSelection, report: VerifyReport) -> None:
     click.echo(_headline(report))
     rows = [
         (kind.replace("_", " "), f"{report.counts[kind]:,}", meaning)
@@ -92,41 +93,40 @@ def _print_report(choice: Choice, report: VerifyReport) -> None:
         print_table(("found", "number", "meaning"), rows, right=("number",))
     _print_findings(report)
     if report.chunks_not_cached:
-        chunks = count(report.chunks_not_cached, "described chunk")
-        click.echo(f"Not cached yet: {chunks}; to see which: {_info(choice, report)}")
+        chunks = format_count(report.chunks_not_cached, "chunk of the manifest")
+        click.echo(f"Not cached yet: {chunks}; to see which: {_info_command(choice, report)}")
     if report.counts["stale"] or report.counts["orphan"]:
-        click.echo(
-            "What is stale or orphaned takes room and does no harm; framecache gc removes it."
-        )
+        gc = escape_unprintable(choice.command_line("gc"))
+        click.echo(f"Stale and orphaned blobs use space but do no harm; to remove them: {gc}")
 
 
 def _headline(report: VerifyReport) -> str:
     repaired = f", {report.repaired:,} repaired" if report.repaired else ""
     state = "ok" if report.ok else f"{report.damaged:,} damaged"
     if report.chunks_not_cached:
-        state += f", {count(report.chunks_not_cached, 'chunk')} not cached yet"
-    checked = f"{count(report.frames_checked, 'frame')} checked"
+        state += f", {format_count(report.chunks_not_cached, 'chunk')} not cached yet"
+    checked = f"{format_count(report.frames_checked, 'frame')} checked"
     return (
-        f"{report.timeline_id}: {state}{repaired}; {checked}, {size(report.bytes_read)} in "
-        f"{elapsed(report.seconds)}"
+        f"{report.timeline_id}: {state}{repaired}; {checked}, {format_size(report.bytes_read)} in "
+        f"{format_elapsed(report.seconds)}"
     )
 
 
 def _print_findings(report: VerifyReport) -> None:
-    found = _most_urgent_first(report.findings)
-    for finding in found[:_SHOWN]:
-        click.echo(f"  {printable(_in_words(finding))}")
-    more = sum(number for kind, number in report.counts.items() if kind != "ok") - _SHOWN
+    found = _sort_by_urgency(report.findings)
+    for finding in found[:_MAX_SHOWN]:
+        click.echo(f"  {escape_unprintable(_format_finding(finding))}")
+    more = sum(number for kind, number in report.counts.items() if kind != "ok") - _MAX_SHOWN
     if more > 0:
-        click.echo(f"  and {count(more, 'more finding')}; --json names the first 1,000")
+        click.echo(f"  and {format_count(more, 'more finding')}; --json names the first 1,000")
 
 
-def _most_urgent_first(findings: Sequence[Finding]) -> list[Finding]:
+def _sort_by_urgency(findings: Sequence[Finding]) -> list[Finding]:
     kinds = list(_MEANINGS)
     return sorted(findings, key=lambda finding: (kinds.index(finding.kind), finding.repaired))
 
 
-def _in_words(finding: Finding) -> str:
+def _format_finding(finding: Finding) -> str:
     what = (
         f"frame {finding.sequence} ({finding.key})"
         if finding.sequence is not None
@@ -136,16 +136,16 @@ def _in_words(finding: Finding) -> str:
     return f"{finding.kind.replace('_', ' ')}: {what}: {finding.detail}{ending}"
 
 
-def _info(choice: Choice, report: VerifyReport) -> str:
-    return printable(choice.command_line("info", report.timeline_id))
+def _info_command(choice: CacheSelection, report: VerifyReport) -> str:
+    return escape_unprintable(choice.command_line("info", report.timeline_id))
 
 
-def _way_out(choice: Choice, report: VerifyReport, *, is_repaired: bool) -> str:
-    damage = count(report.damaged, "damaged blob")
+def _remedy(choice: CacheSelection, report: VerifyReport, *, is_repaired: bool) -> str:
+    damage = format_count(report.damaged, "damaged blob")
     if is_repaired:
         return (
             f"timeline {report.timeline_id}: {damage} could not be repaired; the findings say why, "
             f"and what to do"
         )
     command = choice.command_line("verify", report.timeline_id, "--repair")
-    return f"timeline {report.timeline_id} has {damage}; to make them again: {command}"
+    return f"timeline {report.timeline_id} has {damage}; to repair them: {command}"

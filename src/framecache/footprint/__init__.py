@@ -1,12 +1,12 @@
-"""What a timeline takes: bytes in its store, and requests to fill and to read it."""
+"""Footprint of a timeline: bytes in its store, and requests to fill and read it."""
 
-from framecache.footprint.extraction import ExtractPlan, PlannedChunk, extract_plan
+from framecache.footprint.extraction import ExtractPlan, PlannedChunk, plan_extraction
 from framecache.footprint.timeline import Footprint, timeline_footprint
 
 __all__ = [
     "ExtractPlan",
     "Footprint",
     "PlannedChunk",
-    "extract_plan",
+    "plan_extraction",
     "timeline_footprint",
 ]

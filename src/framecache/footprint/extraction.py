@@ -1,4 +1,4 @@
-"""What an extraction would do and take, told before it is begun."""
+"""Plan of an extraction: its work and footprint, estimated before it starts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,91 +7,93 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from framecache.footprint import requests
-from framecache.footprint.frames import Sizes, lying_as
-from framecache.footprint.timeline import Footprint, first_footprint
+from framecache.footprint.storage import Sizes, estimate_storage
+from framecache.footprint.timeline import Footprint, extraction_footprint
 from framecache.manifest import ChunkEntry, Settings
 from framecache.model import Layout, Requests
 
 if TYPE_CHECKING:
-    # It brings FFmpeg along, which whoever only asks for a footprint need not load.
-    from framecache.ingest import Foreseen
+    # Importing it loads FFmpeg, which callers that only need a footprint should not have to load.
+    from framecache.ingest import Forecast
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedChunk:
-    """What an extraction would find of one chunk."""
+    """Plan for one chunk of an extraction."""
 
     chunk_id: int
     url: str
     is_cached: bool
-    """Whether it is committed already, and would be left alone."""
+    """True if the chunk is already cached, so that it would not be extracted."""
     frame_count: int
-    """Frames of the timeline that it gives, undecodable ones included."""
+    """Number of frames that it contributes to the timeline, including undecodable ones."""
     duration_seconds: float
     width: int
-    """Of its first frame, pixels."""
+    """Width of its first frame in pixels."""
     height: int
+    video_bytes: int
+    """Size of its file or object."""
     jpeg_bytes: int
-    """As stored when it is cached; else about, from the frames that were sampled."""
+    """Total size of its JPEGs: exact if it is cached, otherwise estimated from sampled frames."""
     frames_sampled: int
-    """Frames of the chunk that were decoded and encoded to tell ``jpeg_bytes``."""
+    """Number of frames that were decoded and encoded to estimate ``jpeg_bytes``."""
     samples_undecodable: int
-    """Those of them that the decoder could not produce."""
+    """Number of sampled frames that could not be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractPlan:
-    """What an extraction would do; nothing was stored or claimed to tell it."""
+    """Plan of an extraction. Making it stores nothing and takes no lease."""
 
     timeline_id: str
     url: str
-    """The store."""
+    """URL of the store."""
     settings: Settings
-    """Those that would count."""
+    """Settings that would apply."""
     chunks: tuple[PlannedChunk, ...]
-    """The chunks that were asked for."""
+    """The requested chunks."""
     bytes_to_store: int
-    """Of new frames, in the layout of the settings: about."""
+    """Estimated size of the new frames in the layout of ``settings``."""
     requests: Requests
-    """To do it now."""
+    """Requests for extracting now."""
     footprints: Mapping[Layout, Footprint]
-    """Of all these chunks in each layout, as if they were extracted at once: about."""
+    """Estimated footprint of all these chunks by layout, as if extracted in one call."""
 
     @property
     def frames_to_extract(self) -> int:
-        """Frames of the chunks that are not cached."""
+        """Number of frames in the chunks that are not cached."""
         return sum(chunk.frame_count for chunk in self.chunks if not chunk.is_cached)
 
     @property
     def frame_count(self) -> int:
-        """Frames of all these chunks."""
+        """Number of frames in all these chunks."""
         return sum(chunk.frame_count for chunk in self.chunks)
 
 
-def extract_plan(url: str, foreseen: "Foreseen") -> ExtractPlan:
-    """Sum up what an extraction found out before it stored anything."""
-    description, entries = foreseen.described.description, foreseen.described.entries
-    missing = set(foreseen.snapshot.missing_parts)
-    sizes = {entry.part: _sizes(foreseen, entry) for entry in entries}
-    new = lying_as(
+def plan_extraction(url: str, forecast: "Forecast") -> ExtractPlan:
+    """Create a plan from what an extraction determined before it stored anything."""
+    description, entries = forecast.resolved.manifest, forecast.resolved.entries
+    missing = set(forecast.snapshot.missing_parts)
+    sizes = {entry.part: _jpeg_sizes(forecast, entry) for entry in entries}
+    new = estimate_storage(
         description.settings.layout, [sizes[one.part] for one in entries if one.part in missing]
     )
     return ExtractPlan(
         timeline_id=description.timeline_id,
         url=url,
         settings=description.settings,
-        chunks=tuple(_planned(foreseen, entry, sizes[entry.part]) for entry in entries),
+        chunks=tuple(_plan_chunk(forecast, entry, sizes[entry.part]) for entry in entries),
         bytes_to_store=new.stored_bytes,
-        requests=requests.of_extracting(
+        requests=requests.count_extraction_requests(
             entries,
-            current=foreseen.current,
-            following=description,
+            current=forecast.existing_manifest,
+            next_manifest=description,
             committed=set(description.parts) - missing,
             frame_puts=new.puts,
-            most_index_files=foreseen.most_index_files,
+            max_index_files=forecast.max_index_files,
         ),
         footprints={
-            layout: first_footprint(
+            layout: extraction_footprint(
                 description.timeline_id,
                 replace(description.settings, layout=layout),
                 entries,
@@ -102,27 +104,28 @@ def extract_plan(url: str, foreseen: "Foreseen") -> ExtractPlan:
     )
 
 
-def _sizes(foreseen: "Foreseen", entry: ChunkEntry) -> Sizes:
-    """Bytes of the chunk's JPEGs: as they are committed, else all as large as the samples' mean."""
-    samples = foreseen.samples.get(entry.part)
+def _jpeg_sizes(forecast: "Forecast", entry: ChunkEntry) -> Sizes:
+    """Return the sizes of a chunk's JPEGs: as committed, or else the samples' mean for each."""
+    samples = forecast.samples.get(entry.part)
     if samples is None:
-        index = foreseen.snapshot.index
+        index = forecast.snapshot.index
         stored: Sizes = index.size[(index.chunk_id == entry.chunk_id) & index.is_ok]
         return stored
     mean = round(sum(samples) / max(1, len(samples)))
     return np.full(entry.frame_count if mean else 0, mean, np.int64)
 
 
-def _planned(foreseen: "Foreseen", entry: ChunkEntry, sizes: Sizes) -> PlannedChunk:
-    samples = foreseen.samples.get(entry.part, ())
+def _plan_chunk(forecast: "Forecast", entry: ChunkEntry, sizes: Sizes) -> PlannedChunk:
+    samples = forecast.samples.get(entry.part, ())
     return PlannedChunk(
         chunk_id=entry.chunk_id,
         url=entry.url,
-        is_cached=entry.part not in foreseen.samples,
+        is_cached=entry.part not in forecast.samples,
         frame_count=entry.frame_count,
         duration_seconds=float(entry.end - entry.start),
-        width=entry.frame_width(foreseen.described.description.settings.jpeg.aspect),
+        width=entry.frame_width(forecast.resolved.manifest.settings.jpeg.aspect),
         height=entry.height,
+        video_bytes=entry.size_bytes,
         jpeg_bytes=int(sizes.sum()),
         frames_sampled=len(samples),
         samples_undecodable=samples.count(0),

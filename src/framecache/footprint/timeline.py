@@ -1,78 +1,80 @@
-"""The footprint of a timeline as it is, and as it would be in the other layout."""
+"""Footprint of a timeline in its own layout or in another one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from framecache.footprint import requests
-from framecache.footprint.frames import Lying, Sizes, lying_as, lying_now
+from framecache.footprint.storage import Sizes, StorageStats, estimate_storage, measure_storage
 from framecache.index import Snapshot
-from framecache.manifest import ChunkEntry, Compaction, Description, Settings, first_description
+from framecache.manifest import ChunkEntry, Compaction, Manifest, Settings, first_manifest
 from framecache.model import Layout, Requests
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What the cached frames of a timeline take in a layout.
+    """Storage and requests that the cached frames of a timeline take in a layout.
 
-    Requests are those of a store that speaks S3, with nobody else at work on the timeline.
+    Requests are those to an S3 store while no other program works on the timeline.
     """
 
     layout: Layout
     frame_count: int
-    """Frames with a picture."""
+    """Number of frames with a picture."""
     blobs: int
-    """Of frames: JPEGs or packs."""
+    """Number of blobs that hold frames: JPEGs or packs."""
     stored_bytes: int
-    """Of these blobs; the index comes on top, with some tens of bytes a frame."""
+    """Total size of these blobs. The index takes some tens of bytes per frame in addition."""
     read_bytes: int
-    """Carried when every frame is read once, in order."""
+    """Bytes transferred when every frame is read once, in order."""
     fill: Requests | None
-    """To extract the cached chunks once, or to write the frames in one call; None when another
-    program stored them."""
+    """Requests to extract the cached chunks once, or to write the frames in one call; None if
+    another program stored them."""
     read_all: Requests
-    """To open the timeline and read every frame once, in order."""
+    """Requests to open the timeline and read every frame once, in order."""
     read_one: Requests
-    """To open the timeline and read one frame; each further one is one GET."""
+    """Requests to open the timeline and read one frame; each further frame takes one GET."""
 
 
 def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
-    """The footprint of what is cached, in a layout; None: in the one it has."""
-    described = snapshot.description
-    parts = _parts_of(snapshot)
+    """Return the footprint of the cached frames in a layout; None for their current layout."""
+    described = snapshot.manifest
+    parts = _jpeg_sizes(snapshot)
     if described is None:
-        return _footprint("objects", snapshot, lying_now(snapshot.index), fill=None)
+        return _create_footprint("objects", snapshot, measure_storage(snapshot.index), fill=None)
     own = described.settings.layout
     settings = replace(described.settings, layout=layout or own)
-    fill = _fill(described, settings, _cached_chunks(snapshot), parts)
+    fill = _fill_requests(described, settings, _cached_chunks(snapshot), parts)
     if settings.layout == own:
-        return _footprint(own, snapshot, lying_now(snapshot.index), fill=fill)
-    moved = replace(snapshot, description=_moved(snapshot, described))
-    return _footprint(settings.layout, moved, lying_as(settings.layout, parts), fill=fill)
+        return _create_footprint(own, snapshot, measure_storage(snapshot.index), fill=fill)
+    moved = replace(snapshot, manifest=_with_new_layout(snapshot, described))
+    return _create_footprint(
+        settings.layout, moved, estimate_storage(settings.layout, parts), fill=fill
+    )
 
 
-def first_footprint(
+def extraction_footprint(
     timeline_id: str, settings: Settings, chunks: tuple[ChunkEntry, ...], parts: Sequence[Sizes]
 ) -> Footprint:
-    """The footprint of chunks that are extracted in one call, given the sizes of their JPEGs."""
-    described = first_description(timeline_id, settings, chunks=chunks)
-    lying = lying_as(settings.layout, parts)
+    """Return the footprint of chunks extracted in one call, given the sizes of their JPEGs."""
+    described = first_manifest(timeline_id, settings, chunks=chunks)
+    lying = estimate_storage(settings.layout, parts)
     opening = Requests(lists=1, gets=2)
-    return _summed(
+    return _sum_footprint(
         settings.layout,
         lying,
-        opening + requests.of_noting_use(has_chunks=True),
-        fill=_fill(described, settings, chunks, parts),
+        opening + requests.count_access_log_requests(has_chunks=True),
+        fill=_fill_requests(described, settings, chunks, parts),
     )
 
 
 def _cached_chunks(snapshot: Snapshot) -> tuple[ChunkEntry, ...]:
-    chunks = snapshot.description.chunks if snapshot.description else ()
+    chunks = snapshot.manifest.chunks if snapshot.manifest else ()
     missing = set(snapshot.missing_parts)
     return tuple(chunk for chunk in chunks if chunk.part not in missing)
 
 
-def _parts_of(snapshot: Snapshot) -> list[Sizes]:
-    """The sizes of the JPEGs of each committed chunk; of frames a program wrote, all together."""
+def _jpeg_sizes(snapshot: Snapshot) -> list[Sizes]:
+    """Return the JPEG sizes by committed chunk, or in one array for frames a program wrote."""
     index = snapshot.index
     chunks = _cached_chunks(snapshot)
     if not chunks:
@@ -83,47 +85,51 @@ def _parts_of(snapshot: Snapshot) -> list[Sizes]:
     return [index.size[start:stop][index.is_ok[start:stop]] for start, stop in bounds.tolist()]
 
 
-def _fill(
-    described: Description,
+def _fill_requests(
+    manifest: Manifest,
     settings: Settings,
     chunks: tuple[ChunkEntry, ...],
     parts: Sequence[Sizes],
 ) -> Requests:
-    frame_puts = lying_as(settings.layout, parts).puts
-    if not described.chunks:
-        return requests.of_writing(frame_puts=frame_puts)
-    return requests.of_extracting(
+    frame_puts = estimate_storage(settings.layout, parts).puts
+    if not manifest.chunks:
+        return requests.count_write_requests(frame_puts=frame_puts)
+    return requests.count_extraction_requests(
         chunks,
         current=None,
-        following=first_description(described.timeline_id, settings, chunks=chunks),
+        next_manifest=first_manifest(manifest.timeline_id, settings, chunks=chunks),
         committed=(),
         frame_puts=frame_puts,
-        most_index_files=1,
+        max_index_files=1,
     )
 
 
-def _moved(snapshot: Snapshot, described: Description) -> Description:
-    """The description after a change of layout, which compacts a timeline that is complete."""
-    compaction = None if snapshot.missing_parts else Compaction(0, described.parts)
-    return replace(described, compaction=compaction)
+def _with_new_layout(snapshot: Snapshot, manifest: Manifest) -> Manifest:
+    """Return the manifest after a change of layout, which compacts a complete timeline."""
+    compaction = None if snapshot.missing_parts else Compaction(0, manifest.parts)
+    return replace(manifest, compaction=compaction)
 
 
-def _footprint(
-    layout: Layout, snapshot: Snapshot, lying: Lying, *, fill: Requests | None
+def _create_footprint(
+    layout: Layout, snapshot: Snapshot, storage: StorageStats, *, fill: Requests | None
 ) -> Footprint:
-    has_chunks = bool(snapshot.description and snapshot.description.chunks)
-    opening = requests.of_opening(snapshot) + requests.of_noting_use(has_chunks=has_chunks)
-    return _summed(layout, lying, opening, fill=fill)
+    has_chunks = bool(snapshot.manifest and snapshot.manifest.chunks)
+    opening = requests.count_open_requests(snapshot) + requests.count_access_log_requests(
+        has_chunks=has_chunks
+    )
+    return _sum_footprint(layout, storage, opening, fill=fill)
 
 
-def _summed(layout: Layout, lying: Lying, opening: Requests, *, fill: Requests | None) -> Footprint:
+def _sum_footprint(
+    layout: Layout, storage: StorageStats, opening: Requests, *, fill: Requests | None
+) -> Footprint:
     return Footprint(
         layout=layout,
-        frame_count=lying.frame_count,
-        blobs=lying.blobs,
-        stored_bytes=lying.stored_bytes,
-        read_bytes=lying.read_bytes,
+        frame_count=storage.frame_count,
+        blobs=storage.blobs,
+        stored_bytes=storage.stored_bytes,
+        read_bytes=storage.read_bytes,
         fill=fill,
-        read_all=opening + Requests(gets=lying.gets),
+        read_all=opening + Requests(gets=storage.gets),
         read_one=opening + Requests(gets=1),
     )

@@ -1,21 +1,28 @@
-"""Bounding what a cache grows to: what can go, why, and taking it away.
+"""Garbage collection: find what can be deleted and why, and delete it.
 
-A plan only looks. Carrying it out looks again at whatever may have changed since, right before
-it goes, and leaves alone each timeline that did. Every step can be interrupted and repeated.
+Planning only reads. Executing a plan checks again, right before each deletion, what may have
+changed since, and skips every timeline that did. Every step can be interrupted and repeated.
 """
 
-from framecache.gc.carry_out import GcReport, Skipped
-from framecache.gc.plan import LARGEST_SHARE, Eviction, GcPlan, GcProgress, Kept, plan_gc
+from framecache.gc.execute import GcReport, SkippedTimeline
+from framecache.gc.plan import (
+    DEFAULT_MAX_SHARE,
+    Eviction,
+    GcPlan,
+    GcProgress,
+    KeptTimeline,
+    plan_gc,
+)
 from framecache.gc.rules import Reason
 
 __all__ = [
-    "LARGEST_SHARE",
+    "DEFAULT_MAX_SHARE",
     "Eviction",
     "GcPlan",
     "GcProgress",
     "GcReport",
-    "Kept",
+    "KeptTimeline",
     "Reason",
-    "Skipped",
+    "SkippedTimeline",
     "plan_gc",
 ]

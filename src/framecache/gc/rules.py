@@ -1,25 +1,25 @@
-"""What of a timeline can go. Pure: decides from a listing and from what is committed.
+"""Rules that decide which blobs of a timeline can be deleted; pure, from a listing and the index.
 
-Nothing goes that is younger than the grace period, which is longer than any program sleeps
-between two of its requests. What follows from that:
+Nothing younger than the grace period is deleted. The grace period is longer than any program pauses
+between two of its requests. Consequences:
 
-- An index file of the current epoch that another replaced goes when *that other* is older than
-  the period: whoever still means to read it has not asked for so long. The oldest file stays: it
-  tells which overlays are older than all frames of the epoch. So does the oldest of each part
-  that put frames in the place of others.
-- So does a version of the description, when the version after it is: whoever knows version
-  ``n`` asks only whether ``n + 1`` is there. The oldest go first and the last two stay, so
-  that where ``n + 1`` is gone ``n`` is, too, and nobody who looks it up takes it for current.
-- Nobody is at work on a part whose claims are all older; of one that somebody is at work on, the
-  first claim stays however old it is.
-- Frames, packs and generations of index parts that nothing names stay while anybody is at work in
-  the epoch: whoever moves a timeline into another layout stores many before one description names
-  them all.
-- What a program is storing lies beside what crashed ones have left: frames that nothing names
-  stay as long as one of them is younger, or the timeline is claimed.
+- A replaced index file of the current epoch is deleted when *its successor* is older than the grace
+  period: a program that still means to read it has not requested it for that long. The oldest file
+  stays, because its time shows which overlays are older than all frames of the epoch. So does the
+  oldest file of each part that replaced frames.
+- A version of the manifest is deleted when the next version is older than the grace period: a
+  program that knows version ``n`` only asks whether ``n + 1`` exists. The oldest are deleted first
+  and the last two stay. So if ``n + 1`` is gone, ``n`` is gone too, and a reader never takes ``n``
+  for the current version.
+- If all leases of a part are older than the grace period, no program is working on it. While one
+  is, the part's first lease stays however old it is.
+- Frames, packs and generations of index parts that nothing references stay while any program is
+  working in the epoch: a repack stores many of them before one manifest names them all.
+- Frames that are being stored are mixed with frames that crashed programs left: unreferenced frames
+  stay as long as one of them is younger than the grace period, or the timeline has a lease.
 
-Overlays, the current description, what framecache does not know, and all of a timeline that it
-has not described are never touched.
+Overlays, the current manifest and unknown blobs are never deleted, nor is anything of a timeline
+without a manifest, unless all that is left of it was stored after a delete.
 """
 
 from array import array
@@ -35,82 +35,82 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache import keys
+from framecache.deletion import DeletionSummary
 from framecache.errors import FrameCacheError
-from framecache.manifest import Description
+from framecache.manifest import Manifest
 from framecache.store import BlobInfo
-from framecache.sweep import Removal
 
-_FRAMES_AT_ONCE: Final = 4096
-_NOTHING: Final = Removal(0, 0)
-_LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
+_FRAME_BATCH_SIZE: Final = 4096
+_NOTHING: Final = DeletionSummary(0, 0)
+_UNIX_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
-Numbers = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
 
 
 class Reason(StrEnum):
-    """Why something can go."""
+    """Reason why something can be deleted."""
 
     OLD_EPOCHS = "old epochs"
     """Index files, packs and sheets of thumbnails from before a clear or rebuild."""
-    DEAD_CLAIMS = "dead claims"
-    """Signs of life of programs that give none any more."""
+    EXPIRED_LEASES = "expired leases"
+    """Leases of programs that no longer renew them."""
     ORPHANS = "orphans"
-    """Frames, packs and index files of the current epoch that nothing names."""
-    ABANDONED_ATTEMPTS = "abandoned attempts"
-    """Frames of chunks that nobody finished or is at work on."""
-    OLD_DESCRIPTIONS = "old descriptions"
-    """Versions of what a timeline is that were replaced."""
+    """Frames, packs and index files of the current epoch that nothing references."""
+    UNFINISHED_EXTRACTIONS = "unfinished extractions"
+    """Frames of chunks whose extraction was not finished and is not in progress."""
+    OLD_MANIFESTS = "old manifests"
+    """Versions of the manifest that were replaced."""
     ABANDONED_UPLOADS = "abandoned uploads"
-    """On local disk, what killed programs left of blobs they were storing."""
+    """On local disk: partially stored blobs of programs that were killed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameBlobs:
-    """Frames by number: 16 bytes for each, since there may be millions."""
+    """Frames by sequence; 16 bytes for each, since there may be millions."""
 
-    sequences: Numbers
-    """Ascending."""
-    sizes: Numbers
-    """Bytes of each."""
+    sequences: IntArray
+    """Frame numbers, ascending."""
+    sizes: IntArray
+    """Size of each frame in bytes."""
 
     @classmethod
-    def of(cls, sequences: Numbers, sizes: Numbers) -> Self:
-        """Frames given in any order."""
+    def from_arrays(cls, sequences: IntArray, sizes: IntArray) -> Self:
+        """Create an instance from frames in any order."""
         order = np.argsort(sequences, kind="stable")
         return cls(sequences[order], sizes[order])
 
     @classmethod
-    def listed(cls, found: Iterable[tuple[int, int]]) -> Self:
-        """Frames as sequence and size, in any order."""
+    def from_pairs(cls, found: Iterable[tuple[int, int]]) -> Self:
+        """Create an instance from pairs of sequence and size, in any order."""
         sequences, sizes = array("q"), array("q")
         for sequence, size in found:
             sequences.append(sequence)
             sizes.append(size)
-        return cls.of(np.array(sequences), np.array(sizes))
+        return cls.from_arrays(np.array(sequences), np.array(sizes))
 
     @property
-    def amount(self) -> Removal:
-        """How many they are."""
-        return Removal(len(self.sequences), int(self.sizes.sum()))
+    def amount(self) -> DeletionSummary:
+        """Number of frames and their total size."""
+        return DeletionSummary(len(self.sequences), int(self.sizes.sum()))
 
     def __len__(self) -> int:
         return len(self.sequences)
 
     def between(self, start: int, stop: int) -> "FrameBlobs":
-        """Those from a sequence to before another."""
+        """Return the frames with sequences from `start` to before `stop`."""
         first, last = np.searchsorted(self.sequences, [start, stop])
         return self.at(int(first), int(last))
 
     def at(self, first: int, last: int) -> "FrameBlobs":
-        """Those at some positions."""
+        """Return the frames at a range of positions."""
         return FrameBlobs(self.sequences[first:last], self.sizes[first:last])
 
-    def contain(self, wanted: Numbers) -> npt.NDArray[np.bool_]:
-        """Which of some sequences are among them."""
-        return _are_among(self.sequences, wanted)
+    def contains(self, wanted: IntArray) -> npt.NDArray[np.bool_]:
+        """Return a mask of the given sequences that are among these frames."""
+        return _is_member(self.sequences, wanted)
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> "FrameBlobs":
-        """Those that a mask chooses."""
+        """Return the frames that a mask selects."""
         return FrameBlobs(self.sequences[chosen], self.sizes[chosen])
 
 
@@ -118,144 +118,146 @@ _NO_FRAMES: Final = FrameBlobs(np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Committed:
-    """What of a timeline counts."""
+class CommittedState:
+    """Committed state of a timeline."""
 
-    description: Description | None
-    """None: framecache has not described it."""
-    sequences: Numbers
-    """Frames with a picture that are blobs of their own, ascending."""
+    manifest: Manifest | None
+    """Current manifest; None: the timeline has none."""
+    sequences: IntArray
+    """Frames with a picture whose public key is in use, ascending."""
     packs: frozenset[str]
-    """Keys of the packs that the index names."""
+    """Keys of the packs that the index references."""
     missing_parts: frozenset[str]
-    """Described, and not committed yet."""
-    dating_parts: frozenset[str] = frozenset()
-    """Parts that tell since when replaced frames are what they are."""
+    """Parts of the manifest that are not committed yet."""
+    age_reference_parts: frozenset[str] = frozenset()
+    """Parts whose files date the frames that replaced others."""
     is_settled: bool = True
-    """Whether every frame lies where its layout has it."""
+    """True if every frame is stored where its layout requires it."""
 
 
-NOTHING_COMMITTED: Final = Committed(None, np.empty(0, np.int64), frozenset(), frozenset())
+NOTHING_COMMITTED: Final = CommittedState(None, np.empty(0, np.int64), frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimelineState:
-    """A timeline as it was when it was looked at, and what of it can go."""
+    """State of a timeline when it was scanned, and what of it can be deleted."""
 
     timeline_id: str
-    description: Description | None
-    problem: FrameCacheError | None
-    """Why nothing can be said of it."""
-    total: Removal
+    manifest: Manifest | None
+    error: FrameCacheError | None
+    """Error that keeps the state of the timeline from being read."""
+    total: DeletionSummary
     """All of its blobs."""
-    cached: Removal
-    """Its frames, index files and sheets of thumbnails: what goes when it is evicted."""
+    cached: DeletionSummary
+    """Its frames, index files, packs and sheets of thumbnails: what an eviction deletes."""
     last_used_at: datetime
-    """When any of its blobs was stored last; reading a timeline stores one now and then."""
-    is_being_filled: bool
+    """Time at which its newest blob was stored; reading a timeline stores one at intervals."""
+    is_being_extracted: bool
     missing_parts: frozenset[str]
-    """Described, and not committed yet."""
+    """Parts of the manifest that are not committed yet."""
     is_settled: bool = True
-    """Whether no replaced frame is yet to be brought under its public name."""
+    """True if no replaced frame still has to be copied to its public key."""
     blobs: Mapping[Reason, tuple[BlobInfo, ...]] = field(default_factory=dict)
-    """What can go, beside frames."""
+    """Blobs other than frames that can be deleted."""
     frames: Mapping[Reason, FrameBlobs] = field(default_factory=dict)
-    """The frames that can go."""
+    """Frames that can be deleted."""
 
-    def amount(self, reason: Reason) -> Removal:
-        """How much can go for one reason."""
+    def amount(self, reason: Reason) -> DeletionSummary:
+        """Return the amount that can be deleted for one reason."""
         blobs = self.blobs.get(reason, ())
         size_bytes = sum(blob.size_bytes for blob in blobs)
-        return Removal(len(blobs), size_bytes) + self.frames.get(reason, _NO_FRAMES).amount
+        return DeletionSummary(len(blobs), size_bytes) + self.frames.get(reason, _NO_FRAMES).amount
 
     @property
     def can_be_rebuilt(self) -> bool:
-        """Whether its frames can be extracted again."""
-        return self.description is not None and bool(self.description.chunks)
+        """True if its frames can be extracted again."""
+        return self.manifest is not None and bool(self.manifest.chunks)
 
 
-def judge(
+def classify(
     timeline_id: str,
     listing: Iterable[BlobInfo],
-    committed: Committed,
+    committed: CommittedState,
     *,
     before: datetime,
-    problem: FrameCacheError | None = None,
+    error: FrameCacheError | None = None,
 ) -> TimelineState:
-    """Go through a listing of all blobs of a timeline once, and decide what can go.
+    """Read a listing of all blobs of a timeline once, and decide what can be deleted.
 
     Args:
-        timeline_id: whose blobs they are.
-        listing: the blobs, in any order.
-        committed: what counts; read before the listing was asked for.
-        before: what was stored later stays.
-        problem: why nothing can be decided; then all stays.
+        timeline_id: the timeline.
+        listing: its blobs, in any order.
+        committed: the committed state; read before the listing was requested.
+        before: blobs stored later stay.
+        error: the reason why nothing can be decided; then everything stays.
     """
-    listed = _Listed(timeline_id, committed, before)
+    listed = _BlobsByKind(timeline_id, committed, before)
     for blob in listing:
         listed.add(blob)
-    listed.frames.settle()
-    description = committed.description
+    listed.frames.flush()
+    description = committed.manifest
     is_being_filled = description is not None and any(
-        blob.modified_at > before for blob in listed.claims[description.epoch]
+        blob.modified_at > before for blob in listed.leases[description.epoch]
     )
     state = TimelineState(
         timeline_id=timeline_id,
-        description=description,
-        problem=problem,
+        manifest=description,
+        error=error,
         total=listed.total,
         cached=listed.cached,
         last_used_at=listed.newest,
-        is_being_filled=is_being_filled,
+        is_being_extracted=is_being_filled,
         missing_parts=committed.missing_parts,
         is_settled=committed.is_settled,
     )
-    if problem is not None:
+    if error is not None:
         return state
     if description is None:
-        return _with(state, {Reason.ORPHANS: _old(listed.after_a_delete(), before)}, {})
-    blobs = _blobs(state, listed, description, committed.dating_parts)
-    return _with(state, blobs, _frames(state, listed, committed))
+        return _with_deletable(
+            state, {Reason.ORPHANS: _stored_before(listed.stored_after_delete(), before)}, {}
+        )
+    blobs = _deletable_blobs(state, listed, description, committed.age_reference_parts)
+    return _with_deletable(state, blobs, _deletable_frames(state, listed, committed))
 
 
-class _Listed:
-    """The blobs of a timeline, by kind."""
+class _BlobsByKind:
+    """Blobs of a timeline, by kind."""
 
-    def __init__(self, timeline_id: str, committed: Committed, before: datetime) -> None:
+    def __init__(self, timeline_id: str, committed: CommittedState, before: datetime) -> None:
         self.before = before
-        self.frames = _UnnamedFrames(committed.sequences, before)
+        self.frames = _UnreferencedFrames(committed.sequences, before)
         self.index: dict[str, list[BlobInfo]] = defaultdict(list)
-        """By epoch."""
-        self.claims: dict[str, list[BlobInfo]] = defaultdict(list)
-        """By epoch."""
-        self.unnamed_packs: dict[str, list[BlobInfo]] = defaultdict(list)
-        """By epoch."""
+        """Index files, by epoch."""
+        self.leases: dict[str, list[BlobInfo]] = defaultdict(list)
+        """Leases, by epoch."""
+        self.unreferenced_packs: dict[str, list[BlobInfo]] = defaultdict(list)
+        """Unreferenced packs, by epoch."""
         self.sprites: dict[str, list[BlobInfo]] = defaultdict(list)
-        """By epoch."""
-        self.descriptions: dict[int, BlobInfo] = {}
+        """Sheets of thumbnails, by epoch."""
+        self.manifests: dict[int, BlobInfo] = {}
         self.used: list[BlobInfo] = []
         self.total = self.cached = _NOTHING
-        self.newest = _LONG_AGO
+        self.newest = _UNIX_EPOCH
         self._timeline_id = timeline_id
-        self._named_packs = committed.packs
+        self._referenced_packs = committed.packs
         self._prefix = keys.timeline_prefix(timeline_id)
 
-    def after_a_delete(self) -> list[BlobInfo]:
-        """What a program may store after another deleted the timeline, where that is all there is.
+    def stored_after_delete(self) -> list[BlobInfo]:
+        """Return blobs stored after the timeline was deleted, if there are no others.
 
-        Frames are not among it: they may be another program's.
+        Frames are not among them: they may be another program's.
         """
         found = [
             *self.used,
             *(blob for blobs in self.index.values() for blob in blobs),
-            *(blob for blobs in self.claims.values() for blob in blobs),
-            *(blob for blobs in self.unnamed_packs.values() for blob in blobs),
+            *(blob for blobs in self.leases.values() for blob in blobs),
+            *(blob for blobs in self.unreferenced_packs.values() for blob in blobs),
             *(blob for blobs in self.sprites.values() for blob in blobs),
         ]
         return found if len(found) == self.total.blobs else []
 
     def add(self, blob: BlobInfo) -> None:
-        amount = Removal(1, blob.size_bytes)
+        amount = DeletionSummary(1, blob.size_bytes)
         self.total += amount
         self.newest = max(self.newest, blob.modified_at)
         sequence = keys.parse_frame(self._timeline_id, blob.key)
@@ -269,29 +271,29 @@ class _Listed:
                 self.index[epoch].append(blob)
             case ["packs", epoch, _] if keys.parse_pack(self._timeline_id, blob.key) is not None:
                 self.cached += amount
-                if blob.key not in self._named_packs:
-                    self.unnamed_packs[epoch].append(blob)
+                if blob.key not in self._referenced_packs:
+                    self.unreferenced_packs[epoch].append(blob)
             case ["sprites", epoch, _] if (
                 keys.parse_sprite(self._timeline_id, blob.key) is not None
             ):
                 self.cached += amount
                 self.sprites[epoch].append(blob)
-            case ["claims", epoch, _] if keys.parse_claim(blob.key) is not None:
-                self.claims[epoch].append(blob)
+            case ["claims", epoch, _] if keys.parse_lease(blob.key) is not None:
+                self.leases[epoch].append(blob)
             case ["timeline", _]:
-                version = keys.parse_description(self._timeline_id, blob.key)
+                version = keys.parse_manifest(self._timeline_id, blob.key)
                 if version is not None:
-                    self.descriptions[version] = blob
+                    self.manifests[version] = blob
             case ["used"]:
                 self.used.append(blob)
 
 
-class _UnnamedFrames:
-    """Collects frames and forgets those that are committed."""
+class _UnreferencedFrames:
+    """Collector of frames that drops the committed ones."""
 
-    def __init__(self, named: Numbers, before: datetime) -> None:
+    def __init__(self, referenced: IntArray, before: datetime) -> None:
         self.has_young = False
-        self._named = named
+        self._named = referenced
         self._before = before
         self._kept: list[FrameBlobs] = []
         self._sequences, self._sizes, self._are_old = array("q"), array("q"), array("b")
@@ -300,60 +302,62 @@ class _UnnamedFrames:
         self._sequences.append(sequence)
         self._sizes.append(blob.size_bytes)
         self._are_old.append(blob.modified_at <= self._before)
-        if len(self._sequences) == _FRAMES_AT_ONCE:
-            self.settle()
+        if len(self._sequences) == _FRAME_BATCH_SIZE:
+            self.flush()
 
-    def settle(self) -> None:
-        """Decide of those that were added since."""
+    def flush(self) -> None:
+        """Process the frames added since the last call."""
         frames = FrameBlobs(np.array(self._sequences), np.array(self._sizes))
         are_old = np.array(self._are_old, dtype=np.bool_)
-        are_unnamed = ~_are_among(self._named, frames.sequences)
+        are_unnamed = ~_is_member(self._named, frames.sequences)
         self.has_young |= bool((are_unnamed & ~are_old).any())
         self._kept.append(frames.where(are_unnamed & are_old))
         self._sequences, self._sizes, self._are_old = array("q"), array("q"), array("b")
 
     @property
     def old(self) -> FrameBlobs:
-        """Those older than the grace period."""
+        """Unreferenced frames older than the grace period."""
         sequences = np.concatenate([frames.sequences for frames in self._kept])
-        return FrameBlobs.of(sequences, np.concatenate([frames.sizes for frames in self._kept]))
+        return FrameBlobs.from_arrays(
+            sequences, np.concatenate([frames.sizes for frames in self._kept])
+        )
 
 
-def _blobs(
+def _deletable_blobs(
     state: TimelineState,
-    listed: _Listed,
-    description: Description,
-    dating_parts: frozenset[str],
+    listed: _BlobsByKind,
+    manifest: Manifest,
+    age_reference_parts: frozenset[str],
 ) -> dict[Reason, list[BlobInfo]]:
     before = listed.before
     old_epochs = [
         blob
-        for found in (listed.index, listed.unnamed_packs, listed.sprites)
+        for found in (listed.index, listed.unreferenced_packs, listed.sprites)
         for epoch, blobs in found.items()
         for blob in blobs
-        if epoch != description.epoch
+        if epoch != manifest.epoch
     ]
-    current = listed.index[description.epoch]
-    orphans = _replaced_index_files(current, description, before)
-    if not state.is_being_filled:
-        orphans += _old(_undescribed(current, description), before)
-        # Where the rows of written frames were lost, nobody can make their pictures again.
-        if state.missing_parts.isdisjoint(description.written_parts):
-            orphans += _old(listed.unnamed_packs[description.epoch], before)
-    dating = dating_files(current, description, dating_parts)
+    current = listed.index[manifest.epoch]
+    orphans = _replaced_index_files(current, manifest, before)
+    if not state.is_being_extracted:
+        orphans += _stored_before(_unreferenced_index_files(current, manifest), before)
+        # If rows of written frames were lost, the pictures in packs cannot be made again.
+        if state.missing_parts.isdisjoint(manifest.written_parts):
+            orphans += _stored_before(listed.unreferenced_packs[manifest.epoch], before)
+    dating = age_reference_files(current, manifest, age_reference_parts)
     orphans = [blob for blob in orphans if blob.key not in dating]
     return {
-        Reason.OLD_EPOCHS: _old(old_epochs, before),
-        Reason.DEAD_CLAIMS: dead_claims(
-            (blob for blobs in listed.claims.values() for blob in blobs), before
+        Reason.OLD_EPOCHS: _stored_before(old_epochs, before),
+        Reason.EXPIRED_LEASES: expired_leases(
+            (blob for blobs in listed.leases.values() for blob in blobs), before
         ),
         Reason.ORPHANS: orphans,
-        Reason.OLD_DESCRIPTIONS: _replaced_descriptions(listed, description, before),
+        Reason.OLD_MANIFESTS: _replaced_manifests(listed, manifest, before),
     }
 
 
-def dead_claims(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
-    """Those of parts for which no claim was made since a time."""
+def expired_leases(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
+    """Return the leases of parts of which no lease was renewed since a time."""
     by_part: dict[str, list[BlobInfo]] = defaultdict(list)
     for blob in blobs:
         by_part[blob.key.rpartition("-")[0]].append(blob)
@@ -366,10 +370,10 @@ def dead_claims(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
 
 
 def _replaced_index_files(
-    blobs: Iterable[BlobInfo], description: Description, before: datetime
+    blobs: Iterable[BlobInfo], manifest: Manifest, before: datetime
 ) -> list[BlobInfo]:
-    """Index files that another took the place of."""
-    named = _named_index_files(description)
+    """Return the index files that were replaced."""
+    named = _referenced_index_files(manifest)
     found: list[BlobInfo] = []
     for part, files in _by_part(blobs).items():
         current = named.get(part)
@@ -378,31 +382,31 @@ def _replaced_index_files(
     return found
 
 
-def dating_files(
-    blobs: Iterable[BlobInfo], description: Description, dating_parts: frozenset[str]
+def age_reference_files(
+    blobs: Iterable[BlobInfo], manifest: Manifest, age_reference_parts: frozenset[str]
 ) -> set[str]:
-    """What tells since when there are frames, though their rows may have been repaired since.
+    """Return the keys of the files that date the current frames, even if rows were repaired since.
 
-    That is the oldest file of all parts, and of each part that put frames in the place of others.
+    These are the oldest file of all parts, and of each part that replaced frames.
     """
     files = {
         part: [*numbered.values()]
         for part, numbered in _by_part(blobs).items()
-        if part in description.parts
+        if part in manifest.parts
     }
     groups = [[blob for found in files.values() for blob in found]]
-    groups += [files[part] for part in dating_parts if part in files]
-    oldest = (min(group, key=_when_stored, default=None) for group in groups)
+    groups += [files[part] for part in age_reference_parts if part in files]
+    oldest = (min(group, key=_storage_order, default=None) for group in groups)
     return {blob.key for blob in oldest if blob is not None}
 
 
-def _when_stored(blob: BlobInfo) -> tuple[datetime, str]:
+def _storage_order(blob: BlobInfo) -> tuple[datetime, str]:
     return blob.modified_at, blob.key
 
 
-def _undescribed(blobs: Iterable[BlobInfo], description: Description) -> list[BlobInfo]:
-    """Index files that no description names, or not yet."""
-    named = _named_index_files(description)
+def _unreferenced_index_files(blobs: Iterable[BlobInfo], manifest: Manifest) -> list[BlobInfo]:
+    """Return the index files that the manifest does not name, or not yet."""
+    named = _referenced_index_files(manifest)
     found: list[BlobInfo] = []
     for part, files in _by_part(blobs).items():
         current = named.get(part)
@@ -413,10 +417,10 @@ def _undescribed(blobs: Iterable[BlobInfo], description: Description) -> list[Bl
     return found
 
 
-def _named_index_files(description: Description) -> dict[str, int]:
-    named = {part: description.generations.get(part, 0) for part in description.parts}
-    if description.compaction is not None:
-        named[keys.COMPACTION] = description.compaction.number
+def _referenced_index_files(manifest: Manifest) -> dict[str, int]:
+    named = {part: manifest.generations.get(part, 0) for part in manifest.parts}
+    if manifest.compaction is not None:
+        named[manifest.compaction.name] = manifest.compaction.number
     return named
 
 
@@ -429,16 +433,16 @@ def _by_part(blobs: Iterable[BlobInfo]) -> dict[str, dict[int, BlobInfo]]:
     return by_part
 
 
-def _replaced_descriptions(
-    listed: _Listed, description: Description, before: datetime
+def _replaced_manifests(
+    listed: _BlobsByKind, manifest: Manifest, before: datetime
 ) -> list[BlobInfo]:
-    """From the oldest on; the last stays, to make the current one anew from if it is damaged."""
-    replaced = (number for number in listed.descriptions if number < description.version)
-    return _replaced(listed.descriptions, max(replaced, default=0), before)
+    """Return the oldest versions; the last stays, to recover from if the current one is damaged."""
+    replaced = (number for number in listed.manifests if number < manifest.version)
+    return _replaced(listed.manifests, max(replaced, default=0), before)
 
 
 def _replaced(files: Mapping[int, BlobInfo], current: int, before: datetime) -> list[BlobInfo]:
-    """Those below the current number that another followed long ago, ascending."""
+    """Return the files before the current number whose successor is old enough, ascending."""
     numbers = sorted(number for number in files if number <= current)
     return [
         files[number]
@@ -447,16 +451,18 @@ def _replaced(files: Mapping[int, BlobInfo], current: int, before: datetime) -> 
     ]
 
 
-def _frames(
-    state: TimelineState, listed: _Listed, committed: Committed
+def _deletable_frames(
+    state: TimelineState, listed: _BlobsByKind, committed: CommittedState
 ) -> dict[Reason, FrameBlobs]:
     unnamed = listed.frames.old
-    description = committed.description
+    description = committed.manifest
     chunks = description.chunks if description else ()
     if not chunks:
-        # A written part is described after it was committed: one that is missing was lost, and
-        # nobody can make its frames again.
-        is_safe = not (committed.missing_parts or state.is_being_filled or listed.frames.has_young)
+        # A written part is committed before the manifest names it: a missing one was lost, and its
+        # frames cannot be made again.
+        is_safe = not (
+            committed.missing_parts or state.is_being_extracted or listed.frames.has_young
+        )
         return {Reason.ORPHANS: unnamed} if is_safe else {}
     are_missing = np.zeros(len(unnamed), dtype=np.bool_)
     for chunk in chunks:
@@ -465,15 +471,15 @@ def _frames(
                 unnamed.sequences, [chunk.first_sequence, chunk.stop_sequence]
             )
             are_missing[first:last] = True
-    if state.is_being_filled:
+    if state.is_being_extracted:
         return {}
     found = {Reason.ORPHANS: unnamed.where(~are_missing)}
     if not listed.frames.has_young:
-        found[Reason.ABANDONED_ATTEMPTS] = unnamed.where(are_missing)
+        found[Reason.UNFINISHED_EXTRACTIONS] = unnamed.where(are_missing)
     return found
 
 
-def _with(
+def _with_deletable(
     state: TimelineState,
     blobs: Mapping[Reason, list[BlobInfo]],
     frames: Mapping[Reason, FrameBlobs],
@@ -485,12 +491,12 @@ def _with(
     )
 
 
-def _old(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
+def _stored_before(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
     return [blob for blob in blobs if blob.modified_at <= before]
 
 
-def _are_among(ordered: Numbers, wanted: Numbers) -> npt.NDArray[np.bool_]:
-    """Which of some numbers are among others, which ascend."""
+def _is_member(ordered: IntArray, wanted: IntArray) -> npt.NDArray[np.bool_]:
+    """Return which of the wanted numbers are contained in a sorted array."""
     if not len(ordered):
         return np.zeros(len(wanted), dtype=np.bool_)
     positions = np.searchsorted(ordered, wanted)

@@ -1,51 +1,60 @@
-"""The table of a timeline's frames: how it is committed, found, merged and queried."""
+"""Index of a timeline's frames, and the manifests that name its parts.
 
-from framecache.index.create import create_once
-from framecache.index.descriptions import (
-    Advance,
-    Change,
-    advance,
-    begin,
-    current_description,
+The modules commit, load, merge and query the index.
+"""
+
+from framecache.index.commit import commit_part, commit_repair, committed_parts, compact
+from framecache.index.corrupt_manifest import CorruptManifest, find_corrupt_manifest
+from framecache.index.create import create_verified
+from framecache.index.fetch import blob_exists, fetch, fetch_document, read_stored_jpeg
+from framecache.index.manifests import (
+    ManifestChange,
+    ManifestUpdater,
+    current_manifest,
     ensure_current,
-    follow,
     is_current,
     is_latest,
+    mark_epoch_begun,
+    require_epoch,
+    try_commit_manifest,
+    update_manifest,
 )
-from framecache.index.fetch import fetch, is_stored, stored_jpeg
-from framecache.index.find import Snapshot, find, load, load_parts
-from framecache.index.lost import LostDescription, find_lost
-from framecache.index.publish import commit_part, commit_repair, committed_parts, compact
 from framecache.index.rows import FrameRow
-from framecache.index.table import Index, PartBuilder, pack_keys, rows_that_count
+from framecache.index.snapshot import Snapshot, load_parts, load_snapshot, load_snapshot_at
+from framecache.index.table import Index, PartBuilder, aggregates_of, live_rows, pack_keys
+from framecache.index.timeline_ids import resolve_timeline_ids
 
 __all__ = [
-    "Advance",
-    "Change",
+    "CorruptManifest",
     "FrameRow",
     "Index",
-    "LostDescription",
+    "ManifestChange",
+    "ManifestUpdater",
     "PartBuilder",
     "Snapshot",
-    "advance",
-    "begin",
+    "aggregates_of",
+    "blob_exists",
     "commit_part",
     "commit_repair",
     "committed_parts",
     "compact",
-    "create_once",
-    "current_description",
+    "create_verified",
+    "current_manifest",
     "ensure_current",
     "fetch",
-    "find",
-    "find_lost",
-    "follow",
+    "fetch_document",
+    "find_corrupt_manifest",
     "is_current",
     "is_latest",
-    "is_stored",
-    "load",
+    "live_rows",
     "load_parts",
+    "load_snapshot",
+    "load_snapshot_at",
+    "mark_epoch_begun",
     "pack_keys",
-    "rows_that_count",
-    "stored_jpeg",
+    "read_stored_jpeg",
+    "require_epoch",
+    "resolve_timeline_ids",
+    "try_commit_manifest",
+    "update_manifest",
 ]

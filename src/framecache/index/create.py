@@ -1,4 +1,4 @@
-"""Create-if-absent that survives a lost answer."""
+"""Atomic create-if-absent that is safe if the store's response is lost."""
 
 from typing import Final
 
@@ -8,16 +8,16 @@ from framecache.store import BlobExists, BlobMissing, Store
 _ATTEMPTS: Final = 5
 
 
-def create_once(store: Store, key: str, body: bytes) -> bytes:
-    """Create ``key`` unless it exists, and return what is stored there: ``body``, or another's.
+def create_verified(store: Store, key: str, body: bytes) -> bool:
+    """Create ``key`` unless it exists; return True if it then holds ``body``.
 
-    A create that landed but whose answer was lost is retried below us and comes back as
-    "exists" on one's own write; a server may also answer "conflict" with nothing stored. So
-    neither answer is believed: what is stored is read back. ``body`` holds a random write id,
-    hence equal bytes are one's own.
+    If a create succeeds but its response is lost, the client library retries it and gets "exists"
+    for its own write; a server may also respond "conflict" with nothing stored. Neither response
+    is trusted: the blob is read back. ``body`` contains a random write id, so equal bytes mean
+    that this call's own write succeeded.
 
     Raises:
-        StoreUnavailable: whether the blob was created is unknown. Nothing was deleted.
+        StoreUnavailable: it is unknown whether the blob was created. Nothing was deleted.
     """
     failure: Exception | None = None
     for _ in range(_ATTEMPTS):
@@ -28,14 +28,18 @@ def create_once(store: Store, key: str, body: bytes) -> bytes:
         except (BlobExists, StoreUnavailable) as error:
             failure = error
         else:
-            return body
+            return True
         try:
-            stored = store.get(key)
-            # A bit that flipped on the way must not make one's own another's.
-            return stored if stored == body else store.get(key)
+            # Read twice: a bit flipped in transit must not make this write look like another's.
+            return _is_stored_as(store, key, body) or _is_stored_as(store, key, body)
         except BlobMissing:
             continue
     raise StoreUnavailable(
-        f"{store.url} neither creates {key} nor has it, after {_ATTEMPTS} attempts; "
-        f"try again, or run 'framecache doctor'. The last answer: {failure}"
+        f"{store.display_name} neither creates {key} nor has it, after {_ATTEMPTS} attempts; try "
+        f"again, or run 'framecache doctor'. The last error: {failure}"
     ) from failure
+
+
+def _is_stored_as(store: Store, key: str, body: bytes) -> bool:
+    """Compare the stored blob with ``body``; a blob of another program may have any length."""
+    return store.get_range(key, start=0, length=len(body) + 1) == body

@@ -1,7 +1,8 @@
-"""Reading a blob that tells by itself whether it is sound, or whether it is there."""
+"""Reading of blobs with their integrity check, and checks for existence."""
 
 from typing import Protocol, TypeVar
 
+from framecache import json_documents
 from framecache.errors import CorruptFrame
 from framecache.index.rows import FrameRow
 from framecache.store import BlobMissing, Store
@@ -10,19 +11,19 @@ Decoded_co = TypeVar("Decoded_co", covariant=True)
 
 
 class Decode(Protocol[Decoded_co]):
-    """Makes something of a blob, and raises CorruptFrame when it is damaged."""
+    """Function that decodes a blob, and raises CorruptFrame if it is damaged."""
 
     def __call__(self, body: bytes, *, key: str) -> Decoded_co:
-        """What ``body``, stored under ``key``, holds."""
+        """Decode ``body``, which is stored under ``key``."""
         ...
 
 
 def fetch(store: Store, key: str, decode: Decode[Decoded_co]) -> Decoded_co:
-    """Get and decode a blob; damage may have come about on the way, so it is fetched twice.
+    """Get and decode a blob; if it is damaged, fetch it again, as it may be damage in transit.
 
     Raises:
-        BlobMissing: there is none.
-        CorruptFrame: it is damaged both times.
+        BlobMissing: the blob does not exist.
+        CorruptFrame: the blob is damaged both times.
     """
     try:
         return decode(store.get(key), key=key)
@@ -30,19 +31,44 @@ def fetch(store: Store, key: str, decode: Decode[Decoded_co]) -> Decoded_co:
         return decode(store.get(key), key=key)
 
 
-def stored_jpeg(store: Store, row: FrameRow) -> bytes:
-    """What is stored where a row says, unchecked; one request.
+def fetch_document(store: Store, key: str, decode: Decode[Decoded_co]) -> Decoded_co:
+    """Get and decode an untrusted JSON document of any length.
+
+    Raises the errors of `fetch`. If the document is too long, only its beginning is fetched, once.
+    """
+    body = read_document_bytes(store, key)
+    try:
+        return decode(body, key=key)
+    except CorruptFrame:
+        if len(body) > json_documents.MAX_BYTES:
+            raise
+        return decode(read_document_bytes(store, key), key=key)
+
+
+def read_document_bytes(store: Store, key: str) -> bytes:
+    """Return a document, or its beginning if it exceeds the size limit; one request.
+
+    The result is longer than the limit if the document is.
 
     Raises:
-        BlobMissing: there is no such blob.
+        BlobMissing: the document does not exist.
+    """
+    return store.get_range(key, start=0, length=json_documents.MAX_BYTES + 1)
+
+
+def read_stored_jpeg(store: Store, row: FrameRow) -> bytes:
+    """Return the bytes that a row refers to, unchecked; one request.
+
+    Raises:
+        BlobMissing: the blob does not exist.
     """
     if not row.offset:
         return store.get(row.key)
     return store.get_range(row.key, start=row.offset, length=row.size)
 
 
-def is_stored(store: Store, key: str) -> bool:
-    """Whether a blob is there; one request."""
+def blob_exists(store: Store, key: str) -> bool:
+    """Return True if a blob exists; one request."""
     try:
         store.head(key)
     except BlobMissing:

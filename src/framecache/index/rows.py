@@ -1,4 +1,4 @@
-"""What the index knows of one frame."""
+"""Row of the index: the metadata of one frame."""
 
 from dataclasses import dataclass
 
@@ -7,30 +7,30 @@ from framecache.model import Status
 
 @dataclass(frozen=True, slots=True)
 class FrameRow:
-    """What the index knows of one frame."""
+    """Row of the index: the metadata of one frame."""
 
     sequence: int
     chunk_id: int
     timestamp: float
     """Seconds on the timeline."""
     duration: float
-    """Seconds it stays on screen in its video; 0.0 when unknown."""
+    """Seconds it stays on screen in its video; 0.0 if unknown."""
     width: int
     height: int
     key: str
-    """Where its JPEG lies in the store; empty when undecodable."""
+    """Key of the blob with its JPEG; empty if undecodable."""
     offset: int
-    """Where in that blob the JPEG begins."""
+    """Byte offset of the JPEG in that blob."""
     size: int
-    """Bytes of the JPEG."""
+    """Size of the JPEG in bytes."""
     crc32c: int
     perceptual_hash: str
     status: Status
     pts: int = 0
-    """In the time base of its video."""
+    """Presentation timestamp in the time base of its video."""
     reason: str = ""
-    """Why there is no picture; empty when there is one."""
+    """Reason why there is no picture; empty if there is one."""
     quality: int = 0
-    """JPEG quality that a program asked for; 0: that of the timeline, or unknown."""
+    """JPEG quality that a program requested; 0: that of the timeline, or unknown."""
     picture_since: str = ""
-    """The written part that put this picture in the place of another; empty: it is the first."""
+    """Written part in which this picture replaced another; empty: it is the first."""

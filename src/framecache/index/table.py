@@ -1,37 +1,40 @@
-"""The index in memory: one row a frame, ordered by sequence, columns as numpy arrays."""
+"""Index in memory: one row per frame, ordered by sequence, with columns as numpy arrays."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from framecache.index import packing, sources
-from framecache.index.packing import FewTexts, Number, SmallIntegers, Texts
+from framecache import json_documents
+from framecache.cached_property import lock_free_cached_property
+from framecache.index import columns, concat, parquet, row_sources, string_columns
+from framecache.index.aggregates import EMPTY, Aggregates
+from framecache.index.row_sources import RowGroup, RowSource, TableSource
 from framecache.index.rows import FrameRow
-from framecache.index.sources import Piece, Source, TableSource
+from framecache.index.string_columns import DictionaryColumn, Number, SmallIntegers, StringColumn
+from framecache.optional_imports import import_optional
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
     import pyarrow as pa
-
-_LISTED: Final = b"framecache.listed"
 
 
 class Index:
-    """The frames of a timeline, ordered by sequence; undecodable ones are rows too.
+    """Frames of a timeline, ordered by sequence; undecodable ones are rows too.
 
-    Every column is a read-only numpy array with one entry a frame, made when it is first asked
-    for. Of a million frames, an index and all it needs to find and read them take less than
-    100 MB; each of :attr:`key` and :attr:`perceptual_hash`, asked for as a whole, takes as much
-    again. Safe to share between threads.
+    Every column is a read-only numpy array with one entry per frame, decoded at its first access.
+    For a million frames, an index and all that it needs to find and read them take less than
+    100 MB; each of :attr:`key` and :attr:`perceptual_hash`, accessed as a whole column, takes as
+    much again. Safe to share between threads.
     """
 
-    def __init__(self, rows: "pa.Table | Source") -> None:
-        self._source = rows if isinstance(rows, Source) else TableSource(rows)
+    def __init__(self, rows: "pa.Table | RowSource") -> None:
+        self._source = rows if isinstance(rows, RowSource) else TableSource(rows)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -40,124 +43,182 @@ class Index:
         return f"<Index of {len(self)} frames>"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Columns are made anew elsewhere."""
+        """Leave out the decoded columns."""
         return {"_source": self._source}
 
     def to_arrow(self) -> "pa.Table":
-        """The whole table, columns as the Parquet files have them."""
+        """Return the whole table, with the columns of the Parquet files."""
         return self._source.table
 
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """What the file it was read from tells of how it was made; empty for any other."""
-        about: dict[str, Any] = json.loads(self._source.metadata.get(sources.METADATA_KEY, b"{}"))
-        return about
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the whole table as a pandas DataFrame.
 
-    @cached_property
+        Raises:
+            MissingPackage: pandas is not installed.
+        """
+        import_optional("pandas", package="pandas", needed_by="Index.to_pandas")
+        # On one thread, for the same reason as in reading files (`framecache.index.parquet`).
+        table: pd.DataFrame = self._without_metadata().to_pandas(use_threads=False)
+        return table
+
+    def to_polars(self) -> "pl.DataFrame":
+        """Return the whole table as a Polars DataFrame.
+
+        Polars does not work in a process that was forked after its parent used Polars: the call
+        hangs. Start such processes with the "spawn" method.
+
+        Raises:
+            MissingPackage: Polars is not installed.
+        """
+        polars = import_optional("polars", package="polars", needed_by="Index.to_polars")
+        table: pl.DataFrame = polars.from_arrow(self._without_metadata())
+        return table
+
+    def _without_metadata(self) -> "pa.Table":
+        """Return the whole table without the metadata of its file."""
+        return self.to_arrow().replace_schema_metadata()
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Provenance: the metadata of the file that the index was read from; else empty."""
+        return json_documents.decode_object(self._source.metadata.get(parquet.METADATA_KEY, b"{}"))
+
+    @lock_free_cached_property
+    def _aggregates(self) -> Aggregates:
+        return self._stored_aggregates or self._compute_aggregates()
+
+    @lock_free_cached_property
+    def _stored_aggregates(self) -> Aggregates | None:
+        return self._source.aggregates if len(self) else EMPTY
+
+    def _compute_aggregates(self) -> Aggregates:
+        return Aggregates(
+            frame_count=len(self),
+            undecodable_count=int((~self.is_ok).sum()),
+            size_bytes=int(self.size.sum()),
+            width=int(self.width[0]),
+            height=int(self.height[0]),
+            first_sequence=int(self.sequence[0]),
+            last_sequence=int(self.sequence[-1]),
+            end_seconds=float(self.timestamp[-1] + self.duration[-1]),
+        )
+
+    def _ends_before(self, other: "Index") -> bool:
+        """Return True if all sequences are below those of ``other``; both must have frames."""
+        mine, theirs = self._stored_aggregates, other._stored_aggregates  # noqa: SLF001 -- of its own class
+        last = mine.last_sequence if mine else self.sequence[-1]
+        first = theirs.first_sequence if theirs else other.sequence[0]
+        return bool(last < first)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> "Index":
+        """Return an index of the rows at these positions, which must ascend."""
+        return Index(self.to_arrow().take(columns.column("sequence", positions)))
+
+    @lock_free_cached_property
     def sequence(self) -> npt.NDArray[np.int64]:
-        """Ascending, unique."""
+        """Sequences, ascending and unique."""
         return self._numbers("sequence", np.int64)
 
-    @cached_property
+    @lock_free_cached_property
     def chunk_id(self) -> npt.NDArray[np.int32]:
-        """Ordinal of the chunk each frame came from."""
+        """Ordinal of each frame's chunk."""
         return self._numbers("chunk_id", np.int32)
 
-    @cached_property
+    @lock_free_cached_property
     def pts(self) -> npt.NDArray[np.int64]:
-        """In the time base of each frame's video."""
-        return packing.widened(self._pts)
+        """Presentation timestamps, in the time base of each frame's video."""
+        return string_columns.as_int64(self._pts)
 
-    @cached_property
+    @lock_free_cached_property
     def timestamp(self) -> npt.NDArray[np.float64]:
-        """Seconds on the timeline."""
+        """Timestamp of each frame, in seconds on the timeline."""
         return self._numbers("timestamp", np.float64)
 
-    @cached_property
+    @lock_free_cached_property
     def duration(self) -> npt.NDArray[np.float64]:
-        """Seconds on screen in the video; 0.0 when unknown."""
+        """Seconds that each frame stays on screen in its video; 0.0 if unknown."""
         return self._numbers("duration", np.float64)
 
-    @cached_property
+    @lock_free_cached_property
     def width(self) -> npt.NDArray[np.int32]:
-        """Pixels."""
+        """Widths in pixels."""
         return self._numbers("width", np.int32)
 
-    @cached_property
+    @lock_free_cached_property
     def height(self) -> npt.NDArray[np.int32]:
-        """Pixels."""
+        """Heights in pixels."""
         return self._numbers("height", np.int32)
 
-    @cached_property
+    @lock_free_cached_property
     def key(self) -> npt.NDArray[np.object_]:
-        """Where each JPEG lies in the store; empty when undecodable."""
-        return self._all(self._keys)
+        """Key of the blob with each JPEG; empty if undecodable."""
+        return self._materialize(self._keys)
 
-    @cached_property
+    @lock_free_cached_property
     def offset(self) -> npt.NDArray[np.int64]:
-        """Where in its blob each JPEG begins, bytes."""
-        return packing.widened(self._offset)
+        """Byte offset of each JPEG in its blob."""
+        return string_columns.as_int64(self._offset)
 
-    @cached_property
+    @lock_free_cached_property
     def crc32c(self) -> npt.NDArray[np.uint32]:
-        """CRC-32C of each JPEG; 0 when undecodable or unknown."""
+        """CRC-32C of each JPEG; 0 if undecodable or unknown."""
         return self._numbers("crc32c", np.uint32)
 
-    @cached_property
+    @lock_free_cached_property
     def size(self) -> npt.NDArray[np.int64]:
-        """Bytes of each JPEG; 0 when undecodable."""
-        return packing.widened(self._size)
+        """Size of each JPEG in bytes; 0 if undecodable."""
+        return string_columns.as_int64(self._size)
 
-    @cached_property
+    @lock_free_cached_property
     def perceptual_hash(self) -> npt.NDArray[np.object_]:
-        """16 hex digits each; empty when unknown."""
-        return self._all(self._hashes)
+        """Perceptual hashes, 16 hex digits each; empty if unknown."""
+        return self._materialize(self._hashes)
 
-    @cached_property
+    @lock_free_cached_property
     def status(self) -> npt.NDArray[np.object_]:
-        """``"ok"`` or ``"undecodable"``."""
-        return self._all(self._statuses)
+        """Status of each frame: ``"ok"`` or ``"undecodable"``."""
+        return self._materialize(self._statuses)
 
-    @cached_property
+    @lock_free_cached_property
     def reason(self) -> npt.NDArray[np.object_]:
-        """Why a frame is undecodable; empty when it is not."""
-        return self._all(self._reasons)
+        """Reason why a frame is undecodable; empty if it is not."""
+        return self._materialize(self._reasons)
 
-    @cached_property
+    @lock_free_cached_property
     def quality(self) -> npt.NDArray[np.int32]:
-        """JPEG quality a program asked for; 0 where it is the timeline's, or unknown."""
+        """JPEG quality that a program requested; 0 if it is the timeline's, or unknown."""
         return self._numbers("quality", np.int32)
 
-    @cached_property
+    @lock_free_cached_property
     def picture_since(self) -> npt.NDArray[np.object_]:
-        """The written part that put each picture in the place of another; empty: none did."""
-        return self._all(self._picture_since)
+        """Written part in which each picture replaced another; empty: it replaced none."""
+        return self._materialize(self._picture_since)
 
-    @cached_property
+    @lock_free_cached_property
     def is_ok(self) -> npt.NDArray[np.bool_]:
-        """Whether each frame has a picture."""
+        """Mask of the frames that have a picture."""
         values = self._statuses.equal("ok")
         values.flags.writeable = False
         return values
 
-    @cached_property
-    def is_listed(self) -> bool:
-        """Whether it was made from a listing of frames, so that no length or CRC is known."""
-        return _LISTED in self._source.metadata
+    @lock_free_cached_property
+    def is_unindexed(self) -> bool:
+        """Flag of an index made from a listing of frames, without committed lengths and CRCs."""
+        return row_sources.UNINDEXED_KEY in self._source.metadata
 
-    @cached_property
+    @lock_free_cached_property
     def is_in_time_order(self) -> bool:
-        """Whether timestamps never decrease, as those of frames a program wrote may."""
+        """Flag of an index whose timestamps never decrease; those of written frames may."""
         return bool((self.timestamp[1:] >= self.timestamp[:-1]).all())
 
     def position(self, sequence: int) -> int | None:
-        """The row of a sequence, or None when the index has no such frame."""
+        """Return the row of a sequence, or None if the index has no such frame."""
         position = int(np.searchsorted(self.sequence, sequence))
         found = position < len(self) and self.sequence[position] == sequence
         return position if found else None
 
     def positions(self, sequences: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """The rows of sequences, int64, in the order given; -1 where there is no such frame."""
+        """Return the rows of sequences, int64, in the given order; -1 if there is no such frame."""
         wanted = np.asarray(sequences, dtype=np.int64)
         if not len(self):
             return np.full(wanted.shape, -1)
@@ -165,87 +226,84 @@ class Index:
         return np.where(self.sequence[positions] == wanted, positions, -1)
 
     def position_at(self, seconds: float) -> int | None:
-        """The row of the last frame that begins at or before a time, or None before the first."""
+        """Return the row of the last frame that begins at or before a time, or None."""
         position = int(np.searchsorted(self.timestamp, seconds, side="right")) - 1
         return position if position >= 0 else None
 
     def row(self, position: int) -> FrameRow:
-        """One frame, by row.
+        """Return one frame by its row.
 
         Raises:
-            IndexError: there is no such row; none is counted from the end.
+            IndexError: there is no such row; negative rows are not supported.
         """
         if position < 0:
-            raise IndexError(f"rows are counted from 0: there is no row {position}")
+            raise IndexError(f"rows are numbered from 0: there is no row {position}")
         return FrameRow(*[column.item(position) for column in self._row_columns])
 
     def rows(self, positions: npt.NDArray[np.int64] | Sequence[int]) -> list[FrameRow]:
-        """Several frames, by row, in the order given. Raises what :meth:`row` raises."""
+        """Return several frames by their rows, in the given order. Raises as :meth:`row` does."""
         wanted = np.asarray(positions, dtype=np.int64)
         if (wanted < 0).any():
-            raise IndexError(f"rows are counted from 0: there is no row {wanted.min()}")
+            raise IndexError(f"rows are numbered from 0: there is no row {wanted.min()}")
         return [*map(FrameRow, *[column[wanted].tolist() for column in self._row_columns])]
 
     @classmethod
     def empty(cls) -> Self:
-        """An index without frames."""
-        return cls(sources.schema().empty_table())
+        """Return an index without frames."""
+        return cls(columns.empty_table())
 
     @classmethod
     def merged(cls, parts: "Sequence[Index]") -> "Index":
-        """One index of several, ordered by sequence; of rows with one sequence, the last stays."""
+        """Merge indexes, ordered by sequence; of rows with equal sequences, the last one stays."""
         held = [part for part in parts if len(part)]
         if len(held) < 2:  # noqa: PLR2004 -- nothing to merge
             return held[0] if held else cls.empty()
         one_after_the_other = all(
-            before.sequence[-1] < after.sequence[0] for before, after in pairwise(held)
+            before._ends_before(after)  # noqa: SLF001 -- of its own class
+            for before, after in pairwise(held)
         )
-        rows = sources.joined([part._source for part in held])  # noqa: SLF001 -- of its own class
+        rows = concat.concat_sources([part._source for part in held])  # noqa: SLF001 -- of its own class
         if one_after_the_other:
             return cls(rows)
-        sequence = packing.numbers(rows.column("sequence"), len(rows), np.int64)
+        sequence = string_columns.number_column(rows.column("sequence"), len(rows), np.int64)
         order = np.argsort(sequence, kind="stable")
         is_last = np.append(np.diff(sequence[order]) > 0, True)
-        return cls(sources.in_memory(rows.table.take(order[is_last])))
+        kept = rows.table.take(columns.column("sequence", order[is_last]))
+        return cls(concat.source_from_table(kept))
 
     @classmethod
-    def listed(cls, found: Iterable[tuple[int, str, int]]) -> Self:
-        """The index of frames another program stored: sequence, key and size are all it knows."""
-        ordered = sorted(found)
-        sequences, names, sizes = zip(*ordered, strict=True) if ordered else ((), (), ())
-        unknown: dict[str, Any] = {
-            "key": names,
-            "offset": 0,
-            "size": sizes,
-            "perceptual_hash": "",
-            "status": "ok",
-            "reason": "",
-            "picture_since": "",
-        }
-        columns = {
-            name: value if isinstance(value, tuple) else (value,) * len(ordered)
-            for name, value in ({"sequence": sequences} | unknown).items()
-        }
-        zeros = (0,) * len(ordered)
-        table = _table({name: columns.get(name, zeros) for name in sources.COLUMNS})
-        return cls(table.replace_schema_metadata({_LISTED: b"1"}))
+    def from_listing(cls, found: Iterable[tuple[int, str, int]]) -> Self:
+        """Return an index of frames that another program stored, from sequence, key and size."""
+        return cls(row_sources.unindexed_source(sorted(found)))
 
     def encode(self, metadata: bytes) -> bytes:
-        """The sealed Parquet file that is stored, with ``metadata`` (JSON) in its schema."""
-        return sources.encode(self.to_arrow(), metadata)
+        """Encode as a Parquet file with a checksum, and ``metadata`` (JSON) in its schema."""
+        return parquet.encode(self.to_arrow(), metadata, self._aggregates)
 
     @classmethod
     def decode(cls, body: bytes, *, key: str) -> Self:
-        """Read a stored part.
+        """Decode a stored index part.
 
         Raises:
-            CorruptFrame: it is damaged.
+            CorruptFrame: the part is damaged.
         """
-        return cls(sources.decode(body, key=key))
+        return cls(parquet.decode(body, key=key))
 
-    @cached_property
+    @classmethod
+    def decode_lazy(cls, body: bytes, *, key: str) -> Self:
+        """Return a stored index part whose rows are decoded at their first access, if ever.
+
+        Its length and its aggregates are known at once. That the part is not an index, despite its
+        valid checksum, is only found at that access, which then raises CorruptFrame.
+
+        Raises:
+            CorruptFrame: the part is damaged.
+        """
+        return cls(parquet.decode_lazy(body, key=key))
+
+    @lock_free_cached_property
     def _row_columns(self) -> list[Any]:
-        """By the fields of a row."""
+        """Columns in the order of the fields of `FrameRow`."""
         packed = {
             "pts": self._pts,
             "offset": self._offset,
@@ -259,80 +317,92 @@ class Index:
         names = [field.name for field in fields(FrameRow)]
         return [packed[name] if name in packed else getattr(self, name) for name in names]
 
-    @cached_property
+    @lock_free_cached_property
     def _pts(self) -> SmallIntegers:
-        return packing.small_integers(self._source.column("pts"))
+        return string_columns.compact_integers(self._source.column("pts"))
 
-    @cached_property
+    @lock_free_cached_property
     def _offset(self) -> SmallIntegers:
-        return packing.small_integers(self._source.column("offset"))
+        return string_columns.compact_integers(self._source.column("offset"))
 
-    @cached_property
+    @lock_free_cached_property
     def _size(self) -> SmallIntegers:
-        return packing.small_integers(self._source.column("size"))
+        return string_columns.compact_integers(self._source.column("size"))
 
-    @cached_property
-    def _pieces(self) -> Sequence[Piece]:
-        return self._source.pieces
+    @lock_free_cached_property
+    def _row_groups(self) -> Sequence[RowGroup]:
+        return self._source.row_groups
 
-    @cached_property
-    def _keys(self) -> Texts:
+    @lock_free_cached_property
+    def _keys(self) -> StringColumn:
         sequence = self.sequence
 
-        def make(piece: Piece, rows: slice) -> Texts:
-            return packing.keys(partial(piece.column, "key"), sequence[rows])
+        def make(piece: RowGroup, rows: slice) -> StringColumn:
+            return string_columns.key_column(partial(piece.column, "key"), sequence[rows])
 
-        return packing.in_pieces(self._pieces, make)
+        return string_columns.string_column(self._row_groups, make)
 
-    @cached_property
-    def _hashes(self) -> Texts:
-        def make(piece: Piece, _: slice) -> Texts:
-            return packing.hashes(partial(piece.column, "perceptual_hash"), piece.row_count)
+    @lock_free_cached_property
+    def _hashes(self) -> StringColumn:
+        def make(piece: RowGroup, _: slice) -> StringColumn:
+            return string_columns.hash_column(
+                partial(piece.column, "perceptual_hash"), piece.row_count
+            )
 
-        return packing.in_pieces(self._pieces, make)
+        return string_columns.string_column(self._row_groups, make)
 
-    @cached_property
-    def _statuses(self) -> FewTexts:
-        return FewTexts.of(self._source.column("status"), len(self))
+    @lock_free_cached_property
+    def _statuses(self) -> DictionaryColumn:
+        return DictionaryColumn.from_arrays(self._source.column("status"), len(self))
 
-    @cached_property
-    def _reasons(self) -> FewTexts:
-        return FewTexts.of(self._source.column("reason"), len(self))
+    @lock_free_cached_property
+    def _reasons(self) -> DictionaryColumn:
+        return DictionaryColumn.from_arrays(self._source.column("reason"), len(self))
 
-    @cached_property
-    def _picture_since(self) -> FewTexts:
-        return FewTexts.of(self._source.column("picture_since"), len(self))
+    @lock_free_cached_property
+    def _picture_since(self) -> DictionaryColumn:
+        return DictionaryColumn.from_arrays(self._source.column("picture_since"), len(self))
 
     def _numbers(self, name: str, dtype: type[Number]) -> npt.NDArray[Number]:
-        return packing.numbers(self._source.column(name), len(self), dtype)
+        return string_columns.number_column(self._source.column(name), len(self), dtype)
 
-    def _all(self, texts: Texts) -> npt.NDArray[np.object_]:
+    def _materialize(self, texts: StringColumn) -> npt.NDArray[np.object_]:
         values = texts[np.arange(len(self))]
         values.flags.writeable = False
         return values
 
 
+def aggregates_of(index: Index) -> Aggregates:
+    """Return the aggregates of an index; files by this version need not be decoded for them."""
+    return index._aggregates  # noqa: SLF001 -- of its own module
+
+
 def pack_keys(index: Index) -> set[str]:
-    """The packs that hold frames of an index."""
+    """Return the keys of the packs that hold frames of an index."""
     return set(index.key[index.offset > 0].tolist())
 
 
-def rows_that_count(part: Index, whole: Index) -> Index:
-    """The rows of an index part that no later part took the place of, given all that count."""
+def live_rows(part: Index, whole: Index) -> Index:
+    """Return the rows of an index part that no later part replaced.
+
+    Args:
+        part: index part to filter.
+        whole: all current rows of the timeline.
+    """
     positions = whole.positions(part.sequence)
     (known,) = np.nonzero(positions >= 0)
     ours, theirs = known, positions[known]
-    # A frame and the one that took its place may have the same key.
+    # A frame and its replacement may have the same key, so all fields are compared.
     are_same = np.ones(len(ours), dtype=np.bool_)
     for name in (field.name for field in fields(FrameRow)):
         are_same &= (getattr(part, name)[ours] == getattr(whole, name)[theirs]).astype(np.bool_)
     if are_same.sum() == len(part):
         return part
-    return Index(part.to_arrow().take(ours[are_same]))
+    return part.take(ours[are_same])
 
 
 class PartBuilder:
-    """Collects the rows of one index part, in any order."""
+    """Collector of the rows of one index part, in any order."""
 
     def __init__(self) -> None:
         self._rows: list[FrameRow] = []
@@ -346,17 +416,11 @@ class PartBuilder:
 
     @property
     def rows(self) -> Sequence[FrameRow]:
-        """What was added so far."""
+        """Rows added so far."""
         return self._rows
 
     def build(self) -> Index:
-        """The part, ordered by sequence."""
+        """Return the index part, ordered by sequence."""
         ordered = sorted(self._rows, key=lambda row: row.sequence)
-        columns = {name: [getattr(row, name) for row in ordered] for name in sources.COLUMNS}
-        return Index(_table(columns))
-
-
-def _table(columns: dict[str, Any]) -> "pa.Table":
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
-
-    return pa.table(columns, schema=sources.schema())
+        values = {name: [getattr(row, name) for row in ordered] for name in columns.COLUMNS}
+        return Index(columns.table(values))

@@ -1,44 +1,44 @@
-"""Filling a timeline: from video chunks, or with frames a program already holds.
+"""Filling a timeline from video chunks, or with frames that a program already holds.
 
-FFmpeg and OpenCV take a third of a second to load, which programs that only read need not pay:
-the functions here load on first use.
+The functions here load on first use: importing FFmpeg and OpenCV takes a third of a second, which
+programs that only read need not spend.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framecache.ingest.extraction import append, extract, fill, rebuild
-    from framecache.ingest.foresee import Foreseen, foresee_append, foresee_extraction
-    from framecache.ingest.settling import settle
+    from framecache.ingest.extraction import append, extract, extract_entries, rebuild
+    from framecache.ingest.forecast import Forecast, forecast_append, forecast_extraction
+    from framecache.ingest.relocation import relocate
     from framecache.ingest.writing import write
 
 __all__ = [
-    "Foreseen",
+    "Forecast",
     "append",
     "extract",
-    "fill",
-    "foresee_append",
-    "foresee_extraction",
+    "extract_entries",
+    "forecast_append",
+    "forecast_extraction",
     "rebuild",
-    "settle",
+    "relocate",
     "write",
 ]
 
-_HOMES = {
-    "Foreseen": "foresee",
+_MODULES = {
+    "Forecast": "forecast",
     "append": "extraction",
     "extract": "extraction",
-    "fill": "extraction",
-    "foresee_append": "foresee",
-    "foresee_extraction": "foresee",
+    "extract_entries": "extraction",
+    "forecast_append": "forecast",
+    "forecast_extraction": "forecast",
     "rebuild": "extraction",
-    "settle": "settling",
+    "relocate": "relocation",
     "write": "writing",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The frames of one chunk, all or some: decoded at their places, encoded, stored, made rows."""
+"""Frames of one chunk, all or some: decode and encode them, store them, build index rows."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,30 +6,30 @@ from typing import Any, Final
 
 from framecache import jpeg, video
 from framecache._version import __version__
-from framecache.claims import FRAMES_BETWEEN_CHECKS
 from framecache.index import FrameRow, PartBuilder
-from framecache.ingest.encode import EncodedFrame, encode_picture
-from framecache.ingest.plan import ChunkPlan
-from framecache.ingest.slot import Slot
+from framecache.ingest.chunk_plan import ChunkPlan
+from framecache.ingest.encoded_jpeg import EncodedJpeg, encode_picture
+from framecache.ingest.frame_position import FramePosition
 from framecache.ingest.storage import FrameStorage
-from framecache.manifest import ChunkEntry, Description
+from framecache.lease import FRAMES_BETWEEN_CHECKS
+from framecache.manifest import ChunkEntry, Manifest
 from framecache.model import JpegSettings
 from framecache.store import BlobFile
 
-_BYTES_A_PIXEL: Final = 4
+_BYTES_PER_PIXEL: Final = 4
 
 
 def decode_frames(
     file: BlobFile, entry: ChunkEntry, planned: ChunkPlan, *, threads: int
-) -> Iterator[tuple[Slot, video.Decoded | video.Undecodable]]:
-    """The planned frames of a chunk, each with its place, in the order of time."""
+) -> Iterator[tuple[FramePosition, video.Decoded | video.Undecodable]]:
+    """Yield the planned frames of a chunk with their slots, in time order."""
     items = video.decode(file, planned.scan, planned.pts, name=entry.url, threads=threads)
-    return zip(_slots(entry, planned), items, strict=True)
+    return zip(_frame_positions(entry, planned), items, strict=True)
 
 
 def store_frames(
     file: BlobFile,
-    description: Description,
+    manifest: Manifest,
     entry: ChunkEntry,
     planned: ChunkPlan,
     storage: FrameStorage,
@@ -38,20 +38,20 @@ def store_frames(
     check: Callable[[], None],
     on_undecodable: Callable[[], None] = lambda: None,
 ) -> PartBuilder:
-    """Decode the planned frames of a chunk and store them; returns when all are acknowledged.
+    """Decode the planned frames of a chunk and store them; return once all are acknowledged.
 
     Args:
-        file: the chunk, open.
-        description: the timeline it belongs to.
-        entry: which of its chunks it is.
+        file: the open chunk.
+        manifest: manifest of its timeline.
+        entry: its entry in the manifest.
         planned: the frames to take.
-        storage: where they go.
-        threads: of the decoder.
-        check: called now and then; raises when nothing more may be stored.
-        on_undecodable: told of each frame without a picture.
+        storage: destination of the frames.
+        threads: number of decoder threads.
+        check: called every few frames; raises if nothing more may be stored.
+        on_undecodable: called for each frame without a picture.
     """
     part = PartBuilder()
-    jpeg_settings = description.settings.jpeg
+    jpeg_settings = manifest.settings.jpeg
     frames = decode_frames(file, entry, planned, threads=threads)
     for position, (slot, item) in enumerate(frames):
         if position % FRAMES_BETWEEN_CHECKS == 0:
@@ -69,18 +69,18 @@ def store_frames(
 
 def encode_decoded(
     item: video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
-) -> EncodedFrame:
-    """Encode what a decoder gave of a chunk."""
-    return encode_picture(item.picture(), settings, entry=entry)
+) -> EncodedJpeg:
+    """Encode a decoded picture of a chunk."""
+    return encode_picture(item.to_planes(), settings, entry=entry)
 
 
-def picture_bytes_of(entry: ChunkEntry) -> int:
-    """How much a decoded picture of a chunk takes, at most: 4:2:2 of more than 8 bits."""
-    return max(1, _BYTES_A_PIXEL * entry.width * entry.height)
+def max_picture_bytes(entry: ChunkEntry) -> int:
+    """Return the maximum size of a decoded picture of a chunk: 4:2:2 at more than 8 bits."""
+    return max(1, _BYTES_PER_PIXEL * entry.width * entry.height)
 
 
-def about_chunk(entry: ChunkEntry) -> dict[str, Any]:
-    """What an index part tells of the chunk it was made from, and of the programs that made it."""
+def chunk_provenance(entry: ChunkEntry) -> dict[str, Any]:
+    """Return an index part's metadata: its source chunk and the programs that produced it."""
     return {
         "chunk_url": entry.url,
         "chunk_etag": entry.etag,
@@ -100,7 +100,7 @@ def about_chunk(entry: ChunkEntry) -> dict[str, Any]:
     }
 
 
-def _slots(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
+def _frame_positions(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[FramePosition]:
     for sequence, pts, timestamp, duration in zip(
         planned.sequences.tolist(),
         planned.pts.tolist(),
@@ -108,16 +108,18 @@ def _slots(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[Slot]:
         planned.durations,
         strict=True,
     ):
-        yield Slot(sequence, entry.chunk_id, pts, timestamp, duration)
+        yield FramePosition(sequence, entry.chunk_id, pts, timestamp, duration)
 
 
-def _undecodable_row(slot: Slot, entry: ChunkEntry, reason: str, *, width: int) -> FrameRow:
+def _undecodable_row(
+    frame_position: FramePosition, entry: ChunkEntry, reason: str, *, width: int
+) -> FrameRow:
     return FrameRow(
-        sequence=slot.sequence,
-        chunk_id=slot.chunk_id,
-        pts=slot.pts,
-        timestamp=slot.timestamp,
-        duration=slot.duration,
+        sequence=frame_position.sequence,
+        chunk_id=frame_position.chunk_id,
+        pts=frame_position.pts,
+        timestamp=frame_position.timestamp,
+        duration=frame_position.duration,
         width=width,
         height=entry.height,
         key="",

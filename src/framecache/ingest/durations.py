@@ -1,4 +1,4 @@
-"""Durations of written frames, which programs give without them."""
+"""Durations of written frames, which programs supply without durations."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,18 +12,18 @@ from framecache.index import FrameRow, Index
 _Times = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 """Sequences, ascending, and their timestamps in seconds."""
 
-_NONE_AFTER: Final = np.inf
+_NO_NEXT_FRAME: Final = np.inf
 
 
 def with_durations(rows: Iterable[FrameRow], cached: Index) -> list[FrameRow]:
-    """Give each frame the time until the next of the timeline, and the last that of the one before.
+    """Set each frame's duration to the time until the next; the last repeats the one before it.
 
-    A frame that is cached, and keeps its time and the time of the frame after it, keeps its
-    duration. Of a frame alone, or of times that do not increase, the duration is unknown: 0.0.
+    A cached frame whose own time and whose successor's time are unchanged keeps its duration. The
+    duration of a single frame, or where times do not increase, is unknown: 0.0.
 
     Args:
-        rows: what is to be committed, in any order.
-        cached: the frames that are there already; those of `rows` take their places.
+        rows: the rows to be committed, in any order.
+        cached: the frames already cached; `rows` replace those with the same sequence.
     """
     ordered = sorted(rows, key=lambda row: row.sequence)
     given = np.array([row.sequence for row in ordered], np.int64)
@@ -42,19 +42,19 @@ def with_durations(rows: Iterable[FrameRow], cached: Index) -> list[FrameRow]:
 
 
 def _kept_duration(row: FrameRow, cached: Index, before: _Times, after: _Times) -> float:
-    """The duration that a frame was cached with; 0.0 if it is not cached or its times changed."""
+    """Return a frame's cached duration; 0.0 if it is not cached or its times changed."""
     position = cached.position(row.sequence)
     if position is None or cached.timestamp[position] != row.timestamp:
         return 0.0
-    is_next_same = _next(row.sequence, before) == _next(row.sequence, after)
+    is_next_same = _next_start(row.sequence, before) == _next_start(row.sequence, after)
     return float(cached.duration[position]) if is_next_same else 0.0
 
 
-def _next(sequence: int, times: _Times) -> float:
-    """When the frame after one begins."""
+def _next_start(sequence: int, times: _Times) -> float:
+    """Return the start of the frame after `sequence`."""
     sequences, timestamps = times
     position = int(np.searchsorted(sequences, sequence)) + 1
-    return float(timestamps[position]) if position < len(timestamps) else _NONE_AFTER
+    return float(timestamps[position]) if position < len(timestamps) else _NO_NEXT_FRAME
 
 
 def _gap(sequence: int, times: _Times) -> float:

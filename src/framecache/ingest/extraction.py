@@ -13,45 +13,45 @@ from typing import Final
 import numpy as np
 
 from framecache import keys, video
-from framecache.claims import Claims
-from framecache.errors import Cleared, CorruptFrame
+from framecache.deletion import cleanup_if_deleted, delete_older_epochs
+from framecache.errors import CorruptFrame, TimelineCleared
 from framecache.index import (
     Index,
     PartBuilder,
     commit_part,
     compact,
-    load,
+    load_snapshot_at,
 )
-from framecache.ingest.beside import Beside
-from framecache.ingest.chunk_frames import about_chunk, picture_bytes_of, store_frames
-from framecache.ingest.describe import (
-    Choose,
-    Described,
-    describe_append,
-    describe_extraction,
-    describe_rebuild,
-    identify,
+from framecache.ingest.background_check import BackgroundCheck
+from framecache.ingest.chunk_frames import chunk_provenance, max_picture_bytes, store_frames
+from framecache.ingest.chunk_plan import plan_chunk
+from framecache.ingest.encoder_pool import EncoderPool
+from framecache.ingest.epochs import RunningEpoch, find_epoch_conflict, wait_until_inactive
+from framecache.ingest.frame_position import FramePosition
+from framecache.ingest.resolve import (
+    ResolvedManifest,
+    SettingsResolver,
+    resolve_append,
+    resolve_chunks,
+    resolve_extraction,
+    resolve_rebuild,
 )
-from framecache.ingest.encoders import EncoderPool
-from framecache.ingest.epochs import RunningEpoch, ended_by_another, wait_until_gone
-from framecache.ingest.plan import plan
-from framecache.ingest.sharing import ChunkQueue
-from framecache.ingest.slot import Slot
-from framecache.ingest.storage import FrameStorage, storage_of
-from framecache.manifest import ChunkEntry, Description, Settings
+from framecache.ingest.storage import FrameStorage, create_storage
+from framecache.ingest.work_queue import ChunkQueue
+from framecache.lease import LeaseManager
+from framecache.manifest import ChunkEntry, Manifest, Settings
 from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
 from framecache.sampling import EveryFrame
 from framecache.store import BlobFile, Store, open_blob_file
-from framecache.sweep import sweep_older, withdraw_if_deleted
 
-INDEX_FILES_AFTER_EXTRACT: Final = 1
-_MOST_INDEX_FILES: Final = 16
-_PICTURES_HELD: Final = 24
-"""By a decoder and its threads, to give them out in the order of time."""
-_DECODER_BYTES: Final = 2**30
-"""Of pictures that all decoders hold."""
-_FRAMES_OF_A_SMALL_INDEX: Final = 2**16
-"""Whose rows take about a megabyte."""
+MAX_INDEX_FILES_AFTER_EXTRACT: Final = 1
+_MAX_INDEX_FILES: Final = 16
+_PICTURES_PER_DECODER: Final = 24
+"""Number of pictures that a decoder and its threads hold to emit them in time order."""
+_MAX_DECODER_BYTES: Final = 2**30
+"""Limit on the memory for the pictures that all decoders hold together, in bytes."""
+_SMALL_INDEX_FRAMES: Final = 2**16
+"""Number of frames up to which an index is small; their rows take about a megabyte."""
 
 
 def extract(
@@ -59,15 +59,17 @@ def extract(
     timeline_id: str,
     chunks: Sequence[Chunk],
     *,
-    choose: Choose,
+    resolve_settings: SettingsResolver,
     workers: int,
     progress: ProgressCallback | None = None,
 ) -> ExtractReport:
-    """Cache the frames of ``chunks`` as the timeline; what is committed already is left alone."""
+    """Cache the frames of ``chunks`` as the timeline; skip chunks that are already committed."""
     began = time.monotonic()
-    described = describe_extraction(store, timeline_id, identify(chunks), choose)
-    run = _run(store, described, workers, progress)
-    return run.fill(began, most_index_files=INDEX_FILES_AFTER_EXTRACT)
+    described = resolve_extraction(
+        store, timeline_id, resolve_chunks(store, chunks), resolve_settings
+    )
+    run = _create_run(store, described, workers, progress)
+    return run.execute(began, max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
 
 
 def append(
@@ -79,15 +81,15 @@ def append(
     workers: int,
     progress: ProgressCallback | None = None,
 ) -> ExtractReport:
-    """Cache ``chunks`` at the end of the timeline, with its settings; those it has are left alone.
+    """Append ``chunks`` to the timeline, with its settings; skip those that it already has.
 
-    ``settings`` count only where the timeline does not exist yet.
+    ``settings`` apply only if the timeline does not exist yet.
     """
     began = time.monotonic()
-    described = describe_append(store, timeline_id, identify(chunks), settings)
-    run = _run(store, described, workers, progress)
-    most = index_files_after_append(described.description)
-    return run.fill(began, most_index_files=most)
+    described = resolve_append(store, timeline_id, resolve_chunks(store, chunks), settings)
+    run = _create_run(store, described, workers, progress)
+    most = max_index_files_after_append(described.manifest)
+    return run.execute(began, max_index_files=most)
 
 
 def rebuild(
@@ -98,35 +100,35 @@ def rebuild(
     workers: int,
     progress: ProgressCallback | None = None,
 ) -> ExtractReport:
-    """Extract the described chunks anew, as a new epoch, with altered settings."""
+    """Extract all chunks of the manifest again, in a new epoch, with altered settings."""
     began = time.monotonic()
-    described = describe_rebuild(store, timeline_id, alter)
-    run = _run(store, described, workers, progress)
-    return run.fill(began, most_index_files=INDEX_FILES_AFTER_EXTRACT)
+    described = resolve_rebuild(store, timeline_id, alter)
+    run = _create_run(store, described, workers, progress)
+    return run.execute(began, max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
 
 
-def fill(
-    store: Store, description: Description, entries: Sequence[ChunkEntry], *, workers: int
+def extract_entries(
+    store: Store, manifest: Manifest, entries: Sequence[ChunkEntry], *, workers: int
 ) -> ExtractReport:
-    """Cache some chunks of a timeline as it is described."""
-    described = Described(description, tuple(entries), {})
-    run = _run(store, described, workers, None)
-    return run.fill(time.monotonic(), most_index_files=INDEX_FILES_AFTER_EXTRACT)
+    """Cache some chunks of a timeline as its manifest describes them."""
+    described = ResolvedManifest(manifest, tuple(entries), {})
+    run = _create_run(store, described, workers, None)
+    return run.execute(time.monotonic(), max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
 
 
-def index_files_after_append(description: Description) -> int:
-    """How many index files may have to be read to open a timeline that has grown.
+def max_index_files_after_append(manifest: Manifest) -> int:
+    """Return the number of index files that an append may leave without a compaction.
 
-    Writing all rows anew for each small append to a long timeline would take time and room that
-    grow with the square of its length.
+    If each small append to a long timeline rewrote all its rows, time and storage would grow with
+    the square of its length.
     """
-    is_long = description.frame_count > _FRAMES_OF_A_SMALL_INDEX
-    return _MOST_INDEX_FILES if is_long else INDEX_FILES_AFTER_EXTRACT
+    is_long = manifest.frame_count > _SMALL_INDEX_FRAMES
+    return _MAX_INDEX_FILES if is_long else MAX_INDEX_FILES_AFTER_EXTRACT
 
 
 @dataclass(frozen=True, slots=True)
 class _ChunkResult:
-    """What this run stored of one chunk."""
+    """Counts of the frames and bytes that this run stored for one chunk."""
 
     frames: int
     undecodable: int
@@ -134,130 +136,137 @@ class _ChunkResult:
 
 
 class _ProgressCounter:
-    """Adds up the frames of all chunks, and tells a callback that need not be thread-safe."""
+    """Thread-safe count of the frames done in all chunks.
+
+    The callback is called under a lock, so it need not be thread-safe.
+    """
 
     def __init__(self, entries: Sequence[ChunkEntry], callback: ProgressCallback | None) -> None:
         self._total = sum(entry.frame_count for entry in entries)
         self._done = 0
-        self._done_of_chunk = Counter[int]()
+        self._done_by_chunk = Counter[int]()
         self._callback = callback
         self._lock = Lock()
 
     def add_frame(self, chunk_id: int) -> None:
-        """A frame is stored, or known to have no picture."""
+        """Count a frame that was stored, or that proved undecodable."""
         with self._lock:
             self._advance(chunk_id, 1)
 
     def finish_chunk(self, entry: ChunkEntry) -> None:
-        """A chunk is committed, whoever did it."""
+        """Count the remaining frames of a chunk that this run or another committed."""
         with self._lock:
-            if missing := entry.frame_count - self._done_of_chunk[entry.chunk_id]:
+            if missing := entry.frame_count - self._done_by_chunk[entry.chunk_id]:
                 self._advance(entry.chunk_id, missing)
 
-    def wait_for(self, chunks: int) -> None:
-        """Nothing is left to do but to wait for others."""
+    def report_waiting(self, chunks: int) -> None:
+        """Report that only ``chunks`` chunks are left, all being extracted by others."""
         with self._lock:
-            self._tell(chunks)
+            self._report(chunks)
 
     def _advance(self, chunk_id: int, frames: int) -> None:
-        self._done_of_chunk[chunk_id] += frames
+        self._done_by_chunk[chunk_id] += frames
         self._done += frames
-        self._tell(0)
+        self._report(0)
 
-    def _tell(self, chunks_elsewhere: int) -> None:
+    def _report(self, chunks_elsewhere: int) -> None:
         if self._callback is not None:
             self._callback(Progress(self._done, self._total, chunks_elsewhere))
 
 
-class _TakenOver(Exception):
-    """Another took this run for dead, and extracts the chunk in its place."""
+class _LeaseLost(Exception):
+    """Raised when another process considered this run dead and took over its chunk."""
 
 
-def _run(
-    store: Store, described: Described, workers: int, progress: ProgressCallback | None
-) -> "_Run":
-    epoch = RunningEpoch(store, described.description)
-    return _Run(store, described, epoch, workers, _ProgressCounter(described.entries, progress))
+def _create_run(
+    store: Store, resolved: ResolvedManifest, workers: int, progress: ProgressCallback | None
+) -> "_ExtractionRun":
+    epoch = RunningEpoch(store, resolved.manifest)
+    return _ExtractionRun(
+        store, resolved, epoch, workers, _ProgressCounter(resolved.entries, progress)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """One call's work on one described timeline."""
+class _ExtractionRun:
+    """Work of one call on one timeline."""
 
     store: Store
-    described: Described
+    resolved: ResolvedManifest
     epoch: RunningEpoch
     workers: int
     progress: _ProgressCounter
 
     @property
-    def description(self) -> Description:
-        """The timeline as it was agreed on."""
-        return self.described.description
+    def manifest(self) -> Manifest:
+        """Manifest that this call resolved."""
+        return self.resolved.manifest
 
-    def fill(self, began: float, *, most_index_files: int) -> ExtractReport:
-        """Extract what is missing of the chunks asked for, several at once, and report.
+    def execute(self, started_at: float, *, max_index_files: int) -> ExtractReport:
+        """Extract the requested chunks that are missing, several at once, and report the result.
 
-        Once the timeline is complete, and more index files than ``most_index_files`` would have
-        to be read to open it, they are compacted into one.
+        If the timeline is then complete, and more than ``max_index_files`` index files would
+        have to be read to open it, compact them into one.
 
         Raises:
             SettingsConflict: another extraction ended the epoch before anything was committed.
         """
-        entries = self.described.entries
-        if self.described.ended is not None:
-            wait_until_gone(self.described.ended)
-        if self.described.replaces_leftovers:
-            sweep_older(self.store, self.description)
+        entries = self.resolved.entries
+        if self.resolved.previous_epoch_watch is not None:
+            wait_until_inactive(self.resolved.previous_epoch_watch)
+        if self.resolved.has_leftovers:
+            delete_older_epochs(self.store, self.manifest)
         try:
-            with Claims(self.store, self.description) as claims:
+            with LeaseManager(self.store, self.manifest) as claims:
                 results = self._extract_all(entries, claims) if entries else []
-                self._compact_when_complete(claims, most_index_files)
-        except Cleared as cleared:
-            withdraw_if_deleted(self.store, self.description.timeline_id)
-            if (other := ended_by_another(self.store, self.epoch.description)) is not None:
+                self._compact_if_complete(claims, max_index_files)
+        except TimelineCleared as cleared:
+            cleanup_if_deleted(self.store, self.manifest.timeline_id)
+            if (other := find_epoch_conflict(self.store, self.epoch.manifest)) is not None:
                 raise other from cleared
             raise
         return ExtractReport(
-            timeline_id=self.description.timeline_id,
+            timeline_id=self.manifest.timeline_id,
             chunks_extracted=len(results),
             chunks_cached=len(entries) - len(results),
             frames_extracted=sum(result.frames for result in results),
             frames_undecodable=sum(result.undecodable for result in results),
-            frame_count=self.description.frame_count,
+            frame_count=self.manifest.frame_count,
             bytes_stored=sum(result.bytes_stored for result in results),
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - started_at,
             timing=tuple(entry.timing for entry in entries if entry.timing.notes),
         )
 
-    def _extract_all(self, entries: Sequence[ChunkEntry], claims: Claims) -> list[_ChunkResult]:
-        """Have every chunk committed; returns those that this run did."""
+    def _extract_all(
+        self, entries: Sequence[ChunkEntry], leases: LeaseManager
+    ) -> list[_ChunkResult]:
+        """Wait until every chunk is committed; return the results of those that this run did."""
         queue = ChunkQueue(
             self.store,
-            self.description,
+            self.manifest,
             entries,
-            claims,
+            leases,
             on_cached=self.progress.finish_chunk,
-            on_waiting=self.progress.wait_for,
+            on_waiting=self.progress.report_waiting,
         )
-        if not self.described.is_new:
-            queue.pass_over_committed()
-        picture_bytes = max(picture_bytes_of(entry) for entry in entries)
-        held_bytes = _PICTURES_HELD * picture_bytes
-        decoders = max(1, min(len(entries), self.workers, _DECODER_BYTES // held_bytes))
-        # Decoding every frame takes up to half of the work. Where some are wanted, one more thread
-        # would decode those that skipping spares. Many more would only have more pictures under
-        # way at once than the caches of the cores hold.
-        wants_all = isinstance(self.description.settings.sampling, EveryFrame)
+        if not self.resolved.is_new:
+            queue.skip_committed()
+        picture_bytes = max(max_picture_bytes(entry) for entry in entries)
+        held_bytes = _PICTURES_PER_DECODER * picture_bytes
+        decoders = max(1, min(len(entries), self.workers, _MAX_DECODER_BYTES // held_bytes))
+        # If every frame is wanted, decoding is up to half of the work. If only some are wanted,
+        # an extra thread would decode frames that are otherwise skipped. Many more threads would
+        # only have more pictures in flight than the CPU caches hold.
+        wants_all = isinstance(self.manifest.settings.sampling, EveryFrame)
         threads = max(1, self.workers // decoders // 2 + wants_all)
-        layout = self.description.settings.layout
+        layout = self.manifest.settings.layout
         with (
             EncoderPool(
                 self.store, layout, workers=self.workers, picture_bytes=picture_bytes
             ) as encoders,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
-            work = partial(self._extract_from, queue, claims, encoders, threads)
+            work = partial(self._extract_from_queue, queue, leases, encoders, threads)
             futures = [pool.submit(work) for _ in range(decoders)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
@@ -268,122 +277,134 @@ class _Run:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _extract_from(
-        self, queue: ChunkQueue, claims: Claims, encoders: EncoderPool, threads: int
+    def _extract_from_queue(
+        self, queue: ChunkQueue, leases: LeaseManager, encoders: EncoderPool, threads: int
     ) -> list[_ChunkResult]:
         results: list[_ChunkResult] = []
         for entry in queue:
             try:
-                result = self._extract_chunk(entry, claims, encoders, threads)
-            except _TakenOver:
-                queue.give_back(entry)
+                result = self._extract_chunk(entry, leases, encoders, threads)
+            except _LeaseLost:
+                queue.requeue(entry)
                 continue
             finally:
-                claims.release(entry.part)
+                leases.release(entry.part)
             results += [result] if result is not None else []
             self.progress.finish_chunk(entry)
         return results
 
     def _extract_chunk(
-        self, entry: ChunkEntry, claims: Claims, encoders: EncoderPool, threads: int
+        self, entry: ChunkEntry, leases: LeaseManager, encoders: EncoderPool, threads: int
     ) -> _ChunkResult | None:
-        """Extract a chunk and commit it; None when another's part was committed before."""
-        with storage_of(
-            self.store, self.description, entry.part, encoders, on_stored=self._count
+        """Extract and commit a chunk; return None if another committed its index part first."""
+        with create_storage(
+            self.store, self.manifest, entry.part, encoders, on_stored=self._count_frame
         ) as storage:
             with open_blob_file(
-                entry.url, expected_etag=entry.etag, expected_size=entry.size_bytes
+                entry.url,
+                expected_etag=entry.etag,
+                expected_size=entry.size_bytes,
+                options=self.store.options,
             ) as file:
-                part = self._store_frames(file, entry, claims, storage, threads)
+                part = self._store_frames(file, entry, leases, storage, threads)
             self.epoch.ensure_begun()
         index = part.build()
-        about = about_chunk(entry)
-        committed = commit_part(self.store, self.description, entry.part, index, about=about)
-        if committed is not index and not _is_own(index, committed):
+        about = chunk_provenance(entry)
+        committed = commit_part(self.store, self.manifest, entry.part, index, provenance=about)
+        if committed is not index and not _is_own_part(index, committed):
             storage.discard()
-            self._require_same(entry, index, committed)
+            self._require_equal_frames(entry, index, committed)
             return None
         sizes = [row.size for row in part.rows if row.status == "ok"]
         return _ChunkResult(
             frames=len(sizes), undecodable=len(part) - len(sizes), bytes_stored=sum(sizes)
         )
 
-    def _require_same(self, entry: ChunkEntry, made: Index, committed: Index) -> None:
-        """Two made the same chunk at once: whoever stored last, the frames must be those named.
+    def _require_equal_frames(self, entry: ChunkEntry, made: Index, committed: Index) -> None:
+        """Check that two concurrent extractions of a chunk made the same frames.
 
-        Each has packs of its own, but not frames that are blobs of their own.
+        Packs have unique keys. Frames stored as single blobs do not: the last writer wins, and
+        its frames must match the committed index part.
+
+        Raises:
+            CorruptFrame: the checksums of frames with the same keys differ.
         """
         has_same_names = np.array_equal(made.key, committed.key)
         if has_same_names and not np.array_equal(made.crc32c, committed.crc32c):
-            timeline_id = self.description.timeline_id
+            timeline_id = self.manifest.timeline_id
             raise CorruptFrame(
                 f"chunk {entry.chunk_id} of timeline {timeline_id} was extracted by another "
                 f"program at the same time, with another version of an encoder; "
                 f"run: framecache verify {timeline_id} --repair"
             )
 
-    def _count(self, slot: Slot) -> None:
-        self.progress.add_frame(slot.chunk_id)
+    def _count_frame(self, frame_position: FramePosition) -> None:
+        self.progress.add_frame(frame_position.chunk_id)
 
     def _store_frames(
         self,
         file: BlobFile,
         entry: ChunkEntry,
-        claims: Claims,
+        leases: LeaseManager,
         storage: FrameStorage,
         threads: int,
     ) -> PartBuilder:
-        scan = self.described.scans.get(entry.url) or video.scan(file, name=entry.url)
-        with self._checking(entry, claims) as check:
+        scan = self.resolved.scans.get(entry.url) or video.scan(file, name=entry.url)
+        with self._create_check(entry, leases) as check:
             return store_frames(
                 file,
-                self.description,
+                self.manifest,
                 entry,
-                plan(entry, scan, self.description.settings.sampling),
+                plan_chunk(entry, scan, self.manifest.settings.sampling),
                 storage,
                 threads=threads,
                 check=check,
                 on_undecodable=partial(self.progress.add_frame, entry.chunk_id),
             )
 
-    def _checking(
-        self, entry: ChunkEntry, claims: Claims
+    def _create_check(
+        self, entry: ChunkEntry, leases: LeaseManager
     ) -> AbstractContextManager[Callable[[], None]]:
-        check = partial(self._ensure_mine, entry, claims)
-        # A pack has a name of its own: nothing can be put over what others have made meanwhile.
-        is_harmless = self.description.settings.layout == "packs"
-        return Beside(check) if is_harmless else nullcontext(check)
+        check = partial(self._ensure_leased, entry, leases)
+        # Packs have unique keys, so a late write cannot overwrite the work of others.
+        is_harmless = self.manifest.settings.layout == "packs"
+        return BackgroundCheck(check) if is_harmless else nullcontext(check)
 
-    def _ensure_mine(self, entry: ChunkEntry, claims: Claims) -> None:
-        """Whoever slept must not store over what others have made meanwhile."""
+    def _ensure_leased(self, entry: ChunkEntry, leases: LeaseManager) -> None:
+        """Raise if the epoch ended or the lease was lost.
+
+        A process that was suspended must not overwrite what others stored in the meantime.
+        """
         self.epoch.ensure_current()
-        if not claims.holds(entry.part):
-            raise _TakenOver
+        if not leases.is_held(entry.part):
+            raise _LeaseLost
 
-    def _compact_when_complete(self, claims: Claims, most_index_files: int) -> None:
-        if _index_files(self.epoch.description) <= most_index_files:
+    def _compact_if_complete(self, leases: LeaseManager, max_index_files: int) -> None:
+        if _count_index_files(self.epoch.manifest) <= max_index_files:
             return
-        if not claims.take(keys.COMPACTION):
+        if not leases.acquire(keys.COMPACTION):
             return
-        if not self.epoch.description.begun:
-            self.epoch.ensure_current()  # others have committed it all, in a later version
-        description = self.epoch.description
-        if _index_files(description) <= most_index_files:
+        if not self.epoch.manifest.begun:
+            # Others committed every chunk, and with that a later version of the manifest.
+            self.epoch.ensure_current()
+        description = self.epoch.manifest
+        if _count_index_files(description) <= max_index_files:
             return
-        snapshot = load(self.store, description)
+        snapshot = load_snapshot_at(self.store, description)
         if snapshot.is_complete:
             compact(self.store, description, snapshot.index)
 
 
-def _index_files(description: Description) -> int:
-    """How many have to be read to open the timeline once it is complete."""
-    covered = description.compaction.parts if description.compaction else ()
-    return len(set(description.parts) - set(covered)) + bool(covered)
+def _count_index_files(manifest: Manifest) -> int:
+    """Return the number of index files to read to open the timeline once it is complete."""
+    covered = manifest.compaction.parts if manifest.compaction else ()
+    return len(set(manifest.parts) - set(covered)) + bool(covered)
 
 
-def _is_own(made: Index, committed: Index) -> bool:
-    """Whether what is committed names packs that this run has made.
+def _is_own_part(made: Index, committed: Index) -> bool:
+    """Return True if the committed index part names packs that this run made.
 
-    So it is its own part, though its answer was lost and what was read back was damaged.
+    Then this run committed it, even though the response was lost and the copy read back was
+    damaged.
     """
     return bool(made.offset.any()) and np.array_equal(made.key, committed.key)

@@ -1,4 +1,4 @@
-"""Storing the frames of one part in one tar, while they are being encoded."""
+"""Storage of the frames of one index part in one tar, uploaded while they are being encoded."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -11,97 +11,100 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from framecache import keys, packs
-from framecache.errors import StoreDenied, StoreUnavailable
+from framecache.errors import StorePermissionDenied, StoreUnavailable
 from framecache.index import FrameRow
-from framecache.ingest.encode import EncodedFrame, as_it_is
-from framecache.ingest.encoders import EncoderPool
-from framecache.ingest.slot import Slot, row_of
-from framecache.manifest import Description
+from framecache.ingest.encoded_jpeg import EncodedJpeg, identity
+from framecache.ingest.encoder_pool import EncoderPool
+from framecache.ingest.frame_position import FramePosition, build_row
+from framecache.manifest import Manifest
 from framecache.store import BlobMissing, Store
 
-_FRAMES_WAITING: Final = 32
-"""JPEGs that are encoded, or about to be, and not yet taken by the upload."""
+_QUEUE_FRAMES: Final = 32
+"""Maximum number of JPEGs, encoded or queued for encoding, that wait for the upload."""
 
-_ENOUGH_BYTES: Final = 100 * 10**9
-"""In a pack; further frames of the part come into another. S3 takes 10,000 parts of an upload."""
+_MAX_PACK_BYTES: Final = 100 * 10**9
+"""Pack size in bytes at which the next frames of the index part go to another pack.
 
-_Item = tuple[Slot, Future[EncodedFrame]]
+S3 accepts at most 10,000 parts in a multipart upload.
+"""
 
-
-class _End(Enum):
-    """What comes after the last frame."""
-
-    WHOLE = auto()
-    ABANDONED = auto()
+_Item = tuple[FramePosition, Future[EncodedJpeg]]
 
 
-class _Abandoned(Exception):
-    """The frames do not come to their end; nothing of the pack is to be stored."""
+class _EndOfFrames(Enum):
+    """Marker that follows the last frame in the queue."""
+
+    COMPLETE = auto()
+    ABORTED = auto()
+
+
+class _UploadAborted(Exception):
+    """Raised in the upload when the frames were abandoned, so that no pack is stored."""
 
 
 class PackStorage:
-    """Stores frames in a pack that no other program has; a context manager.
+    """Storage of frames in a pack whose key no other program uses; a context manager.
 
-    The pack is uploaded on a thread of its own, as the frames come, in their order. It is there,
-    whole, when :meth:`finish` returns, and not if that is never reached, nor after the context
-    was left by an error: what names a pack is committed outside of it. More frames than one blob
-    can hold come into several.
+    A separate thread uploads the pack as frames are added, in their order. The pack is complete
+    when :meth:`finish` returns. It does not exist if :meth:`finish` never returns or the context
+    exits with an error, so commit the index part that names the pack outside the context. Frames
+    that exceed the size of one pack go to several.
     """
 
     def __init__(
         self,
         store: Store,
-        description: Description,
+        manifest: Manifest,
         part: str,
         encoders: EncoderPool,
         *,
-        on_stored: Callable[[Slot], None] = lambda _: None,
+        on_stored: Callable[[FramePosition], None] = lambda _: None,
     ) -> None:
-        """Choose a name; nothing is stored before the first frame comes.
+        """Initialize without storing anything; the upload starts with the first frame.
 
         Args:
-            store: where the timeline lies.
-            description: what it is.
-            part: the name of the index part, or what stands for it.
-            encoders: encode the frames.
-            on_stored: told of each frame that is on its way.
+            store: the store of the timeline.
+            manifest: the manifest of the timeline.
+            part: the name of the index part, or a substitute for it in the pack's key.
+            encoders: the pool that encodes the frames.
+            on_stored: called for each frame that was handed to the upload.
         """
         self._store = store
-        self._description = description
+        self._manifest = manifest
         self._part = part
         self._encoders = encoders
         self._on_stored = on_stored
-        self._waiting: Queue[_Item | _End] = Queue(_FRAMES_WAITING)
+        self._queue: Queue[_Item | _EndOfFrames] = Queue(_QUEUE_FRAMES)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="framecache-pack")
         self._upload: Future[list[FrameRow]] | None = None
         self._rows: list[FrameRow] | None = None
-        """Once the pack is stored."""
-        self._has_all = False
-        """Whether the last frame was given."""
-        self._end: _End | None = None
-        """Once the upload came to it."""
+        """Index rows of the frames, once the pack is stored."""
+        self._has_all_frames = False
+        """True if the last frame was added."""
+        self._end: _EndOfFrames | None = None
+        """End marker, once the upload thread has taken it from the queue."""
         self._packs: list[_Pack] = []
 
-    def add(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> None:
+    def add(self, frame_position: FramePosition, encode: Callable[[], EncodedJpeg]) -> None:
         """See `FrameStorage`."""
-        encoded = self._encoders.submit(encode, as_it_is)
+        encoded = self._encoders.submit(encode, identity)
         if self._upload is None:
             self._upload = self._thread.submit(self._store_all)
-        self._waiting.put((slot, encoded))
+        self._queue.put((frame_position, encoded))
 
     def finish(self) -> list[FrameRow]:
         """See `FrameStorage`."""
         if self._upload is None:
             return []
-        self._waiting.put(_End.WHOLE)
-        self._has_all = True
+        self._queue.put(_EndOfFrames.COMPLETE)
+        self._has_all_frames = True
         self._rows = self._upload.result()
         return self._rows
 
     def discard(self) -> None:
         """See `FrameStorage`."""
-        # Who may not delete leaves it for gc.
-        with suppress(StoreDenied, StoreUnavailable):
+        # If deletion is denied, gc removes the packs later.
+        with suppress(StorePermissionDenied, StoreUnavailable):
             self._store.delete([pack.key for pack in self._packs])
             self._packs.clear()
 
@@ -114,77 +117,77 @@ class PackStorage:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._upload is not None and not self._has_all:
-            self._waiting.put(_End.ABANDONED)
+        if self._upload is not None and not self._has_all_frames:
+            self._queue.put(_EndOfFrames.ABORTED)
         self._thread.shutdown()
         is_given_up = error is not None or self._rows is None
-        if is_given_up and any(pack.may_be_stored for pack in self._packs):
+        if is_given_up and any(pack.is_fully_sent for pack in self._packs):
             self.discard()
 
     def _store_all(self) -> list[FrameRow]:
         rows: list[FrameRow] = []
         try:
-            following = self._take()
+            following = self._next_item()
             while following is not None:
                 following = self._store_pack(following, rows)
-        except _Abandoned:
+        except _UploadAborted:
             raise
         except BaseException as error:
             self._encoders.stop(error)
             raise
         finally:
-            # Nobody is to wait for what still comes to be taken.
+            # Drain the queue, so that `add` does not block on a full one.
             while self._end is None:
-                self._take()
+                self._next_item()
         return rows
 
-    def _take(self) -> _Item | None:
-        item = self._waiting.get()
-        if isinstance(item, _End):
+    def _next_item(self) -> _Item | None:
+        item = self._queue.get()
+        if isinstance(item, _EndOfFrames):
             self._end = item
             return None
         return item
 
     def _store_pack(self, first: _Item, rows: list[FrameRow]) -> _Item | None:
-        """Store frames from one on, as many as a pack holds; returns the first of the next pack."""
+        """Store one pack of frames, starting with `first`; return the first of the next pack."""
         pack = _Pack(self._new_key())
         self._packs.append(pack)
         try:
             self._store.put_stream(pack.key, self._blocks(pack, first, rows))
         except StoreUnavailable:
-            # The answer may have been lost; nobody else stores under this name.
-            if not (pack.may_be_stored and self._is_stored(pack)):
+            # The response may have been lost; no other program writes this key.
+            if not (pack.is_fully_sent and self._is_stored(pack)):
                 raise
-        return pack.following
+        return pack.next_item
 
     def _new_key(self) -> str:
         return keys.pack(
-            self._description.timeline_id,
-            epoch=self._description.epoch,
+            self._manifest.timeline_id,
+            epoch=self._manifest.epoch,
             part=self._part,
             attempt=secrets.token_hex(8),
         )
 
     def _blocks(self, pack: "_Pack", first: _Item, rows: list[FrameRow]) -> Iterator[bytes]:
-        """The tar, frame by frame; their rows are added as they go."""
+        """Yield the tar frame by frame, and append each frame's row to `rows`."""
         item: _Item | None = first
-        while item is not None and pack.size_bytes < _ENOUGH_BYTES:
+        while item is not None and pack.size_bytes < _MAX_PACK_BYTES:
             slot, future = item
             encoded = future.result()
             offset = pack.size_bytes + packs.HEADER_BYTES
-            row = row_of(slot, encoded, key=pack.key, offset=offset)
-            members = packs.frame_members(slot.sequence, encoded.data, _about(row))
+            row = build_row(slot, encoded, key=pack.key, offset=offset)
+            members = packs.frame_members(slot.sequence, encoded.data, _frame_metadata(row))
             pack.size_bytes += len(members)
             rows.append(row)
             yield members
             self._on_stored(slot)
-            item = self._take()
-        if item is None and self._end is not _End.WHOLE:
-            raise _Abandoned
-        pack.following = item
-        pack.size_bytes += len(packs.END)
-        pack.may_be_stored = True
-        yield packs.END
+            item = self._next_item()
+        if item is None and self._end is not _EndOfFrames.COMPLETE:
+            raise _UploadAborted
+        pack.next_item = item
+        pack.size_bytes += len(packs.END_OF_ARCHIVE)
+        pack.is_fully_sent = True
+        yield packs.END_OF_ARCHIVE
 
     def _is_stored(self, pack: "_Pack") -> bool:
         try:
@@ -195,19 +198,19 @@ class PackStorage:
 
 @dataclass(slots=True)
 class _Pack:
-    """A pack on its way."""
+    """Pack that is being uploaded."""
 
     key: str
     size_bytes: int = 0
-    """So far."""
-    following: _Item | None = None
-    """The first frame that comes into another one."""
-    may_be_stored: bool = False
-    """Whether all of it was handed over."""
+    """Size of the data produced so far."""
+    next_item: _Item | None = None
+    """First frame of the next pack, or None."""
+    is_fully_sent: bool = False
+    """True if all data was handed to the store."""
 
 
-def _about(row: FrameRow) -> dict[str, Any]:
-    """What a reader that has only the pack wants to know of a frame."""
+def _frame_metadata(row: FrameRow) -> dict[str, Any]:
+    """Return the metadata of a frame for readers that have only the pack."""
     return {
         "sequence": row.sequence,
         "chunk_id": row.chunk_id,

@@ -1,4 +1,4 @@
-"""Placing chunks on a timeline, by the caller's word, a clock they share, or one after another."""
+"""Placement of chunks on a timeline: at a given start, by a shared clock, or back to back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,37 +10,37 @@ from framecache.manifest import ChunkEntry, Placement
 from framecache.video import VideoScan
 
 START_BY_PTS: Final = "pts"
-"""``start_seconds`` of a chunk that is to be placed by the clock of its stream."""
+"""Value of ``start_seconds`` for a chunk that is placed by the clock of its stream."""
 
 GivenStart = Fraction | Literal["pts"] | None
-"""The start of a chunk as the caller gives it; None: after the chunk before it."""
+"""Start of a chunk as the caller gives it, in seconds; None: after the previous chunk."""
 
-_MOST_OVERLAP: Final = Fraction(1, 2)
-_MOST_GAP: Final = Fraction(10)
-_MPEG_TURN_SECONDS: Final = Fraction(2**33, 90_000)
+_MAX_OVERLAP: Final = Fraction(1, 2)
+_MAX_GAP: Final = Fraction(10)
+_MPEG_WRAP_SECONDS: Final = Fraction(2**33, 90_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """The place of a chunk on a timeline, all in seconds."""
+class ChunkPosition:
+    """Position of a chunk on a timeline. All times are in seconds."""
 
     start: Fraction
     end: Fraction
-    """Where the last frame leaves the screen, or where the next chunk starts before that."""
+    """End of the last frame, or the start of the next chunk if that is earlier."""
     last_frame_start: Fraction
     sound_seconds: Fraction
-    """The part of the end in which there is only sound."""
+    """Length of the tail that has audio but no picture."""
     placement: Placement
     clock_gap: Fraction | None
-    """From the end of the chunk before to this one, on their clock; None: they share none."""
+    """Gap from the previous chunk's end to this chunk, on their shared clock; None without one."""
     stream_clock: str | None
     clock_end: Fraction | None
-    """The end of its last picture on its own clock."""
+    """End of the last picture on the clock of the chunk's stream."""
 
 
-def spot_of(entry: ChunkEntry) -> Spot:
-    """Return the place of a chunk that has one."""
-    return Spot(
+def position_of(entry: ChunkEntry) -> ChunkPosition:
+    """Return the position of a chunk that is already placed."""
+    return ChunkPosition(
         start=entry.start,
         end=entry.end,
         last_frame_start=entry.start if entry.last_frame_start is None else entry.last_frame_start,
@@ -52,33 +52,36 @@ def spot_of(entry: ChunkEntry) -> Spot:
     )
 
 
-def spots(
-    scanned: Sequence[tuple[str, GivenStart, VideoScan]], *, before: Spot | None
-) -> list[Spot]:
-    """Place chunks one after another; where one starts in the last frame before it, that ends.
+def compute_positions(
+    scanned: Sequence[tuple[str, GivenStart, VideoScan]], *, before: ChunkPosition | None
+) -> list[ChunkPosition]:
+    """Place chunks in order; a chunk that starts before the previous one ends cuts it short.
 
     Args:
         scanned: the URL, the given start and the scan of each chunk.
-        before: the chunk before them, whose end cannot change any more.
+        before: the chunk before the first one; its end is final.
 
     Raises:
-        InvalidValue: a chunk is given a start before the end of the one before it, or is to be
-            placed by a clock that the one before does not share.
+        InvalidValue: the given start of a chunk is before the end of the previous one's pictures,
+            or a chunk is to be placed by a clock that it does not share with the previous one, or
+            that puts it too far before the previous one's end.
     """
-    placed: list[Spot] = []
+    placed: list[ChunkPosition] = []
     for url, given, scan in scanned:
-        spot = _spot(url, given, scan, placed[-1] if placed else before)
+        spot = _compute_position(url, given, scan, placed[-1] if placed else before)
         if placed and spot.start < placed[-1].end:
             placed[-1] = replace(placed[-1], end=spot.start)
         placed.append(spot)
     return placed
 
 
-def _spot(url: str, given: GivenStart, scan: VideoScan, before: Spot | None) -> Spot:
+def _compute_position(
+    url: str, given: GivenStart, scan: VideoScan, before: ChunkPosition | None
+) -> ChunkPosition:
     gap = _clock_gap(before, scan)
-    start, placement = _start(url, _untouched(given, scan, before), gap, before)
+    start, placement = _resolve_start(url, _snap_to_previous_end(given, scan, before), gap, before)
     first = int(scan.pts[0])
-    return Spot(
+    return ChunkPosition(
         start=start,
         end=start + (scan.end_pts - first) * scan.time_base,
         last_frame_start=start + (int(scan.pts[-1]) - first) * scan.time_base,
@@ -90,8 +93,10 @@ def _spot(url: str, given: GivenStart, scan: VideoScan, before: Spot | None) -> 
     )
 
 
-def _untouched(given: GivenStart, scan: VideoScan, before: Spot | None) -> GivenStart:
-    """Take a start that was rounded to just before an end for that end."""
+def _snap_to_previous_end(
+    given: GivenStart, scan: VideoScan, before: ChunkPosition | None
+) -> GivenStart:
+    """Replace a start that rounding put just below an end of the previous chunk by that end."""
     if before is None or not isinstance(given, Fraction):
         return given
     for end in (before.end, before.end - before.sound_seconds):
@@ -100,8 +105,8 @@ def _untouched(given: GivenStart, scan: VideoScan, before: Spot | None) -> Given
     return given
 
 
-def _start(
-    url: str, given: GivenStart, gap: Fraction | None, before: Spot | None
+def _resolve_start(
+    url: str, given: GivenStart, gap: Fraction | None, before: ChunkPosition | None
 ) -> tuple[Fraction, Placement]:
     if before is None:
         is_given = isinstance(given, Fraction)
@@ -112,41 +117,45 @@ def _start(
     if isinstance(given, Fraction):
         if given < picture_end:
             raise InvalidValue(
-                f"{url} is placed at {float(given)} s, but the chunk before it ends at "
-                f"{float(picture_end)} s: chunks follow each other in time"
+                f"{url} starts at {float(given)} s, but the previous chunk ends at "
+                f"{float(picture_end)} s: chunks must be in time order"
             )
         return given, "given"
     if given == START_BY_PTS:
         _require_clock(url, gap, picture_end, before)
-    if gap is not None and _continues(gap, picture_end, before, has_bound=given is None):
+    if gap is not None and _is_continuous(gap, picture_end, before, has_bound=given is None):
         return picture_end + gap, "clock"
     return before.end, "end"
 
 
-def _continues(gap: Fraction, picture_end: Fraction, before: Spot, *, has_bound: bool) -> bool:
-    is_near = gap <= _MOST_GAP or not has_bound
-    return gap >= -_MOST_OVERLAP and is_near and picture_end + gap > before.last_frame_start
+def _is_continuous(
+    gap: Fraction, picture_end: Fraction, before: ChunkPosition, *, has_bound: bool
+) -> bool:
+    is_near = gap <= _MAX_GAP or not has_bound
+    return gap >= -_MAX_OVERLAP and is_near and picture_end + gap > before.last_frame_start
 
 
-def _require_clock(url: str, gap: Fraction | None, picture_end: Fraction, before: Spot) -> None:
+def _require_clock(
+    url: str, gap: Fraction | None, picture_end: Fraction, before: ChunkPosition
+) -> None:
     if gap is None:
         raise InvalidValue(
-            f"{url} cannot be placed by its PTS: only MPEG-TS or fragmented MP4 after another of "
-            f"the same stream can; give start_seconds as a number, or leave it out"
+            f"{url} cannot be placed by its PTS: this needs MPEG-TS or fragmented MP4 after a "
+            "chunk of the same stream; give start_seconds as a number, or omit it"
         )
-    if not _continues(gap, picture_end, before, has_bound=False):
+    if not _is_continuous(gap, picture_end, before, has_bound=False):
         raise InvalidValue(
-            f"{url} begins {float(-gap):.3f} s before the chunk before it ends, by its PTS: "
-            f"give start_seconds as a number, or leave it out"
+            f"{url} begins {float(-gap):.3f} s before the previous chunk ends, by its PTS: "
+            "give start_seconds as a number, or omit it"
         )
 
 
-def _clock_gap(before: Spot | None, scan: VideoScan) -> Fraction | None:
+def _clock_gap(before: ChunkPosition | None, scan: VideoScan) -> Fraction | None:
     if before is None or before.clock_end is None or scan.stream_clock is None:
         return None
     if before.stream_clock != scan.stream_clock:
         return None
     gap = scan.clock_start_seconds - before.clock_end
     if scan.stream_clock == "mpegts":
-        gap -= _MPEG_TURN_SECONDS * round(gap / _MPEG_TURN_SECONDS)
+        gap -= _MPEG_WRAP_SECONDS * round(gap / _MPEG_WRAP_SECONDS)
     return gap

@@ -1,4 +1,4 @@
-"""Where the frames of one index part go: to blobs of their own, or into a pack."""
+"""Storage of the frames of one index part: one blob per frame, or a pack."""
 
 from collections import deque
 from collections.abc import Callable
@@ -9,78 +9,78 @@ from typing import Protocol
 
 from framecache import keys
 from framecache.index import FrameRow
-from framecache.ingest.encode import EncodedFrame
-from framecache.ingest.encoders import EncoderPool
+from framecache.ingest.encoded_jpeg import EncodedJpeg
+from framecache.ingest.encoder_pool import EncoderPool
+from framecache.ingest.frame_position import FramePosition, build_row
 from framecache.ingest.pack_storage import PackStorage
-from framecache.ingest.slot import Slot, row_of
-from framecache.manifest import Description
+from framecache.manifest import Manifest
 from framecache.store import Store
 
 
 class FrameStorage(Protocol):
-    """Takes the frames of one part, in the order of time, and stores them."""
+    """Storage of the frames of one index part, which are added in time order."""
 
-    def add(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> None:
-        """Have a frame encoded and stored; blocks while too many wait.
+    def add(self, frame_position: FramePosition, encode: Callable[[], EncodedJpeg]) -> None:
+        """Queue a frame for encoding and storage; block while the queue is full.
 
-        Raises what made an earlier frame fail.
+        Raise the error if an earlier frame failed.
         """
         ...
 
     def finish(self) -> list[FrameRow]:
-        """The rows of the frames, once the store has acknowledged them all."""
+        """Wait until the store has acknowledged all frames, and return their rows."""
         ...
 
     def discard(self) -> None:
-        """Remove what was stored, if it has a name of its own: it will never be committed."""
+        """Delete stored blobs whose keys no other program uses: they will not be committed."""
         ...
 
 
-def storage_of(
+def create_storage(
     store: Store,
-    description: Description,
+    manifest: Manifest,
     part: str,
     encoders: EncoderPool,
     *,
-    on_stored: Callable[[Slot], None] = lambda _: None,
+    on_stored: Callable[[FramePosition], None] = lambda _: None,
 ) -> AbstractContextManager[FrameStorage]:
-    """Where a timeline's layout has the frames of a part.
+    """Return the storage for the frames of an index part in the timeline's layout.
 
-    Left by an error, it keeps nothing that has a name of its own: what is stored in it is committed
-    after it was left.
+    If its context exits with an error, it deletes the blobs whose keys no other program uses, so
+    commit the part after the context exits.
 
     Args:
-        store: where the timeline lies.
-        description: what it is.
-        part: the name of the index part, or what stands for it.
-        encoders: encode the frames.
-        on_stored: told of each frame that is stored, or on its way; on several threads.
+        store: the store of the timeline.
+        manifest: the manifest of the timeline.
+        part: the name of the index part, or a substitute for it in the pack's key.
+        encoders: the pool that encodes the frames.
+        on_stored: called, on several threads, for each frame that is stored or being uploaded.
     """
-    if description.settings.layout == "packs":
-        return PackStorage(store, description, part, encoders, on_stored=on_stored)
+    if manifest.settings.layout == "packs":
+        return PackStorage(store, manifest, part, encoders, on_stored=on_stored)
 
-    def put(slot: Slot, encoded: EncodedFrame) -> None:
-        store.put(keys.frame(description.timeline_id, slot.sequence), encoded.data)
+    def put(slot: FramePosition, encoded: EncodedJpeg) -> None:
+        store.put(keys.frame(manifest.timeline_id, slot.sequence), encoded.data)
         on_stored(slot)
 
-    return ObjectStorage(description.timeline_id, encoders, put)
+    return ObjectStorage(manifest.timeline_id, encoders, put)
 
 
 class ObjectStorage(AbstractContextManager["ObjectStorage", None]):
-    """Stores each frame as a blob of its own, as layout ``objects`` has it."""
+    """Storage with one blob per frame, for layout ``objects``."""
 
     def __init__(
         self,
         timeline_id: str,
         encoders: EncoderPool,
-        put: Callable[[Slot, EncodedFrame], None],
+        put: Callable[[FramePosition, EncodedJpeg], None],
     ) -> None:
-        """Prepare.
+        """Initialize without storing anything.
 
         Args:
-            timeline_id: whose frames they are.
-            encoders: encode the frames.
-            put: stores one; called on several threads.
+            timeline_id: the timeline of the frames.
+            encoders: the pool that encodes the frames.
+            put: stores one frame; called on several threads.
         """
         self._timeline_id = timeline_id
         self._encoders = encoders
@@ -88,9 +88,9 @@ class ObjectStorage(AbstractContextManager["ObjectStorage", None]):
         self._stored: deque[Future[FrameRow]] = deque()
         self._rows: list[FrameRow] = []
 
-    def add(self, slot: Slot, encode: Callable[[], EncodedFrame]) -> None:
+    def add(self, frame_position: FramePosition, encode: Callable[[], EncodedJpeg]) -> None:
         """See `FrameStorage`."""
-        self._stored.append(self._encoders.submit(encode, partial(self._store, slot)))
+        self._stored.append(self._encoders.submit(encode, partial(self._store, frame_position)))
         while self._stored and self._stored[0].done():
             self._rows.append(self._stored.popleft().result())
 
@@ -101,12 +101,17 @@ class ObjectStorage(AbstractContextManager["ObjectStorage", None]):
         return self._rows
 
     def discard(self) -> None:
-        """Leave what is stored: it may be another's by now."""
+        """Do nothing: another program may have overwritten the frames already."""
 
     def __exit__(self, *_: object) -> None:
-        """Wait for frames on their way: nothing may be stored once their part is given up."""
+        """Wait for pending frames: none may be stored after the lease on the part is released."""
         wait(self._stored)
 
-    def _store(self, slot: Slot, encoded: EncodedFrame) -> FrameRow:
-        self._put(slot, encoded)
-        return row_of(slot, encoded, key=keys.frame(self._timeline_id, slot.sequence), offset=0)
+    def _store(self, frame_position: FramePosition, encoded: EncodedJpeg) -> FrameRow:
+        self._put(frame_position, encoded)
+        return build_row(
+            frame_position,
+            encoded,
+            key=keys.frame(self._timeline_id, frame_position.sequence),
+            offset=0,
+        )

@@ -1,4 +1,4 @@
-"""Caching frames that a program already holds."""
+"""Writing of frames from memory to a timeline."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -7,47 +7,47 @@ from typing import Final
 
 from framecache import jpeg, keys
 from framecache._version import __version__
-from framecache.claims import Claims
 from framecache.errors import (
-    Cleared,
     FrameCacheError,
     InvalidValue,
     SettingsConflict,
     StoreUnavailable,
+    TimelineCleared,
 )
 from framecache.index import (
     FrameRow,
     Index,
     PartBuilder,
-    advance,
     commit_part,
     compact,
-    current_description,
+    current_manifest,
     ensure_current,
-    load,
     load_parts,
+    load_snapshot_at,
+    update_manifest,
 )
-from framecache.ingest.adopting import adopt
-from framecache.ingest.describe import Choose, other_layout, refuse_strewn
 from framecache.ingest.durations import with_durations
-from framecache.ingest.placing import (
-    Placed,
-    Placing,
-    cached_otherwise,
-    difference_of_rows,
-    move_into_pack,
+from framecache.ingest.frame_writer import (
+    FrameWriter,
+    WriteResult,
+    find_row_difference,
+    frame_conflict,
+    move_to_pack,
 )
-from framecache.ingest.settling import is_settled, settle
-from framecache.instants import MOST_SECONDS
-from framecache.manifest import Description, Settings, first_description, new_write_id
+from framecache.ingest.relocation import is_relocated, relocate
+from framecache.ingest.resolve import SettingsResolver, layout_conflict, reject_unindexed_frames
+from framecache.ingest.unindexed import drop_removed_frames, import_unindexed
+from framecache.lease import LeaseManager
+from framecache.manifest import Manifest, Settings, first_manifest, new_write_id
 from framecache.model import Frame, JpegSettings, OnConflict, WriteReport
-from framecache.numeric import as_index, exact, shown
+from framecache.numeric import as_fraction, as_index, format_value
 from framecache.store import Store
+from framecache.times import SECONDS_LIMIT
 
-_MOST_INDEX_FILES: Final = 16
+_MAX_INDEX_FILES: Final = 16
 _ATTEMPTS: Final = 100
-_MOST_CHUNKS: Final = 2**31
-_MOST_HASH_CHARACTERS: Final = 256
+_MAX_CHUNKS: Final = 2**31
+_MAX_HASH_CHARACTERS: Final = 256
 
 
 def write(
@@ -55,87 +55,91 @@ def write(
     timeline_id: str,
     frames: Iterable[Frame],
     *,
-    choose: Choose,
+    resolve_settings: SettingsResolver,
     on_conflict: OnConflict,
     workers: int,
 ) -> WriteReport:
-    """Cache ``frames`` beside those written before; returns how many were given.
+    """Add ``frames`` to those written before, and return a report.
 
-    All of them become visible at once, when the last is stored. A frame that is cached already
-    just so is left alone, so a batch can be written again after a failure.
+    All frames become visible at once, after the last one is stored. Frames that are cached
+    already and do not differ are skipped, so a batch can be written again after a failure.
 
     Raises:
-        InvalidValue: an image, sequence or time no frame can have, or a sequence given twice.
-        SettingsConflict: other settings, or a cached sequence with another picture, time, hash,
-            chunk or quality, if conflicts are to raise; a timeline that is described by chunks.
+        InvalidValue: an image, sequence, time, chunk or hash is invalid, or a sequence was given
+            twice.
+        SettingsConflict: the settings differ from the timeline's; or ``on_conflict`` is
+            ``"raise"``, and a sequence is cached with another picture, time, hash, chunk or
+            quality; or the manifest lists chunks.
     """
-    asked = choose(None).jpeg
-    description = _describe(store, timeline_id, choose, on_conflict, workers=workers)
-    # Read after it was described, so that whatever comes between is met when the part is.
-    cached = load(store, description).index
-    call = _Call(store, description, cached, asked, on_conflict, workers)
+    asked = resolve_settings(None).jpeg
+    description = _resolve_manifest(
+        store, timeline_id, resolve_settings, on_conflict, workers=workers
+    )
+    # Read after the manifest, so that frames committed in between are noticed at the commit.
+    cached = load_snapshot_at(store, description).index
+    call = _WriteCall(store, description, cached, asked, on_conflict, workers)
     try:
-        with Claims(store, description) as claims:
-            # Others may write at the same time. A sweep of what was cleared before must not.
-            claims.take(keys.writing(new_write_id()))
+        with LeaseManager(store, description) as claims:
+            # This lease does not exclude other writers. It stops a sweep of cleared frames.
+            claims.acquire(keys.write_lease_part(new_write_id()))
             report = call.store_all(frames)
     except BaseException:
         with suppress(FrameCacheError):  # the first error is the one to report
-            call.settle()
+            call.relocate()
         raise
-    call.settle()
-    _compact_now_and_then(store, call.description)
+    call.relocate()
+    _compact_if_needed(store, call.manifest)
     return report
 
 
-class _Call:
-    """One call of `write`."""
+class _WriteCall:
+    """Work of one call of `write`."""
 
     def __init__(
         self,
         store: Store,
-        description: Description,
+        manifest: Manifest,
         cached: Index,
-        asked: JpegSettings,
+        requested: JpegSettings,
         on_conflict: OnConflict,
         workers: int,
     ) -> None:
-        self.description = description
-        self._is_unsettled = not is_settled(description, cached)
+        self.manifest = manifest
+        self._has_unrelocated = not is_relocated(manifest, cached)
         self._has_created = False
-        """Whether frames were stored under public names."""
+        """True if frames were created under public keys."""
         self._is_committed = False
         self._store = store
         self._cached = cached
-        self._asked = asked
+        self._requested = requested
         self._on_conflict: OnConflict = on_conflict
         self._workers = workers
-        self._discards: list[Callable[[], None]] = []
+        self._cleanups: list[Callable[[], None]] = []
 
     def store_all(self, frames: Iterable[Frame]) -> WriteReport:
         """Store the frames and commit them."""
-        placing = Placing(
+        placing = FrameWriter(
             self._store,
-            self.description,
+            self.manifest,
             self._cached,
-            jpeg=self._asked,
+            jpeg=self._requested,
             on_conflict=self._on_conflict,
             workers=self._workers,
         )
-        self._discards.append(placing.discard)
+        self._cleanups.append(placing.discard)
         try:
             with placing:
                 for frame in frames:
-                    placing.add(_checked(frame))
+                    placing.add(_validate(frame))
                 placed = placing.finish()
                 if placed.rows:
-                    ensure_current(self._store, self.description)
+                    ensure_current(self._store, self.manifest)
             if placed.rows:
                 self._commit(placed)
             else:
-                placing.withdraw_if_deleted()
-        except Cleared:
-            placing.withdraw_if_deleted()
+                placing.cleanup_if_deleted()
+        except TimelineCleared:
+            placing.cleanup_if_deleted()
             raise
         except SettingsConflict:
             self._discard()
@@ -143,98 +147,99 @@ class _Call:
         finally:
             self._has_created = placing.has_created
         return WriteReport(
-            len(placed.given),
-            stored=len(placed.new - placed.kept),
+            len(placed.requested),
+            stored=len(placed.added - placed.kept),
             replaced=len(placed.replaced),
             kept=len(placed.kept),
         )
 
-    def settle(self) -> None:
-        """Bring frames under their public names, if this call is the last to know of any."""
-        if self._is_unsettled or self._has_kept_others_waiting():
-            settle(self._store, self.description.timeline_id, workers=self._workers, waits=False)
+    def relocate(self) -> None:
+        """Move frames from packs to their public keys, if this call may be the last to do so."""
+        if self._has_unrelocated or self._has_blocked_others():
+            relocate(self._store, self.manifest.timeline_id, workers=self._workers, wait=False)
 
-    def _has_kept_others_waiting(self) -> bool:
-        """Whether others may have left frames in a pack for what this call stored in their places.
+    def _has_blocked_others(self) -> bool:
+        """Return True if others may have left frames in packs because this call took their keys.
 
-        It has committed nothing, or it would know of them.
+        A call that committed its frames knows such frames already.
         """
         if self._is_committed or not self._has_created:
             return False
-        current = current_description(self._store, self.description.timeline_id)
-        return current is not None and current.written_parts != self.description.written_parts
+        current = current_manifest(self._store, self.manifest.timeline_id)
+        return current is not None and current.written_parts != self.manifest.written_parts
 
     def _discard(self) -> None:
-        for discard in self._discards:
+        for discard in self._cleanups:
             discard()
 
-    def _commit(self, placed: Placed) -> None:
-        """Create the next free part, then describe it: that is when its frames become visible."""
+    def _commit(self, result: WriteResult) -> None:
+        """Create the next free index part and name it in the manifest, which makes it visible."""
         about = {"framecache": __version__, "jpeg_encoder": jpeg.encoder_version()}
-        number = len(self.description.written_parts)
+        number = len(self.manifest.written_parts)
         for _ in range(_ATTEMPTS):
-            if not placed.rows:
+            if not result.rows:
                 self._discard()
                 return
             part = keys.written_part(number)
-            index = _index_of(placed, part, self._cached)
-            if commit_part(self._store, self.description, part, index, about=about) is not index:
-                number = self._number_after(number)
+            index = _build_index(result, part, self._cached)
+            if commit_part(self._store, self.manifest, part, index, provenance=about) is not index:
+                number = self._next_part_number(number)
                 continue
             try:
-                self.description = self._describe_part(part, index)
-            except _Overtaken as overtaken:
-                self._give_way(placed, overtaken.sequences)
+                self.manifest = self._add_to_manifest(part, index)
+            except _ConcurrentCommit as overtaken:
+                self._yield_frames(result, overtaken.sequences)
                 number += 1
                 continue
             self._is_committed = True
-            self._is_unsettled |= not is_settled(self.description, index)
+            self._has_unrelocated |= not is_relocated(self.manifest, index)
             return
         raise StoreUnavailable(
-            f"other programs wrote to timeline {self.description.timeline_id} in "
-            f"{self._store.url} {_ATTEMPTS} times while this one tried to: try again when they "
-            f"are done"
+            f"other programs wrote to timeline {self.manifest.timeline_id} in "
+            f"{self._store.display_name} {_ATTEMPTS} times while this program tried to: try again "
+            "when they are done"
         )
 
-    def _number_after(self, number: int) -> int:
-        """A number that no part has, be it described or left behind by a program that died."""
-        parts = keys.epoch_prefix(self.description.timeline_id, self.description.epoch)
+    def _next_part_number(self, number: int) -> int:
+        """Return a number above ``number`` and all existing parts, including unnamed leftovers."""
+        parts = keys.epoch_prefix(self.manifest.timeline_id, self.manifest.epoch)
         found = filter(None, (keys.parse_index(blob.key) for blob in self._store.list(parts)))
         numbers = (int(part[1:]) for part, _ in found if keys.is_written_part(part))
         return 1 + max([number, *numbers])
 
-    def _describe_part(self, part: str, index: Index) -> Description:
-        """Name a part in the next description, if that takes no other program's frame away."""
-        description = self.description
+    def _add_to_manifest(self, part: str, index: Index) -> Manifest:
+        """Name a part in the next manifest, unless it would hide another program's frame."""
+        description = self.manifest
         known = set(description.written_parts)
 
-        def change(current: Description | None) -> Description:
+        def change(current: Manifest | None) -> Manifest:
             if current is None or current.epoch != description.epoch:
-                raise Cleared(
-                    f"timeline {description.timeline_id} in {self._store.url} was cleared by "
-                    f"another program while frames were written: write them again"
+                raise TimelineCleared(
+                    f"timeline {description.timeline_id} in {self._store.display_name} was cleared "
+                    "by another program while frames were written: write them again"
                 )
-            _refuse_chunks(self._store, current)
+            _reject_chunks(self._store, current)
             if part in current.written_parts:
-                return current  # the answer to having described it was lost
-            if not _go_together(current.settings, description.settings, self._on_conflict):
-                raise _other_settings(current, description.settings)
+                return current  # it was named before, but the store's response was lost
+            if not _is_compatible(current.settings, description.settings, self._on_conflict):
+                raise _settings_conflict(current, description.settings)
             new = [name for name in current.written_parts if name not in known]
             if new:
                 others = Index.merged([*filter(None, load_parts(self._store, current, new))])
-                self._is_unsettled |= not is_settled(current, others)
-                self._meet(part, index, others)
+                self._has_unrelocated |= not is_relocated(current, others)
+                self._check_conflicts(part, index, others)
                 known.update(new)
             return current.next_version(written_parts=(*current.written_parts, part))
 
-        return advance(self._store, description.timeline_id, change)
+        return update_manifest(self._store, description.timeline_id, change)
 
-    def _meet(self, part: str, index: Index, others: Index) -> None:
-        """See what becomes of frames that another program committed while these were stored.
+    def _check_conflicts(self, part: str, index: Index, others: Index) -> None:
+        """Compare the frames with those that other programs committed in the meantime.
 
         Raises:
-            SettingsConflict: one is another, and conflicts are to raise.
-            _Overtaken: some must be stored otherwise, or not at all, before they are committed.
+            SettingsConflict: a frame differs, and ``on_conflict`` is ``"raise"``.
+            _Overtaken: before the commit, some frames must be moved to a pack, marked as new
+                pictures, or dropped.
         """
         positions = others.positions(index.sequence)
         shared = [
@@ -244,86 +249,93 @@ class _Call:
         ]
         if self._on_conflict == "raise":
             for row, other in shared:
-                if difference := difference_of_rows(row, other):
-                    raise cached_otherwise(row.sequence, self.description, difference)
+                if difference := find_row_difference(row, other):
+                    raise frame_conflict(row.sequence, self.manifest, difference)
             return
         overtaken = {
             row.sequence
             for row, other in shared
             if self._on_conflict == "keep"
-            or self._is_under_public_name(row)
-            or (row.picture_since != part and difference_of_rows(row, other) == "picture")
+            or self._has_public_key(row)
+            or (row.picture_since != part and find_row_difference(row, other) == "picture")
         }
         if overtaken:
-            raise _Overtaken(overtaken)
+            raise _ConcurrentCommit(overtaken)
 
-    def _is_under_public_name(self, row: FrameRow) -> bool:
-        """Whether a row names what another program may store over.
+    def _has_public_key(self, row: FrameRow) -> bool:
+        """Return True if a row names a public key, which another program may overwrite.
 
-        What others committed meanwhile may be brought under the public name at any moment. Whoever
-        comes after it must not name its own picture there.
+        A frame that another program committed in the meantime may be moved to its public key at
+        any moment, so a later row must not name that key for its own picture.
         """
-        return not row.offset and self.description.settings.layout == "objects"
+        return not row.offset and self.manifest.settings.layout == "objects"
 
-    def _give_way(self, placed: Placed, sequences: set[int]) -> None:
-        """Leave frames to the program that was faster, or store them where none touches them."""
+    def _yield_frames(self, result: WriteResult, sequences: set[int]) -> None:
+        """Drop frames that another program committed first, or move them to a pack."""
         if self._on_conflict == "keep":
-            placed.keep(sequences)
+            result.keep_cached(sequences)
             return
-        placed.new -= sequences
-        placed.healed -= sequences
-        placed.new_pictures |= sequences
-        rows = [placed.rows[sequence] for sequence in sorted(sequences)]
-        exposed = [row for row in rows if self._is_under_public_name(row)]
+        result.added -= sequences
+        result.repaired -= sequences
+        result.changed_pictures |= sequences
+        rows = [result.rows[sequence] for sequence in sorted(sequences)]
+        exposed = [row for row in rows if self._has_public_key(row)]
         if not exposed:
             return
-        stored, pack = move_into_pack(self._store, self.description, exposed, workers=self._workers)
-        self._discards.append(pack.discard)
+        stored, pack = move_to_pack(self._store, self.manifest, exposed, workers=self._workers)
+        self._cleanups.append(pack.discard)
         for sequence, row in stored.items():
-            before = placed.rows[sequence]
-            placed.rows[sequence] = replace(before, key=row.key, offset=row.offset)
+            before = result.rows[sequence]
+            result.rows[sequence] = replace(before, key=row.key, offset=row.offset)
 
 
-class _Overtaken(Exception):
-    """Another program committed some of the frames first."""
+class _ConcurrentCommit(Exception):
+    """Raised when another program committed some of the frames first."""
 
     def __init__(self, sequences: set[int]) -> None:
         super().__init__(sequences)
         self.sequences = sequences
 
 
-def _describe(
-    store: Store, timeline_id: str, choose: Choose, on_conflict: OnConflict, *, workers: int
-) -> Description:
-    def change(current: Description | None) -> Description:
-        settings = choose(current.settings if current else None)
+def _resolve_manifest(
+    store: Store,
+    timeline_id: str,
+    resolve_settings: SettingsResolver,
+    on_conflict: OnConflict,
+    *,
+    workers: int,
+) -> Manifest:
+    def change(current: Manifest | None) -> Manifest:
+        settings = resolve_settings(current.settings if current else None)
         if current is None:
             if on_conflict == "raise":
-                refuse_strewn(store, timeline_id)
-                return first_description(timeline_id, settings)
-            return adopt(store, first_description(timeline_id, settings), workers=workers)
-        _refuse_chunks(store, current)
+                reject_unindexed_frames(store, timeline_id)
+                return first_manifest(timeline_id, settings)
+            return import_unindexed(store, first_manifest(timeline_id, settings), workers=workers)
+        _reject_chunks(store, current)
         if current.settings == settings:
             return current
         if not current.written_parts:
             return current.next_version(settings=settings)
-        if _go_together(current.settings, settings, on_conflict):
+        if _is_compatible(current.settings, settings, on_conflict):
             return current
-        raise _other_settings(current, settings)
+        raise _settings_conflict(current, settings)
 
-    return advance(store, timeline_id, change)
+    manifest = update_manifest(store, timeline_id, change)
+    has_imported = manifest.version == 1 and bool(manifest.written_parts)
+    return drop_removed_frames(store, manifest) if has_imported else manifest
 
 
-def _go_together(current: Settings, asked: Settings, on_conflict: OnConflict) -> bool:
-    """Whether frames of both settings may lie in one timeline."""
+def _is_compatible(current: Settings, asked: Settings, on_conflict: OnConflict) -> bool:
+    """Return True if one timeline can hold frames written with both settings."""
     if on_conflict == "raise":
         return current == asked
-    return current.layout == asked.layout  # the quality is kept with each frame
+    return current.layout == asked.layout  # the quality is stored per frame
 
 
-def _other_settings(current: Description, asked: Settings) -> SettingsConflict:
+def _settings_conflict(current: Manifest, asked: Settings) -> SettingsConflict:
     if current.settings.layout != asked.layout:
-        return other_layout(current, asked.layout)
+        return layout_conflict(current, asked.layout)
     return SettingsConflict(
         f"timeline {current.timeline_id} is cached with JPEG quality "
         f"{current.settings.jpeg.quality}; asked for {asked.jpeg.quality}: use the cached "
@@ -331,60 +343,61 @@ def _other_settings(current: Description, asked: Settings) -> SettingsConflict:
     )
 
 
-def _refuse_chunks(store: Store, current: Description) -> None:
+def _reject_chunks(store: Store, current: Manifest) -> None:
     if current.chunks:
         raise SettingsConflict(
-            f"timeline {current.timeline_id} in {store.url} is described by its chunks: frames "
-            f"cannot be written beside them; delete it first, or use another timeline_id"
+            f"timeline {current.timeline_id} in {store.display_name} was extracted from chunks, "
+            "and frames cannot be added to it: delete it first, or use another timeline_id"
         )
 
 
-def _checked(frame: Frame) -> Frame:
-    """The frame with plain numbers, if a frame can have them."""
+def _validate(frame: Frame) -> Frame:
+    """Validate a frame; return it with its values converted to plain Python types."""
     if not isinstance(frame, Frame):
         raise InvalidValue(f"write takes Frame objects, not {type(frame).__name__}")
     return replace(
         frame,
         sequence=keys.check_sequence(frame.sequence),
-        chunk_id=_chunk_id(frame),
-        timestamp=_timestamp(frame),
-        perceptual_hash=_hash(frame),
+        chunk_id=_validate_chunk_id(frame),
+        timestamp=_validate_timestamp(frame),
+        perceptual_hash=_validate_hash(frame),
     )
 
 
-def _chunk_id(frame: Frame) -> int:
+def _validate_chunk_id(frame: Frame) -> int:
     chunk_id = as_index(frame.chunk_id)
-    if chunk_id is None or not 0 <= chunk_id < _MOST_CHUNKS:
+    if chunk_id is None or not 0 <= chunk_id < _MAX_CHUNKS:
         raise InvalidValue(
-            f"frame {frame.sequence} has the chunk_id {shown(frame.chunk_id)}: it is a whole "
-            f"number from 0"
+            f"frame {frame.sequence} has the chunk_id {format_value(frame.chunk_id)}: it must be "
+            "an integer from 0"
         )
     return chunk_id
 
 
-def _timestamp(frame: Frame) -> float:
-    # A text that reads as a number is a mistake elsewhere.
-    seconds = exact(frame.timestamp)
-    if seconds is None or abs(seconds) >= MOST_SECONDS:
+def _validate_timestamp(frame: Frame) -> float:
+    # Numeric strings are rejected: they point to a bug in the caller.
+    seconds = as_fraction(frame.timestamp)
+    if seconds is None or abs(seconds) >= SECONDS_LIMIT:
         raise InvalidValue(
-            f"frame {frame.sequence} has the timestamp {shown(frame.timestamp)}: it is a number of "
-            f"seconds below {MOST_SECONDS}"
+            f"frame {frame.sequence} has the timestamp {format_value(frame.timestamp)}: it must be "
+            f"a number of seconds below {SECONDS_LIMIT}"
         )
     return float(seconds)
 
 
-def _hash(frame: Frame) -> str:
+def _validate_hash(frame: Frame) -> str:
     name: object = frame.perceptual_hash
-    if not isinstance(name, str) or len(name) > _MOST_HASH_CHARACTERS or not _is_text(name):
+    if not isinstance(name, str) or len(name) > _MAX_HASH_CHARACTERS or not _is_utf8(name):
         raise InvalidValue(
-            f"frame {frame.sequence} has the perceptual_hash {name!r:.100}: it is a text of at "
-            f"most {_MOST_HASH_CHARACTERS} characters, or empty to have it computed"
+            f"frame {frame.sequence} has the perceptual_hash {name!r:.100}: it must be a "
+            f"string of at most {_MAX_HASH_CHARACTERS} characters; if it is empty, the hash "
+            "is computed"
         )
     return str.__str__(name)
 
 
-def _is_text(name: str) -> bool:
-    """Whether a text can be stored: halves of surrogate pairs cannot."""
+def _is_utf8(name: str) -> bool:
+    """Return True if a string can be encoded as UTF-8; lone surrogates cannot."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -392,18 +405,18 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _index_of(placed: Placed, part: str, cached: Index) -> Index:
-    """The rows of one call as an index part of a certain name."""
-    healed = [placed.rows[sequence] for sequence in placed.healed]
-    told = [row for sequence, row in placed.rows.items() if sequence not in placed.healed]
+def _build_index(result: WriteResult, part: str, cached: Index) -> Index:
+    """Return the rows of one call as an index part named ``part``."""
+    healed = [result.rows[sequence] for sequence in result.repaired]
+    told = [row for sequence, row in result.rows.items() if sequence not in result.repaired]
     index = PartBuilder()
     for row in (*with_durations(told, cached), *healed):
-        is_new_picture = row.sequence in placed.new_pictures
+        is_new_picture = row.sequence in result.changed_pictures
         index.add(replace(row, picture_since=part) if is_new_picture else row)
     return index.build()
 
 
-def _compact_now_and_then(store: Store, description: Description) -> None:
-    covered = description.compaction.parts if description.compaction else ()
-    if len(description.parts) - len(covered) >= _MOST_INDEX_FILES:
-        compact(store, description, load(store, description).index)
+def _compact_if_needed(store: Store, manifest: Manifest) -> None:
+    covered = manifest.compaction.parts if manifest.compaction else ()
+    if len(manifest.parts) - len(covered) >= _MAX_INDEX_FILES:
+        compact(store, manifest, load_snapshot_at(store, manifest).index)

@@ -1,13 +1,15 @@
-"""What jobs and stages have drawn, counted from a listing alone."""
+"""Counts of the overlays of jobs and stages, from a listing alone."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from framecache import keys
-from framecache.index import find
-from framecache.overlays.staleness import frames_since
+from framecache.errors import StoreWarning
+from framecache.index import load_snapshot
+from framecache.overlays.staleness import load_commit_times
 from framecache.store import BlobInfo, Store
 
 Counted = TypeVar("Counted")
@@ -15,69 +17,100 @@ Counted = TypeVar("Counted")
 
 @dataclass(frozen=True, slots=True)
 class StageCounts:
-    """What one stage of one job has drawn."""
+    """Counts of the overlays that one stage of one job has drawn."""
 
     frame_count: int
-    """Frames that have an overlay of it."""
+    """Number of frames that have an overlay of this stage."""
     names: Mapping[str, int]
-    """How many frames have an overlay of each name."""
+    """Number of frames that have an overlay of each name."""
     stale_count: int
-    """Frames of which an overlay is older than the frames: they were rebuilt or replaced since."""
+    """Number of frames with an overlay older than the frame (rebuilt or replaced since)."""
+    size_bytes: int
+    """Bytes of all overlays of this stage."""
+
+    @property
+    def overlay_count(self) -> int:
+        """Number of overlays of all names."""
+        return sum(self.names.values())
 
 
 def count_jobs(store: Store, timeline_id: str) -> dict[str, dict[str, int]]:
     """Count the overlays of each stage of each job: ``{job_id: {stage: count}}``."""
     jobs: dict[str, dict[str, int]] = {}
-    for job_id, stage, _, _, _ in _overlays(store, timeline_id):
+    for job_id, stage, _, _, _ in _iter_overlays(store, timeline_id):
         stages = jobs.setdefault(job_id, {})
         stages[stage] = stages.get(stage, 0) + 1
-    return _sorted(jobs)
+    return _sort_jobs(jobs)
 
 
 def count_stages(store: Store, timeline_id: str) -> dict[str, dict[str, StageCounts]]:
-    """Frames and names of each stage of each job; a LIST of overlays, and one of the index.
+    """Count the frames and overlay names of each stage of each job.
 
-    The index is read where a program wrote frames more than once.
+    Makes two LISTs: of the overlays, and of the index. If a program wrote frames more than once,
+    the index is read as well.
     """
-    jobs: dict[str, dict[str, _Counting]] = defaultdict(lambda: defaultdict(_Counting))
-    since = frames_since(store, timeline_id, lambda: find(store, timeline_id).index)
-    for job_id, stage, sequence, name, blob in _overlays(store, timeline_id):
-        jobs[job_id][stage].add(sequence, name, stale=since.is_stale(sequence, blob.modified_at))
+    jobs: dict[str, dict[str, _StageCounter]] = defaultdict(lambda: defaultdict(_StageCounter))
+    since = load_commit_times(store, timeline_id, lambda: load_snapshot(store, timeline_id).index)
+    for job_id, stage, sequence, name, blob in _iter_overlays(store, timeline_id):
+        stale = since.is_stale(sequence, blob.modified_at)
+        jobs[job_id][stage].add(sequence, name, blob.size_bytes, stale=stale)
     counted = {
         job_id: {stage: counting.result() for stage, counting in stages.items()}
         for job_id, stages in jobs.items()
     }
-    return _sorted(counted)
+    return _sort_jobs(counted)
 
 
-class _Counting:
-    """Counts what one stage has drawn."""
+class _StageCounter:
+    """Accumulator for the counts of one stage."""
 
     def __init__(self) -> None:
         self._frames: set[int] = set()
         self._stale: set[int] = set()
         self._names: dict[str, int] = {}
+        self._size_bytes = 0
 
-    def add(self, sequence: int, name: str, *, stale: bool) -> None:
+    def add(self, sequence: int, name: str, size_bytes: int, *, stale: bool) -> None:
         """Count one overlay."""
+        self._size_bytes += size_bytes
         self._frames.add(sequence)
         self._names[name] = self._names.get(name, 0) + 1
         if stale:
             self._stale.add(sequence)
 
     def result(self) -> StageCounts:
-        """All that was counted."""
-        return StageCounts(len(self._frames), dict(sorted(self._names.items())), len(self._stale))
+        """Return the counts."""
+        return StageCounts(
+            frame_count=len(self._frames),
+            names=dict(sorted(self._names.items())),
+            stale_count=len(self._stale),
+            size_bytes=self._size_bytes,
+        )
 
 
-def _overlays(store: Store, timeline_id: str) -> Iterator[tuple[str, str, int, str, BlobInfo]]:
-    """Job, stage, sequence and name of each overlay of a timeline."""
+def _iter_overlays(store: Store, timeline_id: str) -> Iterator[tuple[str, str, int, str, BlobInfo]]:
+    """Yield job, stage, sequence, name and blob of each overlay of a timeline.
+
+    Skips blobs whose folders are not valid job or stage names, and warns of them.
+    """
+    foreign: list[str] = []
     prefix = keys.overlays_prefix(timeline_id)
     for blob in store.list(prefix):
         match blob.key.removeprefix(prefix).split("/"):
             case [job_id, stage, file] if (drawn := keys.parse_overlay(file)) is not None:
-                yield job_id, stage, *drawn, blob
+                if keys.is_id(job_id) and keys.is_id(stage):
+                    yield job_id, stage, *drawn, blob
+                else:
+                    foreign.append(blob.key)
+    if foreign:
+        more = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
+        warnings.warn(
+            f"{foreign[0]}{more} in {store.url} is skipped: its folders are not named after a "
+            "job and a stage",
+            StoreWarning,
+            stacklevel=3,
+        )
 
 
-def _sorted(jobs: Mapping[str, Mapping[str, Counted]]) -> dict[str, dict[str, Counted]]:
+def _sort_jobs(jobs: Mapping[str, Mapping[str, Counted]]) -> dict[str, dict[str, Counted]]:
     return {job_id: dict(sorted(jobs[job_id].items())) for job_id in sorted(jobs)}

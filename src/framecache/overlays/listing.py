@@ -1,45 +1,45 @@
-"""Which overlays a stage of a job has, from a listing alone."""
+"""Overlays of one stage of a job, from a listing alone."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from framecache import keys
-from framecache.overlays.staleness import FramesSince
+from framecache.overlays.staleness import CommitTimes
 from framecache.store import BlobInfo, Store
 
-Drawn = tuple[int, str]
-"""The sequence and name of an overlay."""
+OverlayKey = tuple[int, str]
+"""Sequence and name of an overlay."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverlayListing:
-    """The frames that have overlays of a stage, as columns of equal length."""
+    """Frames that have overlays of a stage, as columns of equal length."""
 
     sequence: tuple[int, ...]
-    """Ascending."""
+    """Frame numbers, ascending."""
     names: tuple[tuple[str, ...], ...]
-    """Of the overlays of each frame, sorted."""
+    """Names of each frame's overlays, sorted."""
     stale: tuple[bool, ...]
-    """Whether an overlay of each is older than the frames: they were rebuilt or replaced since."""
+    """True if an overlay is older than its frame, which was rebuilt or replaced since."""
     other_size: tuple[bool, ...] | None = None
-    """Whether an overlay of each has another size than its frame; None: it was not asked for."""
+    """True if an overlay differs in size from its frame; None if sizes were not requested."""
 
     @classmethod
     def of(
         cls,
-        blobs: Mapping[Drawn, BlobInfo],
-        since: FramesSince,
-        of_other_size: Collection[Drawn] | None,
+        blobs: Mapping[OverlayKey, BlobInfo],
+        commit_times: CommitTimes,
+        size_mismatches: Collection[OverlayKey] | None,
     ) -> Self:
-        """Overlays as they were listed, when the frames were committed, and which do not fit."""
+        """Build a listing from blobs, the frames' commit times, and overlays of another size."""
         names: dict[int, list[str]] = {}
         stale: set[int] = set()
         for (sequence, name), blob in sorted(blobs.items()):
             names.setdefault(sequence, []).append(name)
-            if since.is_stale(sequence, blob.modified_at):
+            if commit_times.is_stale(sequence, blob.modified_at):
                 stale.add(sequence)
-        unfit = None if of_other_size is None else {sequence for sequence, _ in of_other_size}
+        unfit = None if size_mismatches is None else {sequence for sequence, _ in size_mismatches}
         return cls(
             tuple(names),
             tuple(map(tuple, names.values())),
@@ -48,8 +48,10 @@ class OverlayListing:
         )
 
 
-def list_stage(store: Store, timeline_id: str, job_id: str, stage: str) -> dict[Drawn, BlobInfo]:
-    """The overlays of one stage of one job; one LIST."""
+def list_stage(
+    store: Store, timeline_id: str, job_id: str, stage: str
+) -> dict[OverlayKey, BlobInfo]:
+    """Return the overlays of one stage of one job; makes one LIST."""
     prefix = keys.overlays_prefix(timeline_id, job_id, stage)
     return {
         drawn: blob

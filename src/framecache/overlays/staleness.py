@@ -1,4 +1,4 @@
-"""Since when the frames of a timeline are what they are: docs/design/0006-stale-overlays.md."""
+"""Commit times of the frames of a timeline: docs/design/0006-stale-overlays.md."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,25 +11,30 @@ from framecache.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class FramesSince:
-    """When the pictures of a timeline were committed, by the store's own clock."""
+class CommitTimes:
+    """Commit times of the pictures of a timeline, by the store's clock."""
 
-    first: datetime | None = None
-    """When the first of the latest epoch were; None: none are, or they are another program's."""
+    first_commit: datetime | None = None
+    """First commit of the latest epoch; None: no commit, or another program's frames."""
     replaced: Mapping[int, datetime] = field(default_factory=dict)
-    """By sequence: when a picture took the place of another."""
+    """Time at which a picture replaced another, by sequence."""
 
     def is_stale(self, sequence: int, stored_at: datetime) -> bool:
-        """Whether an overlay is older than the picture of its frame. Of one second, it is not."""
-        since = self.replaced.get(sequence, self.first)
+        """Return True if an overlay is older than the picture of its frame.
+
+        Within the same second it is not stale.
+        """
+        since = self.replaced.get(sequence, self.first_commit)
         return since is not None and stored_at < since
 
 
-def frames_since(store: Store, timeline_id: str, read_index: Callable[[], Index]) -> FramesSince:
-    """When the frames of the latest epoch were committed.
+def load_commit_times(
+    store: Store, timeline_id: str, read_index: Callable[[], Index]
+) -> CommitTimes:
+    """Return the times at which the frames of the latest epoch were committed.
 
-    One LIST. The index is read only where a program wrote more than once: a first batch replaces
-    nothing.
+    Makes one LIST. The index is read only if a program wrote frames more than once: a first batch
+    replaces nothing.
     """
     latest, since = -1, dict[str, datetime]()
     for blob in store.list(keys.indexes_prefix(timeline_id)):
@@ -42,14 +47,14 @@ def frames_since(store: Store, timeline_id: str, read_index: Callable[[], Index]
         part = parsed[0]
         since[part] = min(since.get(part, blob.modified_at), blob.modified_at)
     if not since:
-        return FramesSince()
+        return CommitTimes()
     first = min(since.values())
     later = [part for part in since if keys.is_written_part(part) and part != keys.written_part(0)]
     if not later:
-        return FramesSince(first)
+        return CommitTimes(first)
     try:
         index = read_index()
     except CorruptFrame:
-        return FramesSince(first)  # until it is repaired
+        return CommitTimes(first)  # until it is repaired
     rows = zip(index.sequence.tolist(), index.picture_since.tolist(), strict=True)
-    return FramesSince(first, {number: since[part] for number, part in rows if part in since})
+    return CommitTimes(first, {number: since[part] for number, part in rows if part in since})

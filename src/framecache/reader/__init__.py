@@ -1,42 +1,42 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
-from framecache.reader.fetch import Fetched, FrameSource
-from framecache.reader.local import local_frames
-from framecache.reader.pipeline import ordered
-from framecache.reader.plan import (
+from framecache.reader.fetch import FetchResult, FrameSource
+from framecache.reader.positions import (
     Range,
     as_sequences,
-    frame_range,
-    position_on_screen,
+    count_timestamp_decimals,
+    find_displayed_position,
+    parse_range,
     positions_in_range,
-    telling_decimals,
 )
-from framecache.reader.ranges import ranges_of
+from framecache.reader.prefetch import prefetch_map
+from framecache.reader.ranges import coalesce_ranges
 from framecache.reader.read import (
-    Decoding,
+    DecodeOptions,
+    fetch_in_order,
     read_batch,
-    read_fetched,
     read_frame,
     read_frames,
     read_jpegs,
 )
+from framecache.reader.timeline_cache import open_timeline_cache
 
 __all__ = [
-    "Decoding",
-    "Fetched",
+    "DecodeOptions",
+    "FetchResult",
     "FrameSource",
     "Range",
     "as_sequences",
-    "frame_range",
-    "local_frames",
-    "ordered",
-    "position_on_screen",
+    "coalesce_ranges",
+    "count_timestamp_decimals",
+    "fetch_in_order",
+    "find_displayed_position",
+    "open_timeline_cache",
+    "parse_range",
     "positions_in_range",
-    "ranges_of",
+    "prefetch_map",
     "read_batch",
-    "read_fetched",
     "read_frame",
     "read_frames",
     "read_jpegs",
-    "telling_decimals",
 ]

@@ -1,4 +1,4 @@
-"""Fetching one stored JPEG, and refusing it unless it is the one that was committed."""
+"""Fetch stored JPEGs and check that their bytes are those that were committed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,187 +8,204 @@ from typing import Final
 import google_crc32c
 
 from framecache.errors import CorruptFrame, FrameCacheError
-from framecache.index import FrameRow, Snapshot, ensure_current, find, stored_jpeg
-from framecache.reader.local import LocalFrames
-from framecache.reader.ranges import ranges_of
+from framecache.index import FrameRow, Snapshot, ensure_current, load_snapshot, read_stored_jpeg
+from framecache.reader.ranges import coalesce_ranges
+from framecache.reader.timeline_cache import TimelineDiskCache
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 2
-_MOST_CHANGES: Final = 100
-"""How often a frame may be replaced or moved while it is read."""
+_MAX_CHANGES: Final = 100
+"""Maximum number of times a frame may be replaced or moved while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What came of fetching a frame, to be told when it is its turn."""
+class FetchResult:
+    """Outcome of fetching a frame; an error is raised when the frame's turn comes."""
 
     row: FrameRow
-    """That the bytes are of: a later one if the frame was replaced or moved meanwhile."""
+    """Row that the bytes belong to: a later one if the frame was replaced or moved meanwhile."""
     outcome: bytes | FrameCacheError
 
     def jpeg(self) -> bytes:
-        """The stored bytes, or the error that came instead."""
+        """Return the stored bytes, or raise the error that occurred instead."""
         if isinstance(self.outcome, FrameCacheError):
             raise self.outcome
         return self.outcome
 
 
 class FrameSource:
-    """The JPEGs of a timeline as it was at one moment. Safe to share between threads."""
+    """Source of the JPEGs of a timeline, as of one snapshot. Safe to share between threads."""
 
-    def __init__(self, store: Store, snapshot: Snapshot, local: LocalFrames | None = None) -> None:
+    def __init__(
+        self, store: Store, snapshot: Snapshot, disk_cache: TimelineDiskCache | None = None
+    ) -> None:
         self.store = store
         self.snapshot = snapshot
-        self._local = local
-        """Where frames are looked for before, and kept after, they are fetched."""
-        self._later: Snapshot | None = None
-        """As it was when a frame was found to have been stored again elsewhere."""
+        self._disk_cache = disk_cache
+        """Disk cache, read before a frame is fetched and filled afterwards."""
+        self._latest: Snapshot | None = None
+        """Later snapshot, loaded when a frame was found to be stored elsewhere."""
 
     @property
     def is_outdated(self) -> bool:
-        """Whether a frame turned out to have been replaced or moved since the snapshot."""
-        return self._later is not None
+        """True if a frame turned out to have been replaced or moved since the snapshot."""
+        return self._latest is not None
 
-    def jpeg(self, row: FrameRow) -> bytes:
-        """The stored bytes of a frame whose status is ``"ok"``; one request, or from local disk.
+    def fetch_jpeg(self, row: FrameRow) -> bytes:
+        """Return the stored bytes of a frame whose status is ``"ok"``.
+
+        Makes one request, or reads from local disk.
 
         Raises:
-            Cleared: the timeline is no longer the one this source reads.
-            CorruptFrame: the frame is gone, or its bytes are not those that were committed, in
-                two attempts.
+            TimelineCleared: the timeline is no longer the one this source reads.
+            CorruptFrame: in two attempts, the frame is missing or its bytes differ from those that
+                were committed.
         """
-        return self.fetch_one(row).jpeg()
+        return self.fetch_frame(row).jpeg()
 
-    def fetch_one(self, row: FrameRow) -> Fetched:
-        """The stored bytes of a frame, and the row they are of. Raises what :meth:`jpeg` raises."""
-        row = self._as_known_later(row)
-        for _ in range(_MOST_CHANGES):
+    def fetch_frame(self, row: FrameRow) -> FetchResult:
+        """Return the bytes of a frame and their row. Raises the same errors as :meth:`jpeg`."""
+        row = self._current_row(row)
+        for _ in range(_MAX_CHANGES):
+            version = self._manifest_version()
             try:
-                return Fetched(row, self._checked_jpeg(row))
+                return FetchResult(row, self._read_verified(row))
             except CorruptFrame:
-                latest = self._latest_row(row)
-                if latest == row:
+                latest = self._refresh_row(row)
+                # After a repack in both directions the frame is where it was, and only the manifest
+                # is newer.
+                if latest == row and self._manifest_version() == version:
                     raise
                 row = latest
-        return Fetched(row, self._checked_jpeg(row))
+        return FetchResult(row, self._read_verified(row))
 
-    def prefetch_copies(self, rows: Sequence[FrameRow]) -> bool:
-        """Whether local disk seems to have all of these frames, which it begins to read."""
-        local = self._local
-        return local is not None and all(local.prefetch(self._as_known_later(row)) for row in rows)
+    def prefetch_cached(self, rows: Sequence[FrameRow]) -> bool:
+        """Start reading these frames from local disk; return whether all seem to be there."""
+        local = self._disk_cache
+        return local is not None and all(local.prefetch(self._current_row(row)) for row in rows)
 
-    def fetch(self, rows: Sequence[FrameRow]) -> list[Fetched]:
-        """The stored bytes of frames that one range holds, or of one frame: in their order.
+    def fetch_frames(self, rows: Sequence[FrameRow]) -> list[FetchResult]:
+        """Return the stored bytes of frames that share one range, or of one frame, in their order.
 
-        One request in the ordinary case. A frame that does not come out right is asked for alone;
-        those of which nothing came share the error of the first that cannot be had.
+        Usually takes one request. A frame whose bytes are wrong is requested again alone. If one of
+        these requests fails, the following frames of which no bytes arrived share its error.
         """
         if len(rows) == 1:
-            return [self._fetched(rows[0])]
-        if self._later is not None:
-            rows = [self._as_known_later(row) for row in rows]
+            return [self._try_fetch(rows[0])]
+        if self._latest is not None:
+            rows = [self._current_row(row) for row in rows]
         distinct = {row.sequence: row for row in rows}.values()
-        local = {row.sequence: one for row in distinct if (one := self._locally(row)) is not None}
+        local = {
+            row.sequence: one for row in distinct if (one := self._read_cached(row)) is not None
+        }
         missing = (row for row in distinct if row.sequence not in local)
-        fetched = chain.from_iterable(map(self._fetched_together, ranges_of(missing)))
+        fetched = chain.from_iterable(map(self._fetch_range, coalesce_ranges(missing)))
         outcomes = local | {one.row.sequence: one for one in fetched}
         return [outcomes[row.sequence] for row in rows]
 
-    def _locally(self, row: FrameRow) -> Fetched | None:
+    def _read_cached(self, row: FrameRow) -> FetchResult | None:
         try:
-            data = self._local.get(row) if self._local is not None else None
+            data = self._disk_cache.get(row) if self._disk_cache is not None else None
         except FrameCacheError as error:
-            return Fetched(row, error)
-        return None if data is None else Fetched(row, data)
+            return FetchResult(row, error)
+        return None if data is None else FetchResult(row, data)
 
-    def _fetched(self, row: FrameRow) -> Fetched:
+    def _try_fetch(self, row: FrameRow) -> FetchResult:
         try:
-            return self.fetch_one(row)
+            return self.fetch_frame(row)
         except FrameCacheError as error:
-            return Fetched(row, error)
+            return FetchResult(row, error)
 
-    def _fetched_together(self, rows: Sequence[FrameRow]) -> list[Fetched]:
+    def _fetch_range(self, rows: Sequence[FrameRow]) -> list[FetchResult]:
         try:
-            pieces = self._pieces(rows)
+            pieces = self._read_range(rows)
         except FrameCacheError as error:
-            return [Fetched(row, error) for row in rows]
-        fetched: list[Fetched] = []
+            return [FetchResult(row, error) for row in rows]
+        fetched: list[FetchResult] = []
         failure: FrameCacheError | None = None
         for row, piece in zip(rows, pieces, strict=True):
             if failure is not None and not piece:
-                fetched.append(Fetched(row, failure))
+                fetched.append(FetchResult(row, failure))
                 continue
-            one = self._fetched(row) if self._difference(piece, row) else self._kept(row, piece)
+            one = (
+                self._try_fetch(row)
+                if self._find_mismatch(piece, row)
+                else self._cache_result(row, piece)
+            )
             if isinstance(one.outcome, FrameCacheError):
                 failure = one.outcome
             fetched.append(one)
         return fetched
 
-    def _kept(self, row: FrameRow, data: bytes) -> Fetched:
-        if self._local is not None:
-            self._local.put(row, data)
-        return Fetched(row, data)
+    def _cache_result(self, row: FrameRow, data: bytes) -> FetchResult:
+        if self._disk_cache is not None:
+            self._disk_cache.put(row, data)
+        return FetchResult(row, data)
 
-    def _pieces(self, rows: Sequence[FrameRow]) -> list[bytes]:
+    def _read_range(self, rows: Sequence[FrameRow]) -> list[bytes]:
         start, end = rows[0].offset, rows[-1].offset + rows[-1].size
         try:
             data = self.store.get_range(rows[0].key, start=start, length=end - start)
         except BlobMissing:
-            data = b""  # each frame finds out what that means
+            data = b""  # each frame is then fetched alone, which determines the reason
         return [data[row.offset - start : row.offset - start + row.size] for row in rows]
 
-    def _as_known_later(self, row: FrameRow) -> FrameRow:
-        return row if self._later is None else _row_in(self._later, row)
+    def _manifest_version(self) -> int | None:
+        described = (self._latest or self.snapshot).manifest
+        return None if described is None else described.version
 
-    def _latest_row(self, row: FrameRow) -> FrameRow:
-        """The row as it is committed now: the frame may have been repaired or moved since."""
-        described = self.snapshot.description
+    def _current_row(self, row: FrameRow) -> FrameRow:
+        return row if self._latest is None else _find_row(self._latest, row)
+
+    def _refresh_row(self, row: FrameRow) -> FrameRow:
+        """Return the currently committed row: the frame may have been repaired or moved since."""
+        described = self.snapshot.manifest
         if described is None:
             return row
         ensure_current(self.store, described)
-        latest = find(self.store, described.timeline_id)
-        if latest.description is None or latest.description.epoch != described.epoch:
+        latest = load_snapshot(self.store, described.timeline_id)
+        if latest.manifest is None or latest.manifest.epoch != described.epoch:
             ensure_current(self.store, described)
             return row
-        self._later = latest
-        return _row_in(latest, row)
+        self._latest = latest
+        return _find_row(latest, row)
 
-    def _checked_jpeg(self, row: FrameRow) -> bytes:
-        if self._local is None:
-            return self._fetched_jpeg(row)
-        data = self._local.get(row)
+    def _read_verified(self, row: FrameRow) -> bytes:
+        if self._disk_cache is None:
+            return self._fetch_verified(row)
+        data = self._disk_cache.get(row)
         if data is None:
-            data = self._fetched_jpeg(row)
-            self._local.put(row, data)
+            data = self._fetch_verified(row)
+            self._disk_cache.put(row, data)
         return data
 
-    def _fetched_jpeg(self, row: FrameRow) -> bytes:
+    def _fetch_verified(self, row: FrameRow) -> bytes:
         difference = ""
         for _ in range(_ATTEMPTS):
             try:
-                data = stored_jpeg(self.store, row)
+                data = read_stored_jpeg(self.store, row)
             except BlobMissing:
-                difference = "it is gone"
+                difference = "it is missing"
                 continue
-            difference = self._difference(data, row)
+            difference = self._find_mismatch(data, row)
             if not difference:
                 return data
         raise CorruptFrame(
-            f"frame {row.sequence} ({row.key} in {self.store.url}) is not the one that was "
-            f"committed: {difference}; {self._advice()}"
+            f"frame {row.sequence} ({row.key} in {self.store.display_name}) is not the one that "
+            f"was committed: {difference}; {self._remedy()}"
         )
 
-    def _advice(self) -> str:
-        described = self.snapshot.description
+    def _remedy(self) -> str:
+        described = self.snapshot.manifest
         if described is None:
             return "ask the program that stored it"
         if not described.chunks:
             return "write the frame again"
         return f"run: framecache verify {described.timeline_id} --repair"
 
-    def _difference(self, data: bytes, row: FrameRow) -> str:
-        if self.snapshot.index.is_listed:
-            return ""  # another program stored it: nobody knows its length or CRC
+    def _find_mismatch(self, data: bytes, row: FrameRow) -> str:
+        if self.snapshot.index.is_unindexed:
+            return ""  # stored by another program: its length and CRC are not known
         if len(data) != row.size:
             return f"it has {len(data)} bytes instead of {row.size}"
         if google_crc32c.value(data) != row.crc32c:
@@ -196,8 +213,8 @@ class FrameSource:
         return ""
 
 
-def _row_in(snapshot: Snapshot, row: FrameRow) -> FrameRow:
-    """What a snapshot says of a frame, if it has a picture of it."""
+def _find_row(snapshot: Snapshot, row: FrameRow) -> FrameRow:
+    """Return the frame's row in a snapshot, or `row` if it has no picture there."""
     position = snapshot.index.position(row.sequence)
     found = row if position is None else snapshot.index.row(position)
     return found if found.status == "ok" else row

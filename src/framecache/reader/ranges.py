@@ -1,4 +1,4 @@
-"""Which frames of packs are fetched together: ranges that are long enough, and no longer."""
+"""Group frames of packs into byte ranges of a suitable size, one request each."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,99 +7,103 @@ from typing import Final, Protocol, TypeVar
 
 from framecache.index import FrameRow
 
-_ENOUGH_BYTES: Final = 1_750_000
-"""A range that holds so much of JPEGs is not extended. Requests for less cost the server and us
-more; what is asked for at once comes later."""
+_TARGET_RANGE_BYTES: Final = 1_750_000
+"""Bytes of JPEG from which a range is not extended.
 
-_LONGEST_BYTES: Final = 2_000_000
-"""No range is longer, whatever lies between its JPEGs, unless it is one frame."""
+Smaller requests cost the server and the client more; data that is requested together arrives later.
+"""
 
-_SMALL_GAP_BYTES: Final = 128 * 1024
-"""What lies between two wanted frames and costs less to fetch as well than another request does."""
+_MAX_RANGE_BYTES: Final = 2_000_000
+"""Maximum length of a range, including gaps between its JPEGs, unless it is a single frame."""
 
-_LARGEST_GAP_BYTES: Final = 256 * 1024
-"""Likewise, if it is not more than two such frames: the bytes that nobody wants stay bounded."""
+_FREE_GAP_BYTES: Final = 128 * 1024
+"""Gap between two wanted frames that is cheaper to fetch than another request."""
+
+_MAX_GAP_BYTES: Final = 256 * 1024
+"""Maximum gap if it is at most twice the size of the next frame: bounds the unwanted bytes."""
 
 
-class Stored(Protocol):
-    """Where a JPEG lies."""
+class JpegLocation(Protocol):
+    """Location of a stored JPEG."""
 
     @property
     def key(self) -> str:
-        """Of the blob."""
+        """Key of the blob."""
         ...
 
     @property
     def offset(self) -> int:
-        """Where in the blob it begins; 0: the blob is the JPEG."""
+        """Offset in the blob at which the JPEG begins; 0: the blob is the JPEG."""
         ...
 
     @property
     def size(self) -> int:
-        """Bytes of the JPEG."""
+        """Size of the JPEG in bytes."""
         ...
 
 
-Row = TypeVar("Row", bound=Stored)
+Row = TypeVar("Row", bound=JpegLocation)
 
 
 _WINDOW_BYTES: Final = 16_000_000
-"""Of JPEGs, within which rows are fetched in another order than theirs."""
+"""Bytes of JPEG within which rows may be fetched in another order than the one given."""
 
 _WINDOW_ROWS: Final = 4096
-"""Likewise: the first request waits for as many rows to be taken."""
+"""Rows within which they may be; the first request waits until this many are taken."""
 
 
 _Window = list[tuple[int, FrameRow]]
-"""Rows, each with its place among all that were wanted."""
+"""Rows, each with its position among all wanted rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRange:
-    """What one request fetches."""
+    """Byte range that one request fetches."""
 
-    places: Sequence[int]
-    """Of each row, its place among all that were wanted."""
+    positions: Sequence[int]
+    """Position of each row among all wanted rows."""
     rows: Sequence[FrameRow]
-    """As they lie in their blob."""
+    """Rows in the order in which they are stored in their blob."""
 
     @property
     def size_bytes(self) -> int:
-        """What comes of it."""
+        """Length of the range."""
         return self.rows[-1].offset + self.rows[-1].size - self.rows[0].offset
 
 
 def plan_ranges(rows: Iterable[FrameRow]) -> Iterator[PlannedRange]:
-    """The ranges to fetch rows by, in any order of these.
+    """Yield the ranges by which to fetch rows, which may be given in any order.
 
-    Rows of packs are sorted where they lie near each other in the order given: whoever fetches the
-    ranges in turn never waits for more than a window of them.
+    Rows of packs that are near each other in the given order are sorted by their place in the
+    store. A consumer that fetches the ranges in turn never waits for more than one window of rows.
     """
     left: _Window = []
-    for given in _windows(rows):
+    for given in _iter_windows(rows):
         window = left + given
-        stored = sorted(window, key=_as_stored) if any(row.offset for _, row in window) else window
-        planned = _cut(stored)
-        # What comes next may continue the last range. Of a window in another order than that of
-        # the store, that range may hold what is waited for.
+        stored = (
+            sorted(window, key=_storage_order) if any(row.offset for _, row in window) else window
+        )
+        planned = _split_window(stored)
+        # The next window may continue the last range. In a window that was reordered, the consumer
+        # may be waiting for a row of that range, so it is not held back.
         left = []
         if stored == window:
             last = planned.pop()
-            left = [*zip(last.places, last.rows, strict=True)]
+            left = [*zip(last.positions, last.rows, strict=True)]
         yield from planned
-    yield from _cut(left)
+    yield from _split_window(left)
 
 
-def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Cut rows, in their order, into those that one request fetches each.
+def coalesce_ranges(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Cut rows, in their order, into lists that one request fetches each.
 
-    Frames of one pack that follow each other closely share a range, until it is long enough; so
-    does a frame with itself. A frame that is a blob of its own stands alone.
+    Frames of one pack that follow each other closely share a range until it is long enough, and so
+    do repetitions of one frame. A frame that is a separate blob is a range of its own.
     """
     together: list[Row] = []
     wanted_bytes = 0
     for row in rows:
-        if together and not (wanted_bytes < _ENOUGH_BYTES and _continues(together, row)):
+        if together and not (wanted_bytes < _TARGET_RANGE_BYTES and _is_mergeable(together, row)):
             yield together
             together, wanted_bytes = [], 0
         if not together or row.offset != together[-1].offset:
@@ -109,19 +113,19 @@ def ranges_of(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield together
 
 
-def _as_stored(one: tuple[int, FrameRow]) -> tuple[str, int]:
+def _storage_order(one: tuple[int, FrameRow]) -> tuple[str, int]:
     return one[1].key, one[1].offset
 
 
-def _cut(window: _Window) -> list[PlannedRange]:
+def _split_window(window: _Window) -> list[PlannedRange]:
     places = iter([place for place, _ in window])
     return [
         PlannedRange([*islice(places, len(together))], together)
-        for together in ranges_of(row for _, row in window)
+        for together in coalesce_ranges(row for _, row in window)
     ]
 
 
-def _windows(rows: Iterable[FrameRow]) -> Iterator[_Window]:
+def _iter_windows(rows: Iterable[FrameRow]) -> Iterator[_Window]:
     window: _Window = []
     size_bytes = 0
     for place, row in enumerate(rows):
@@ -134,11 +138,11 @@ def _windows(rows: Iterable[FrameRow]) -> Iterator[_Window]:
         yield window
 
 
-def _continues(together: list[Row], row: Row) -> bool:
+def _is_mergeable(together: list[Row], row: Row) -> bool:
     first, last = together[0], together[-1]
     if row.key != last.key or not row.offset:
         return False
     gap = row.offset - (last.offset + last.size)
-    most = max(_SMALL_GAP_BYTES, min(_LARGEST_GAP_BYTES, 2 * row.size))
+    most = max(_FREE_GAP_BYTES, min(_MAX_GAP_BYTES, 2 * row.size))
     is_near = row.offset == last.offset or 0 <= gap <= most
-    return is_near and row.offset + row.size - first.offset <= _LONGEST_BYTES
+    return is_near and row.offset + row.size - first.offset <= _MAX_RANGE_BYTES

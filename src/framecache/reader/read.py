@@ -1,8 +1,8 @@
-"""Frames as arrays, batches and bytes, from the rows of an index.
+"""Read frames as arrays, batches and bytes, from the rows of an index.
 
-Requests wait on threads of their own, ahead of those that decode, of which there is one a core.
-A blob of its own in a store that is near, and copies on local disk as long as no frame lacks one,
-are read by the thread that decodes them.
+Requests run on their own threads, ahead of the decoding threads, of which there is one per core.
+The decoding thread itself reads frames that are separate blobs in a local store, and copies in the
+disk cache as long as every frame has one.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,151 +19,156 @@ import numpy.typing as npt
 from framecache import jpeg, keys
 from framecache.errors import CorruptFrame, InvalidValue
 from framecache.index import FrameRow
-from framecache.model import Color, Frame, Image
-from framecache.numeric import exact, shown
-from framecache.reader.arrays import ArrayPool
-from framecache.reader.fetch import Fetched, FrameSource
-from framecache.reader.pipeline import ordered
+from framecache.model import Color, Frame, Image, require_color
+from framecache.numeric import as_fraction, format_value
+from framecache.reader.array_pool import ArrayPool
+from framecache.reader.fetch import FetchResult, FrameSource
+from framecache.reader.prefetch import prefetch_map
 from framecache.reader.ranges import PlannedRange, plan_ranges
 from framecache.store import is_remote
 
-_REQUESTS_AT_ONCE: Final = 64
-_FETCHES_AHEAD: Final = 256
-"""Under way, or waiting for one that is: frames come in order, and some answers take ten times as
-long as others."""
-_FETCHED_BYTES: Final = 80 * 2**20
-"""Of JPEGs, and of what lies between them, that are under way or wait for a decoder."""
-_DECODED_BYTES: Final = 128 * 2**20
-"""Of pictures that wait for the consumer."""
-_ROWS_AT_ONCE: Final = 1024
-_COPIES_AHEAD: Final = 64
-"""Copies on local disk that are looked for, and begun to be read, ahead of decoding."""
+_CONCURRENT_REQUESTS: Final = 64
+_MAX_PENDING_FETCHES: Final = 256
+"""Frames that are requested, or wait for an earlier one: frames are delivered in order, and some
+responses take ten times as long as others.
+"""
+_MAX_FETCHED_BYTES: Final = 80 * 2**20
+"""Bytes of JPEG, and of gaps between them, that are requested or wait for a decoder."""
+_MAX_DECODED_BYTES: Final = 128 * 2**20
+"""Bytes of decoded pictures that wait for the consumer."""
+_ROWS_PER_BLOCK: Final = 1024
+_CACHED_LOOKAHEAD: Final = 64
+"""Copies in the disk cache that are looked up and read ahead of decoding."""
 _PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
-_BATCHES: Final = ArrayPool(keep=1, largest_bytes=256 * 2**20)
-"""The memory of one batch, of whatever timeline: that of a larger one is not kept."""
+_BATCH_POOL: Final = ArrayPool(max_buffers=1, largest_bytes=256 * 2**20)
+"""Memory of one batch, shared by all timelines; that of a larger batch is not kept."""
 
 Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
-    """How stored JPEGs become arrays."""
+class DecodeOptions:
+    """Parameters of decoding: color and scale."""
 
     color: Color = "rgb"
     scale: float = 1.0
-    """1, 0.5, 0.25 or 0.125: done by the JPEG decoder, which then has less to do."""
+    """1, 0.5, 0.25 or 0.125; the JPEG decoder scales, which makes decoding cheaper."""
 
     def __post_init__(self) -> None:
-        """Take a scale of any type; refuse what no decoder does."""
-        if self.color not in get_args(Color):
-            raise InvalidValue(f'color is "rgb" or "gray", not {self.color!r}')
-        scale = exact(self.scale)
+        """Convert the scale to float and reject one that the decoder does not support."""
+        require_color(self.color)
+        scale = as_fraction(self.scale)
         if scale is None or scale not in jpeg.SCALES:
-            raise InvalidValue(f"scale is 1, 0.5, 0.25 or 0.125, not {shown(self.scale)}")
+            raise InvalidValue(
+                f"scale must be 1, 0.5, 0.25 or 0.125, not {format_value(self.scale)}"
+            )
         object.__setattr__(self, "scale", float(scale))
 
     def shape(self, row: FrameRow) -> tuple[int, ...]:
-        """The shape of a frame's image; with zeros when another program stored it."""
+        """Return the shape of a frame's image; with zeros if another program stored the frame."""
         height, width = (-int(-side * self.scale // 1) for side in (row.height, row.width))
         return (height, width) if self.color == "gray" else (height, width, 3)
 
 
-def read_frame(source: FrameSource, row: FrameRow, decoding: Decoding) -> Frame:
-    """One frame whose status is ``"ok"``, as it is now if it was replaced since."""
-    return _frame(source, decoding, None, row)
+def read_frame(source: FrameSource, row: FrameRow, decoding: DecodeOptions) -> Frame:
+    """Return one frame whose status is ``"ok"``, in its current version if it was replaced."""
+    return _decode_frame(source, decoding, None, row)
 
 
-def read_frames(source: FrameSource, positions: Positions, decoding: Decoding) -> Iterator[Frame]:
-    """The frames of these index rows, in order, prefetched; memory is bounded."""
-    ahead = _decoded_ahead(source, positions, decoding)
+def read_frames(
+    source: FrameSource, positions: Positions, decoding: DecodeOptions
+) -> Iterator[Frame]:
+    """Yield the frames of these index rows, in order, prefetched, in bounded memory."""
+    ahead = _max_decoded_frames(source, positions, decoding)
     with (
-        closing(ArrayPool(keep=ahead)) as pool,
-        closing(_upcoming(source, _rows(source, positions), positions)) as upcoming,
+        closing(ArrayPool(max_buffers=ahead)) as pool,
+        closing(_iter_decode_inputs(source, _iter_rows(source, positions), positions)) as upcoming,
     ):
-        work = partial(_frame, source, decoding, pool)
-        yield from ordered(work, upcoming, threads=_cores(), ahead=ahead)
+        work = partial(_decode_frame, source, decoding, pool)
+        yield from prefetch_map(work, upcoming, threads=_cpu_count(), ahead=ahead)
 
 
 def read_jpegs(source: FrameSource, positions: Positions) -> Iterator[bytes]:
-    """The stored bytes of these index rows, in order, prefetched, never decoded."""
-    with closing(read_fetched(source, positions)) as fetched:
+    """Yield the stored bytes of these index rows, in order, prefetched and not decoded."""
+    with closing(fetch_in_order(source, positions)) as fetched:
         for one in fetched:
             yield one.jpeg()
 
 
-def read_fetched(source: FrameSource, positions: Positions) -> Generator[Fetched]:
-    """What came of fetching these index rows, in order, prefetched."""
-    return _fetched(source, _rows(source, positions))
+def fetch_in_order(source: FrameSource, positions: Positions) -> Generator[FetchResult]:
+    """Yield the outcome of fetching each of these index rows, in order, prefetched."""
+    return _prefetch(source, _iter_rows(source, positions))
 
 
 def read_batch(
-    source: FrameSource, positions: Positions, decoding: Decoding, out: Image | None
+    source: FrameSource, positions: Positions, decoding: DecodeOptions, out: Image | None
 ) -> Image:
-    """The images of these index rows in one array, ``(N, H, W, 3)`` or ``(N, H, W)``.
+    """Return the images of these index rows in one array, ``(N, H, W, 3)`` or ``(N, H, W)``.
 
     Raises:
         InvalidValue: the frames differ in size, or ``out`` does not fit.
     """
     rows = source.snapshot.index.rows(positions)
     if not rows:
-        raise InvalidValue("a batch has at least one frame: no sequence was given")
-    shape = (len(rows), *_shape(source, rows[0], decoding))
-    batch = _BATCHES.array(shape) if out is None else jpeg.check_out(out, shape)
+        raise InvalidValue("a batch needs at least one frame: no sequence was given")
+    shape = (len(rows), *_image_shape(source, rows[0], decoding))
+    batch = _BATCH_POOL.array(shape) if out is None else jpeg.check_out(out, shape)
 
-    def fill(task: tuple[FrameRow | Fetched, int]) -> None:
+    def fill(task: tuple[FrameRow | FetchResult, int]) -> None:
         item, place = task
         try:
-            _image(source, decoding, item, out=batch[place])
+            _decode_image(source, decoding, item, out=batch[place])
         except InvalidValue as error:
             raise InvalidValue(
                 f"frames {rows[0].sequence} and {rows[place].sequence} differ in size: "
                 f"read frames of one size in a batch, or one by one"
             ) from error
 
-    # In the order in which they lie in the store, so that neighbours are fetched together.
+    # In storage order, so that neighboring frames are fetched together.
     places = sorted(range(len(rows)), key=lambda place: (rows[place].key, rows[place].offset))
     stored = (rows[place] for place in places)
-    with closing(_upcoming(source, stored, positions)) as upcoming:
+    with closing(_iter_decode_inputs(source, stored, positions)) as upcoming:
         tasks = zip(upcoming, places, strict=True)
-        for _ in ordered(fill, tasks, threads=_cores(), ahead=4 * _cores()):
+        for _ in prefetch_map(fill, tasks, threads=_cpu_count(), ahead=4 * _cpu_count()):
             pass
     return batch
 
 
-def _upcoming(
+def _iter_decode_inputs(
     source: FrameSource, rows: Iterable[FrameRow], positions: Positions
-) -> Generator[FrameRow | Fetched]:
-    """What the threads that decode are given: frames that are fetched already, or yet to be."""
+) -> Generator[FrameRow | FetchResult]:
+    """Yield the input of the decoding threads: fetched frames, or rows yet to be fetched."""
     in_packs = source.snapshot.index.offset[positions].any()
     if not in_packs and not is_remote(source.store):
         yield from rows
         return
     left = iter(rows)
-    while block := [*islice(left, _COPIES_AHEAD)]:
-        if not source.prefetch_copies(block):
-            # From here on they may be here or there: requests are not to wait for what is here.
-            yield from _fetched(source, chain(block, left))
+    while block := [*islice(left, _CACHED_LOOKAHEAD)]:
+        if not source.prefetch_cached(block):
+            # From here on frames may lack a copy: fetch ahead, so that copies on disk do not wait
+            # for requests.
+            yield from _prefetch(source, chain(block, left))
             return
         yield from block
 
 
-def _fetched(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[Fetched]:
-    """The JPEGs of rows, in order, fetched ahead."""
+def _prefetch(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[FetchResult]:
+    """Yield the JPEGs of rows, in order, fetched ahead."""
     is_far = is_remote(source.store)
-    most = _FETCHES_AHEAD if is_far else 2 * _cores()
-    arrived: dict[int, Fetched] = {}
+    most = _MAX_PENDING_FETCHES if is_far else 2 * _cpu_count()
+    arrived: dict[int, FetchResult] = {}
     following = count()
     place = next(following)
 
-    def fetch(planned: PlannedRange) -> Iterable[tuple[int, Fetched]]:
-        return zip(planned.places, source.fetch(planned.rows), strict=True)
+    def fetch(planned: PlannedRange) -> Iterable[tuple[int, FetchResult]]:
+        return zip(planned.positions, source.fetch_frames(planned.rows), strict=True)
 
-    for together in ordered(
+    for together in prefetch_map(
         fetch,
         plan_ranges(rows),
-        threads=_REQUESTS_AT_ONCE if is_far else _cores(),
-        ahead=_FETCHED_BYTES,
-        weigh=lambda planned: max(planned.size_bytes, -(-_FETCHED_BYTES // most)),
+        threads=_CONCURRENT_REQUESTS if is_far else _cpu_count(),
+        ahead=_MAX_FETCHED_BYTES,
+        weigh=lambda planned: max(planned.size_bytes, -(-_MAX_FETCHED_BYTES // most)),
     ):
         arrived.update(together)
         while place in arrived:
@@ -171,56 +176,61 @@ def _fetched(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[Fetched
             place = next(following)
 
 
-def _frame(
-    source: FrameSource, decoding: Decoding, pool: ArrayPool | None, item: FrameRow | Fetched
+def _decode_frame(
+    source: FrameSource,
+    decoding: DecodeOptions,
+    pool: ArrayPool | None,
+    item: FrameRow | FetchResult,
 ) -> Frame:
-    fetched = item if isinstance(item, Fetched) else source.fetch_one(item)
+    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
     row = fetched.row
     shape = decoding.shape(row)
     out = pool.array(shape) if pool is not None and all(shape) else None
-    image = _image(source, decoding, fetched, out=out)
-    return Frame(row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash)
+    image = _decode_image(source, decoding, fetched, out=out)
+    return Frame(
+        row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash, decoding.color
+    )
 
 
-def _image(
+def _decode_image(
     source: FrameSource,
-    decoding: Decoding,
-    item: FrameRow | Fetched,
+    decoding: DecodeOptions,
+    item: FrameRow | FetchResult,
     *,
     out: Image | None = None,
 ) -> Image:
-    fetched = item if isinstance(item, Fetched) else source.fetch_one(item)
+    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
     row, data = fetched.row, fetched.jpeg()
     try:
         return jpeg.decode(data, color=decoding.color, scale=decoding.scale, out=out)
-    except jpeg.BadJpeg as error:
+    except jpeg.InvalidJpeg as error:
         raise CorruptFrame(
-            f"frame {row.sequence} ({row.key} in {source.store.url}) is not a JPEG that can be "
-            f"decoded: run 'framecache verify {keys.timeline_id_of(row.key)} --deep --repair', or "
-            f"ask the program that stored it"
+            f"frame {row.sequence} ({row.key} in {source.store.display_name}) is not a JPEG that "
+            f"can be decoded: run 'framecache verify {keys.timeline_id_of(row.key)} --deep "
+            "--repair', or ask the program that stored it"
         ) from error
 
 
-def _shape(source: FrameSource, row: FrameRow, decoding: Decoding) -> tuple[int, ...]:
-    """The shape of a frame's image."""
+def _image_shape(source: FrameSource, row: FrameRow, decoding: DecodeOptions) -> tuple[int, ...]:
+    """Return the shape of a frame's image; decodes the frame if its size is not known."""
     shape = decoding.shape(row)
     return shape if all(shape) else read_frame(source, row, decoding).image.shape
 
 
-def _rows(source: FrameSource, positions: Positions) -> Iterator[FrameRow]:
-    for begin in range(0, len(positions), _ROWS_AT_ONCE):
-        yield from source.snapshot.index.rows(positions[begin : begin + _ROWS_AT_ONCE])
+def _iter_rows(source: FrameSource, positions: Positions) -> Iterator[FrameRow]:
+    for begin in range(0, len(positions), _ROWS_PER_BLOCK):
+        yield from source.snapshot.index.rows(positions[begin : begin + _ROWS_PER_BLOCK])
 
 
-def _cores() -> int:
+def _cpu_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _decoded_ahead(source: FrameSource, positions: Positions, decoding: Decoding) -> int:
-    """How many decoded frames may wait for the consumer: few when they are large."""
+def _max_decoded_frames(source: FrameSource, positions: Positions, decoding: DecodeOptions) -> int:
+    """Return how many decoded frames may wait for the consumer: fewer if they are large."""
     index = source.snapshot.index
     sides = index.width[positions].astype(np.int64), index.height[positions]
     known = int((sides[0] * sides[1]).max(initial=0))
     pixels = known or _PIXELS_WHEN_UNKNOWN
-    frame_bytes = pixels * (3 if decoding.color == "rgb" else 1) * decoding.scale**2
-    return int(max(2, min(4 * _cores(), _DECODED_BYTES // max(1, frame_bytes))))
+    frame_bytes = pixels * (1 if decoding.color == "gray" else 3) * decoding.scale**2
+    return int(max(2, min(4 * _cpu_count(), _MAX_DECODED_BYTES // max(1, frame_bytes))))

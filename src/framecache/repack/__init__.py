@@ -1,7 +1,7 @@
-"""Moving the frames of a timeline into another layout.
+"""Move the frames of a timeline to another layout.
 
-OpenCV takes a third of a second to load, which programs that never repack need not pay: ``repack``
-loads on first use.
+OpenCV takes a third of a second to load, which programs that never repack should not pay, so
+``repack`` is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any

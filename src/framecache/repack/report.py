@@ -1,4 +1,4 @@
-"""What a change of layout did."""
+"""Summary of a change of layout."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from framecache.model import Layout
 
 @dataclass(frozen=True, slots=True)
 class RepackReport:
-    """What a change of layout did."""
+    """Summary of a change of layout."""
 
     timeline_id: str
     layout: Layout
-    """The one that the timeline has now."""
+    """Layout of the timeline after the call."""
     frames_moved: int
     parts_moved: int
     bytes_moved: int
     """Bytes of JPEG."""
     blobs_removed: int
-    """Frames or packs of the layout before."""
+    """Number of frames or packs of the previous layout that were removed."""
     seconds: float
-    """Wall time of the call."""
+    """Wall time of the call, in seconds."""

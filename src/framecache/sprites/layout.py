@@ -1,4 +1,4 @@
-"""Which frame is which tile of which sheet. Pure: no I/O."""
+"""Assignment of frames to tiles and sheets; pure, no I/O."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -11,47 +11,47 @@ import numpy.typing as npt
 COLUMNS: Final = 10
 ROWS: Final = 10
 LONGER_SIDE: Final = 160
-"""Pixels of a tile's longer side."""
-_WIDEST: Final = 4.0
-"""Longer side by shorter side of a tile, at most: a wider panorama has gray above and below."""
+"""Longer side of a tile in pixels."""
+_MAX_ASPECT: Final = 4.0
+"""Maximum ratio of a tile's longer to shorter side: a wider panorama is padded with gray."""
 _ASPECT_WHEN_UNKNOWN: Final = (16, 9)
 
 
 @dataclass(frozen=True, slots=True)
 class SpriteSheet:
-    """One sheet: frames of one chunk that follow each other in the index."""
+    """Sheet that shows consecutive frames of the index, all of one chunk."""
 
     chunk_id: int
     first_position: int
-    """The first frame's place among all frames of the index, from 0."""
+    """Position of the first frame among all frames of the index, from 0."""
     count: int
-    """Tiles, in row order: one for each frame from ``first_position`` on."""
+    """Number of tiles, in row order: one per frame, starting at ``first_position``."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpriteMap:
-    """Where the thumbnail of each frame lies. Frames are told by their position in the index."""
+    """Location of each frame's thumbnail. Frames are identified by their position in the index."""
 
     columns: int
     rows: int
     tile_width: int
-    """Pixels."""
+    """Width in pixels."""
     tile_height: int
     sheets: tuple[SpriteSheet, ...]
-    """In the order of positions, without gaps."""
+    """Sheets in the order of positions, without gaps."""
 
     def sheet_size(self, sheet: SpriteSheet) -> tuple[int, int]:
-        """Width and height of a sheet, pixels; one that is not full has fewer rows."""
+        """Return width and height of a sheet in pixels; a sheet that is not full has fewer rows."""
         rows = -(-sheet.count // self.columns)
         return self.columns * self.tile_width, rows * self.tile_height
 
     def tile(self, place: int) -> tuple[int, int]:
-        """Left and top of a sheet's tile, by its place from 0, pixels."""
+        """Return left and top of a tile in pixels, by its number on the sheet, from 0."""
         row, column = divmod(place, self.columns)
         return column * self.tile_width, row * self.tile_height
 
 
-def lay_out(
+def build_sprite_map(
     chunk_ids: npt.NDArray[np.int32],
     *,
     width: int,
@@ -59,14 +59,14 @@ def lay_out(
     columns: int = COLUMNS,
     rows: int = ROWS,
 ) -> SpriteMap:
-    """Place all frames of an index; no sheet has frames of two chunks.
+    """Assign all frames of an index to tiles; no sheet has frames of two chunks.
 
     Args:
-        chunk_ids: of each frame, in the order of the index.
-        width: of the timeline's pictures, pixels; 0 when unknown.
-        height: likewise.
-        columns: tiles beside each other.
-        rows: tiles below each other.
+        chunk_ids: the chunk of each frame, in the order of the index.
+        width: the width of the timeline's pictures in pixels; 0 if unknown.
+        height: the height of the timeline's pictures in pixels; 0 if unknown.
+        columns: the number of tiles per row.
+        rows: the number of rows per sheet.
     """
     tile_width, tile_height = tile_size(width, height)
     begins = [0, *(np.flatnonzero(np.diff(chunk_ids)) + 1).tolist(), len(chunk_ids)]
@@ -78,8 +78,8 @@ def lay_out(
     return SpriteMap(columns, rows, tile_width, tile_height, tuple(sheets))
 
 
-def numbers(sheets: tuple[SpriteSheet, ...]) -> list[int]:
-    """For each sheet, how many of the same chunk come before it."""
+def number_sheets(sheets: tuple[SpriteSheet, ...]) -> list[int]:
+    """Return, for each sheet, the number of earlier sheets of the same chunk."""
     met: Counter[int] = Counter()
     found: list[int] = []
     for sheet in sheets:
@@ -89,17 +89,17 @@ def numbers(sheets: tuple[SpriteSheet, ...]) -> list[int]:
 
 
 def tile_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of a tile for pictures of a size: 160 pixels on the longer side."""
+    """Return width and height of a tile for a picture size: 160 pixels on the longer side."""
     if not width or not height:
         width, height = _ASPECT_WHEN_UNKNOWN
-    aspect = min(_WIDEST, max(1 / _WIDEST, width / height))
+    aspect = min(_MAX_ASPECT, max(1 / _MAX_ASPECT, width / height))
     if aspect >= 1:
         return LONGER_SIDE, round(LONGER_SIDE / aspect)
     return round(LONGER_SIDE * aspect), LONGER_SIDE
 
 
-def fitted(width: int, height: int, *, within: tuple[int, int]) -> tuple[int, int]:
-    """Width and height of a picture made as large as its tile, its proportions kept."""
+def fit_size(width: int, height: int, *, within: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of a picture scaled to fit into its tile, aspect ratio kept."""
     scale = min(within[0] / width, within[1] / height)
     return (
         min(within[0], max(1, round(width * scale))),

@@ -1,23 +1,35 @@
-"""Sheets made from the stored frames when they are first asked for, and kept beside them."""
+"""Sheets of thumbnails, made from the stored frames on first request and then stored."""
 
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import google_crc32c
 import numpy as np
 
 from framecache import jpeg, keys
-from framecache.errors import Cleared, CorruptFrame, InvalidValue, StoreDenied, StoreUnavailable
+from framecache.cached_property import lock_free_cached_property
+from framecache.errors import (
+    CorruptFrame,
+    InvalidValue,
+    StorePermissionDenied,
+    StoreUnavailable,
+    TimelineCleared,
+)
 from framecache.index import FrameRow, ensure_current
 from framecache.model import Image
-from framecache.numeric import as_index, shown
-from framecache.reader import Fetched, FrameSource, ordered, read_fetched
-from framecache.sprites.layout import SpriteMap, SpriteSheet, fitted, lay_out, numbers
-from framecache.sprites.stamp import fingerprint, is_stamped, stamped
+from framecache.numeric import as_index, format_value
+from framecache.reader import FetchResult, FrameSource, fetch_in_order, prefetch_map
+from framecache.sprites.fingerprint import add_fingerprint, compute_fingerprint, has_fingerprint
+from framecache.sprites.layout import (
+    SpriteMap,
+    SpriteSheet,
+    build_sprite_map,
+    fit_size,
+    number_sheets,
+)
 from framecache.store import BlobExists, BlobMissing
 
 _QUALITY: Final = 75
@@ -25,115 +37,117 @@ _GRAY: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class RenderedSheet:
     """One sheet of thumbnails."""
 
     jpeg: bytes
-    is_whole: bool
-    """Whether each frame that has a picture is on it, as the index knows it."""
+    is_complete: bool
+    """True if it shows every frame that has a picture, as committed in the index."""
 
 
 class Sprites:
-    """Sheets of thumbnails of a timeline as it was at one moment. Safe to share between threads."""
+    """Sheets of thumbnails of a timeline, as of one snapshot. Safe to share between threads."""
 
     def __init__(
         self,
         source: FrameSource,
         timeline_id: str,
-        reading: Callable[[FrameSource], AbstractContextManager[None]],
+        read_context: Callable[[FrameSource], AbstractContextManager[None]],
         *,
-        making: Callable[[], AbstractContextManager[None]] = nullcontext,
-        decoding: Callable[[], AbstractContextManager[None]] = nullcontext,
+        render_context: Callable[[], AbstractContextManager[None]] = nullcontext,
+        decode_context: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """Name the frames; no request is made.
+        """Set the source of the frames; no request is made.
 
         Args:
             source: the frames.
-            timeline_id: whose they are.
-            reading: entered while frames are read.
-            making: entered while a sheet is made that is not stored; what it raises is raised.
-            decoding: entered around each frame that is decoded, on several threads at once.
+            timeline_id: the timeline of the frames.
+            read_context: a context entered while frames are read.
+            render_context: a context entered while a sheet that is not stored is made; its errors
+                propagate.
+            decode_context: a context entered around the decoding of each frame, on several threads
+                at once.
         """
         self._source = source
         self._timeline_id = timeline_id
-        self._reading = reading
-        self._making = making
-        self._decoding = decoding
+        self._read_context = read_context
+        self._render_context = render_context
+        self._decode_context = decode_context
 
     def __repr__(self) -> str:
         return f"<Sprites of {self._timeline_id}, {len(self._source.snapshot.index)} frames>"
 
-    @cached_property
+    @lock_free_cached_property
     def map(self) -> SpriteMap:
-        """Where the thumbnail of each frame lies.
+        """Location of the thumbnail of each frame.
 
-        No request is made, except of another program's frames: one, for the size of the first.
+        No request is made, except for another program's frames: one, for the size of the first.
         """
         index = self._source.snapshot.index
         width, height = self._picture_size()
-        return lay_out(index.chunk_id, width=width, height=height)
+        return build_sprite_map(index.chunk_id, width=width, height=height)
 
     def sheet(self, i: int) -> bytes:
-        """Sheet ``i`` of the map, a JPEG of ``columns`` tiles a row.
+        """Return sheet ``i`` of the map, a JPEG with ``columns`` tiles per row.
 
-        It is made of the stored frames when it is first asked for, and then stored; where that is
-        denied, or another program stored the frames, it is made each time. A frame without a
-        picture has a gray tile, and so has one that is damaged, until it is repaired.
+        It is made from the stored frames on first request, and then stored. If storing is denied,
+        or another program stored the frames, it is made each time. A frame without a picture has a
+        gray tile, and so has a damaged one until it is repaired.
 
         Raises:
             InvalidValue: the map has no such sheet.
-            Cleared: the timeline was cleared since it was opened.
-            StoreDenied, StoreUnavailable: the store's.
+            TimelineCleared: the timeline was cleared since it was opened.
+            StorePermissionDenied, StoreUnavailable: the store failed.
         """
         return self.found_or_made(i).jpeg
 
-    def found_or_made(self, i: int) -> Sheet:
-        """Sheet ``i``, and whether it is whole: see :meth:`sheet`, whose errors it raises."""
-        i = self._checked(i)
-        stored = self._stored(i)
-        if stored is not None and is_stamped(stored, self._fingerprint(i)):
-            return Sheet(stored, is_whole=True)
-        return self._made(i, replaces=stored is not None)
+    def found_or_made(self, i: int) -> RenderedSheet:
+        """Return sheet ``i`` with its completeness: see :meth:`sheet`, whose errors it raises."""
+        i = self._check_index(i)
+        stored = self._load_stored(i)
+        if stored is not None and has_fingerprint(stored, self._fingerprint(i)):
+            return RenderedSheet(stored, is_complete=True)
+        return self._render(i, replaces=stored is not None)
 
     def make_all(self) -> int:
-        """Make and store every sheet that is not there yet; returns how many were made.
+        """Make and store every sheet that is not stored yet; return how many were made.
 
-        Raises what :meth:`sheet` raises.
+        Raises the same errors as :meth:`sheet`.
         """
         made = 0
         for i in range(len(self.map.sheets)):
-            stored = self._stored(i)
-            if stored is None or not is_stamped(stored, self._fingerprint(i)):
-                self._made(i, replaces=stored is not None)
+            stored = self._load_stored(i)
+            if stored is None or not has_fingerprint(stored, self._fingerprint(i)):
+                self._render(i, replaces=stored is not None)
                 made += 1
         return made
 
-    @cached_property
-    def _numbers(self) -> list[int]:
-        return numbers(self.map.sheets)
+    @lock_free_cached_property
+    def _sheet_numbers(self) -> list[int]:
+        return number_sheets(self.map.sheets)
 
-    def _checked(self, i: int) -> int:
+    def _check_index(self, i: int) -> int:
         count, number = len(self.map.sheets), as_index(i)
         if number is None or not 0 <= number < count:
             raise InvalidValue(
-                f"timeline {self._timeline_id} has {count} sheets of sprites, numbered from 0: "
-                f"there is no {shown(i)}"
+                f"timeline {self._timeline_id} has {count} sheets of sprites, numbered from "
+                f"0: there is no sheet {format_value(i)}"
             )
         return number
 
     def _key(self, i: int) -> str | None:
-        """Where a sheet lies; None where none may lie."""
-        description = self._source.snapshot.description
+        """Return the key of a sheet; None if sheets of this timeline are not stored."""
+        description = self._source.snapshot.manifest
         if description is None:
             return None
         return keys.sprite(
             self._timeline_id,
             epoch=description.epoch,
             chunk_id=self.map.sheets[i].chunk_id,
-            number=self._numbers[i],
+            number=self._sheet_numbers[i],
         )
 
-    def _stored(self, i: int) -> bytes | None:
+    def _load_stored(self, i: int) -> bytes | None:
         key = self._key(i)
         try:
             return self._source.store.get(key) if key is not None else None
@@ -142,27 +156,27 @@ class Sprites:
 
     def _fingerprint(self, i: int) -> str:
         tile = self.map.tile_width, self.map.tile_height
-        return fingerprint(self._rows(self.map.sheets[i]), tile, self.map.columns)
+        return compute_fingerprint(self._rows(self.map.sheets[i]), tile, self.map.columns)
 
     def _rows(self, sheet: SpriteSheet) -> list[FrameRow]:
         return self._source.snapshot.index.rows(_positions(sheet))
 
-    def _made(self, i: int, *, replaces: bool) -> Sheet:
+    def _render(self, i: int, *, replaces: bool) -> RenderedSheet:
         sheet = self.map.sheets[i]
-        with self._making():
-            with self._reading(self._source):
-                pixels, is_whole = self._drawn(sheet)
-            data = stamped(jpeg.encode_rgb(pixels, quality=_QUALITY), self._fingerprint(i))
+        with self._render_context():
+            with self._read_context(self._source):
+                pixels, is_whole = self._draw(sheet)
+            data = add_fingerprint(jpeg.encode_rgb(pixels, quality=_QUALITY), self._fingerprint(i))
         key = self._key(i)
         if key is not None and is_whole:
-            # Whoever may only read gets the sheet all the same.
-            with suppress(StoreDenied, StoreUnavailable):
+            # A caller that may only read still gets the sheet.
+            with suppress(StorePermissionDenied, StoreUnavailable):
                 self._store(key, data, replaces=replaces)
-        return Sheet(data, is_whole=is_whole)
+        return RenderedSheet(data, is_complete=is_whole)
 
     def _store(self, key: str, data: bytes, *, replaces: bool) -> None:
-        """Store a sheet, unless the epoch ended meanwhile: then it would be in nobody's way."""
-        store, description = self._source.store, self._source.snapshot.description
+        """Store a sheet, and delete it again if the epoch ended meanwhile."""
+        store, description = self._source.store, self._source.snapshot.manifest
         assert description is not None
         with suppress(BlobExists):
             if replaces:
@@ -171,11 +185,11 @@ class Sprites:
                 store.create(key, data)
         try:
             ensure_current(store, description)
-        except Cleared:
+        except TimelineCleared:
             store.delete([key])
 
-    def _drawn(self, sheet: SpriteSheet) -> tuple[Image, bool]:
-        """A sheet's pixels, and whether it is whole: see `Sheet`."""
+    def _draw(self, sheet: SpriteSheet) -> tuple[Image, bool]:
+        """Return the pixels of a sheet and whether it is whole: see `Sheet`."""
         width, height = self.map.sheet_size(sheet)
         pixels = np.full((height, width, 3), _GRAY, np.uint8)
         rows = self._rows(sheet)
@@ -183,33 +197,38 @@ class Sprites:
         positions = sheet.first_position + np.array(places, np.int64)
         is_whole = True
         threads = len(os.sched_getaffinity(0))
-        with closing(read_fetched(self._source, positions)) as fetched:
+        with closing(fetch_in_order(self._source, positions)) as fetched:
             tasks = ((rows[place], one) for place, one in zip(places, fetched, strict=True))
-            with closing(ordered(self._tile, tasks, threads=threads, ahead=4 * threads)) as drawn:
+            with closing(
+                prefetch_map(self._tile, tasks, threads=threads, ahead=4 * threads)
+            ) as drawn:
                 for place, (thumbnail, is_committed) in zip(places, drawn, strict=True):
                     is_whole = is_whole and is_committed
                     if thumbnail is not None:
-                        self._put(pixels, place, thumbnail)
+                        self._paste(pixels, place, thumbnail)
         return pixels, is_whole
 
-    def _tile(self, task: tuple[FrameRow, Fetched]) -> tuple[Image | None, bool]:
-        """A frame's thumbnail, None of a damaged one; and whether the index knows that picture.
+    def _tile(self, task: tuple[FrameRow, FetchResult]) -> tuple[Image | None, bool]:
+        """Return a frame's thumbnail, and True if the picture is the one in the index.
 
-        A frame that was repaired since the index was read may be another JPEG than it says.
+        The thumbnail of a damaged frame is None. A frame that was repaired since the index was read
+        may be another JPEG than the index says.
         """
         row, fetched = task
         if isinstance(fetched.outcome, CorruptFrame):
             return None, False
         data = fetched.jpeg()
         try:
-            with self._decoding():
-                thumbnail = _thumbnail(data, within=(self.map.tile_width, self.map.tile_height))
-        except jpeg.BadJpeg:
+            with self._decode_context():
+                thumbnail = _create_thumbnail(
+                    data, within=(self.map.tile_width, self.map.tile_height)
+                )
+        except jpeg.InvalidJpeg:
             return None, False
-        is_listed = self._source.snapshot.index.is_listed
+        is_listed = self._source.snapshot.index.is_unindexed
         return thumbnail, is_listed or google_crc32c.value(data) == row.crc32c
 
-    def _put(self, pixels: Image, place: int, thumbnail: Image) -> None:
+    def _paste(self, pixels: Image, place: int, thumbnail: Image) -> None:
         left, top = self.map.tile(place)
         height, width = thumbnail.shape[:2]
         left += (self.map.tile_width - width) // 2
@@ -217,15 +236,15 @@ class Sprites:
         pixels[top : top + height, left : left + width] = thumbnail
 
     def _picture_size(self) -> tuple[int, int]:
-        """Width and height of the first picture whose size is known."""
+        """Return width and height of the first picture of known size; zeros if there is none."""
         index = self._source.snapshot.index
         known = np.flatnonzero((index.width > 0) & index.is_ok)
         if len(known):
             return int(index.width[known[0]]), int(index.height[known[0]])
-        if not index.is_listed or not len(index):
+        if not index.is_unindexed or not len(index):
             return 0, 0
-        with suppress(CorruptFrame, jpeg.BadJpeg):
-            height, width = jpeg.size(self._source.jpeg(index.row(0)))
+        with suppress(CorruptFrame, jpeg.InvalidJpeg):
+            height, width = jpeg.size(self._source.fetch_jpeg(index.row(0)))
             return width, height
         return 0, 0
 
@@ -234,16 +253,16 @@ def _positions(sheet: SpriteSheet) -> Sequence[int]:
     return range(sheet.first_position, sheet.first_position + sheet.count)
 
 
-def _thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:
-    """A frame as large as its tile, decoded no larger than that takes.
+def _create_thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:
+    """Return a frame scaled to its tile, decoded at the smallest sufficient scale.
 
     Raises:
-        BadJpeg: it is no sound JPEG.
+        InvalidJpeg: it is not a valid JPEG.
     """
     import cv2  # noqa: PLC0415 -- a tenth of a second that reading frames need not take
 
     height, width = jpeg.size(data)
-    size = fitted(width, height, within=within)
+    size = fit_size(width, height, within=within)
     scale = min(
         scale
         for scale in jpeg.SCALES

@@ -1,25 +1,29 @@
-"""Where blobs live. The only room that knows obstore."""
+"""Access to the stores that hold blobs. The only package that uses obstore."""
 
+from framecache.store.atomic_create import overwrite_warning, unwrap_store, with_atomic_create
 from framecache.store.base import (
     BlobExists,
     BlobInfo,
     BlobMissing,
-    BlobOutside,
+    BlobOutsideRoot,
     CreateUnsupported,
     Store,
+    UnexpectedResponse,
     is_remote,
+    map_requests,
 )
-from framecache.store.blobfile import (
+from framecache.store.buckets import remove_markers
+from framecache.store.chunk_io import (
     BlobFile,
     BlobIdentity,
     identify_blob,
-    normalised_url,
+    normalized_url,
     open_blob_file,
 )
-from framecache.store.forks import refuse_after_fork
-from framecache.store.objects import PART_SIZE_BYTES
+from framecache.store.effective_settings import EffectiveSetting, explain_settings, is_amazon_s3
+from framecache.store.object_store import PART_SIZE_BYTES
 from framecache.store.opening import open_store
-from framecache.store.probing import does_not_refuse, probed, unprobed
+from framecache.store.options import NO_OPTIONS, StorageOptions, check_options
 from framecache.store.uploads import (
     AbandonedUpload,
     RemovedUploads,
@@ -29,6 +33,7 @@ from framecache.store.uploads import (
 from framecache.store.urls import path_of_url, url_of_path
 
 __all__ = [
+    "NO_OPTIONS",
     "PART_SIZE_BYTES",
     "AbandonedUpload",
     "BlobExists",
@@ -36,21 +41,28 @@ __all__ = [
     "BlobIdentity",
     "BlobInfo",
     "BlobMissing",
-    "BlobOutside",
+    "BlobOutsideRoot",
     "CreateUnsupported",
+    "EffectiveSetting",
     "RemovedUploads",
+    "StorageOptions",
     "Store",
+    "UnexpectedResponse",
     "abandoned_uploads",
-    "does_not_refuse",
+    "check_options",
+    "explain_settings",
     "identify_blob",
+    "is_amazon_s3",
     "is_remote",
-    "normalised_url",
+    "map_requests",
+    "normalized_url",
     "open_blob_file",
     "open_store",
+    "overwrite_warning",
     "path_of_url",
-    "probed",
-    "refuse_after_fork",
     "remove_abandoned_uploads",
-    "unprobed",
+    "remove_markers",
+    "unwrap_store",
     "url_of_path",
+    "with_atomic_create",
 ]

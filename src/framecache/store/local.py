@@ -1,75 +1,129 @@
-"""What is different on local disk, where links lead elsewhere and folders come and go."""
+"""Store on local disk, safe against links that lead elsewhere and folders that come and go.
+
+It uses only system calls: they work in a forked process and for paths with any bytes.
+"""
 
 import builtins
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing, suppress
 from datetime import UTC, datetime
-from functools import cached_property
 from os import stat_result
 from pathlib import Path
 from typing import Final
 
+from framecache.cached_property import lock_free_cached_property
 from framecache.errors import StoreUnavailable
-from framecache.store.backends import Client, connect
 from framecache.store.base import (
     BlobExists,
     BlobInfo,
     BlobMissing,
-    BlobOutside,
+    BlobOutsideRoot,
+    CreateUnsupported,
     check_key,
+    check_listed_key,
     check_prefix,
+    check_range,
 )
-from framecache.store.faults import Action, is_without_folder
-from framecache.store.files import create_file, folders_in, leads_outside, stat_file, walk
-from framecache.store.objects import ObjectStore, Stream
-from framecache.store.urls import Location, is_text
+from framecache.store.errors import translate_errors
+from framecache.store.file_io import StagedFile, delete_file, read_file
+from framecache.store.file_walk import escapes_root, folders_in, stat_file, walk
+from framecache.store.options import NO_OPTIONS, StorageOptions
+from framecache.store.provider_hints import Action
+from framecache.store.urls import Location
 
-_WRITES_DESPITE_DELETES: Final = 100
+_NO_LINK_ERRNOS: Final = {
+    errno.EPERM,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    # From drivers that allow only one name per file, or treat each folder as a device.
+    errno.EMLINK,
+    errno.EXDEV,
+}
 
 
-class LocalStore(ObjectStore):
-    """A folder. It appears with the first write; until then there is nothing in it.
+class LocalStore:
+    """A store in a folder, which is created by the first write; until then the store is empty.
 
-    It may be reached through a link, and there may be links in it, as long as they lead to
-    somewhere in it. What lies behind any other is not listed, and requests for it are denied.
+    The folder's path may contain symbolic links. Links inside the folder may lead to places inside
+    it; what other links lead to is not listed, and requests for it are denied.
     """
 
-    def __init__(self, location: Location) -> None:
-        """Prepare for a folder. It is not created, nor looked at."""
-        super().__init__(location, folder="")
+    def __init__(self, location: Location, options: StorageOptions = NO_OPTIONS) -> None:
+        """Prepare for a folder. It is neither created nor accessed."""
+        self._location = location
+        self.options = options
+        """See `Store.options`."""
         self._root = Path(location.path)
+
+    def __repr__(self) -> str:
+        """Show the URL."""
+        return f"<store {self.url}>"
+
+    def __reduce__(self) -> "tuple[type[LocalStore], tuple[Location, StorageOptions]]":
+        """Pickle the location and options; another process opens the folder by its path."""
+        return type(self), (self._location, self.options)
+
+    @lock_free_cached_property
+    def url(self) -> str:
+        """See `Store.url`."""
+        return self._location.url
+
+    @property
+    def display_name(self) -> str:
+        """See `Store.place`."""
+        return self.url
+
+    def get(self, key: str) -> bytes:
+        """See `Store.get`."""
+        check_key(key)
+        with self._translate_errors("read", key):
+            return read_file(self._resolve_path("read", key))
+
+    def get_range(self, key: str, *, start: int, length: int) -> bytes:
+        """See `Store.get_range`."""
+        check_key(key)
+        check_range(start=start, length=length)
+        with self._translate_errors("read", key):
+            return read_file(self._resolve_path("read", key), start=start, length=length)
 
     def put(self, key: str, data: bytes) -> None:
         """See `Store.put`."""
-        _despite_deletes(lambda: super(LocalStore, self).put(key, data))
+        self.put_stream(key, [data])
 
-    def _put_parts(self, key: str, stream: Stream) -> None:
-        _despite_deletes(
-            lambda: super(LocalStore, self)._put_parts(key, stream),
-            repeatable=lambda: not stream.is_begun,
-        )
+    def put_stream(self, key: str, blocks: Iterable[bytes]) -> None:
+        """See `Store.put_stream`."""
+        check_key(key)
+        with closing(self._stage("write", key)) as staged:
+            for block in blocks:  # errors of the iterable itself are not translated
+                with self._translate_errors("write", key):
+                    staged.write(block)
+            with self._translate_errors("write", key):
+                staged.replace()
 
     def create(self, key: str, data: bytes) -> None:
         """See `Store.create`."""
-        create = super().create if is_text(self._location.path) else self._create_file
-        _despite_deletes(lambda: create(key, data))
-
-    def _create_file(self, key: str, data: bytes) -> None:
-        """Create a blob without obstore, which panics below a folder whose name is no text."""
         check_key(key)
-        with self._translated("create", key):
-            self._client_to("create", key)
+        with closing(self._stage("create", key)) as staged, self._translate_errors("create", key):
+            staged.write(data)
             try:
-                create_file(f"{self._real_root}/{key}", data)
+                staged.link()
             except FileExistsError as error:
                 raise BlobExists(key) from error
+            except OSError as error:
+                if error.errno in _NO_LINK_ERRNOS:
+                    raise CreateUnsupported(
+                        f"{self._location.path}: cannot create {key!r}: the file system does "
+                        "not support hard links. Use a folder on another one"
+                    ) from error
+                raise
 
     def head(self, key: str) -> BlobInfo:
         """See `Store.head`."""
         check_key(key)
-        with self._translated("read", key):
-            self._client_to("read", key)
-            found = stat_file(f"{self._real_root}/{key}")
+        with self._translate_errors("read", key):
+            found = stat_file(self._resolve_path("read", key))
         if found is None:
             raise BlobMissing(key)
         return _info(key, found)
@@ -77,8 +131,7 @@ class LocalStore(ObjectStore):
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         """See `Store.list`."""
         folder = check_prefix(prefix)
-        with self._translated("list", prefix):
-            # obstore would follow every link, into what is not the store's and in circles.
+        with self._translate_errors("list", prefix):
             if self._exists:
                 for key, found in walk(self._real_root, folder):
                     yield _info(key, found)
@@ -86,71 +139,57 @@ class LocalStore(ObjectStore):
     def list_folders(self, prefix: str) -> builtins.list[str]:
         """See `Store.list_folders`."""
         folder = check_prefix(prefix)
-        with self._translated("list", prefix):
-            names = folders_in(self._real_root, folder) if self._exists else []
-            # A writer that was killed leaves folders that hold no blob, as no other store can.
-            return sorted(
-                name
-                for name in names
-                if next(walk(self._real_root, f"{folder}/{name}".lstrip("/")), None) is not None
-            )
+        with self._translate_errors("list", prefix):
+            return sorted(folders_in(self._real_root, folder)) if self._exists else []
 
-    def _client_to(self, action: Action, key: str) -> Client:
-        if action in {"write", "create"}:
-            self._root.mkdir(parents=True, exist_ok=True)
-        elif not self._exists:
-            raise BlobMissing(key)
-        if leads_outside(self._real_root, key):
-            raise BlobOutside(
-                f"{self._location.path}: cannot {action} {key!r}: a link on its way leads out of "
-                f"this folder. Put what it leads to in the link's place, or remove the link"
-            )
-        return self._client
-
-    def _delete(self, keys: Sequence[str]) -> None:
+    def delete(self, keys: Iterable[str]) -> int:
+        """See `Store.delete`."""
+        count = 0
         for key in keys:
-            with suppress(BlobMissing), self._translated("delete", key):
-                self._client_to("delete", key).delete(key)
+            check_listed_key(key)
+            with suppress(BlobMissing), self._translate_errors("delete", key):
+                self._resolve_path("delete", key)
+                delete_file(self._real_root, key)
+            count += 1
+        return count
 
-    @cached_property
-    def _client(self) -> Client:
-        # obstore opens no folder that does not exist.
-        return connect(self._location)
+    def _stage(self, action: Action, key: str) -> StagedFile:
+        with self._translate_errors(action, key):
+            self._root.mkdir(parents=True, exist_ok=True)
+            return StagedFile(self._resolve_path(action, key))
 
-    @cached_property
+    def _resolve_path(self, action: Action, key: str) -> str:
+        """Return the path of a key's file, whether or not the file exists.
+
+        Raises:
+            BlobMissing: the store's folder does not exist.
+            BlobOutsideRoot: a link leads out of the folder.
+        """
+        if not self._exists:
+            raise BlobMissing(key)
+        if escapes_root(self._real_root, key):
+            raise BlobOutsideRoot(
+                f"{self._location.path}: cannot {action} {key!r}: a link in its path leads "
+                "out of this folder. Replace the link by its target, or remove it"
+            )
+        return f"{self._real_root}/{key}"
+
+    def _translate_errors(self, action: Action, key: str) -> AbstractContextManager[None]:
+        return translate_errors(self._location, action=action, key=key)
+
+    @lock_free_cached_property
     def _real_root(self) -> str:
-        """Where the folder really is, as obstore finds it when it opens it."""
+        """Path of the folder with all links resolved."""
         return str(self._root.resolve())
 
     @property
     def _exists(self) -> bool:
-        if self._root.is_dir():
+        if os.path.isdir(self._location.path):  # noqa: PTH112 -- asked at each request, and fast
             return True
-        # Another program may make the folder between the two looks.
+        # Another program may create the folder between the two checks.
         if self._root.exists() and not self._root.is_dir():
-            raise StoreUnavailable(f"{self._root} is a file, not a folder. Give another one")
+            raise StoreUnavailable(f"{self._root} is a file, not a folder. Give a folder")
         return self._root.is_dir()
-
-
-def _always() -> bool:
-    return True
-
-
-def _despite_deletes(
-    write: Callable[[], None], *, repeatable: Callable[[], bool] = _always
-) -> None:
-    """Write again when the folder went between being made and being written to.
-
-    A delete that takes a folder's last blob takes the folder along. Each such failure means that
-    a delete has been carried out, so a bounded number of writers and deleters ends it soon.
-    """
-    for _ in range(_WRITES_DESPITE_DELETES):
-        try:
-            return write()
-        except StoreUnavailable as error:
-            if not is_without_folder(error.__cause__) or not repeatable():
-                raise
-    return write()
 
 
 def _info(key: str, found: stat_result) -> BlobInfo:

@@ -1,7 +1,7 @@
-"""What writers that were killed leave behind on local disk: uploads that nobody will finish.
+"""Abandoned uploads: temporary files that killed writers leave behind on local disk.
 
-obstore stages an upload beside its blob, under the blob's name and ``#1``, ``#2``… No listing
-shows it, and nobody but this module removes it.
+An upload is written to a temporary file next to its blob, named after the blob with ``#1``,
+``#2``… appended. Listings do not show these files, and only this module removes abandoned ones.
 """
 
 import os
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from framecache.store.base import BlobMissing, Store
-from framecache.store.faults import translated
-from framecache.store.files import staged_files
+from framecache.store.errors import translate_errors
+from framecache.store.file_walk import staged_files
 from framecache.store.urls import parse
 
 _FOLDER: Final = "cache"
@@ -23,39 +23,40 @@ _FOLDER: Final = "cache"
 
 @dataclass(frozen=True, slots=True)
 class AbandonedUpload:
-    """A part of a blob that was being written when its writer stopped."""
+    """Part of a blob whose writer stopped before the upload was complete."""
 
     path: Path
     size_bytes: int
     modified_at: datetime
-    """When the last byte of it was written; in UTC."""
+    """Time of the last write, in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedUploads:
-    """What was removed."""
+    """Number and total size of the removed uploads."""
 
     count: int
     size_bytes: int
 
 
 def abandoned_uploads(store: Store, *, older_than_seconds: float) -> Iterator[AbandonedUpload]:
-    """The uploads below ``cache/`` that nothing was written to for some time.
+    """Yield the uploads below ``cache/`` that have not been written to for some time.
 
-    Only local disk has any: elsewhere the server keeps them to itself. No link is followed.
+    Only local disk has any: other servers do not show them. Symbolic links are not followed.
 
     Args:
-        store: Any; if it is around another, the URL tells where that is.
-        older_than_seconds: How long; far above what storing the largest blob takes.
+        store: Any store, possibly wrapped; only its URL is used.
+        older_than_seconds: Minimum time since the last write. Choose it far longer than the
+            upload of the largest blob takes.
 
     Raises:
-        StoreDenied, StoreUnavailable: a folder cannot be read.
+        StorePermissionDenied, StoreUnavailable: a folder cannot be read.
     """
     location = parse(store.url)
     if location.scheme != "file":
         return
     latest = time.time() - older_than_seconds
-    with translated(location, action="list", key=_FOLDER):
+    with translate_errors(location, action="list", key=_FOLDER):
         for path, found in staged_files(f"{os.path.realpath(location.path)}/{_FOLDER}"):
             if found.st_mtime <= latest:
                 modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
@@ -63,16 +64,17 @@ def abandoned_uploads(store: Store, *, older_than_seconds: float) -> Iterator[Ab
 
 
 def remove_abandoned_uploads(store: Store, *, older_than_seconds: float) -> RemovedUploads:
-    """Remove what `abandoned_uploads` finds, and say how much that was.
+    """Remove the uploads that `abandoned_uploads` finds, and return their number and size.
 
     Raises:
-        StoreDenied, StoreUnavailable: a folder cannot be read, or a file not be removed.
+        StorePermissionDenied, StoreUnavailable: a folder cannot be read, or a file cannot be
+            removed.
     """
     location = parse(store.url)
     count = size_bytes = 0
     for upload in abandoned_uploads(store, older_than_seconds=older_than_seconds):
-        with suppress(BlobMissing):  # finished in the meantime, or removed by another program
-            with translated(location, action="delete", key=str(upload.path)):
+        with suppress(BlobMissing):  # the upload has finished, or another program removed it
+            with translate_errors(location, action="delete", key=str(upload.path)):
                 upload.path.unlink()
             count += 1
             size_bytes += upload.size_bytes

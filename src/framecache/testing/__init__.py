@@ -1,22 +1,22 @@
-"""For programs that bring their own store, and for tests of what becomes of a cache when it fails.
+"""Tools for programs that bring their own store, and for tests of a cache on a failing store.
 
-- `StoreConformance`: what every store must do, as a class of tests; needs pytest.
-- `HookedStore`: tells of every request, and calls the test around each.
-- `FaultyStore`: lets single requests fail, lose their answers, or bring damaged bytes.
-- `CrashingStore`: lets the process seem dead from one request on.
+- `StoreConformance`: requirements that every store must meet, as a class of tests; needs pytest.
+- `HookedStore`: records every request, and calls the test around each.
+- `FaultyStore`: makes single requests fail, lose their responses, or return damaged bytes.
+- `CrashingStore`: makes the process appear dead from one request on.
 
-Each of these stores wraps another one, and is one itself.
+Each of these stores wraps another one, and is a store itself.
 """
 
 from typing import TYPE_CHECKING
 
 from framecache.testing.crashing import Crash, CrashingStore
-from framecache.testing.faulty import Fault, FaultyStore, Interlude, Schedule, faults_of
-from framecache.testing.hooked import Hook, HookedStore, failing_at
+from framecache.testing.faulty import Fault, FaultyStore, Schedule, SideEffect, possible_faults
+from framecache.testing.hooked import Hook, HookedStore, fail_from_nth
 from framecache.testing.wrapping import Action, WrappingStore
 
 if TYPE_CHECKING:
-    from framecache.testing.store import StoreConformance
+    from framecache.testing.conformance import StoreConformance
 
 __all__ = [
     "Action",
@@ -26,19 +26,21 @@ __all__ = [
     "FaultyStore",
     "Hook",
     "HookedStore",
-    "Interlude",
     "Schedule",
+    "SideEffect",
     "StoreConformance",
     "WrappingStore",
-    "failing_at",
-    "faults_of",
+    "fail_from_nth",
+    "possible_faults",
 ]
 
 
-def __getattr__(name: str) -> object:
-    """Load what needs pytest only when it is asked for."""
-    if name == "StoreConformance":
-        from framecache.testing.store import StoreConformance  # noqa: PLC0415 -- imports pytest
+if not TYPE_CHECKING:  # or a type checker would accept any name
 
-        return StoreConformance
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import `StoreConformance`, which needs pytest, only when it is requested."""
+        if name == "StoreConformance":
+            from framecache.testing.conformance import StoreConformance  # noqa: PLC0415 -- imports pytest
+
+            return StoreConformance
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""A store that dies with its process, at a request of a test's choice."""
+"""Store that simulates the death of its process at a request of the test's choice."""
 
 from collections.abc import Callable, Iterable
 from threading import Lock
@@ -9,18 +9,18 @@ from framecache.testing.wrapping import Action, Result, WrappingStore
 
 
 class Crash(BaseException):
-    """The process is dead. No ``except Exception`` goes on after it."""
+    """Error after the simulated death of the process; ``except Exception`` does not catch it."""
 
 
 class CrashingStore(WrappingStore):
-    """Makes requests up to one, and none from then on: each raises `Crash` before doing anything.
+    """Store that makes requests up to one, and raises `Crash` on every later request.
 
-    To every other program, that is a process that was killed there. Its threads still run, and
-    ``finally`` clauses with them, but nothing they do reaches the store. What other threads had
-    begun when it died may still be done, as it may in reality.
+    To every other program, this looks like a process that was killed at that point. Its threads
+    still run, ``finally`` clauses included, but nothing they do reaches the store. Requests that
+    other threads had started before the crash may still complete, as they may in reality.
 
-    A test that makes no crash happen (``at=None``) learns from ``requests`` how many points there
-    are. Of a delete each key counts, and they are deleted in order: a process may die in between.
+    A test without a crash (``at=None``) learns the number of crash points from ``requests``. In a
+    delete each key counts, and keys are deleted in order, as a process may die in between.
     """
 
     def __init__(
@@ -33,9 +33,9 @@ class CrashingStore(WrappingStore):
         """Wrap a store.
 
         Args:
-            inner: makes the requests.
-            at: the request to die at, from 1; None: never.
-            when: whether that request is still carried out.
+            inner: the store that makes the requests.
+            at: the request to crash at, from 1; None: never.
+            when: ``"after"`` if that request is still executed, else ``"before"``.
         """
         super().__init__(inner)
         self._at = at
@@ -46,16 +46,16 @@ class CrashingStore(WrappingStore):
 
     @property
     def requests(self) -> int:
-        """How many requests were made, the one it died at included, and none after."""
+        """Number of requests made, including the one it crashed at, but none after."""
         return self._requests
 
     @property
     def has_crashed(self) -> bool:
-        """Whether it came to the request to die at."""
+        """True if the request to crash at was reached."""
         return self._has_crashed
 
     def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:
-        """Make one request, unless the process is dead."""
+        """Make one request, unless the process has crashed."""
         crash = Crash(f"dead since request {self._at}; now {action} {key!r}")
         with self._lock:
             if self._has_crashed:

@@ -1,4 +1,4 @@
-"""A store that tells of every request, and calls a test around each."""
+"""Store that records every request, and calls hooks around each."""
 
 from collections.abc import Callable, Iterable
 from threading import Lock
@@ -7,14 +7,14 @@ from framecache.store import Store
 from framecache.testing.wrapping import Action, Result, WrappingStore
 
 Hook = Callable[[Action, str], None]
-"""Called with what one request does, and the key or prefix it does it to."""
+"""Called with the action of one request, and its key or prefix."""
 
 
 class HookedStore(WrappingStore):
-    """Calls ``before`` and ``after`` around each request; what they raise, the request raises.
+    """Store that calls ``before`` and ``after`` around each request; their errors propagate.
 
-    ``requests`` holds all of them in order, those that failed included; a delete is there with
-    each of its keys.
+    ``requests`` lists all requests in order, including those that failed; a delete is listed once
+    per key.
     """
 
     def __init__(
@@ -23,9 +23,9 @@ class HookedStore(WrappingStore):
         """Wrap a store.
 
         Args:
-            inner: makes the requests.
-            before: called before each, on the thread that makes it.
-            after: called after each that succeeded, likewise.
+            inner: the store that makes the requests.
+            before: called before each request, on the thread that makes it.
+            after: called after each request that succeeded, on the same thread.
         """
         super().__init__(inner)
         self.requests: list[tuple[Action, str]] = []
@@ -34,41 +34,41 @@ class HookedStore(WrappingStore):
         self._lock = Lock()
 
     def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:
-        """Make one request, between the hooks."""
-        self._begin(action, key)
+        """Make one request between the hooks."""
+        self._call_before(action, key)
         result = operation()
-        self._end(action, key)
+        self._call_after(action, key)
         return result
 
     def delete(self, keys: Iterable[str]) -> int:
-        """See `Store`. The hooks are called with each key, the deletes are made at once."""
+        """See `Store`. The hooks are called with each key; all keys are deleted in one request."""
         wanted = [*keys]
         for key in wanted:
-            self._begin("delete", key)
+            self._call_before("delete", key)
         deleted = self.inner.delete(wanted)
         for key in wanted:
-            self._end("delete", key)
+            self._call_after("delete", key)
         return deleted
 
-    def _begin(self, action: Action, key: str) -> None:
+    def _call_before(self, action: Action, key: str) -> None:
         with self._lock:
             self.requests.append((action, key))
         if self._before is not None:
             self._before(action, key)
 
-    def _end(self, action: Action, key: str) -> None:
+    def _call_after(self, action: Action, key: str) -> None:
         if self._after is not None:
             self._after(action, key)
 
 
-def failing_at(error: Exception, *, action: Action, nth: int, within: str) -> Hook:
-    """A hook that raises ``error`` at the ``nth`` matching request (from 1) and at all later.
+def fail_from_nth(error: Exception, *, action: Action, nth: int, within: str) -> Hook:
+    """Return a hook that raises ``error`` from the ``nth`` matching request (from 1) on.
 
     Args:
-        error: what to raise.
-        action: which requests to count.
-        nth: the first that fails.
-        within: what their keys hold.
+        error: the error to raise.
+        action: the kind of requests to count.
+        nth: the number of the first request that fails.
+        within: a string that their keys contain.
     """
     lock, seen = Lock(), 0
 

@@ -1,21 +1,22 @@
-"""The ground of stores around a store."""
+"""Base class of stores that wrap another store."""
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeVar
 
-from framecache.store import BlobInfo, Store
+from framecache.store import BlobInfo, StorageOptions, Store
 
 Action = Literal["get", "put", "create", "head", "list", "delete"]
-"""What a request does: ranges are got, too, and folders are listed."""
+"""Kind of a request; a range read is a ``"get"``, a listing of folders a ``"list"``."""
 
 Result = TypeVar("Result")
 
 
 class WrappingStore:
-    """Does what another store does; whoever derives from it decides in :meth:`perform` how.
+    """Store that passes each request to another store, through :meth:`perform`.
 
-    Listing makes one request when its first blob is asked for, and deleting one for all its keys.
+    Subclasses override :meth:`perform`. A listing makes one request when its first blob is
+    requested, and a delete makes one for all its keys.
     """
 
     def __init__(self, inner: Store) -> None:
@@ -23,16 +24,26 @@ class WrappingStore:
 
     @property
     def url(self) -> str:
-        """The wrapped store's."""
+        """URL of the wrapped store."""
         return self.inner.url
+
+    @property
+    def display_name(self) -> str:
+        """Place of the wrapped store."""
+        return self.inner.display_name
+
+    @property
+    def options(self) -> StorageOptions:
+        """Options of the wrapped store."""
+        return self.inner.options
 
     def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:  # noqa: ARG002 -- for those who derive
         """Make one request, on a key, a prefix, or the first of the keys to delete.
 
         Args:
-            action: what ``operation`` does.
-            key: what it does it to.
-            operation: makes the request, of the wrapped store.
+            action: the kind of the request.
+            key: its key or prefix.
+            operation: makes the request to the wrapped store.
         """
         return operation()
 

@@ -1,17 +1,17 @@
-"""Comparing what a timeline's index says with what its store and its chunks hold, and repairing it.
+"""Compare a timeline's index with its store and its chunks, and repair it.
 
-FFmpeg and OpenCV take a third of a second to load, which programs that never verify need not pay:
-``verify`` loads on first use.
+FFmpeg and OpenCV take a third of a second to load, which programs that never verify should not pay,
+so ``verify`` is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from framecache.verify.report import Finding, FindingCallback, Kind, VerifyReport
+from framecache.verify.report import Finding, FindingCallback, FindingKind, VerifyReport
 
 if TYPE_CHECKING:
     from framecache.verify.run import verify
 
-__all__ = ["Finding", "FindingCallback", "Kind", "VerifyReport", "verify"]
+__all__ = ["Finding", "FindingCallback", "FindingKind", "VerifyReport", "verify"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562

@@ -1,4 +1,4 @@
-"""What a verification finds, one by one and in numbers."""
+"""Findings of a verification, individually and as counts."""
 
 import time
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal[
+FindingKind = Literal[
     "ok",
     "missing",
     "truncated",
@@ -17,38 +17,38 @@ Kind = Literal[
     "source_changed",
     "source_gone",
 ]
-"""What can be said of a frame, of another blob of the timeline, or of a chunk's video:
+"""Kind of a finding about a frame, another blob of the timeline, or a chunk's video:
 
-- ``ok``: a frame whose stored bytes are those committed (and, looked at deeply, its picture);
+- ``ok``: a frame whose stored bytes (with a deep check, also its picture) are those committed;
 - ``missing``: the index names it, and it is not there;
 - ``truncated``: it is shorter than what was committed;
-- ``corrupt``: it is otherwise not what was committed, or not the picture of its chunk;
+- ``corrupt``: it otherwise differs from what was committed, or from the picture of its chunk;
 - ``stale``: it belongs to an older epoch;
-- ``orphan``: nothing that counts names it;
+- ``orphan``: nothing references it;
 - ``undecodable``: a frame without a picture, as the index says;
-- ``source_changed``, ``source_gone``: the video is not the one described, or not there.
+- ``source_changed``, ``source_gone``: the video differs from that of the manifest, or is missing.
 """
 
-DAMAGE: Final[tuple[Kind, ...]] = ("missing", "truncated", "corrupt")
-"""The kinds by which something that was cached cannot be read; the others lose nothing."""
+DAMAGE_KINDS: Final[tuple[FindingKind, ...]] = ("missing", "truncated", "corrupt")
+"""Kinds for which cached data cannot be read; the other kinds lose nothing."""
 
-_FINDINGS_KEPT: Final = 1000
+_MAX_FINDINGS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is not ``ok``."""
+    """One result that is not ``ok``."""
 
-    kind: Kind
+    kind: FindingKind
     key: str
-    """Of the blob; of a chunk's video its URL."""
+    """Key of the blob; for a chunk's video, its URL."""
     sequence: int | None
-    """Of the frame it is about; None when it is about none, or about many."""
+    """Sequence of the frame; None if the finding is about no frame, or about many."""
     chunk_id: int | None
     detail: str
-    """What was met, and what to do where a repair does not help."""
+    """Description of the finding, and the remedy if a repair does not help."""
     repaired: bool = False
-    """Whether this run put it right."""
+    """True if this run repaired it."""
 
 
 FindingCallback = Callable[[Finding], None]
@@ -56,43 +56,43 @@ FindingCallback = Callable[[Finding], None]
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What a verification found."""
+    """Summary of a verification."""
 
     timeline_id: str
-    counts: Mapping[Kind, int]
-    """How many of each kind were met, repaired ones included."""
+    counts: Mapping[FindingKind, int]
+    """Number of findings of each kind, repaired ones included."""
     frames_checked: int
-    """Rows of the index that were compared, those without a picture included."""
+    """Number of index rows that were compared, those without a picture included."""
     bytes_read: int
     """Bytes of JPEG that were fetched."""
     chunks_checked: int
     chunks_not_cached: int
-    """Described chunks that are not cached yet, which is no damage."""
+    """Chunks of the manifest that are not cached yet, which is not damage."""
     repaired: int
-    """Findings that this run put right."""
+    """Number of findings that this run repaired."""
     seconds: float
-    """Wall time of the call."""
+    """Wall time of the call, in seconds."""
     findings: tuple[Finding, ...]
-    """The first 1,000."""
+    """The first 1,000 findings, damage first."""
 
     @property
     def damaged(self) -> int:
-        """What is missing, truncated or corrupt, and was not repaired."""
-        return sum(self.counts[kind] for kind in DAMAGE) - self.repaired
+        """Number of missing, truncated or corrupt items that were not repaired."""
+        return sum(self.counts[kind] for kind in DAMAGE_KINDS) - self.repaired
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing, truncated or corrupt any more."""
+        """True if nothing is missing, truncated or corrupt any more."""
         return self.damaged == 0
 
 
-class Findings:
-    """Adds up what is found, and passes it on; remembers the first 1,000, damage first."""
+class FindingCollector:
+    """Collector that counts findings, passes them on, and keeps the first 1,000, damage first."""
 
     def __init__(self, callback: FindingCallback | None) -> None:
         self._callback = callback
         self._began = time.monotonic()
-        self._counts = Counter[Kind]()
+        self._counts = Counter[FindingKind]()
         self._damage: list[Finding] = []
         self._others: list[Finding] = []
         self._repaired = 0
@@ -102,21 +102,21 @@ class Findings:
         self.chunks_not_cached = 0
 
     def add(self, finding: Finding) -> None:
-        """Take in something that is not ``ok``."""
+        """Add something that is not ``ok``."""
         self._counts[finding.kind] += 1
         self._repaired += finding.repaired
-        kept = self._damage if finding.kind in DAMAGE else self._others
-        if len(kept) < _FINDINGS_KEPT:
+        kept = self._damage if finding.kind in DAMAGE_KINDS else self._others
+        if len(kept) < _MAX_FINDINGS:
             kept.append(finding)
         if self._callback is not None:
             self._callback(finding)
 
     def add_ok(self, frames: int) -> None:
-        """Take in frames that are as they should be."""
+        """Add frames that are intact."""
         self._counts["ok"] += frames
 
     def report(self, timeline_id: str) -> VerifyReport:
-        """All of it in numbers."""
+        """Return the summary."""
         return VerifyReport(
             timeline_id=timeline_id,
             counts={kind: self._counts[kind] for kind in _KINDS},
@@ -126,13 +126,13 @@ class Findings:
             chunks_not_cached=self.chunks_not_cached,
             repaired=self._repaired,
             seconds=time.monotonic() - self._began,
-            findings=(*self._damage, *self._others)[:_FINDINGS_KEPT],
+            findings=(*self._damage, *self._others)[:_MAX_FINDINGS],
         )
 
 
-_KINDS: Final[tuple[Kind, ...]] = (
+_KINDS: Final[tuple[FindingKind, ...]] = (
     "ok",
-    *DAMAGE,
+    *DAMAGE_KINDS,
     "stale",
     "orphan",
     "undecodable",

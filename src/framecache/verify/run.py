@@ -1,4 +1,4 @@
-"""Verification: what the index says, compared with what the store and the chunks hold."""
+"""Verification: compare the index with the store and the chunks."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -7,33 +7,44 @@ from itertools import chain
 from typing import Final
 
 from framecache import ingest, keys
-from framecache.errors import BadChunk, CorruptFrame, NotCached
-from framecache.index import FrameRow, Index, current_description, ensure_current, find
-from framecache.manifest import ChunkEntry, Description
+from framecache.errors import CorruptFrame, NotCached, UnreadableChunk
+from framecache.index import FrameRow, Index, current_manifest, ensure_current, load_snapshot
+from framecache.manifest import ChunkEntry, Manifest
 from framecache.model import Progress, ProgressCallback
-from framecache.reader.pipeline import ordered
-from framecache.reader.ranges import ranges_of
+from framecache.reader.prefetch import prefetch_map
+from framecache.reader.ranges import coalesce_ranges
 from framecache.store import Store, is_remote
+from framecache.verify.corrupt_manifest import check_manifest
 from framecache.verify.index_files import IndexFiles, read_index_files
-from framecache.verify.listing import find_unnamed
-from framecache.verify.lost import check_lost
-from framecache.verify.repair import Repair, not_from_chunk
-from framecache.verify.report import DAMAGE, Finding, FindingCallback, Findings, VerifyReport
-from framecache.verify.sources import Difference, sample_differences, source_findings
-from framecache.verify.stored_frames import (
-    Look,
-    Verdict,
-    compare_listed,
-    compare_range,
-    decoding,
-    trust,
+from framecache.verify.repair import Repair, not_restorable
+from framecache.verify.report import (
+    DAMAGE_KINDS,
+    Finding,
+    FindingCallback,
+    FindingCollector,
+    VerifyReport,
 )
+from framecache.verify.source_check import (
+    Difference,
+    check_sources,
+    compare_samples,
+    select_samples,
+)
+from framecache.verify.stored_frames import (
+    CheckResult,
+    PictureCheck,
+    accept_undecoded,
+    compare_range,
+    compare_unindexed,
+    make_decode_check,
+)
+from framecache.verify.unreferenced import find_unreferenced
 
 _REMOTE_REQUESTS: Final = 16
-_ROWS_AT_ONCE: Final = 1024
+_ROW_BATCH_SIZE: Final = 1024
 
-Comparing = Callable[[Sequence[FrameRow]], list[Verdict]]
-"""Compares frames that one range holds."""
+CompareRows = Callable[[Sequence[FrameRow]], list[CheckResult]]
+"""Function that compares frames of one range with their rows."""
 
 
 def verify(
@@ -46,47 +57,48 @@ def verify(
     progress: ProgressCallback | None = None,
     on_finding: FindingCallback | None = None,
 ) -> VerifyReport:
-    """Compare a timeline's index with its store and its chunks, and put right what can be.
+    """Compare a timeline's index with its store and its chunks, and optionally repair it.
 
     Raises:
-        NotCached: nothing of the timeline is there.
-        Cleared: another program cleared it meanwhile.
+        NotCached: the store holds nothing of the timeline.
+        TimelineCleared: another program cleared it meanwhile.
     """
-    findings = Findings(on_finding)
+    findings = FindingCollector(on_finding)
     try:
-        description = current_description(store, timeline_id)
+        description = current_manifest(store, timeline_id)
     except CorruptFrame:
-        if not check_lost(store, timeline_id, findings, repair=repair, workers=workers):
+        if not check_manifest(store, timeline_id, findings, repair=repair, workers=workers):
             return findings.report(timeline_id)
-        description = current_description(store, timeline_id)
+        description = current_manifest(store, timeline_id)
     if description is None:
-        snapshot = find(store, timeline_id)
+        snapshot = load_snapshot(store, timeline_id)
         if not snapshot.exists:
             raise NotCached(
-                f"nothing of timeline {timeline_id} is in {store.url}: extract it first"
+                f"timeline {timeline_id} is not in {store.display_name}: extract it first"
             )
-        description, listed = snapshot.description, snapshot.index
+        description, listed = snapshot.manifest, snapshot.index
     if repair and description is not None and description.written_parts:
-        # What a replacement that stopped has left. Of a damaged index, repairing tells more.
+        # Finish an interrupted replacement. If the index is damaged, the repair reports it in more
+        # detail.
         with suppress(CorruptFrame):
-            ingest.settle(store, timeline_id, workers=workers)
-        description = current_description(store, timeline_id) or description
-    run = _Run(store, timeline_id, findings, progress, deep=deep, workers=workers)
+            ingest.relocate(store, timeline_id, workers=workers)
+        description = current_manifest(store, timeline_id) or description
+    run = _Verification(store, timeline_id, findings, progress, deep=deep, workers=workers)
     if description is None:
-        run.check_listed(listed)
+        run.check_unindexed(listed)
     else:
-        run.check_described(description, repair=repair)
+        run.check_indexed(description, repair=repair)
     return findings.report(timeline_id)
 
 
-class _Run:
+class _Verification:
     """One verification of one timeline."""
 
     def __init__(
         self,
         store: Store,
         timeline_id: str,
-        findings: Findings,
+        findings: FindingCollector,
         progress: ProgressCallback | None,
         *,
         deep: bool,
@@ -95,109 +107,139 @@ class _Run:
         self._store = store
         self._timeline_id = timeline_id
         self._findings = findings
-        self._progress = progress
         self._deep = deep
         self._workers = workers
-        self._look = decoding(workers) if deep else trust
+        self._picture_check = make_decode_check(workers) if deep else accept_undecoded
         self._requests = max(workers, _REMOTE_REQUESTS if is_remote(store) else 1)
-        self._frames_total = 0
+        self._steps = _StepProgress(progress)
 
-    def check_listed(self, listed: Index) -> None:
-        """Check the frames of another program; unless they are decoded, nothing can be told."""
+    def check_unindexed(self, unindexed: Index) -> None:
+        """Check frames of another program, which have no index: only decoding can find damage."""
         if not self._deep:
-            self._findings.add_ok(len(listed))
+            self._findings.add_ok(len(unindexed))
             return
-        self._frames_total = len(listed)
-        compare_each = partial(_listed_one_by_one, self._store, self._look)
-        for finding in self._found(listed, compare_each, {}):
+        self._steps.start(len(unindexed))
+        compare_each = partial(_compare_unindexed_rows, self._store, self._picture_check)
+        for finding in self._find_faults(unindexed, compare_each, {}):
             self._findings.add(finding)
 
-    def check_described(self, description: Description, *, repair: bool) -> None:
-        """Check a timeline that framecache described, and put right what can be if asked to."""
-        files = read_index_files(self._store, description)
+    def check_indexed(self, manifest: Manifest, *, repair: bool) -> None:
+        """Check a timeline that has a manifest, and repair it if requested."""
+        files = read_index_files(self._store, manifest)
         self._findings.chunks_not_cached = len(files.not_cached)
-        for finding in find_unnamed(self._store, files):
+        for finding in find_unreferenced(self._store, files):
             self._findings.add(finding)
-        sources = {finding.chunk_id: finding for finding in source_findings(description)}
+        sources = {finding.chunk_id: finding for finding in check_sources(self._store, manifest)}
         for finding in sources.values():
             self._findings.add(finding)
-        with self._repair(files, sources) if repair else nullcontext() as mender:
+        with self._start_repair(files, sources) if repair else nullcontext() as mender:
             rows = self._check_index(files, mender)
-            self._frames_total = sum(map(len, rows.values()))
-            for entry in description.chunks:
+            samples = self._select_samples(manifest, rows, sources)
+            frames, sampled = (sum(map(len, one.values())) for one in (rows, samples))
+            self._steps.start(frames + sampled)
+            for entry in manifest.chunks:
                 if entry.part in rows:
-                    has_source = entry.chunk_id not in sources
-                    self._check_chunk(
-                        description, entry, rows[entry.part], mender, has_source=has_source
+                    differences = self._compare_samples(
+                        manifest, entry, samples.get(entry.part, ())
                     )
-            written = [rows[part] for part in description.written_parts if part in rows]
-            self._check_written(Index.merged(written))
-        ensure_current(self._store, description)
+                    self._check_chunk(manifest, entry, rows[entry.part], mender, differences)
+            written = [rows[part] for part in manifest.written_parts if part in rows]
+            self._check_imported(Index.merged(written))
+        ensure_current(self._store, manifest)
 
-    def _repair(self, files: IndexFiles, sources: Mapping[int | None, Finding]) -> Repair:
-        comparing = partial(self._verdicts, partial(compare_range, self._store, self._look))
+    def _start_repair(self, files: IndexFiles, sources: Mapping[int | None, Finding]) -> Repair:
+        comparing = partial(
+            self._compare_rows, partial(compare_range, self._store, self._picture_check)
+        )
         return Repair(self._store, files, sources, compare=comparing, workers=self._workers)
 
-    def _check_index(self, files: IndexFiles, mender: Repair | None) -> Mapping[str, Index]:
-        """Tell of broken index files; returns the rows of every part, where known."""
-        rows, findings = (files.rows, files.findings) if mender is None else mender.index()
+    def _check_index(self, files: IndexFiles, repair: Repair | None) -> Mapping[str, Index]:
+        """Report broken index files; return the rows of every part, where known."""
+        rows, findings = (files.rows, files.findings) if repair is None else repair.repair_index()
         for finding in findings:
             self._findings.add(finding)
         return rows
 
     def _check_chunk(
         self,
-        description: Description,
+        manifest: Manifest,
         entry: ChunkEntry,
         rows: Index,
-        mender: Repair | None,
-        *,
-        has_source: bool,
+        repair: Repair | None,
+        differences: Mapping[int, Difference],
     ) -> None:
-        differences = self._sample(description, entry, rows) if self._deep and has_source else {}
         bad: list[Finding] = []
-        for finding in self._found(
-            rows, partial(compare_range, self._store, self._look), differences
+        for finding in self._find_faults(
+            rows, partial(compare_range, self._store, self._picture_check), differences
         ):
-            if finding.kind in DAMAGE and not bad:
-                # Frames of a timeline that was cleared meanwhile are gone, and not missing.
-                ensure_current(self._store, description)
-            if finding.kind in DAMAGE and mender is not None:
+            if finding.kind in DAMAGE_KINDS and not bad:
+                # If the timeline was cleared meanwhile, its frames are not missing.
+                ensure_current(self._store, manifest)
+            if finding.kind in DAMAGE_KINDS and repair is not None:
                 bad.append(finding)
             else:
                 self._findings.add(finding)
-        if mender is not None and bad:
-            for finding in mender.frames(entry, rows, bad):
+        if repair is not None and bad:
+            for finding in repair.repair_frames(entry, rows, bad):
                 self._findings.add(finding)
         self._findings.chunks_checked += 1
 
-    def _sample(
-        self, description: Description, entry: ChunkEntry, rows: Index
+    def _select_samples(
+        self,
+        manifest: Manifest,
+        rows: Mapping[str, Index],
+        sources: Mapping[int | None, Finding],
+    ) -> Mapping[str, Sequence[FrameRow]]:
+        """Return the frames, by part, that are to be compared with the pictures of their chunks."""
+        if not self._deep:
+            return {}
+        return {
+            entry.part: select_samples(rows[entry.part])
+            for entry in manifest.chunks
+            if entry.part in rows and entry.chunk_id not in sources
+        }
+
+    def _compare_samples(
+        self, manifest: Manifest, entry: ChunkEntry, rows: Sequence[FrameRow]
     ) -> Mapping[int, Difference]:
+        if not rows:
+            return {}
+        before = self._steps.done
         try:
-            return sample_differences(self._store, description, entry, rows, threads=self._workers)
-        except BadChunk as error:
+            return compare_samples(
+                self._store,
+                manifest,
+                entry,
+                rows,
+                threads=self._workers,
+                on_sample=self._steps.advance,
+            )
+        except UnreadableChunk as error:
             self._findings.add(
                 Finding("source_changed", entry.url, None, entry.chunk_id, str(error))
             )
             return {}
+        finally:
+            self._steps.advance(before + len(rows) - self._steps.done)
 
-    def _check_written(self, rows: Index) -> None:
-        for finding in self._found(rows, partial(compare_range, self._store, self._look), {}):
-            is_damage = finding.kind in DAMAGE
-            self._findings.add(not_from_chunk(finding) if is_damage else finding)
+    def _check_imported(self, rows: Index) -> None:
+        for finding in self._find_faults(
+            rows, partial(compare_range, self._store, self._picture_check), {}
+        ):
+            is_damage = finding.kind in DAMAGE_KINDS
+            self._findings.add(not_restorable(finding) if is_damage else finding)
 
-    def _found(
+    def _find_faults(
         self,
         rows: Index,
-        comparing: Comparing,
+        compare: CompareRows,
         differences: Mapping[int, Difference],
     ) -> Iterator[Finding]:
-        """Compare frames, several at once; gives out those that are not ok, in order."""
-        for verdict in self._verdicts(comparing, _each(rows)):
+        """Compare frames, several concurrently; yield those that are not ok, in order."""
+        for verdict in self._compare_rows(compare, _iter_rows(rows)):
             row, kind, detail = verdict.row, verdict.kind, verdict.detail
             difference = differences.get(row.sequence)
-            if difference is not None and kind not in DAMAGE:
+            if difference is not None and kind not in DAMAGE_KINDS:
                 kind, detail = difference.kind, difference.detail
             if kind == "ok":
                 self._findings.add_ok(1)
@@ -206,20 +248,42 @@ class _Run:
                 yield Finding(kind, key, row.sequence, row.chunk_id, detail)
             self._findings.frames_checked += 1
             self._findings.bytes_read += verdict.bytes_read
-            if self._progress is not None:
-                self._progress(Progress(self._findings.frames_checked, self._frames_total))
+            self._steps.advance()
 
-    def _verdicts(self, comparing: Comparing, rows: Iterable[FrameRow]) -> Iterator[Verdict]:
-        ranges = ordered(
-            comparing, ranges_of(rows), threads=self._requests, ahead=2 * self._requests
+    def _compare_rows(
+        self, compare: CompareRows, rows: Iterable[FrameRow]
+    ) -> Iterator[CheckResult]:
+        ranges = prefetch_map(
+            compare, coalesce_ranges(rows), threads=self._requests, ahead=2 * self._requests
         )
         return chain.from_iterable(ranges)
 
 
-def _listed_one_by_one(store: Store, look: Look, rows: Sequence[FrameRow]) -> list[Verdict]:
-    return [compare_listed(store, look, row) for row in rows]
+class _StepProgress:
+    """Progress of a verification: one step per frame, and one per frame decoded again."""
+
+    def __init__(self, progress: ProgressCallback | None) -> None:
+        self._progress = progress
+        self._total = 0
+        self.done = 0
+
+    def start(self, total: int) -> None:
+        """Set the total number of steps, before the first."""
+        self._total = total
+
+    def advance(self, steps: int = 1) -> None:
+        """Count completed steps."""
+        self.done += steps
+        if self._progress is not None and steps:
+            self._progress(Progress(self.done, self._total))
 
 
-def _each(rows: Index) -> Iterator[FrameRow]:
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        yield from rows.rows(range(begin, min(begin + _ROWS_AT_ONCE, len(rows))))
+def _compare_unindexed_rows(
+    store: Store, check: PictureCheck, rows: Sequence[FrameRow]
+) -> list[CheckResult]:
+    return [compare_unindexed(store, check, row) for row in rows]
+
+
+def _iter_rows(rows: Index) -> Iterator[FrameRow]:
+    for begin in range(0, len(rows), _ROW_BATCH_SIZE):
+        yield from rows.rows(range(begin, min(begin + _ROW_BATCH_SIZE, len(rows))))

@@ -1,12 +1,23 @@
-"""Frames of a video, by their exact times. The only room that uses PyAV (FFmpeg).
+"""Frames of a video and their exact times. The only package that uses PyAV (FFmpeg).
 
-``scan`` lists the frames a video shows, without decoding where packets tell; ``decode`` brings
-those that are wanted. What ffprobe's ``-show_frames`` displays of a sound file is the truth.
+``scan`` lists the frames that a video shows, and decodes only where the packets do not suffice;
+``decode`` returns the pictures of selected frames. The reference for an undamaged file is the
+output of ffprobe's ``-show_frames``.
 """
 
 from framecache.video.container import ffmpeg_version
+from framecache.video.decoded import Decoded, Undecodable
 from framecache.video.decoding import decode
-from framecache.video.pictures import Decoded, Undecodable
+from framecache.video.encoding import write_mp4
 from framecache.video.scanning import SCAN_RULES, VideoScan, scan
 
-__all__ = ["SCAN_RULES", "Decoded", "Undecodable", "VideoScan", "decode", "ffmpeg_version", "scan"]
+__all__ = [
+    "SCAN_RULES",
+    "Decoded",
+    "Undecodable",
+    "VideoScan",
+    "decode",
+    "ffmpeg_version",
+    "scan",
+    "write_mp4",
+]

@@ -1,4 +1,4 @@
-"""The wanted frames of a video, decoded."""
+"""Decoding of selected frames of a video."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
@@ -11,51 +11,54 @@ import numpy as np
 import numpy.typing as npt
 from av.video.frame import VideoFrame
 
-from framecache.errors import BadChunk
+from framecache.errors import UnreadableChunk
 from framecache.video import limits
-from framecache.video.boundary import VideoFile, typed_iteration
 from framecache.video.container import (
     Container,
     DecoderError,
     VideoPacket,
-    is_decoded,
+    is_within_size_limits,
 )
-from framecache.video.ledger import Ledger
-from framecache.video.pictures import Decoded, Undecodable
+from framecache.video.decoded import Decoded, Undecodable
+from framecache.video.error_boundary import VideoFile, translate_iteration_errors
+from framecache.video.reorder_buffer import ReorderBuffer
 from framecache.video.scanning import VideoScan
 
-_THREADED: Final = frozenset({"av1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"})
-"""Codecs whose decoders notice the same damage with several threads as with one."""
+_THREADED_CODECS: Final = frozenset({"av1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"})
+"""Codecs whose decoders detect the same damage with several threads as with one."""
 
-_MOST_THREADS: Final = 8
+_MAX_THREADS: Final = 8
 
 _REORDER_DEPTH: Final = 16
-"""Pictures that H.264 holds back, the most it can.
+"""Number of pictures that the H.264 decoder holds back, the maximum it supports.
 
-Its threads note what is missing from a picture when they are done with it, and copy the note
-with the picture when it is given out. A picture that waits for more others than there are
-threads is given out after its thread is done.
+A decoder thread records missing parts of a picture when it finishes the picture, and the record is
+copied when the picture is output. If a picture waits for more others than there are threads, its
+thread has finished by the time it is output, so no record is lost.
 """
-_LONG: Final = 2 * _REORDER_DEPTH
-"""More pictures, in one run, than have a thread at work on them when the decoder gives out all."""
+_MAX_SHORT_RUN: Final = 2 * _REORDER_DEPTH
+"""Length, in frames, that a run must exceed to be decoded with several threads.
 
-_SEEKS_EXACTLY: Final = frozenset({"mov", "matroska"})
-"""Containers with an index of their keyframes. Packets of the others are read and dropped."""
+This is more pictures than threads can be working on when the decoder is drained.
+"""
 
-_HASTE: Final = {"err_detect": "explode"}
-_PATIENCE: Final[dict[str, dict[str, str]]] = {
-    # Its decoder says nothing of damage, and leaves in the gaps whatever memory held before.
+_INDEXED_CONTAINERS: Final = frozenset({"mov", "matroska"})
+"""Containers with an index of their keyframes. In others, unneeded packets are read and dropped."""
+
+_FAST_OPTIONS: Final = {"err_detect": "explode"}
+_TOLERANT_OPTIONS: Final[dict[str, dict[str, str]]] = {
+    # Otherwise the decoder reports no damage and leaves old memory contents in the gaps.
     "mjpeg": {"err_detect": "explode"},
 }
-"""Options of decoders, by codec, where there is damage."""
+"""Decoder options by codec, for the single-threaded pass over damaged videos."""
 
-_NO_PTS: Final = -(2**63)
+_MIN_PTS: Final = -(2**63)
 
-_CUT_SHORT: Final = "the file ends before it"
+_FILE_ENDED: Final = "the file ends before it"
 _DAMAGED_PACKET: Final = "damaged: the file is cut short or corrupt inside it"
 
 
-@typed_iteration
+@translate_iteration_errors
 def decode(
     file: VideoFile,
     scan: VideoScan,
@@ -64,64 +67,70 @@ def decode(
     name: str,
     threads: int,
 ) -> Iterator[Decoded | Undecodable]:
-    """Decode the wanted frames of a video, in the order of time.
+    """Decode the wanted frames of a video, in order of time.
 
-    A frame is undecodable when the decoder produces none, when it says that parts of it are
-    missing, or when a picture it is built on is damaged. Frames are good again from the next
-    keyframe on. Damage that the decoder does not notice, which is common with HEVC, VP8 and VP9,
-    cannot be told from a sound picture.
+    A frame is undecodable if the decoder outputs no picture for it, if the decoder reports missing
+    parts, or if a picture it depends on is damaged. Frames are good again from the next keyframe
+    on. Damage that the decoder does not detect, which is common with HEVC, VP8 and VP9, cannot be
+    distinguished from an undamaged picture.
 
-    The result depends neither on which others are wanted nor on ``threads``. What is not needed
-    is skipped: decoding goes on from one entry of the video to another, and stops once a wanted
-    frame is out. What FFmpeg makes of damage depends on threads, so that several work only where
-    there is none: the decoder is told to stop at the first irregularity, and a frame is given out
-    once all that were decoded before it are known to be good. What remains is decoded patiently,
-    by one thread.
+    The result for a frame depends neither on the other wanted frames nor on ``threads``. Frames
+    that are not needed are skipped: decoding jumps from one entry (a packet at which decoding can
+    begin) to another, and stops once the last wanted frame of a run is output. FFmpeg's treatment
+    of damage depends on the number of threads, so several threads are used only for undamaged
+    video: the first pass stops at the first irregularity, and yields a frame once all frames
+    decoded before it are known to be good. A second pass decodes the rest with one thread and
+    tolerates damage.
 
     Args:
-        file: the video that ``scan`` describes; what it raises surfaces unchanged.
-        scan: what ``scan`` found.
+        file: the video that ``scan`` describes; errors that it raises pass unchanged.
+        scan: the result of ``scan`` for this video.
         wanted: PTS out of ``scan.pts``, in any order.
-        name: what messages call the video.
-        threads: of the decoder, at least 1; more than 8 are of no use.
+        name: name of the video in error messages.
+        threads: number of decoder threads, at least 1; more than 8 have no effect.
 
     Yields:
-        One item for each wanted PTS, ascending, without duplicates.
+        One item for each distinct wanted PTS, in ascending order.
     """
     remaining = deque(np.unique(np.asarray(wanted, np.int64)).tolist())
-    if remaining and scan.packets is None:
+    if remaining and scan.packet_numbers is None:
         with Container(file, name=name) as container:
-            runs, threads = _plan(scan, list(remaining), threads)
-            container.set_up_decoder(threads=threads, options=_HASTE, reorder_depth=_REORDER_DEPTH)
-            with suppress(_Irregular):
-                yield from _Decoding(container, scan, remaining, name=name, patient=False).items(
-                    runs
-                )
+            runs, threads = _choose_runs(scan, list(remaining), threads)
+            container.configure_decoder(
+                threads=threads, options=_FAST_OPTIONS, reorder_depth=_REORDER_DEPTH
+            )
+            with suppress(_FastPassFailed):
+                yield from _DecodePass(
+                    container, scan, remaining, name=name, is_tolerant=False
+                ).items(runs)
     if remaining:
         with Container(file, name=name) as container:
-            # Times of frames without PTS follow from how many pictures are held back.
-            depth = _REORDER_DEPTH if scan.packets is None else 0
-            options = _PATIENCE.get(scan.codec, {})
-            container.set_up_decoder(threads=1, options=options, reorder_depth=depth)
-            runs = _runs(scan, list(remaining))
-            yield from _Decoding(container, scan, remaining, name=name, patient=True).items(runs)
-    yield from (Undecodable(pts, _CUT_SHORT) for pts in remaining)
+            # Times of frames without PTS depend on how many pictures the decoder holds back, so
+            # the decoder must keep the depth that it had during the scan.
+            depth = _REORDER_DEPTH if scan.packet_numbers is None else 0
+            options = _TOLERANT_OPTIONS.get(scan.codec, {})
+            container.configure_decoder(threads=1, options=options, reorder_depth=depth)
+            runs = _split_runs(scan, list(remaining))
+            yield from _DecodePass(container, scan, remaining, name=name, is_tolerant=True).items(
+                runs
+            )
+    yield from (Undecodable(pts, _FILE_ENDED) for pts in remaining)
 
 
-class _Irregular(Exception):
-    """Something is not as in a sound video."""
+class _FastPassFailed(Exception):
+    """Signal that the video differs from an undamaged one; ends the first pass."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
-    """Wanted frames that are decoded in one go."""
+class _DecodeRun:
+    """Wanted frames that are decoded without a seek between them."""
 
     start: int | None
-    """PTS of the keyframe to begin at; None: begin where the video does."""
+    """PTS of the keyframe to begin at; None: begin at the start of the video."""
     wanted: list[int]
 
 
-class _Decoding:
+class _DecodePass:
     def __init__(
         self,
         container: Container,
@@ -129,163 +138,170 @@ class _Decoding:
         remaining: deque[int],
         *,
         name: str,
-        patient: bool,
+        is_tolerant: bool,
     ) -> None:
         self._container = container
         self._scan = scan
         self._name = name
         self._displayed = frozenset(scan.pts.tolist())
         self._remaining = remaining
-        self._patient = patient
-        self._keys = _PacketTimes(container, scan)
-        self._shown = set[int]()
-        """Times of the pictures of a run."""
-        # Elsewhere a packet may take a picture away that waits to be given out.
-        self._ends_anywhere = bool(scan.is_entry.any())
+        self._is_tolerant = is_tolerant
+        self._packet_times = _PacketTimes(container, scan)
+        self._output_pts = set[int]()
+        """PTS of the pictures that the decoder has output in the current run."""
+        # A run ends early only in a video with entries. In others, a later packet may remove a
+        # picture that waits to be output.
+        self._is_early_end_allowed = bool(scan.is_random_access.any())
 
-    def items(self, runs: list[_Run]) -> Iterator[Decoded | Undecodable]:
-        """Give out the items of the remaining frames, and take these off their list.
+    def items(self, runs: list[_DecodeRun]) -> Iterator[Decoded | Undecodable]:
+        """Yield the items of the remaining frames, and remove these from ``remaining``.
 
         Raises:
-            _Irregular: unless patient, at the first irregularity.
+            _Irregular: something is irregular, and this is not the patient (second) pass.
         """
         for run in runs:
-            ledger = Ledger(self._displayed, floor=_first(run))
-            self._shown.clear()
-            for _ in self._steps(run, ledger):
-                if not (self._patient or ledger.is_clean):
-                    raise _Irregular
-                yield from self._take(ledger)
+            ledger = ReorderBuffer(self._displayed, min_pts=_first_pts(run))
+            self._output_pts.clear()
+            for _ in self._feed(run, ledger):
+                if not (self._is_tolerant or ledger.is_clean):
+                    raise _FastPassFailed
+                yield from self._take_ready(ledger)
 
-    def _take(self, ledger: Ledger) -> Iterator[Decoded | Undecodable]:
-        for item in ledger.settled():
+    def _take_ready(self, buffer: ReorderBuffer) -> Iterator[Decoded | Undecodable]:
+        for item in buffer.pop_ready():
             while self._remaining and self._remaining[0] < item.pts:
-                yield Undecodable(self._remaining.popleft(), _CUT_SHORT)
+                yield Undecodable(self._remaining.popleft(), _FILE_ENDED)
             if self._remaining and self._remaining[0] == item.pts:
                 self._remaining.popleft()
                 yield _within_limits(item)
 
-    def _steps(self, run: _Run, ledger: Ledger) -> Iterator[None]:
-        """Feed the ledger, and yield when there may be news in it."""
+    def _feed(self, run: _DecodeRun, buffer: ReorderBuffer) -> Iterator[None]:
+        """Feed the ledger, and yield whenever it may have settled more frames."""
         unsent = set(run.wanted)
         is_done = False
         for packet in self._packets(run.start):
-            # A picture may go on in packets that begin none.
-            if is_done and self._keys.of(packet):
+            # A picture may continue in packets that begin no picture.
+            if is_done and self._packet_times.pts_of(packet):
                 break
-            self._send(packet, ledger)
+            self._send_packet(packet, buffer)
             yield
-            unsent.difference_update(self._keys.of(packet))
-            is_done = not (unsent if self._ends_anywhere else self._remaining)
-            if is_done and self._scan.has_one_picture_a_packet:
+            unsent.difference_update(self._packet_times.pts_of(packet))
+            is_done = not (unsent if self._is_early_end_allowed else self._remaining)
+            if is_done and self._scan.has_one_picture_per_packet:
                 break
-        self._send(None, ledger)
-        ledger.finish()
+        self._send_packet(None, buffer)
+        buffer.flush()
         yield
 
     def _packets(self, start: int | None) -> Iterator[VideoPacket]:
         packets = self._container.packets()
         if start is None:
             return packets
-        if self._container.format in _SEEKS_EXACTLY and not self._patient:
+        if self._container.format in _INDEXED_CONTAINERS and not self._is_tolerant:
             self._container.seek(start)
             packets = self._container.packets()
         else:
             self._container.reset_decoder()
         for packet in packets:
             if packet.is_keyframe and packet.pts is not None and packet.pts >= start:
-                if packet.pts > start and not self._patient:
-                    raise _Irregular
+                if packet.pts > start and not self._is_tolerant:
+                    raise _FastPassFailed
                 return chain([packet], packets)
         return iter(())
 
-    def _send(self, packet: VideoPacket | None, ledger: Ledger) -> None:
+    def _send_packet(self, packet: VideoPacket | None, buffer: ReorderBuffer) -> None:
         pts = None
         if packet is not None:
-            pts = self._keys.note(packet, ledger)
+            pts = self._packet_times.record(packet, buffer)
         try:
             frames = self._container.decode(packet)
         except DecoderError as error:
-            if packet is None or not self._keys.is_without_picture(packet):
-                ledger.failed(pts, f"decoder: {error}")
+            if packet is None or not self._packet_times.is_without_picture(packet):
+                buffer.mark_damaged(pts, f"decoder: {error}")
             frames = []
         if packet is not None and packet.is_corrupt:
-            ledger.failed(pts, _DAMAGED_PACKET)
+            buffer.mark_damaged(pts, _DAMAGED_PACKET)
         for frame in frames:
-            self._receive(frame, ledger)
+            self._receive_picture(frame, buffer)
 
-    def _receive(self, frame: VideoFrame, ledger: Ledger) -> None:
-        pts = self._keys.of_picture(frame)
-        is_second = pts is not None and pts in self._shown
+    def _receive_picture(self, frame: VideoFrame, buffer: ReorderBuffer) -> None:
+        pts = self._packet_times.pts_of_picture(frame)
+        is_second = pts is not None and pts in self._output_pts
         if pts is not None:
-            self._shown.add(pts)
-            if ledger.came(pts, frame):
+            self._output_pts.add(pts)
+            if buffer.add_picture(pts, frame):
                 return
-        # Damage may bring a picture after it was given up, but not another in its place.
-        is_new = pts is None or (pts in self._displayed and pts >= ledger.floor)
-        if is_second or (is_new and ledger.is_clean):
-            if not self._patient:
-                raise _Irregular
-            raise BadChunk(
-                f"{self._name} shows a picture that no packet tells of, so its frames cannot be "
-                f"numbered: encode it again with 'ffmpeg -i FILE -fps_mode passthrough COPY.mkv'"
+        # With damage, a picture may arrive after it was given up, but no second one for its PTS.
+        is_new = pts is None or (pts in self._displayed and pts >= buffer.min_pts)
+        if is_second or (is_new and buffer.is_clean):
+            if not self._is_tolerant:
+                raise _FastPassFailed
+            raise UnreadableChunk(
+                f"{self._name} shows a picture that belongs to no packet, so its frames "
+                "cannot be numbered: encode it again with 'ffmpeg -i FILE -fps_mode "
+                "passthrough COPY.mkv'"
             )
 
 
 class _PacketTimes:
-    """The PTS, as the scan has them, of packets and of the pictures that come of them."""
+    """PTS, as listed by the scan, of packets and of the pictures decoded from them."""
 
     def __init__(self, container: Container, scan: VideoScan) -> None:
         self._container = container
         self._displayed = frozenset(scan.pts.tolist())
-        self._has_one_picture_a_packet = scan.has_one_picture_a_packet
+        self._has_one_picture_a_packet = scan.has_one_picture_per_packet
         self._by_packet: dict[int, list[int]] | None = None
-        if scan.packets is not None:
+        if scan.packet_numbers is not None:
             self._by_packet = defaultdict(list)
-            for packet, pts in zip(scan.packets.tolist(), scan.pts.tolist(), strict=True):
+            for packet, pts in zip(scan.packet_numbers.tolist(), scan.pts.tolist(), strict=True):
                 self._by_packet[packet].append(pts)
         self._pictures = Counter[int]()
-        """How many have come of each packet."""
+        """Number of pictures decoded so far, by packet."""
 
-    def of(self, packet: VideoPacket) -> Sequence[int]:
-        """The PTS of the frames that begin in a packet, mostly one."""
+    def pts_of(self, packet: VideoPacket) -> Sequence[int]:
+        """Return the PTS of the frames that begin in a packet, usually one."""
         if self._by_packet is not None:
-            return self._by_packet.get(self._container.number_of(packet), ())
+            return self._by_packet.get(self._container.packet_number(packet), ())
         pts = packet.pts
-        is_frame = pts in self._displayed and self._container.shows(packet)
+        is_frame = pts in self._displayed and self._container.is_shown(packet)
         return (pts,) if pts is not None and is_frame else ()
 
     def is_without_picture(self, packet: VideoPacket) -> bool:
-        """Whether a packet holds messages alone, or leads to no picture that is shown."""
+        """Return True if a packet holds metadata only, or no picture that is shown."""
         is_whole = self._by_packet is None and self._has_one_picture_a_packet
-        return is_whole and self._container.shows(packet) and not self.of(packet)
+        return is_whole and self._container.is_shown(packet) and not self.pts_of(packet)
 
-    def note(self, packet: VideoPacket, ledger: Ledger) -> int | None:
-        """Tell a ledger that a packet goes to the decoder; returns its first PTS."""
+    def record(self, packet: VideoPacket, buffer: ReorderBuffer) -> int | None:
+        """Record in the ledger that a packet goes to the decoder; return its first PTS."""
         key = packet.is_keyframe
         if self._by_packet is None:
-            ledger.sent(packet.pts, key=key, shown=self._container.shows(packet))
+            buffer.add_packet(
+                packet.pts, is_keyframe=key, is_shown=self._container.is_shown(packet)
+            )
             return packet.pts
-        frames = self.of(packet)
+        frames = self.pts_of(packet)
         for pts in frames:
-            ledger.sent(pts, key=key)
+            buffer.add_packet(pts, is_keyframe=key)
         if not frames:
-            ledger.sent(None, key=key)
+            buffer.add_packet(None, is_keyframe=key)
         return frames[0] if frames else None
 
-    def of_picture(self, frame: VideoFrame) -> int | None:
-        """The PTS of a picture from the decoder; None when no frame of the scan is meant."""
+    def pts_of_picture(self, frame: VideoFrame) -> int | None:
+        """Return the PTS of a decoded picture; None if it is not a frame of the scan."""
         if self._by_packet is None:
             return frame.pts
-        packet = self._container.number_of(frame)
+        packet = self._container.packet_number(frame)
         nth, frames = self._pictures[packet], self._by_packet.get(packet, ())
         self._pictures[packet] += 1
         return frames[nth] if nth < len(frames) else None
 
 
 def _within_limits(item: Decoded | Undecodable) -> Decoded | Undecodable:
-    """The item itself, unless pictures have grown on the way beyond what is decoded."""
-    if isinstance(item, Undecodable) or is_decoded(item.frame.width, item.frame.height):
+    """Return the item, or an undecodable one if its picture exceeds the size limits.
+
+    The picture size can change in the course of a video.
+    """
+    if isinstance(item, Undecodable) or is_within_size_limits(item.frame.width, item.frame.height):
         return item
     return Undecodable(
         item.pts,
@@ -294,45 +310,46 @@ def _within_limits(item: Decoded | Undecodable) -> Decoded | Undecodable:
     )
 
 
-def _first(run: _Run) -> int:
-    return _NO_PTS if run.start is None else run.start
+def _first_pts(run: _DecodeRun) -> int:
+    return _MIN_PTS if run.start is None else run.start
 
 
-def _plan(scan: VideoScan, wanted: list[int], threads: int) -> tuple[list[_Run], int]:
-    """How to decode ascending ``wanted`` soonest: in which runs, and on how many threads."""
-    runs, long_runs = _runs(scan, wanted), _runs(scan, wanted, skipping=_LONG)
-    is_long = bool((_lengths(scan, long_runs) > _LONG).all())
-    most = min(threads, _MOST_THREADS) if is_long and scan.codec in _THREADED else 1
-    # Each further thread is worth half a thread: pictures wait for those they are built on.
+def _choose_runs(scan: VideoScan, wanted: list[int], threads: int) -> tuple[list[_DecodeRun], int]:
+    """Choose the runs and the number of threads that decode ascending ``wanted`` fastest."""
+    runs, long_runs = _split_runs(scan, wanted), _split_runs(scan, wanted, min_skip=_MAX_SHORT_RUN)
+    is_long = bool((_run_lengths(scan, long_runs) > _MAX_SHORT_RUN).all())
+    most = min(threads, _MAX_THREADS) if is_long and scan.codec in _THREADED_CODECS else 1
+    # An additional thread counts as half a thread, since pictures wait for their references.
     return min(
         [(runs, 1), (long_runs, most)],
-        key=lambda plan: int(_lengths(scan, plan[0]).sum()) / (plan[1] + 1),
+        key=lambda plan: int(_run_lengths(scan, plan[0]).sum()) / (plan[1] + 1),
     )
 
 
-def _lengths(scan: VideoScan, runs: list[_Run]) -> npt.NDArray[np.int64]:
-    """How many frames each run decodes, as if they were decoded in the order of time."""
-    first = np.searchsorted(scan.pts, [_first(run) for run in runs])
+def _run_lengths(scan: VideoScan, runs: list[_DecodeRun]) -> npt.NDArray[np.int64]:
+    """Return how many frames each run decodes, as if the decoding order were that of time."""
+    first = np.searchsorted(scan.pts, [_first_pts(run) for run in runs])
     last = np.searchsorted(scan.pts, [run.wanted[-1] for run in runs])
     return last - first + 1
 
 
-def _runs(scan: VideoScan, wanted: list[int], *, skipping: int = 1) -> list[_Run]:
-    """Split ascending ``wanted`` wherever that skips so many frames or more.
+def _split_runs(scan: VideoScan, wanted: list[int], *, min_skip: int = 1) -> list[_DecodeRun]:
+    """Split ascending ``wanted`` wherever that skips at least ``min_skip`` frames.
 
-    To begin anew costs less than to decode one frame, however small it is.
+    A restart costs less than decoding one frame, even a small one.
     """
     positions = np.searchsorted(scan.pts, wanted)
-    entries = np.flatnonzero(scan.is_entry)
-    # The last entry not after each wanted frame; -1 where there is none.
+    entries = np.flatnonzero(scan.is_random_access)
+    # The last entry at or before each wanted frame; -1 if there is none.
     entry = np.concatenate([entries, [-1]])[np.searchsorted(entries, positions, "right") - 1]
     following = np.concatenate([[0], positions[:-1] + 1])
-    # A frame that is decoded after an entry, though shown before it, is no reason to go back.
-    is_behind = np.searchsorted(scan.pts, scan.leads_from[entry]) >= following
-    skips = (entry - following >= skipping) & is_behind
-    runs = [_Run(None, [])]
+    # A leading picture is shown before its entry but decoded after it. If the previous wanted
+    # frame is one, decoding has already passed this entry: do not go back to it.
+    is_behind = np.searchsorted(scan.pts, scan.earliest_pts[entry]) >= following
+    skips = (entry - following >= min_skip) & is_behind
+    runs = [_DecodeRun(None, [])]
     for pts, begin, skip in zip(wanted, entry.tolist(), skips.tolist(), strict=True):
         if skip:
-            runs.append(_Run(int(scan.pts[begin]), []))
+            runs.append(_DecodeRun(int(scan.pts[begin]), []))
         runs[-1].wanted.append(pts)
     return [run for run in runs if run.wanted]

@@ -1,4 +1,4 @@
-"""The frames a video shows, in display order, with ascending times."""
+"""Frames that a video shows, in display order, with ascending times."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -10,160 +10,173 @@ from typing import Final
 
 import numpy as np
 
-from framecache.errors import BadChunk
-from framecache.video.boundary import VideoFile
-from framecache.video.mending import SUBDIVISIONS, mend_times
-from framecache.video.outputs import DecoderOutputs, Output, decoder_outputs
-from framecache.video.survey import NEVER, UNKNOWN, ShownFrame, Survey
+from framecache.errors import UnreadableChunk
+from framecache.video.decoder_outputs import DecoderOutputs, OutputPicture, list_decoder_outputs
+from framecache.video.error_boundary import VideoFile
+from framecache.video.packet_table import INFINITE_PTS, NO_PTS, PacketTable, ShownFrame
+from framecache.video.time_repair import SUBDIVISIONS, repair_times
 from framecache.video.timing import BestEffortClock
 
-_MOST_REORDERED: Final = 16
+_MAX_REORDERED: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class PacketAccount:
-    """What became of the packets of a video: each is counted once."""
+class PacketCounts:
+    """Number of packets of a video by outcome; each packet is counted once."""
 
-    packets: int
+    total: int
     shown: int
-    """Packets of which one picture or more is shown."""
-    parts: int
-    """Parts of a picture that another packet begins: second fields."""
+    """Packets with at least one picture that is shown."""
+    second_fields: int
+    """Packets that continue a picture begun by another packet: second fields."""
     undecodable: int
     """Packets that the decoder refuses, whose frames keep their place on the timeline."""
     hidden: int
-    """Packets whose pictures are not meant to be shown: left out by an edit list, or hidden."""
+    """Packets whose pictures are not to be shown: excluded by an edit list, or hidden."""
     leading: int
-    """Packets before the first that can be decoded: a video cut out of a longer one."""
-    refused: int
-    """Packets that the decoder refuses where no shown picture follows, or of unknown time."""
-    silent: int
-    """Packets of which no picture comes, without an error."""
+    """Packets before the first one that can be decoded, as in a video cut out of a longer one."""
+    rejected: int
+    """Other packets that the decoder refuses: no shown picture follows, or the time is unknown."""
+    without_output: int
+    """Packets for which the decoder outputs no picture and reports no error."""
 
     @property
     def not_displayed(self) -> int:
-        """Packets that hold a picture, as far as is known, which is not shown."""
-        return self.leading + self.refused + self.silent
+        """Number of packets that hold a picture, as far as is known, that is not shown."""
+        return self.leading + self.rejected + self.without_output
 
 
 @dataclass(frozen=True, slots=True)
 class DisplayOrder:
-    """The frames a video shows, in display order."""
+    """Frames that a video shows, in display order."""
 
     frames: tuple[ShownFrame, ...]
     time_base: Fraction
-    """Seconds of one unit of their PTS."""
-    is_by_pts: bool
-    """Whether each frame has the PTS that its packet states, and no other packet does."""
+    """Duration of one unit of their PTS in seconds."""
+    has_packet_pts: bool
+    """True if each frame has the PTS that its packet states, and no other packet states it."""
     times_replaced: int
-    """Frames with another time than their own, restarts of the clock aside."""
+    """Number of frames whose time was replaced, not counting shifts by restarts of the clock."""
     clock_restarts: int
-    last_shift: int | None
-    """Added, at the end, to the PTS that packets state; None when unknown."""
-    account: PacketAccount
+    final_offset: int | None
+    """Offset added to the PTS that packets state at the end of the video; None if unknown."""
+    packet_counts: PacketCounts
 
 
-def display_order(file: VideoFile, survey: Survey, *, name: str) -> DisplayOrder:
-    """Find the frames that a video shows, decoding as much of it as its packets leave in doubt.
+def display_order(file: VideoFile, packets: PacketTable, *, name: str) -> DisplayOrder:
+    """Find the frames that a video shows.
+
+    Decode only the part of the video for which the packets leave a doubt.
 
     Raises:
-        BadChunk: times do not ascend and cannot be mended, or packets are not accounted for.
+        UnreadableChunk: times do not ascend and cannot be repaired, or the outcome of some packets
+            is unknown.
     """
-    until = survey.doubtful_until()
+    until = packets.ambiguous_until()
     order: DisplayOrder | None = None
-    if until == UNKNOWN:
-        order = _as_stated(survey, survey.frames())
-    elif until < NEVER:
-        beginning = decoder_outputs(file, name=name, before=until)
-        if _are_named(beginning.pictures, survey):
-            frames = [*_named_frames(beginning, survey), *survey.frames(since=until)]
-            order = _as_stated(survey, frames, refused=frozenset(beginning.refused))
+    if until == NO_PTS:
+        order = _order_by_pts(packets, packets.frames())
+    elif until < INFINITE_PTS:
+        beginning = list_decoder_outputs(file, name=name, end_pts=until)
+        if _has_unique_pts(beginning.pictures, packets):
+            frames = [*_frames_by_pts(beginning, packets), *packets.frames(min_pts=until)]
+            order = _order_by_pts(packets, frames, rejected=frozenset(beginning.rejected))
     if order is None:
-        outputs = decoder_outputs(file, name=name)
-        if _are_named(outputs.pictures, survey):
-            frames = _named_frames(outputs, survey)
-            order = _as_stated(survey, frames, refused=frozenset(outputs.refused))
+        outputs = list_decoder_outputs(file, name=name)
+        if _has_unique_pts(outputs.pictures, packets):
+            frames = _frames_by_pts(outputs, packets)
+            order = _order_by_pts(packets, frames, rejected=frozenset(outputs.rejected))
         else:
-            order = _mended(outputs, survey, name)
+            order = _repair_order(outputs, packets, name)
         _check_pictures(order, outputs, name)
-    elif until == UNKNOWN and order.account.shown < int(survey.shown.sum()):
-        raise BadChunk(f"{name} has packets that are not accounted for: {order.account}")
+    elif until == NO_PTS and order.packet_counts.shown < int(packets.is_shown.sum()):
+        raise UnreadableChunk(
+            f"{name} has packets that are not accounted for: {order.packet_counts}"
+        )
     return order
 
 
 def _check_pictures(order: DisplayOrder, outputs: DecoderOutputs, name: str) -> None:
-    """Check that every picture of the decoder is a frame, and every other frame undecodable."""
+    """Check that each decoded picture is a frame and that all other frames are undecodable."""
     pictures = len(outputs.pictures)
-    if len(order.frames) != pictures + order.account.undecodable:
-        raise BadChunk(
-            f"{name} shows {pictures} pictures, of which not all are accounted for: {order.account}"
+    if len(order.frames) != pictures + order.packet_counts.undecodable:
+        raise UnreadableChunk(
+            f"{name} shows {pictures} pictures, of which not all are accounted for: "
+            f"{order.packet_counts}"
         )
 
 
-def _as_stated(
-    survey: Survey, frames: Sequence[ShownFrame], *, refused: frozenset[int] = frozenset()
+def _order_by_pts(
+    packets: PacketTable, frames: Sequence[ShownFrame], *, rejected: frozenset[int] = frozenset()
 ) -> DisplayOrder:
     return DisplayOrder(
         frames=tuple(frames),
-        time_base=survey.time_base,
-        is_by_pts=True,
+        time_base=packets.time_base,
+        has_packet_pts=True,
         times_replaced=0,
         clock_restarts=0,
-        last_shift=0,
-        account=_account(survey, frames, refused),
+        final_offset=0,
+        packet_counts=_count_packets(packets, frames, rejected),
     )
 
 
-def _are_named(pictures: Sequence[Output], survey: Survey) -> bool:
-    """Whether pictures come in the order of PTS that their packets state, each one its own."""
-    if not survey.states_pts:
+def _has_unique_pts(pictures: Sequence[OutputPicture], packets: PacketTable) -> bool:
+    """Return True if pictures ascend by the PTS of their packets, and each PTS is unique."""
+    if not packets.has_pts:
         return False
-    named = survey.named()
+    named = packets.has_unique_pts()
     is_own = all(
-        picture.pts == survey.pts[picture.packet] and named[picture.packet] for picture in pictures
+        picture.pts == packets.pts[picture.packet] and named[picture.packet] for picture in pictures
     )
     return is_own and all(
-        survey.pts[before.packet] < survey.pts[after.packet] for before, after in pairwise(pictures)
+        packets.pts[before.packet] < packets.pts[after.packet]
+        for before, after in pairwise(pictures)
     )
 
 
-def _named_frames(outputs: DecoderOutputs, survey: Survey) -> list[ShownFrame]:
-    """The pictures, and among them those that the decoder refuses though others follow."""
+def _frames_by_pts(outputs: DecoderOutputs, packets: PacketTable) -> list[ShownFrame]:
+    """Return the frames of the pictures and of the undecodable packets, ordered by PTS."""
     frames = [
-        ShownFrame(int(survey.pts[one.packet]), one.duration, one.key, one.packet)
+        ShownFrame(int(packets.pts[one.packet]), one.duration, one.is_key, one.packet)
         for one in outputs.pictures
     ]
-    frames += [survey.frame(packet) for packet in _undecodable(outputs, survey)]
+    frames += [packets.frame(packet) for packet in _find_undecodable(outputs, packets)]
     return sorted(frames, key=lambda frame: frame.pts)
 
 
-def _undecodable(outputs: DecoderOutputs, survey: Survey) -> list[int]:
-    """Refused packets that name a time between two pictures, beside which no picture stands."""
+def _find_undecodable(outputs: DecoderOutputs, packets: PacketTable) -> list[int]:
+    """Return the refused packets that are frames on the timeline although they have no picture.
+
+    Such a packet lies between two decoded packets, states a PTS of its own, and is not the second
+    field of a picture.
+    """
     if not outputs.pictures:
         return []
-    named = survey.named()
+    named = packets.has_unique_pts()
     decoded = {picture.packet for picture in outputs.pictures}
     first, last = min(decoded), max(decoded)
     return [
         packet
-        for packet in outputs.refused
+        for packet in outputs.rejected
         if first < packet < last
         and named[packet]
         and packet not in decoded
-        and not (packet - 1 in decoded and not survey.is_progressive)
+        and not (packet - 1 in decoded and not packets.is_progressive)
     ]
 
 
-def _mended(outputs: DecoderOutputs, survey: Survey, name: str) -> DisplayOrder:
-    """The pictures as they come, with times that ascend."""
-    frames = _stated_times(outputs, survey)
-    frames = _with_undecodable(frames, [survey.frame(one) for one in _undecodable(outputs, survey)])
-    times = [None if frame.pts == UNKNOWN else frame.pts for frame in frames]
-    mended = mend_times(times, average_step=survey.average_step)
+def _repair_order(outputs: DecoderOutputs, packets: PacketTable, name: str) -> DisplayOrder:
+    """Return the pictures in the order of the decoder, with times that are made to ascend."""
+    frames = _stated_times(outputs, packets)
+    frames = _insert_undecodable(
+        frames, [packets.frame(one) for one in _find_undecodable(outputs, packets)]
+    )
+    times = [None if frame.pts == NO_PTS else frame.pts for frame in frames]
+    mended = repair_times(times, average_step=packets.average_step)
     if mended is None:
-        raise BadChunk(
-            f"{name} has pictures closer together than its times can tell, so they are damaged: "
-            f"encode it again with 'ffmpeg -i FILE -fps_mode cfr COPY.mp4'"
+        raise UnreadableChunk(
+            f"{name} has pictures closer together than its timestamps can represent, so they "
+            "are damaged: encode it again with 'ffmpeg -i FILE -fps_mode cfr COPY.mp4'"
         )
     parts = 1 if all(time.denominator == 1 for time in mended.times) else SUBDIVISIONS
     frames = [
@@ -172,57 +185,59 @@ def _mended(outputs: DecoderOutputs, survey: Survey, name: str) -> DisplayOrder:
     ]
     return DisplayOrder(
         frames=tuple(frames),
-        time_base=survey.time_base / parts,
-        is_by_pts=False,
-        times_replaced=mended.replaced if survey.states_pts else 0,
+        time_base=packets.time_base / parts,
+        has_packet_pts=False,
+        times_replaced=mended.replaced if packets.has_pts else 0,
         clock_restarts=mended.restarts,
-        last_shift=None if mended.last_shift is None else mended.last_shift * parts,
-        account=_account(survey, frames, frozenset(outputs.refused)),
+        final_offset=None if mended.final_offset is None else mended.final_offset * parts,
+        packet_counts=_count_packets(packets, frames, frozenset(outputs.rejected)),
     )
 
 
-def _stated_times(outputs: DecoderOutputs, survey: Survey) -> list[ShownFrame]:
-    """The pictures with the PTS of their packets, or as the order of decoding tells."""
+def _stated_times(outputs: DecoderOutputs, packets: PacketTable) -> list[ShownFrame]:
+    """Return the pictures with the PTS of their packets, or with times from the DTS."""
     times: Sequence[int | None]
-    if survey.states_pts:
+    if packets.has_pts:
         first_of = dict[int, int]()
         for position, one in enumerate(outputs.pictures):
             first_of.setdefault(one.packet, position)
         times = [
-            int(survey.pts[one.packet]) if first_of[one.packet] == position else None
+            int(packets.pts[one.packet]) if first_of[one.packet] == position else None
             for position, one in enumerate(outputs.pictures)
         ]
     else:
-        times = _times_by_dts(outputs.pictures, survey)
+        times = _derive_times_from_dts(outputs.pictures, packets)
     return [
-        ShownFrame(UNKNOWN if time is None else time, one.duration, one.key, one.packet)
+        ShownFrame(NO_PTS if time is None else time, one.duration, one.is_key, one.packet)
         for one, time in zip(outputs.pictures, times, strict=True)
     ]
 
 
-def _times_by_dts(pictures: Sequence[Output], survey: Survey) -> Sequence[int | None]:
-    """The times of pictures whose container states no PTS.
+def _derive_times_from_dts(
+    pictures: Sequence[OutputPicture], packets: PacketTable
+) -> Sequence[int | None]:
+    """Return the times of pictures whose container states no PTS.
 
-    Where each packet is a picture, the DTS of all packets are the times of all pictures, less
-    the delay of decoding. Otherwise they are FFmpeg's best effort.
+    If each packet is one picture, the sorted DTS of all packets are the times of all pictures,
+    apart from the decoding delay. Otherwise the times are FFmpeg's best-effort timestamps.
     """
-    dts = survey.dts[survey.shown]
-    if len(pictures) == len(dts) == len(np.unique(dts)) and (dts > UNKNOWN).all():
+    dts = packets.dts[packets.is_shown]
+    if len(pictures) == len(dts) == len(np.unique(dts)) and (dts > NO_PTS).all():
         return [int(time) for time in np.sort(dts)]
     clock = BestEffortClock()
-    return [clock.tell(one.pts, one.dts) for one in pictures]
+    return [clock.next_time(one.pts, one.dts) for one in pictures]
 
 
-def _with_undecodable(
+def _insert_undecodable(
     frames: Sequence[ShownFrame], undecodable: Sequence[ShownFrame]
 ) -> list[ShownFrame]:
-    """Put frames without a picture in their places: those of their packets, then of their times."""
+    """Insert frames without a picture, first by packet number and then by time."""
     by_packet = sorted((frame.packet, position) for position, frame in enumerate(frames))
     latest = list(accumulate((position for _, position in by_packet), max))
     placed: list[tuple[int, int, ShownFrame]] = []
     for frame in undecodable:
         place = 1 + latest[bisect_left(by_packet, (frame.packet, -1)) - 1]
-        for _ in range(_MOST_REORDERED):
+        for _ in range(_MAX_REORDERED):
             if place and frames[place - 1].pts > frame.pts:
                 place -= 1
         placed.append((place, frame.packet, frame))
@@ -234,28 +249,28 @@ def _with_undecodable(
     return merged + list(frames[begin:])
 
 
-def _account(
-    survey: Survey, frames: Sequence[ShownFrame], refused: frozenset[int]
-) -> PacketAccount:
-    count = len(survey.pts)
+def _count_packets(
+    packets: PacketTable, frames: Sequence[ShownFrame], rejected: frozenset[int]
+) -> PacketCounts:
+    count = len(packets.pts)
     numbers = np.array([frame.packet for frame in frames], np.int64)
     is_listed = np.zeros(count, np.bool_)
     is_listed[numbers] = True
     is_refused = np.zeros(count, np.bool_)
-    is_refused[[packet for packet in refused if packet < count]] = True
-    rest = survey.shown & ~is_listed
+    is_refused[[packet for packet in rejected if packet < count]] = True
+    rest = packets.is_shown & ~is_listed
     after_listed = np.concatenate([[False], is_listed[:-1]])
-    parts = rest & after_listed & ~is_refused & (not survey.is_progressive)
+    parts = rest & after_listed & ~is_refused & (not packets.is_progressive)
     rest &= ~parts
     leading = rest & (np.arange(count) < (numbers.min() if len(numbers) else count))
     rest &= ~leading
-    return PacketAccount(
-        packets=count,
+    return PacketCounts(
+        total=count,
         shown=int((is_listed & ~is_refused).sum()),
-        parts=int(parts.sum()),
+        second_fields=int(parts.sum()),
         undecodable=int((is_listed & is_refused).sum()),
-        hidden=int((~survey.shown & ~is_listed).sum()),
+        hidden=int((~packets.is_shown & ~is_listed).sum()),
         leading=int(leading.sum()),
-        refused=int((rest & is_refused).sum()),
-        silent=int((rest & ~is_refused).sum()),
+        rejected=int((rest & is_refused).sum()),
+        without_output=int((rest & ~is_refused).sum()),
     )

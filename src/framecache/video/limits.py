@@ -1,7 +1,8 @@
-"""How much of a video is worked on. Beyond any of these a chunk is refused, or a frame skipped.
+"""Limits on a video. A chunk that exceeds one is refused, or a frame is skipped.
 
-A few hostile or damaged bytes can ask for all the memory and time there is. Each limit is well
-above what cameras, encoders and standards produce; docs/frames.md says what happens at it.
+A few hostile or damaged bytes can request all available memory and time. Each limit is well above
+the values that cameras, encoders and standards produce; docs/frames.md describes the effect of
+each limit.
 """
 
 from typing import Final
@@ -10,42 +11,52 @@ from framecache.model import MAX_FRAME_PIXELS, MAX_FRAME_SIDE
 
 MAX_PIXELS: Final = MAX_FRAME_PIXELS
 MAX_SIDE: Final = MAX_FRAME_SIDE
-"""Pixels of a picture's width or height."""
+"""Maximum width and height of a picture in pixels."""
 
 MAX_FRAMES: Final = 2**22
-"""Packets of the video stream, and displayed frames, of one chunk: 19 hours at 60 a second."""
+"""Maximum number of video packets, and of displayed frames, per chunk: 19 hours at 60 fps."""
 
 MAX_SECONDS: Final = 31 * 24 * 3600
-"""From a chunk's first frame to the end of its last. Times further apart are damaged."""
+"""Maximum time from a chunk's first frame to the end of its last; more means damaged times."""
 
 MAX_PTS: Final = 2**62
-"""Presentation times lie between this and its negative, so that 64 bits hold what is added."""
+"""Maximum magnitude of a PTS, so that sums of times fit into 64 bits."""
 
 MAX_PACKET_BYTES: Final = 2**28
-"""One packet: one compressed picture. The largest pictures, without loss, take a fifth of it."""
+"""Maximum size of a packet: one compressed picture.
+
+The largest pictures, compressed losslessly, take a fifth of it.
+"""
 
 MAX_STALL_SECONDS: Final = 60
-"""Processor time for one packet: to find it in the file, and to decode it.
+"""Maximum CPU time to find one packet in the file, and to decode it.
 
-Looked at whenever FFmpeg reads from the file, and after each packet. What FFmpeg does between
-two reads cannot be stopped.
+It is checked whenever FFmpeg reads from the file, and after each packet. FFmpeg cannot be
+interrupted between two reads.
 """
 
 MAX_HELD_PICTURES: Final = 32
-"""Decoded pictures that wait until others show whether they are damaged. Codecs reorder 16."""
+"""Maximum number of decoded pictures that are held until others show whether they are damaged.
+
+Codecs reorder up to 16 pictures.
+"""
 
 MAX_INDEX_ENTRIES: Final = 2**23
-"""Samples that an MP4 announces: of all tracks and fragments, each as often as there are edits.
+"""Maximum number of samples that an MP4 declares, in all tracks and fragments.
 
-Enough for the most frames with sound beside them. FFmpeg takes 80 bytes for each, before it looks
-whether the file has any.
+Samples of a track count once for each of its edits. The limit is enough for the maximum number of
+frames together with sound. FFmpeg allocates 80 bytes per sample before it checks that the file
+contains any.
 """
 
 MAX_BOXES: Final = 2**22
-"""Boxes of an MP4: enough for ten hours in fragments of one frame each."""
+"""Maximum number of boxes in an MP4: enough for ten hours in fragments of one frame each."""
 
 MAX_STREAMS: Final = 128
-"""Video, sound, subtitles, attached fonts and others in one file."""
+"""Maximum number of streams in a file: video, sound, subtitles, attached fonts and others."""
 
 MAX_PICTURE_TRACKS: Final = 32
-"""Tracks of an MP4 that do not say that they are sound: FFmpeg decodes a picture of each video."""
+"""Maximum number of MP4 tracks that are not declared as sound.
+
+FFmpeg decodes a picture of each video track.
+"""

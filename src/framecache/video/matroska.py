@@ -1,4 +1,4 @@
-"""The head of a Matroska file, as far as FFmpeg does not tell it. No decoding."""
+"""Matroska metadata that FFmpeg does not expose. Nothing is decoded."""
 
 import os
 import re
@@ -10,7 +10,7 @@ _EBML: Final = bytes.fromhex("1a45dfa3")
 _SEGMENT: Final = bytes.fromhex("18538067")
 _ID_BYTES: Final = 4
 _DURATION: Final = re.compile(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)")
-"""``DURATION`` of a track, as mkvmerge and FFmpeg write it."""
+"""Format of a track's ``DURATION`` tag, as mkvmerge and FFmpeg write it."""
 
 
 class _Readable(Protocol):
@@ -20,10 +20,10 @@ class _Readable(Protocol):
 
 
 def is_cut_short(file: _Readable) -> bool:
-    """Return whether a Matroska file ends before its segment does, if that says where it ends.
+    """Return True if a Matroska file ends before its segment; False if the end is not stated.
 
-    The position in the file is left as it was. Elements are those of RFC 8794, section 11, and
-    RFC 9559, section 5.
+    The position in the file is restored. Elements are those of RFC 8794, section 11, and RFC 9559,
+    section 5.
     """
     position = file.tell()
     try:
@@ -34,8 +34,8 @@ def is_cut_short(file: _Readable) -> bool:
     return end is not None and end > size_bytes
 
 
-def duration_of(tags: Mapping[str, str]) -> Fraction | None:
-    """Return the duration in seconds that the tags of a track state, from time 0 on, if they do."""
+def parse_duration(tags: Mapping[str, str]) -> Fraction | None:
+    """Return the duration in seconds from time 0 that a track's tags state; None if they do not."""
     match = _DURATION.fullmatch(tags.get("DURATION", ""))
     if match is None:
         return None
@@ -49,15 +49,15 @@ def _segment_end(file: _Readable) -> int | None:
         head = bytes(file.read(_ID_BYTES + 8) or b"")
         if not head.startswith(element):
             return None
-        size, length = _vint(head[_ID_BYTES:])
+        size, length = _read_vint(head[_ID_BYTES:])
         if size is None:
             return None
         at += _ID_BYTES + length + size
     return at
 
 
-def _vint(data: bytes) -> tuple[int | None, int]:
-    """Return a variable-size integer, None where it says "unknown", and its length in bytes."""
+def _read_vint(data: bytes) -> tuple[int | None, int]:
+    """Return a variable-size integer, or None for "unknown", and its length in bytes."""
     if not data or not data[0]:
         return None, 0
     length = 9 - data[0].bit_length()

@@ -1,4 +1,4 @@
-"""How a decoded frame is turned and mirrored to be seen upright."""
+"""Rotation and mirroring that make a decoded frame upright."""
 
 import math
 
@@ -14,19 +14,19 @@ def _type_without_name(cls: type[Type], value: object) -> Type:
     return unnamed
 
 
-# Listing the side data of a frame raises ValueError when one piece has a type that PyAV has no
-# name for. PyAV 18.1 lacks four of FFmpeg 8.1, among them those of MV-HEVC, LCEVC and EXIF.
+# Listing the side data of a frame raises ValueError if PyAV has no name for the type of an item.
+# PyAV 18.1 lacks four types of FFmpeg 8.1, among them those of MV-HEVC, LCEVC and EXIF.
 setattr(Type, "_missing_", classmethod(_type_without_name))  # noqa: B010 - mypy takes it so
 
 
 def orientation(frame: VideoFrame) -> tuple[bool, int]:
-    """Whether to mirror a frame left to right, and how often then to turn it clockwise by 90°.
+    """Return whether to mirror a frame left to right, and the clockwise quarter turns after that.
 
-    The display matrix (ISO/IEC 14496-12, 6.2.2) takes the pixel (x, y) of the frame to
+    The display matrix (ISO/IEC 14496-12, 6.2.2) maps the pixel (x, y) of the frame to
     (a·x + c·y, b·x + d·y) on the screen, with y pointing down.
     """
-    # Not frame.side_data: that refers back to the frame, which would keep whole pictures until
-    # the garbage collector comes by.
+    # frame.side_data refers back to the frame. The cycle would keep whole pictures in memory
+    # until the garbage collector runs.
     matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]  # not in the stubs
     if matrix is None:
         return False, 0

@@ -1,20 +1,20 @@
-"""Several VP9 pictures in one packet (VP9 bitstream specification, annex B). No I/O."""
+"""VP9 packets with several pictures (VP9 bitstream specification, annex B). Does no I/O."""
 
 from typing import Final
 
 _MARKER: Final = 0b110
-_THREE: Final = 3
+_PROFILE_3: Final = 3
 
 
-def shown_pictures(packet: bytes) -> int:
-    """Return how many pictures of a VP9 packet are shown; 1 where its bytes do not tell."""
+def count_shown_pictures(packet: bytes) -> int:
+    """Return the number of shown pictures in a VP9 packet; 1 if its bytes cannot be parsed."""
     try:
-        return sum(_is_shown(head) for head in _heads(packet))
+        return sum(_is_shown(head) for head in _frame_headers(packet))
     except IndexError:
         return 1
 
 
-def _heads(packet: bytes) -> list[bytes]:
+def _frame_headers(packet: bytes) -> list[bytes]:
     marker = packet[-1]
     count, size_bytes = (marker & 7) + 1, (marker >> 3 & 3) + 1
     index_bytes = 2 + count * size_bytes
@@ -31,7 +31,7 @@ def _heads(packet: bytes) -> list[bytes]:
 
 
 def _is_shown(head: bytes) -> bool:
-    """Read ``show_existing_frame`` and ``show_frame`` (6.2)."""
-    skipped = 5 if head[0] >> 4 & _THREE == _THREE else 4
+    """Return True if ``show_existing_frame`` or ``show_frame`` is set (6.2)."""
+    skipped = 5 if head[0] >> 4 & _PROFILE_3 == _PROFILE_3 else 4
     is_repeated = head[0] >> (7 - skipped) & 1
     return bool(is_repeated or head[0] >> (5 - skipped) & 1)

@@ -1,23 +1,23 @@
-"""Times of pictures in containers that name only the order of decoding."""
+"""Times of pictures in containers that state only decoding times (DTS)."""
 
 
 class BestEffortClock:
-    """Times of pictures, in the order a decoder gives them: FFmpeg's best-effort timestamps.
+    """FFmpeg's best-effort timestamps for pictures in the order in which a decoder outputs them.
 
-    Containers such as AVI name only the order of decoding (DTS). Pictures leave the decoder in
-    the order of showing, each with the DTS that came with it, and these ascend just as their
-    PTS would. PTS are believed until they fail to ascend more often than the DTS do.
+    Containers such as AVI state only DTS. The decoder outputs pictures in display order, each with
+    the DTS of the packet after which it was output. These DTS ascend as the PTS would. PTS are
+    used until they have failed to ascend more often than the DTS.
     """
 
     def __init__(self) -> None:
-        """Know of no picture yet."""
+        """Start before the first picture."""
         self._last_pts: int | None = None
         self._last_dts: int | None = None
         self._faulty_pts = 0
         self._faulty_dts = 0
 
-    def tell(self, pts: int | None, dts: int | None) -> int | None:
-        """Return the time of the next picture; None when nothing is known of it."""
+    def next_time(self, pts: int | None, dts: int | None) -> int | None:
+        """Return the time of the next picture; None if it has neither PTS nor DTS."""
         if dts is not None:
             self._faulty_dts += self._last_dts is not None and dts <= self._last_dts
             self._last_dts = dts

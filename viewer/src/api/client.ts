@@ -1,8 +1,8 @@
-/** Requests to the service. Addresses are relative to the page, so any path prefix works. */
+/** Requests to the service. URLs are relative to the page, so any path prefix works. */
 import { signal } from "@preact/signals";
-import type { Problem } from "./types";
+import type { Problem, Uploaded } from "./types";
 
-/** The service answered that it cannot. */
+/** Error response of the service. */
 export class ServiceError extends Error {
   constructor(
     readonly status: number,
@@ -13,12 +13,10 @@ export class ServiceError extends Error {
   }
 }
 
-/** Whether the service was reachable when it was last asked. */
-export const connected = signal(true);
-/** Whether the service wants a token before it goes on. */
-export const tokenWanted = signal(false);
-/** How many requests were given up since something newer was asked for. */
-export const cancelledCount = signal(0);
+/** True if the last request reached the service. */
+export const isConnected = signal(true);
+/** True if the service requires a token. */
+export const isTokenRequired = signal(false);
 
 const RETRY_MILLISECONDS = [500, 1000, 2000, 4000, 8000];
 
@@ -36,47 +34,51 @@ export async function sendJson<T>(method: string, path: string, body?: unknown):
   return (response.status === 204 ? null : await response.json()) as T;
 }
 
-/** Waits for a lost service and for a token; raises ServiceError for any other refusal. */
+/**
+ * Send a request. Waits for a sign-in if the service requires one, and retries if it is unreachable or
+ * busy; other error responses throw a ServiceError.
+ */
 export async function request(path: string, init: RequestInit = {}): Promise<Response> {
   for (let attempt = 0; ; attempt += 1) {
-    const response = await reach(path, init, attempt);
+    const response = await tryFetch(path, init, attempt);
     if (response === null) continue;
     if (response.ok) return response;
     if (response.status === 401) {
-      await untilSignedIn(init.signal);
+      await waitForSignIn(init.signal);
       continue;
     }
     if (response.status === 429 && attempt < RETRY_MILLISECONDS.length) {
       const seconds = Number(response.headers.get("retry-after") ?? "1");
-      await pause(Math.min(seconds, 10) * 1000, init.signal);
+      await delay(Math.min(seconds, 10) * 1000, init.signal);
       continue;
     }
-    throw await problemOf(response);
+    throw await toServiceError(response);
   }
 }
 
-/** Null: the service could not be reached, and it is time to try again. */
-async function reach(path: string, init: RequestInit, attempt: number): Promise<Response | null> {
+/** Send a request once; null if the service could not be reached, so that the caller retries. */
+async function tryFetch(
+  path: string,
+  init: RequestInit,
+  attempt: number,
+): Promise<Response | null> {
   try {
     const response = await fetch(path, { credentials: "same-origin", ...init });
-    connected.value = true;
+    isConnected.value = true;
     return response;
   } catch (error) {
-    if (init.signal?.aborted) {
-      cancelledCount.value += 1;
-      throw error;
-    }
+    if (init.signal?.aborted) throw error;
     if (init.method !== undefined && init.method !== "GET") {
       throw new ServiceError(0, "unreachable", "The service cannot be reached. Try again.");
     }
-    connected.value = false;
-    const last = RETRY_MILLISECONDS.length - 1;
-    await pause(RETRY_MILLISECONDS[Math.min(attempt, last)] ?? 0, init.signal);
+    isConnected.value = false;
+    const lastIndex = RETRY_MILLISECONDS.length - 1;
+    await delay(RETRY_MILLISECONDS[Math.min(attempt, lastIndex)] ?? 0, init.signal);
     return null;
   }
 }
 
-export async function problemOf(response: Response): Promise<ServiceError> {
+async function toServiceError(response: Response): Promise<ServiceError> {
   try {
     const problem = (await response.json()) as Partial<Problem>;
     const message = problem.detail ?? problem.title ?? response.statusText;
@@ -86,37 +88,72 @@ export async function problemOf(response: Response): Promise<ServiceError> {
   }
 }
 
-/** False: the token was refused. */
+/** Exchange a token for a session; returns false if the service rejects the token. */
 export async function signIn(token: string): Promise<boolean> {
-  const response = await fetch("api/session", {
+  const response = await fetch("api/v1/session", {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ token }),
   });
-  if (response.ok) tokenWanted.value = false;
+  if (response.ok) isTokenRequired.value = false;
   return response.ok;
+}
+
+/** Sign in with the token in the URL's fragment, and remove it from the URL. */
+export async function signInWithUrlToken(): Promise<void> {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token === null) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  await signIn(token).catch(() => false);
+}
+
+/** Upload a video under a name, with XHR, because `fetch` does not report upload progress. */
+export function uploadVideo(
+  timelineId: string,
+  name: string,
+  file: File,
+  onProgress: (part: number) => void,
+): Promise<Uploaded> {
+  return new Promise((resolve, reject) => {
+    const xhr = new XMLHttpRequest();
+    xhr.open("PUT", `api/v1/timelines/${encodeURIComponent(timelineId)}/uploads/${name}`);
+    xhr.responseType = "json";
+    xhr.upload.addEventListener("progress", (event) => {
+      if (event.lengthComputable) onProgress(event.loaded / event.total);
+    });
+    xhr.addEventListener("load", () => {
+      if (xhr.status < 300) return resolve(xhr.response as Uploaded);
+      const problem = xhr.response as Problem | null;
+      const message = problem?.detail ?? `The service answered ${xhr.status}.`;
+      reject(new ServiceError(xhr.status, problem?.code ?? "", message));
+    });
+    xhr.addEventListener("error", () => {
+      reject(new ServiceError(0, "unreachable", "The upload was interrupted. Try again."));
+    });
+    xhr.send(file);
+  });
 }
 
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-function untilSignedIn(abort: AbortSignal | null | undefined): Promise<void> {
-  tokenWanted.value = true;
+function waitForSignIn(abort: AbortSignal | null | undefined): Promise<void> {
+  isTokenRequired.value = true;
   return new Promise((resolve, reject) => {
-    const stop = tokenWanted.subscribe((wanted) => {
-      if (wanted) return;
+    const unsubscribe = isTokenRequired.subscribe((isRequired) => {
+      if (isRequired) return;
       resolve();
-      queueMicrotask(() => stop());
+      queueMicrotask(() => unsubscribe());
     });
     abort?.addEventListener("abort", () => {
-      stop();
+      unsubscribe();
       reject(abort.reason);
     });
   });
 }
 
-function pause(milliseconds: number, abort: AbortSignal | null | undefined): Promise<void> {
+function delay(milliseconds: number, abort: AbortSignal | null | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);
     abort?.addEventListener("abort", () => {

@@ -4,7 +4,7 @@
  */
 
 export interface paths {
-    "/api/events": {
+    "/api/v1/events": {
         parameters: {
             query?: never;
             header?: never;
@@ -13,9 +13,9 @@ export interface paths {
         };
         /**
          * Listen
-         * @description Server-sent events: `task`, with the task, whenever one changes; first all there are.
+         * @description Send server-sent events: `task` for every task at first, then for each task that changes.
          */
-        get: operations["listen_api_events_get"];
+        get: operations["listen_api_v1_events_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -24,7 +24,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/session": {
+    "/api/v1/session": {
         parameters: {
             query?: never;
             header?: never;
@@ -33,26 +33,26 @@ export interface paths {
         };
         /**
          * Get Session
-         * @description What the one who asks may do here.
+         * @description Return the permissions of the client.
          */
-        get: operations["get_session_api_session_get"];
+        get: operations["get_session_api_v1_session_get"];
         put?: never;
         /**
          * Begin Session
          * @description Exchange a token for a cookie that scripts cannot read.
          */
-        post: operations["begin_session_api_session_post"];
+        post: operations["begin_session_api_v1_session_post"];
         /**
          * End Session
-         * @description Have the browser forget the cookie.
+         * @description Delete the session cookie.
          */
-        delete: operations["end_session_api_session_delete"];
+        delete: operations["end_session_api_v1_session_delete"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/tasks": {
+    "/api/v1/tasks": {
         parameters: {
             query?: never;
             header?: never;
@@ -61,9 +61,9 @@ export interface paths {
         };
         /**
          * List Tasks
-         * @description Tasks that have not ended, and those that ended lately.
+         * @description List the tasks that have not ended, and those that ended recently.
          */
-        get: operations["list_tasks_api_tasks_get"];
+        get: operations["list_tasks_api_v1_tasks_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -72,7 +72,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/tasks/{task_id}": {
+    "/api/v1/tasks/{task_id}": {
         parameters: {
             query?: never;
             header?: never;
@@ -81,22 +81,42 @@ export interface paths {
         };
         /**
          * Get Task
-         * @description How far a task has come.
+         * @description Return the state and progress of a task.
          */
-        get: operations["get_task_api_tasks__task_id__get"];
+        get: operations["get_task_api_v1_tasks__task_id__get"];
         put?: never;
         post?: never;
         /**
          * Cancel Task
-         * @description Have a task go no further; what it has committed stays.
+         * @description Cancel a task; frames that it has committed stay.
          */
-        delete: operations["cancel_task_api_tasks__task_id__delete"];
+        delete: operations["cancel_task_api_v1_tasks__task_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines": {
+    "/api/v1/timeline-ids": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Ids
+         * @description List only the ids of timelines, without reading any timeline.
+         */
+        get: operations["list_ids_api_v1_timeline_ids_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/timelines": {
         parameters: {
             query?: never;
             header?: never;
@@ -105,9 +125,9 @@ export interface paths {
         };
         /**
          * List Timelines
-         * @description List timelines by their ids; one that cannot be opened is listed with its problem.
+         * @description List timelines in the order of their ids; unreadable ones are listed with the reason.
          */
-        get: operations["list_timelines_api_timelines_get"];
+        get: operations["list_timelines_api_v1_timelines_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -116,7 +136,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}": {
+    "/api/v1/timelines/{timeline_id}": {
         parameters: {
             query?: never;
             header?: never;
@@ -125,22 +145,22 @@ export interface paths {
         };
         /**
          * Get Timeline
-         * @description All that is known of a timeline without reading a frame.
+         * @description Return the details of a timeline, without reading a frame.
          */
-        get: operations["get_timeline_api_timelines__timeline_id__get"];
+        get: operations["get_timeline_api_v1_timelines__timeline_id__get"];
         put?: never;
         post?: never;
         /**
          * Delete
-         * @description Remove everything of a timeline, overlays included; chunks are never touched.
+         * @description Remove a timeline with its overlays; its chunks are never changed.
          */
-        delete: operations["delete_api_timelines__timeline_id__delete"];
+        delete: operations["delete_api_v1_timelines__timeline_id__delete"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/at/{seconds}": {
+    "/api/v1/timelines/{timeline_id}/at/{seconds}": {
         parameters: {
             query?: never;
             header?: never;
@@ -149,9 +169,9 @@ export interface paths {
         };
         /**
          * Get Frame At
-         * @description The frame on screen at a time.
+         * @description Return the frame on screen at a time.
          */
-        get: operations["get_frame_at_api_timelines__timeline_id__at__seconds__get"];
+        get: operations["get_frame_at_api_v1_timelines__timeline_id__at__seconds__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -160,7 +180,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/at/{seconds}.jpg": {
+    "/api/v1/timelines/{timeline_id}/at/{seconds}.jpg": {
         parameters: {
             query?: never;
             header?: never;
@@ -169,9 +189,9 @@ export interface paths {
         };
         /**
          * Get Picture At
-         * @description The picture of the frame on screen at a time.
+         * @description Return the picture of the frame on screen at a time.
          */
-        get: operations["get_picture_at_api_timelines__timeline_id__at__seconds__jpg_get"];
+        get: operations["get_picture_at_api_v1_timelines__timeline_id__at__seconds__jpg_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -180,7 +200,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/clear": {
+    "/api/v1/timelines/{timeline_id}/clear": {
         parameters: {
             query?: never;
             header?: never;
@@ -193,14 +213,14 @@ export interface paths {
          * Clear
          * @description Remove all cached frames; chunks, settings and overlays stay.
          */
-        post: operations["clear_api_timelines__timeline_id__clear_post"];
+        post: operations["clear_api_v1_timelines__timeline_id__clear_post"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/extract": {
+    "/api/v1/timelines/{timeline_id}/extract": {
         parameters: {
             query?: never;
             header?: never;
@@ -211,16 +231,16 @@ export interface paths {
         put?: never;
         /**
          * Extract
-         * @description Extract a timeline from its chunks; what is cached already is left alone.
+         * @description Extract a timeline from its chunks; cached chunks are skipped.
          */
-        post: operations["extract_api_timelines__timeline_id__extract_post"];
+        post: operations["extract_api_v1_timelines__timeline_id__extract_post"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/frames": {
+    "/api/v1/timelines/{timeline_id}/frames": {
         parameters: {
             query?: never;
             header?: never;
@@ -229,9 +249,9 @@ export interface paths {
         };
         /**
          * List Frames
-         * @description Frames of a half-open range of sequences, or by position: a page of them.
+         * @description Return a page of the frames in a half-open range of sequences or positions.
          */
-        get: operations["list_frames_api_timelines__timeline_id__frames_get"];
+        get: operations["list_frames_api_v1_timelines__timeline_id__frames_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -240,7 +260,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/frames/{sequence}": {
+    "/api/v1/timelines/{timeline_id}/frames/{sequence}": {
         parameters: {
             query?: never;
             header?: never;
@@ -249,9 +269,9 @@ export interface paths {
         };
         /**
          * Get Frame
-         * @description What the index knows of one frame.
+         * @description Return the metadata of one frame.
          */
-        get: operations["get_frame_api_timelines__timeline_id__frames__sequence__get"];
+        get: operations["get_frame_api_v1_timelines__timeline_id__frames__sequence__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -260,7 +280,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/frames/{sequence}.jpg": {
+    "/api/v1/timelines/{timeline_id}/frames/{sequence}.jpg": {
         parameters: {
             query?: never;
             header?: never;
@@ -269,9 +289,9 @@ export interface paths {
         };
         /**
          * Get Picture
-         * @description A frame's stored bytes, or a thumbnail.
+         * @description Return the stored JPEG of a frame, or a thumbnail.
          */
-        get: operations["get_picture_api_timelines__timeline_id__frames__sequence__jpg_get"];
+        get: operations["get_picture_api_v1_timelines__timeline_id__frames__sequence__jpg_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -280,7 +300,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/overlays": {
+    "/api/v1/timelines/{timeline_id}/overlays": {
         parameters: {
             query?: never;
             header?: never;
@@ -289,9 +309,9 @@ export interface paths {
         };
         /**
          * List Jobs
-         * @description What the stages of all jobs drew.
+         * @description List the jobs on a timeline, with the overlay counts of each stage.
          */
-        get: operations["list_jobs_api_timelines__timeline_id__overlays_get"];
+        get: operations["list_jobs_api_v1_timelines__timeline_id__overlays_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -300,7 +320,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/overlays/{job_id}/{stage}": {
+    "/api/v1/timelines/{timeline_id}/overlays/{job_id}/{stage}": {
         parameters: {
             query?: never;
             header?: never;
@@ -309,22 +329,22 @@ export interface paths {
         };
         /**
          * List Overlays
-         * @description Which frames one stage drew on.
+         * @description List the frames that have an overlay of a stage.
          */
-        get: operations["list_overlays_api_timelines__timeline_id__overlays__job_id___stage__get"];
+        get: operations["list_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage__get"];
         put?: never;
         post?: never;
         /**
          * Clear Overlays
          * @description Remove all overlays of a stage.
          */
-        delete: operations["clear_overlays_api_timelines__timeline_id__overlays__job_id___stage__delete"];
+        delete: operations["clear_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage__delete"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/overlays/{job_id}/{stage}/compare": {
+    "/api/v1/timelines/{timeline_id}/overlays/{job_id}/{stage}/compare": {
         parameters: {
             query?: never;
             header?: never;
@@ -333,9 +353,9 @@ export interface paths {
         };
         /**
          * Compare Overlays
-         * @description Frames whose overlays differ between two stages, and which of them.
+         * @description List the frames whose overlays differ between two stages, with the names that differ.
          */
-        get: operations["compare_overlays_api_timelines__timeline_id__overlays__job_id___stage__compare_get"];
+        get: operations["compare_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage__compare_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -344,7 +364,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/overlays/{job_id}/{stage}/{sequence}": {
+    "/api/v1/timelines/{timeline_id}/overlays/{job_id}/{stage}/{sequence}": {
         parameters: {
             query?: never;
             header?: never;
@@ -353,26 +373,26 @@ export interface paths {
         };
         /**
          * Load Overlays
-         * @description The overlays of one frame: base64 of PNGs, by name.
+         * @description Return the overlays of one frame: base64-encoded PNGs, by name.
          */
-        get: operations["load_overlays_api_timelines__timeline_id__overlays__job_id___stage___sequence__get"];
+        get: operations["load_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence__get"];
         /**
          * Save Overlays
-         * @description Store overlays of one frame; those of the same names are replaced.
+         * @description Store overlays of one frame; overlays with the same names are replaced.
          */
-        put: operations["save_overlays_api_timelines__timeline_id__overlays__job_id___stage___sequence__put"];
+        put: operations["save_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence__put"];
         post?: never;
         /**
          * Remove Overlays
          * @description Remove all overlays of one frame.
          */
-        delete: operations["remove_overlays_api_timelines__timeline_id__overlays__job_id___stage___sequence__delete"];
+        delete: operations["remove_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence__delete"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/overlays/{job_id}/{stage}/{sequence}/{name}.png": {
+    "/api/v1/timelines/{timeline_id}/overlays/{job_id}/{stage}/{sequence}/{name}.png": {
         parameters: {
             query?: never;
             header?: never;
@@ -381,26 +401,26 @@ export interface paths {
         };
         /**
          * Get Overlay
-         * @description One overlay, as it was stored.
+         * @description Return one overlay, as it was stored.
          */
-        get: operations["get_overlay_api_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_get"];
+        get: operations["get_overlay_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_get"];
         /**
          * Put Overlay
-         * @description Store one overlay, replacing the one of that name.
+         * @description Store one overlay; an overlay with the same name is replaced.
          */
-        put: operations["put_overlay_api_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_put"];
+        put: operations["put_overlay_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_put"];
         post?: never;
         /**
          * Remove Overlay
          * @description Remove one overlay.
          */
-        delete: operations["remove_overlay_api_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_delete"];
+        delete: operations["remove_overlay_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_delete"];
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/overview": {
+    "/api/v1/timelines/{timeline_id}/overview": {
         parameters: {
             query?: never;
             header?: never;
@@ -409,9 +429,9 @@ export interface paths {
         };
         /**
          * Get Overview
-         * @description A timeline in few columns: where frames are missing, and where pictures change.
+         * @description Return a summary of a timeline in columns: missing frames and changes of the picture.
          */
-        get: operations["get_overview_api_timelines__timeline_id__overview_get"];
+        get: operations["get_overview_api_v1_timelines__timeline_id__overview_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -420,7 +440,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/rebuild": {
+    "/api/v1/timelines/{timeline_id}/rebuild": {
         parameters: {
             query?: never;
             header?: never;
@@ -431,16 +451,42 @@ export interface paths {
         put?: never;
         /**
          * Rebuild
-         * @description Extract the described chunks anew; what is given here replaces the cached settings.
+         * @description Extract the timeline's chunks again; the given settings replace the cached ones.
          */
-        post: operations["rebuild_api_timelines__timeline_id__rebuild_post"];
+        post: operations["rebuild_api_v1_timelines__timeline_id__rebuild_post"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/sprites": {
+    "/api/v1/timelines/{timeline_id}/run": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Run
+         * @description Return the pictures of consecutive frames, each with its overlays of the given names.
+         *
+         *     Each part is named by its path below the timeline's path, such as `frames/30.jpg` or
+         *     `overlays/run-7/edges/30/canny.png`, and contains the bytes stored there. A frame is included
+         *     with all its overlays or not at all, except that overlays above 4 MiB are left out. Frames
+         *     without a picture are skipped. A response ends at 16 MiB, or after 1,000 overlays were looked
+         *     up: request the next one from the first frame that is missing.
+         */
+        get: operations["get_run_api_v1_timelines__timeline_id__run_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/timelines/{timeline_id}/sprites": {
         parameters: {
             query?: never;
             header?: never;
@@ -449,9 +495,9 @@ export interface paths {
         };
         /**
          * Get Sprites
-         * @description Which frames each sheet shows.
+         * @description Return the map of the sprite sheets: the frames on each sheet.
          */
-        get: operations["get_sprites_api_timelines__timeline_id__sprites_get"];
+        get: operations["get_sprites_api_v1_timelines__timeline_id__sprites_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -460,7 +506,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/sprites/{number}.jpg": {
+    "/api/v1/timelines/{timeline_id}/sprites/{number}.jpg": {
         parameters: {
             query?: never;
             header?: never;
@@ -469,9 +515,9 @@ export interface paths {
         };
         /**
          * Get Sheet
-         * @description One sheet; it is made when it is first asked for.
+         * @description Return one sprite sheet; it is created on the first request.
          */
-        get: operations["get_sheet_api_timelines__timeline_id__sprites__number__jpg_get"];
+        get: operations["get_sheet_api_v1_timelines__timeline_id__sprites__number__jpg_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -480,7 +526,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/uploads/{name}": {
+    "/api/v1/timelines/{timeline_id}/uploads/{name}": {
         parameters: {
             query?: never;
             header?: never;
@@ -490,9 +536,9 @@ export interface paths {
         get?: never;
         /**
          * Upload
-         * @description Store a video that an extraction then names as a chunk.
+         * @description Upload a video, to be used as a chunk of an extraction.
          */
-        put: operations["upload_api_timelines__timeline_id__uploads__name__put"];
+        put: operations["upload_api_v1_timelines__timeline_id__uploads__name__put"];
         post?: never;
         delete?: never;
         options?: never;
@@ -500,7 +546,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/timelines/{timeline_id}/verify": {
+    "/api/v1/timelines/{timeline_id}/verify": {
         parameters: {
             query?: never;
             header?: never;
@@ -511,9 +557,9 @@ export interface paths {
         put?: never;
         /**
          * Verify
-         * @description Compare the frames with what was committed, and repair them where that is asked for.
+         * @description Compare the frames with what was committed, and repair them if requested.
          */
-        post: operations["verify_api_timelines__timeline_id__verify_post"];
+        post: operations["verify_api_v1_timelines__timeline_id__verify_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -529,7 +575,7 @@ export interface paths {
         };
         /**
          * Get Health
-         * @description Whether the service answers; the store is not asked.
+         * @description Report that the service responds; the store is not checked.
          */
         get: operations["get_health_healthz_get"];
         put?: never;
@@ -549,7 +595,7 @@ export interface paths {
         };
         /**
          * Get Metrics
-         * @description What Prometheus reads.
+         * @description Return metrics for Prometheus.
          */
         get: operations["get_metrics_metrics_get"];
         put?: never;
@@ -575,12 +621,12 @@ export interface components {
             chunk_id: number;
             /**
              * Clock Gap Seconds
-             * @description From the end of the chunk before, on a clock both share; below zero: overlap.
+             * @description Gap to the end of the previous chunk on a shared clock; negative if they overlap.
              */
             clock_gap_seconds: number | null;
             /**
              * Clock Restarts
-             * @description Places at which the video's clock begins again.
+             * @description Number of places where the video's clock restarts.
              */
             clock_restarts: number;
             /** Duration Seconds */
@@ -591,19 +637,19 @@ export interface components {
             frame_count: number;
             /**
              * Name
-             * @description The last part of its path.
+             * @description Last segment of the URL's path.
              */
             name: string;
             /** Packets Not Displayed */
             packets_not_displayed: number;
             /**
              * Pixel Aspect Ratio
-             * @description Width by height of a pixel of its cached frames; 1 where they are square.
+             * @description Pixel width divided by pixel height of the cached frames; 1 for square pixels.
              */
             pixel_aspect_ratio: number;
             /**
              * Placement
-             * @description Why it starts there: the chunk before ends, their clock, or the caller.
+             * @description Origin of the start: end of the previous chunk, shared clock, or the caller.
              * @enum {string}
              */
             placement: "end" | "clock" | "given";
@@ -611,7 +657,7 @@ export interface components {
             start_seconds: number;
             /**
              * Times Replaced
-             * @description Frames whose own times were missing or wrong.
+             * @description Number of frames with a missing or wrong time in the video.
              */
             times_replaced: number;
             /** Undecodable Count */
@@ -619,7 +665,7 @@ export interface components {
         };
         /**
          * Credentials
-         * @description What a session is begun with.
+         * @description Credentials that begin a session.
          */
         Credentials: {
             /** Token */
@@ -627,14 +673,14 @@ export interface components {
         };
         /**
          * Detail
-         * @description All that is known of a timeline without reading a frame.
+         * @description Details of a timeline, without those of its frames.
          */
         Detail: {
             /** Aspect */
             aspect: ("stored" | "square") | null;
             /**
              * Cached Count
-             * @description Rows of the index, undecodable frames included.
+             * @description Number of rows in the index, including undecodable frames.
              */
             cached_count: number;
             /** Chunk Count */
@@ -651,7 +697,7 @@ export interface components {
             first_sequence: number | null;
             /**
              * Frame Count
-             * @description Frames that the chunks give once all are cached.
+             * @description Number of frames once all chunks are cached.
              */
             frame_count: number;
             /** Height */
@@ -668,12 +714,12 @@ export interface components {
             layout: ("objects" | "packs") | null;
             /**
              * Poster
-             * @description A thumbnail's URL, relative to the service's.
+             * @description URL of a thumbnail, relative to the service.
              */
             poster: string | null;
             /**
              * Problem
-             * @description Why it cannot be opened.
+             * @description Reason why the timeline cannot be opened.
              */
             problem: string | null;
             /** Quality */
@@ -682,7 +728,7 @@ export interface components {
             sampling: string | null;
             /**
              * Size Bytes
-             * @description Of the JPEGs.
+             * @description Total size of the JPEGs.
              */
             size_bytes: number;
             sprites: components["schemas"]["SpriteSize"] | null;
@@ -692,7 +738,7 @@ export interface components {
              * State
              * @enum {string}
              */
-            state: "complete" | "partial" | "cleared" | "unreadable";
+            state: "complete" | "partial" | "cleared" | "frames_only" | "empty" | "unreadable";
             /** Stop Seconds */
             stop_seconds: number | null;
             /** Timeline Id */
@@ -701,12 +747,12 @@ export interface components {
             undecodable_count: number;
             /**
              * Version
-             * @description Names this snapshot: `v` in the URLs of its pictures.
+             * @description Version of this snapshot: `v` in the URLs of its pictures.
              */
             version: string;
             /**
              * Width
-             * @description Of the first frame, pixels; 0 when unknown.
+             * @description Width of the first frame in pixels; 0 if unknown.
              */
             width: number;
         };
@@ -724,7 +770,7 @@ export interface components {
         };
         /**
          * EmbeddedPage
-         * @description Frames that have a picture, with it.
+         * @description Frames with their pictures, except frames without a picture.
          */
         EmbeddedPage: {
             /** Frames */
@@ -734,35 +780,35 @@ export interface components {
         };
         /**
          * ExtractionRequest
-         * @description What to extract, and how.
+         * @description Chunks and settings of an extraction.
          */
         ExtractionRequest: {
             /**
              * Append
-             * @description Add the chunks at the end, with the timeline's own settings.
+             * @description Append the chunks, with the timeline's own settings.
              * @default false
              */
             append: boolean;
             /**
              * Aspect
-             * @description `square`: frames are scaled in width, so that pixels are square.
+             * @description `square` scales frames in width to square pixels.
              * @default stored
              * @enum {string}
              */
             aspect: "stored" | "square";
             /**
              * Chunks
-             * @description URLs in the allowed stores, or `upload:{name}`, in the order of time.
+             * @description URLs in the allowed stores, or `upload:{name}`, in time order.
              */
             chunks: string[];
             /**
              * Every
-             * @description Each n-th.
+             * @description Extract every n-th frame.
              */
             every?: number | null;
             /**
              * Fps
-             * @description The frame on screen so often a second.
+             * @description Extract the frame on screen this many times per second.
              */
             fps?: number | string | null;
             /**
@@ -781,7 +827,7 @@ export interface components {
         };
         /**
          * FrameDetail
-         * @description What the index knows of a frame.
+         * @description Metadata of a frame.
          */
         FrameDetail: {
             /** Chunk Id */
@@ -794,12 +840,12 @@ export interface components {
             perceptual_hash: string;
             /**
              * Position
-             * @description Its rank among the cached frames.
+             * @description Position among the cached frames, from 0.
              */
             position: number;
             /**
              * Reason
-             * @description Why it has no picture; empty when it has one.
+             * @description Reason why there is no picture; empty if there is one.
              */
             reason: string;
             /** Sequence */
@@ -813,7 +859,7 @@ export interface components {
             status: "ok" | "undecodable";
             /**
              * Timestamp
-             * @description Seconds on the timeline.
+             * @description Time on the timeline in seconds.
              */
             timestamp: number;
             /** Width */
@@ -828,13 +874,13 @@ export interface components {
             frames: components["schemas"]["FrameDetail"][];
             /**
              * Next Start
-             * @description `start` (or `position`) of the next page.
+             * @description Value of `start` (or `position`) for the next page.
              */
             next_start: number | null;
         };
         /**
          * Health
-         * @description The service answers.
+         * @description Sign that the service responds.
          */
         Health: {
             /**
@@ -845,15 +891,28 @@ export interface components {
             status: "ok";
         };
         /**
+         * IdPage
+         * @description Ids of timelines, in order.
+         */
+        IdPage: {
+            /** Ids */
+            ids: string[];
+            /**
+             * Next
+             * @description Value of `after` for the next page; null on the last page.
+             */
+            next: string | null;
+        };
+        /**
          * OverlayColumns
-         * @description Which frames one stage of a job drew on.
+         * @description Frames with an overlay of one stage of a job, in columns.
          */
         OverlayColumns: {
             /** Names */
             names: string[][];
             /**
              * Other Size
-             * @description Of another size than their frame; only with `sizes`.
+             * @description True if an overlay differs in size from its frame; only with `sizes`.
              */
             other_size?: boolean[] | null;
             /** Sequence */
@@ -873,36 +932,36 @@ export interface components {
         };
         /**
          * Overview
-         * @description A timeline in few columns of equal length: each entry tells of a run of positions.
+         * @description Summary of a timeline in columns; each entry covers a bucket of consecutive positions.
          */
         Overview: {
             /**
              * Bucket Size
-             * @description Positions in each run but the last.
+             * @description Number of positions in each bucket but the last.
              */
             bucket_size: number;
             /**
              * Change
-             * @description Greatest distance of neighbours' perceptual hashes, 0 to 1.
+             * @description Maximum distance of perceptual hashes of consecutive frames, 0 to 1.
              */
             change: (number | null)[];
             /** Chunk Id */
             chunk_id: number[];
             /**
              * Count
-             * @description Positions in all.
+             * @description Number of positions.
              */
             count: number;
             /** First Sequence */
             first_sequence: number[];
             /**
              * Gap
-             * @description Whether sequences are missing in the run or before it.
+             * @description True if sequences are missing in the bucket or before it.
              */
             gap: boolean[];
             /**
              * Timestamp
-             * @description Of each run's first frame.
+             * @description Time of the first frame of each bucket.
              */
             timestamp: number[];
             /** Undecodable */
@@ -910,12 +969,12 @@ export interface components {
         };
         /**
          * Problem
-         * @description What went wrong (RFC 9457).
+         * @description Problem details (RFC 9457).
          */
         Problem: {
             /**
              * Code
-             * @description A stable word for what went wrong.
+             * @description Stable identifier of the kind of error.
              */
             code: string;
             /** Detail */
@@ -932,7 +991,7 @@ export interface components {
         };
         /**
          * RebuildRequest
-         * @description Settings that replace those a timeline has.
+         * @description Settings of a rebuild; they replace those of the timeline.
          */
         RebuildRequest: {
             /** Aspect */
@@ -953,7 +1012,7 @@ export interface components {
         };
         /**
          * Removed
-         * @description How many were removed.
+         * @description Number of overlays that were removed.
          */
         Removed: {
             /** Removed */
@@ -961,7 +1020,7 @@ export interface components {
         };
         /**
          * Session
-         * @description What the one who asks may do here.
+         * @description Permissions of the client, and limits of the service.
          */
         Session: {
             /** Max Upload Bytes */
@@ -989,7 +1048,7 @@ export interface components {
         };
         /**
          * SpriteMap
-         * @description Which frames each sheet shows.
+         * @description Sheets of thumbnails, with the frames on each.
          */
         SpriteMap: {
             /** Columns */
@@ -1007,7 +1066,7 @@ export interface components {
         };
         /**
          * SpriteSize
-         * @description The sheets of thumbnails of a timeline.
+         * @description Number and size of a timeline's sheets of thumbnails.
          */
         SpriteSize: {
             /** Columns */
@@ -1023,35 +1082,35 @@ export interface components {
         };
         /**
          * StageDetail
-         * @description What one stage of a job drew.
+         * @description Overlay counts of one stage of a job.
          */
         StageDetail: {
             /**
              * Frame Count
-             * @description Frames that have an overlay.
+             * @description Number of frames that have an overlay.
              */
             frame_count: number;
             /**
              * Names
-             * @description How many overlays of each name.
+             * @description Number of overlays by name.
              */
             names: {
                 [key: string]: number;
             };
             /**
              * Stale Count
-             * @description Overlays drawn for other pictures than are cached now.
+             * @description Number of overlays that are older than their frame.
              */
             stale_count: number;
         };
         /**
          * Summary
-         * @description What a list says of a timeline.
+         * @description Summary of a timeline in a list.
          */
         Summary: {
             /**
              * Cached Count
-             * @description Rows of the index, undecodable frames included.
+             * @description Number of rows in the index, including undecodable frames.
              */
             cached_count: number;
             /** Chunk Count */
@@ -1062,7 +1121,7 @@ export interface components {
             duration_seconds: number;
             /**
              * Frame Count
-             * @description Frames that the chunks give once all are cached.
+             * @description Number of frames once all chunks are cached.
              */
             frame_count: number;
             /** Height */
@@ -1071,37 +1130,37 @@ export interface components {
             layout: ("objects" | "packs") | null;
             /**
              * Poster
-             * @description A thumbnail's URL, relative to the service's.
+             * @description URL of a thumbnail, relative to the service.
              */
             poster: string | null;
             /**
              * Problem
-             * @description Why it cannot be opened.
+             * @description Reason why the timeline cannot be opened.
              */
             problem: string | null;
             /**
              * Size Bytes
-             * @description Of the JPEGs.
+             * @description Total size of the JPEGs.
              */
             size_bytes: number;
             /**
              * State
              * @enum {string}
              */
-            state: "complete" | "partial" | "cleared" | "unreadable";
+            state: "complete" | "partial" | "cleared" | "frames_only" | "empty" | "unreadable";
             /** Timeline Id */
             timeline_id: string;
             /** Undecodable Count */
             undecodable_count: number;
             /**
              * Width
-             * @description Of the first frame, pixels; 0 when unknown.
+             * @description Width of the first frame in pixels; 0 if unknown.
              */
             width: number;
         };
         /**
          * Task
-         * @description Work in the background.
+         * @description Background task: its state, progress and result.
          */
         Task: {
             /**
@@ -1142,7 +1201,7 @@ export interface components {
         };
         /**
          * TaskList
-         * @description Tasks, the newest first.
+         * @description Tasks, newest first.
          */
         TaskList: {
             /** Tasks */
@@ -1155,7 +1214,7 @@ export interface components {
         TimelinePage: {
             /**
              * Next
-             * @description What `after` is for the next page; null: no more.
+             * @description Value of `after` for the next page; null on the last page.
              */
             next: string | null;
             /** Timelines */
@@ -1163,12 +1222,12 @@ export interface components {
         };
         /**
          * Uploaded
-         * @description A chunk that was uploaded.
+         * @description Uploaded video, to be used as a chunk.
          */
         Uploaded: {
             /**
              * Chunk
-             * @description What `chunks` of an extraction calls it.
+             * @description Name of the upload in `chunks` of an extraction request.
              */
             chunk: string;
             /** Size Bytes */
@@ -1176,7 +1235,7 @@ export interface components {
         };
         /**
          * VerificationRequest
-         * @description How thoroughly to look.
+         * @description Settings of a verification.
          */
         VerificationRequest: {
             /**
@@ -1199,7 +1258,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    listen_api_events_get: {
+    listen_api_v1_events_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1300,7 +1359,7 @@ export interface operations {
             };
         };
     };
-    get_session_api_session_get: {
+    get_session_api_v1_session_get: {
         parameters: {
             query?: never;
             header?: never;
@@ -1401,7 +1460,7 @@ export interface operations {
             };
         };
     };
-    begin_session_api_session_post: {
+    begin_session_api_v1_session_post: {
         parameters: {
             query?: never;
             header?: never;
@@ -1515,7 +1574,7 @@ export interface operations {
             };
         };
     };
-    end_session_api_session_delete: {
+    end_session_api_v1_session_delete: {
         parameters: {
             query?: never;
             header?: never;
@@ -1614,7 +1673,7 @@ export interface operations {
             };
         };
     };
-    list_tasks_api_tasks_get: {
+    list_tasks_api_v1_tasks_get: {
         parameters: {
             query?: {
                 timeline?: string | null;
@@ -1717,12 +1776,12 @@ export interface operations {
             };
         };
     };
-    get_task_api_tasks__task_id__get: {
+    get_task_api_v1_tasks__task_id__get: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A task. */
+                /** @description Id of a task. */
                 task_id: string;
             };
             cookie?: never;
@@ -1830,12 +1889,12 @@ export interface operations {
             };
         };
     };
-    cancel_task_api_tasks__task_id__delete: {
+    cancel_task_api_v1_tasks__task_id__delete: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A task. */
+                /** @description Id of a task. */
                 task_id: string;
             };
             cookie?: never;
@@ -1943,12 +2002,119 @@ export interface operations {
             };
         };
     };
-    list_timelines_api_timelines_get: {
+    list_ids_api_v1_timeline_ids_get: {
         parameters: {
             query?: {
-                /** @description A part of the id. */
+                /** @description Part of the id. */
                 q?: string;
-                /** @description Ids that come later. */
+                /** @description Return only ids after this one. */
+                after?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IdPage"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_timelines_api_v1_timelines_get: {
+        parameters: {
+            query?: {
+                /** @description Part of the id. */
+                q?: string;
+                /** @description Return only ids after this one. */
                 after?: string;
                 limit?: number;
             };
@@ -2050,15 +2216,15 @@ export interface operations {
             };
         };
     };
-    get_timeline_api_timelines__timeline_id__get: {
+    get_timeline_api_v1_timelines__timeline_id__get: {
         parameters: {
             query?: never;
             header?: {
-                /** @description `no-cache`: have the store asked what has changed. */
+                /** @description `no-cache` checks the store for changes first. */
                 "cache-control"?: string;
             };
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -2175,12 +2341,12 @@ export interface operations {
             };
         };
     };
-    delete_api_timelines__timeline_id__delete: {
+    delete_api_v1_timelines__timeline_id__delete: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -2315,17 +2481,17 @@ export interface operations {
             };
         };
     };
-    get_frame_at_api_timelines__timeline_id__at__seconds__get: {
+    get_frame_at_api_v1_timelines__timeline_id__at__seconds__get: {
         parameters: {
             query?: {
-                /** @description Seconds it may have been rounded by; else half a unit of its last digit. */
+                /** @description Maximum rounding error of the time in seconds; by default half a unit of its last digit. */
                 tolerance_seconds?: string | null;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A time on the timeline: `62.5`, `62.5s`, `1:02.5` or `1:01:02.5`. */
+                /** @description Time on the timeline: `62.5`, `62.5s`, `1:02.5` or `1:01:02.5`. */
                 seconds: string;
             };
             cookie?: never;
@@ -2442,21 +2608,21 @@ export interface operations {
             };
         };
     };
-    get_picture_at_api_timelines__timeline_id__at__seconds__jpg_get: {
+    get_picture_at_api_v1_timelines__timeline_id__at__seconds__jpg_get: {
         parameters: {
             query?: {
-                /** @description Seconds it may have been rounded by; else half a unit of its last digit. */
+                /** @description Maximum rounding error of the time in seconds; by default half a unit of its last digit. */
                 tolerance_seconds?: string | null;
-                /** @description Pixels; the frame's own width or more: as it is stored. */
+                /** @description Width in pixels; the stored size if it is at least the frame's width. */
                 width?: number | null;
-                /** @description The snapshot's name: caches then keep it. */
+                /** @description Version of the timeline's snapshot; makes the response cacheable. */
                 v?: string | null;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A time on the timeline: `62.5`, `62.5s`, `1:02.5` or `1:01:02.5`. */
+                /** @description Time on the timeline: `62.5`, `62.5s`, `1:02.5` or `1:01:02.5`. */
                 seconds: string;
             };
             cookie?: never;
@@ -2472,7 +2638,7 @@ export interface operations {
                     "image/jpeg": string;
                 };
             };
-            /** @description A part of it */
+            /** @description Partial content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -2481,7 +2647,7 @@ export interface operations {
                     "image/jpeg": string;
                 };
             };
-            /** @description The client has it */
+            /** @description Not modified */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2598,12 +2764,12 @@ export interface operations {
             };
         };
     };
-    clear_api_timelines__timeline_id__clear_post: {
+    clear_api_v1_timelines__timeline_id__clear_post: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -2738,12 +2904,12 @@ export interface operations {
             };
         };
     };
-    extract_api_timelines__timeline_id__extract_post: {
+    extract_api_v1_timelines__timeline_id__extract_post: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -2882,23 +3048,23 @@ export interface operations {
             };
         };
     };
-    list_frames_api_timelines__timeline_id__frames_get: {
+    list_frames_api_v1_timelines__timeline_id__frames_get: {
         parameters: {
             query?: {
                 start?: number | null;
                 stop?: number | null;
                 step?: number;
                 limit?: number;
-                /** @description Instead of `start`: the first by rank. */
+                /** @description Position of the first frame, instead of `start`. */
                 position?: number | null;
-                /** @description With `position`. */
+                /** @description Maximum number of frames, with `position`. */
                 count?: number;
-                /** @description Give pictures, not metadata. */
+                /** @description Return pictures instead of metadata. */
                 embed?: "jpeg_b64" | null;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -3015,14 +3181,14 @@ export interface operations {
             };
         };
     };
-    get_frame_api_timelines__timeline_id__frames__sequence__get: {
+    get_frame_api_v1_timelines__timeline_id__frames__sequence__get: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
             };
             cookie?: never;
@@ -3139,19 +3305,19 @@ export interface operations {
             };
         };
     };
-    get_picture_api_timelines__timeline_id__frames__sequence__jpg_get: {
+    get_picture_api_v1_timelines__timeline_id__frames__sequence__jpg_get: {
         parameters: {
             query?: {
-                /** @description Pixels; the frame's own width or more: as it is stored. */
+                /** @description Width in pixels; the stored size if it is at least the frame's width. */
                 width?: number | null;
-                /** @description The snapshot's name: caches then keep it. */
+                /** @description Version of the timeline's snapshot; makes the response cacheable. */
                 v?: string | null;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
             };
             cookie?: never;
@@ -3167,7 +3333,7 @@ export interface operations {
                     "image/jpeg": string;
                 };
             };
-            /** @description A part of it */
+            /** @description Partial content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -3176,7 +3342,7 @@ export interface operations {
                     "image/jpeg": string;
                 };
             };
-            /** @description The client has it */
+            /** @description Not modified */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -3293,12 +3459,12 @@ export interface operations {
             };
         };
     };
-    list_jobs_api_timelines__timeline_id__overlays_get: {
+    list_jobs_api_v1_timelines__timeline_id__overlays_get: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -3410,19 +3576,19 @@ export interface operations {
             };
         };
     };
-    list_overlays_api_timelines__timeline_id__overlays__job_id___stage__get: {
+    list_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage__get: {
         parameters: {
             query?: {
-                /** @description Tell of overlays of another size than their frame, too. */
+                /** @description Also report which overlays differ in size from their frame. */
                 sizes?: boolean;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
             };
             cookie?: never;
@@ -3530,16 +3696,16 @@ export interface operations {
             };
         };
     };
-    clear_overlays_api_timelines__timeline_id__overlays__job_id___stage__delete: {
+    clear_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage__delete: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
             };
             cookie?: never;
@@ -3638,23 +3804,23 @@ export interface operations {
             };
         };
     };
-    compare_overlays_api_timelines__timeline_id__overlays__job_id___stage__compare_get: {
+    compare_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage__compare_get: {
         parameters: {
             query: {
-                /** @description The other job. */
+                /** @description Id of the other job. */
                 job: string;
-                /** @description Its stage. */
+                /** @description Name of the other job's stage. */
                 stage: string;
-                /** @description Its timeline; this one if not given. */
+                /** @description Id of the other job's timeline; this one by default. */
                 timeline?: string | null;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
             };
             cookie?: never;
@@ -3762,18 +3928,18 @@ export interface operations {
             };
         };
     };
-    load_overlays_api_timelines__timeline_id__overlays__job_id___stage___sequence__get: {
+    load_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence__get: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
             };
             cookie?: never;
@@ -3883,18 +4049,18 @@ export interface operations {
             };
         };
     };
-    save_overlays_api_timelines__timeline_id__overlays__job_id___stage___sequence__put: {
+    save_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence__put: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
             };
             cookie?: never;
@@ -4024,18 +4190,18 @@ export interface operations {
             };
         };
     };
-    remove_overlays_api_timelines__timeline_id__overlays__job_id___stage___sequence__delete: {
+    remove_overlays_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence__delete: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
             };
             cookie?: never;
@@ -4132,20 +4298,20 @@ export interface operations {
             };
         };
     };
-    get_overlay_api_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_get: {
+    get_overlay_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_get: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
-                /** @description An overlay. */
+                /** @description Name of an overlay. */
                 name: string;
             };
             cookie?: never;
@@ -4161,7 +4327,7 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description A part of it */
+            /** @description Partial content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -4170,7 +4336,7 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description The client has it */
+            /** @description Not modified */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -4278,20 +4444,20 @@ export interface operations {
             };
         };
     };
-    put_overlay_api_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_put: {
+    put_overlay_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_put: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
-                /** @description An overlay. */
+                /** @description Name of an overlay. */
                 name: string;
             };
             cookie?: never;
@@ -4428,20 +4594,20 @@ export interface operations {
             };
         };
     };
-    remove_overlay_api_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_delete: {
+    remove_overlay_api_v1_timelines__timeline_id__overlays__job_id___stage___sequence___name__png_delete: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A job. */
+                /** @description Id of a job. */
                 job_id: string;
-                /** @description A stage of the job. */
+                /** @description Name of a stage of the job. */
                 stage: string;
-                /** @description A frame's number on its timeline. */
+                /** @description Number of a frame on its timeline. */
                 sequence: number;
-                /** @description An overlay. */
+                /** @description Name of an overlay. */
                 name: string;
             };
             cookie?: never;
@@ -4538,14 +4704,14 @@ export interface operations {
             };
         };
     };
-    get_overview_api_timelines__timeline_id__overview_get: {
+    get_overview_api_v1_timelines__timeline_id__overview_get: {
         parameters: {
             query?: {
                 buckets?: number;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -4662,12 +4828,12 @@ export interface operations {
             };
         };
     };
-    rebuild_api_timelines__timeline_id__rebuild_post: {
+    rebuild_api_v1_timelines__timeline_id__rebuild_post: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -4806,12 +4972,140 @@ export interface operations {
             };
         };
     };
-    get_sprites_api_timelines__timeline_id__sprites_get: {
+    get_run_api_v1_timelines__timeline_id__run_get: {
+        parameters: {
+            query?: {
+                /** @description Position of the first frame. */
+                position?: number;
+                count?: number;
+                /** @description `job/stage/name` of an overlay; may be repeated. */
+                overlay?: string[] | null;
+            };
+            header?: never;
+            path: {
+                /** @description Id of a timeline. */
+                timeline_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "multipart/form-data": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sprites_api_v1_timelines__timeline_id__sprites_get: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;
@@ -4928,17 +5222,17 @@ export interface operations {
             };
         };
     };
-    get_sheet_api_timelines__timeline_id__sprites__number__jpg_get: {
+    get_sheet_api_v1_timelines__timeline_id__sprites__number__jpg_get: {
         parameters: {
             query?: {
-                /** @description The snapshot's name: caches then keep it. */
+                /** @description Version of the timeline's snapshot; makes the response cacheable. */
                 v?: string | null;
             };
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description A sheet. */
+                /** @description Number of a sheet. */
                 number: number;
             };
             cookie?: never;
@@ -4954,7 +5248,7 @@ export interface operations {
                     "image/jpeg": string;
                 };
             };
-            /** @description A part of it */
+            /** @description Partial content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -4963,7 +5257,7 @@ export interface operations {
                     "image/jpeg": string;
                 };
             };
-            /** @description The client has it */
+            /** @description Not modified */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -5080,14 +5374,14 @@ export interface operations {
             };
         };
     };
-    upload_api_timelines__timeline_id__uploads__name__put: {
+    upload_api_v1_timelines__timeline_id__uploads__name__put: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
-                /** @description An overlay. */
+                /** @description Name of an overlay. */
                 name: string;
             };
             cookie?: never;
@@ -5217,12 +5511,12 @@ export interface operations {
             };
         };
     };
-    verify_api_timelines__timeline_id__verify_post: {
+    verify_api_v1_timelines__timeline_id__verify_post: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description A timeline. */
+                /** @description Id of a timeline. */
                 timeline_id: string;
             };
             cookie?: never;

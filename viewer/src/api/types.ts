@@ -1,10 +1,10 @@
-/** The service's documents, by the names of its OpenAPI document (`npm run types`). */
+/** The service's schemas, named as in its OpenAPI document (`npm run types`). */
 import type { components } from "./openapi";
 
 type Schemas = components["schemas"];
 
 export type Summary = Schemas["Summary"];
-export type TimelinePage = Schemas["TimelinePage"];
+export type TimelineListPage = Schemas["TimelinePage"];
 export type Detail = Schemas["Detail"];
 export type StageDetail = Schemas["StageDetail"];
 export type SpriteMap = Schemas["SpriteMap"];

@@ -1,0 +1,65 @@
+"""Build or serve the documentation site with MkDocs, in an environment of its own.
+
+    python scripts/docs_site.py build [FOLDER]
+    python scripts/docs_site.py serve [HOST:PORT]
+
+The environment is installed from requirements-docs.lock, again when that file changes.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[1]
+FOLDER: Final = ROOT / ".cache" / "docs"
+ENVIRONMENT: Final = FOLDER / "environment"
+LOCK: Final = ROOT / "requirements-docs.lock"
+SITE: Final = FOLDER / "site"
+ADDRESS: Final = "127.0.0.1:8001"
+
+
+def build(site: Path = SITE) -> None:
+    """Build the site into a folder. A warning of MkDocs, such as a broken link, is an error."""
+    _mkdocs("build", "--strict", "--site-dir", str(site))
+
+
+def serve(address: str = ADDRESS) -> None:
+    """Serve the site until Ctrl-C; a page that changes is built again."""
+    _mkdocs("serve", "--dev-addr", address, "--watch", "src", "--watch", "README.md")
+
+
+def _mkdocs(*arguments: str) -> None:
+    command = [_python(), "-m", "mkdocs", *arguments]
+    # Material for MkDocs else prints a notice about its successor.
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+def _python() -> str:
+    """Return the Python of the environment, which is made unless it is as the lock says."""
+    python = ENVIRONMENT / "bin" / "python"
+    stamp = ENVIRONMENT / "lock.sha256"
+    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print("==> installing the tools of the documentation site", file=sys.stderr)
+        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        # Without pip of its own: Debian ships Python without what would install it.
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", ENVIRONMENT], check=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "-qq", "--no-input"]
+        install = [*pip, "--disable-pip-version-check", "install", "--no-deps", "--require-hashes"]
+        subprocess.run([*install, "--requirement", LOCK], check=True)
+        stamp.write_text(wanted)
+    return str(python)
+
+
+if __name__ == "__main__":
+    try:
+        {"build": build, "serve": serve}[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)
+    except KeyboardInterrupt:
+        sys.exit(130)

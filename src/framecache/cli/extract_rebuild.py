@@ -1,0 +1,391 @@
+"""``framecache extract`` and ``framecache rebuild``: cache the frames of videos."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Self
+
+import click
+
+from framecache import sampling
+from framecache.cli import timeline_output
+from framecache.cli.clear_rm import confirm
+from framecache.cli.cost import load_prices
+from framecache.cli.dry_run import show_plan
+from framecache.cli.errors import Refused
+from framecache.cli.interrupts import add_interrupt_outcome
+from framecache.cli.options import (
+    CacheSelection,
+    aspect_option,
+    cache_options,
+    given_options,
+    json_option,
+    layout_option,
+    sampling_options,
+    timeline_argument,
+    workers_option,
+    yes_option,
+)
+from framecache.cli.output import (
+    format_count,
+    format_elapsed,
+    format_size,
+    is_quiet,
+    print_fields,
+    print_json,
+    print_message,
+)
+from framecache.cli.progress import frames_progress
+from framecache.cli.sentences import escape_unprintable
+from framecache.cli.suffixes import is_video_name
+from framecache.errors import SettingsConflict, UnreadableChunk
+from framecache.info import TimelineInfo
+from framecache.keys import timeline_prefix
+from framecache.manifest import ChunkEntry, Settings
+from framecache.model import Aspect, ExtractReport, JpegSettings, Layout, ProgressCallback
+from framecache.store import normalized_url
+from framecache.timeline import Timeline
+from framecache.times import format_time
+
+_DEFAULT_QUALITY: Final = JpegSettings().quality
+_REASONS_SHOWN: Final = 3
+_EXAMPLES: Final = """\b
+Examples:
+  framecache extract match-42 half1.mp4 half2.mp4 --fps 5 --dry-run
+  framecache extract match-42 half1.mp4 half2.mp4 --fps 5
+  framecache extract match-42 s3://media/overtime.mp4 --append
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@timeline_argument
+@click.argument("chunks", metavar="CHUNK...", nargs=-1, type=click.Path())
+@sampling_options
+@click.option(
+    "--quality", type=int, metavar="1-100", help=f"JPEG quality.  [default: {_DEFAULT_QUALITY}]"
+)
+@aspect_option
+@layout_option
+@click.option("--append", is_flag=True, help="Append the chunks, with the timeline's settings.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be extracted and what it costs; store nothing."
+)
+@workers_option
+@json_option
+@cache_options
+@click.pass_context
+def extract(
+    context: click.Context,
+    *,
+    choice: CacheSelection,
+    timeline_id: str,
+    chunks: Sequence[str],
+    fps: str | None,
+    every: int | None,
+    keyframes: bool,
+    quality: int | None,
+    aspect: Aspect | None,
+    layout: Layout | None,
+    append: bool,
+    dry_run: bool,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Cache the frames of a timeline's videos.
+
+    CHUNK is a video: a path, or the URL of an object in any store. Give several in time order.
+    Without a sampling option, every frame is extracted. Chunks that are already cached are
+    skipped, so repeating an interrupted command continues it.
+
+    With --dry-run the videos are scanned, a few frames of each are encoded to estimate the total
+    size, and nothing is stored. $FRAMECACHE_PRICES names a TOML file with other prices.
+    """
+    _reject_video_as_name(context, choice, timeline_id, chunks)
+    if not chunks:
+        raise click.UsageError("Name at least one video after the timeline.", context)
+    timeline = choice.cache.timeline(timeline_id)
+    if append:
+        _reject_settings(context)
+        do, plan = timeline.append, timeline.plan_append
+    else:
+        chosen: dict[str, Any] = {
+            "fps": fps,
+            "every": every,
+            "keyframes": keyframes,
+            "quality": _DEFAULT_QUALITY if quality is None else quality,
+            "aspect": aspect or "stored",
+            "layout": layout,
+        }
+        do, plan = partial(timeline.extract, **chosen), partial(timeline.plan_extract, **chosen)
+    try:
+        if dry_run:
+            prices = load_prices()
+            show_plan(plan(chunks, workers=workers), prices, as_json=as_json)
+            return
+        with _extraction_progress("extracting") as progress:
+            report = do(chunks, workers=workers, progress=progress)
+    except SettingsConflict as error:
+        asked = None if append else _RequestedSettings.of(context.params)
+        # The library's message may end in a command that is not for this cache.
+        what, _, _ = str(error).partition(": framecache ")
+        raise SettingsConflict(f"{what}{_remedy_command(choice, timeline, asked)}") from error
+    _print_outcome(choice, timeline, report, as_json=as_json)
+
+
+@click.command()
+@timeline_argument
+@sampling_options
+@click.option("--quality", type=int, metavar="1-100", help="JPEG quality.  [default: as cached]")
+@aspect_option
+@layout_option
+@workers_option
+@yes_option
+@json_option
+@cache_options
+def rebuild(
+    *,
+    choice: CacheSelection,
+    timeline_id: str,
+    fps: str | None,
+    every: int | None,
+    keyframes: bool,
+    quality: int | None,
+    aspect: Aspect | None,
+    layout: Layout | None,
+    workers: int | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Discard a timeline's frames and extract its videos again.
+
+    The videos are those it was extracted from; all are checked before anything is discarded.
+    Without options, the settings do not change. Overlays stay.
+    """
+    timeline = choice.cache.timeline(timeline_id)
+    by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
+    is_sampled = fps is not None or every is not None or keyframes
+    info = timeline.info()
+    if info.chunks and info.settings and info.exists:
+        old = info.settings
+        new = Settings(
+            by if is_sampled else old.sampling,
+            old.jpeg.with_changes(quality=quality, aspect=aspect),
+            layout or old.layout,
+        )
+        confirm(_rebuild_question(info, old, new), yes=yes)
+    with _extraction_progress("rebuilding") as progress:
+        report = timeline.rebuild(
+            fps=fps,
+            every=every,
+            keyframes=keyframes,
+            quality=quality,
+            aspect=aspect,
+            layout=layout,
+            workers=workers,
+            progress=progress,
+        )
+    _print_outcome(choice, timeline, report, as_json=as_json)
+
+
+def _reject_video_as_name(
+    context: click.Context, choice: CacheSelection, timeline_id: str, chunks: Sequence[str]
+) -> None:
+    """Refuse a command line with a video in the place of the timeline's name."""
+    if is_video_name(timeline_id):
+        what, videos = "the file name of a video", (timeline_id, *chunks)
+    elif _is_file(timeline_id):
+        what, videos = "an existing file", tuple(chunks or [timeline_id])
+    else:
+        return
+    example = choice.command_line("extract", "my-video", *videos, *given_options(context))
+    raise Refused(
+        f"the timeline's name comes before the videos, but {timeline_id!r} is {what}; give "
+        f"the name first: {example}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _RequestedSettings:
+    """Chunks and settings given on a command line, and the options that gave the sampling."""
+
+    chunks: tuple[str, ...]
+    settings: Settings
+    layout: Layout | None
+    sampling_words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        fps, every, keyframes = options["fps"], options["every"], options["keyframes"]
+        words = ("--keyframes",) if keyframes else ("--every", str(every or 1))
+        return cls(
+            tuple(options["chunks"]),
+            Settings(
+                sampling.from_arguments(fps=fps, every=every, keyframes=keyframes),
+                JpegSettings(options["quality"] or _DEFAULT_QUALITY, options["aspect"] or "stored"),
+            ),
+            options["layout"],
+            ("--fps", fps) if fps is not None else words,
+        )
+
+
+def _remedy_command(
+    choice: CacheSelection, timeline: Timeline, requested: _RequestedSettings | None
+) -> str:
+    """Return the end of an error message: the command after which the extraction succeeds."""
+    name = timeline.timeline_id
+    info = timeline.info()
+    cached = info.settings
+    clear = choice.command_line("clear", name)
+    if cached is None or requested is None:
+        return f": {clear}"
+    wanted = replace(requested.settings, layout=requested.layout or cached.layout)
+    words: list[str] = []
+    if wanted.sampling != cached.sampling:
+        words += requested.sampling_words
+    if wanted.jpeg.quality != cached.jpeg.quality:
+        words += ("--quality", str(wanted.jpeg.quality))
+    if wanted.jpeg.aspect != cached.jpeg.aspect:
+        words += ("--aspect", wanted.jpeg.aspect)
+    if wanted == cached:
+        # Only the chunks differ.
+        return f": {clear}"
+    if _has_other_chunks(requested.chunks, info.chunks):
+        return (
+            ". Its videos differ, too, and a rebuild would not change them: use another "
+            f"timeline name, or discard its frames first: {clear}"
+        )
+    if not words:
+        return f": {choice.command_line('repack', name, '--layout', wanted.layout)}"
+    if wanted.layout != cached.layout:
+        words += ("--layout", wanted.layout)
+    return f": {choice.command_line('rebuild', name, *words)}"
+
+
+def _has_other_chunks(asked: Sequence[str], cached: Sequence[ChunkEntry]) -> bool:
+    """Return whether the given videos differ from the cached ones, as far as both lists go."""
+    pairs = zip(asked, cached, strict=False)
+    return any(normalized_url(path) != chunk.url for path, chunk in pairs)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        # No file can have such a name. The error about the id explains the reason.
+        return False
+
+
+def _reject_settings(context: click.Context) -> None:
+    given = [
+        f"--{name}"
+        for name in ("fps", "every", "quality", "aspect", "layout")
+        if context.params[name] is not None
+    ]
+    given += ["--keyframes"] if context.params["keyframes"] else []
+    if given:
+        raise click.UsageError(
+            f"--append uses the timeline's own settings: omit {' and '.join(given)}.",
+            context,
+        )
+
+
+def _rebuild_question(info: TimelineInfo, old: Settings, new: Settings) -> str:
+    how = f"as before: {old}" if new == old else f"now {old}; then {new}"
+    return (
+        f"discard {format_count(info.frame_count, 'cached frame')} "
+        f"({format_size(info.size_bytes)}) of timeline {info.timeline_id} in {info.url} and "
+        f"extract its {format_count(len(info.chunks), 'chunk')} again ({how})"
+    )
+
+
+@contextmanager
+def _extraction_progress(title: str) -> Iterator[ProgressCallback | None]:
+    outcome = "finished chunks stay cached; extract again to continue"
+    with add_interrupt_outcome(outcome), frames_progress(title) as progress:
+        yield progress
+
+
+def _print_outcome(
+    choice: CacheSelection, timeline: Timeline, report: ExtractReport, *, as_json: bool
+) -> None:
+    """Print the result of an extraction; raise an error if it gave no picture at all."""
+    info = timeline.info()
+    reasons = timeline_output.count_undecodable(timeline.index)
+    if as_json:
+        document = asdict(report) | {
+            "url": info.url,
+            "undecodable": timeline_output.undecodable_to_json(timeline.index),
+        }
+        print_json(document)
+    if info.frame_count == info.frames_undecodable and not report.frames_extracted:
+        _raise_no_pictures(choice, report, reasons)
+    if not (as_json or is_quiet()):
+        _print_report(choice, info, report)
+    for timing in () if is_quiet() else report.timing:
+        note = f"chunk {timing.chunk_id}: {', '.join(timing.notes)} ({timing.url})"
+        print_message(f"note: {note}")
+    if info.frames_undecodable:
+        number = f"{info.frames_undecodable:,} of {format_count(info.frame_count, 'frame')}"
+        warning = f"{number} could not be decoded and were skipped: {_format_reasons(reasons)}"
+        print_message(f"warning: {warning}")
+
+
+def _raise_no_pictures(
+    choice: CacheSelection, report: ExtractReport, reasons: Sequence[tuple[str, int]]
+) -> None:
+    what = (
+        f"none of its {format_count(report.frame_count, 'frame')} could be decoded "
+        f"({_format_reasons(reasons)})"
+        if report.frame_count
+        else "its videos contain no frames"
+    )
+    remove = choice.command_line("rm", report.timeline_id)
+    raise UnreadableChunk(
+        f"timeline {report.timeline_id}: {what}; check the videos, then start over with: {remove}"
+    )
+
+
+def _format_reasons(reasons: Sequence[tuple[str, int]]) -> str:
+    shown = [f"{frames:,} × {reason}" for reason, frames in reasons[:_REASONS_SHOWN]]
+    more = len(reasons) - len(shown)
+    return "; ".join(shown + ([f"and {format_count(more, 'other reason')}"] if more else []))
+
+
+def _print_report(choice: CacheSelection, info: TimelineInfo, report: ExtractReport) -> None:
+    place = f"{info.url}/{timeline_prefix(info.timeline_id)}"
+    click.echo(_headline(info, report))
+    facts = [
+        ("cached", _format_cached(info)),
+        ("settings", str(info.settings)),
+        ("place", place),
+    ]
+    if report.chunks_extracted:
+        chunks = format_count(report.chunks_extracted, "chunk")
+        if report.chunks_cached:
+            chunks += f", {report.chunks_cached:,} more were already cached"
+        facts.insert(0, ("new", f"{format_size(report.bytes_stored)} from {chunks}"))
+    print_fields(facts)
+    click.echo("Try next:")
+    for name, *arguments in (("info",), ("get", "0"), ("export", "frames")):
+        click.echo(
+            f"  {escape_unprintable(choice.command_line(name, info.timeline_id, *arguments))}"
+        )
+
+
+def _headline(info: TimelineInfo, report: ExtractReport) -> str:
+    if not report.chunks_extracted:
+        return f"{info.timeline_id}: already cached, nothing to do"
+    rate = report.frames_extracted / report.seconds if report.seconds else 0.0
+    return (
+        f"{info.timeline_id}: {format_count(report.frames_extracted, 'frame')} extracted in "
+        f"{format_elapsed(report.seconds)}, {rate:,.0f} frames/s"
+    )
+
+
+def _format_cached(info: TimelineInfo) -> str:
+    return (
+        f"{format_count(info.frame_count, 'frame')} of {info.width}×{info.height}, "
+        f"{format_time(info.duration_seconds)}, {format_size(info.size_bytes)}"
+    )

@@ -1,0 +1,124 @@
+"""Responses that carry a picture: validators, ranges, thumbnails."""
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
+
+import cv2
+import google_crc32c
+import numpy as np
+from fastapi import Request, Response
+
+from framecache import jpeg
+from framecache._version import __version__
+from framecache.errors import CorruptFrame
+from framecache.server.problem_details import ProblemError
+
+IMMUTABLE: Final = "private, max-age=31536000, immutable"
+REVALIDATE: Final = "private, no-cache"
+_RANGE_PATTERN: Final = re.compile(r"bytes=(?:([0-9]{1,15})-([0-9]{0,15})|-([0-9]{1,15}))")
+_THUMBNAIL_QUALITY: Final = 80
+_ENCODER_VERSIONS: Final = (__version__, version("simplejpeg"), cv2.__version__, np.__version__)
+_ENCODER_HASH: Final = f"{google_crc32c.value(repr(_ENCODER_VERSIONS).encode()):08x}"
+"""Hash of the versions involved; other versions may encode a thumbnail to other bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHeaders:
+    """Validator and cache policy of a picture."""
+
+    etag: str
+    cache_control: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the corresponding response headers."""
+        return {
+            "ETag": self.etag,
+            "Cache-Control": self.cache_control,
+            "Accept-Ranges": "bytes",
+        }
+
+
+def etag_of(crc32c: int, size_bytes: int, *, width: int | None) -> str:
+    """Return the strong ETag of a frame's picture.
+
+    Args:
+        crc32c: CRC-32C of the stored bytes.
+        size_bytes: number of stored bytes.
+        width: width of the thumbnail in pixels; None for the stored picture itself.
+    """
+    ending = f"-w{width}-{_ENCODER_HASH}" if width is not None else ""
+    return f'"{crc32c:08x}-{size_bytes}{ending}"'
+
+
+def not_modified_response(request: Request, cache_headers: CacheHeaders) -> Response | None:
+    """Return a 304 response if the client has the picture already, else None."""
+    if _etag_matches(request.headers.get("if-none-match"), cache_headers.etag):
+        return Response(status_code=304, headers=cache_headers.as_dict())
+    return None
+
+
+def image_response(
+    request: Request, data: bytes, *, media_type: str, cache_headers: CacheHeaders
+) -> Response:
+    """Return a response with the picture, with the requested range of it, or with status 304."""
+    if (held := not_modified_response(request, cache_headers)) is not None:
+        return held
+    headers = cache_headers.as_dict()
+    wanted = request.headers.get("range", "")
+    if wanted and request.headers.get("if-range", cache_headers.etag) == cache_headers.etag:
+        return _range_response(data, wanted, media_type, headers)
+    return Response(data, media_type=media_type, headers=headers)
+
+
+def thumbnail(data: bytes, *, width: int) -> bytes:
+    """Return a JPEG scaled down to `width` pixels; most of the scaling is done while decoding.
+
+    A picture that is not wider is only encoded again.
+
+    Raises:
+        CorruptFrame: the data is not a valid JPEG.
+    """
+    try:
+        whole = jpeg.size(data)[1]
+        scale = min((one for one in jpeg.SCALES if whole * one >= width), default=1.0)
+        image = jpeg.decode(data, scale=scale)
+    except jpeg.InvalidJpeg as error:
+        raise CorruptFrame("a stored frame is not a JPEG that can be decoded") from error
+    if image.shape[1] > width:
+        height = max(1, round(image.shape[0] * width / image.shape[1]))
+        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        image = np.asarray(small, dtype=np.uint8)
+    return jpeg.encode_rgb(image, quality=_THUMBNAIL_QUALITY)
+
+
+def _etag_matches(header: str | None, etag: str) -> bool:
+    if header is None:
+        return False
+    held = [one.strip().removeprefix("W/") for one in header.split(",")]
+    return etag in held or held == ["*"]
+
+
+def _range_response(
+    data: bytes, range_header: str, media_type: str, headers: dict[str, str]
+) -> Response:
+    match = _RANGE_PATTERN.fullmatch(range_header.strip())
+    if match is None:
+        # Several ranges, or another unit: RFC 9110 allows a server to ignore the header.
+        return Response(data, media_type=media_type, headers=headers)
+    size = len(data)
+    if match[3] is not None:
+        start, stop = max(0, size - int(match[3])), size
+    else:
+        start = int(match[1])
+        stop = min(size, int(match[2]) + 1) if match[2] else size
+    if start >= stop:
+        raise ProblemError(
+            416,
+            "no_such_range",
+            "The picture does not have these bytes.",
+            {"Content-Range": f"bytes */{size}"},
+        )
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return Response(data[start:stop], 206, headers, media_type)

@@ -1,0 +1,131 @@
+"""Error boundary of this package: only framecache's errors and those of the file leave it.
+
+PyAV, numpy and OpenCV raise many kinds of errors on damaged or unusual videos, and no list of them
+is complete. The decorators below turn every ``Exception`` into ``UnreadableChunk``, including
+``MemoryError``, since the video determines how much memory is requested. Anything that is not an
+``Exception``, such as ``KeyboardInterrupt``, passes unchanged.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
+
+from framecache.errors import FrameCacheError, UnreadableChunk
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Self = TypeVar("_Self")
+
+
+class VideoFile(Protocol):
+    """Methods of a binary file that this package calls."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Read at most ``size`` bytes; return no bytes at the end of the file."""
+        ...
+
+    def seek(self, offset: int, whence: int = ..., /) -> int:
+        """Move to a byte offset and return the new position."""
+        ...
+
+    def tell(self) -> int:
+        """Return the offset of the next byte to read."""
+        ...
+
+
+def translate_errors(
+    method: Callable[Concatenate[_Self, _P], _T],
+) -> Callable[Concatenate[_Self, _P], _T]:
+    """Make a method raise framecache's errors only; their messages name ``str(self)``."""
+
+    @wraps(method)
+    def typed(self: _Self, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with _translating(str(self), None):
+            return method(self, *args, **kwargs)
+
+    return typed
+
+
+def translate_read_errors(
+    function: Callable[Concatenate[VideoFile, _P], _T],
+) -> Callable[Concatenate[VideoFile, _P], _T]:
+    """Make a function of a file and its ``name`` raise framecache's errors only.
+
+    Errors that the file itself raises pass unchanged.
+    """
+
+    @wraps(function)
+    def typed(file: VideoFile, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        witness = _ErrorRecorder(file)
+        with _translating(str(kwargs["name"]), witness):
+            return function(witness, *args, **kwargs)
+
+    return typed
+
+
+def translate_iteration_errors(
+    function: Callable[Concatenate[VideoFile, _P], Iterator[_T]],
+) -> Callable[Concatenate[VideoFile, _P], Iterator[_T]]:
+    """Do the same as ``translate_read_errors`` for a generator function."""
+
+    @wraps(function)
+    def typed(file: VideoFile, /, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
+        witness = _ErrorRecorder(file)
+        with _translating(str(kwargs["name"]), witness):
+            yield from function(witness, *args, **kwargs)
+
+    return typed
+
+
+class _ErrorRecorder:
+    """Wrapper of a file that remembers the last error that the file raised."""
+
+    def __init__(self, file: VideoFile) -> None:
+        self._file = file
+        self.last_error: BaseException | None = None
+
+    def read(self, size: int) -> bytes | None:
+        with self._recording():
+            return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        with self._recording():
+            return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        with self._recording():
+            return self._file.tell()
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            self.last_error = error
+            raise
+
+
+@contextmanager
+def _translating(name: str, recorder: _ErrorRecorder | None) -> Iterator[None]:
+    try:
+        yield
+    except FrameCacheError:
+        raise
+    except Exception as error:
+        if recorder is not None and error is recorder.last_error:
+            raise
+        raise _to_bad_chunk(name, error) from error
+
+
+def _to_bad_chunk(name: str, error: Exception) -> UnreadableChunk:
+    if isinstance(error, MemoryError):
+        return UnreadableChunk(
+            f"{name} needs more memory than there is: give the process more, or extract fewer "
+            "chunks at once"
+        )
+    return UnreadableChunk(
+        f"{name} cannot be read, because the video library failed ({type(error).__name__}): "
+        "make another copy of it, for example with 'ffmpeg -i FILE -map 0:v -c:v ffv1 "
+        "COPY.mkv'"
+    )

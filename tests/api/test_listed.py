@@ -1,0 +1,141 @@
+"""Summaries of timelines, made without opening an index file: as the opened index gives them."""
+
+import random
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any, Final
+
+import clips
+import numpy as np
+import pytest
+
+from framecache import Frame, FrameCache, FrameCacheError, Timeline, keys
+from framecache.index import Index, load_snapshot
+from framecache.index.fetch import Decode
+from framecache.info import timeline_info
+from framecache.server import serializers
+from framecache.store import Store
+from framecache.testing import HookedStore
+
+_NUMBERS = count()
+_STEPS: Final = 14
+_IMAGES: Final = np.random.default_rng(1).integers(0, 256, (9, 16, 24, 3), np.uint8)
+
+
+def summary(store: Store, decode: Decode[Index]) -> object:
+    """What the service and ``ls`` say of a timeline, or the error in its place."""
+    try:
+        snapshot = load_snapshot(store, "t", decode=decode)
+        return timeline_info("t", "", snapshot), serializers.summary("t", snapshot)
+    except FrameCacheError as error:
+        return type(error), str(error)
+
+
+def assert_equal_summaries(store: Store) -> None:
+    assert summary(store, Index.decode_lazy) == summary(store, Index.decode)
+
+
+@pytest.fixture
+def cache() -> FrameCache:
+    return FrameCache(f"memory://listed-{next(_NUMBERS)}")
+
+
+def _chunks(choose: random.Random) -> list[Any]:
+    return clips.chunks()[: choose.randint(1, 3)]
+
+
+def _write(timeline: Timeline, choose: random.Random) -> object:
+    sequences = choose.sample(range(choose.choice([12, 40])), choose.randint(1, 8))
+    frames = [Frame(n, 0, n / 25, choose.choice(_IMAGES)) for n in sorted(sequences)]
+    return timeline.write(frames, on_conflict=choose.choice(["replace", "replace", "keep"]))
+
+
+def _write_often(timeline: Timeline, choose: random.Random) -> None:
+    """Enough for a compaction, and some more."""
+    for _ in range(choose.randint(14, 20)):
+        _write(timeline, choose)
+
+
+def _damage(cache: FrameCache, choose: random.Random) -> None:
+    store, room = cache.store, choose.choice(["index/", "index/", "timeline/", ""])
+    found = sorted(blob.key for blob in store.list(keys.timeline_prefix("t") + room))
+    if not found:
+        return
+    key = choose.choice(found)
+    body = bytearray(store.get(key))
+    way = choose.choice(["gone", "shorter", "flipped"])
+    if way == "gone":
+        store.delete([key])
+    elif way == "shorter" or not body:
+        store.put(key, bytes(body[: len(body) // 2]))
+    else:
+        body[choose.randrange(len(body))] ^= 1 << choose.randrange(8)
+        store.put(key, bytes(body))
+
+
+_STEP: Final[Mapping[str, Callable[[Timeline, random.Random], object]]] = {
+    "extract": lambda timeline, choose: timeline.extract(_chunks(choose)),
+    "append": lambda timeline, choose: timeline.append(choose.choice(clips.chunks())),
+    "write": _write,
+    "write often": _write_often,
+    "repack": lambda timeline, choose: timeline.repack(choose.choice(["packs", "objects"])),
+    "rebuild": lambda timeline, choose: timeline.rebuild(quality=choose.randint(30, 90)),
+    "clear": lambda timeline, _: timeline.clear(),
+    "delete": lambda timeline, _: timeline.delete(),
+    "repair": lambda timeline, _: timeline.verify(repair=True),
+}
+_DAMAGE: Final = "damage"
+_OFTEN: Final = ("append", "write", "repack", "repair", "repair", *[_DAMAGE] * 3)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("begin", ["extract", "write", "write often"])
+def test_a_summary_is_that_of_the_opened_index(cache: FrameCache, begin: str, seed: int) -> None:
+    choose = random.Random(f"{begin} {seed}")
+    steps = [begin, *choose.choices([*_STEP, *_OFTEN], k=_STEPS)]
+    for step in steps:
+        try:
+            if step == _DAMAGE:
+                _damage(cache, choose)
+            else:
+                _STEP[step](cache.timeline("t"), choose)
+        except FrameCacheError:
+            pass  # not possible as the timeline is
+        assert_equal_summaries(cache.store)
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_summary_opens_no_index_file(
+    cache: FrameCache, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.timeline("t").extract(clips.chunks()[:chunks])
+    expected = summary(cache.store, Index.decode)
+
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("an index file was opened")
+
+    monkeypatch.setattr("framecache.index.parquet._open_parquet", opened)
+    assert summary(cache.store, Index.decode_lazy) == expected
+
+
+def test_a_summary_after_a_replacement_is_another_one(cache: FrameCache) -> None:
+    timeline = cache.timeline("t")
+    timeline.write([Frame(n, 0, n / 25, _IMAGES[0]) for n in range(4)])
+    before = summary(cache.store, Index.decode_lazy)
+    timeline.write([Frame(1, 0, 1 / 25, np.zeros((16, 24, 3), np.uint8))], on_conflict="replace")
+    after = summary(cache.store, Index.decode_lazy)
+    assert after == summary(cache.store, Index.decode) != before
+
+
+def test_a_timeline_that_changes_meanwhile_is_read_again(cache: FrameCache) -> None:
+    cache.timeline("t").extract(clips.chunks())
+    is_cleared: list[str] = []
+
+    def clear(action: str, key: str) -> None:
+        if action == "get" and "/index/" in key and not is_cleared:
+            is_cleared.append(key)
+            cache.timeline("t").clear()
+
+    snapshot = load_snapshot(HookedStore(cache.store, before=clear), "t", decode=Index.decode_lazy)
+    assert is_cleared
+    assert not snapshot.exists

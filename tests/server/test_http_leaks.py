@@ -1,0 +1,179 @@
+"""Answers tell nothing of the store: not its URL, its keys, its folder, nor its own words."""
+
+import base64
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import clips
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from served import Service, impatient, over, problem_of, serving
+
+from framecache import Frame, FrameCache, StorePermissionDenied, StoreUnavailable
+from framecache.server import create_app
+from framecache.testing import HookedStore
+from network import Proxy, slow_down
+
+SECRET: Final = "s3cret-bucket"
+UGLY: Final = [
+    *["..", "...", "a..b", ".hidden", "-rf", "_t", "a" * 129, "%00", "a%0a", "a%20b", "%c3%a4"],
+    *["..%2f..%2fetc", "..%5c", "%2e%2e", "a%2fb", "file:%2f%2f%2fetc", "a%0d%0aX-Evil:1", "a;b"],
+]
+
+
+def png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (16, 16), 1).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def requests(timeline_id: str = "t") -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every operation of the OpenAPI document, once, with what it needs."""
+    paths = create_app(FrameCache("memory://")).openapi()["paths"]
+    values = {
+        "timeline_id": timeline_id,
+        "job_id": "j",
+        "stage": "s",
+        "sequence": "0",
+        "seconds": "0.0",
+        "name": "a",
+        "number": "0",
+        "task_id": "20260101T000000000000-0123456789abcdef",
+    }
+    bodies: dict[str, dict[str, Any]] = {
+        "/extract": {"json": {"chunks": ["upload:a"]}},
+        "/uploads/{name}": {"content": b"a"},
+        "/{name}.png": {"content": png(), "headers": {"Content-Type": "image/png"}},
+        "/{stage}/{sequence}": {"json": {"a": base64.b64encode(png()).decode()}},
+        "/session": {"json": {"token": "x" * 20}},
+    }
+    for path, item in paths.items():
+        for method in item:
+            if path == "/api/v1/events":
+                continue
+            ending = next((end for end in bodies if path.endswith(end)), None)
+            given = bodies[ending] if ending and method in {"put", "post"} else {}
+            query = "?job=j&stage=s" if path.endswith("compare") else ""
+            yield method, path.lstrip("/").format(**values) + query, given
+
+
+def everything_answered(
+    service: Service, timeline_id: str = "t"
+) -> Iterator[tuple[str, httpx.Response]]:
+    """Return the response of each operation, deletes last."""
+    found = sorted(requests(timeline_id), key=lambda one: one[0] == "delete")
+    for method, path, given in found:
+        yield f"{method} {path}", service.client.request(method, path, **given)
+    yield "get api/v1/timelines", service.get("api/v1/timelines")
+    for task in service.json("api/v1/tasks")["tasks"]:
+        yield f"task {task['kind']}", service.get(f"api/v1/tasks/{task['task_id']}")
+
+
+def text_of(answer: httpx.Response) -> str:
+    return json.dumps(dict(answer.headers)) + answer.text
+
+
+def filled(url: str) -> FrameCache:
+    cache = FrameCache(url)
+    cache.timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
+    return cache
+
+
+@pytest.mark.parametrize(
+    ("kind", "after"),
+    [(StorePermissionDenied, 1), *((StoreUnavailable, after) for after in (0, 2, 4, 8))],
+)
+def test_a_store_that_fails_is_told_of_without_its_names(
+    tmp_path: Path, kind: type[Exception], after: int
+) -> None:
+    folder = tmp_path / SECRET
+    cache = filled(str(folder))
+    met = 0
+
+    def fail(action: str, key: str) -> None:
+        nonlocal met
+        met += 1
+        if met > after:
+            raise kind(f"file://{folder}: cannot {action} {key!r}: <Error>{SECRET}</Error>")
+
+    failed = 0
+    for method, path, given in list(requests()):
+        met = 0
+        with serving(over(HookedStore(cache.store, before=fail)), impatient()) as service:
+            answer = service.client.request(method, path, **given)
+        text = text_of(answer)
+        assert SECRET not in text, path
+        assert str(tmp_path) not in text, path
+        assert "cache/timelines" not in text, path
+        if answer.status_code >= 500:
+            failed += 1
+            assert problem_of(answer)[1] in {"store_denied", "store_unavailable"}
+    if after == 0:
+        assert failed >= 20
+
+
+def test_a_broken_folder_is_told_of_without_its_path(tmp_path: Path) -> None:
+    folder = tmp_path / SECRET
+    filled(str(folder))
+    blobs = [path for path in folder.rglob("*") if path.is_file()]
+    for broken in blobs:
+        sound = broken.read_bytes()
+        broken.write_bytes(b"damaged")
+        with serving(FrameCache(str(folder)), impatient()) as service:
+            for what, answer in [
+                (path, service.client.request(method, path, **given))
+                for method, path, given in requests()
+                if method == "get"
+            ]:
+                assert SECRET not in text_of(answer), what
+                assert str(tmp_path) not in text_of(answer), what
+        broken.write_bytes(sound)
+
+
+def test_what_a_server_answers_stays_within(s3_url: str, proxy: Proxy) -> None:
+    cache = filled(s3_url)
+    bucket = s3_url.removeprefix("s3://")
+    with serving(cache, impatient()) as service:
+        proxy.always(slow_down)
+        answer = service.get("api/v1/timelines/t")
+        assert problem_of(answer) == (503, "store_unavailable")
+        assert answer.headers["retry-after"]
+        for hidden in (bucket, proxy.endpoint, "SlowDown", "<Error>"):
+            assert hidden not in text_of(answer)
+
+
+def test_no_answer_tells_where_a_sound_store_is(tmp_path: Path) -> None:
+    folder = tmp_path / SECRET
+    cache = FrameCache(str(folder))
+    cache.timeline("t").extract(clips.clip(), every=20)
+    with serving(cache, impatient()) as service:
+        for what, answer in everything_answered(service):
+            assert SECRET not in text_of(answer), what
+            assert str(tmp_path) not in text_of(answer), what
+            assert str(clips.clip().parent) not in text_of(answer), what
+
+
+@pytest.mark.parametrize("ugly", UGLY)
+def test_a_hostile_id_is_refused_before_any_request_is_made(local_url: str, ugly: str) -> None:
+    store = HookedStore(FrameCache(local_url).store)
+    with serving(over(store), impatient()) as service:
+        until_resumed = [("list", "service/tasks/")]
+        for method, path, given in requests("TIMELINE"):
+            if "TIMELINE" not in path:
+                continue
+            answer = service.client.request(method, path.replace("TIMELINE", ugly), **given)
+            assert answer.status_code in {404, 405, 422}, path
+            assert "x-evil" not in answer.headers
+    assert [one for one in store.requests if one not in until_resumed] == []
+
+
+@pytest.mark.parametrize("sequence", ["-1", "1.5", "a", "1e3", "0x1", "9" * 30, "%00", "1_0"])
+def test_a_hostile_sequence_is_refused(local_url: str, sequence: str) -> None:
+    with serving(filled(local_url)) as service:
+        for path in (f"frames/{sequence}", f"frames/{sequence}.jpg", f"overlays/j/s/{sequence}"):
+            assert service.get(f"api/v1/timelines/t/{path}").status_code in {404, 422}

@@ -1,0 +1,683 @@
+"""Background tasks: their results, their events, and how a restart resumes them."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import clips
+import numpy as np
+import pytest
+from packed import damage
+from served import Service, over, problem_of, serving, until
+
+from framecache import (
+    CorruptFrame,
+    Frame,
+    FrameCache,
+    InvalidValue,
+    StoreUnavailable,
+    json_documents,
+)
+from framecache.index import current_manifest
+from framecache.lease import LeaseManager
+from framecache.server import Limits, ServiceSettings, tasks
+from framecache.server.task_spec import TaskSpec
+from framecache.testing import HookedStore, fail_from_nth
+from outside import frames_of, outside
+from tars import jpegs_in, packs_of
+
+TASKS = "service/tasks/"
+
+
+def allowing(*folders: Path | str, tasks_waiting: int = 100) -> ServiceSettings:
+    return ServiceSettings(
+        allowed_chunks=tuple(str(folder) for folder in folders),
+        limits=Limits(tasks_waiting=tasks_waiting),
+    )
+
+
+def urls(paths: list[Path]) -> list[str]:
+    return [path.as_uri() for path in paths]
+
+
+@pytest.fixture
+def cache(served_url: str) -> FrameCache:
+    return FrameCache(served_url)
+
+
+@pytest.fixture
+def service(cache: FrameCache) -> Iterator[Service]:
+    with serving(cache, allowing(clips.chunks()[0].parent)) as service:
+        yield service
+
+
+def extract(service: Service, **given: object) -> dict[str, Any]:
+    body = {"chunks": urls(clips.chunks())} | given
+    return service.task(service.client.post("api/v1/timelines/t/extract", json=body))
+
+
+@pytest.mark.every_store
+def test_an_extraction_makes_the_frames_that_the_library_makes(
+    service: Service, cache: FrameCache
+) -> None:
+    task = extract(service, every=4)
+    cache.timeline("same").extract(clips.chunks(), every=4)
+    assert task["state"] == "done"
+    assert task["problem"] is None
+    assert task["result"]["frame_count"] == task["frames_total"] == task["frames_done"]
+    same = cache.timeline("same")
+    assert list(cache.timeline("t").jpegs(same.sequences())) == list(same.jpegs(same.sequences()))
+
+
+def test_what_is_done_leaves_no_task_in_the_store(service: Service, cache: FrameCache) -> None:
+    extract(service)
+    assert list(cache.store.list(TASKS)) == []
+
+
+def test_chunks_are_appended(service: Service) -> None:
+    first, *others = urls(clips.chunks())
+    extract(service, chunks=[first], every=2)
+    assert extract(service, chunks=others, append=True)["state"] == "done"
+    detail = service.json("api/v1/timelines/t")
+    assert [one["frame_count"] for one in detail["chunks"]] == [10, 5, 8]
+
+
+def test_a_conflict_fails_the_task_and_says_why(service: Service) -> None:
+    extract(service, every=4)
+    task = extract(service, every=5)
+    assert task["state"] == "failed"
+    assert "rebuild" in task["problem"]
+
+
+def test_a_rebuild_takes_other_settings(service: Service) -> None:
+    extract(service, every=4)
+    task = service.task(service.client.post("api/v1/timelines/t/rebuild", json={"quality": 30}))
+    assert task["state"] == "done"
+    detail = service.json("api/v1/timelines/t")
+    assert (detail["quality"], detail["cached_count"]) == (30, 12)
+
+
+def test_a_clear_takes_frames_and_leaves_what_they_were_made_from(service: Service) -> None:
+    extract(service, every=4)
+    service.task(service.client.post("api/v1/timelines/t/clear"))
+    detail = service.json("api/v1/timelines/t")
+    assert (detail["state"], detail["cached_count"], detail["chunk_count"]) == ("cleared", 0, 3)
+
+
+def test_a_delete_leaves_nothing(service: Service, cache: FrameCache) -> None:
+    extract(service, every=4)
+    service.task(service.client.delete("api/v1/timelines/t"))
+    assert list(cache.store.list("cache/timelines/")) == []
+    assert problem_of(service.get("api/v1/timelines/t")) == (404, "not_cached")
+
+
+@pytest.mark.every_store
+def test_a_verification_counts_and_repairs_damage(service: Service, cache: FrameCache) -> None:
+    extract(service, every=4)
+    sound = cache.store.get("cache/timelines/t/frames/3.jpg")
+    cache.store.put("cache/timelines/t/frames/3.jpg", b"damaged")
+    found = service.task(service.client.post("api/v1/timelines/t/verify"))["result"]
+    assert (found["is_ok"], found["damaged"], found["ok"]) == (False, 1, 11)
+    mended = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
+    assert service.task(mended)["result"]["repaired"] == 1
+    assert cache.store.get("cache/timelines/t/frames/3.jpg") == sound
+
+
+def test_packs_are_made_verified_repaired_and_cleared(
+    service: Service, cache: FrameCache, served_url: str
+) -> None:
+    blobs = outside(served_url)
+    task = extract(service, every=4, layout="packs")
+    assert (task["state"], task["result"]["frame_count"]) == ("done", 12)
+    cache.timeline("same").extract(clips.chunks(), every=4)
+    same = frames_of(blobs, "same")
+    jpegs = {int(name.removesuffix(".jpg")): data for name, data in same.items()}
+    assert sorted(jpegs) == list(range(12))
+    assert jpegs_in(packs_of(blobs, "t")) == jpegs
+    assert frames_of(blobs, "t") == {}
+
+    sound = service.task(service.client.post("api/v1/timelines/t/verify"))["result"]
+    assert (sound["is_ok"], sound["damaged"], sound["ok"]) == (True, 0, 12)
+    damage(served_url, 3, "a bit flipped")
+    found = service.task(service.client.post("api/v1/timelines/t/verify"))["result"]
+    assert (found["is_ok"], found["damaged"], found["ok"]) == (False, 1, 11)
+    mended = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
+    assert service.task(mended)["result"]["repaired"] == 1
+    assert service.get("api/v1/timelines/t/frames/3.jpg").content == jpegs[3]
+
+    cleared = service.task(service.client.post("api/v1/timelines/t/clear"))
+    assert cleared["state"] == "done"
+    assert packs_of(blobs, "t") == {}
+    assert service.json("api/v1/timelines/t")["state"] == "cleared"
+    assert frames_of(blobs, "same") == same
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/clear"), ("POST", "/rebuild"), ("POST", "/verify"), ("DELETE", "")],
+)
+def test_there_is_nothing_to_do_on_what_is_not_there(
+    service: Service, method: str, path: str
+) -> None:
+    answer = service.client.request(method, f"api/v1/timelines/none{path}")
+    assert problem_of(answer) == (404, "not_cached")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"chunks": []},
+        {"chunks": ["upload:../a"]},
+        {"fps": 5, "every": 2},
+        {"fps": "nan"},
+        {"fps": -1},
+        {"quality": 0},
+        {"layout": "zip"},
+        {"append": True, "every": 2},
+        {"unknown": 1},
+    ],
+)
+def test_what_cannot_be_extracted_is_refused_at_once(
+    service: Service, cache: FrameCache, given: dict[str, Any]
+) -> None:
+    body = {"chunks": urls(clips.chunks())} | given
+    answer = service.client.post("api/v1/timelines/t/extract", json=body)
+    assert problem_of(answer)[0] == 422
+    assert list(cache.store.list("")) == []
+
+
+def chunks_elsewhere(tmp_path: Path) -> list[str]:
+    """Chunks that lie elsewhere, or are made to look as if they did not."""
+    allowed = clips.chunks()[0].parent
+    tmp_path.joinpath("secret.mp4").write_bytes(clips.clip().read_bytes())
+    secret = (tmp_path / "secret.mp4").as_uri()
+    climbing = f"{allowed.as_uri()}/../../../../../../../..{tmp_path}/secret.mp4"
+    return [
+        secret,
+        climbing,
+        climbing.replace("..", "%2e%2e"),
+        str(tmp_path / "secret.mp4"),
+        f"{allowed}/c0.mp4",
+        f"{allowed.as_uri()}x/c0.mp4",
+        "file://localhost/etc/passwd",
+        "file://evil.example/c0.mp4",
+        "http://127.0.0.1:1/c0.mp4",
+        "https://evil.example/c0.mp4",
+        "ftp://evil.example/c0.mp4",
+        "data:video/mp4;base64,AAAA",
+        "concat:/etc/passwd|/etc/hosts",
+        "s3://other/c0.mp4",
+        "s3://allowed-and-more/c0.mp4",
+        "s3://allowed/videos/../../other/c0.mp4",
+        "s3://allowed/videos-and-more/c0.mp4",
+        "gs://allowed/videos/c0.mp4",
+        "memory://other/c0.mp4",
+        "~root/c0.mp4",
+        "",
+        "file:///",
+        "\0",
+    ]
+
+
+def test_no_chunk_outside_the_allowed_places_is_read(local_url: str, tmp_path: Path) -> None:
+    cache = FrameCache(local_url)
+    settings = allowing(clips.chunks()[0].parent, "s3://allowed/videos")
+    with serving(cache, settings) as service:
+        for chunk in chunks_elsewhere(tmp_path):
+            answer = service.client.post("api/v1/timelines/t/extract", json={"chunks": [chunk]})
+            assert problem_of(answer) == (403, "chunk_not_allowed"), chunk
+    assert list(cache.store.list("")) == []
+
+
+def test_a_link_out_of_an_allowed_folder_is_not_followed(local_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    (folder / "link.mp4").symlink_to(clips.clip())
+    (folder / "folder").symlink_to(clips.clip().parent)
+    paths = [folder / "link.mp4", folder / "folder" / clips.clip().name]
+    with serving(FrameCache(local_url), allowing(folder)) as service:
+        for path in paths:
+            body = {"chunks": [path.as_uri()]}
+            answer = service.client.post("api/v1/timelines/t/extract", json=body)
+            assert problem_of(answer) == (403, "chunk_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("rebuild", {}), ("verify", {}), ("verify", {"deep": True}), ("verify", {"repair": True})],
+)
+def test_nothing_is_asked_about_described_chunks_that_are_not_allowed(
+    local_url: str, path: str, body: dict[str, bool]
+) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.clip(), every=10)
+    with serving(cache) as service:
+        answer = service.client.post(f"api/v1/timelines/t/{path}", json=body)
+    assert problem_of(answer) == (403, "chunk_not_allowed")
+    assert list(cache.store.list(TASKS)) == []
+
+
+def damage_description(cache: FrameCache) -> None:
+    """Damage the latest; those before it name the same chunks."""
+    description = current_manifest(cache.store, "t")
+    assert description is not None
+    cache.store.put(f"cache/timelines/t/timeline/{description.version:08d}.json", b"damaged")
+
+
+def test_chunks_of_the_last_sound_description_must_be_allowed_where_it_is_repaired(
+    local_url: str,
+) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").extract(clips.clip(), every=10)
+    cache.timeline("t").rebuild(quality=30)
+    damage_description(cache)
+    with serving(cache) as service:
+        answer = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
+    assert problem_of(answer) == (403, "chunk_not_allowed")
+
+
+def test_a_damaged_description_is_repaired(service: Service, cache: FrameCache) -> None:
+    extract(service, every=4)
+    damage_description(cache)
+    answer = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
+    assert service.task(answer)["result"]["repaired"] >= 1
+    assert cache.timeline("t").complete
+
+
+class Held:
+    """A store whose frames are stored one by one, as a test lets them."""
+
+    def __init__(self, cache: FrameCache) -> None:
+        self.go_on = threading.Event()
+        self.met = threading.Event()
+        self.cache = over(HookedStore(cache.store, before=self._before))
+
+    def _before(self, action: str, key: str) -> None:
+        if action == "put" and "/frames/" in key:
+            self.met.set()
+            assert self.go_on.wait(60)
+
+
+def begun(service: Service, held: Held) -> str:
+    """The task of an extraction that has come to its first frame."""
+    body = {"chunks": urls(clips.chunks())}
+    answer = service.client.post("api/v1/timelines/t/extract", json=body)
+    assert held.met.wait(60)
+    task_id = answer.json()["task_id"]
+    assert isinstance(task_id, str)
+    return task_id
+
+
+def test_a_task_that_is_cancelled_goes_no_further(cache: FrameCache) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        task_id = begun(service, held)
+        assert service.client.delete(f"api/v1/tasks/{task_id}").status_code == 200
+        held.go_on.set()
+        until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "cancelled")
+    assert list(cache.store.list(TASKS)) == []
+    assert not cache.timeline("t").complete
+
+
+def test_a_task_that_waits_can_be_cancelled(cache: FrameCache) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        waiting = service.client.post("api/v1/timelines/t/verify").json()["task_id"]
+        assert service.client.delete(f"api/v1/tasks/{waiting}").json()["state"] == "cancelled"
+        held.go_on.set()
+    assert len(list(cache.store.list(TASKS))) <= 1
+
+
+def test_more_tasks_than_allowed_have_to_come_back(cache: FrameCache) -> None:
+    held = Held(cache)
+    settings = allowing(clips.chunks()[0].parent, tasks_waiting=1)
+    with serving(held.cache, settings) as service:
+        begun(service, held)
+        assert service.client.post("api/v1/timelines/t/verify").status_code == 202
+        answer = service.client.post("api/v1/timelines/t/verify")
+        held.go_on.set()
+    assert problem_of(answer) == (429, "rate_limited")
+    assert answer.headers["retry-after"]
+
+
+def test_a_service_that_is_started_again_goes_on_with_what_was_left(cache: FrameCache) -> None:
+    held = Held(cache)
+    settings = allowing(clips.chunks()[0].parent)
+    with serving(held.cache, settings) as service:
+        task_id = begun(service, held)
+        service.inside.stop()
+        held.go_on.set()
+    assert [blob.key for blob in cache.store.list(TASKS)] == [f"{TASKS}{task_id}.json"]
+    with serving(cache, settings) as service:
+        done = next(task for task in service.events() if task["state"] == "done")
+    assert done["task_id"] == task_id
+    assert cache.timeline("t").complete
+    assert list(cache.store.list(TASKS)) == []
+
+
+def test_an_order_that_is_done_late_takes_nothing_away_that_came_after_it(
+    local_url: str,
+) -> None:
+    cache = FrameCache(local_url)
+    image = np.zeros((16, 16, 3), np.uint8)
+    cache.timeline("t").write([Frame(0, 0, 0.0, image)])
+    # The service ends without having finished its task, as in a crash.
+    with serving(cache, ServiceSettings(limits=Limits(tasks_at_once=0))) as service:
+        service.client.post("api/v1/timelines/t/clear")
+    cache.timeline("t").clear()
+    cache.timeline("t").write([Frame(5, 0, 0.5, image)])
+    with serving(cache) as service:
+        task = next(task for task in service.events() if task["state"] == "failed")
+    assert task["kind"] == "clear"
+    assert cache.timeline("t").sequences() == [5]
+
+
+ORDERS = [("POST", "/clear"), ("DELETE", "")]
+
+
+def write(cache: FrameCache, sequence: int) -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    cache.timeline("t").write([Frame(sequence, 0, sequence / 10, image)])
+
+
+def order(cache: FrameCache, method: str, path: str) -> None:
+    """Ask a service that ends before it has done anything of it."""
+    with serving(cache, ServiceSettings(limits=Limits(tasks_at_once=0))) as service:
+        answer = service.client.request(method, f"api/v1/timelines/t{path}")
+        assert answer.status_code == 202, answer.text
+
+
+def resumed(cache: FrameCache) -> dict[str, Any]:
+    """Return the outcome of the only task that is left."""
+    with serving(cache) as service:
+        ended = {"done", "failed", "cancelled"}
+        return next(task for task in service.events() if task["state"] in ended)
+
+
+def test_an_order_that_another_service_did_is_not_done_again(cache: FrameCache) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        task_id = service.client.delete("api/v1/timelines/t").json()["task_id"]
+        cache.store.delete([f"{TASKS}{task_id}.json"])
+        held.go_on.set()
+        until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "done")
+    assert cache.timeline("t").complete
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_waited_takes_nothing_away_that_came_after_it(
+    cache: FrameCache, method: str, path: str
+) -> None:
+    held = Held(cache)
+    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        answer = service.client.request(method, f"api/v1/timelines/t{path}")
+        cache.timeline("t").delete()
+        write(cache, 5)
+        held.go_on.set()
+        task = service.task(answer)
+    assert task["state"] == "failed"
+    assert "changed after" in task["problem"]
+    assert cache.timeline("t").sequences() == [5]
+
+
+@pytest.mark.parametrize("key", ["timeline/00000000.json", "frames/0.jpg"])
+def test_an_order_to_delete_what_was_not_described_leaves_what_is(local_url: str, key: str) -> None:
+    cache = FrameCache(local_url)
+    cache.store.put(f"cache/timelines/t/{key}", b"damaged")
+    order(cache, "DELETE", "")
+    cache.timeline("t").delete()
+    write(cache, 5)
+    assert resumed(cache)["state"] == "failed"
+    assert cache.timeline("t").sequences() == [5]
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_is_done_late_leaves_alone_who_has_committed_nothing_yet(
+    local_url: str, method: str, path: str
+) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, method, path)
+    cache.timeline("t").clear()
+    description = current_manifest(cache.store, "t")
+    assert description is not None
+    with LeaseManager(cache.store, description) as claims:
+        claims.acquire("w000000")
+        assert resumed(cache)["state"] == "failed"
+    assert current_manifest(cache.store, "t") == description
+
+
+@pytest.mark.parametrize(("method", "path"), ORDERS)
+def test_an_order_that_was_interrupted_is_done_to_its_end(
+    local_url: str, method: str, path: str
+) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, method, path)
+    hook = fail_from_nth(StoreUnavailable("gone"), action="delete", nth=1, within="/t/")
+    dying = over(HookedStore(cache.store, before=hook)).timeline("t")
+    with pytest.raises(StoreUnavailable):
+        dying.delete() if method == "DELETE" else dying.clear()
+    assert list(cache.store.list("cache/timelines/t/frames"))
+    assert resumed(cache)["state"] == "done"
+    left = [blob.key.split("/")[3] for blob in cache.store.list("cache/timelines/t")]
+    assert set(left) == (set() if method == "DELETE" else {"timeline"})
+
+
+def test_a_rebuild_that_was_interrupted_keeps_what_it_had_extracted(cache: FrameCache) -> None:
+    timeline = cache.timeline("t")
+    timeline.extract(clips.chunks(), every=4)
+    held = Held(cache)
+    settings = allowing(clips.chunks()[0].parent)
+    with serving(held.cache, settings) as service:
+        service.client.post("api/v1/timelines/t/rebuild", json={"quality": 30})
+        assert held.met.wait(60)
+        service.inside.stop()
+        held.go_on.set()
+    epoch = timeline.info().epoch
+    with serving(cache, settings) as service:
+        next(task for task in service.events() if task["state"] == "done")
+    info = timeline.info()
+    assert info.complete
+    assert info.epoch == epoch
+    assert info.settings is not None
+    assert info.settings.jpeg.quality == 30
+
+
+def test_a_service_that_only_reads_leaves_tasks_alone(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.store.put(f"{TASKS}20260101T000000000000-0123456789abcdef.json", b"{}")
+    with serving(cache, ServiceSettings(read_only=True)) as service:
+        assert service.json("api/v1/tasks") == {"tasks": []}
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"format": 2}'])
+def test_a_stored_task_that_is_none_hinders_nobody(local_url: str, body: bytes) -> None:
+    cache = FrameCache(local_url)
+    cache.store.put(f"{TASKS}20260101T000000000000-0123456789abcdef.json", body)
+    with serving(cache, allowing(clips.chunks()[0].parent)) as service:
+        assert extract(service)["state"] == "done"
+
+
+def test_an_order_that_cannot_be_stored_is_not_accepted(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    cache.timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
+    hook = fail_from_nth(StoreUnavailable("gone"), action="create", nth=1, within=TASKS)
+    with serving(over(HookedStore(cache.store, before=hook))) as service:
+        answer = service.client.post("api/v1/timelines/t/clear")
+        assert problem_of(answer) == (503, "store_unavailable")
+        assert service.json("api/v1/tasks") == {"tasks": []}
+
+
+def test_an_order_too_long_to_be_read_again_is_not_accepted(
+    service: Service, cache: FrameCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_documents, "MAX_BYTES", 300)
+    body = {"chunks": urls(clips.chunks()) * 10}
+    answer = service.client.post("api/v1/timelines/t/extract", json=body)
+    assert problem_of(answer) == (422, "invalid_value")
+    assert list(cache.store.list(TASKS)) == []
+    assert service.json("api/v1/tasks") == {"tasks": []}
+
+
+def test_an_order_with_half_a_character_is_not_stored() -> None:
+    with pytest.raises(InvalidValue, match="this task cannot be stored"):
+        TaskSpec.create("t", "clear", {"name": "\ud800"}).encode()
+
+
+def test_a_stored_order_whose_time_is_of_no_zone_is_damaged() -> None:
+    order = TaskSpec.create("t", "clear", {})
+    document = json.loads(order.encode())
+    assert TaskSpec.decode(json.dumps(document).encode(), key=order.key) == order
+    document["created_at"] = order.created_at.replace(tzinfo=None).isoformat()
+    with pytest.raises(CorruptFrame, match="damaged"):
+        TaskSpec.decode(json.dumps(document).encode(), key=order.key)
+
+
+class Silent:
+    """A store of which some requests are not answered, as often as a test lets them."""
+
+    def __init__(self, cache: FrameCache, action: str, *, times: int | None) -> None:
+        self.is_met = threading.Event()
+        self.times = times
+        """How often; None: always."""
+        self._action = action
+        self.cache = over(HookedStore(cache.store, before=self._before))
+
+    def _before(self, action: str, key: str) -> None:
+        if action == self._action and key.startswith(TASKS) and self.times != 0:
+            self.times = None if self.times is None else self.times - 1
+            self.is_met.set()
+            raise StoreUnavailable("gone")
+
+
+@pytest.fixture
+def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "RETRY_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.parametrize("action", ["list", "get", "head", "delete"])
+def test_an_order_outlasts_a_store_that_does_not_answer(local_url: str, action: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    silent = Silent(cache, action, times=2)
+    assert resumed(silent.cache)["state"] == "done"
+    assert silent.is_met.is_set()
+    assert not [blob for folder in (TASKS, "cache/timelines") for blob in cache.store.list(folder)]
+
+
+def test_an_order_that_is_no_order_stops_no_other(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    for number, body in enumerate(_NO_ORDERS):
+        outside(local_url).put(f"{TASKS}0{number}.json", body)
+    assert resumed(cache)["state"] == "done"
+    assert not cache.timeline("t").exists
+
+
+_NO_ORDERS = [
+    b"[" * 200_000,
+    b'{"a":' * 200_000,
+    b"\xff",
+    b"{}",
+    b'"text"',
+    b'{"format": Infinity, "task_id": "00"}',
+    json.dumps(
+        {"format": 1, "task_id": "../x", "timeline_id": "t", "kind": "delete", "arguments": {}}
+        | {"created_at": "2026-01-01T00:00:00+00:00"}
+    ).encode(),
+]
+
+
+@pytest.mark.usefixtures("_soon_again")
+def test_an_order_that_cannot_be_read_stops_no_other(local_url: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    outside(local_url).put(f"{TASKS}00.json", b"{}")
+    hook = fail_from_nth(StoreUnavailable("gone"), action="get", nth=1, within=f"{TASKS}00")
+    assert resumed(over(HookedStore(cache.store, before=hook)))["state"] == "done"
+
+
+@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.parametrize("action", ["get", "head", "delete"])
+def test_a_service_that_stops_waits_for_no_store(local_url: str, action: str) -> None:
+    cache = FrameCache(local_url)
+    write(cache, 0)
+    order(cache, "DELETE", "")
+    silent = Silent(cache, action, times=None)
+    with serving(silent.cache) as service:
+        assert silent.is_met.wait(60)
+        service.inside.stop()
+        service.inside.tasks.join(60)
+        states = {task.state for task in service.inside.tasks.list_tasks(None)}
+    assert not states & {"done", "failed", "cancelled"}
+    assert len(list(cache.store.list(TASKS))) == 1
+
+
+@pytest.mark.usefixtures("_soon_again")
+def test_a_task_is_cancelled_when_its_order_is_gone_and_no_sooner(cache: FrameCache) -> None:
+    held = Held(cache)
+    silent = Silent(held.cache, "delete", times=None)
+    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
+        task_id = begun(service, held)
+        service.client.delete(f"api/v1/tasks/{task_id}")
+        held.go_on.set()
+        assert silent.is_met.wait(60)
+        assert service.json(f"api/v1/tasks/{task_id}")["state"] == "running"
+        silent.times = 0
+        until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "cancelled")
+        assert list(cache.store.list(TASKS)) == []
+
+
+@pytest.mark.usefixtures("_soon_again")
+def test_a_task_that_waits_is_cancelled_later_where_its_order_cannot_be_deleted(
+    cache: FrameCache,
+) -> None:
+    held = Held(cache)
+    silent = Silent(held.cache, "delete", times=1)
+    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
+        begun(service, held)
+        task_id = service.client.delete("api/v1/timelines/t").json()["task_id"]
+        refused = service.client.delete(f"api/v1/tasks/{task_id}")
+        assert problem_of(refused) == (503, "store_unavailable")
+        assert service.json(f"api/v1/tasks/{task_id}")["state"] == "queued"
+        held.go_on.set()
+        until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "cancelled")
+    assert cache.timeline("t").complete
+
+
+def test_an_event_is_sent_of_every_state(service: Service) -> None:
+    body = {"chunks": urls(clips.chunks())}
+    states = []
+    with service.client.stream("GET", "api/v1/events") as stream:
+        posted = service.client.post("api/v1/timelines/t/extract", json=body).json()["task_id"]
+        for line in stream.iter_lines():
+            if line.startswith("data:"):
+                task = json.loads(line.removeprefix("data:"))
+                assert task["task_id"] == posted
+                states.append(task["state"])
+                if states[-1] == "done":
+                    break
+    assert states[-1] == "done"
+    assert set(states) <= {"queued", "running", "done"}
+
+
+def test_a_chunk_whose_name_is_no_text_is_named_by_its_url(local_url: str, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"d\xe9")
+    path = clips.copy_to(clips.chunks()[0], folder).rename(folder / os.fsdecode(b"\xff.mp4"))
+    with serving(FrameCache(local_url), allowing(folder)) as service:
+        asked = {"chunks": [f"file://{quote(os.fsencode(path))}"]}
+        ended = service.task(service.client.post("api/v1/timelines/t/extract", json=asked))
+        assert ended["state"] == "done"
+        assert service.json("api/v1/timelines/t")["chunks"][0]["name"] == "\ufffd.mp4"

@@ -1,0 +1,187 @@
+"""Videos in the body of a request."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import clips
+import pytest
+from served import Service, problem_of, serving, until
+
+from framecache import FrameCache, lease
+from framecache.server import Limits, ServiceSettings
+
+UPLOAD = "api/v1/timelines/t/uploads/a.mp4"
+KEY = "uploads/t/a.mp4"
+CLAIMS = "service/receiving/t/a.mp4"
+
+
+@pytest.fixture
+def cache(served_url: str) -> FrameCache:
+    return FrameCache(served_url)
+
+
+@pytest.fixture
+def service(cache: FrameCache) -> Iterator[Service]:
+    with serving(cache) as service:
+        yield service
+
+
+def begun(length: int) -> bytes:
+    """An upload of which the body is yet to come."""
+    lines = [f"PUT /{UPLOAD} HTTP/1.1", "Host: localhost", f"Content-Length: {length}", "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def put(service: Service, content: bytes) -> int:
+    return service.client.put(UPLOAD, content=content).status_code
+
+
+@pytest.mark.every_store
+def test_an_upload_is_stored_as_it_came(service: Service, cache: FrameCache) -> None:
+    content = clips.clip().read_bytes()
+    answer = service.client.put(UPLOAD, content=content)
+    assert answer.status_code == 201
+    assert answer.json() == {"chunk": "upload:a.mp4", "size_bytes": len(content)}
+    assert cache.store.get(KEY) == content
+    assert [blob.key for blob in cache.store.list("service")] == []
+
+
+def test_an_upload_is_a_chunk(service: Service) -> None:
+    put(service, clips.clip().read_bytes())
+    body = {"chunks": ["upload:a.mp4"], "every": 5}
+    task = service.task(service.client.post("api/v1/timelines/t/extract", json=body))
+    assert (task["state"], task["result"]["frame_count"]) == ("done", 9)
+    (chunk,) = service.json("api/v1/timelines/t")["chunks"]
+    assert chunk["name"] == "a.mp4"
+    rebuilt = service.client.post("api/v1/timelines/t/rebuild")
+    assert service.task(rebuilt)["state"] == "done"
+
+
+def test_an_upload_of_one_timeline_is_no_chunk_of_another(
+    service: Service, cache: FrameCache
+) -> None:
+    put(service, clips.clip().read_bytes())
+    for chunk in (f"{cache.url}/{KEY}", "upload:a.mp4"):
+        answer = service.client.post("api/v1/timelines/u/extract", json={"chunks": [chunk]})
+        if answer.status_code == 202:
+            assert service.task(answer)["state"] == "failed"
+        else:
+            assert problem_of(answer) == (403, "chunk_not_allowed")
+
+
+@pytest.mark.every_store
+def test_an_upload_is_never_replaced(service: Service, cache: FrameCache) -> None:
+    assert put(service, b"first") == 201
+    assert problem_of(service.client.put(UPLOAD, content=b"second")) == (409, "upload_exists")
+    assert cache.store.get(KEY) == b"first"
+
+
+def test_no_two_uploads_of_one_name_become_one(service: Service, cache: FrameCache) -> None:
+    def slow() -> Iterator[bytes]:
+        yield b"first"
+        until(lambda: next(iter(cache.store.list("service")), None) is not None)
+        assert put(service, b"second") == 409
+
+    assert service.client.put(UPLOAD, content=slow()).status_code == 201
+    assert cache.store.get(KEY) == b"first"
+
+
+def test_an_upload_that_was_taken_over_stores_nothing(
+    service: Service, cache: FrameCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 3600.0)
+
+    def slow() -> Iterator[bytes]:
+        yield b"first"
+        until(lambda: [*cache.store.list("service")])
+        cache.store.delete([f"{CLAIMS}/video-0.json"])
+        cache.store.create(f"{CLAIMS}/video-1.json", b"of another service")
+        monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
+
+    answer = service.client.put(UPLOAD, content=slow())
+    assert problem_of(answer) == (409, "upload_exists")
+    assert [*cache.store.list("uploads")] == []
+
+
+def test_nothing_takes_an_upload_away(service: Service, cache: FrameCache) -> None:
+    put(service, clips.clip().read_bytes())
+    body = {"chunks": ["upload:a.mp4"], "every": 20}
+    service.task(service.client.post("api/v1/timelines/t/extract", json=body))
+    service.task(service.client.post("api/v1/timelines/t/clear"))
+    service.task(service.client.delete("api/v1/timelines/t"))
+    cache.plan_gc(grace_seconds=0).execute()
+    assert [blob.key for blob in cache.store.list("uploads")] == [KEY]
+
+
+def test_what_is_no_video_fails_when_it_is_extracted(service: Service) -> None:
+    put(service, b"#EXTM3U\nfile:///etc/passwd\n")
+    answer = service.client.post("api/v1/timelines/t/extract", json={"chunks": ["upload:a.mp4"]})
+    task = service.task(answer)
+    assert task["state"] == "failed"
+    assert "not a readable video" in task["problem"]
+
+
+@pytest.mark.parametrize("send", [b"".join, iter], ids=["announced", "chunked"])
+def test_an_upload_that_is_too_large_leaves_nothing(
+    cache: FrameCache, send: Callable[[list[bytes]], bytes | Iterator[bytes]]
+) -> None:
+    settings = ServiceSettings(limits=Limits(upload_bytes=10**6))
+    blocks = [b"x" * 600_000] * 2
+    with serving(cache, settings) as service:
+        answer = service.client.put(UPLOAD, content=send(blocks))
+    assert problem_of(answer) == (413, "too_large")
+    assert list(cache.store.list("uploads")) == []
+    assert list(cache.store.list("service")) == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(service: Service, cache: FrameCache) -> None:
+    parts = urlsplit(service.url)
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall(begun(99_999_999))
+        connection.sendall(b"x" * 100_000)
+        until(lambda: service.inside.upload_limit)
+    until(lambda: not service.inside.upload_limit)
+    assert list(cache.store.list("uploads")) == []
+    assert put(service, b"again") == 201
+
+
+def test_an_upload_that_pauses_too_long_is_given_up(cache: FrameCache) -> None:
+    settings = ServiceSettings(limits=Limits(upload_pause_seconds=0.05))
+    with serving(cache, settings) as service:
+        parts = urlsplit(service.url)
+        with socket.create_connection((parts.hostname, parts.port)) as connection:
+            connection.sendall(begun(9))
+            assert connection.recv(12) == b"HTTP/1.1 408"
+    assert list(cache.store.list("uploads")) == []
+
+
+def test_more_uploads_at_once_than_allowed_have_to_come_back(cache: FrameCache) -> None:
+    with serving(cache, ServiceSettings(limits=Limits(uploads_at_once=1))) as service:
+
+        def slow() -> Iterator[bytes]:
+            yield b"first"
+            until(lambda: service.inside.upload_limit)
+            other = service.client.put(f"{UPLOAD}.other", content=b"second")
+            assert problem_of(other) == (429, "rate_limited")
+
+        assert service.client.put(UPLOAD, content=slow()).status_code == 201
+
+
+def test_a_service_can_take_no_uploads(cache: FrameCache) -> None:
+    with serving(cache, ServiceSettings(limits=Limits(upload_bytes=0))) as service:
+        assert problem_of(service.client.put(UPLOAD, content=b"")) == (403, "no_uploads")
+        assert service.json("api/v1/session")["upload"] is False
+
+
+def test_a_link_among_uploads_is_not_followed(local_url: str, tmp_path: Path) -> None:
+    folder = Path(local_url) / "uploads" / "t"
+    folder.mkdir(parents=True)
+    (tmp_path / "secret.mp4").write_bytes(clips.clip().read_bytes())
+    (folder / "a.mp4").symlink_to(tmp_path / "secret.mp4")
+    with serving(FrameCache(local_url)) as service:
+        answer = service.client.post(
+            "api/v1/timelines/t/extract", json={"chunks": ["upload:a.mp4"]}
+        )
+    assert problem_of(answer) == (403, "chunk_not_allowed")

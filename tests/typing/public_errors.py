@@ -1,0 +1,42 @@
+"""Errors and the built-in classes by which programs also catch them. mypy checks this file."""
+
+from framecache import (
+    ChunkChanged,
+    CorruptFrame,
+    FrameCacheError,
+    InvalidId,
+    InvalidValue,
+    LocalCacheWarning,
+    MissingPackage,
+    NotCached,
+    SettingsConflict,
+    StoreFull,
+    StorePermissionDenied,
+    StoreUnavailable,
+    StoreWarning,
+    TimelineCleared,
+    UndecodableFrame,
+    UnreadableChunk,
+)
+
+EACH: list[type[FrameCacheError]] = [
+    UnreadableChunk,
+    ChunkChanged,
+    TimelineCleared,
+    CorruptFrame,
+    InvalidId,
+    InvalidValue,
+    MissingPackage,
+    NotCached,
+    SettingsConflict,
+    StorePermissionDenied,
+    StoreFull,
+    StoreUnavailable,
+    UndecodableFrame,
+]
+VALUES: list[type[ValueError]] = [InvalidId, InvalidValue]
+LOOKUPS: list[type[LookupError]] = [NotCached, UndecodableFrame]
+IMPORTS: list[type[ImportError]] = [MissingPackage]
+OF_CHUNKS: list[type[UnreadableChunk]] = [ChunkChanged]
+OF_UNAVAILABLE_STORES: list[type[StoreUnavailable]] = [StoreFull]
+WARNINGS: list[type[UserWarning]] = [StoreWarning, LocalCacheWarning]

@@ -1,0 +1,80 @@
+"""A property that is computed once holds no lock."""
+
+import subprocess
+import sys
+import threading
+
+from framecache.cached_property import lock_free_cached_property
+
+
+class Counted:
+    """Counts how often its property is computed."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    @lock_free_cached_property
+    def value(self) -> list[int]:
+        """Something."""
+        self.times += 1
+        return [self.times]
+
+
+def test_it_is_computed_once_and_kept() -> None:
+    counted = Counted()
+    assert counted.value is counted.value
+    assert counted.times == 1
+
+
+def test_its_class_shows_its_description() -> None:
+    assert Counted.value.__doc__ == "Something."
+
+
+def test_threads_that_ask_at_once_all_get_the_same() -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    class Holder:
+        @lock_free_cached_property
+        def value(self) -> object:
+            both.wait()
+            return object()
+
+    holder, found = Holder(), []
+    threads = [threading.Thread(target=lambda: found.append(holder.value)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    one, other = found
+    assert one is other is holder.value
+
+
+def test_a_process_forked_while_a_thread_computes_it_computes_its_own() -> None:
+    program = """
+import faulthandler, os, threading
+from framecache.cached_property import lock_free_cached_property
+
+inside, forked = threading.Event(), threading.Event()
+
+class Holder:
+    @lock_free_cached_property
+    def value(self):
+        if threading.current_thread().name == "slow":
+            inside.set()
+            forked.wait()
+        return "value"
+
+slow = threading.Thread(target=lambda: Holder().value, name="slow")
+slow.start()
+inside.wait()
+if os.fork() == 0:
+    faulthandler.dump_traceback_later(30, exit=True)
+    print(Holder().value, flush=True)
+    os._exit(0)
+os.wait()
+forked.set()
+slow.join()
+"""
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
+    assert run.stdout == "value\n", run.stderr
