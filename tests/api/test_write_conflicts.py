@@ -309,6 +309,24 @@ def test_a_write_that_takes_over_frames_which_a_clear_removed_leaves_no_row_with
     assert left.verify(deep=True).ok
 
 
+@pytest.mark.parametrize("on_conflict", ["raise", "replace", "keep"])
+def test_a_frame_that_is_lost_after_an_interrupted_write_took_it_over_is_missing(
+    memory_url: str, on_conflict: OnConflict
+) -> None:
+    store = with_frames_of_another_program(memory_url)
+    interrupted = HookedStore(
+        store,
+        before=fail_from_nth(StoreUnavailable("away"), action="create", nth=1, within="/claims/"),
+    )
+    with pytest.raises(StoreUnavailable):
+        Timeline(interrupted, "t").write([frame(5)], on_conflict="keep")
+    assert Timeline(store, "t").sequences() == [1, 4]
+    store.delete(["cache/timelines/t/frames/4.jpg"])
+    Timeline(store, "t").write([frame(6)], on_conflict=on_conflict)
+    assert Timeline(store, "t").sequences() == [1, 4, 6]
+    assert Timeline(store, "t").verify().counts["missing"] == 1
+
+
 @pytest.mark.parametrize("step", [Timeline.clear, Timeline.delete])
 @pytest.mark.parametrize("action", ["get", "list"])
 def test_a_write_is_refused_whose_epoch_ends_once_its_manifest_names_the_frames_it_took_over(

@@ -522,24 +522,29 @@ def test_a_length_that_is_none_ends_the_request(open_service: Service) -> None:
 
 
 def test_requests_are_logged_without_tokens_and_queries(
-    guarded: Service, caplog: pytest.LogCaptureFixture
+    cache: FrameCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    guarded.get(f"api/v1/timelines?q={WRITE}", headers=bearer(WRITE))
-    guarded.client.post("api/v1/session", json={"token": WRITE})
+    with serving(cache, ServiceSettings(tokens=TOKENS)) as guarded:
+        guarded.get(f"api/v1/timelines?q={WRITE}", headers=bearer(WRITE))
+        guarded.client.post("api/v1/session", json={"token": WRITE})
     lines = [vars(record) for record in caplog.records if record.name.startswith("framecache")]
     assert any(line["message"] == "request" for line in lines)
     assert WRITE not in json.dumps(lines, default=str)
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """The fields of the lines that requests were given."""
+    """The fields of the lines of all requests, once their service has stopped.
+
+    A line is logged after its response was sent.
+    """
     return [vars(one)["fields"] for one in caplog.records if one.name == "framecache.server.access"]
 
 
-def test_a_long_path_is_cut_in_the_log(guarded: Service, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_path_is_cut_in_the_log(cache: FrameCache, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    assert guarded.get("a" * 5000).status_code == 401
+    with serving(cache, ServiceSettings(tokens=TOKENS)) as guarded:
+        assert guarded.get("a" * 5000).status_code == 401
     (line,) = logged(caplog)
     assert line["path"] == f"/{'a' * 255}…"
 

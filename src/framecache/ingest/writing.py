@@ -305,13 +305,19 @@ def _resolve_manifest(
     *,
     workers: int,
 ) -> Manifest:
+    imported_epochs: set[str] = set()
+
     def change(current: Manifest | None) -> Manifest:
         settings = resolve_settings(current.settings if current else None)
         if current is None:
+            first = first_manifest(timeline_id, settings)
             if on_conflict == "raise":
                 reject_unindexed_frames(store, timeline_id)
-                return first_manifest(timeline_id, settings)
-            return import_unindexed(store, first_manifest(timeline_id, settings), workers=workers)
+                return first
+            imported = import_unindexed(store, first, workers=workers)
+            if imported.written_parts:
+                imported_epochs.add(imported.epoch)
+            return imported
         _reject_chunks(store, current)
         if current.settings == settings:
             return current
@@ -322,8 +328,8 @@ def _resolve_manifest(
         raise _settings_conflict(current, settings)
 
     manifest = update_manifest(store, timeline_id, change)
-    has_imported = manifest.version == 1 and bool(manifest.written_parts)
-    return drop_removed_frames(store, manifest) if has_imported else manifest
+    # Rows that another program imported stay: a frame of theirs that is gone is missing.
+    return drop_removed_frames(store, manifest) if manifest.epoch in imported_epochs else manifest
 
 
 def _is_compatible(current: Settings, asked: Settings, on_conflict: OnConflict) -> bool:
