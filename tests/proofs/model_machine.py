@@ -38,7 +38,7 @@ from model_plain import (
     Written,
     endings,
 )
-from model_reads import NOT_CACHED, Read, ReadAt, looks_again
+from model_reads import NOT_CACHED, Read, ReadAt, agrees, looks_again
 from model_world import DAMAGE, DECAY, ROOT, Seen, Suffering, World, suffering_store
 
 from framecache import CorruptFrame, FrameCacheError, Overlays, Timeline
@@ -349,8 +349,8 @@ class TimelineMachine(RuleBasedStateMachine):
             pass  # the length and CRC of frames that are only listed are not known
         elif error is None:
             current = [self._as_stored(name, state) for state in listed]
-            given = [read.given(state) for state in (*known, *during, *current)]
-            assert results[0] in given, f"{read} gave {results[0]!r:.300}, not {given!r:.300}"
+            states = [*known, *during, *current]
+            assert agrees(read, results[0], states), f"{read} gave {results[0]!r:.300}, of {states}"
         else:
             self._check_reading_failed(name, read, error, client, during, ever)
         is_forgotten = _name(error) == "TimelineCleared" or (error is None and looks_again(read))

@@ -1,11 +1,12 @@
 """Reading a timeline in every way there is, and what each gives for a state of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
-from model_expected import Row, Rows, bounds, picture_of, rows_of
+from model_expected import SIZE, Row, Rows, bounds, picture_of, rows_of
 from model_plain import State
 
 from framecache import Frame, Timeline
@@ -109,6 +110,20 @@ class ReadMany:
     def needs(self, rows: Rows) -> set[int]:
         return set() if self.how == "sequences" else set(self._wanted) & set(rows)
 
+    def items(self, result: object) -> dict[int, object]:
+        """Return each frame of a result by its sequence."""
+        match result:
+            case bytes():
+                size = SIZE * SIZE * 3
+                frames: list[object] = [result[n : n + size] for n in range(0, len(result), size)]
+            case list():
+                frames = result
+            case _:
+                frames = []
+        if self.how == "frames":
+            return {frame[0]: frame for frame in frames if isinstance(frame, tuple)}
+        return dict(zip(self._wanted, frames, strict=False))
+
     @property
     def looks_again(self) -> bool:
         """True if it is promised to see what was added since the last read."""
@@ -178,6 +193,20 @@ Read = ReadOne | ReadAt | ReadMany | Ask
 
 def looks_again(read: Read) -> bool:
     return isinstance(read, ReadMany | Ask) and read.looks_again
+
+
+def agrees(read: Read, result: object, states: Iterable[State]) -> bool:
+    """Return True if a read may give this result, of a timeline that had these states.
+
+    If pictures were replaced, each frame of a call may be the one before or the one after.
+    """
+    given = [read.given(state) for state in states]
+    if result in given or not isinstance(read, ReadMany) or read.how == "sequences":
+        return result in given
+    found, frames = read.items(result), [read.items(one) for one in given]
+    return any(found.keys() == one.keys() for one in frames if one) and all(
+        any(one.get(sequence) == frame for one in frames) for sequence, frame in found.items()
+    )
 
 
 def _told(frame: Frame) -> object:
