@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from framecache.errors import NotCached
 from framecache.index import Index, Snapshot, load_snapshot, resolve_timeline_ids
 from framecache.index.arrow import string_scalar
+from framecache.native_calls import native_call
 from framecache.store import Store
 from framecache.threads import RequestThreads
 
@@ -23,7 +24,7 @@ def frames_table(store: Store, timelines: Iterable[str] | None) -> "pa.Table":
         InvalidId: an id is invalid.
         NotCached: one of the timelines does not exist.
     """
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     names = resolve_timeline_ids(store, timelines)
     with RequestThreads(_CONCURRENT_TIMELINES, name="framecache-table") as pool:
@@ -42,9 +43,11 @@ def _require_exists(store: Store, timeline_id: str, snapshot: Snapshot) -> None:
         raise NotCached(f"there is no timeline {timeline_id} in {store.display_name}")
 
 
+@native_call
 def _table(timeline_id: str, store_url: str, index: Index) -> "pa.Table":
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
     import pyarrow.compute as pc  # noqa: PLC0415 -- same
+
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     rows = index.to_arrow().replace_schema_metadata()
     names = pa.repeat(string_scalar(timeline_id), len(rows))

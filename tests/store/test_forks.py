@@ -379,3 +379,38 @@ def test_a_cache_and_its_timelines_travel_to_a_spawned_process(
     assert len(pickle.loads(pickle.dumps(timeline))) == 1
     overlays = timeline.overlays(job_id="j", stage="s")
     assert pickle.loads(pickle.dumps(overlays)).frames() == []
+
+
+_WHILE_A_THREAD_IS_IN_A_NATIVE_CALL = """
+import os, threading, time
+from framecache.native_calls import native_call
+
+entered, returned = threading.Event(), threading.Event()
+
+@native_call
+def decode():
+    entered.set()
+    time.sleep(0.2)
+    returned.set()
+
+calling = threading.Thread(target=decode)
+calling.start()
+entered.wait()
+child = os.fork()
+if child == 0:
+    native_call(print)("returned" if returned.is_set() else "under way", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+native_call(calling.join)()
+"""
+
+
+def test_a_fork_waits_for_the_native_calls_of_other_threads() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _WHILE_A_THREAD_IS_IN_A_NATIVE_CALL],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_DEADLINE_SECONDS,
+    )
+    assert run.stdout == "returned\n"

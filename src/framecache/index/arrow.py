@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from framecache.native_calls import native_call
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -19,16 +21,31 @@ def as_numpy(array: "pa.Array[Any]") -> npt.NDArray[Any]:
     return np.from_dlpack(array)
 
 
+@native_call
 def as_booleans(array: "pa.Array[Any]") -> npt.NDArray[np.bool_]:
     """Return the values of an array of booleans without nulls."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     return as_numpy(array.cast(pa.uint8())).view(np.bool_)
 
 
+@native_call
+def combine_chunks(table: "pa.Table") -> "pa.Table":
+    """Return a table in one piece."""
+    return table.combine_chunks()
+
+
+@native_call
+def take(table: "pa.Table", positions: npt.NDArray[np.int64]) -> "pa.Table":
+    """Return the rows at these positions."""
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
+
+    return table.take(from_numpy(np.asarray(positions, np.int64), pa.int64()))
+
+
 def from_numpy(numbers: npt.NDArray[np.generic], of_type: "pa.DataType") -> "pa.Array[Any]":
     """Return an array of the same values, whose numpy type must correspond to ``of_type``."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     values = pa.py_buffer(np.ascontiguousarray(numbers).data)
     return pa.Array.from_buffers(of_type, len(numbers), [None, values])
@@ -36,7 +53,7 @@ def from_numpy(numbers: npt.NDArray[np.generic], of_type: "pa.DataType") -> "pa.
 
 def from_strings(texts: Sequence[str]) -> "pa.Array[Any]":
     """Return an array of strings, which must take less than 2 GiB; otherwise raise ValueError."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     encoded = [text.encode() for text in texts]
     bounds = np.zeros(len(encoded) + 1, np.int64)

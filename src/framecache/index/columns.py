@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache.index.arrow import from_numpy, from_strings
+from framecache.native_calls import native_call
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +39,7 @@ DEFAULTS: Final[Mapping[str, int | str]] = {"quality": 0, "picture_since": ""}
 @cache
 def schema() -> "pa.Schema":
     """Return the schema of an index file."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     types: dict[str, pa.DataType] = {
         "int32": pa.int32(),
@@ -59,15 +60,16 @@ def column(name: str, values: "Sequence[Any] | npt.NDArray[Any]") -> "pa.Array[A
 
 def empty_table() -> "pa.Table":
     """Return a table without rows."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     # Like Schema.empty_table, but without its imports: see `framecache.index.arrow`.
     return pa.Table.from_batches([], schema())
 
 
+@native_call
 def table(columns: Mapping[str, Sequence[Any]]) -> "pa.Table":
     """Return a table of the values of all columns."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     arrays = [column(name, values) for name, values in columns.items()]
     return pa.Table.from_arrays(arrays, schema=schema())
@@ -75,7 +77,7 @@ def table(columns: Mapping[str, Sequence[Any]]) -> "pa.Table":
 
 def default(name: str, length: int) -> "pa.Array[Any]":
     """Return the default values of a column that a file by an earlier version lacks."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     scalar = column(name, [DEFAULTS[name]])[0]
     values: pa.Array[Any] = pa.repeat(scalar, length)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from framecache.index import aggregates
 from framecache.index.aggregates import Aggregates
+from framecache.index.arrow import combine_chunks
 from framecache.index.parquet import FileSource, LazyFileSource, decode, encode
 from framecache.index.row_sources import (
     MAX_TABLE_ROWS,
@@ -14,6 +15,7 @@ from framecache.index.row_sources import (
     RowSource,
     TableSource,
 )
+from framecache.native_calls import native_call
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +44,7 @@ class _SmallConcatSource(LazyTableSource):
         return _combined_aggregates(self._sources)
 
     def _load_table(self) -> "pa.Table":
-        return _concat_tables(self._sources).combine_chunks()
+        return combine_chunks(_concat_tables(self._sources))
 
 
 class ConcatSource(RowSource):
@@ -114,10 +116,11 @@ def source_from_table(table: "pa.Table") -> RowSource:
     """Return a table as a source: in one piece, or encoded as a file if it has many rows."""
     if table.num_rows > MAX_TABLE_ROWS:
         return decode(encode(table, b"{}"), key="")
-    return TableSource(table.combine_chunks())
+    return TableSource(combine_chunks(table))
 
 
+@native_call
 def _concat_tables(sources: Iterable[RowSource]) -> "pa.Table":
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     return pa.concat_tables([source.table.replace_schema_metadata() for source in sources])

@@ -14,6 +14,7 @@ from framecache import json_documents, keys
 from framecache.errors import CorruptFrame
 from framecache.index import checksum
 from framecache.index.aggregates import Aggregates
+from framecache.index.arrow import combine_chunks
 from framecache.index.columns import COLUMNS, DEFAULTS, default, schema
 from framecache.index.row_sources import (
     BATCH_ROWS,
@@ -22,6 +23,7 @@ from framecache.index.row_sources import (
     RowGroup,
     RowSource,
 )
+from framecache.native_calls import native_call
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,7 +87,7 @@ class SmallFileSource(LazyTableSource):
 
     def _load_table(self) -> "pa.Table":
         with _translate_errors(self._key):
-            return _read_table(_open_parquet(self._body)).combine_chunks()
+            return combine_chunks(_read_table(_open_parquet(self._body)))
 
 
 class FileSource(RowSource):
@@ -134,7 +136,7 @@ class FileSource(RowSource):
 
     def _column_of(self, groups: list[int] | None, name: str) -> "Iterator[pa.Array[Any]]":
         """Yield the arrays of a column, for some row groups or for all."""
-        import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+        from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
         with _translate_errors(self._key):
             file = _open_parquet(
@@ -145,12 +147,13 @@ class FileSource(RowSource):
                 for group in chosen:
                     yield default(name, file.metadata.row_group(group).num_rows)
                 return
-            for batch in file.iter_batches(
+            batches = file.iter_batches(
                 BATCH_ROWS, row_groups=groups, columns=[name], use_threads=False
-            ):
+            )
+            while (batch := _next_batch(batches)) is not None:
                 yield batch.column(0)
         # Otherwise Arrow would keep more memory for reuse than the column itself takes.
-        pa.default_memory_pool().release_unused()
+        native_call(pa.default_memory_pool().release_unused)()
 
 
 class LazyFileSource(RowSource):
@@ -206,6 +209,7 @@ class LazyFileSource(RowSource):
         return held
 
 
+@native_call
 def encode(table: "pa.Table", metadata: bytes, aggregates: Aggregates | None = None) -> bytes:
     """Encode a table as a Parquet file with a checksum.
 
@@ -214,7 +218,7 @@ def encode(table: "pa.Table", metadata: bytes, aggregates: Aggregates | None = N
         metadata: JSON object to store in the schema.
         aggregates: aggregates of the rows to store in the schema too; None: none.
     """
-    import pyarrow.parquet as pq  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pq  # noqa: PLC0415 -- loaded when an index is
 
     sums_of_rows = {} if aggregates is None else {AGGREGATES_KEY: aggregates.to_json()}
     sink = io.BytesIO()
@@ -286,13 +290,14 @@ def _check_columns(stored: "pa.Schema") -> None:
             raise TypeError(field.name)
 
 
+@native_call
 def _open_parquet(body: bytes, **settings: Any) -> "pq.ParquetFile":  # noqa: ANN401 -- the reader's own
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
-    import pyarrow.parquet as pq  # noqa: PLC0415 -- same
+    from framecache.index.lazy_arrow import pa, pq  # noqa: PLC0415 -- loaded when an index is
 
     return pq.ParquetFile(pa.BufferReader(body), **settings)
 
 
+@native_call
 def _read_table(file: "pq.ParquetFile") -> "pa.Table":
     # On one thread: Arrow's own threads may release a buffer while Python shuts down, which aborts
     # the process.
@@ -306,6 +311,11 @@ def _read_table(file: "pq.ParquetFile") -> "pa.Table":
         key: text for key, text in (table.schema.metadata or {}).items() if key != AGGREGATES_KEY
     }
     return table.replace_schema_metadata(kept)
+
+
+@native_call
+def _next_batch(batches: "Iterator[pa.RecordBatch]") -> "pa.RecordBatch | None":
+    return next(batches, None)
 
 
 def _aggregates_of(metadata: Mapping[bytes, bytes]) -> Aggregates | None:
@@ -337,7 +347,7 @@ def _aggregates_in_footer(body: bytes) -> Aggregates | None:
 @contextmanager
 def _translate_errors(key: str) -> Iterator[None]:
     """Convert errors that occur if a file has a valid checksum, but is not an index."""
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     try:
         yield

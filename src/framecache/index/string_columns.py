@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from framecache.index.arrow import as_booleans, as_numpy, from_numpy, string_scalar
 from framecache.index.row_sources import RowGroup
+from framecache.native_calls import native_call
 from framecache.threads import PerProcess
 
 if TYPE_CHECKING:
@@ -253,11 +254,13 @@ class HexColumn:
         return _string_array(texts, self.is_empty[positions])
 
 
+@native_call
 def _match_template(
     array: "pa.Array[Any]", around: tuple[str, str], numbers: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    import pyarrow as pa  # noqa: PLC0415 -- loaded when an index is
     import pyarrow.compute as pc  # noqa: PLC0415 -- same
+
+    from framecache.index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
     digits = from_numpy(numbers, pa.int64()).cast(pa.string())
     parts: Any = (string_scalar(around[0]), digits, string_scalar(around[1]), string_scalar(""))

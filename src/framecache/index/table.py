@@ -13,6 +13,7 @@ from framecache import json_documents
 from framecache.cached_property import lock_free_cached_property
 from framecache.index import columns, concat, parquet, row_sources, string_columns
 from framecache.index.aggregates import EMPTY, Aggregates
+from framecache.index.arrow import take
 from framecache.index.row_sources import RowGroup, RowSource, TableSource
 from framecache.index.rows import FrameRow
 from framecache.index.string_columns import DictionaryColumn, Number, SmallIntegers, StringColumn
@@ -112,7 +113,7 @@ class Index:
 
     def take(self, positions: npt.NDArray[np.int64]) -> "Index":
         """Return an index of the rows at these positions, which must ascend."""
-        return Index(self.to_arrow().take(columns.column("sequence", positions)))
+        return Index(take(self.to_arrow(), positions))
 
     @lock_free_cached_property
     def sequence(self) -> npt.NDArray[np.int64]:
@@ -268,7 +269,7 @@ class Index:
         sequence = string_columns.number_column(rows.column("sequence"), len(rows), np.int64)
         order = np.argsort(sequence, kind="stable")
         is_last = np.append(np.diff(sequence[order]) > 0, True)
-        kept = rows.table.take(columns.column("sequence", order[is_last]))
+        kept = take(rows.table, order[is_last])
         return cls(concat.source_from_table(kept))
 
     @classmethod
