@@ -286,7 +286,18 @@ def _left_to_commit(
 class EndEpoch(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.chunks is None:
-            return replace(state, listed=frozenset(), listed_pictures=frozenset()), ()
+            left = replace(state, listed=frozenset(), listed_pictures=frozenset())
+            return left, (EndNewEpoch(),)
+        return state.next_epoch(state.setting, state.chunks, state.layout), ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndNewEpoch(Step):
+    """End the epoch that another program began while listed frames were removed."""
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.chunks is None:
+            return state, ()
         return state.next_epoch(state.setting, state.chunks, state.layout), ()
 
 
