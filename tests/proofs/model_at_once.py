@@ -1,10 +1,12 @@
 """Programs without threads that never wait, so that findings can be reproduced."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
+
+from framecache.threads import RequestThreads
 
 
 @contextmanager
@@ -13,6 +15,7 @@ def at_once() -> Iterator[None]:
     with (
         _haste(),
         patch.object(ThreadPoolExecutor, "submit", _submit_inline),
+        patch.object(RequestThreads, "submit", _submit_inline),
         patch("framecache.ingest.pack_storage.ThreadPoolExecutor", _Postponing),
     ):
         yield
@@ -42,7 +45,7 @@ def _haste() -> Iterator[None]:
 
 
 def _submit_inline(
-    _: ThreadPoolExecutor,
+    _: Executor,
     work: Callable[..., Any],
     /,
     *given: Any,  # noqa: ANN401 -- passed on
