@@ -1,6 +1,6 @@
 """Calls into libraries that hold locks of their own, such as Arrow's memory pool.
 
-A child that is forked during such a call, on any thread, inherits a lock that nobody releases: its
+A child that is forked during such a call, on any thread, inherits a lock that is never released: its
 own first call then waits forever. So a fork waits for the calls of other threads.
 """
 
