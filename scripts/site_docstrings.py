@@ -34,7 +34,7 @@ def rewrite(thing: griffe.Object) -> None:
 
 def is_computed_once(function: griffe.Function) -> bool:
     """Return True if a function is a `lock_free_cached_property` of the library."""
-    "`framecache.cached_property.lock_free_cached_property`."
+    "`framecache._core.cached_property.lock_free_cached_property`."
     return any(str(one.value).endswith("lock_free_cached_property") for one in function.decorators)
 
 

@@ -21,7 +21,7 @@ from mkdocs.structure.pages import Page
 ROOT: Final = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-from framecache import keys  # noqa: E402 -- found in the line above
+from framecache._core import keys  # noqa: E402 -- found in the line above
 
 ROOT_PAGES: Final = {
     "README.md": "index.md",
@@ -92,9 +92,9 @@ def listed_commands(text: str) -> list[str]:
 
 def columns() -> str:
     """Return a table of the columns of an index."""
-    module = ast.parse((ROOT / "src/framecache/index/columns.py").read_text())
+    module = ast.parse((ROOT / "src/framecache/_index/columns.py").read_text())
     types = ast.literal_eval(assigned(module, "COLUMNS"))
-    table = ast.parse((ROOT / "src/framecache/index/table.py").read_text())
+    table = ast.parse((ROOT / "src/framecache/_index/table.py").read_text())
     [index] = [
         node for node in table.body if isinstance(node, ast.ClassDef) and node.name == "Index"
     ]
@@ -136,7 +136,7 @@ SAMPLES: Final[Mapping[str, object]] = {
     "timeline_id": "match-42",
     "version": 3,
 }
-"""Arguments of the functions of `framecache.keys` in the table of keys."""
+"""Arguments of the functions of `framecache._core.keys` in the table of keys."""
 
 
 def stored_keys() -> str:

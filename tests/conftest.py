@@ -16,7 +16,7 @@ import boto3
 import pytest
 from hypothesis import settings
 
-import framecache.verify.run  # noqa: F401 -- or a proof, whose lines are not noted, does so first
+import framecache._maintain.verify.run  # noqa: F401 -- or a proof, whose lines are not noted, does so first
 from benchmarks.server import free_ports, start_cluster
 from network import Proxy, running_proxy
 from outside import NOBODY

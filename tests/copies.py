@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from framecache.disk_cache import DiskCache
+from framecache._read.disk_cache import DiskCache
 
 URL = "s3://bucket/prefix"
 LIMIT = 2**20

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from framecache.index import Index
+from framecache._index import Index
 
 FRAMES_A_CHUNK = 1500
 FRAMES_A_SECOND = 25

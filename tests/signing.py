@@ -5,10 +5,10 @@ from dataclasses import replace
 import google_crc32c
 import pytest
 
-import framecache.video
-from framecache.ingest import chunk_frames
-from framecache.ingest.encoded_jpeg import EncodedJpeg, encode_picture
-from framecache.manifest import ChunkEntry
+import framecache._media.video
+from framecache._core.manifest import ChunkEntry
+from framecache._ingest import chunk_frames
+from framecache._ingest.encoded_jpeg import EncodedJpeg, encode_picture
 from framecache.model import JpegSettings
 
 
@@ -16,7 +16,7 @@ def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, the encoder signs what it makes: the same pictures in other bytes."""
 
     def encode_otherwise(
-        item: framecache.video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
+        item: framecache._media.video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
     ) -> EncodedJpeg:
         made = encode_picture(item.to_planes(), settings, entry=entry)
         signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]

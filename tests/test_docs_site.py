@@ -12,8 +12,8 @@ import pytest
 
 import framecache
 from framecache import functional
-from framecache.index import Index
-from framecache.index.columns import COLUMNS
+from framecache._index import Index
+from framecache._index.columns import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "docs" / "reference" / "library.md"

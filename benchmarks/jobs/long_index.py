@@ -10,7 +10,9 @@ from typing import Any
 from benchmarks.contract import Figures, Inputs, Job, Pass
 from benchmarks.jobs import s3
 from framecache import FrameCache
-from framecache.index import (
+from framecache._core.keys import written_part
+from framecache._core.manifest import Settings, first_manifest
+from framecache._index import (
     FrameRow,
     PartBuilder,
     commit_part,
@@ -18,8 +20,6 @@ from framecache.index import (
     load_snapshot,
     update_manifest,
 )
-from framecache.keys import written_part
-from framecache.manifest import Settings, first_manifest
 
 TIMELINE = "long"
 JSON_KEY = "long.json"

@@ -4,6 +4,14 @@
 # process or for a command that is interrupted as it starts.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from framecache._core.prices import S3_STANDARD, Prices
+    from framecache._estimate import ExtractPlan, Footprint, PlannedChunk
+    from framecache._index import Index
+    from framecache._maintain.repack import RepackReport
+    from framecache._maintain.verify import Finding, VerifyReport
+    from framecache._overlays import OverlayListing, Overlays, StageCounts
+    from framecache._read.info import TimelineInfo
+    from framecache._sprites import SpriteMap, Sprites, SpriteSheet
     from framecache._version import __version__
     from framecache.cache import FrameCache
     from framecache.errors import (
@@ -24,9 +32,6 @@ if TYPE_CHECKING:
         UndecodableFrame,
         UnreadableChunk,
     )
-    from framecache.footprint import ExtractPlan, Footprint, PlannedChunk
-    from framecache.index import Index
-    from framecache.info import TimelineInfo
     from framecache.model import (
         Chunk,
         ChunkTiming,
@@ -36,12 +41,7 @@ if TYPE_CHECKING:
         Requests,
         WriteReport,
     )
-    from framecache.overlays import OverlayListing, Overlays, StageCounts
-    from framecache.prices import S3_STANDARD, Prices
-    from framecache.repack import RepackReport
-    from framecache.sprites import SpriteMap, Sprites, SpriteSheet
     from framecache.timeline import Timeline
-    from framecache.verify import Finding, VerifyReport
 
 __all__ = [
     "S3_STANDARD",
@@ -95,40 +95,40 @@ _MODULES = {
     "ChunkTiming": "framecache.model",
     "TimelineCleared": "framecache.errors",
     "CorruptFrame": "framecache.errors",
-    "ExtractPlan": "framecache.footprint",
+    "ExtractPlan": "framecache._estimate",
     "ExtractReport": "framecache.model",
-    "Finding": "framecache.verify",
-    "Footprint": "framecache.footprint",
+    "Finding": "framecache._maintain.verify",
+    "Footprint": "framecache._estimate",
     "Frame": "framecache.model",
     "FrameCache": "framecache.cache",
     "FrameCacheError": "framecache.errors",
-    "Index": "framecache.index",
+    "Index": "framecache._index",
     "InvalidId": "framecache.errors",
     "InvalidValue": "framecache.errors",
     "LocalCacheWarning": "framecache.errors",
     "MissingPackage": "framecache.errors",
     "NotCached": "framecache.errors",
-    "OverlayListing": "framecache.overlays",
-    "Overlays": "framecache.overlays",
-    "PlannedChunk": "framecache.footprint",
-    "Prices": "framecache.prices",
+    "OverlayListing": "framecache._overlays",
+    "Overlays": "framecache._overlays",
+    "PlannedChunk": "framecache._estimate",
+    "Prices": "framecache._core.prices",
     "Progress": "framecache.model",
-    "RepackReport": "framecache.repack",
+    "RepackReport": "framecache._maintain.repack",
     "Requests": "framecache.model",
-    "S3_STANDARD": "framecache.prices",
+    "S3_STANDARD": "framecache._core.prices",
     "SettingsConflict": "framecache.errors",
-    "SpriteMap": "framecache.sprites",
-    "SpriteSheet": "framecache.sprites",
-    "Sprites": "framecache.sprites",
-    "StageCounts": "framecache.overlays",
+    "SpriteMap": "framecache._sprites",
+    "SpriteSheet": "framecache._sprites",
+    "Sprites": "framecache._sprites",
+    "StageCounts": "framecache._overlays",
     "StorePermissionDenied": "framecache.errors",
     "StoreFull": "framecache.errors",
     "StoreUnavailable": "framecache.errors",
     "StoreWarning": "framecache.errors",
     "Timeline": "framecache.timeline",
-    "TimelineInfo": "framecache.info",
+    "TimelineInfo": "framecache._read.info",
     "UndecodableFrame": "framecache.errors",
-    "VerifyReport": "framecache.verify",
+    "VerifyReport": "framecache._maintain.verify",
     "WriteReport": "framecache.model",
     "__version__": "framecache._version",
 }

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from framecache import keys
-from framecache.disk_cache import MIN_SIZE_LIMIT_BYTES, DiskCache
+from framecache._core import keys
+from framecache._core.numeric import INT64_LIMIT, as_index, format_value
+from framecache._index.frames_table import frames_table
+from framecache._maintain.gc import GcPlan, GcProgress, plan_gc
+from framecache._read.disk_cache import MIN_SIZE_LIMIT_BYTES, DiskCache
 from framecache.errors import InvalidValue
-from framecache.gc import GcPlan, GcProgress, plan_gc
-from framecache.numeric import INT64_LIMIT, as_index, format_value
 from framecache.store import Store, check_options, is_remote, open_store, with_atomic_create
-from framecache.tables import frames_table
 from framecache.timeline import Timeline
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, Protocol, TypedDict
 
-from framecache import jpeg, keys
+from framecache._core import keys
+from framecache._ingest.frame_input import as_frames
+from framecache._media import jpeg
 from framecache.cache import FrameCache
-from framecache.frame_input import as_frames
 from framecache.model import Frame, JpegSettings
 from framecache.timeline import Timeline
 

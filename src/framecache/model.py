@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from framecache import pixels
+from framecache._core import pixels
+from framecache._core.numeric import as_index, format_value
+from framecache._core.times import Seconds
 from framecache.errors import InvalidValue
-from framecache.numeric import as_index, format_value
-from framecache.times import Seconds
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage

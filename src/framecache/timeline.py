@@ -7,16 +7,38 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from framecache import deletion, ingest, keys, overlays, sampling
-from framecache import repack as repacking
-from framecache import verify as verification
-from framecache.deletion import DeletionSummary
-from framecache.disk_cache import DiskCache
+from framecache import _ingest as ingest
+from framecache import _overlays as overlays
+from framecache._core import keys, sampling
+from framecache._core.manifest import Settings
+from framecache._core.numeric import require_int
+from framecache._core.sampling import EveryFrame, Rate, Sampling
+from framecache._core.times import Seconds
+from framecache._estimate import ExtractPlan, Footprint, plan_extraction, timeline_footprint
+from framecache._index import Index, deletion
+from framecache._index.deletion import DeletionSummary
+from framecache._maintain import repack as repacking
+from framecache._maintain import verify as verification
+from framecache._maintain.repack import RepackReport
+from framecache._maintain.verify import FindingCallback, VerifyReport
+from framecache._overlays import Overlays, StageCounts
+from framecache._read import (
+    DecodeOptions,
+    FrameSource,
+    as_sequences,
+    parse_range,
+    positions_in_range,
+    read_batch,
+    read_frame,
+    read_frames,
+    read_jpegs,
+)
+from framecache._read.disk_cache import DiskCache
+from framecache._read.info import TimelineInfo, describe_extent, timeline_info
+from framecache._read.notebook import timeline_html
+from framecache._read.snapshot_cache import SnapshotCache
+from framecache._sprites import Sprites
 from framecache.errors import InvalidValue, NotCached
-from framecache.footprint import ExtractPlan, Footprint, plan_extraction, timeline_footprint
-from framecache.index import Index
-from framecache.info import TimelineInfo, describe_extent, timeline_info
-from framecache.manifest import Settings
 from framecache.model import (
     Aspect,
     Chunk,
@@ -33,27 +55,7 @@ from framecache.model import (
     require_layout,
     require_on_conflict,
 )
-from framecache.notebook import timeline_html
-from framecache.numeric import require_int
-from framecache.overlays import Overlays, StageCounts
-from framecache.reader import (
-    DecodeOptions,
-    FrameSource,
-    as_sequences,
-    parse_range,
-    positions_in_range,
-    read_batch,
-    read_frame,
-    read_frames,
-    read_jpegs,
-)
-from framecache.repack import RepackReport
-from framecache.sampling import EveryFrame, Rate, Sampling
-from framecache.snapshot_cache import SnapshotCache
-from framecache.sprites import Sprites
 from framecache.store import Store
-from framecache.times import Seconds
-from framecache.verify import FindingCallback, VerifyReport
 
 ChunkLike = str | bytes | os.PathLike[Any] | Chunk
 """A local path, the URL of an object in a store, or a `Chunk` with its place in time."""

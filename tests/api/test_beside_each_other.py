@@ -15,9 +15,9 @@ from framecache import (
     StoreUnavailable,
     Timeline,
     TimelineCleared,
-    lease,
 )
-from framecache.gc import plan_gc
+from framecache._index import lease
+from framecache._maintain.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import BlobInfo
 from framecache.testing import Action, FaultyStore, HookedStore, WrappingStore
@@ -236,7 +236,7 @@ def test_frames_beyond_what_a_pack_holds_come_into_another(
     timeline(memory_url).extract(clips.clip())
     jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
     timeline(memory_url).delete()
-    monkeypatch.setattr("framecache.ingest.pack_storage._MAX_PACK_BYTES", 20_000)
+    monkeypatch.setattr("framecache._ingest.pack_storage._MAX_PACK_BYTES", 20_000)
     timeline(memory_url).extract(clips.clip(), layout="packs")
     assert len(set(timeline(memory_url).index.key.tolist())) > 2
     assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
@@ -248,7 +248,7 @@ def test_frames_beyond_what_a_pack_holds_come_into_another(
 def test_of_packs_that_are_not_finished_none_is_left(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache.ingest.pack_storage._MAX_PACK_BYTES", 2_000)
+    monkeypatch.setattr("framecache._ingest.pack_storage._MAX_PACK_BYTES", 2_000)
 
     def frames() -> Iterator[Frame]:
         yield from (frame(number) for number in range(20))

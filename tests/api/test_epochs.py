@@ -13,9 +13,11 @@ import clips
 import google_crc32c
 import pytest
 
-import framecache.ingest.epochs
-import framecache.lease
+import framecache._index.lease
+import framecache._ingest.epochs
 from framecache import ExtractReport, SettingsConflict, Timeline
+from framecache._index import lease
+from framecache._ingest import epochs
 from framecache.store import Store, open_store
 from framecache.testing import Action, Crash, HookedStore
 from outside import frame
@@ -68,9 +70,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(framecache.lease, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=clock.monotonic))
     waiting = SimpleNamespace(sleep=clock.sleep)
-    monkeypatch.setattr(framecache.ingest.epochs, "time", waiting)
+    monkeypatch.setattr(epochs, "time", waiting)
     return clock
 
 
@@ -257,7 +259,7 @@ def test_a_rebuild_is_left_alone_once_it_is_begun(store: Store) -> None:
 def test_before_it_is_begun_others_are_refused_at_the_first_sign_of_life(
     store: Store, otherwise: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 4.0)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 4.0)
     with held_at(store, at="put", within="/frames/0.jpg") as (extracting, let_go):
         with pytest.raises(SettingsConflict, match=EXTRACTED):
             otherwise(store)
@@ -290,7 +292,7 @@ def test_who_watches_is_refused_as_soon_as_it_is_begun(
         finally:
             may_commit.set()
         assert extracting.result(60).chunks_extracted == 3
-    assert clock.waited_seconds < framecache.lease.LEASE_TTL_SECONDS / 4
+    assert clock.waited_seconds < lease.LEASE_TTL_SECONDS / 4
     require_sound(store)
 
 
@@ -300,7 +302,7 @@ def test_before_it_is_begun_a_dead_program_is_replaced_after_the_lifetime_of_its
 ) -> None:
     die_before_it_is_begun(store)
     report = otherwise(store)
-    lifetime = framecache.lease.LEASE_TTL_SECONDS
+    lifetime = lease.LEASE_TTL_SECONDS
     assert lifetime <= clock.waited_seconds < lifetime + 1
     require_sound(store, report.frame_count)
 
@@ -327,7 +329,7 @@ def test_of_two_that_differ_one_is_done_and_the_other_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The second comes, goes its whole way and is believed dead, at each request of the first."""
-    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)
     if start is not None:
         start(store)
     done: list[int] = []
@@ -462,7 +464,7 @@ def test_a_version_after_one_of_a_timeline_made_anew_is_taken_back(store: Store)
 def test_frames_that_are_being_written_are_not_ended_by_an_extraction(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 4.0)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 4.0)
 
     def write(target: Store) -> Any:  # noqa: ANN401 -- it stands for an extraction
         return Timeline(target, "t").write([frame(0)])

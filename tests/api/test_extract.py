@@ -19,7 +19,7 @@ import pytest
 from clips import Shown
 from PIL import Image as Pillow
 
-import framecache.video
+import framecache._media.video
 from framecache import (
     Chunk,
     ChunkChanged,
@@ -38,6 +38,7 @@ from framecache import (
     UndecodableFrame,
     UnreadableChunk,
 )
+from framecache._media import video
 from framecache.functional import cache_exists, load_cached_frames, load_cached_frames_b64
 from framecache.testing import HookedStore, fail_from_nth
 from outside import (
@@ -118,8 +119,8 @@ def test_no_frame_goes_through_rgb(url: str, monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("went through RGB")
 
-    monkeypatch.setattr("framecache.jpeg.encode_rgb", refuse)
-    monkeypatch.setattr("framecache.phash.hash_from_rgb", refuse)
+    monkeypatch.setattr("framecache._media.jpeg.encode_rgb", refuse)
+    monkeypatch.setattr("framecache._media.phash.hash_from_rgb", refuse)
     assert timeline(url).extract(clips.chunks()).frame_count == 45
     assert set(frames_of(outside(url), "t")) == {f"{n}.jpg" for n in range(45)}
     # It is by the encoder that is watched that what comes as RGB is stored.
@@ -359,8 +360,8 @@ def test_extracting_again_decodes_and_changes_nothing(
     def fail(*_: object, **__: object) -> None:
         raise AssertionError("a chunk was read again")
 
-    monkeypatch.setattr(framecache.video, "scan", fail)
-    monkeypatch.setattr(framecache.video, "decode", fail)
+    monkeypatch.setattr(video, "scan", fail)
+    monkeypatch.setattr(video, "decode", fail)
     report = timeline(store_url).extract(clips.chunks(), fps=5)
     assert (report.chunks_extracted, report.chunks_cached) == (0, 3)
     assert (report.frames_extracted, report.bytes_stored, report.frame_count) == (0, 0, 9)
@@ -1117,7 +1118,7 @@ def test_index_parts_are_plain_parquet_that_says_what_it_was_made_from(store_url
             str(paths[chunk_id].stat().st_size),
             "85",
             framecache.__version__,
-            framecache.video.ffmpeg_version(),
+            video.ffmpeg_version(),
             "simplejpeg",
         ):
             assert said in metadata

@@ -20,12 +20,17 @@ from framecache import (
     StoreUnavailable,
     Timeline,
     TimelineCleared,
-    access_log,
-    keys,
-    lease,
 )
-from framecache.gc import GcPlan, GcReport, Reason, plan_gc
-from framecache.index import commit_repair, current_manifest, load_snapshot_at, update_manifest
+from framecache._core import keys
+from framecache._index import (
+    access_log,
+    commit_repair,
+    current_manifest,
+    lease,
+    load_snapshot_at,
+    update_manifest,
+)
+from framecache._maintain.gc import GcPlan, GcReport, Reason, plan_gc
 from framecache.store import BlobIdentity, StorageOptions, Store, identify_blob
 from framecache.testing import Action, Crash, CrashingStore, Hook, HookedStore, fail_from_nth
 from outside import (
@@ -673,7 +678,7 @@ def test_only_the_chunks_of_what_would_be_evicted_are_looked_at(
         looked_at.append(Path(chunk).name)
         return identify_blob(chunk, options=options)
 
-    monkeypatch.setattr("framecache.gc.source_availability.identify_blob", identify)
+    monkeypatch.setattr("framecache._maintain.gc.source_availability.identify_blob", identify)
     plan(url)
     assert looked_at == []
     plan(url, max_age_seconds=30 * DAY)
@@ -996,7 +1001,9 @@ def test_an_hour_later_the_use_is_noted_again(
     now = time.monotonic()
     for minutes, notes in ((59, 1), (61, 2), (90, 2), (122, 3)):
         later = now + 60 * minutes
-        monkeypatch.setattr("framecache.access_log.time.monotonic", lambda later=later: later)
+        monkeypatch.setattr(
+            "framecache._index.access_log.time.monotonic", lambda later=later: later
+        )
         timeline.frame(1)
         assert len(requests_for_notes(store)) == notes
         monkeypatch.undo()

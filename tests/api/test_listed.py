@@ -9,10 +9,11 @@ import clips
 import numpy as np
 import pytest
 
-from framecache import Frame, FrameCache, FrameCacheError, Timeline, keys
-from framecache.index import Index, load_snapshot
-from framecache.index.fetch import Decode
-from framecache.info import timeline_info
+from framecache import Frame, FrameCache, FrameCacheError, Timeline
+from framecache._core import keys
+from framecache._index import Index, load_snapshot
+from framecache._index.fetch import Decode
+from framecache._read.info import timeline_info
 from framecache.server import serializers
 from framecache.store import Store
 from framecache.testing import HookedStore
@@ -114,7 +115,7 @@ def test_a_summary_opens_no_index_file(
     def opened(*_: object, **__: object) -> None:
         raise AssertionError("an index file was opened")
 
-    monkeypatch.setattr("framecache.index.parquet._open_parquet", opened)
+    monkeypatch.setattr("framecache._index.parquet._open_parquet", opened)
     assert summary(cache.store, Index.decode_lazy) == expected
 
 

@@ -12,7 +12,6 @@ import google_crc32c
 import pyarrow.parquet as pq
 import pytest
 
-import framecache.video
 from framecache import (
     CorruptFrame,
     FrameCache,
@@ -22,9 +21,10 @@ from framecache import (
     Timeline,
     TimelineCleared,
     VerifyReport,
-    json_documents,
 )
-from framecache.index import create_verified
+from framecache._core import json_documents
+from framecache._index import create_verified
+from framecache._media import video
 from framecache.store import Store
 from framecache.testing import Fault, FaultyStore, HookedStore
 from outside import everything, frame, frames_of, outside
@@ -182,7 +182,7 @@ def test_it_is_made_anew_and_nothing_is_decoded(
     epoch = timeline(filled).info().epoch
     damaged = outside(filled).read(damage_last(filled, how))
     with monkeypatch.context() as patch:
-        patch.setattr(framecache.video, "decode", refuse)
+        patch.setattr(video, "decode", refuse)
         report = timeline(filled).verify(repair=True)
     assert report.ok
     assert (report.repaired, report.counts["ok"], report.chunks_not_cached) == (1, FRAMES, 0)

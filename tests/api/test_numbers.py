@@ -4,6 +4,7 @@ What Python itself takes as a number says what must be taken: ``operator.index``
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -25,10 +26,10 @@ from framecache import (
     Timeline,
     functional,
 )
-from framecache.prices import S3_STANDARD
+from framecache._core.prices import S3_STANDARD
 from outside import picture
 
-NUMERIC: Final = ("int", "float", "Seconds", "Rate")
+NUMERIC: Final = re.compile(r"\b(int|float|Seconds|\w*Rate)\b")
 NAMES: Final = count()
 
 
@@ -192,7 +193,7 @@ def parameters(of: object, name: str) -> Iterator[str]:
     for parameter in signature.parameters.values():
         text = str(parameter.annotation).replace("SupportsIndex", "int")
         is_other = parameter.name in {"self", "out", "image", "progress"}
-        if not is_other and any(word in text for word in NUMERIC):
+        if not is_other and NUMERIC.search(text):
             yield f"{name}.{parameter.name}"
 
 

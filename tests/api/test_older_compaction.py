@@ -7,8 +7,9 @@ import clips
 import google_crc32c
 import pytest
 
-from framecache import FrameCache, Timeline, keys
-from framecache.gc import Reason
+from framecache import FrameCache, Timeline
+from framecache._core import keys
+from framecache._maintain.gc import Reason
 from framecache.store import Store
 from framecache.testing import HookedStore
 

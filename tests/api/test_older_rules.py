@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import media
-from framecache import FrameCache, Timeline, keys
+from framecache import FrameCache, Timeline
+from framecache._core import keys
 from framecache.store import open_store
 
 _NUMBERS = count()

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image as Pillow
 
 from framecache import FrameCache, InvalidId, InvalidValue, Overlays, Timeline, functional
+from framecache._overlays import MAX_BYTES, MAX_PIXELS
 from framecache.model import Layout
-from framecache.overlays import MAX_BYTES, MAX_PIXELS
 from framecache.testing import HookedStore
 from outside import frame, jpeg_by_pillow, outside, png_by_pillow
 

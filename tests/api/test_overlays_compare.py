@@ -155,7 +155,7 @@ def test_only_overlays_are_compared(local_url: str) -> None:
 _FORK_WHILE_THREADS_COMPARE = """
 import faulthandler, os, sys, threading
 from framecache import FrameCache
-from framecache.overlays import compare
+from framecache._overlays import compare
 one, other = (FrameCache(sys.argv[1]).timeline("t").overlays(job_id=j, stage="s") for j in "ab")
 decode, is_over = compare._decode, threading.Event()
 inside = threading.Barrier(3)

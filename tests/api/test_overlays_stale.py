@@ -11,7 +11,7 @@ import clips
 import pytest
 
 from framecache import Frame, FrameCache, StageCounts, Timeline
-from framecache.gc import plan_gc
+from framecache._maintain.gc import plan_gc
 from framecache.store import BlobInfo, Store
 from framecache.testing import Action, HookedStore, WrappingStore
 from outside import frame, jpeg_by_pillow, outside, png_by_pillow

@@ -22,9 +22,6 @@ from packed import (
     without_place,
 )
 
-import framecache.jpeg
-import framecache.lease
-import framecache.video
 from framecache import (
     Frame,
     FrameCache,
@@ -37,6 +34,8 @@ from framecache import (
     Timeline,
     TimelineCleared,
 )
+from framecache._index import lease
+from framecache._media import jpeg, video
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore, HookedStore, WrappingStore
@@ -123,13 +122,13 @@ def test_a_frame_without_picture_has_no_member(url: str) -> None:
 
 
 def test_a_chunk_without_any_picture_has_no_pack(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    decode = framecache.video.decode
+    decode = video.decode
 
     def see_nothing(*args: Any, **kwargs: Any) -> Iterator[object]:  # noqa: ANN401 -- passed on
         for item in decode(*args, **kwargs):
-            yield framecache.video.Undecodable(item.pts, "nothing is seen")
+            yield video.Undecodable(item.pts, "nothing is seen")
 
-    monkeypatch.setattr(framecache.video, "decode", see_nothing)
+    monkeypatch.setattr(video, "decode", see_nothing)
     report = timeline(url).extract(clips.chunks(), layout="packs")
     assert (report.chunks_extracted, report.frames_undecodable) == (3, FRAMES)
     assert timeline(url).complete
@@ -247,7 +246,7 @@ def test_whoever_slept_and_was_taken_over_leaves_no_pack_behind(
 ) -> None:
     def take_over() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
+            patch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
             Timeline(store, "t").extract(clips.chunks(), layout="packs", workers=1)
 
     sleeping = HookedStore(store, before=at_first(*moment, take_over))
@@ -262,18 +261,18 @@ def test_a_pack_that_is_whole_when_the_take_over_is_learned_of_goes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last look ends after the pack is stored."""
-    holds = framecache.lease.LeaseManager.is_held
+    holds = lease.LeaseManager.is_held
 
     def find_another(*_: object) -> bool:
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
-            patch.setattr(framecache.lease.LeaseManager, "is_held", holds)
+            patch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
+            patch.setattr(lease.LeaseManager, "is_held", holds)
             Timeline(store, "t").extract(clips.clip(), layout="packs", workers=1)
             wait_until(lambda: len(list(store.list(f"{PREFIX}packs"))) == 2)
-        monkeypatch.setattr(framecache.lease.LeaseManager, "is_held", holds)
+        monkeypatch.setattr(lease.LeaseManager, "is_held", holds)
         return False
 
-    monkeypatch.setattr(framecache.lease.LeaseManager, "is_held", find_another)
+    monkeypatch.setattr(lease.LeaseManager, "is_held", find_another)
     report = Timeline(store, "t").extract(clips.clip(), layout="packs", workers=1)
     assert (report.chunks_extracted, report.chunks_cached) == (0, 1)
     named = set(Timeline(store, "t").index.key)
@@ -299,15 +298,15 @@ def test_a_pack_that_is_whole_when_the_end_is_learned_of_goes(store: Store, end:
 def test_whoever_adopts_packs_of_another_encoder_has_nothing_to_repair(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = framecache.jpeg.encode_picture
+    encode = jpeg.encode_picture
 
     def encode_otherwise(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
         return encode(*planes, quality=quality - 1)
 
     def be_faster() -> None:
         with monkeypatch.context() as other:
-            other.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
-            other.setattr("framecache.jpeg.encode_picture", encode_otherwise)
+            other.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
+            other.setattr("framecache._media.jpeg.encode_picture", encode_otherwise)
             Timeline(store, "t").extract(clips.clip(), layout="packs")
 
     hooked = HookedStore(store, before=at_first("create", "/index/", be_faster))

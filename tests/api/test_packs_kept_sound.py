@@ -8,16 +8,9 @@ from pathlib import Path
 import clips
 import pytest
 
-from framecache import (
-    CorruptFrame,
-    FrameCache,
-    StoreUnavailable,
-    Timeline,
-    VerifyReport,
-    lease,
-)
-from framecache.gc import Reason
-from framecache.index import current_manifest
+from framecache import CorruptFrame, FrameCache, StoreUnavailable, Timeline, VerifyReport
+from framecache._index import current_manifest, lease
+from framecache._maintain.gc import Reason
 from framecache.testing import Action, HookedStore, fail_from_nth
 from outside import everything, frame, outside
 

@@ -253,7 +253,7 @@ def test_jpegs_are_never_decoded(monkeypatch: pytest.MonkeyPatch, layout: Layout
         raise AssertionError("decoded")
 
     filled(layout)
-    monkeypatch.setattr("framecache.jpeg.decode", refuse)
+    monkeypatch.setattr("framecache._media.jpeg.decode", refuse)
     for _, t in near_and_far(open_store(f"memory://packs-read-{layout}")):
         assert list(t.jpegs(range(FRAMES))) == expected_jpegs()
         assert t.jpeg(3) == expected_jpegs()[3]
@@ -266,8 +266,8 @@ def test_jpegs_are_never_decoded(monkeypatch: pytest.MonkeyPatch, layout: Layout
 def test_whoever_stops_reading_stops_the_fetching(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
-    monkeypatch.setattr("framecache.reader.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
-    monkeypatch.setattr("framecache.reader.read._cpu_count", lambda: 2)
+    monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
+    monkeypatch.setattr("framecache._read.read._cpu_count", lambda: 2)
     for ranges, t in near_and_far(heavy()):
         items = read(t)
         next(items)
@@ -281,8 +281,8 @@ def test_whoever_stops_reading_stops_the_fetching(
 def test_what_is_under_way_is_bounded_whatever_the_consumer_takes(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
-    monkeypatch.setattr("framecache.reader.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
-    monkeypatch.setattr("framecache.reader.read._cpu_count", lambda: 2)
+    monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
+    monkeypatch.setattr("framecache._read.read._cpu_count", lambda: 2)
     for ranges, t in near_and_far(heavy()):
         sizes = t.index.size.tolist()
         taken = most = 0
@@ -317,8 +317,8 @@ class FirstWaits(Ranges):
 def test_many_ranges_are_under_way_at_once(
     monkeypatch: pytest.MonkeyPatch, step: int, others: int
 ) -> None:
-    monkeypatch.setattr("framecache.reader.ranges._FREE_GAP_BYTES", 0)  # a range a frame
-    monkeypatch.setattr("framecache.reader.ranges._MAX_GAP_BYTES", 0)
+    monkeypatch.setattr("framecache._read.ranges._FREE_GAP_BYTES", 0)  # a range a frame
+    monkeypatch.setattr("framecache._read.ranges._MAX_GAP_BYTES", 0)
     wanted = range(0, 100, step)
     jpegs = Timeline(FirstWaits(heavy(), others), "t").jpegs(wanted)
     assert list(jpegs) == list(Timeline(heavy(), "t").jpegs(wanted))

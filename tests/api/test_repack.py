@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from packed import FRAMES, PREFIX, at_first, timeline
 
-import framecache.lease
 from framecache import (
     CorruptFrame,
     Frame,
@@ -29,9 +28,9 @@ from framecache import (
     Timeline,
     TimelineCleared,
 )
-from framecache.index import current_manifest
-from framecache.keys import parse_pack
-from framecache.lease import LeaseManager
+from framecache._core.keys import parse_pack
+from framecache._index import current_manifest, lease
+from framecache._index.lease import LeaseManager
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore, HookedStore
@@ -141,7 +140,7 @@ def test_nothing_is_encoded_nor_read_from_the_video(
         raise AssertionError("encoded or decoded")
 
     for name in ("decode", "encode_picture", "encode_rgb"):
-        monkeypatch.setattr(f"framecache.jpeg.{name}", refuse)
+        monkeypatch.setattr(f"framecache._media.jpeg.{name}", refuse)
     timeline(url).repack(after)
     require_layout(url, after, jpegs)
 
@@ -476,7 +475,7 @@ def test_answers_that_are_lost_change_nothing(store: Store, before: Layout, afte
 def test_a_repack_of_much_holds_little_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store that takes frames does not: those that were read and wait for it are few."""
     Timeline(store, "t").write(frame(n, width=16, height=16) for n in range(600))
-    monkeypatch.setattr("framecache.reader.read._MAX_FETCHED_BYTES", 20_000)
+    monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 20_000)
     read, far_ahead = [0], threading.Event()
 
     class Slow(HookedStore):
@@ -505,8 +504,8 @@ def test_a_repack_of_much_holds_little_of_it(store: Store, monkeypatch: pytest.M
 def test_a_claim_of_a_program_that_died_is_taken_over(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.2)
-    monkeypatch.setattr("framecache.repack.run._POLL_SECONDS", 0.05)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.2)
+    monkeypatch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.05)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     epoch = Timeline(store, "t").info().epoch
     store.create(f"{PREFIX}claims/{epoch}/000001-7.json", b"of one who died")
@@ -518,7 +517,7 @@ def test_a_claim_of_a_program_that_died_is_taken_over(
 def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr("framecache.repack.run._MAX_LEASE_TIMEOUTS", 0)
+    monkeypatch.setattr("framecache._maintain.repack.run._MAX_LEASE_TIMEOUTS", 0)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     description = current_manifest(store, "t")
     assert description is not None
@@ -534,7 +533,7 @@ def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
 def test_of_two_that_repack_at_once_nobody_harms_the_other(
     store_url: str, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr("framecache.repack.run._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.05)
     jpegs = extract(store_url, before)
     together = threading.Barrier(3)
 
@@ -573,7 +572,7 @@ def test_whoever_slept_and_was_taken_over_harms_nobody(
 
     def take_over() -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
+            patch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
             Timeline(store, "t").repack(meanwhile)
 
     try:
@@ -598,7 +597,7 @@ def test_a_replacement_that_slept_while_its_frames_went_into_packs_loses_none(
     def take_over() -> None:
         met.append("asleep")
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
+            patch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
             Timeline(store, "t").repack("packs")
 
     slow = HookedStore(store, before=at_first(*moment, take_over))

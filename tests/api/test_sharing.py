@@ -11,9 +11,6 @@ import clips
 import numpy as np
 import pytest
 
-import framecache.jpeg
-import framecache.lease
-import framecache.video
 from framecache import (
     CorruptFrame,
     Frame,
@@ -25,9 +22,10 @@ from framecache import (
     TimelineCleared,
     UnreadableChunk,
 )
-from framecache.index import current_manifest
-from framecache.lease import LeaseManager
-from framecache.manifest import Manifest
+from framecache._core.manifest import Manifest
+from framecache._index import current_manifest, lease
+from framecache._index.lease import LeaseManager
+from framecache._media import jpeg, video
 from framecache.store import Store, open_store
 from framecache.testing import HookedStore
 from outside import wait_until
@@ -43,20 +41,20 @@ def store(memory_url: str) -> Store:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that sends no heartbeat for a moment loses its lease."""
-    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.05)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.05)
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Count how often each chunk is decoded."""
-    count, lock, decode = Counter[str](), threading.Lock(), framecache.video.decode
+    count, lock, decode = Counter[str](), threading.Lock(), video.decode
 
     def counting(*args: Any, name: str, threads: int) -> object:  # noqa: ANN401 -- passed on
         with lock:
             count[Path(name).name] += 1
         return decode(*args, name=name, threads=threads)
 
-    monkeypatch.setattr(framecache.video, "decode", counting)
+    monkeypatch.setattr(video, "decode", counting)
     return count
 
 
@@ -179,8 +177,8 @@ def test_whoever_is_taken_over_stops_and_waits_for_the_other(
     store: Store, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
 ) -> None:
     """It slept, another took it for dead, and it finds out when it wakes up."""
-    monkeypatch.setattr("framecache.ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
-    monkeypatch.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.2)
+    monkeypatch.setattr("framecache._ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.2)
     described(store)
     decoded.clear()
     asleep, awake = threading.Event(), threading.Event()
@@ -323,7 +321,7 @@ def test_a_sweep_leaves_what_was_made_anew_under_the_same_version(store: Store) 
 def test_an_extraction_leaves_nothing_behind_in_a_deleted_timeline(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache.ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
+    monkeypatch.setattr("framecache._ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
     left = [True]
 
     def delete(action: str, key: str) -> None:
@@ -379,11 +377,11 @@ def test_whoever_adopts_a_part_that_names_other_frames_says_so(
         if action == "create" and "/index/" in key and left:
             left.pop()
             with monkeypatch.context() as other:
-                other.setattr(framecache.lease, "LEASE_TTL_SECONDS", 0.0)
-                other.setattr("framecache.jpeg.encode_picture", encode_otherwise)
+                other.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
+                other.setattr("framecache._media.jpeg.encode_picture", encode_otherwise)
                 Timeline(store, "t").extract(clips.clip())
 
-    encode = framecache.jpeg.encode_picture
+    encode = jpeg.encode_picture
 
     def encode_otherwise(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
         return encode(*planes, quality=quality - 1)

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Pillow
 
-import framecache.video
 from framecache import (
     CorruptFrame,
     Finding,
@@ -27,11 +26,11 @@ from framecache import (
     Timeline,
     TimelineCleared,
     VerifyReport,
-    lease,
 )
-from framecache.index import current_manifest
-from framecache.index.checksum import add_checksum
-from framecache.lease import LeaseManager
+from framecache._index import current_manifest, lease
+from framecache._index.checksum import add_checksum
+from framecache._index.lease import LeaseManager
+from framecache._media import video
 from framecache.store import Store
 from framecache.testing import Action, HookedStore, fail_from_nth
 from outside import (
@@ -445,7 +444,7 @@ def test_a_damaged_part_is_repaired_from_the_compaction(
     key = index_keys(blobs)[1]
     kind = "missing" if how == "removed" else "corrupt"
     damage(blobs, key, how)
-    monkeypatch.setattr(framecache.video, "decode", _refuse)
+    monkeypatch.setattr(video, "decode", _refuse)
     with undisturbed(blobs):
         report = timeline(filled).verify()
     assert counted(report) == {"ok": 45, kind: 1}
@@ -486,7 +485,7 @@ def test_a_damaged_compaction_is_repaired_from_the_parts(
         rewrite(blobs, key, lambda met: met[7].update(timestamp=99.0))
     else:
         damage(blobs, key, how)
-    monkeypatch.setattr(framecache.video, "decode", _refuse)
+    monkeypatch.setattr(video, "decode", _refuse)
     with undisturbed(blobs):
         report = timeline(filled).verify()
     assert counted(report) == {"ok": 45, kind: 1}
@@ -776,13 +775,13 @@ def test_a_frame_that_can_be_decoded_now_is_mentioned(single: str) -> None:
 def test_a_frame_that_cannot_be_decoded_now_is_mentioned_and_stays(
     single: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decode = framecache.video.decode
+    decode = video.decode
 
     def worse(*args: Any, **kwargs: Any) -> Iterator[Any]:  # noqa: ANN401
         for item in decode(*args, **kwargs):
-            yield framecache.video.Undecodable(item.pts, "decoder: bad luck")
+            yield video.Undecodable(item.pts, "decoder: bad luck")
 
-    monkeypatch.setattr(framecache.video, "decode", worse)
+    monkeypatch.setattr(video, "decode", worse)
     with undisturbed(outside(single)):
         report = timeline(single).verify(deep=True, repair=True)
     assert report.ok
@@ -885,7 +884,7 @@ def test_a_repair_can_be_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) 
             if f"000001-{generation - 1}" in key:
                 blobs.put(key, b"")
         with monkeypatch.context() as patch:
-            patch.setattr(framecache.video, "decode", _refuse)
+            patch.setattr(video, "decode", _refuse)
             assert timeline(filled).verify(repair=True).ok
         description = current_manifest(FrameCache(filled).store, "t")
         assert description is not None

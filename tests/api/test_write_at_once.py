@@ -111,7 +111,7 @@ def test_no_write_waits_for_a_program_that_was_killed_as_it_wrote(
         timeline(url, before=die).write([frame(5, number=3)])
     sleeps: list[float] = []
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleeps.append)
-    monkeypatch.setattr("framecache.ingest.relocation.time", clock)
+    monkeypatch.setattr("framecache._ingest.relocation.time", clock)
     replace(url, 5, 8)
     assert sleeps == []
     assert mean_error(timeline(url).frame(5).image, picture(8)) <= 3

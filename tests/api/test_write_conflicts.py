@@ -25,8 +25,8 @@ from framecache import (
     TimelineCleared,
     WriteReport,
 )
-from framecache.index import checksum
-from framecache.index.table import Index
+from framecache._index import checksum
+from framecache._index.table import Index
 from framecache.model import Layout, OnConflict
 from framecache.store import Store
 from framecache.testing import Crash, HookedStore, fail_from_nth
@@ -490,7 +490,7 @@ def test_no_write_waits_for_a_program_that_was_killed_at_a_move(
     die_at_a_move(url)
     sleeps: list[float] = []
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleeps.append)
-    monkeypatch.setattr("framecache.ingest.relocation.time", clock)
+    monkeypatch.setattr("framecache._ingest.relocation.time", clock)
     for given in (frame(0, number=7), frame(5), frame(1, number=8)):
         timeline(url).write([given], on_conflict="replace")
         assert sleeps == []

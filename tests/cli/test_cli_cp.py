@@ -7,7 +7,7 @@ import pytest
 from command_line import clip, other_clip, run
 
 from framecache import Frame, FrameCache
-from framecache.copying import copy_timeline
+from framecache._maintain.copying import copy_timeline
 from framecache.model import Layout
 from framecache.testing import HookedStore
 from outside import png_by_pillow

@@ -21,7 +21,8 @@ import av
 import boto3
 import numpy as np
 
-from framecache import Frame, FrameCache, Timeline, manifest
+from framecache import Frame, FrameCache, Timeline
+from framecache._core import manifest
 from framecache.model import Image
 
 FOLDER: Final = Path(__file__).parent

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from framecache import Frame, FrameCache, SettingsConflict, Timeline, functional, manifest
-from framecache.gc import Reason
-from framecache.index import checksum
+from framecache import Frame, FrameCache, SettingsConflict, Timeline, functional
+from framecache._core import manifest
+from framecache._index import checksum
+from framecache._maintain.gc import Reason
 
 FORMATS = sorted(path.name for path in Path(__file__).parent.glob("format-*"))
 EXTRACTED = {"objects": ("c2.mp4", 4), "packs": ("c1.mp4", 2)}

@@ -15,7 +15,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from framecache import FrameCache, FrameCacheError
-from framecache.video.container import FORMATS, Container
+from framecache._media.video.container import FORMATS, Container
 
 SAMPLINGS: Final[tuple[dict[str, Any], ...]] = (
     {},

@@ -18,7 +18,8 @@ import google_crc32c
 import numpy as np
 import pyarrow.parquet as pq
 
-from framecache import CorruptFrame, Frame, FrameCacheError, Timeline, manifest
+from framecache import CorruptFrame, Frame, FrameCacheError, Timeline
+from framecache._core import manifest
 from framecache.store import BlobMissing, Store, open_store
 
 TIMELINE: Final = "t"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from framecache.threads import RequestThreads
+from framecache._core.threads import RequestThreads
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def at_once() -> Iterator[None]:
         _haste(),
         patch.object(ThreadPoolExecutor, "submit", _submit_inline),
         patch.object(RequestThreads, "submit", _submit_inline),
-        patch("framecache.ingest.pack_storage.ThreadPoolExecutor", _Postponing),
+        patch("framecache._ingest.pack_storage.ThreadPoolExecutor", _Postponing),
     ):
         yield
 
@@ -33,13 +33,13 @@ def _haste() -> Iterator[None]:
             return now
 
     with (
-        patch("framecache.lease.time", Clock()),
-        patch("framecache.ingest.work_queue._MIN_WAIT_SECONDS", 0.0005),
-        patch("framecache.ingest.work_queue._MAX_WAIT_SECONDS", 0.0005),
-        patch("framecache.ingest.epochs._POLL_SECONDS", 0.0005),
-        patch("framecache.repack.run._POLL_SECONDS", 0.0005),
-        patch("framecache.verify.repair._POLL_SECONDS", 0.0005),
-        patch("framecache.ingest.relocation._POLL_SECONDS", 0.0005),
+        patch("framecache._index.lease.time", Clock()),
+        patch("framecache._ingest.work_queue._MIN_WAIT_SECONDS", 0.0005),
+        patch("framecache._ingest.work_queue._MAX_WAIT_SECONDS", 0.0005),
+        patch("framecache._ingest.epochs._POLL_SECONDS", 0.0005),
+        patch("framecache._maintain.repack.run._POLL_SECONDS", 0.0005),
+        patch("framecache._maintain.verify.repair._POLL_SECONDS", 0.0005),
+        patch("framecache._ingest.relocation._POLL_SECONDS", 0.0005),
     ):
         yield
 

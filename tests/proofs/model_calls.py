@@ -19,7 +19,7 @@ from model_plain import (
 )
 
 from framecache import NotCached, Timeline
-from framecache.gc import plan_gc
+from framecache._maintain.gc import plan_gc
 
 
 def carry_out(

@@ -12,9 +12,10 @@ import pytest
 from invariants import PREFIX, TIMELINE, Blobs, Look, contents, index_files, look, pictures, require
 
 import media
-from framecache import FrameCacheError, Timeline, keys
-from framecache.gc import plan_gc
-from framecache.index import Index, PartBuilder, current_manifest
+from framecache import FrameCacheError, Timeline
+from framecache._core import keys
+from framecache._index import Index, PartBuilder, current_manifest
+from framecache._maintain.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import Store
 from framecache.testing import Action, Crash, HookedStore

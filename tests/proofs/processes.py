@@ -81,15 +81,15 @@ class Process:
             return next(looks) * _STALE_AFTER_SECONDS / self.looks_until_stale
 
         with pytest.MonkeyPatch.context() as patch:
-            for module in ("manifest", "ingest.pack_storage"):
+            for module in ("_core.manifest", "_ingest.pack_storage"):
                 patch.setattr(f"framecache.{module}.secrets", SimpleNamespace(token_hex=token_hex))
-            patch.setattr("framecache.lease.time", SimpleNamespace(monotonic=monotonic))
+            patch.setattr("framecache._index.lease.time", SimpleNamespace(monotonic=monotonic))
             # So long that its heart does not beat: how often would depend on how fast it runs.
-            patch.setattr("framecache.lease.LEASE_TTL_SECONDS", _STALE_AFTER_SECONDS)
-            patch.setattr("framecache.ingest.work_queue._MIN_WAIT_SECONDS", 0.0)
-            patch.setattr("framecache.ingest.epochs._POLL_SECONDS", 0.0)
-            patch.setattr("framecache.verify.repair._POLL_SECONDS", 0.0)
-            patch.setattr("framecache.repack.run._POLL_SECONDS", 0.0)
+            patch.setattr("framecache._index.lease.LEASE_TTL_SECONDS", _STALE_AFTER_SECONDS)
+            patch.setattr("framecache._ingest.work_queue._MIN_WAIT_SECONDS", 0.0)
+            patch.setattr("framecache._ingest.epochs._POLL_SECONDS", 0.0)
+            patch.setattr("framecache._maintain.verify.repair._POLL_SECONDS", 0.0)
+            patch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.0)
             yield
 
 

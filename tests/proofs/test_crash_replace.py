@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from processes import Process, points, run, run_until
 
 from framecache import Frame, FrameCacheError, Timeline
-from framecache.gc import plan_gc
+from framecache._maintain.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from proving import Proof

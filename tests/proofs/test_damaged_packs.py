@@ -16,8 +16,8 @@ import pytest
 from damages import FRAMES, PREFIX, blobs_of, chunks, damaged_bodies
 
 from framecache import CorruptFrame, FrameCache, Timeline
+from framecache._maintain.verify.report import DAMAGE_KINDS
 from framecache.store import Store
-from framecache.verify.report import DAMAGE_KINDS
 from outside import pixels_by_pillow
 from proving import Proof
 

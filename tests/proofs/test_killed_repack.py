@@ -13,7 +13,7 @@ from numbered_clips import frames_alone, numbered_chunks
 from workers import Answer, Moment, Place, Repacked, Worker, WorkerDied, Workers, repack
 
 from framecache import FrameCache, Timeline
-from framecache.gc import plan_gc
+from framecache._maintain.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import Store
 from proving import Proof

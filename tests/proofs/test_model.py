@@ -5,9 +5,9 @@ from hypothesis import Phase
 from model_machine import run_model
 from test_seeded_replace_defects import keep_old_times, remove_packs_first
 
-from framecache.index import FrameRow
-from framecache.ingest.epochs import RunningEpoch
-from framecache.reader import FrameSource
+from framecache._index import FrameRow
+from framecache._ingest.epochs import RunningEpoch
+from framecache._read import FrameSource
 from framecache.store import BlobExists, Store
 from proving import Proof
 
@@ -47,7 +47,7 @@ def test_the_model_sees_what_is_believed_without_reading_it_back(
         return True
 
     for user in ("commit", "manifests"):
-        monkeypatch.setattr(f"framecache.index.{user}.create_verified", create)
+        monkeypatch.setattr(f"framecache._index.{user}.create_verified", create)
     with pytest.raises(BlobExists):
         run_model(300, 60, seed=_SEED)
 

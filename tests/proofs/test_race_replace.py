@@ -23,7 +23,7 @@ from processes import Process
 from test_crash_replace import OLD, alone, jpegs, picture, public, read
 
 from framecache import Frame, FrameCache, StoreUnavailable, Timeline
-from framecache.ingest import relocate
+from framecache._ingest import relocate
 from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import HookedStore

@@ -21,38 +21,32 @@ from operations import BOTH, OPERATIONS, chunks
 from processes import Process
 from test_crash import Matrix
 
-from framecache import (
-    ExtractReport,
-    SettingsConflict,
-    StoreUnavailable,
-    Timeline,
-    TimelineCleared,
-    deletion,
-    keys,
-)
-from framecache.index import (
+from framecache import ExtractReport, SettingsConflict, StoreUnavailable, Timeline, TimelineCleared
+from framecache._core import keys
+from framecache._core.manifest import ChunkEntry, Manifest, new_write_id
+from framecache._index import (
     Index,
     Snapshot,
     commit_repair,
     committed_parts,
     create_verified,
     current_manifest,
+    deletion,
     ensure_current,
     load_snapshot_at,
     try_commit_manifest,
     update_manifest,
 )
-from framecache.index.fetch import Decode
-from framecache.ingest.encoded_jpeg import EncodedJpeg
-from framecache.ingest.encoder_pool import EncoderPool
-from framecache.ingest.epochs import RunningEpoch, is_active
-from framecache.ingest.frame_position import FramePosition
-from framecache.ingest.storage import ObjectStorage
-from framecache.ingest.work_queue import ChunkQueue
-from framecache.lease import LeaseManager, LeaseWatcher
-from framecache.manifest import ChunkEntry, Manifest, new_write_id
+from framecache._index.fetch import Decode
+from framecache._index.lease import LeaseManager, LeaseWatcher
+from framecache._ingest.encoded_jpeg import EncodedJpeg
+from framecache._ingest.encoder_pool import EncoderPool
+from framecache._ingest.epochs import RunningEpoch, is_active
+from framecache._ingest.frame_position import FramePosition
+from framecache._ingest.storage import ObjectStorage
+from framecache._ingest.work_queue import ChunkQueue
+from framecache._read import FrameSource
 from framecache.model import Layout
-from framecache.reader import FrameSource
 from framecache.store import BlobExists, Store, open_store
 from framecache.testing import Action, Crash, Fault, FaultyStore, HookedStore
 from proving import Proof
@@ -338,14 +332,14 @@ def never_take_a_claim_over(patch: pytest.MonkeyPatch) -> None:
 
 
 def keep_the_epoch(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("framecache.manifest._next_epoch_name", lambda _epoch: "000000-00000000")
+    patch.setattr("framecache._core.manifest._next_epoch_name", lambda _epoch: "000000-00000000")
 
 
 def count_epochs(patch: pytest.MonkeyPatch) -> None:
     def following(epoch: str | None) -> str:
         return f"{int(epoch) + 1 if epoch else 0:06d}"
 
-    patch.setattr("framecache.manifest._next_epoch_name", following)
+    patch.setattr("framecache._core.manifest._next_epoch_name", following)
 
 
 def sweep_before_describing(patch: pytest.MonkeyPatch) -> None:
@@ -446,7 +440,7 @@ def look_then_act(patch: pytest.MonkeyPatch) -> None:
 
 def end_what_is_begun(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        "framecache.ingest.resolve._ensure_inactive",
+        "framecache._ingest.resolve._ensure_inactive",
         lambda store, current, _chunks, _settings: LeaseWatcher(store, current),
     )
 

@@ -16,13 +16,14 @@ from test_seeded_defects import (
     repair_in_place,
 )
 
-from framecache import keys, packs
-from framecache.index import FrameRow, Index, commit_part, read_stored_jpeg
-from framecache.ingest.encoded_jpeg import EncodedJpeg
-from framecache.ingest.frame_position import FramePosition, build_row
-from framecache.ingest.pack_storage import PackStorage, _Item, _Pack
-from framecache.manifest import Manifest
-from framecache.repack.run import _MovedPart, _RepackRun
+from framecache._core import keys
+from framecache._core.manifest import Manifest
+from framecache._index import FrameRow, Index, commit_part, read_stored_jpeg
+from framecache._ingest.encoded_jpeg import EncodedJpeg
+from framecache._ingest.frame_position import FramePosition, build_row
+from framecache._ingest.pack_storage import PackStorage, _Item, _Pack
+from framecache._layouts import packs
+from framecache._maintain.repack.run import _MovedPart, _RepackRun
 from framecache.store import Store
 from proving import Proof
 
@@ -42,7 +43,7 @@ def take_the_padding_into_the_crc(patch: pytest.MonkeyPatch) -> None:
         )
         return build_row(slot, other, key=key, offset=offset)
 
-    patch.setattr("framecache.ingest.pack_storage.build_row", padded_row_of)
+    patch.setattr("framecache._ingest.pack_storage.build_row", padded_row_of)
 
 
 def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
@@ -77,7 +78,7 @@ def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
         return committed
 
     patch.setattr(PackStorage, "_store_pack", store_later)
-    patch.setattr("framecache.ingest.extraction.commit_part", commit_first)
+    patch.setattr("framecache._ingest.extraction.commit_part", commit_first)
 
 
 def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
@@ -95,7 +96,7 @@ def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
 
 def leave_packs_to_a_clear(patch: pytest.MonkeyPatch) -> None:
     known = {**vars(keys), "packs_prefix": keys.leases_prefix}
-    patch.setattr("framecache.deletion.keys", SimpleNamespace(**known))
+    patch.setattr("framecache._index.deletion.keys", SimpleNamespace(**known))
 
 
 def remove_before_describing(patch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from test_crash_replace import replace as replace_frames
 from test_race_replace import WRITE_AND_MOVE, Interleaving
 
 from framecache import FrameCacheError
-from framecache.index import Index
-from framecache.ingest import frame_writer, relocation, writing
-from framecache.ingest.frame_writer import FrameWriter
-from framecache.ingest.relocation import _Relocation
-from framecache.lease import LeaseManager
+from framecache._index import Index
+from framecache._index.lease import LeaseManager
+from framecache._ingest import frame_writer, relocation, writing
+from framecache._ingest.frame_writer import FrameWriter
+from framecache._ingest.relocation import _Relocation
 from framecache.store import open_store
 
 

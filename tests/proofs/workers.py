@@ -34,13 +34,13 @@ from framecache import (
     StoreUnavailable,
     Timeline,
     TimelineCleared,
-    lease,
-    video,
 )
-from framecache.ingest import epochs
+from framecache._index import lease
+from framecache._ingest import epochs
+from framecache._maintain.repack import RepackReport
+from framecache._maintain.repack import run as repacking
+from framecache._media import video
 from framecache.model import Layout
-from framecache.repack import RepackReport
-from framecache.repack import run as repacking
 from framecache.testing import Hook, HookedStore
 
 _SERVE = "import sys, workers; workers.serve(int(sys.argv[1]))"

@@ -14,7 +14,7 @@ import pytest
 from served import Service, impatient, over, problem_of, serving
 
 from framecache import FrameCache
-from framecache.index import Snapshot
+from framecache._index import Snapshot
 from framecache.server import Limits, ServiceSettings
 from framecache.server.timeline_cache import TimelineCache
 from framecache.server.work_limits import QueuedConcurrencyLimit, WorkLimits, current_client

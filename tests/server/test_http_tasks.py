@@ -14,16 +14,10 @@ import pytest
 from packed import damage
 from served import Service, over, problem_of, serving, until
 
-from framecache import (
-    CorruptFrame,
-    Frame,
-    FrameCache,
-    InvalidValue,
-    StoreUnavailable,
-    json_documents,
-)
-from framecache.index import current_manifest
-from framecache.lease import LeaseManager
+from framecache import CorruptFrame, Frame, FrameCache, InvalidValue, StoreUnavailable
+from framecache._core import json_documents
+from framecache._index import current_manifest
+from framecache._index.lease import LeaseManager
 from framecache.server import Limits, ServiceSettings, tasks
 from framecache.server.task_spec import TaskSpec
 from framecache.testing import HookedStore, fail_from_nth

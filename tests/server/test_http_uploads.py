@@ -9,7 +9,8 @@ import clips
 import pytest
 from served import Service, problem_of, serving, until
 
-from framecache import FrameCache, lease
+from framecache import FrameCache
+from framecache._index import lease
 from framecache.server import Limits, ServiceSettings
 
 UPLOAD = "api/v1/timelines/t/uploads/a.mp4"

@@ -21,7 +21,7 @@ from clips import chunks
 
 from benchmarks.server import free_ports
 from framecache import FrameCache
-from framecache.doctor import run_checks
+from framecache._maintain.doctor import run_checks
 from framecache.errors import StorePermissionDenied
 from outside import wait_until
 

@@ -7,7 +7,7 @@ import boto3
 import pytest
 
 import network
-from framecache.doctor import PREFIX, Check, run_checks
+from framecache._maintain.doctor import PREFIX, Check, run_checks
 from framecache.store import BlobInfo, Store, open_store
 from network import Fault, Proxy
 

@@ -383,7 +383,7 @@ def test_a_cache_and_its_timelines_travel_to_a_spawned_process(
 
 _WHILE_A_THREAD_IS_IN_A_NATIVE_CALL = """
 import os, threading, time
-from framecache.native_calls import native_call
+from framecache._core.native_calls import native_call
 
 entered, returned = threading.Event(), threading.Event()
 

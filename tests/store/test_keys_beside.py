@@ -3,7 +3,7 @@
 import pytest
 
 from framecache import Frame, FrameCache
-from framecache.keys import ID_PATTERN
+from framecache._core.keys import ID_PATTERN
 from outside import frame, jpeg_by_pillow, outside, png_by_pillow
 
 ID = "2024-01-02T03:04:05+01:00,a=b@c~d._-"

@@ -16,9 +16,9 @@ import pytest
 
 import network
 from framecache import CorruptFrame, FrameCache
+from framecache._index.create import create_verified
+from framecache._index.fetch import blob_exists
 from framecache.errors import StoreUnavailable
-from framecache.index.create import create_verified
-from framecache.index.fetch import blob_exists
 from framecache.store import BlobExists, BlobMissing, Store, open_store
 from media import made, make_clip
 from network import Fault, Proxy

@@ -14,7 +14,7 @@ import pytest
 
 import network
 from framecache import Frame, FrameCache, StoreUnavailable, StoreWarning
-from framecache.doctor import run_checks
+from framecache._maintain.doctor import run_checks
 from framecache.store import (
     BlobExists,
     BlobInfo,

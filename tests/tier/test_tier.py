@@ -188,7 +188,7 @@ def test_the_least_recently_used_go_first(sizes: list[int], uses: list[int]) -> 
     copies = [copy(number, size) for number, size in enumerate(sizes)]
     expected = LeastRecentlyUsed()
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("framecache.disk_cache.cache._TOUCH_AFTER_NS", -1)
+        patch.setattr("framecache._read.disk_cache.cache._TOUCH_AFTER_NS", -1)
         ours = tier(Path(name))
         for use in uses:
             row, data = copies[use % len(copies)]

@@ -16,8 +16,8 @@ from framecache import InvalidValue, LocalCacheWarning
 @pytest.fixture(autouse=True)
 def _forget_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process remembers the folders that failed; the folders of tests may have one name."""
-    monkeypatch.setattr("framecache.disk_cache.cache._suspended_until", {})
-    monkeypatch.setattr("framecache.disk_cache.cache._warned", set())
+    monkeypatch.setattr("framecache._read.disk_cache.cache._suspended_until", {})
+    monkeypatch.setattr("framecache._read.disk_cache.cache._warned", set())
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -129,7 +129,7 @@ def test_a_full_disk_is_said_once_and_what_is_there_is_found(small_disk: Path) -
 def test_a_disk_that_was_full_is_used_again_after_a_while(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, *, is_used: bool
 ) -> None:
-    monkeypatch.setattr("framecache.disk_cache.cache._SUSPEND_SECONDS", seconds)
+    monkeypatch.setattr("framecache._read.disk_cache.cache._SUSPEND_SECONDS", seconds)
     (small_disk / "other").write_bytes(bytes(900_000))
     ours = tier(small_disk / "tier", limit=8 * LIMIT)
     with pytest.warns(LocalCacheWarning, match="no space is left"):

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from framecache._read.array_pool import ArrayPool
 from framecache.model import Image
-from framecache.reader.array_pool import ArrayPool
 
 SHAPE = (4, 6, 3)
 

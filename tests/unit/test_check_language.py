@@ -38,7 +38,7 @@ def test_a_phrase_is_found_across_a_line_break() -> None:
         "Call `claim` first.",
         "Call ``claims.take``.",
         "```\nclaim\n```",
-        "`framecache.lease`, claims.take and claims/1.json",
+        "`framecache._index.lease`, claims.take and claims/1.json",
         "claim_key, claim(part) and --claim",
         "See https://example.com/claim.",
         "See [this](claim.md).",

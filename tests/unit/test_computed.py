@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 
-from framecache.cached_property import lock_free_cached_property
+from framecache._core.cached_property import lock_free_cached_property
 
 
 class Counted:
@@ -52,7 +52,7 @@ def test_threads_that_ask_at_once_all_get_the_same() -> None:
 def test_a_process_forked_while_a_thread_computes_it_computes_its_own() -> None:
     program = """
 import faulthandler, os, threading
-from framecache.cached_property import lock_free_cached_property
+from framecache._core.cached_property import lock_free_cached_property
 
 inside, forked = threading.Event(), threading.Event()
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from framecache import json_documents
+from framecache._core import json_documents
+from framecache._core.json_documents import InvalidDocument, decode_object
 from framecache.errors import InvalidValue
-from framecache.json_documents import InvalidDocument, decode_object
 
 
 def nested(depth: int) -> bytes:

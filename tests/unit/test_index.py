@@ -18,13 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framecache._index import FrameRow, Index, PartBuilder, aggregates_of, parquet, string_columns
+from framecache._index.aggregates import EMPTY, Aggregates
+from framecache._index.checksum import add_checksum
+from framecache._index.parquet import FileSource
+from framecache._index.row_sources import MAX_TABLE_ROWS
+from framecache._read import parse_range, positions_in_range
 from framecache.errors import CorruptFrame
-from framecache.index import FrameRow, Index, PartBuilder, aggregates_of, parquet, string_columns
-from framecache.index.aggregates import EMPTY, Aggregates
-from framecache.index.checksum import add_checksum
-from framecache.index.parquet import FileSource
-from framecache.index.row_sources import MAX_TABLE_ROWS
-from framecache.reader import parse_range, positions_in_range
 from long_index import hash_of, is_ok, key_of, long_index, size_of
 
 
@@ -271,8 +271,8 @@ def test_threads_that_ask_for_a_row_at_once_have_it_made_once(
 
 _FORK_WHILE_TEXTS_ARE_MADE = """
 import faulthandler, os, threading
-from framecache.index.string_columns import ChunkedColumn
-from framecache.index.row_sources import RowGroup
+from framecache._index.string_columns import ChunkedColumn
+from framecache._index.row_sources import RowGroup
 inside, is_over = threading.Event(), threading.Event()
 class Made:
     def item(self, position):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framecache._core.times import SECONDS_LIMIT, Instant, exact_seconds, format_time, parse_time
 from framecache.errors import InvalidValue
-from framecache.times import SECONDS_LIMIT, Instant, exact_seconds, format_time, parse_time
 
 
 @pytest.mark.parametrize(

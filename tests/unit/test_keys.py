@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache import keys
+from framecache._core import keys
 from framecache.errors import InvalidId
 
 FIRST = string.ascii_letters + string.digits

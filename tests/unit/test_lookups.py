@@ -14,15 +14,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from framecache.index import FrameRow, Index, PartBuilder, Snapshot
-from framecache.manifest import ChunkEntry, Settings, first_manifest
-from framecache.reader import (
+from framecache._core.manifest import ChunkEntry, Settings, first_manifest
+from framecache._core.times import format_time, parse_time
+from framecache._index import FrameRow, Index, PartBuilder, Snapshot
+from framecache._read import (
     count_timestamp_decimals,
     find_displayed_position,
     parse_range,
     positions_in_range,
 )
-from framecache.times import format_time, parse_time
 
 UNIX = Fraction(1_700_000_000)
 TIME_BASES = [Fraction(1, base) for base in (90_000, 12_800, 1000, 48_000, 10**6)]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache import manifest
+from framecache._core import manifest
+from framecache._core.manifest import ChunkEntry, Compaction, Settings
+from framecache._core.sampling import AtRate
 from framecache.errors import CorruptFrame, SettingsConflict, UnreadableChunk
-from framecache.manifest import ChunkEntry, Compaction, Settings
 from framecache.model import JpegSettings
-from framecache.sampling import AtRate
 
 CHUNK = ChunkEntry(
     chunk_id=0,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framecache._core.numeric import as_fraction, as_index, float_spacing, require_int
 from framecache.errors import InvalidValue
-from framecache.numeric import as_fraction, as_index, float_spacing, require_int
 
 
 class Whole:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache import packs
-from framecache.index import FrameRow
-from framecache.reader.ranges import coalesce_ranges, plan_ranges
+from framecache._index import FrameRow
+from framecache._layouts import packs
+from framecache._read.ranges import coalesce_ranges, plan_ranges
 from tars import members_of
 
 MEGABYTE: Final = 1_000_000

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache.reader.prefetch import prefetch_map
+from framecache._read.prefetch import prefetch_map
 
 
 class Result:

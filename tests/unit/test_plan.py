@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache.errors import InvalidValue
-from framecache.index import FrameRow, Index, PartBuilder, Snapshot
-from framecache.manifest import ChunkEntry, Settings, first_manifest
-from framecache.reader import (
+from framecache._core.manifest import ChunkEntry, Settings, first_manifest
+from framecache._core.times import parse_time
+from framecache._index import FrameRow, Index, PartBuilder, Snapshot
+from framecache._read import (
     as_sequences,
     find_displayed_position,
     parse_range,
     positions_in_range,
 )
-from framecache.times import parse_time
+from framecache.errors import InvalidValue
 
 ROWS = st.lists(
     st.tuples(st.integers(0, 60), st.integers(0, 40), st.booleans()),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from framecache.overlays.png import BadPng, validate_png
+from framecache._overlays.png import BadPng, validate_png
 from outside import png_by_pillow
 
 PNG = png_by_pillow(3)

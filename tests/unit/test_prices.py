@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framecache._core.prices import S3_STANDARD, parse_prices
 from framecache.errors import InvalidValue
 from framecache.model import Requests
-from framecache.prices import S3_STANDARD, parse_prices
 
 MILLION = 1_000_000
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache import sampling
+from framecache._core import sampling
+from framecache._core.sampling import AtRate, EveryFrame, EveryNth, Keyframes, Sampling
 from framecache.errors import InvalidValue
-from framecache.sampling import AtRate, EveryFrame, EveryNth, Keyframes, Sampling
 
 TIME_BASES = st.sampled_from([Fraction(1, 12800), Fraction(1, 90000), Fraction(1001, 30000)])
 GAPS = st.lists(st.integers(1, 3000), min_size=1, max_size=40)

@@ -6,12 +6,12 @@ import threading
 
 import pytest
 
-from framecache.threads import RequestThreads, run_interruptible
+from framecache._core.threads import RequestThreads, run_interruptible
 
 _DEADLINE_SECONDS = 60
 _PROGRAM = """
 import os, threading
-from framecache.threads import RequestThreads, run_interruptible
+from framecache._core.threads import RequestThreads, run_interruptible
 begun = threading.Event()
 def work(seconds):
     begun.set()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from framecache import color, jpeg, video
+from framecache._media import color, jpeg, video
 from framecache.model import Image, Matrix, Picture
 from media import ffmpeg, ffprobe, made, make_clip, real_clip
 from sample_clips import clip

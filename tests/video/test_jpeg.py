@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from framecache import color, jpeg
+from framecache._media import color, jpeg
 from framecache.errors import InvalidValue
 from framecache.model import Color, Image, Picture
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from framecache import color, jpeg, phash, video
+from framecache._media import color, jpeg, phash, video
 from framecache.model import Image
 from media import ffmpeg, ffprobe, real_clip
 

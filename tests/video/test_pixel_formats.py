@@ -12,10 +12,10 @@ from av.video.frame import VideoFrame
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from framecache import color, jpeg, video
+from framecache._media import color, jpeg, video
+from framecache._media.video import decoded
 from framecache.errors import UnreadableChunk
 from framecache.model import Image
-from framecache.video import decoded
 from media import ffmpeg, made
 
 HEIGHT, WIDTH = 64, 96

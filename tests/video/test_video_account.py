@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from framecache import video
+from framecache._media import video
 from media import ffmpeg, ffprobe, made, make_clip
 from sample_clips import clip
 

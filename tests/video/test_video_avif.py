@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from framecache import video
+from framecache._media import video
 from framecache.errors import UnreadableChunk
 
 SIZE: Final = (96, 64)

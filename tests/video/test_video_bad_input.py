@@ -11,7 +11,7 @@ from typing import BinaryIO, Self
 import pytest
 from PIL import Image
 
-from framecache import video
+from framecache._media import video
 from framecache.errors import ChunkChanged, StoreUnavailable, UnreadableChunk
 from media import ffmpeg, made
 from sample_clips import clip
@@ -106,7 +106,7 @@ def test_a_video_of_which_nothing_can_be_decoded_is_refused() -> None:
 
 
 def test_huge_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_PIXELS", 160 * 120 - 1)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_PIXELS", 160 * 120 - 1)
     with pytest.raises(UnreadableChunk, match="160x120"):
         scan(clip("h264.mp4").read_bytes())
 

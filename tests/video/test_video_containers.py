@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from framecache import color, jpeg, video
+from framecache._media import color, jpeg, video
 from framecache.model import Image
 from media import ffmpeg
 from sample_clips import clip

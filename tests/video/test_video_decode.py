@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framecache import video
-from framecache.video.decoder_outputs import list_decoder_outputs
+from framecache._media import video
+from framecache._media.video.decoder_outputs import list_decoder_outputs
 from media import ffmpeg, real_clip
 from sample_clips import clip
 
@@ -148,7 +148,7 @@ def test_keyframes_alone_are_those_of_the_whole(name: str) -> None:
 def test_far_frames_cost_only_what_they_are_built_on(
     name: str, after: int, at_most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from framecache.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
+    from framecache._media.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
 
     sent: list[VideoPacket | None] = []
     decode_one = Container.decode

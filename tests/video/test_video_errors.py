@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from av.sidedata.sidedata import SideDataContainer
 
-from framecache import video
+from framecache._media import video
+from framecache._media.video import container, decoded, orientation
 from framecache.errors import FrameCacheError, UnreadableChunk
-from framecache.video import container, decoded, orientation
 from media import made, make_clip
 
 ERRORS: list[Exception] = [

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from framecache.video import Decoded
-from framecache.video.reorder_buffer import ReorderBuffer
+from framecache._media.video import Decoded
+from framecache._media.video.reorder_buffer import ReorderBuffer
 
 
 def frame(*, corrupt: bool = False) -> Any:  # noqa: ANN401 - stands in for PyAV's
@@ -109,7 +109,7 @@ def test_the_end_brings_what_was_held_back() -> None:
 
 
 def test_damaged_times_do_not_hold_all_pictures_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_HELD_PICTURES", 3)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_HELD_PICTURES", 3)
     # The picture with the wild time is lost, and nothing ever comes so late.
     story = Story("I0 P99999999 P1 P2 P3 P4 P5 P6").send()
     assert story.come(0, 1, 2) == good(0)
@@ -118,7 +118,7 @@ def test_damaged_times_do_not_hold_all_pictures_back(monkeypatch: pytest.MonkeyP
 
 
 def test_holding_too_many_pictures_is_an_irregularity(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_HELD_PICTURES", 3)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_HELD_PICTURES", 3)
     ledger = ReorderBuffer(set(range(10)) | {99})
     for pts in (0, 99, 1, 2, 3, 4):
         ledger.add_packet(pts, is_keyframe=pts == 0)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from framecache import video
+from framecache._core.sampling import EveryFrame
+from framecache._ingest.chunk_plan import ScannedChunk, place_chunks
+from framecache._media import video
 from framecache.errors import UnreadableChunk
-from framecache.ingest.chunk_plan import ScannedChunk, place_chunks
-from framecache.sampling import EveryFrame
 from media import ffmpeg, made, make_clip
 from sample_clips import clip
 
@@ -87,7 +87,7 @@ def test_an_index_that_would_take_gigabytes_is_refused(kind: str) -> None:
 
 _SCANS = """
 import io, resource, sys
-from framecache import video
+from framecache._media import video
 video.scan(io.BytesIO(open(sys.argv[1], "rb").read()), name="sound")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found = video.scan(io.BytesIO(open(sys.argv[2], "rb").read()), name="hostile")
@@ -116,7 +116,7 @@ def test_an_flv_that_announces_a_huge_index_takes_no_memory_for_it(
 
 
 def test_boxes_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_BOXES", 100)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_BOXES", 100)
     assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
     with pytest.raises(UnreadableChunk, match="more than 100 boxes"):
         scan(struct.pack(">I4s", 8, b"free") * 101 + clip("h264.mp4").read_bytes())
@@ -143,7 +143,7 @@ def test_pictures_of_many_tracks_are_not_all_decoded() -> None:
 
 
 def test_more_streams_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_STREAMS", 2)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_STREAMS", 2)
     data = changed("no-edit-list.mp4", b"moov", with_tracks(2))
     assert len(scan(data).pts) > 0
     with pytest.raises(UnreadableChunk, match=r"has more than 2 streams.*-map 0:v"):
@@ -162,7 +162,7 @@ def plain_sound(path: Path) -> None:
 def test_plain_sound_counts_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its 96,000 samples is one in the index, of which FFmpeg makes far fewer."""
     data = made("plain-sound.mov", plain_sound).read_bytes()
-    monkeypatch.setattr("framecache.video.limits.MAX_INDEX_ENTRIES", 2000)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_INDEX_ENTRIES", 2000)
     assert len(scan(data).pts) == 50
 
 
@@ -170,21 +170,21 @@ def test_plain_sound_counts_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_more_frames_than_the_limit_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = clip(name).read_bytes()
     packets = len(scan(data).pts)
-    monkeypatch.setattr("framecache.video.limits.MAX_FRAMES", packets + 2)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_FRAMES", packets + 2)
     assert len(scan(data).pts) == packets
-    monkeypatch.setattr("framecache.video.limits.MAX_FRAMES", packets - 2)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_FRAMES", packets - 2)
     with pytest.raises(UnreadableChunk, match=rf"more than {packets - 2} packets.*cut it"):
         scan(data)
 
 
 def test_a_huge_packet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_PACKET_BYTES", 100)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_PACKET_BYTES", 100)
     with pytest.raises(UnreadableChunk, match=r"packet of \d+ bytes, more than the 100 "):
         scan(clip("h264.mp4").read_bytes())
 
 
 def test_times_too_far_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_SECONDS", 2)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_SECONDS", 2)
     assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
     with pytest.raises(UnreadableChunk, match="spans 12 s, more than the 2 of a chunk"):
         scan(clip("h264-long.mp4").read_bytes())
@@ -206,7 +206,7 @@ def test_times_at_the_edge_of_64_bits_are_refused() -> None:
 def test_work_that_does_not_get_on_ends(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = clip(name).read_bytes()
     found = scan(data)
-    monkeypatch.setattr("framecache.video.limits.MAX_STALL_SECONDS", -1)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_STALL_SECONDS", -1)
     with pytest.raises(UnreadableChunk, match=r"keeps the decoder busy.*give another video"):
         scan(data)
     with pytest.raises(UnreadableChunk, match="keeps the decoder busy"):
@@ -221,7 +221,7 @@ class Endless(io.BytesIO):
 
 
 def test_reading_on_and_on_for_one_packet_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_STALL_SECONDS", 0.5)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_STALL_SECONDS", 0.5)
     with pytest.raises(UnreadableChunk, match=r"busy for more than 0\.5 s"):
         video.scan(Endless(clip("h264.ts").read_bytes()), name="chunk")
 
@@ -245,14 +245,14 @@ def test_pictures_that_grow_beyond_the_limit_are_undecodable(
     data = made("growing.ts", growing).read_bytes()
     found = scan(data)
     assert len(found.pts) == 50
-    monkeypatch.setattr(f"framecache.video.limits.{limit}", value)
+    monkeypatch.setattr(f"framecache._media.video.limits.{limit}", value)
     items = list(video.decode(io.BytesIO(data), found, found.pts, name="chunk", threads=threads))
     decoded = [isinstance(item, video.Decoded) for item in items]
     assert decoded == [True] * 25 + [False] * 25
 
 
 def test_wide_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.video.limits.MAX_SIDE", 159)
+    monkeypatch.setattr("framecache._media.video.limits.MAX_SIDE", 159)
     with pytest.raises(UnreadableChunk, match="160x120"):
         scan(clip("h264.mp4").read_bytes())
 

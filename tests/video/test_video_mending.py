@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache.video.time_repair import SUBDIVISIONS, repair_times
+from framecache._media.video.time_repair import SUBDIVISIONS, repair_times
 
 STATED = st.lists(st.one_of(st.none(), st.integers(0, 40)), min_size=1, max_size=9)
 

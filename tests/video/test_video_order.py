@@ -10,10 +10,10 @@ import av
 import pytest
 from av.packet import Packet
 
-from framecache import video
-from framecache.video.decoder_outputs import list_decoder_outputs
-from framecache.video.picture_order import PictureOrderParser
-from framecache.video.superframes import count_shown_pictures
+from framecache._media import video
+from framecache._media.video.decoder_outputs import list_decoder_outputs
+from framecache._media.video.picture_order import PictureOrderParser
+from framecache._media.video.superframes import count_shown_pictures
 from media import made
 from sample_clips import clip
 

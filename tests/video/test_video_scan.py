@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framecache import video
+from framecache._media import video
 from media import ffprobe, ffprobe_frames, real_clip
 from sample_clips import clip
 
@@ -177,7 +177,7 @@ def test_a_doubtful_beginning_is_decoded_and_no_more(monkeypatch: pytest.MonkeyP
 
 
 def count_decoded_packets(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    from framecache.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
+    from framecache._media.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
 
     sent: list[None] = []
     decode = Container.decode

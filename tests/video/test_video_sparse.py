@@ -8,10 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from framecache import video
+from framecache._media import video
+from framecache._media.video.container import Container, VideoPacket
+from framecache._media.video.random_access import RandomAccessFinder
 from framecache.errors import UnreadableChunk
-from framecache.video.container import Container, VideoPacket
-from framecache.video.random_access import RandomAccessFinder
 from media import ffprobe
 from sample_clips import clip, clip_names
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from framecache import keys
+from framecache._core import keys
+from framecache._index.deletion import DeletionSummary
 from framecache.cli.errors import Declined, Refused
 from framecache.cli.options import (
     CacheSelection,
@@ -20,7 +21,6 @@ from framecache.cli.options import (
 )
 from framecache.cli.output import format_count, format_size, print_json, print_result, unwrap_single
 from framecache.cli.sentences import escape_unprintable
-from framecache.deletion import DeletionSummary
 from framecache.errors import NotCached
 from framecache.store import BlobInfo, Store
 

@@ -7,11 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from framecache._core.prices import S3_STANDARD, Prices, parse_prices
+from framecache._estimate import Footprint
 from framecache.cli.output import format_count, format_money, format_size
 from framecache.errors import InvalidValue
-from framecache.footprint import Footprint
 from framecache.model import Requests
-from framecache.prices import S3_STANDARD, Prices, parse_prices
 from framecache.store import Store, is_amazon_s3
 
 _VARIABLE: Final = "FRAMECACHE_PRICES"

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from framecache._maintain.copying import CopyReport, copy_timeline
 from framecache.cache import FrameCache
 from framecache.cli.options import CacheSelection, cache_options, json_option, timeline_argument
 from framecache.cli.output import (
@@ -18,7 +19,6 @@ from framecache.cli.output import (
 )
 from framecache.cli.progress import frames_progress
 from framecache.cli.sentences import escape_unprintable
-from framecache.copying import CopyReport, copy_timeline
 from framecache.errors import SettingsConflict
 
 _EXAMPLES: Final = """\b

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 import click
 
-from framecache import doctor as examination
+from framecache._maintain import doctor as examination
+from framecache._maintain.doctor import Check, Outcome
 from framecache._version import __version__
 from framecache.cli.options import CacheSelection, cache_options, json_option
 from framecache.cli.output import format_count, print_fields, print_json, print_table
 from framecache.cli.sentences import to_sentence
-from framecache.doctor import Check, Outcome
 from framecache.store import EffectiveSetting, explain_settings
 
 _FAILED: Final = 1
@@ -81,7 +81,7 @@ def _versions() -> dict[str, str]:
 def _check_video() -> Check:
     """Check that the libraries that decode and encode can be loaded."""
     try:
-        from framecache import jpeg, video  # noqa: PLC0415 -- a broken wheel is a finding here
+        from framecache._media import jpeg, video  # noqa: PLC0415 -- a broken wheel is a finding here
 
         detail = f"FFmpeg {video.ffmpeg_version()}, {jpeg.encoder_version()}"
     except (ImportError, OSError) as error:

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from framecache import jpeg
+from framecache._media import jpeg
+from framecache._overlays import MAX_PIXELS, Overlays
+from framecache._overlays.png import BadPng, read_header_size
 from framecache.errors import CorruptFrame
 from framecache.model import Image
-from framecache.overlays import MAX_PIXELS, Overlays
-from framecache.overlays.png import BadPng, read_header_size
 from framecache.timeline import Timeline
 
 _LEVELS = 255

@@ -4,7 +4,10 @@ from typing import Any
 
 import click
 
-from framecache import sampling
+from framecache._core import sampling
+from framecache._core.prices import Prices
+from framecache._core.times import format_time
+from framecache._estimate import ExtractPlan, PlannedChunk
 from framecache.cli import cost
 from framecache.cli.output import (
     format_count,
@@ -14,9 +17,6 @@ from framecache.cli.output import (
     print_message,
     print_table,
 )
-from framecache.footprint import ExtractPlan, PlannedChunk
-from framecache.prices import Prices
-from framecache.times import format_time
 
 
 def show_plan(plan: ExtractPlan, prices: Prices, *, as_json: bool) -> None:

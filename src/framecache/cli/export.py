@@ -14,6 +14,11 @@ from typing import Final
 import click
 import numpy as np
 
+from framecache._core.manifest import ChunkEntry
+from framecache._core.numeric import format_value
+from framecache._index import Index
+from framecache._overlays import Overlays
+from framecache._read import count_timestamp_decimals
 from framecache.cli.errors import Refused
 from framecache.cli.files import (
     WriteCounter,
@@ -40,12 +45,7 @@ from framecache.cli.sentences import escape_unprintable
 from framecache.cli.stages import select_stages
 from framecache.cli.suffixes import is_picture_name, is_video_name
 from framecache.errors import InvalidValue, NotCached
-from framecache.index import Index
-from framecache.manifest import ChunkEntry
 from framecache.model import Aspect, Image, Progress
-from framecache.numeric import format_value
-from framecache.overlays import Overlays
-from framecache.reader import count_timestamp_decimals
 from framecache.timeline import Timeline
 
 _TABLE: Final = "frames.csv"
@@ -309,7 +309,7 @@ class _Export:
         Raises:
             InvalidValue: the frames differ in size or in pixel aspect ratio.
         """
-        from framecache.video import write_mp4  # noqa: PLC0415 -- files need no FFmpeg
+        from framecache._media.video import write_mp4  # noqa: PLC0415 -- files need no FFmpeg
 
         times = self.index.timestamp[self.positions].tolist()
 
@@ -381,9 +381,9 @@ class _Export:
 
 def _encoder(suffix: str) -> Callable[[Image], bytes]:
     if suffix == _PNG_SUFFIX:
-        from framecache.overlays.conversion import as_png  # noqa: PLC0415 -- not needed for JPEGs
+        from framecache._overlays.conversion import as_png  # noqa: PLC0415 -- not needed for JPEGs
 
         return lambda image: as_png(image, name="frame").data
-    from framecache import jpeg  # noqa: PLC0415 -- same
+    from framecache._media import jpeg  # noqa: PLC0415 -- same
 
     return lambda image: jpeg.encode_rgb(image, quality=_QUALITY_WITH_OVERLAYS)

@@ -9,7 +9,11 @@ from typing import Any, Final, Self
 
 import click
 
-from framecache import sampling
+from framecache._core import sampling
+from framecache._core.keys import timeline_prefix
+from framecache._core.manifest import ChunkEntry, Settings
+from framecache._core.times import format_time
+from framecache._read.info import TimelineInfo
 from framecache.cli import timeline_output
 from framecache.cli.clear_rm import confirm
 from framecache.cli.cost import load_prices
@@ -41,13 +45,9 @@ from framecache.cli.progress import frames_progress
 from framecache.cli.sentences import escape_unprintable
 from framecache.cli.suffixes import is_video_name
 from framecache.errors import SettingsConflict, UnreadableChunk
-from framecache.info import TimelineInfo
-from framecache.keys import timeline_prefix
-from framecache.manifest import ChunkEntry, Settings
 from framecache.model import Aspect, ExtractReport, JpegSettings, Layout, ProgressCallback
 from framecache.store import normalized_url
 from framecache.timeline import Timeline
-from framecache.times import format_time
 
 _DEFAULT_QUALITY: Final = JpegSettings().quality
 _REASONS_SHOWN: Final = 3

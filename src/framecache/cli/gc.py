@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import click
 
+from framecache._index.deletion import DeletionSummary
+from framecache._maintain.gc import DEFAULT_MAX_SHARE, GcPlan, GcReport, Reason
 from framecache.cli.errors import Refused, exit_code_of
 from framecache.cli.options import CacheSelection, cache_options, json_option, timelines_argument
 from framecache.cli.output import format_count, format_size, print_json, print_message, print_table
 from framecache.cli.progress import timelines_progress
 from framecache.cli.sentences import escape_unprintable, to_sentence
-from framecache.deletion import DeletionSummary
-from framecache.gc import DEFAULT_MAX_SHARE, GcPlan, GcReport, Reason
 
 _EXAMPLES: Final = """\b
 Examples:

@@ -6,13 +6,13 @@ from typing import Final
 
 import click
 
+from framecache._core.times import format_time
+from framecache._read import count_timestamp_decimals
 from framecache.cli.errors import Refused
 from framecache.cli.files import write_atomically
 from framecache.cli.options import CacheSelection, cache_options, timeline_argument
 from framecache.cli.output import format_size, print_result
 from framecache.cli.sentences import escape_unprintable
-from framecache.reader import count_timestamp_decimals
-from framecache.times import format_time
 
 _STDOUT: Final = "-"
 

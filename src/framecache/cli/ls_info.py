@@ -9,7 +9,15 @@ from typing import Any, Final, Self, get_args
 
 import click
 
-from framecache.access_log import last_access
+from framecache._core.manifest import ChunkEntry
+from framecache._core.prices import Prices
+from framecache._core.times import format_time
+from framecache._estimate import Footprint
+from framecache._index import Index, load_snapshot
+from framecache._index.access_log import last_access
+from framecache._overlays import StageCounts
+from framecache._read import count_timestamp_decimals
+from framecache._read.info import TimelineInfo, timeline_info
 from framecache.cache import FrameCache
 from framecache.cli import cost, timeline_output
 from framecache.cli.errors import exit_code_of
@@ -31,17 +39,9 @@ from framecache.cli.output import (
 )
 from framecache.cli.suggest import suggest_names
 from framecache.errors import FrameCacheError, NotCached, StorePermissionDenied, StoreUnavailable
-from framecache.footprint import Footprint
-from framecache.index import Index, load_snapshot
-from framecache.info import TimelineInfo, timeline_info
-from framecache.manifest import ChunkEntry
 from framecache.model import Layout
-from framecache.overlays import StageCounts
-from framecache.prices import Prices
-from framecache.reader import count_timestamp_decimals
 from framecache.store import map_requests, path_of_url
 from framecache.timeline import Timeline
-from framecache.times import format_time
 
 _CONCURRENT_LOADS: Final = 32
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from framecache._overlays import Overlays, StageCounts
 from framecache.cli.clear_rm import confirm, timeline_not_found
 from framecache.cli.export import prepare_folder
 from framecache.cli.files import report_partial_output, write_atomically
@@ -23,7 +24,6 @@ from framecache.cli.output import format_count, format_size, print_json, print_r
 from framecache.cli.sentences import escape_unprintable
 from framecache.cli.stages import select_stages
 from framecache.errors import NotCached
-from framecache.overlays import Overlays, StageCounts
 from framecache.timeline import Timeline
 
 

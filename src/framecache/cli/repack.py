@@ -5,6 +5,7 @@ from typing import get_args
 
 import click
 
+from framecache._maintain.repack import RepackReport
 from framecache.cli.interrupts import add_interrupt_outcome
 from framecache.cli.options import (
     CacheSelection,
@@ -21,7 +22,6 @@ from framecache.cli.output import (
 )
 from framecache.cli.progress import frames_progress
 from framecache.model import Layout
-from framecache.repack import RepackReport
 
 
 @click.command()

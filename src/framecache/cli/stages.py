@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from framecache._overlays import Overlays
 from framecache.errors import NotCached
-from framecache.overlays import Overlays
 from framecache.timeline import Timeline
 
 

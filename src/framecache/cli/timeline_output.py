@@ -3,11 +3,11 @@
 from collections import Counter
 from typing import Any
 
-from framecache import sampling
+from framecache._core import sampling
+from framecache._core.manifest import ChunkEntry
+from framecache._index import Index
+from framecache._read.info import TimelineInfo
 from framecache.cli.output import format_count
-from framecache.index import Index
-from framecache.info import TimelineInfo
-from framecache.manifest import ChunkEntry
 
 
 def format_status(info: TimelineInfo) -> str:

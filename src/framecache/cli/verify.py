@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from framecache._maintain.verify import Finding, FindingKind, VerifyReport
 from framecache.cli.interrupts import add_interrupt_outcome
 from framecache.cli.options import (
     CacheSelection,
@@ -20,7 +21,6 @@ from framecache.cli.progress import frames_progress
 from framecache.cli.sentences import escape_unprintable
 from framecache.errors import CorruptFrame
 from framecache.model import ProgressCallback
-from framecache.verify import Finding, FindingKind, VerifyReport
 
 _MAX_SHOWN: Final = 10
 _MEANINGS: Final[dict[FindingKind, str]] = {

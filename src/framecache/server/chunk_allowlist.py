@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from framecache import keys
+from framecache._core import keys
 from framecache.errors import InvalidValue
 from framecache.server.problem_details import ProblemError
 from framecache.store import normalized_url, path_of_url, url_of_path

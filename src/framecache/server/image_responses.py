@@ -10,7 +10,7 @@ import google_crc32c
 import numpy as np
 from fastapi import Request, Response
 
-from framecache import jpeg
+from framecache._media import jpeg
 from framecache._version import __version__
 from framecache.errors import CorruptFrame
 from framecache.server.problem_details import ProblemError

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Header, Path, Query
 
-from framecache.keys import ID_PATTERN
+from framecache._core.keys import ID_PATTERN
 
 ID_REGEX: Final = rf"^{ID_PATTERN.pattern}$"
 SEQUENCE_LIMIT: Final = 10**15

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from framecache.info import TimelineState
+from framecache._read.info import TimelineState
 from framecache.model import Aspect, Layout, Status
 
 State = Literal[TimelineState, "unreadable"]

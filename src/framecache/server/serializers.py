@@ -7,9 +7,9 @@ from urllib.parse import quote, unquote, urlencode
 import numpy as np
 import numpy.typing as npt
 
-from framecache.index import FrameRow, Index, Snapshot, aggregates_of
-from framecache.info import TimelineInfo, timeline_info
-from framecache.manifest import ChunkEntry
+from framecache._core.manifest import ChunkEntry
+from framecache._index import FrameRow, Index, Snapshot, aggregates_of
+from framecache._read.info import TimelineInfo, timeline_info
 from framecache.server import schema
 from framecache.server.timeline_cache import version_of
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from framecache import deletion, ingest, keys
+from framecache import _ingest as ingest
+from framecache._core import keys
+from framecache._core.manifest import Manifest, Settings
+from framecache._index import current_manifest, deletion, find_corrupt_manifest
+from framecache._index.deletion import DeletionSummary
 from framecache.cache import FrameCache
-from framecache.deletion import DeletionSummary
 from framecache.errors import CorruptFrame
-from framecache.index import current_manifest, find_corrupt_manifest
-from framecache.manifest import Manifest, Settings
 from framecache.model import Chunk, ExtractReport, ProgressCallback
 from framecache.server.chunk_allowlist import ChunkAllowlist
 from framecache.server.problem_details import ProblemError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Self, get_args
 
-from framecache import json_documents, keys
+from framecache._core import json_documents, keys
 from framecache.errors import CorruptFrame
 from framecache.server.schema import TaskKind
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
-from framecache import keys
+from framecache._core import keys
+from framecache._index import blob_exists, create_verified, fetch_document
 from framecache.errors import FrameCacheError, StoreUnavailable
-from framecache.index import blob_exists, create_verified, fetch_document
 from framecache.model import Progress, ProgressCallback
 from framecache.server import schema
 from framecache.server.problem_details import ProblemError, problem_type_of, too_many_requests

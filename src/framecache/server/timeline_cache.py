@@ -14,7 +14,11 @@ from typing import Final, TypeVar
 
 import google_crc32c
 
-from framecache import keys
+from framecache._core import keys
+from framecache._core.times import Instant
+from framecache._index import Index, Snapshot, load_snapshot
+from framecache._read import FrameSource, find_displayed_position
+from framecache._sprites import Sprites
 from framecache.cache import FrameCache
 from framecache.errors import (
     FrameCacheError,
@@ -23,13 +27,9 @@ from framecache.errors import (
     StoreUnavailable,
     TimelineCleared,
 )
-from framecache.index import Index, Snapshot, load_snapshot
-from framecache.reader import FrameSource, find_displayed_position
 from framecache.server.settings import Limits
 from framecache.server.work_limits import QueuedConcurrencyLimit, WorkLimits, current_client
-from framecache.sprites import Sprites
 from framecache.store import map_requests
-from framecache.times import Instant
 
 _CONCURRENT_LOADS: Final = 16
 _MAX_LOAD_WAITERS: Final = 15

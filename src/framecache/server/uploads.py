@@ -8,9 +8,9 @@ from typing import Final
 import anyio
 from anyio import from_thread, to_thread
 
-from framecache import keys
-from framecache.index import blob_exists
-from framecache.lease import LEASE_TTL_SECONDS, LeaseManager
+from framecache._core import keys
+from framecache._index import blob_exists
+from framecache._index.lease import LEASE_TTL_SECONDS, LeaseManager
 from framecache.server.problem_details import ProblemError
 from framecache.store import Store
 

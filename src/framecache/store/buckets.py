@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final, TypeVar
 
+from framecache._core.threads import run_interruptible
 from framecache.store.atomic_create import unwrap_store
 from framecache.store.base import BlobInfo, Block, Store
 from framecache.store.fork_guard import is_forked_after_use
@@ -13,7 +14,6 @@ from framecache.store.helper_client import HelperProcessStore
 from framecache.store.object_store import RemoteStore
 from framecache.store.options import NO_OPTIONS, StorageOptions
 from framecache.store.urls import Location
-from framecache.threads import run_interruptible
 
 Result = TypeVar("Result")
 # Number of keys that S3 lists with one request.

@@ -13,7 +13,7 @@ from os import stat_result
 from pathlib import Path
 from typing import Final
 
-from framecache.cached_property import lock_free_cached_property
+from framecache._core.cached_property import lock_free_cached_property
 from framecache.errors import StoreUnavailable
 from framecache.store.base import (
     BlobExists,

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from framecache import keys, sampling
+from framecache._core import keys, sampling
+from framecache._index import current_manifest
 from framecache.errors import CorruptFrame, InvalidValue, NotCached
-from framecache.index import current_manifest
 from framecache.server import schema
 from framecache.server.parameters import OverlayName, TimelineFilter, TimelineId
 from framecache.server.problem_details import ProblemError, openapi_responses

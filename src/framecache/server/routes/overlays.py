@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
+from framecache._overlays import Overlays
 from framecache.errors import NotCached
-from framecache.overlays import Overlays
 from framecache.server import schema
 from framecache.server.image_responses import REVALIDATE, CacheHeaders, image_response
 from framecache.server.parameters import ID_REGEX, JobId, OverlayName, Sequence, Stage, TimelineId

@@ -5,9 +5,10 @@ from typing import Any, Final
 import google_crc32c
 from fastapi import APIRouter, Request, Response
 
+from framecache._core.times import parse_time
+from framecache._index import Snapshot
+from framecache._read import FrameSource
 from framecache.errors import TimelineCleared, UndecodableFrame
-from framecache.index import Snapshot
-from framecache.reader import FrameSource
 from framecache.server.image_responses import (
     IMMUTABLE,
     REVALIDATE,
@@ -28,7 +29,6 @@ from framecache.server.parameters import (
 from framecache.server.problem_details import openapi_responses
 from framecache.server.state import Service, ServiceDep
 from framecache.server.timeline_cache import position_at, position_of, version_of
-from framecache.times import parse_time
 
 router = APIRouter(prefix="/api/v1", tags=["pictures"])
 

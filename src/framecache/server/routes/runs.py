@@ -8,10 +8,10 @@ from typing import Annotated, Any, Final
 import numpy as np
 from fastapi import APIRouter, Query, Response
 
-from framecache import keys
+from framecache._core import keys
+from framecache._overlays import Overlays
+from framecache._read import FrameSource, prefetch_map, read_jpegs
 from framecache.errors import InvalidValue
-from framecache.overlays import Overlays
-from framecache.reader import FrameSource, prefetch_map, read_jpegs
 from framecache.server.image_responses import REVALIDATE
 from framecache.server.parameters import SEQUENCE_LIMIT, TimelineId
 from framecache.server.problem_details import openapi_responses

@@ -5,8 +5,9 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
+from framecache._read import FrameSource
+from framecache._sprites import SpriteMap
 from framecache.errors import NotCached
-from framecache.reader import FrameSource
 from framecache.server import schema
 from framecache.server.image_responses import REVALIDATE, CacheHeaders, image_response
 from framecache.server.parameters import TimelineId, Version
@@ -14,7 +15,6 @@ from framecache.server.problem_details import openapi_responses
 from framecache.server.routes.pictures import JPEG, JPEG_RESPONSES, cache_control
 from framecache.server.state import ServiceDep
 from framecache.server.timeline_cache import CachedTimeline
-from framecache.sprites import SpriteMap
 
 router = APIRouter(prefix="/api/v1/timelines/{timeline_id}", tags=["pictures"])
 

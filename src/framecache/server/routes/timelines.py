@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from fastapi import APIRouter, Query
 
+from framecache._core.times import parse_time
+from framecache._index import Index
+from framecache._read import FrameSource, fetch_in_order
 from framecache.errors import FrameCacheError, InvalidValue
-from framecache.index import Index
-from framecache.reader import FrameSource, fetch_in_order
 from framecache.server import schema, serializers
 from framecache.server.parameters import (
     SEQUENCE_LIMIT,
@@ -26,7 +27,6 @@ from framecache.server.routes.overlays import jobs_of
 from framecache.server.routes.sprites import sprite_size
 from framecache.server.state import ServiceDep
 from framecache.server.timeline_cache import position_at, position_of
-from framecache.times import parse_time
 
 router = APIRouter(prefix="/api/v1", tags=["timelines"])
 

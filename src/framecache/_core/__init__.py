@@ -1,0 +1,1 @@
+"""Identity, time, settings and small tools: pure, without I/O."""

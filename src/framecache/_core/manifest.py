@@ -1,0 +1,412 @@
+"""Manifest of a timeline: its chunks, settings and epoch. Pure: no I/O.
+
+The class of a manifest is named `Manifest`. Manifests are numbered and immutable: the highest
+version is current. The functions here create the next version; :mod:`framecache._index` stores it.
+"""
+
+import math
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Final, Literal, Self
+
+import google_crc32c
+
+from framecache._core import json_documents, keys, sampling
+from framecache._core.sampling import EveryFrame, Sampling
+from framecache._version import __version__
+from framecache.errors import CorruptFrame, SettingsConflict, UnreadableChunk
+from framecache.model import (
+    MAX_FRAME_PIXELS,
+    MAX_FRAME_SIDE,
+    Aspect,
+    ChunkTiming,
+    JpegSettings,
+    Layout,
+)
+
+FORMAT: Final = 1
+_CHECKSUM_KEY: Final = "crc32c"
+"""Name of the entry that holds the checksum; it is the last one in documents of every format."""
+_END: Final = b"\n}"
+
+
+Placement = Literal["end", "clock", "given"]
+"""Source of a chunk's start: the end of the chunk before, the clock of both, or the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkEntry:
+    """Chunk in a manifest, with its numbers as planned before any decoding."""
+
+    chunk_id: int
+    url: str
+    etag: str
+    size_bytes: int
+    start: Fraction
+    """Seconds of its first displayed frame on the timeline."""
+    end: Fraction
+    """Seconds at which its last frame leaves the screen."""
+    start_is_given: bool
+    """True if the caller specified the start."""
+    first_sequence: int
+    frame_count: int
+    """Sampled frames; its sequences are ``first_sequence … first_sequence + frame_count - 1``."""
+    first_source_frame: int
+    source_frame_count: int
+    """Displayed frames of the video, sampled or not."""
+    width: int
+    height: int
+    codec: str
+    sample_aspect_ratio: Fraction = Fraction(1)
+    """Pixel width divided by pixel height, with rotation applied."""
+    scan_rules: int = 1
+    """Version of the rules by which its frames were counted and timed."""
+    placement: Placement = "end"
+    last_frame_start: Fraction | None = None
+    """Seconds of its last displayed frame on the timeline; None in older manifests."""
+    sound_seconds: Fraction = Fraction(0)
+    """Time at its end without a new picture, in which its audio or file continues."""
+    sampled_from: Fraction | None = None
+    """Sampling instants before this time belong to the chunk before; None: all are its own."""
+    stream_clock: str | None = None
+    """``mpegts`` or ``fmp4``: kind of the clock that other files of the same stream share."""
+    clock_start: Fraction | None = None
+    """Seconds of its first displayed frame on its own clock."""
+    clock_end: Fraction | None = None
+    """Seconds at which its last frame leaves the screen, on its own clock."""
+    clock_gap: Fraction | None = None
+    """Seconds from ``clock_end`` of the chunk before to its own start; None: no common clock."""
+    times_replaced: int = 0
+    """Frames whose PTS is missing, repeats, goes back or strays."""
+    clock_restarts: int = 0
+    """Places where its clock restarts."""
+    packets_not_displayed: int = 0
+    """Packets that yield no displayed picture, not counting those hidden by design."""
+    is_cut_short: bool = False
+    """True if its file is shorter than it states, so that frames are missing at its end."""
+
+    @property
+    def given_start(self) -> Fraction | Literal["pts"] | None:
+        """Start that the caller specified; None if none was."""
+        if not self.start_is_given:
+            return None
+        return self.start if self.placement == "given" else "pts"
+
+    @property
+    def timing(self) -> ChunkTiming:
+        """Corrections of its frame times, and the source of its start."""
+        return ChunkTiming(
+            chunk_id=self.chunk_id,
+            url=self.url,
+            times_replaced=self.times_replaced,
+            clock_restarts=self.clock_restarts,
+            packets_not_displayed=self.packets_not_displayed,
+            placement=self.placement,
+            clock_gap_seconds=None if self.clock_gap is None else float(self.clock_gap),
+            sound_seconds=float(self.sound_seconds),
+            is_cut_short=self.is_cut_short,
+        )
+
+    def frame_width(self, aspect: Aspect, *, width: int | None = None) -> int:
+        """Return the stored width of a frame, rounded down as ffmpeg's scale=iw*sar:ih does.
+
+        Args:
+            aspect: ``"stored"`` keeps the pixels, ``"square"`` makes them square.
+            width: width of the picture in the video; None: that of the chunk's first picture.
+
+        Raises:
+            UnreadableChunk: the frame would exceed the maximum size.
+        """
+        wide = self.width if width is None else width
+        if aspect == "stored":
+            return wide
+        square = max(1, math.floor(wide * self.sample_aspect_ratio))
+        if square > MAX_FRAME_SIDE or square * self.height > MAX_FRAME_PIXELS:
+            raise UnreadableChunk(
+                f"{self.url} has pixels of {self.sample_aspect_ratio} to 1, and would need "
+                f'{square}x{self.height} square ones: extract it with aspect "stored"'
+            )
+        return square
+
+    def pixel_aspect_ratio(self, aspect: Aspect) -> Fraction:
+        """Return pixel width divided by pixel height, for frames as stored."""
+        return self.sample_aspect_ratio if aspect == "stored" else Fraction(1)
+
+    @property
+    def part(self) -> str:
+        """Name of the index part that commits this chunk."""
+        return keys.chunk_part(self.chunk_id)
+
+    @property
+    def stop_sequence(self) -> int:
+        """One past its last sequence."""
+        return self.first_sequence + self.frame_count
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """Compaction: one index file that holds the rows of several committed parts."""
+
+    number: int
+    parts: tuple[str, ...]
+    has_compacted_suffix: bool = True
+    """True if its key does not match ``*.parquet``; False for compactions by earlier versions."""
+
+    @property
+    def name(self) -> str:
+        """Name that its file has in place of a part's name."""
+        return keys.COMPACTED if self.has_compacted_suffix else keys.COMPACTION
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings that, together with the chunks, determine the frames of a timeline."""
+
+    sampling: Sampling = field(default_factory=EveryFrame)
+    jpeg: JpegSettings = field(default_factory=JpegSettings)
+    layout: Layout = "objects"
+
+    def __str__(self) -> str:
+        aspect = ", square pixels" if self.jpeg.aspect == "square" else ""
+        return f"{self.sampling}, JPEG quality {self.jpeg.quality}{aspect}, layout {self.layout}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Version of a timeline's manifest."""
+
+    timeline_id: str
+    version: int
+    write_id: str
+    """Random; after a lost response, the writer recognizes its own stored version by it."""
+    epoch: str
+    settings: Settings
+    chunks: tuple[ChunkEntry, ...] = ()
+    written_parts: tuple[str, ...] = ()
+    """Index parts of frames that programs wrote, oldest first."""
+    compaction: Compaction | None = None
+    generations: Mapping[str, int] = field(default_factory=dict)
+    """Current generation of each index part that was repaired; 0 for all others."""
+    begun: bool = False
+    """True if the epoch has, or will get, committed chunks: only a clear or a rebuild ends it."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of all index parts of the timeline, committed or not."""
+        return (*(chunk.part for chunk in self.chunks), *self.written_parts)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of sampled frames of all chunks; frames that programs wrote are not counted."""
+        return self.chunks[-1].stop_sequence if self.chunks else 0
+
+    @property
+    def compaction_key(self) -> str | None:
+        """Key of the current compaction; None if there is none."""
+        if self.compaction is None:
+            return None
+        name_key = (
+            keys.compacted_index
+            if self.compaction.has_compacted_suffix
+            else keys.legacy_compacted_index
+        )
+        return name_key(self.timeline_id, epoch=self.epoch, number=self.compaction.number)
+
+    def index_key(self, part: str) -> str:
+        """Return the key of the current generation of an index part."""
+        return keys.index_part(
+            self.timeline_id,
+            epoch=self.epoch,
+            part=part,
+            generation=self.generations.get(part, 0),
+        )
+
+    def next_version(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
+        """Return the next version, with ``changes`` applied, ready to be stored."""
+        return replace(self, version=self.version + 1, write_id=new_write_id(), **changes)
+
+    def next_epoch(self, **changes: Any) -> Self:  # noqa: ANN401 -- the fields' own types
+        """Return the next version as the start of a new epoch, in which nothing is committed."""
+        return self.next_version(
+            **{
+                "epoch": _next_epoch_name(self.epoch),
+                "written_parts": (),
+                "compaction": None,
+                "generations": {},
+                "begun": False,
+            }
+            | changes
+        )
+
+    def after_corrupt(self, version: int) -> Self:
+        """Return the version after a lost (unreadable) one, as a new epoch of these chunks.
+
+        Args:
+            version: number of the lost version. Each version lost since this one may have started
+                an epoch; the new epoch's ordinal is above all of them.
+        """
+        lost = version - self.version
+        return replace(
+            self.next_epoch(epoch=_next_epoch_name(self.epoch, skipped=lost)),
+            version=version + 1,
+        )
+
+    def encode(self) -> bytes:
+        """Return the JSON to be stored.
+
+        Raises:
+            InvalidValue: there are too many chunks for one document.
+        """
+        chunks = [_chunk_to_json(chunk) for chunk in self.chunks]
+        compaction = self.compaction and {
+            "number": self.compaction.number,
+            "parts": list(self.compaction.parts),
+            "apart": self.compaction.has_compacted_suffix,
+        }
+        document = {
+            "format": FORMAT,
+            "framecache_version": __version__,
+            "timeline_id": self.timeline_id,
+            "version": self.version,
+            "write_id": self.write_id,
+            "epoch": self.epoch,
+            "layout": self.settings.layout,
+            "sampling": sampling.to_json(self.settings.sampling),
+            "jpeg": {"quality": self.settings.jpeg.quality, "subsampling": "4:2:0"},
+            "aspect": self.settings.jpeg.aspect,
+            "chunks": chunks,
+            "written_parts": list(self.written_parts),
+            "compaction": compaction,
+            "generations": dict(self.generations),
+            "begun": self.begun,
+        }
+        return _with_checksum(document)
+
+
+def first_manifest(
+    timeline_id: str,
+    settings: Settings,
+    *,
+    chunks: tuple[ChunkEntry, ...] = (),
+    written_parts: tuple[str, ...] = (),
+) -> Manifest:
+    """Return version 1 of a timeline's manifest, with its first epoch."""
+    return Manifest(
+        timeline_id=timeline_id,
+        version=1,
+        write_id=new_write_id(),
+        epoch=_next_epoch_name(None),
+        settings=settings,
+        chunks=chunks,
+        written_parts=written_parts,
+    )
+
+
+def decode(body: bytes, *, key: str) -> Manifest:
+    """Decode a stored manifest.
+
+    Raises:
+        SettingsConflict: a newer framecache wrote the manifest.
+        CorruptFrame: the manifest is damaged.
+    """
+    try:
+        json_documents.check_bounds(body)
+        _verify_checksum(body)
+        document = json_documents.decode_object(body)
+        stored_format = int(document["format"])
+        if stored_format > FORMAT:
+            raise SettingsConflict(
+                f"{key} is in format {stored_format}, newer than this framecache reads "
+                f"({FORMAT}): upgrade framecache"
+            )
+        return _from_document(document)
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise CorruptFrame(
+            f"the manifest {key} is damaged ({type(error).__name__}): run 'framecache verify "
+            f"{keys.timeline_id_of(key) or 'TIMELINE'} --repair'"
+        ) from error
+
+
+def new_write_id() -> str:
+    """Return a random name for one attempt to write a blob."""
+    return secrets.token_hex(16)
+
+
+def _with_checksum(document: dict[str, Any]) -> bytes:
+    """Encode a document for storing, with a checksum of all other entries as its last entry."""
+    what = "the manifest of this timeline"
+    bare = json_documents.encode_object(document, what=what)
+    return json_documents.check_encoded(bare.removesuffix(_END) + _checksum_entry(bare), what=what)
+
+
+def _verify_checksum(body: bytes) -> None:
+    """Check the checksum against the stored bytes, without encoding the document again."""
+    begin = len(body) - len(_checksum_entry(b""))
+    if body[begin:] != _checksum_entry(body[:begin] + _END):
+        raise ValueError(body[begin:])
+
+
+def _checksum_entry(bare: bytes) -> bytes:
+    return f',\n "{_CHECKSUM_KEY}": "{google_crc32c.value(bare):08x}"'.encode() + _END
+
+
+def _next_epoch_name(epoch: str | None, *, skipped: int = 0) -> str:
+    """Return a new epoch; its random suffix differs if a timeline is deleted and created again."""
+    ordinal = int(epoch.partition("-")[0]) + 1 + skipped if epoch else 0
+    return f"{ordinal:06d}-{secrets.token_hex(4)}"
+
+
+def _from_document(document: dict[str, Any]) -> Manifest:
+    compaction = document["compaction"]
+    return Manifest(
+        timeline_id=str(document["timeline_id"]),
+        version=int(document["version"]),
+        write_id=str(document["write_id"]),
+        epoch=str(document["epoch"]),
+        settings=Settings(
+            sampling=sampling.from_json(document["sampling"]),
+            jpeg=JpegSettings(
+                quality=document["jpeg"]["quality"], aspect=document.get("aspect", "stored")
+            ),
+            layout=document["layout"],
+        ),
+        chunks=tuple(_chunk_from_json(chunk) for chunk in document["chunks"]),
+        written_parts=tuple(document["written_parts"]),
+        compaction=compaction
+        and Compaction(
+            number=int(compaction["number"]),
+            parts=tuple(compaction["parts"]),
+            has_compacted_suffix=bool(compaction.get("apart", False)),
+        ),
+        generations=dict(document["generations"]),
+        # Manifests of earlier versions lack the entry; their committed parts show it instead.
+        begun=bool(document.get("begun", False)),
+    )
+
+
+def _chunk_to_json(chunk: ChunkEntry) -> dict[str, Any]:
+    return {name: _to_json_value(getattr(chunk, name)) for name in ChunkEntry.__slots__}
+
+
+def _to_json_value(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
+    return str(value) if isinstance(value, Fraction) else value
+
+
+def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
+    """Decode a chunk; entries by earlier versions lack the fields that have defaults."""
+    values = {name: document[name] for name in ChunkEntry.__slots__ if name in document}
+    values.setdefault("placement", "given" if document["start_is_given"] else "end")
+    fractions = {
+        name: json_documents.parse_fraction(values[name])
+        for name in _FRACTION_FIELDS
+        if values.get(name) is not None
+    }
+    return ChunkEntry(**values | fractions)
+
+
+_FRACTION_FIELDS: Final = (
+    *("start", "end", "sample_aspect_ratio", "last_frame_start", "sound_seconds", "sampled_from"),
+    *("clock_start", "clock_end", "clock_gap"),
+)

@@ -1,0 +1,132 @@
+"""Plan of an extraction: its work and footprint, estimated before it starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from framecache._core.manifest import ChunkEntry, Settings
+from framecache._estimate import requests
+from framecache._estimate.storage import Sizes, estimate_storage
+from framecache._estimate.timeline import Footprint, extraction_footprint
+from framecache.model import Layout, Requests
+
+if TYPE_CHECKING:
+    # Importing it loads FFmpeg, which callers that only need a footprint should not have to load.
+    from framecache._ingest import Forecast
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChunk:
+    """Plan for one chunk of an extraction."""
+
+    chunk_id: int
+    url: str
+    is_cached: bool
+    """True if the chunk is already cached, so that it would not be extracted."""
+    frame_count: int
+    """Number of frames that it contributes to the timeline, including undecodable ones."""
+    duration_seconds: float
+    width: int
+    """Width of its first frame in pixels."""
+    height: int
+    video_bytes: int
+    """Size of its file or object."""
+    jpeg_bytes: int
+    """Total size of its JPEGs: exact if it is cached, otherwise estimated from sampled frames."""
+    frames_sampled: int
+    """Number of frames that were decoded and encoded to estimate ``jpeg_bytes``."""
+    samples_undecodable: int
+    """Number of sampled frames that could not be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractPlan:
+    """Plan of an extraction. Making it stores nothing and takes no lease."""
+
+    timeline_id: str
+    url: str
+    """URL of the store."""
+    settings: Settings
+    """Settings that would apply."""
+    chunks: tuple[PlannedChunk, ...]
+    """The requested chunks."""
+    bytes_to_store: int
+    """Estimated size of the new frames in the layout of ``settings``."""
+    requests: Requests
+    """Requests for extracting now."""
+    footprints: Mapping[Layout, Footprint]
+    """Estimated footprint of all these chunks by layout, as if extracted in one call."""
+
+    @property
+    def frames_to_extract(self) -> int:
+        """Number of frames in the chunks that are not cached."""
+        return sum(chunk.frame_count for chunk in self.chunks if not chunk.is_cached)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames in all these chunks."""
+        return sum(chunk.frame_count for chunk in self.chunks)
+
+
+def plan_extraction(url: str, forecast: "Forecast") -> ExtractPlan:
+    """Create a plan from what an extraction determined before it stored anything."""
+    description, entries = forecast.resolved.manifest, forecast.resolved.entries
+    missing = set(forecast.snapshot.missing_parts)
+    sizes = {entry.part: _jpeg_sizes(forecast, entry) for entry in entries}
+    new = estimate_storage(
+        description.settings.layout, [sizes[one.part] for one in entries if one.part in missing]
+    )
+    return ExtractPlan(
+        timeline_id=description.timeline_id,
+        url=url,
+        settings=description.settings,
+        chunks=tuple(_plan_chunk(forecast, entry, sizes[entry.part]) for entry in entries),
+        bytes_to_store=new.stored_bytes,
+        requests=requests.count_extraction_requests(
+            entries,
+            current=forecast.existing_manifest,
+            next_manifest=description,
+            committed=set(description.parts) - missing,
+            frame_puts=new.puts,
+            max_index_files=forecast.max_index_files,
+        ),
+        footprints={
+            layout: extraction_footprint(
+                description.timeline_id,
+                replace(description.settings, layout=layout),
+                entries,
+                [sizes[entry.part] for entry in entries],
+            )
+            for layout in get_args(Layout)
+        },
+    )
+
+
+def _jpeg_sizes(forecast: "Forecast", entry: ChunkEntry) -> Sizes:
+    """Return the sizes of a chunk's JPEGs: as committed, or else the samples' mean for each."""
+    samples = forecast.samples.get(entry.part)
+    if samples is None:
+        index = forecast.snapshot.index
+        stored: Sizes = index.size[(index.chunk_id == entry.chunk_id) & index.is_ok]
+        return stored
+    mean = round(sum(samples) / max(1, len(samples)))
+    return np.full(entry.frame_count if mean else 0, mean, np.int64)
+
+
+def _plan_chunk(forecast: "Forecast", entry: ChunkEntry, sizes: Sizes) -> PlannedChunk:
+    samples = forecast.samples.get(entry.part, ())
+    return PlannedChunk(
+        chunk_id=entry.chunk_id,
+        url=entry.url,
+        is_cached=entry.part not in forecast.samples,
+        frame_count=entry.frame_count,
+        duration_seconds=float(entry.end - entry.start),
+        width=entry.frame_width(forecast.resolved.manifest.settings.jpeg.aspect),
+        height=entry.height,
+        video_bytes=entry.size_bytes,
+        jpeg_bytes=int(sizes.sum()),
+        frames_sampled=len(samples),
+        samples_undecodable=samples.count(0),
+    )

@@ -1,0 +1,135 @@
+"""Footprint of a timeline in its own layout or in another one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from framecache._core.manifest import ChunkEntry, Compaction, Manifest, Settings, first_manifest
+from framecache._estimate import requests
+from framecache._estimate.storage import Sizes, StorageStats, estimate_storage, measure_storage
+from framecache._index import Snapshot
+from framecache.model import Layout, Requests
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Storage and requests that the cached frames of a timeline take in a layout.
+
+    Requests are those to an S3 store while no other program works on the timeline.
+    """
+
+    layout: Layout
+    frame_count: int
+    """Number of frames with a picture."""
+    blobs: int
+    """Number of blobs that hold frames: JPEGs or packs."""
+    stored_bytes: int
+    """Total size of these blobs. The index takes some tens of bytes per frame in addition."""
+    read_bytes: int
+    """Bytes transferred when every frame is read once, in order."""
+    fill: Requests | None
+    """Requests to extract the cached chunks once, or to write the frames in one call; None if
+    another program stored them."""
+    read_all: Requests
+    """Requests to open the timeline and read every frame once, in order."""
+    read_one: Requests
+    """Requests to open the timeline and read one frame; each further frame takes one GET."""
+
+
+def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
+    """Return the footprint of the cached frames in a layout; None for their current layout."""
+    described = snapshot.manifest
+    parts = _jpeg_sizes(snapshot)
+    if described is None:
+        return _create_footprint("objects", snapshot, measure_storage(snapshot.index), fill=None)
+    own = described.settings.layout
+    settings = replace(described.settings, layout=layout or own)
+    fill = _fill_requests(described, settings, _cached_chunks(snapshot), parts)
+    if settings.layout == own:
+        return _create_footprint(own, snapshot, measure_storage(snapshot.index), fill=fill)
+    moved = replace(snapshot, manifest=_with_new_layout(snapshot, described))
+    return _create_footprint(
+        settings.layout, moved, estimate_storage(settings.layout, parts), fill=fill
+    )
+
+
+def extraction_footprint(
+    timeline_id: str, settings: Settings, chunks: tuple[ChunkEntry, ...], parts: Sequence[Sizes]
+) -> Footprint:
+    """Return the footprint of chunks extracted in one call, given the sizes of their JPEGs."""
+    described = first_manifest(timeline_id, settings, chunks=chunks)
+    lying = estimate_storage(settings.layout, parts)
+    opening = Requests(lists=1, gets=2)
+    return _sum_footprint(
+        settings.layout,
+        lying,
+        opening + requests.count_access_log_requests(has_chunks=True),
+        fill=_fill_requests(described, settings, chunks, parts),
+    )
+
+
+def _cached_chunks(snapshot: Snapshot) -> tuple[ChunkEntry, ...]:
+    chunks = snapshot.manifest.chunks if snapshot.manifest else ()
+    missing = set(snapshot.missing_parts)
+    return tuple(chunk for chunk in chunks if chunk.part not in missing)
+
+
+def _jpeg_sizes(snapshot: Snapshot) -> list[Sizes]:
+    """Return the JPEG sizes by committed chunk, or in one array for frames a program wrote."""
+    index = snapshot.index
+    chunks = _cached_chunks(snapshot)
+    if not chunks:
+        return [index.size[index.is_ok]]
+    bounds = index.sequence.searchsorted(
+        [(one.first_sequence, one.stop_sequence) for one in chunks]
+    )
+    return [index.size[start:stop][index.is_ok[start:stop]] for start, stop in bounds.tolist()]
+
+
+def _fill_requests(
+    manifest: Manifest,
+    settings: Settings,
+    chunks: tuple[ChunkEntry, ...],
+    parts: Sequence[Sizes],
+) -> Requests:
+    frame_puts = estimate_storage(settings.layout, parts).puts
+    if not manifest.chunks:
+        return requests.count_write_requests(frame_puts=frame_puts)
+    return requests.count_extraction_requests(
+        chunks,
+        current=None,
+        next_manifest=first_manifest(manifest.timeline_id, settings, chunks=chunks),
+        committed=(),
+        frame_puts=frame_puts,
+        max_index_files=1,
+    )
+
+
+def _with_new_layout(snapshot: Snapshot, manifest: Manifest) -> Manifest:
+    """Return the manifest after a change of layout, which compacts a complete timeline."""
+    compaction = None if snapshot.missing_parts else Compaction(0, manifest.parts)
+    return replace(manifest, compaction=compaction)
+
+
+def _create_footprint(
+    layout: Layout, snapshot: Snapshot, storage: StorageStats, *, fill: Requests | None
+) -> Footprint:
+    has_chunks = bool(snapshot.manifest and snapshot.manifest.chunks)
+    opening = requests.count_open_requests(snapshot) + requests.count_access_log_requests(
+        has_chunks=has_chunks
+    )
+    return _sum_footprint(layout, storage, opening, fill=fill)
+
+
+def _sum_footprint(
+    layout: Layout, storage: StorageStats, opening: Requests, *, fill: Requests | None
+) -> Footprint:
+    return Footprint(
+        layout=layout,
+        frame_count=storage.frame_count,
+        blobs=storage.blobs,
+        stored_bytes=storage.stored_bytes,
+        read_bytes=storage.read_bytes,
+        fill=fill,
+        read_all=opening + Requests(gets=storage.gets),
+        read_one=opening + Requests(gets=1),
+    )

@@ -1,0 +1,60 @@
+"""Index of a timeline's frames, and the manifests that name its parts.
+
+The modules commit, load, merge and query the index.
+"""
+
+from framecache._index.commit import commit_part, commit_repair, committed_parts, compact
+from framecache._index.corrupt_manifest import CorruptManifest, find_corrupt_manifest
+from framecache._index.create import create_verified
+from framecache._index.fetch import blob_exists, fetch, fetch_document, read_stored_jpeg
+from framecache._index.manifests import (
+    ManifestChange,
+    ManifestUpdater,
+    current_manifest,
+    ensure_current,
+    is_current,
+    is_latest,
+    mark_epoch_begun,
+    require_epoch,
+    try_commit_manifest,
+    update_manifest,
+)
+from framecache._index.rows import FrameRow
+from framecache._index.snapshot import Snapshot, load_parts, load_snapshot, load_snapshot_at
+from framecache._index.table import Index, PartBuilder, aggregates_of, live_rows, pack_keys
+from framecache._index.timeline_ids import resolve_timeline_ids
+
+__all__ = [
+    "CorruptManifest",
+    "FrameRow",
+    "Index",
+    "ManifestChange",
+    "ManifestUpdater",
+    "PartBuilder",
+    "Snapshot",
+    "aggregates_of",
+    "blob_exists",
+    "commit_part",
+    "commit_repair",
+    "committed_parts",
+    "compact",
+    "create_verified",
+    "current_manifest",
+    "ensure_current",
+    "fetch",
+    "fetch_document",
+    "find_corrupt_manifest",
+    "is_current",
+    "is_latest",
+    "live_rows",
+    "load_parts",
+    "load_snapshot",
+    "load_snapshot_at",
+    "mark_epoch_begun",
+    "pack_keys",
+    "read_stored_jpeg",
+    "require_epoch",
+    "resolve_timeline_ids",
+    "try_commit_manifest",
+    "update_manifest",
+]

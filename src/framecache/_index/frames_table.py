@@ -1,0 +1,62 @@
+"""Table of the frames of many timelines."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from framecache._core.native_calls import native_call
+from framecache._core.threads import RequestThreads
+from framecache._index import Index, Snapshot, load_snapshot, resolve_timeline_ids
+from framecache._index.arrow import string_scalar
+from framecache.errors import NotCached
+from framecache.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_CONCURRENT_TIMELINES: Final = 16
+
+
+def frames_table(store: Store, timelines: Iterable[str] | None) -> "pa.Table":
+    """Return the current rows of some or all timelines, each with its timeline and URL.
+
+    Raises:
+        InvalidValue: ``timelines`` is not an iterable of ids, but a single id, for instance.
+        InvalidId: an id is invalid.
+        NotCached: one of the timelines does not exist.
+    """
+    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
+
+    names = resolve_timeline_ids(store, timelines)
+    with RequestThreads(_CONCURRENT_TIMELINES, name="framecache-table") as pool:
+        found = pool.imap(lambda name: load_snapshot(store, name), names)
+        tables = [_table("", store.url, Index.empty())]
+        for name, snapshot in zip(names, found, strict=True):
+            if timelines is not None:
+                _require_exists(store, name, snapshot)
+            tables.append(_table(name, store.url, snapshot.index))
+    return pa.concat_tables(tables)
+
+
+def _require_exists(store: Store, timeline_id: str, snapshot: Snapshot) -> None:
+    """Raise NotCached if a timeline that was asked for by name does not exist."""
+    if snapshot.manifest is None and not snapshot.exists:
+        raise NotCached(f"there is no timeline {timeline_id} in {store.display_name}")
+
+
+@native_call
+def _table(timeline_id: str, store_url: str, index: Index) -> "pa.Table":
+    import pyarrow.compute as pc  # noqa: PLC0415 -- same
+
+    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
+
+    rows = index.to_arrow().replace_schema_metadata()
+    names = pa.repeat(string_scalar(timeline_id), len(rows))
+    key, nothing = rows["key"], string_scalar("")
+    urls = pc.if_else(
+        pc.equal(key, nothing),
+        pa.nulls(1, pa.string())[0],
+        pc.binary_join_element_wise(  # type: ignore[call-overload]  # takes scalars besides arrays
+            string_scalar(f"{store_url}/"), key, nothing
+        ),
+    )
+    return rows.add_column(0, "timeline_id", names).add_column(1, "url", urls)

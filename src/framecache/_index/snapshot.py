@@ -1,0 +1,147 @@
+"""Loading a snapshot of a timeline: its manifest, and the rows of every committed index part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from framecache._core import keys
+from framecache._core.manifest import Manifest
+from framecache._core.threads import RequestThreads
+from framecache._index.fetch import Decode, fetch
+from framecache._index.manifests import current_manifest, is_current
+from framecache._index.table import Index
+from framecache.errors import CorruptFrame, StoreUnavailable
+from framecache.store import BlobMissing, Store, is_remote
+
+_ATTEMPTS: Final = 100
+_CONCURRENT_REQUESTS: Final = 16
+_MIN_FILES_FOR_THREADS: Final = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """State of a timeline at one moment."""
+
+    manifest: Manifest | None
+    """Manifest; None if there are no frames, or only frames that another program stored."""
+    index: Index
+    """Index of the committed frames."""
+    missing_parts: tuple[str, ...]
+    """Parts of the manifest that are not committed yet."""
+
+    @property
+    def exists(self) -> bool:
+        """True if any frame is committed."""
+        return len(self.index) > 0
+
+    @property
+    def is_complete(self) -> bool:
+        """True if any frame is cached and no part of the manifest is missing."""
+        return self.exists and not self.missing_parts
+
+
+def load_snapshot(
+    store: Store, timeline_id: str, *, decode: Decode[Index] = Index.decode
+) -> Snapshot:
+    """Load a timeline's snapshot: LIST, manifest, index; three requests if it is compacted.
+
+    Args:
+        store: store that holds the timeline.
+        timeline_id: id of the timeline.
+        decode: decodes an index file; `Index.decode_lazy` for a listing.
+    """
+    for _ in range(_ATTEMPTS):
+        description = current_manifest(store, timeline_id)
+        if description is None:
+            listed = _load_unindexed(store, timeline_id)
+            # Frames may have been listed that were extracted meanwhile. Their manifest was stored
+            # before them, so it is found now.
+            if not listed or current_manifest(store, timeline_id) is None:
+                return Snapshot(None, listed, ())
+            continue
+        try:
+            snapshot = load_snapshot_at(store, description, decode=decode)
+        except CorruptFrame:
+            if is_current(store, description):
+                raise
+            continue
+        # Parts may be missing because they were deleted after the manifest was read.
+        if not snapshot.missing_parts or is_current(store, description):
+            return snapshot
+    raise StoreUnavailable(
+        f"other programs changed timeline {timeline_id} in {store.display_name} {_ATTEMPTS} times "
+        "while this program read it: try again when they are done"
+    )
+
+
+def load_snapshot_at(
+    store: Store, manifest: Manifest, *, decode: Decode[Index] = Index.decode
+) -> Snapshot:
+    """Load the committed rows of a manifest's timeline.
+
+    Raises:
+        CorruptFrame: an index file is damaged. If it is the compaction, its parts are read
+            instead, and it is only an error if some of them are missing.
+    """
+    try:
+        compacted = _compacted_index(store, manifest, decode)
+    except CorruptFrame:
+        snapshot = _combine_parts(store, manifest, None, decode)
+        assert manifest.compaction is not None
+        # Only the compaction could tell whether the missing parts are committed.
+        if not set(manifest.compaction.parts).isdisjoint(snapshot.missing_parts):
+            raise
+        return snapshot
+    return _combine_parts(store, manifest, compacted, decode)
+
+
+def _combine_parts(
+    store: Store, manifest: Manifest, compacted: Index | None, decode: Decode[Index]
+) -> Snapshot:
+    """Join the rows of the compaction, if there is one, with those of all other parts."""
+    covered = set(manifest.compaction.parts if manifest.compaction and compacted else ())
+    others = [part for part in manifest.parts if part not in covered]
+    found = load_parts(store, manifest, others, decode=decode)
+    parts = ([compacted] if compacted else []) + [index for index in found if index is not None]
+    missing = tuple(part for part, index in zip(others, found, strict=True) if index is None)
+    return Snapshot(manifest, Index.merged(parts), missing)
+
+
+def _compacted_index(store: Store, manifest: Manifest, decode: Decode[Index]) -> Index | None:
+    key = manifest.compaction_key
+    if key is None:
+        return None
+    try:
+        return fetch(store, key, decode)
+    except BlobMissing:
+        return None  # its parts hold the same rows
+
+
+def load_parts(
+    store: Store,
+    manifest: Manifest,
+    parts: Sequence[str],
+    *,
+    decode: Decode[Index] = Index.decode,
+) -> list[Index | None]:
+    """Load index parts of an epoch, in the given order; None for parts that are not committed."""
+
+    def load_part(part: str) -> Index | None:
+        try:
+            return fetch(store, manifest.index_key(part), decode)
+        except BlobMissing:
+            return None
+
+    if len(parts) < (2 if is_remote(store) else _MIN_FILES_FOR_THREADS):
+        # Starting threads costs more than these requests.
+        return [load_part(part) for part in parts]
+    with RequestThreads(min(_CONCURRENT_REQUESTS, len(parts)), name="framecache-index") as pool:
+        return list(pool.imap(load_part, parts))
+
+
+def _load_unindexed(store: Store, timeline_id: str) -> Index:
+    return Index.from_listing(
+        (sequence, blob.key, blob.size_bytes)
+        for blob in store.list(keys.frames_prefix(timeline_id))
+        if (sequence := keys.parse_frame(timeline_id, blob.key)) is not None
+    )

@@ -1,0 +1,427 @@
+"""Index in memory: one row per frame, ordered by sequence, with columns as numpy arrays."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._core import json_documents
+from framecache._core.cached_property import lock_free_cached_property
+from framecache._core.optional_imports import import_optional
+from framecache._index import columns, concat, parquet, row_sources, string_columns
+from framecache._index.aggregates import EMPTY, Aggregates
+from framecache._index.arrow import take
+from framecache._index.row_sources import RowGroup, RowSource, TableSource
+from framecache._index.rows import FrameRow
+from framecache._index.string_columns import DictionaryColumn, Number, SmallIntegers, StringColumn
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+class Index:
+    """Frames of a timeline, ordered by sequence; undecodable ones are rows too.
+
+    Every column is a read-only numpy array with one entry per frame, decoded at its first access.
+    For a million frames, an index and all that it needs to find and read them take less than
+    100 MB; each of :attr:`key` and :attr:`perceptual_hash`, accessed as a whole column, takes as
+    much again. Safe to share between threads.
+    """
+
+    def __init__(self, rows: "pa.Table | RowSource") -> None:
+        self._source = rows if isinstance(rows, RowSource) else TableSource(rows)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __repr__(self) -> str:
+        return f"<Index of {len(self)} frames>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the decoded columns."""
+        return {"_source": self._source}
+
+    def to_arrow(self) -> "pa.Table":
+        """Return the whole table, with the columns of the Parquet files."""
+        return self._source.table
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """Return the whole table as a pandas DataFrame.
+
+        Raises:
+            MissingPackage: pandas is not installed.
+        """
+        import_optional("pandas", package="pandas", needed_by="Index.to_pandas")
+        # On one thread, for the same reason as in reading files (`framecache._index.parquet`).
+        table: pd.DataFrame = self._without_metadata().to_pandas(use_threads=False)
+        return table
+
+    def to_polars(self) -> "pl.DataFrame":
+        """Return the whole table as a Polars DataFrame.
+
+        Polars does not work in a process that was forked after its parent used Polars: the call
+        hangs. Start such processes with the "spawn" method.
+
+        Raises:
+            MissingPackage: Polars is not installed.
+        """
+        polars = import_optional("polars", package="polars", needed_by="Index.to_polars")
+        table: pl.DataFrame = polars.from_arrow(self._without_metadata())
+        return table
+
+    def _without_metadata(self) -> "pa.Table":
+        """Return the whole table without the metadata of its file."""
+        return self.to_arrow().replace_schema_metadata()
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Provenance: the metadata of the file that the index was read from; else empty."""
+        return json_documents.decode_object(self._source.metadata.get(parquet.METADATA_KEY, b"{}"))
+
+    @lock_free_cached_property
+    def _aggregates(self) -> Aggregates:
+        return self._stored_aggregates or self._compute_aggregates()
+
+    @lock_free_cached_property
+    def _stored_aggregates(self) -> Aggregates | None:
+        return self._source.aggregates if len(self) else EMPTY
+
+    def _compute_aggregates(self) -> Aggregates:
+        return Aggregates(
+            frame_count=len(self),
+            undecodable_count=int((~self.is_ok).sum()),
+            size_bytes=int(self.size.sum()),
+            width=int(self.width[0]),
+            height=int(self.height[0]),
+            first_sequence=int(self.sequence[0]),
+            last_sequence=int(self.sequence[-1]),
+            end_seconds=float(self.timestamp[-1] + self.duration[-1]),
+        )
+
+    def _ends_before(self, other: "Index") -> bool:
+        """Return True if all sequences are below those of ``other``; both must have frames."""
+        mine, theirs = self._stored_aggregates, other._stored_aggregates  # noqa: SLF001 -- of its own class
+        last = mine.last_sequence if mine else self.sequence[-1]
+        first = theirs.first_sequence if theirs else other.sequence[0]
+        return bool(last < first)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> "Index":
+        """Return an index of the rows at these positions, which must ascend."""
+        return Index(take(self.to_arrow(), positions))
+
+    @lock_free_cached_property
+    def sequence(self) -> npt.NDArray[np.int64]:
+        """Sequences, ascending and unique."""
+        return self._numbers("sequence", np.int64)
+
+    @lock_free_cached_property
+    def chunk_id(self) -> npt.NDArray[np.int32]:
+        """Ordinal of each frame's chunk."""
+        return self._numbers("chunk_id", np.int32)
+
+    @lock_free_cached_property
+    def pts(self) -> npt.NDArray[np.int64]:
+        """Presentation timestamps, in the time base of each frame's video."""
+        return string_columns.as_int64(self._pts)
+
+    @lock_free_cached_property
+    def timestamp(self) -> npt.NDArray[np.float64]:
+        """Timestamp of each frame, in seconds on the timeline."""
+        return self._numbers("timestamp", np.float64)
+
+    @lock_free_cached_property
+    def duration(self) -> npt.NDArray[np.float64]:
+        """Seconds that each frame stays on screen in its video; 0.0 if unknown."""
+        return self._numbers("duration", np.float64)
+
+    @lock_free_cached_property
+    def width(self) -> npt.NDArray[np.int32]:
+        """Widths in pixels."""
+        return self._numbers("width", np.int32)
+
+    @lock_free_cached_property
+    def height(self) -> npt.NDArray[np.int32]:
+        """Heights in pixels."""
+        return self._numbers("height", np.int32)
+
+    @lock_free_cached_property
+    def key(self) -> npt.NDArray[np.object_]:
+        """Key of the blob with each JPEG; empty if undecodable."""
+        return self._materialize(self._keys)
+
+    @lock_free_cached_property
+    def offset(self) -> npt.NDArray[np.int64]:
+        """Byte offset of each JPEG in its blob."""
+        return string_columns.as_int64(self._offset)
+
+    @lock_free_cached_property
+    def crc32c(self) -> npt.NDArray[np.uint32]:
+        """CRC-32C of each JPEG; 0 if undecodable or unknown."""
+        return self._numbers("crc32c", np.uint32)
+
+    @lock_free_cached_property
+    def size(self) -> npt.NDArray[np.int64]:
+        """Size of each JPEG in bytes; 0 if undecodable."""
+        return string_columns.as_int64(self._size)
+
+    @lock_free_cached_property
+    def perceptual_hash(self) -> npt.NDArray[np.object_]:
+        """Perceptual hashes, 16 hex digits each; empty if unknown."""
+        return self._materialize(self._hashes)
+
+    @lock_free_cached_property
+    def status(self) -> npt.NDArray[np.object_]:
+        """Status of each frame: ``"ok"`` or ``"undecodable"``."""
+        return self._materialize(self._statuses)
+
+    @lock_free_cached_property
+    def reason(self) -> npt.NDArray[np.object_]:
+        """Reason why a frame is undecodable; empty if it is not."""
+        return self._materialize(self._reasons)
+
+    @lock_free_cached_property
+    def quality(self) -> npt.NDArray[np.int32]:
+        """JPEG quality that a program requested; 0 if it is the timeline's, or unknown."""
+        return self._numbers("quality", np.int32)
+
+    @lock_free_cached_property
+    def picture_since(self) -> npt.NDArray[np.object_]:
+        """Written part in which each picture replaced another; empty: it replaced none."""
+        return self._materialize(self._picture_since)
+
+    @lock_free_cached_property
+    def is_ok(self) -> npt.NDArray[np.bool_]:
+        """Mask of the frames that have a picture."""
+        values = self._statuses.equal("ok")
+        values.flags.writeable = False
+        return values
+
+    @lock_free_cached_property
+    def is_unindexed(self) -> bool:
+        """Flag of an index made from a listing of frames, without committed lengths and CRCs."""
+        return row_sources.UNINDEXED_KEY in self._source.metadata
+
+    @lock_free_cached_property
+    def is_in_time_order(self) -> bool:
+        """Flag of an index whose timestamps never decrease; those of written frames may."""
+        return bool((self.timestamp[1:] >= self.timestamp[:-1]).all())
+
+    def position(self, sequence: int) -> int | None:
+        """Return the row of a sequence, or None if the index has no such frame."""
+        position = int(np.searchsorted(self.sequence, sequence))
+        found = position < len(self) and self.sequence[position] == sequence
+        return position if found else None
+
+    def positions(self, sequences: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return the rows of sequences, int64, in the given order; -1 if there is no such frame."""
+        wanted = np.asarray(sequences, dtype=np.int64)
+        if not len(self):
+            return np.full(wanted.shape, -1)
+        positions = np.minimum(np.searchsorted(self.sequence, wanted), len(self) - 1)
+        return np.where(self.sequence[positions] == wanted, positions, -1)
+
+    def position_at(self, seconds: float) -> int | None:
+        """Return the row of the last frame that begins at or before a time, or None."""
+        position = int(np.searchsorted(self.timestamp, seconds, side="right")) - 1
+        return position if position >= 0 else None
+
+    def row(self, position: int) -> FrameRow:
+        """Return one frame by its row.
+
+        Raises:
+            IndexError: there is no such row; negative rows are not supported.
+        """
+        if position < 0:
+            raise IndexError(f"rows are numbered from 0: there is no row {position}")
+        return FrameRow(*[column.item(position) for column in self._row_columns])
+
+    def rows(self, positions: npt.NDArray[np.int64] | Sequence[int]) -> list[FrameRow]:
+        """Return several frames by their rows, in the given order. Raises as :meth:`row` does."""
+        wanted = np.asarray(positions, dtype=np.int64)
+        if (wanted < 0).any():
+            raise IndexError(f"rows are numbered from 0: there is no row {wanted.min()}")
+        return [*map(FrameRow, *[column[wanted].tolist() for column in self._row_columns])]
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return an index without frames."""
+        return cls(columns.empty_table())
+
+    @classmethod
+    def merged(cls, parts: "Sequence[Index]") -> "Index":
+        """Merge indexes, ordered by sequence; of rows with equal sequences, the last one stays."""
+        held = [part for part in parts if len(part)]
+        if len(held) < 2:  # noqa: PLR2004 -- nothing to merge
+            return held[0] if held else cls.empty()
+        one_after_the_other = all(
+            before._ends_before(after)  # noqa: SLF001 -- of its own class
+            for before, after in pairwise(held)
+        )
+        rows = concat.concat_sources([part._source for part in held])  # noqa: SLF001 -- of its own class
+        if one_after_the_other:
+            return cls(rows)
+        sequence = string_columns.number_column(rows.column("sequence"), len(rows), np.int64)
+        order = np.argsort(sequence, kind="stable")
+        is_last = np.append(np.diff(sequence[order]) > 0, True)
+        kept = take(rows.table, order[is_last])
+        return cls(concat.source_from_table(kept))
+
+    @classmethod
+    def from_listing(cls, found: Iterable[tuple[int, str, int]]) -> Self:
+        """Return an index of frames that another program stored, from sequence, key and size."""
+        return cls(row_sources.unindexed_source(sorted(found)))
+
+    def encode(self, metadata: bytes) -> bytes:
+        """Encode as a Parquet file with a checksum, and ``metadata`` (JSON) in its schema."""
+        return parquet.encode(self.to_arrow(), metadata, self._aggregates)
+
+    @classmethod
+    def decode(cls, body: bytes, *, key: str) -> Self:
+        """Decode a stored index part.
+
+        Raises:
+            CorruptFrame: the part is damaged.
+        """
+        return cls(parquet.decode(body, key=key))
+
+    @classmethod
+    def decode_lazy(cls, body: bytes, *, key: str) -> Self:
+        """Return a stored index part whose rows are decoded at their first access, if ever.
+
+        Its length and its aggregates are known at once. That the part is not an index, despite its
+        valid checksum, is only found at that access, which then raises CorruptFrame.
+
+        Raises:
+            CorruptFrame: the part is damaged.
+        """
+        return cls(parquet.decode_lazy(body, key=key))
+
+    @lock_free_cached_property
+    def _row_columns(self) -> list[Any]:
+        """Columns in the order of the fields of `FrameRow`."""
+        packed = {
+            "pts": self._pts,
+            "offset": self._offset,
+            "size": self._size,
+            "key": self._keys,
+            "perceptual_hash": self._hashes,
+            "status": self._statuses,
+            "reason": self._reasons,
+            "picture_since": self._picture_since,
+        }
+        names = [field.name for field in fields(FrameRow)]
+        return [packed[name] if name in packed else getattr(self, name) for name in names]
+
+    @lock_free_cached_property
+    def _pts(self) -> SmallIntegers:
+        return string_columns.compact_integers(self._source.column("pts"))
+
+    @lock_free_cached_property
+    def _offset(self) -> SmallIntegers:
+        return string_columns.compact_integers(self._source.column("offset"))
+
+    @lock_free_cached_property
+    def _size(self) -> SmallIntegers:
+        return string_columns.compact_integers(self._source.column("size"))
+
+    @lock_free_cached_property
+    def _row_groups(self) -> Sequence[RowGroup]:
+        return self._source.row_groups
+
+    @lock_free_cached_property
+    def _keys(self) -> StringColumn:
+        sequence = self.sequence
+
+        def make(piece: RowGroup, rows: slice) -> StringColumn:
+            return string_columns.key_column(partial(piece.column, "key"), sequence[rows])
+
+        return string_columns.string_column(self._row_groups, make)
+
+    @lock_free_cached_property
+    def _hashes(self) -> StringColumn:
+        def make(piece: RowGroup, _: slice) -> StringColumn:
+            return string_columns.hash_column(
+                partial(piece.column, "perceptual_hash"), piece.row_count
+            )
+
+        return string_columns.string_column(self._row_groups, make)
+
+    @lock_free_cached_property
+    def _statuses(self) -> DictionaryColumn:
+        return DictionaryColumn.from_arrays(self._source.column("status"), len(self))
+
+    @lock_free_cached_property
+    def _reasons(self) -> DictionaryColumn:
+        return DictionaryColumn.from_arrays(self._source.column("reason"), len(self))
+
+    @lock_free_cached_property
+    def _picture_since(self) -> DictionaryColumn:
+        return DictionaryColumn.from_arrays(self._source.column("picture_since"), len(self))
+
+    def _numbers(self, name: str, dtype: type[Number]) -> npt.NDArray[Number]:
+        return string_columns.number_column(self._source.column(name), len(self), dtype)
+
+    def _materialize(self, texts: StringColumn) -> npt.NDArray[np.object_]:
+        values = texts[np.arange(len(self))]
+        values.flags.writeable = False
+        return values
+
+
+def aggregates_of(index: Index) -> Aggregates:
+    """Return the aggregates of an index; files by this version need not be decoded for them."""
+    return index._aggregates  # noqa: SLF001 -- of its own module
+
+
+def pack_keys(index: Index) -> set[str]:
+    """Return the keys of the packs that hold frames of an index."""
+    return set(index.key[index.offset > 0].tolist())
+
+
+def live_rows(part: Index, whole: Index) -> Index:
+    """Return the rows of an index part that no later part replaced.
+
+    Args:
+        part: index part to filter.
+        whole: all current rows of the timeline.
+    """
+    positions = whole.positions(part.sequence)
+    (known,) = np.nonzero(positions >= 0)
+    ours, theirs = known, positions[known]
+    # A frame and its replacement may have the same key, so all fields are compared.
+    are_same = np.ones(len(ours), dtype=np.bool_)
+    for name in (field.name for field in fields(FrameRow)):
+        are_same &= (getattr(part, name)[ours] == getattr(whole, name)[theirs]).astype(np.bool_)
+    if are_same.sum() == len(part):
+        return part
+    return part.take(ours[are_same])
+
+
+class PartBuilder:
+    """Collector of the rows of one index part, in any order."""
+
+    def __init__(self) -> None:
+        self._rows: list[FrameRow] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, row: FrameRow) -> None:
+        """Add one frame whose JPEG the store has acknowledged, or that has none."""
+        self._rows.append(row)
+
+    @property
+    def rows(self) -> Sequence[FrameRow]:
+        """Rows added so far."""
+        return self._rows
+
+    def build(self) -> Index:
+        """Return the index part, ordered by sequence."""
+        ordered = sorted(self._rows, key=lambda row: row.sequence)
+        values = {name: [getattr(row, name) for row in ordered] for name in columns.COLUMNS}
+        return Index(columns.table(values))

@@ -1,0 +1,44 @@
+"""Filling a timeline from video chunks, or with frames that a program already holds.
+
+The functions here load on first use: importing FFmpeg and OpenCV takes a third of a second, which
+programs that only read need not spend.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from framecache._ingest.extraction import append, extract, extract_entries, rebuild
+    from framecache._ingest.forecast import Forecast, forecast_append, forecast_extraction
+    from framecache._ingest.relocation import relocate
+    from framecache._ingest.writing import write
+
+__all__ = [
+    "Forecast",
+    "append",
+    "extract",
+    "extract_entries",
+    "forecast_append",
+    "forecast_extraction",
+    "rebuild",
+    "relocate",
+    "write",
+]
+
+_MODULES = {
+    "Forecast": "forecast",
+    "append": "extraction",
+    "extract": "extraction",
+    "extract_entries": "extraction",
+    "forecast_append": "forecast",
+    "forecast_extraction": "forecast",
+    "rebuild": "extraction",
+    "relocate": "relocation",
+    "write": "writing",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

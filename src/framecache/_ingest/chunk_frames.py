@@ -1,0 +1,132 @@
+"""Frames of one chunk, all or some: decode and encode them, store them, build index rows."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._index import FrameRow, PartBuilder
+from framecache._index.lease import FRAMES_BETWEEN_CHECKS
+from framecache._ingest.chunk_plan import ChunkPlan
+from framecache._ingest.encoded_jpeg import EncodedJpeg, encode_picture
+from framecache._ingest.frame_position import FramePosition
+from framecache._ingest.storage import FrameStorage
+from framecache._media import jpeg, video
+from framecache._version import __version__
+from framecache.model import JpegSettings
+from framecache.store import BlobFile
+
+_BYTES_PER_PIXEL: Final = 4
+
+
+def decode_frames(
+    file: BlobFile, entry: ChunkEntry, planned: ChunkPlan, *, threads: int
+) -> Iterator[tuple[FramePosition, video.Decoded | video.Undecodable]]:
+    """Yield the planned frames of a chunk with their slots, in time order."""
+    items = video.decode(file, planned.scan, planned.pts, name=entry.url, threads=threads)
+    return zip(_frame_positions(entry, planned), items, strict=True)
+
+
+def store_frames(
+    file: BlobFile,
+    manifest: Manifest,
+    entry: ChunkEntry,
+    planned: ChunkPlan,
+    storage: FrameStorage,
+    *,
+    threads: int,
+    check: Callable[[], None],
+    on_undecodable: Callable[[], None] = lambda: None,
+) -> PartBuilder:
+    """Decode the planned frames of a chunk and store them; return once all are acknowledged.
+
+    Args:
+        file: the open chunk.
+        manifest: manifest of its timeline.
+        entry: its entry in the manifest.
+        planned: the frames to take.
+        storage: destination of the frames.
+        threads: number of decoder threads.
+        check: called every few frames; raises if nothing more may be stored.
+        on_undecodable: called for each frame without a picture.
+    """
+    part = PartBuilder()
+    jpeg_settings = manifest.settings.jpeg
+    frames = decode_frames(file, entry, planned, threads=threads)
+    for position, (slot, item) in enumerate(frames):
+        if position % FRAMES_BETWEEN_CHECKS == 0:
+            check()
+        if isinstance(item, video.Undecodable):
+            width = entry.frame_width(jpeg_settings.aspect)
+            part.add(_undecodable_row(slot, entry, item.reason, width=width))
+            on_undecodable()
+        else:
+            storage.add(slot, partial(encode_decoded, item, jpeg_settings, entry=entry))
+    for row in storage.finish():
+        part.add(row)
+    return part
+
+
+def encode_decoded(
+    item: video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
+) -> EncodedJpeg:
+    """Encode a decoded picture of a chunk."""
+    return encode_picture(item.to_planes(), settings, entry=entry)
+
+
+def max_picture_bytes(entry: ChunkEntry) -> int:
+    """Return the maximum size of a decoded picture of a chunk: 4:2:2 at more than 8 bits."""
+    return max(1, _BYTES_PER_PIXEL * entry.width * entry.height)
+
+
+def chunk_provenance(entry: ChunkEntry) -> dict[str, Any]:
+    """Return an index part's metadata: its source chunk and the programs that produced it."""
+    return {
+        "chunk_url": entry.url,
+        "chunk_etag": entry.etag,
+        "chunk_size_bytes": entry.size_bytes,
+        "sample_aspect_ratio": str(entry.sample_aspect_ratio),
+        "scan_rules": entry.scan_rules,
+        "times_replaced": entry.times_replaced,
+        "clock_restarts": entry.clock_restarts,
+        "packets_not_displayed": entry.packets_not_displayed,
+        "placement": entry.placement,
+        "clock_gap_seconds": entry.timing.clock_gap_seconds,
+        "sound_seconds": entry.timing.sound_seconds,
+        "is_cut_short": entry.is_cut_short,
+        "framecache": __version__,
+        "ffmpeg": video.ffmpeg_version(),
+        "jpeg_encoder": jpeg.encoder_version(),
+    }
+
+
+def _frame_positions(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[FramePosition]:
+    for sequence, pts, timestamp, duration in zip(
+        planned.sequences.tolist(),
+        planned.pts.tolist(),
+        planned.timestamps,
+        planned.durations,
+        strict=True,
+    ):
+        yield FramePosition(sequence, entry.chunk_id, pts, timestamp, duration)
+
+
+def _undecodable_row(
+    frame_position: FramePosition, entry: ChunkEntry, reason: str, *, width: int
+) -> FrameRow:
+    return FrameRow(
+        sequence=frame_position.sequence,
+        chunk_id=frame_position.chunk_id,
+        pts=frame_position.pts,
+        timestamp=frame_position.timestamp,
+        duration=frame_position.duration,
+        width=width,
+        height=entry.height,
+        key="",
+        offset=0,
+        size=0,
+        crc32c=0,
+        perceptual_hash="",
+        status="undecodable",
+        reason=reason,
+    )

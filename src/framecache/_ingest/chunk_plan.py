@@ -1,0 +1,266 @@
+"""Extraction plan: the exact frames that a chunk will give, known before any is decoded."""
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from math import ceil
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._core import sampling
+from framecache._core.manifest import ChunkEntry
+from framecache._core.numeric import format_value
+from framecache._core.sampling import AtRate, Sampling
+from framecache._core.times import exact_seconds
+from framecache._ingest.placement import (
+    START_BY_PTS,
+    ChunkPosition,
+    GivenStart,
+    compute_positions,
+    position_of,
+)
+from framecache._media import video
+from framecache._media.video import VideoScan
+from framecache.errors import ChunkChanged, InvalidValue, UnreadableChunk
+from framecache.model import Chunk
+from framecache.store import Store, open_blob_file
+
+_CONCURRENT_SCANS: Final = 8
+_MAX_SECONDS: Final = 10**11
+"""Limit of start times.
+
+Unix time in seconds stays below it until the year 5138; in milliseconds it exceeds it already.
+"""
+_MAX_DENOMINATOR: Final = 2**1024
+"""Largest denominator of a chunk's end in seconds; each new time base may add 31 bits to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedChunk:
+    """Scanned video of a chunk that is not yet placed on a timeline."""
+
+    url: str
+    etag: str
+    size_bytes: int
+    start: GivenStart
+    """Start given by the caller, in seconds or by PTS; None: after the previous chunk."""
+    scan: VideoScan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkPlan:
+    """Frames to take from one chunk; each array has one item per frame."""
+
+    scan: VideoScan
+    pts: npt.NDArray[np.int64]
+    """PTS in the video's time base, ascending."""
+    sequences: npt.NDArray[np.int64]
+    timestamps: tuple[float, ...]
+    """Start of each frame on the timeline, in seconds."""
+    durations: tuple[float, ...]
+    """Display duration of each frame in the video, in seconds."""
+
+    def select(self, sequences: Collection[int]) -> "ChunkPlan":
+        """Return the plan for some of its frames."""
+        chosen = np.flatnonzero(np.isin(self.sequences, np.fromiter(sequences, np.int64)))
+        return replace(
+            self,
+            pts=self.pts[chosen],
+            sequences=self.sequences[chosen],
+            timestamps=tuple(self.timestamps[position] for position in chosen),
+            durations=tuple(self.durations[position] for position in chosen),
+        )
+
+
+def scan_chunks(store: Store, chunks: Sequence[Chunk]) -> list[ScannedChunk]:
+    """Read the packet times of chunks, several at once; return the scans in the chunks' order.
+
+    Raises:
+        UnreadableChunk: a chunk is missing or is not a video.
+        StorePermissionDenied, StoreUnavailable: a chunk cannot be read.
+    """
+    if not chunks:
+        return []
+    with ThreadPoolExecutor(min(_CONCURRENT_SCANS, len(chunks))) as pool:
+        return list(pool.map(partial(_scan_chunk, store), chunks))
+
+
+def place_chunks(
+    scanned: Sequence[ScannedChunk], *, after: Sequence[ChunkEntry], by: Sampling
+) -> tuple[ChunkEntry, ...]:
+    """Assign start times and sequence numbers to chunks that follow those in ``after``.
+
+    Raises:
+        InvalidValue: the given start of a chunk is before the end of the previous one.
+    """
+    entries = list(after)
+    before = position_of(after[-1]) if after else None
+    named = [(chunk.url, chunk.start, chunk.scan) for chunk in scanned]
+    for chunk, spot in zip(scanned, compute_positions(named, before=before), strict=True):
+        entries.append(_build_entry(chunk, spot, entries[-1] if entries else None, by))
+    return tuple(entries[len(after) :])
+
+
+def plan_chunk(entry: ChunkEntry, scan: VideoScan, by: Sampling) -> ChunkPlan:
+    """Return the plan for a chunk of a manifest.
+
+    Raises:
+        ChunkChanged: the video no longer has the frames that the manifest lists.
+    """
+    chosen = _select_frames(
+        scan,
+        by,
+        start=entry.start,
+        end=entry.end,
+        sampled_from=entry.sampled_from,
+        first_source_frame=entry.first_source_frame,
+    )
+    has_other_times = entry.scan_rules < video.SCAN_RULES and (
+        scan.times_replaced or scan.clock_restarts
+    )
+    counts = (len(scan.pts), len(chosen))
+    if counts != (entry.source_frame_count, entry.frame_count) or has_other_times:
+        raise _frame_count_conflict(entry, scan)
+    first = int(scan.pts[0])
+    pts = scan.pts[chosen]
+    ends = np.append(scan.pts[1:], scan.end_pts)[chosen]
+    durations = _to_seconds(ends - pts, scan.time_base, Fraction(0))
+    if len(chosen) and chosen[-1] == len(scan.pts) - 1:
+        last_start = entry.start + int(pts[-1] - first) * scan.time_base
+        durations[-1] = float(entry.end - last_start)
+    return ChunkPlan(
+        scan=scan,
+        pts=pts,
+        sequences=np.arange(entry.first_sequence, entry.stop_sequence, dtype=np.int64),
+        timestamps=tuple(_to_seconds(pts - first, scan.time_base, entry.start)),
+        durations=tuple(durations),
+    )
+
+
+def _frame_count_conflict(entry: ChunkEntry, scan: VideoScan) -> ChunkChanged:
+    if entry.scan_rules < video.SCAN_RULES:
+        return ChunkChanged(
+            f"chunk {entry.chunk_id} ({entry.url}) was planned by older rules, with "
+            f"{entry.source_frame_count} frames or different times, and now has "
+            f"{len(scan.pts)} frames: rebuild the timeline"
+        )
+    return ChunkChanged(
+        f"chunk {entry.chunk_id} ({entry.url}) had {entry.source_frame_count} frames when it "
+        f"was planned and now has {len(scan.pts)}: rebuild the timeline"
+    )
+
+
+def parse_start(chunk: Chunk) -> GivenStart:
+    """Return the start that the caller gives a chunk; a float stands for the decimal it prints as.
+
+    Raises:
+        InvalidValue: the start is negative, too large or not a number.
+    """
+    if chunk.start_seconds is None:
+        return None
+    if chunk.start_seconds == START_BY_PTS:
+        return START_BY_PTS
+    try:
+        start = exact_seconds(chunk.start_seconds)
+    except InvalidValue as error:
+        raise InvalidValue(f"start_seconds of {chunk.url}: {error}") from error
+    if not 0 <= start < _MAX_SECONDS:
+        raise InvalidValue(
+            f'start_seconds of {chunk.url} must be "pts", or a time in seconds from 0, below '
+            f"{_MAX_SECONDS}, not {format_value(chunk.start_seconds)}"
+        )
+    return start
+
+
+def _scan_chunk(store: Store, chunk: Chunk) -> ScannedChunk:
+    start = parse_start(chunk)
+    with open_blob_file(chunk.url, options=store.options) as file:
+        scan = video.scan(file, name=file.url)
+        return ScannedChunk(file.url, file.etag, file.size_bytes, start, scan)
+
+
+def _build_entry(
+    chunk: ScannedChunk, position: ChunkPosition, before: ChunkEntry | None, by: Sampling
+) -> ChunkEntry:
+    if position.end.denominator > _MAX_DENOMINATOR:
+        raise UnreadableChunk(
+            f"{chunk.url} counts time in units of {chunk.scan.time_base} s, which have no "
+            "common measure with those of the previous chunks: encode it at a constant rate, "
+            "or give start_seconds"
+        )
+    first_source_frame = before.first_source_frame + before.source_frame_count if before else 0
+    picture_end = before.end - before.sound_seconds if before else position.start
+    sampled_from = picture_end if position.start < picture_end else None
+    scan = chunk.scan
+    chosen = _select_frames(
+        scan,
+        by,
+        start=position.start,
+        end=position.end,
+        sampled_from=sampled_from,
+        first_source_frame=first_source_frame,
+    )
+    return ChunkEntry(
+        chunk_id=before.chunk_id + 1 if before else 0,
+        url=chunk.url,
+        etag=chunk.etag,
+        size_bytes=chunk.size_bytes,
+        start=position.start,
+        end=position.end,
+        start_is_given=chunk.start is not None,
+        first_sequence=before.stop_sequence if before else 0,
+        frame_count=len(chosen),
+        first_source_frame=first_source_frame,
+        source_frame_count=len(scan.pts),
+        width=scan.width,
+        height=scan.height,
+        sample_aspect_ratio=scan.sample_aspect_ratio,
+        codec=scan.codec,
+        scan_rules=video.SCAN_RULES,
+        placement=position.placement,
+        last_frame_start=position.last_frame_start,
+        sound_seconds=max(position.sound_seconds, Fraction(0)),
+        sampled_from=sampled_from,
+        stream_clock=position.stream_clock,
+        clock_start=scan.clock_start_seconds if position.stream_clock else None,
+        clock_end=position.clock_end if position.stream_clock else None,
+        clock_gap=position.clock_gap,
+        times_replaced=scan.times_replaced,
+        clock_restarts=scan.clock_restarts,
+        packets_not_displayed=scan.packet_counts.not_displayed,
+        is_cut_short=scan.is_cut_short,
+    )
+
+
+def _select_frames(
+    scan: VideoScan,
+    by: Sampling,
+    *,
+    start: Fraction,
+    end: Fraction,
+    sampled_from: Fraction | None,
+    first_source_frame: int,
+) -> npt.NDArray[np.int64]:
+    elapsed = scan.pts - scan.pts[0]
+    if sampled_from is not None and isinstance(by, AtRate):
+        # Up to then, the previous chunk covers the sampled instants.
+        elapsed = np.maximum(elapsed, ceil((sampled_from - start) / scan.time_base))
+    return sampling.select(
+        by,
+        elapsed=elapsed,
+        is_key=scan.is_key,
+        duration=int((end - start) / scan.time_base),
+        time_base=scan.time_base,
+        start=start,
+        first_source_frame=first_source_frame,
+    )
+
+
+def _to_seconds(ticks: npt.NDArray[np.int64], time_base: Fraction, start: Fraction) -> list[float]:
+    """Return ``start + ticks * time_base`` in seconds, each value rounded only once."""
+    numerator, denominator = time_base.numerator, time_base.denominator
+    return [float(start + Fraction(tick * numerator, denominator)) for tick in ticks.tolist()]

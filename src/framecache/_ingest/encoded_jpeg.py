@@ -1,0 +1,68 @@
+"""Encoding of one frame: the JPEG and the values of its index row."""
+
+from dataclasses import dataclass
+
+import google_crc32c
+
+from framecache._core.manifest import ChunkEntry
+from framecache._core.pixels import to_rgb_order
+from framecache._media import color, jpeg, phash
+from framecache.model import Frame, JpegSettings, Picture, require_color
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedJpeg:
+    """JPEG of a frame, and its values in the index."""
+
+    data: bytes
+    width: int
+    height: int
+    crc32c: int
+    perceptual_hash: str
+
+    def is_same_jpeg(self, data: bytes) -> bool:
+        """Return whether `data` is this JPEG, by its CRC-32C."""
+        crc32c: int = google_crc32c.value(data)
+        return crc32c == self.crc32c
+
+
+def encode_picture(
+    picture: Picture, settings: JpegSettings, *, entry: ChunkEntry | None = None
+) -> EncodedJpeg:
+    """Encode a decoded picture from its planes, without conversion to RGB.
+
+    ``entry`` is its chunk, which defines the pixel aspect ratio; None: pixels are square.
+    """
+    shown = color.to_jfif(picture)
+    if entry is not None:
+        width = entry.frame_width(settings.aspect, width=shown.y.shape[1])
+        shown = color.scale_to_width(shown, width)
+    data = jpeg.encode_picture(shown, quality=settings.quality)
+    return _build_encoded(data, shown.y.shape, phash.perceptual_hash(shown.y))
+
+
+def encode_frame(frame: Frame, settings: JpegSettings) -> EncodedJpeg:
+    """Encode a frame that a program holds; keep its perceptual hash if it has one.
+
+    Raises:
+        InvalidValue: the image is not ``(height, width, 3)`` uint8, or its color is unknown.
+    """
+    image = to_rgb_order(frame.image, is_bgr=require_color(frame.color) == "bgr")
+    data = jpeg.encode_rgb(image, quality=settings.quality)
+    name = frame.perceptual_hash or phash.hash_from_rgb(image)
+    return _build_encoded(data, image.shape, name)
+
+
+def identity(encoded: EncodedJpeg) -> EncodedJpeg:
+    """Return the encoded frame unchanged, where a function is required."""
+    return encoded
+
+
+def _build_encoded(data: bytes, shape: tuple[int, ...], perceptual_hash: str) -> EncodedJpeg:
+    return EncodedJpeg(
+        data=data,
+        width=shape[1],
+        height=shape[0],
+        crc32c=google_crc32c.value(data),
+        perceptual_hash=perceptual_hash,
+    )

@@ -1,0 +1,152 @@
+"""Dry run of an extraction: resolve its manifest without storing or leasing anything."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._core.manifest import ChunkEntry, Manifest, Settings
+from framecache._index import Index, ManifestChange, Snapshot, current_manifest, load_snapshot_at
+from framecache._ingest.chunk_frames import encode_decoded
+from framecache._ingest.chunk_plan import ChunkPlan, plan_chunk
+from framecache._ingest.extraction import (
+    MAX_INDEX_FILES_AFTER_EXTRACT,
+    max_index_files_after_append,
+)
+from framecache._ingest.resolve import (
+    ResolvedManifest,
+    SettingsResolver,
+    resolve_append,
+    resolve_chunks,
+    resolve_extraction,
+)
+from framecache._media import video
+from framecache.model import Chunk, JpegSettings
+from framecache.store import Store, open_blob_file
+
+_SAMPLES_PER_CHUNK: Final = 8
+"""Maximum number of frames that are encoded to estimate the JPEG sizes of a chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Forecast of an extraction."""
+
+    existing_manifest: Manifest | None
+    """Current manifest, or None if the timeline does not exist."""
+    resolved: ResolvedManifest
+    """Manifest that the extraction would resolve, with its chunks and scans."""
+    snapshot: Snapshot
+    """Snapshot of the index parts of that manifest that are already committed."""
+    max_index_files: int
+    """Number of index files that may remain; if there are more, they would be compacted."""
+    samples: Mapping[str, tuple[int, ...]]
+    """JPEG sizes in bytes of some frames of each uncommitted chunk, by part; 0 if undecodable."""
+
+
+def forecast_extraction(
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[Chunk],
+    *,
+    resolve_settings: SettingsResolver,
+    workers: int,
+) -> Forecast:
+    """Forecast `extract`; raise the errors that it would raise before it decodes."""
+
+    def describe(agree: _DryRunUpdate) -> ResolvedManifest:
+        return resolve_extraction(
+            store, timeline_id, resolve_chunks(store, chunks), resolve_settings, apply_change=agree
+        )
+
+    return _forecast(store, describe, lambda _: MAX_INDEX_FILES_AFTER_EXTRACT, workers)
+
+
+def forecast_append(
+    store: Store, timeline_id: str, chunks: Sequence[Chunk], *, settings: Settings, workers: int
+) -> Forecast:
+    """Forecast `append`; raise the errors that it would raise before it decodes."""
+
+    def describe(agree: _DryRunUpdate) -> ResolvedManifest:
+        return resolve_append(
+            store, timeline_id, resolve_chunks(store, chunks), settings, apply_change=agree
+        )
+
+    return _forecast(store, describe, max_index_files_after_append, workers)
+
+
+class _DryRunUpdate:
+    """Callable that computes the next manifest of a timeline without storing it."""
+
+    existing_manifest: Manifest | None = None
+
+    def __call__(self, store: Store, timeline_id: str, change: ManifestChange) -> Manifest:
+        self.existing_manifest = current_manifest(store, timeline_id)
+        return change(self.existing_manifest)
+
+
+def _forecast(
+    store: Store,
+    resolve: Callable[[_DryRunUpdate], ResolvedManifest],
+    max_index_files: Callable[[Manifest], int],
+    workers: int,
+) -> Forecast:
+    look = _DryRunUpdate()
+    described = resolve(look)
+    snapshot = _load_committed(store, look.existing_manifest, described.manifest)
+    missing = [entry for entry in described.entries if entry.part in set(snapshot.missing_parts)]
+    with ThreadPoolExecutor(workers, thread_name_prefix="framecache-sample") as pool:
+        samples = list(pool.map(partial(_sample_sizes, store, described), missing))
+    return Forecast(
+        existing_manifest=look.existing_manifest,
+        resolved=described,
+        snapshot=snapshot,
+        max_index_files=max_index_files(described.manifest),
+        samples={entry.part: sizes for entry, sizes in zip(missing, samples, strict=True)},
+    )
+
+
+def _load_committed(store: Store, current: Manifest | None, next_manifest: Manifest) -> Snapshot:
+    if current is None or current.epoch != next_manifest.epoch:
+        return Snapshot(next_manifest, Index.empty(), next_manifest.parts)
+    return load_snapshot_at(store, next_manifest)
+
+
+def _sample_sizes(store: Store, resolved: ResolvedManifest, entry: ChunkEntry) -> tuple[int, ...]:
+    """Return the sizes in bytes of the JPEGs of some frames of a chunk."""
+    settings = resolved.manifest.settings
+    with open_blob_file(
+        entry.url,
+        expected_etag=entry.etag,
+        expected_size=entry.size_bytes,
+        options=store.options,
+    ) as file:
+        scan = resolved.scans.get(entry.url) or video.scan(file, name=entry.url)
+        wanted = _choose_sample_pts(plan_chunk(entry, scan, settings.sampling))
+        items = video.decode(file, scan, wanted, name=entry.url, threads=1)
+        return tuple(_encoded_size(item, settings.jpeg, entry) for item in items)
+
+
+def _choose_sample_pts(planned: ChunkPlan) -> npt.NDArray[np.int64]:
+    """Return the PTS of random-access points near some planned frames, spread over the chunk."""
+    scan = planned.scan
+    if not len(planned.pts):
+        return planned.pts
+    entries = scan.pts[scan.is_random_access] if scan.is_random_access.any() else scan.pts[:1]
+    middles = (np.arange(_SAMPLES_PER_CHUNK) + 0.5) * len(planned.pts) / _SAMPLES_PER_CHUNK
+    near = planned.pts[middles.astype(np.int64)]
+    before = np.maximum(0, np.searchsorted(entries, near, "right") - 1)
+    cheap: npt.NDArray[np.int64] = np.unique(entries[before])
+    return cheap
+
+
+def _encoded_size(
+    item: video.Decoded | video.Undecodable, settings: JpegSettings, entry: ChunkEntry
+) -> int:
+    if isinstance(item, video.Undecodable):
+        return 0
+    return len(encode_decoded(item, settings, entry=entry).data)

@@ -1,0 +1,223 @@
+"""Storage of the frames of one index part in one tar, uploaded while they are being encoded."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from queue import Queue
+from types import TracebackType
+from typing import Any, Final, Self
+
+from framecache._core import keys
+from framecache._core.manifest import Manifest
+from framecache._index import FrameRow
+from framecache._ingest.encoded_jpeg import EncodedJpeg, identity
+from framecache._ingest.encoder_pool import EncoderPool
+from framecache._ingest.frame_position import FramePosition, build_row
+from framecache._layouts import packs
+from framecache.errors import StorePermissionDenied, StoreUnavailable
+from framecache.store import BlobMissing, Store
+
+_QUEUE_FRAMES: Final = 32
+"""Maximum number of JPEGs, encoded or queued for encoding, that wait for the upload."""
+
+_MAX_PACK_BYTES: Final = 100 * 10**9
+"""Pack size in bytes at which the next frames of the index part go to another pack.
+
+S3 accepts at most 10,000 parts in a multipart upload.
+"""
+
+_Item = tuple[FramePosition, Future[EncodedJpeg]]
+
+
+class _EndOfFrames(Enum):
+    """Marker that follows the last frame in the queue."""
+
+    COMPLETE = auto()
+    ABORTED = auto()
+
+
+class _UploadAborted(Exception):
+    """Raised in the upload when the frames were abandoned, so that no pack is stored."""
+
+
+class PackStorage:
+    """Storage of frames in a pack whose key no other program uses; a context manager.
+
+    A separate thread uploads the pack as frames are added, in their order. The pack is complete
+    when :meth:`finish` returns. It does not exist if :meth:`finish` never returns or the context
+    exits with an error, so commit the index part that names the pack outside the context. Frames
+    that exceed the size of one pack go to several.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        manifest: Manifest,
+        part: str,
+        encoders: EncoderPool,
+        *,
+        on_stored: Callable[[FramePosition], None] = lambda _: None,
+    ) -> None:
+        """Initialize without storing anything; the upload starts with the first frame.
+
+        Args:
+            store: the store of the timeline.
+            manifest: the manifest of the timeline.
+            part: the name of the index part, or a substitute for it in the pack's key.
+            encoders: the pool that encodes the frames.
+            on_stored: called for each frame that was handed to the upload.
+        """
+        self._store = store
+        self._manifest = manifest
+        self._part = part
+        self._encoders = encoders
+        self._on_stored = on_stored
+        self._queue: Queue[_Item | _EndOfFrames] = Queue(_QUEUE_FRAMES)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="framecache-pack")
+        self._upload: Future[list[FrameRow]] | None = None
+        self._rows: list[FrameRow] | None = None
+        """Index rows of the frames, once the pack is stored."""
+        self._has_all_frames = False
+        """True if the last frame was added."""
+        self._end: _EndOfFrames | None = None
+        """End marker, once the upload thread has taken it from the queue."""
+        self._packs: list[_Pack] = []
+
+    def add(self, frame_position: FramePosition, encode: Callable[[], EncodedJpeg]) -> None:
+        """See `FrameStorage`."""
+        encoded = self._encoders.submit(encode, identity)
+        if self._upload is None:
+            self._upload = self._thread.submit(self._store_all)
+        self._queue.put((frame_position, encoded))
+
+    def finish(self) -> list[FrameRow]:
+        """See `FrameStorage`."""
+        if self._upload is None:
+            return []
+        self._queue.put(_EndOfFrames.COMPLETE)
+        self._has_all_frames = True
+        self._rows = self._upload.result()
+        return self._rows
+
+    def discard(self) -> None:
+        """See `FrameStorage`."""
+        # If deletion is denied, gc removes the packs later.
+        with suppress(StorePermissionDenied, StoreUnavailable):
+            self._store.delete([pack.key for pack in self._packs])
+            self._packs.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._upload is not None and not self._has_all_frames:
+            self._queue.put(_EndOfFrames.ABORTED)
+        self._thread.shutdown()
+        is_given_up = error is not None or self._rows is None
+        if is_given_up and any(pack.is_fully_sent for pack in self._packs):
+            self.discard()
+
+    def _store_all(self) -> list[FrameRow]:
+        rows: list[FrameRow] = []
+        try:
+            following = self._next_item()
+            while following is not None:
+                following = self._store_pack(following, rows)
+        except _UploadAborted:
+            raise
+        except BaseException as error:
+            self._encoders.stop(error)
+            raise
+        finally:
+            # Drain the queue, so that `add` does not block on a full one.
+            while self._end is None:
+                self._next_item()
+        return rows
+
+    def _next_item(self) -> _Item | None:
+        item = self._queue.get()
+        if isinstance(item, _EndOfFrames):
+            self._end = item
+            return None
+        return item
+
+    def _store_pack(self, first: _Item, rows: list[FrameRow]) -> _Item | None:
+        """Store one pack of frames, starting with `first`; return the first of the next pack."""
+        pack = _Pack(self._new_key())
+        self._packs.append(pack)
+        try:
+            self._store.put_stream(pack.key, self._blocks(pack, first, rows))
+        except StoreUnavailable:
+            # The response may have been lost; no other program writes this key.
+            if not (pack.is_fully_sent and self._is_stored(pack)):
+                raise
+        return pack.next_item
+
+    def _new_key(self) -> str:
+        return keys.pack(
+            self._manifest.timeline_id,
+            epoch=self._manifest.epoch,
+            part=self._part,
+            attempt=secrets.token_hex(8),
+        )
+
+    def _blocks(self, pack: "_Pack", first: _Item, rows: list[FrameRow]) -> Iterator[bytes]:
+        """Yield the tar frame by frame, and append each frame's row to `rows`."""
+        item: _Item | None = first
+        while item is not None and pack.size_bytes < _MAX_PACK_BYTES:
+            slot, future = item
+            encoded = future.result()
+            offset = pack.size_bytes + packs.HEADER_BYTES
+            row = build_row(slot, encoded, key=pack.key, offset=offset)
+            members = packs.frame_members(slot.sequence, encoded.data, _frame_metadata(row))
+            pack.size_bytes += len(members)
+            rows.append(row)
+            yield members
+            self._on_stored(slot)
+            item = self._next_item()
+        if item is None and self._end is not _EndOfFrames.COMPLETE:
+            raise _UploadAborted
+        pack.next_item = item
+        pack.size_bytes += len(packs.END_OF_ARCHIVE)
+        pack.is_fully_sent = True
+        yield packs.END_OF_ARCHIVE
+
+    def _is_stored(self, pack: "_Pack") -> bool:
+        try:
+            return self._store.head(pack.key).size_bytes == pack.size_bytes
+        except (BlobMissing, StoreUnavailable):
+            return False
+
+
+@dataclass(slots=True)
+class _Pack:
+    """Pack that is being uploaded."""
+
+    key: str
+    size_bytes: int = 0
+    """Size of the data produced so far."""
+    next_item: _Item | None = None
+    """First frame of the next pack, or None."""
+    is_fully_sent: bool = False
+    """True if all data was handed to the store."""
+
+
+def _frame_metadata(row: FrameRow) -> dict[str, Any]:
+    """Return the metadata of a frame for readers that have only the pack."""
+    return {
+        "sequence": row.sequence,
+        "chunk_id": row.chunk_id,
+        "timestamp": row.timestamp,
+        "duration": row.duration,
+        "width": row.width,
+        "height": row.height,
+        "perceptual_hash": row.perceptual_hash,
+    }

@@ -1,0 +1,357 @@
+"""Manifest (description) of a timeline, from which an extraction works.
+
+The manifest is agreed on before anything is decoded. Nothing cached is replaced here: settings or
+chunks that differ from the cached ones are a conflict, which a rebuild resolves.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from typing import Final
+
+from framecache._core import keys
+from framecache._core.manifest import ChunkEntry, Manifest, Settings, first_manifest
+from framecache._index import ManifestUpdater, current_manifest, load_snapshot_at, update_manifest
+from framecache._index.lease import LeaseWatcher
+from framecache._ingest.chunk_plan import ScannedChunk, parse_start, place_chunks, scan_chunks
+from framecache._ingest.epochs import extraction_conflict, is_active, write_conflict
+from framecache._ingest.placement import GivenStart
+from framecache._media.video import VideoScan
+from framecache.errors import (
+    ChunkChanged,
+    FrameCacheError,
+    NotCached,
+    SettingsConflict,
+    UnreadableChunk,
+)
+from framecache.model import Chunk, Layout
+from framecache.store import Store, identify_blob, normalized_url
+
+_CONCURRENT_REQUESTS: Final = 16
+
+
+SettingsResolver = Callable[[Settings | None], Settings]
+"""Function from the cached settings to the requested ones; unspecified settings stay as cached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedChunk:
+    """A chunk as the caller names it and as its store identifies it."""
+
+    chunk: Chunk
+    url: str
+    etag: str | None
+    """None if the file or object does not exist."""
+    size_bytes: int
+    start: GivenStart
+
+    def is_same_video(self, entry: ChunkEntry) -> bool:
+        """Return whether a chunk in the manifest is this video.
+
+        An object may have been copied. A local file's ETag is only its time and size, which another
+        file may share. For a missing video only its former URL is known: its cached frames stay
+        valid, and extracting the rest reports that it is missing.
+        """
+        if self.url == entry.url and self.etag is None:
+            return True
+        same_place = self.url == entry.url or not self.url.startswith("file:")
+        return same_place and (self.etag, self.size_bytes) == (entry.etag, entry.size_bytes)
+
+    def is_same_start(self, entry: ChunkEntry, *, after: ChunkEntry | None) -> bool:
+        """Return whether a chunk in the manifest was given this place, after the one before it."""
+        if not isinstance(self.start, Fraction) or not entry.start_is_given:
+            return self.start == entry.given_start
+        if after is None or after.end != entry.start:
+            return self.start == entry.start
+        # A start just before that end was moved to the end. The video's time base, which defines
+        # "just before", is not known here; a frame lasts at least one unit of it.
+        frame = (entry.end - entry.start) / max(1, entry.source_frame_count)
+        return 0 <= entry.start - self.start < frame / 2
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedManifest:
+    """Manifest that was agreed on, and the scans made for it."""
+
+    manifest: Manifest
+    entries: tuple[ChunkEntry, ...]
+    """Chunks of the manifest that were asked for."""
+    scans: Mapping[str, VideoScan]
+    """Scans of the chunks that had to be scanned, by URL."""
+    has_leftovers: bool = False
+    """True if unreferenced frames of an older epoch may be left in the store."""
+    is_new: bool = False
+    """True if there was no manifest before: other programs have only just been able to see it."""
+    previous_epoch_watch: LeaseWatcher | None = None
+    """Watch on the previous epoch, if that ended before it began and no program seemed active."""
+
+
+def resolve_chunks(store: Store, chunks: Sequence[Chunk]) -> list[ResolvedChunk]:
+    """Fetch the ETag and size of each chunk of a cache in ``store``; one request per chunk."""
+    if not chunks:
+        return []
+    with ThreadPoolExecutor(min(_CONCURRENT_REQUESTS, len(chunks))) as pool:
+        return list(pool.map(partial(_resolve_chunk, store), chunks))
+
+
+def resolve_extraction(
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[ResolvedChunk],
+    resolve_settings: SettingsResolver,
+    *,
+    apply_change: ManifestUpdater = update_manifest,
+) -> ResolvedManifest:
+    """Return the manifest that caches exactly ``chunks``, or a timeline that begins with them.
+
+    ``apply_change`` settles on the manifest; by default it stores it.
+    """
+    scans = _ScanCache(store, [chunk.chunk for chunk in chunks])
+    replaced: list[Manifest] = []
+    before: list[Manifest] = []
+    ended: list[LeaseWatcher] = []
+
+    def change(current: Manifest | None) -> Manifest:
+        before.extend([current] if current else [])
+        settings = resolve_settings(current.settings if current else None)
+        if current is None:
+            return _create_first_manifest(
+                store, timeline_id, settings, scans.get(range(len(chunks)))
+            )
+        _reject_written_frames(current)
+        conflict = _find_conflict(current, chunks, settings)
+        if conflict is None and current.chunks:
+            return _append_chunks(current, scans.get(range(len(current.chunks), len(chunks))))
+        if conflict is not None and current.chunks and load_snapshot_at(store, current).exists:
+            raise conflict
+        # Scanning takes long. Looking afterwards detects programs that started in the meantime.
+        scanned = scans.get(range(len(chunks)) if not current.begun else ())
+        ended[:] = [_ensure_inactive(store, current, chunks, settings)]
+        replaced.append(current)
+        if conflict is None:
+            return _append_chunks(current, scanned)
+        entries = place_chunks(scanned, after=(), by=settings.sampling)
+        return current.next_epoch(settings=settings, chunks=entries)
+
+    description = apply_change(store, timeline_id, change)
+    entries = description.chunks[: len(chunks)]
+    return ResolvedManifest(
+        description,
+        entries,
+        scans.by_url,
+        has_leftovers=bool(replaced),
+        is_new=not before,
+        previous_epoch_watch=ended[0] if ended else None,
+    )
+
+
+def resolve_append(
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[ResolvedChunk],
+    settings: Settings,
+    *,
+    apply_change: ManifestUpdater = update_manifest,
+) -> ResolvedManifest:
+    """Return the manifest of a timeline with ``chunks`` at its end, unless it has them already.
+
+    ``settings`` apply only if there is no manifest yet. ``apply_change`` settles on the manifest;
+    by default it stores it.
+    """
+    scans = _ScanCache(store, [chunk.chunk for chunk in chunks])
+    before: list[Manifest] = []
+
+    def change(current: Manifest | None) -> Manifest:
+        before.extend([current] if current else [])
+        if current is None:
+            return _create_first_manifest(
+                store, timeline_id, settings, scans.get(range(len(chunks)))
+            )
+        _reject_written_frames(current)
+        if not current.chunks:
+            _ensure_inactive(store, current, chunks, settings)
+        _reject_changed_chunks(current, chunks)
+        new = [
+            position
+            for position, chunk in enumerate(chunks)
+            if not any(chunk.url == entry.url for entry in current.chunks)
+        ]
+        return _append_chunks(current, scans.get(new))
+
+    description = apply_change(store, timeline_id, change)
+    urls = {chunk.url for chunk in chunks}
+    entries = tuple(entry for entry in description.chunks if entry.url in urls)
+    return ResolvedManifest(description, entries, scans.by_url, is_new=not before)
+
+
+def resolve_rebuild(
+    store: Store, timeline_id: str, alter: Callable[[Settings], Settings]
+) -> ResolvedManifest:
+    """Create a new epoch with the chunks of the manifest, scanned again, and altered settings.
+
+    Every chunk is scanned before anything changes, so a missing chunk has no side effects.
+
+    Raises:
+        NotCached: there is no manifest, or it has only frames that a program wrote.
+    """
+    scans: dict[str, VideoScan] = {}
+
+    def change(current: Manifest | None) -> Manifest:
+        if current is None or not current.chunks:
+            raise NotCached(
+                f"timeline {timeline_id} in {store.display_name} has no chunks to rebuild from: "
+                "extract it from its videos"
+            )
+        settings = alter(current.settings)
+        scanned = scan_chunks(store, [_to_chunk(entry) for entry in current.chunks])
+        scans.update({chunk.url: chunk.scan for chunk in scanned})
+        entries = place_chunks(scanned, after=(), by=settings.sampling)
+        return current.next_epoch(settings=settings, chunks=entries)
+
+    description = update_manifest(store, timeline_id, change)
+    return ResolvedManifest(description, description.chunks, scans, has_leftovers=True)
+
+
+def reject_unindexed_frames(store: Store, timeline_id: str) -> None:
+    """Refuse to create a manifest where another program stored frames without one.
+
+    Raises:
+        SettingsConflict: there are such frames.
+    """
+    names = (blob.key for blob in store.list(keys.frames_prefix(timeline_id)))
+    is_filled = any(keys.parse_frame(timeline_id, name) is not None for name in names)
+    # A manifest precedes its frames: if there is one now, the frames found belong to it, and
+    # storing this manifest detects that.
+    if is_filled and current_manifest(store, timeline_id) is None:
+        raise SettingsConflict(
+            f"timeline {timeline_id} in {store.display_name} holds frames that another program "
+            "stored: clear it first, or use another timeline_id"
+        )
+
+
+def layout_conflict(current: Manifest, asked: Layout) -> SettingsConflict:
+    """Return the error for frames cached in another layout than the one asked for."""
+    return SettingsConflict(
+        f"timeline {current.timeline_id} is cached in layout {current.settings.layout}; asked for "
+        f"{asked}: use the cached layout, or repack the timeline, which keeps the frames: "
+        f"framecache repack {current.timeline_id} --layout {asked}"
+    )
+
+
+def _resolve_chunk(store: Store, chunk: Chunk) -> ResolvedChunk:
+    start = parse_start(chunk)
+    try:
+        blob = identify_blob(chunk.url, options=store.options)
+    except UnreadableChunk:
+        return ResolvedChunk(chunk, normalized_url(chunk.url), None, 0, start)
+    return ResolvedChunk(chunk, blob.url, blob.etag, blob.size_bytes, start)
+
+
+class _ScanCache:
+    """Scans of chunks, each made once, on first use."""
+
+    def __init__(self, store: Store, chunks: Sequence[Chunk]) -> None:
+        self._store = store
+        self._chunks = chunks
+        self._scans: dict[int, ScannedChunk] = {}
+
+    @property
+    def by_url(self) -> dict[str, VideoScan]:
+        return {scanned.url: scanned.scan for scanned in self._scans.values()}
+
+    def get(self, positions: Iterable[int]) -> list[ScannedChunk]:
+        """Return the scans of the chunks at these positions."""
+        wanted = list(positions)
+        new = [position for position in wanted if position not in self._scans]
+        scanned = scan_chunks(self._store, [self._chunks[position] for position in new])
+        self._scans.update(zip(new, scanned, strict=True))
+        return [self._scans[position] for position in wanted]
+
+
+def _create_first_manifest(
+    store: Store, timeline_id: str, settings: Settings, scanned: Sequence[ScannedChunk]
+) -> Manifest:
+    reject_unindexed_frames(store, timeline_id)
+    entries = place_chunks(scanned, after=(), by=settings.sampling)
+    return first_manifest(timeline_id, settings, chunks=entries)
+
+
+def _append_chunks(current: Manifest, scanned: Sequence[ScannedChunk]) -> Manifest:
+    if not scanned:
+        return current
+    new = place_chunks(scanned, after=current.chunks, by=current.settings.sampling)
+    return current.next_version(chunks=(*current.chunks, *new))
+
+
+def _reject_written_frames(current: Manifest) -> None:
+    if current.written_parts:
+        raise SettingsConflict(
+            f"timeline {current.timeline_id} holds frames that a program wrote, which cannot be "
+            f"mixed with chunks: clear it first, or use another timeline_id"
+        )
+
+
+def _ensure_inactive(
+    store: Store, current: Manifest, chunks: Sequence[ResolvedChunk], settings: Settings
+) -> LeaseWatcher:
+    """Refuse to end an epoch that has begun or in which another program is active."""
+    watch = LeaseWatcher(store, current)
+    if not current.begun and not is_active(store, current, watch):
+        return watch
+    if not current.chunks:
+        raise write_conflict(current)
+    raise extraction_conflict(current, settings, [chunk.url for chunk in chunks])
+
+
+def _reject_changed_chunks(current: Manifest, chunks: Sequence[ResolvedChunk]) -> None:
+    for entry in current.chunks:
+        for chunk in chunks:
+            if chunk.url == entry.url and not chunk.is_same_video(entry):
+                raise _video_conflict(current, chunk, entry)
+
+
+def _find_conflict(
+    current: Manifest, chunks: Sequence[ResolvedChunk], settings: Settings
+) -> FrameCacheError | None:
+    """Return the reason why the manifest does not match the request, or None if it does."""
+    if current.settings == replace(settings, layout=current.settings.layout) != settings:
+        return layout_conflict(current, settings.layout)
+    if current.settings != settings:
+        return SettingsConflict(
+            f"timeline {current.timeline_id} is cached with {current.settings}; asked for "
+            f"{settings}: use the cached settings, or rebuild the timeline with the new ones"
+        )
+    befores = (None, *current.chunks)
+    for chunk, entry, before in zip(chunks, current.chunks, befores, strict=False):
+        if not chunk.is_same_video(entry):
+            return _video_conflict(current, chunk, entry)
+        if not chunk.is_same_start(entry, after=before):
+            return SettingsConflict(
+                f"chunk {entry.chunk_id} of timeline {current.timeline_id} is cached as starting "
+                f"at {float(entry.start)} s ({_describe_start(entry.start_is_given)}); asked for "
+                f"{chunk.chunk.start_seconds!r}: clear the timeline to place it elsewhere"
+            )
+    return None
+
+
+def _video_conflict(current: Manifest, chunk: ResolvedChunk, entry: ChunkEntry) -> FrameCacheError:
+    if chunk.url == entry.url:
+        return ChunkChanged(
+            f"chunk {entry.chunk_id} of timeline {current.timeline_id} changed since it was "
+            f"extracted: {entry.url} had {entry.size_bytes} bytes and ETag {entry.etag}, now "
+            f"{chunk.size_bytes} bytes and ETag {chunk.etag}: rebuild the timeline"
+        )
+    return SettingsConflict(
+        f"chunk {entry.chunk_id} of timeline {current.timeline_id} is cached from {entry.url}; "
+        f"asked for {chunk.url}: clear the timeline first, or use another timeline_id"
+    )
+
+
+def _describe_start(start_is_given: bool) -> str:  # noqa: FBT001 -- private, and the word says it
+    return "as given" if start_is_given else "after the previous chunk"
+
+
+def _to_chunk(entry: ChunkEntry) -> Chunk:
+    return Chunk(entry.url, entry.given_start)

@@ -1,0 +1,1 @@
+"""Layouts in which frames are stored."""

@@ -1,0 +1,1 @@
+"""Maintenance of a cache: verify, repair, repack, collect garbage, copy, diagnose."""

@@ -1,0 +1,504 @@
+"""Rules that decide which blobs of a timeline can be deleted; pure, from a listing and the index.
+
+Nothing younger than the grace period is deleted. The grace period is longer than any program pauses
+between two of its requests. Consequences:
+
+- A replaced index file of the current epoch is deleted when *its successor* is older than the grace
+  period: a program that still means to read it has not requested it for that long. The oldest file
+  stays, because its time shows which overlays are older than all frames of the epoch. So does the
+  oldest file of each part that replaced frames.
+- A version of the manifest is deleted when the next version is older than the grace period: a
+  program that knows version ``n`` only asks whether ``n + 1`` exists. The oldest are deleted first
+  and the last two stay. So if ``n + 1`` is gone, ``n`` is gone too, and a reader never takes ``n``
+  for the current version.
+- If all leases of a part are older than the grace period, no program is working on it. While one
+  is, the part's first lease stays however old it is.
+- Frames, packs and generations of index parts that nothing references stay while any program is
+  working in the epoch: a repack stores many of them before one manifest names them all.
+- Frames that are being stored are mixed with frames that crashed programs left: unreferenced frames
+  stay as long as one of them is younger than the grace period, or the timeline has a lease.
+
+Overlays, the current manifest and unknown blobs are never deleted, nor is anything of a timeline
+without a manifest, unless all that is left of it was stored after a delete.
+"""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._core import keys
+from framecache._core.manifest import Manifest
+from framecache._index.deletion import DeletionSummary
+from framecache.errors import FrameCacheError
+from framecache.store import BlobInfo
+
+_FRAME_BATCH_SIZE: Final = 4096
+_NOTHING: Final = DeletionSummary(0, 0)
+_UNIX_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Reason(StrEnum):
+    """Reason why something can be deleted."""
+
+    OLD_EPOCHS = "old epochs"
+    """Index files, packs and sheets of thumbnails from before a clear or rebuild."""
+    EXPIRED_LEASES = "expired leases"
+    """Leases of programs that no longer renew them."""
+    ORPHANS = "orphans"
+    """Frames, packs and index files of the current epoch that nothing references."""
+    UNFINISHED_EXTRACTIONS = "unfinished extractions"
+    """Frames of chunks whose extraction was not finished and is not in progress."""
+    OLD_MANIFESTS = "old manifests"
+    """Versions of the manifest that were replaced."""
+    ABANDONED_UPLOADS = "abandoned uploads"
+    """On local disk: partially stored blobs of programs that were killed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameBlobs:
+    """Frames by sequence; 16 bytes for each, since there may be millions."""
+
+    sequences: IntArray
+    """Frame numbers, ascending."""
+    sizes: IntArray
+    """Size of each frame in bytes."""
+
+    @classmethod
+    def from_arrays(cls, sequences: IntArray, sizes: IntArray) -> Self:
+        """Create an instance from frames in any order."""
+        order = np.argsort(sequences, kind="stable")
+        return cls(sequences[order], sizes[order])
+
+    @classmethod
+    def from_pairs(cls, found: Iterable[tuple[int, int]]) -> Self:
+        """Create an instance from pairs of sequence and size, in any order."""
+        sequences, sizes = array("q"), array("q")
+        for sequence, size in found:
+            sequences.append(sequence)
+            sizes.append(size)
+        return cls.from_arrays(np.array(sequences), np.array(sizes))
+
+    @property
+    def amount(self) -> DeletionSummary:
+        """Number of frames and their total size."""
+        return DeletionSummary(len(self.sequences), int(self.sizes.sum()))
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def between(self, start: int, stop: int) -> "FrameBlobs":
+        """Return the frames with sequences from `start` to before `stop`."""
+        first, last = np.searchsorted(self.sequences, [start, stop])
+        return self.at(int(first), int(last))
+
+    def at(self, first: int, last: int) -> "FrameBlobs":
+        """Return the frames at a range of positions."""
+        return FrameBlobs(self.sequences[first:last], self.sizes[first:last])
+
+    def contains(self, wanted: IntArray) -> npt.NDArray[np.bool_]:
+        """Return a mask of the given sequences that are among these frames."""
+        return _is_member(self.sequences, wanted)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "FrameBlobs":
+        """Return the frames that a mask selects."""
+        return FrameBlobs(self.sequences[chosen], self.sizes[chosen])
+
+
+_NO_FRAMES: Final = FrameBlobs(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CommittedState:
+    """Committed state of a timeline."""
+
+    manifest: Manifest | None
+    """Current manifest; None: the timeline has none."""
+    sequences: IntArray
+    """Frames with a picture whose public key is in use, ascending."""
+    packs: frozenset[str]
+    """Keys of the packs that the index references."""
+    missing_parts: frozenset[str]
+    """Parts of the manifest that are not committed yet."""
+    age_reference_parts: frozenset[str] = frozenset()
+    """Parts whose files date the frames that replaced others."""
+    is_settled: bool = True
+    """True if every frame is stored where its layout requires it."""
+
+
+NOTHING_COMMITTED: Final = CommittedState(None, np.empty(0, np.int64), frozenset(), frozenset())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TimelineState:
+    """State of a timeline when it was scanned, and what of it can be deleted."""
+
+    timeline_id: str
+    manifest: Manifest | None
+    error: FrameCacheError | None
+    """Error that keeps the state of the timeline from being read."""
+    total: DeletionSummary
+    """All of its blobs."""
+    cached: DeletionSummary
+    """Its frames, index files, packs and sheets of thumbnails: what an eviction deletes."""
+    last_used_at: datetime
+    """Time at which its newest blob was stored; reading a timeline stores one at intervals."""
+    is_being_extracted: bool
+    missing_parts: frozenset[str]
+    """Parts of the manifest that are not committed yet."""
+    is_settled: bool = True
+    """True if no replaced frame still has to be copied to its public key."""
+    blobs: Mapping[Reason, tuple[BlobInfo, ...]] = field(default_factory=dict)
+    """Blobs other than frames that can be deleted."""
+    frames: Mapping[Reason, FrameBlobs] = field(default_factory=dict)
+    """Frames that can be deleted."""
+
+    def amount(self, reason: Reason) -> DeletionSummary:
+        """Return the amount that can be deleted for one reason."""
+        blobs = self.blobs.get(reason, ())
+        size_bytes = sum(blob.size_bytes for blob in blobs)
+        return DeletionSummary(len(blobs), size_bytes) + self.frames.get(reason, _NO_FRAMES).amount
+
+    @property
+    def can_be_rebuilt(self) -> bool:
+        """True if its frames can be extracted again."""
+        return self.manifest is not None and bool(self.manifest.chunks)
+
+
+def classify(
+    timeline_id: str,
+    listing: Iterable[BlobInfo],
+    committed: CommittedState,
+    *,
+    before: datetime,
+    error: FrameCacheError | None = None,
+) -> TimelineState:
+    """Read a listing of all blobs of a timeline once, and decide what can be deleted.
+
+    Args:
+        timeline_id: the timeline.
+        listing: its blobs, in any order.
+        committed: the committed state; read before the listing was requested.
+        before: blobs stored later stay.
+        error: the reason why nothing can be decided; then everything stays.
+    """
+    listed = _BlobsByKind(timeline_id, committed, before)
+    for blob in listing:
+        listed.add(blob)
+    listed.frames.flush()
+    description = committed.manifest
+    is_being_filled = description is not None and any(
+        blob.modified_at > before for blob in listed.leases[description.epoch]
+    )
+    state = TimelineState(
+        timeline_id=timeline_id,
+        manifest=description,
+        error=error,
+        total=listed.total,
+        cached=listed.cached,
+        last_used_at=listed.newest,
+        is_being_extracted=is_being_filled,
+        missing_parts=committed.missing_parts,
+        is_settled=committed.is_settled,
+    )
+    if error is not None:
+        return state
+    if description is None:
+        return _with_deletable(
+            state, {Reason.ORPHANS: _stored_before(listed.stored_after_delete(), before)}, {}
+        )
+    blobs = _deletable_blobs(state, listed, description, committed.age_reference_parts)
+    return _with_deletable(state, blobs, _deletable_frames(state, listed, committed))
+
+
+class _BlobsByKind:
+    """Blobs of a timeline, by kind."""
+
+    def __init__(self, timeline_id: str, committed: CommittedState, before: datetime) -> None:
+        self.before = before
+        self.frames = _UnreferencedFrames(committed.sequences, before)
+        self.index: dict[str, list[BlobInfo]] = defaultdict(list)
+        """Index files, by epoch."""
+        self.leases: dict[str, list[BlobInfo]] = defaultdict(list)
+        """Leases, by epoch."""
+        self.unreferenced_packs: dict[str, list[BlobInfo]] = defaultdict(list)
+        """Unreferenced packs, by epoch."""
+        self.sprites: dict[str, list[BlobInfo]] = defaultdict(list)
+        """Sheets of thumbnails, by epoch."""
+        self.manifests: dict[int, BlobInfo] = {}
+        self.used: list[BlobInfo] = []
+        self.total = self.cached = _NOTHING
+        self.newest = _UNIX_EPOCH
+        self._timeline_id = timeline_id
+        self._referenced_packs = committed.packs
+        self._prefix = keys.timeline_prefix(timeline_id)
+
+    def stored_after_delete(self) -> list[BlobInfo]:
+        """Return blobs stored after the timeline was deleted, if there are no others.
+
+        Frames are not among them: they may be another program's.
+        """
+        found = [
+            *self.used,
+            *(blob for blobs in self.index.values() for blob in blobs),
+            *(blob for blobs in self.leases.values() for blob in blobs),
+            *(blob for blobs in self.unreferenced_packs.values() for blob in blobs),
+            *(blob for blobs in self.sprites.values() for blob in blobs),
+        ]
+        return found if len(found) == self.total.blobs else []
+
+    def add(self, blob: BlobInfo) -> None:
+        amount = DeletionSummary(1, blob.size_bytes)
+        self.total += amount
+        self.newest = max(self.newest, blob.modified_at)
+        sequence = keys.parse_frame(self._timeline_id, blob.key)
+        if sequence is not None:
+            self.cached += amount
+            self.frames.add(sequence, blob)
+            return
+        match blob.key.removeprefix(self._prefix).split("/"):
+            case ["index", epoch, _] if keys.parse_index(blob.key) is not None:
+                self.cached += amount
+                self.index[epoch].append(blob)
+            case ["packs", epoch, _] if keys.parse_pack(self._timeline_id, blob.key) is not None:
+                self.cached += amount
+                if blob.key not in self._referenced_packs:
+                    self.unreferenced_packs[epoch].append(blob)
+            case ["sprites", epoch, _] if (
+                keys.parse_sprite(self._timeline_id, blob.key) is not None
+            ):
+                self.cached += amount
+                self.sprites[epoch].append(blob)
+            case ["claims", epoch, _] if keys.parse_lease(blob.key) is not None:
+                self.leases[epoch].append(blob)
+            case ["timeline", _]:
+                version = keys.parse_manifest(self._timeline_id, blob.key)
+                if version is not None:
+                    self.manifests[version] = blob
+            case ["used"]:
+                self.used.append(blob)
+
+
+class _UnreferencedFrames:
+    """Collector of frames that drops the committed ones."""
+
+    def __init__(self, referenced: IntArray, before: datetime) -> None:
+        self.has_young = False
+        self._named = referenced
+        self._before = before
+        self._kept: list[FrameBlobs] = []
+        self._sequences, self._sizes, self._are_old = array("q"), array("q"), array("b")
+
+    def add(self, sequence: int, blob: BlobInfo) -> None:
+        self._sequences.append(sequence)
+        self._sizes.append(blob.size_bytes)
+        self._are_old.append(blob.modified_at <= self._before)
+        if len(self._sequences) == _FRAME_BATCH_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Process the frames added since the last call."""
+        frames = FrameBlobs(np.array(self._sequences), np.array(self._sizes))
+        are_old = np.array(self._are_old, dtype=np.bool_)
+        are_unnamed = ~_is_member(self._named, frames.sequences)
+        self.has_young |= bool((are_unnamed & ~are_old).any())
+        self._kept.append(frames.where(are_unnamed & are_old))
+        self._sequences, self._sizes, self._are_old = array("q"), array("q"), array("b")
+
+    @property
+    def old(self) -> FrameBlobs:
+        """Unreferenced frames older than the grace period."""
+        sequences = np.concatenate([frames.sequences for frames in self._kept])
+        return FrameBlobs.from_arrays(
+            sequences, np.concatenate([frames.sizes for frames in self._kept])
+        )
+
+
+def _deletable_blobs(
+    state: TimelineState,
+    listed: _BlobsByKind,
+    manifest: Manifest,
+    age_reference_parts: frozenset[str],
+) -> dict[Reason, list[BlobInfo]]:
+    before = listed.before
+    old_epochs = [
+        blob
+        for found in (listed.index, listed.unreferenced_packs, listed.sprites)
+        for epoch, blobs in found.items()
+        for blob in blobs
+        if epoch != manifest.epoch
+    ]
+    current = listed.index[manifest.epoch]
+    orphans = _replaced_index_files(current, manifest, before)
+    if not state.is_being_extracted:
+        orphans += _stored_before(_unreferenced_index_files(current, manifest), before)
+        # If rows of written frames were lost, the pictures in packs cannot be made again.
+        if state.missing_parts.isdisjoint(manifest.written_parts):
+            orphans += _stored_before(listed.unreferenced_packs[manifest.epoch], before)
+    dating = age_reference_files(current, manifest, age_reference_parts)
+    orphans = [blob for blob in orphans if blob.key not in dating]
+    return {
+        Reason.OLD_EPOCHS: _stored_before(old_epochs, before),
+        Reason.EXPIRED_LEASES: expired_leases(
+            (blob for blobs in listed.leases.values() for blob in blobs), before
+        ),
+        Reason.ORPHANS: orphans,
+        Reason.OLD_MANIFESTS: _replaced_manifests(listed, manifest, before),
+    }
+
+
+def expired_leases(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
+    """Return the leases of parts of which no lease was renewed since a time."""
+    by_part: dict[str, list[BlobInfo]] = defaultdict(list)
+    for blob in blobs:
+        by_part[blob.key.rpartition("-")[0]].append(blob)
+    return [
+        blob
+        for claims in by_part.values()
+        if all(claim.modified_at <= before for claim in claims)
+        for blob in claims
+    ]
+
+
+def _replaced_index_files(
+    blobs: Iterable[BlobInfo], manifest: Manifest, before: datetime
+) -> list[BlobInfo]:
+    """Return the index files that were replaced."""
+    named = _referenced_index_files(manifest)
+    found: list[BlobInfo] = []
+    for part, files in _by_part(blobs).items():
+        current = named.get(part)
+        if current in files:
+            found += _replaced(files, current, before)
+    return found
+
+
+def age_reference_files(
+    blobs: Iterable[BlobInfo], manifest: Manifest, age_reference_parts: frozenset[str]
+) -> set[str]:
+    """Return the keys of the files that date the current frames, even if rows were repaired since.
+
+    These are the oldest file of all parts, and of each part that replaced frames.
+    """
+    files = {
+        part: [*numbered.values()]
+        for part, numbered in _by_part(blobs).items()
+        if part in manifest.parts
+    }
+    groups = [[blob for found in files.values() for blob in found]]
+    groups += [files[part] for part in age_reference_parts if part in files]
+    oldest = (min(group, key=_storage_order, default=None) for group in groups)
+    return {blob.key for blob in oldest if blob is not None}
+
+
+def _storage_order(blob: BlobInfo) -> tuple[datetime, str]:
+    return blob.modified_at, blob.key
+
+
+def _unreferenced_index_files(blobs: Iterable[BlobInfo], manifest: Manifest) -> list[BlobInfo]:
+    """Return the index files that the manifest does not name, or not yet."""
+    named = _referenced_index_files(manifest)
+    found: list[BlobInfo] = []
+    for part, files in _by_part(blobs).items():
+        current = named.get(part)
+        if current is None:
+            found += files.values()
+        elif current in files:
+            found += [files[number] for number in files if number > current]
+    return found
+
+
+def _referenced_index_files(manifest: Manifest) -> dict[str, int]:
+    named = {part: manifest.generations.get(part, 0) for part in manifest.parts}
+    if manifest.compaction is not None:
+        named[manifest.compaction.name] = manifest.compaction.number
+    return named
+
+
+def _by_part(blobs: Iterable[BlobInfo]) -> dict[str, dict[int, BlobInfo]]:
+    by_part: dict[str, dict[int, BlobInfo]] = defaultdict(dict)
+    for blob in blobs:
+        if (parsed := keys.parse_index(blob.key)) is not None:
+            part, number = parsed
+            by_part[part][number] = blob
+    return by_part
+
+
+def _replaced_manifests(
+    listed: _BlobsByKind, manifest: Manifest, before: datetime
+) -> list[BlobInfo]:
+    """Return the oldest versions; the last stays, to recover from if the current one is damaged."""
+    replaced = (number for number in listed.manifests if number < manifest.version)
+    return _replaced(listed.manifests, max(replaced, default=0), before)
+
+
+def _replaced(files: Mapping[int, BlobInfo], current: int, before: datetime) -> list[BlobInfo]:
+    """Return the files before the current number whose successor is old enough, ascending."""
+    numbers = sorted(number for number in files if number <= current)
+    return [
+        files[number]
+        for number, following in pairwise(numbers)
+        if max(files[number].modified_at, files[following].modified_at) <= before
+    ]
+
+
+def _deletable_frames(
+    state: TimelineState, listed: _BlobsByKind, committed: CommittedState
+) -> dict[Reason, FrameBlobs]:
+    unnamed = listed.frames.old
+    description = committed.manifest
+    chunks = description.chunks if description else ()
+    if not chunks:
+        # A written part is committed before the manifest names it: a missing one was lost, and its
+        # frames cannot be made again.
+        is_safe = not (
+            committed.missing_parts or state.is_being_extracted or listed.frames.has_young
+        )
+        return {Reason.ORPHANS: unnamed} if is_safe else {}
+    are_missing = np.zeros(len(unnamed), dtype=np.bool_)
+    for chunk in chunks:
+        if chunk.part in committed.missing_parts:
+            first, last = np.searchsorted(
+                unnamed.sequences, [chunk.first_sequence, chunk.stop_sequence]
+            )
+            are_missing[first:last] = True
+    if state.is_being_extracted:
+        return {}
+    found = {Reason.ORPHANS: unnamed.where(~are_missing)}
+    if not listed.frames.has_young:
+        found[Reason.UNFINISHED_EXTRACTIONS] = unnamed.where(are_missing)
+    return found
+
+
+def _with_deletable(
+    state: TimelineState,
+    blobs: Mapping[Reason, list[BlobInfo]],
+    frames: Mapping[Reason, FrameBlobs],
+) -> TimelineState:
+    return replace(
+        state,
+        blobs={reason: tuple(found) for reason, found in blobs.items() if found},
+        frames={reason: found for reason, found in frames.items() if len(found)},
+    )
+
+
+def _stored_before(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
+    return [blob for blob in blobs if blob.modified_at <= before]
+
+
+def _is_member(ordered: IntArray, wanted: IntArray) -> npt.NDArray[np.bool_]:
+    """Return which of the wanted numbers are contained in a sorted array."""
+    if not len(ordered):
+        return np.zeros(len(wanted), dtype=np.bool_)
+    positions = np.searchsorted(ordered, wanted)
+    found: npt.NDArray[np.bool_] = ordered[np.minimum(positions, len(ordered) - 1)] == wanted
+    return found

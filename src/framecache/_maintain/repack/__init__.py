@@ -1,0 +1,22 @@
+"""Move the frames of a timeline to another layout.
+
+OpenCV takes a third of a second to load, which programs that never repack should not pay, so
+``repack`` is loaded on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from framecache._maintain.repack.report import RepackReport
+
+if TYPE_CHECKING:
+    from framecache._maintain.repack.run import repack
+
+__all__ = ["RepackReport", "repack"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
+    if name != "repack":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from framecache._maintain.repack.run import repack  # noqa: PLC0415 -- see above
+
+    return repack

@@ -1,0 +1,199 @@
+"""Index files, each read separately, so that a damaged one does not hide the others.
+
+The rows of a part are usually stored twice: in the part's own file and in the compaction. If one of
+them is damaged, the other still has the committed rows.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from framecache._core.manifest import ChunkEntry, Compaction, Manifest
+from framecache._index import Index, fetch
+from framecache._index.arrow import as_booleans
+from framecache._maintain.verify.report import Finding
+from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT
+from framecache._read.prefetch import prefetch_map
+from framecache.errors import CorruptFrame
+from framecache.store import BlobMissing, BlobOutsideRoot, Store
+
+_CONCURRENT_REQUESTS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFiles:
+    """State of the index files that one manifest names."""
+
+    manifest: Manifest
+    rows: Mapping[str, Index]
+    """Rows of each committed part, where they are known."""
+    broken_parts: Mapping[str, Finding]
+    """Committed parts whose own file is damaged or missing."""
+    broken_compaction: Finding | None
+    not_cached: tuple[ChunkEntry, ...]
+    """Chunks of the manifest without a committed part."""
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All faults of these files."""
+        compaction = [] if self.broken_compaction is None else [self.broken_compaction]
+        return [*self.broken_parts.values(), *compaction]
+
+    @property
+    def unrecoverable_parts(self) -> frozenset[str]:
+        """Committed parts whose rows no intact file holds."""
+        return frozenset(self.broken_parts) - frozenset(self.rows)
+
+
+def read_index_files(store: Store, manifest: Manifest) -> IndexFiles:
+    """Read every part and the compaction that a manifest names."""
+    return _IndexReader(store, manifest).read()
+
+
+def find_part_fault(entry: ChunkEntry | None, rows: Index) -> str:
+    """Return what is wrong with the rows of a part; empty when nothing is.
+
+    Args:
+        entry: the chunk of the part; None for a part that a program wrote.
+        rows: the rows of the part.
+    """
+    if entry is None:
+        return ""
+    described = np.arange(entry.first_sequence, entry.stop_sequence)
+    if np.array_equal(rows.sequence, described) and (rows.chunk_id == entry.chunk_id).all():
+        return ""
+    return (
+        f"its rows are not those of frames {entry.first_sequence} to {entry.stop_sequence - 1} "
+        f"of chunk {entry.chunk_id}"
+    )
+
+
+class _IndexReader:
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self._store = store
+        self._description = manifest
+        self._entries = {entry.part: entry for entry in manifest.chunks}
+        self._covered = manifest.compaction.parts if manifest.compaction else ()
+
+    def read(self) -> IndexFiles:
+        sound: dict[str, Index] = {}
+        broken: dict[str, Finding] = {}
+        not_cached: list[ChunkEntry] = []
+        parts = self._description.parts
+        read = prefetch_map(
+            self._read_part,
+            parts,
+            threads=min(_CONCURRENT_REQUESTS, max(1, len(parts))),
+            ahead=2 * _CONCURRENT_REQUESTS,
+        )
+        for part, found in zip(parts, read, strict=True):
+            if isinstance(found, Index):
+                sound[part] = found
+            elif found is not None:
+                broken[part] = found
+            else:
+                not_cached.append(self._entries[part])
+        recovered, broken_compaction = self._compare_compaction(sound, broken)
+        known = sound | recovered
+        return IndexFiles(
+            manifest=self._description,
+            rows={part: known[part] for part in parts if part in known},
+            broken_parts=broken,
+            broken_compaction=broken_compaction,
+            not_cached=tuple(not_cached),
+        )
+
+    def _read_part(self, part: str) -> Index | Finding | None:
+        """Return a part's rows, or the fault found in it, or None if it is not committed."""
+        key, entry = self._description.index_key(part), self._entries.get(part)
+        chunk_id = entry.chunk_id if entry else None
+        try:
+            rows = fetch(self._store, key, Index.decode)
+        except CorruptFrame:
+            return Finding("corrupt", key, None, chunk_id, "this index part is damaged")
+        except BlobOutsideRoot:
+            return Finding("corrupt", key, None, chunk_id, LINK_OUTSIDE_ROOT)
+        except BlobMissing:
+            # Parts of written frames, and later generations, are committed before the manifest
+            # names them.
+            is_described_before = entry is not None and not self._description.generations.get(part)
+            if is_described_before and part not in self._covered:
+                return None
+            return Finding("missing", key, None, chunk_id, "this index part is missing")
+        if fault := find_part_fault(entry, rows):
+            return Finding("corrupt", key, None, chunk_id, f"in this index part, {fault}")
+        return rows
+
+    def _compare_compaction(
+        self, sound: Mapping[str, Index], broken: Iterable[str]
+    ) -> tuple[dict[str, Index], Finding | None]:
+        """Return the rows that only the compaction holds, and the fault found in it."""
+        compaction, key = self._description.compaction, self._description.compaction_key
+        if compaction is None or key is None:
+            return {}, None
+        try:
+            compacted = fetch(self._store, key, Index.decode)
+        except CorruptFrame:
+            detail = "this compacted index is damaged"
+            return {}, Finding("corrupt", key, None, None, detail)
+        except BlobOutsideRoot:
+            return {}, Finding("corrupt", key, None, None, LINK_OUTSIDE_ROOT)
+        except BlobMissing:
+            detail = "this compacted index is missing"
+            return {}, Finding("missing", key, None, None, detail)
+        wanted = [part for part in compaction.parts if part in set(broken)]
+        recovered = self._recover_parts(compacted, sound, wanted)
+        if _is_compaction_of(compacted, compaction, {**sound, **recovered}):
+            return recovered, None
+        detail = "this compacted index does not hold the rows of its parts"
+        return {}, Finding("corrupt", key, None, None, detail)
+
+    def _recover_parts(
+        self, compacted: Index, sound: Mapping[str, Index], wanted: list[str]
+    ) -> dict[str, Index]:
+        recovered: dict[str, Index] = {}
+        for part in wanted:
+            entry = self._entries.get(part)
+            if entry is None:
+                continue
+            bounds = (entry.first_sequence, entry.stop_sequence)
+            begin, end = np.searchsorted(compacted.sequence, bounds).tolist()
+            rows = Index(compacted.to_arrow().slice(begin, end - begin))
+            if not find_part_fault(entry, rows):
+                recovered[part] = rows
+        written = [part for part in wanted if part not in self._entries]
+        if written:
+            # The compaction does not record which of these parts held which row. Any assignment
+            # will do if, merged with the rows of the intact parts, it gives the rows of the
+            # compaction.
+            others = Index.merged([sound[part] for part in self._covered if part in sound])
+            recovered |= dict.fromkeys(written, Index.empty())
+            recovered[written[-1]] = _rows_not_in(compacted, others)
+        return recovered
+
+
+def _is_compaction_of(compacted: Index, compaction: Compaction, rows: Mapping[str, Index]) -> bool:
+    if not all(part in rows for part in compaction.parts):
+        return False
+    merged = Index.merged([rows[part] for part in compaction.parts])
+    return bool(merged.to_arrow().equals(compacted.to_arrow()))
+
+
+def _rows_not_in(index: Index, others: Index) -> Index:
+    """Return the rows that ``others`` lacks or holds with other values."""
+    import pyarrow.compute as pc  # noqa: PLC0415 -- loaded when an index is
+
+    table = index.to_arrow()
+    position = np.searchsorted(others.sequence, index.sequence)
+    position = np.minimum(position, max(0, len(others) - 1))
+    is_there = np.zeros(len(index), np.bool_)
+    if len(others):
+        is_there = others.sequence[position] == index.sequence
+        theirs = others.take(position).to_arrow()
+        for name in theirs.column_names:
+            is_there &= as_booleans(
+                pc.equal(*(one[name].combine_chunks() for one in (theirs, table)))
+            )
+    return index.take(np.flatnonzero(~is_there))

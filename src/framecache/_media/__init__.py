@@ -1,0 +1,1 @@
+"""Pictures and video: JPEG, color, perceptual hashes, and decoding of video."""

@@ -1,0 +1,210 @@
+"""Scan of a video: the frames that it shows, and their times."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._media.video import limits
+from framecache._media.video.decoded import Decoded
+from framecache._media.video.display import DisplayOrder, PacketCounts, display_order
+from framecache._media.video.error_boundary import VideoFile, translate_read_errors
+from framecache._media.video.mp4 import check_mp4
+from framecache._media.video.packet_table import PacketTable, read_packets
+from framecache.errors import UnreadableChunk
+
+SCAN_RULES: Final = 2
+"""Version of the rules by which frames are counted and timed.
+
+In version 1 a frame was identified by its PTS, in version 2 by its position in display order.
+"""
+
+StreamClock = Literal["mpegts", "fmp4"]
+"""Clock that continues from one file of a stream to the next."""
+
+_SOUND_FRAME_SECONDS: Final = Fraction(1, 10)
+"""Maximum time by which sound ends after the last picture because its last frame is whole."""
+_MAX_HEADER_TAIL_SECONDS: Final = 10
+"""Maximum time from the last picture to the end stated by the header; a later end is ignored.
+
+The end of the sound has no such limit.
+"""
+_HEADER_PRECISION_SECONDS: Final = Fraction(1, 1000)
+"""Precision to which headers round durations."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoScan:
+    """Frames that a video shows, with properties of the video."""
+
+    time_base: Fraction
+    """Duration of one unit of PTS in seconds."""
+    pts: npt.NDArray[np.int64]
+    """Presentation times of the displayed frames, ascending, without duplicates."""
+    is_key: npt.NDArray[np.bool_]
+    """True for each frame that the video marks as a keyframe."""
+    end_pts: int
+    """End of the video: end of its last frame, or of its sound if that is later."""
+    picture_end_pts: int
+    """End of the last frame: its PTS plus its duration."""
+    width: int
+    """Width of the first frame in pixels, with its rotation applied."""
+    height: int
+    """Height of the first frame in pixels, with its rotation applied."""
+    sample_aspect_ratio: Fraction
+    """Width of a pixel divided by its height, with the rotation applied."""
+    codec: str
+    """FFmpeg's name of the codec, such as ``h264``."""
+    container: str
+    """FFmpeg's name of the container, such as ``mov``, ``matroska``, ``mpegts``, ``avi``, ``ogg``.
+    """
+    is_random_access: npt.NDArray[np.bool_]
+    """True for each frame at which decoding can begin with the same result as from the start."""
+    earliest_pts: npt.NDArray[np.int64]
+    """Earliest PTS of the frames decoded from each entry on; the own PTS of other frames."""
+    packet_numbers: npt.NDArray[np.int64] | None
+    """Number of each frame's packet, in decoding order; None if PTS identify the frames."""
+    has_one_picture_per_packet: bool
+    """True if each packet holds exactly one whole picture."""
+    times_replaced: int
+    """Number of frames whose PTS is missing in the video, repeats, goes back or is an outlier."""
+    clock_restarts: int
+    """Number of places at which the clock of the video restarts."""
+    packet_counts: PacketCounts
+    """Number of packets by outcome."""
+    is_cut_short: bool
+    """True if the file ends before its stated end, so frames are missing at its end."""
+    stream_clock: StreamClock | None
+    """Clock that other files of the same stream share; None if files have independent clocks."""
+    clock_start_seconds: Fraction
+    """Time of the first frame on the video's own clock."""
+    clock_end_seconds: Fraction | None
+    """``picture_end_pts`` on the video's own clock; None if none of its times is valid."""
+
+
+@translate_read_errors
+def scan(file: VideoFile, *, name: str) -> VideoScan:
+    """List the frames that a video shows.
+
+    All packets are read, and in most videos only the first picture is decoded. If the packets
+    leave a doubt, as much is decoded as needed to resolve it: the beginning of a video that was
+    cut out of a longer one; the whole of a video that is cut short, is interlaced, has no PTS or
+    PTS that repeat or are out of order, or has a codec whose packets do not determine the pictures
+    shown. Times that do not ascend are repaired; docs/frames.md gives the rule. A frame that the
+    decoder cannot output is listed if its packet states its time.
+
+    Args:
+        file: the video; errors that its ``read`` and ``seek`` raise pass unchanged.
+        name: name of the video in error messages.
+
+    Raises:
+        UnreadableChunk: the file is empty, is not a video in a supported container, has no video
+            stream or no picture that can be decoded, has times that cannot be repaired, or exceeds
+            one of the limits.
+    """
+    boxes = check_mp4(file, name=name)
+    survey = read_packets(file, name=name)
+    is_cut_short = boxes.is_cut_short or survey.is_cut_short
+    order = display_order(file, survey, name=name)
+    frames = order.frames
+    picture_end_pts = _last_frame_end(order, survey)
+    end_pts = picture_end_pts if is_cut_short else _end_pts(order, survey, picture_end_pts)
+    _check_times(frames[0].pts, end_pts, order.time_base, name)
+    pts = np.array([frame.pts for frame in frames], np.int64)
+    entries = survey.random_access_points() if order.has_packet_pts else {}
+    first = Decoded(0, survey.first_picture)
+    height, width = first.size()
+    has_clock_at_end = order.final_offset is not None
+    return VideoScan(
+        time_base=order.time_base,
+        pts=pts,
+        is_key=np.array([frame.is_key for frame in frames], np.bool_),
+        end_pts=end_pts,
+        picture_end_pts=picture_end_pts,
+        width=width,
+        height=height,
+        sample_aspect_ratio=(
+            1 / survey.sample_aspect_ratio if first.is_transposed() else survey.sample_aspect_ratio
+        ),
+        codec=survey.codec,
+        container=survey.container,
+        is_random_access=np.isin(pts, list(entries)),
+        earliest_pts=np.array([entries.get(one, one) for one in pts.tolist()], np.int64),
+        packet_numbers=None
+        if order.has_packet_pts
+        else np.array([one.packet for one in frames], np.int64),
+        has_one_picture_per_packet=survey.has_one_picture_per_packet,
+        times_replaced=order.times_replaced,
+        clock_restarts=order.clock_restarts,
+        packet_counts=order.packet_counts,
+        is_cut_short=is_cut_short,
+        stream_clock=_stream_clock(survey.container, is_fragmented=boxes.has_fragments),
+        clock_start_seconds=frames[0].pts * order.time_base,
+        clock_end_seconds=(
+            (picture_end_pts - (order.final_offset or 0)) * order.time_base
+            if has_clock_at_end
+            else None
+        ),
+    )
+
+
+def _stream_clock(container: str, *, is_fragmented: bool) -> StreamClock | None:
+    if container == "mpegts":
+        return "mpegts"
+    return "fmp4" if container == "mov" and is_fragmented else None
+
+
+def _last_frame_end(order: DisplayOrder, packets: PacketTable) -> int:
+    """Return the end of the last frame: its PTS plus its duration."""
+    last = order.frames[-1]
+    if order.has_packet_pts and last.duration > 0 and not packets.is_progressive:
+        # The duration may be that of a single field.
+        step = last.pts - order.frames[-2].pts if len(order.frames) > 1 else 0
+        return last.pts + max(last.duration, min(step, 2 * last.duration))
+    # AVI, which states no PTS, may state durations in units different from those of times.
+    if order.has_packet_pts and last.duration > 0:
+        return last.pts + last.duration
+    if len(order.frames) > 1:
+        return last.pts + last.pts - order.frames[-2].pts
+    return last.pts + int(packets.average_step * packets.time_base / order.time_base)
+
+
+def _end_pts(order: DisplayOrder, packets: PacketTable, picture_end: int) -> int:
+    """Return the PTS at which the video ends: after its last frame if sound continues."""
+    if packets.is_damaged or not order.has_packet_pts:
+        return picture_end
+    last = picture_end * order.time_base
+    ends = [packets.sound_end_seconds, packets.header_end_seconds]
+    if ends[1] is not None and ends[1] > last + _MAX_HEADER_TAIL_SECONDS:
+        ends.pop()
+    end = max((one for one in ends if one is not None), default=last)
+    return (
+        int(end / order.time_base)
+        if end - last > _end_tolerance(order, picture_end)
+        else picture_end
+    )
+
+
+def _end_tolerance(order: DisplayOrder, picture_end: int) -> Fraction:
+    """Return how far after the pictures an end is still that of the last frame, in seconds.
+
+    At a constant frame rate the last frame is as long as the others, and sound ends a little
+    later. Otherwise the duration of the last frame is a guess of the program that wrote the file.
+    """
+    steps = np.diff([*(frame.pts for frame in order.frames), picture_end])
+    jitter = int(steps.max() - steps.min()) * order.time_base
+    if len(steps) > 1 and jitter <= max(2 * order.time_base, 2 * _HEADER_PRECISION_SECONDS):
+        return max(_SOUND_FRAME_SECONDS, int(steps.max()) * order.time_base)
+    return _HEADER_PRECISION_SECONDS
+
+
+def _check_times(first: int, end: int, time_base: Fraction, name: str) -> None:
+    if (end - first) * time_base > limits.MAX_SECONDS:
+        raise UnreadableChunk(
+            f"{name} spans {float((end - first) * time_base):.0f} s, more than the "
+            f"{limits.MAX_SECONDS} of a chunk, so its times are damaged: repair it, or cut it"
+        )
+    if first < -limits.MAX_PTS or end > limits.MAX_PTS:
+        raise UnreadableChunk(f"{name} has implausible times, so they are damaged: repair it")

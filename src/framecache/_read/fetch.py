@@ -1,0 +1,220 @@
+"""Fetch stored JPEGs and check that their bytes are those that were committed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+import google_crc32c
+
+from framecache._index import FrameRow, Snapshot, ensure_current, load_snapshot, read_stored_jpeg
+from framecache._read.ranges import coalesce_ranges
+from framecache._read.timeline_cache import TimelineDiskCache
+from framecache.errors import CorruptFrame, FrameCacheError
+from framecache.store import BlobMissing, Store
+
+_ATTEMPTS: Final = 2
+_MAX_CHANGES: Final = 100
+"""Maximum number of times a frame may be replaced or moved while it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """Outcome of fetching a frame; an error is raised when the frame's turn comes."""
+
+    row: FrameRow
+    """Row that the bytes belong to: a later one if the frame was replaced or moved meanwhile."""
+    outcome: bytes | FrameCacheError
+
+    def jpeg(self) -> bytes:
+        """Return the stored bytes, or raise the error that occurred instead."""
+        if isinstance(self.outcome, FrameCacheError):
+            raise self.outcome
+        return self.outcome
+
+
+class FrameSource:
+    """Source of the JPEGs of a timeline, as of one snapshot. Safe to share between threads."""
+
+    def __init__(
+        self, store: Store, snapshot: Snapshot, disk_cache: TimelineDiskCache | None = None
+    ) -> None:
+        self.store = store
+        self.snapshot = snapshot
+        self._disk_cache = disk_cache
+        """Disk cache, read before a frame is fetched and filled afterwards."""
+        self._latest: Snapshot | None = None
+        """Later snapshot, loaded when a frame was found to be stored elsewhere."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """True if a frame turned out to have been replaced or moved since the snapshot."""
+        return self._latest is not None
+
+    def fetch_jpeg(self, row: FrameRow) -> bytes:
+        """Return the stored bytes of a frame whose status is ``"ok"``.
+
+        Makes one request, or reads from local disk.
+
+        Raises:
+            TimelineCleared: the timeline is no longer the one this source reads.
+            CorruptFrame: in two attempts, the frame is missing or its bytes differ from those that
+                were committed.
+        """
+        return self.fetch_frame(row).jpeg()
+
+    def fetch_frame(self, row: FrameRow) -> FetchResult:
+        """Return the bytes of a frame and their row. Raises the same errors as :meth:`jpeg`."""
+        row = self._current_row(row)
+        for _ in range(_MAX_CHANGES):
+            version = self._manifest_version()
+            try:
+                return FetchResult(row, self._read_verified(row))
+            except CorruptFrame:
+                latest = self._refresh_row(row)
+                # After a repack in both directions the frame is where it was, and only the manifest
+                # is newer.
+                if latest == row and self._manifest_version() == version:
+                    raise
+                row = latest
+        return FetchResult(row, self._read_verified(row))
+
+    def prefetch_cached(self, rows: Sequence[FrameRow]) -> bool:
+        """Start reading these frames from local disk; return whether all seem to be there."""
+        local = self._disk_cache
+        return local is not None and all(local.prefetch(self._current_row(row)) for row in rows)
+
+    def fetch_frames(self, rows: Sequence[FrameRow]) -> list[FetchResult]:
+        """Return the stored bytes of frames that share one range, or of one frame, in their order.
+
+        Usually takes one request. A frame whose bytes are wrong is requested again alone. If one of
+        these requests fails, the following frames of which no bytes arrived share its error.
+        """
+        if len(rows) == 1:
+            return [self._try_fetch(rows[0])]
+        if self._latest is not None:
+            rows = [self._current_row(row) for row in rows]
+        distinct = {row.sequence: row for row in rows}.values()
+        local = {
+            row.sequence: one for row in distinct if (one := self._read_cached(row)) is not None
+        }
+        missing = (row for row in distinct if row.sequence not in local)
+        fetched = chain.from_iterable(map(self._fetch_range, coalesce_ranges(missing)))
+        outcomes = local | {one.row.sequence: one for one in fetched}
+        return [outcomes[row.sequence] for row in rows]
+
+    def _read_cached(self, row: FrameRow) -> FetchResult | None:
+        try:
+            data = self._disk_cache.get(row) if self._disk_cache is not None else None
+        except FrameCacheError as error:
+            return FetchResult(row, error)
+        return None if data is None else FetchResult(row, data)
+
+    def _try_fetch(self, row: FrameRow) -> FetchResult:
+        try:
+            return self.fetch_frame(row)
+        except FrameCacheError as error:
+            return FetchResult(row, error)
+
+    def _fetch_range(self, rows: Sequence[FrameRow]) -> list[FetchResult]:
+        try:
+            pieces = self._read_range(rows)
+        except FrameCacheError as error:
+            return [FetchResult(row, error) for row in rows]
+        fetched: list[FetchResult] = []
+        failure: FrameCacheError | None = None
+        for row, piece in zip(rows, pieces, strict=True):
+            if failure is not None and not piece:
+                fetched.append(FetchResult(row, failure))
+                continue
+            one = (
+                self._try_fetch(row)
+                if self._find_mismatch(piece, row)
+                else self._cache_result(row, piece)
+            )
+            if isinstance(one.outcome, FrameCacheError):
+                failure = one.outcome
+            fetched.append(one)
+        return fetched
+
+    def _cache_result(self, row: FrameRow, data: bytes) -> FetchResult:
+        if self._disk_cache is not None:
+            self._disk_cache.put(row, data)
+        return FetchResult(row, data)
+
+    def _read_range(self, rows: Sequence[FrameRow]) -> list[bytes]:
+        start, end = rows[0].offset, rows[-1].offset + rows[-1].size
+        try:
+            data = self.store.get_range(rows[0].key, start=start, length=end - start)
+        except BlobMissing:
+            data = b""  # each frame is then fetched alone, which determines the reason
+        return [data[row.offset - start : row.offset - start + row.size] for row in rows]
+
+    def _manifest_version(self) -> int | None:
+        described = (self._latest or self.snapshot).manifest
+        return None if described is None else described.version
+
+    def _current_row(self, row: FrameRow) -> FrameRow:
+        return row if self._latest is None else _find_row(self._latest, row)
+
+    def _refresh_row(self, row: FrameRow) -> FrameRow:
+        """Return the currently committed row: the frame may have been repaired or moved since."""
+        described = self.snapshot.manifest
+        if described is None:
+            return row
+        ensure_current(self.store, described)
+        latest = load_snapshot(self.store, described.timeline_id)
+        if latest.manifest is None or latest.manifest.epoch != described.epoch:
+            ensure_current(self.store, described)
+            return row
+        self._latest = latest
+        return _find_row(latest, row)
+
+    def _read_verified(self, row: FrameRow) -> bytes:
+        if self._disk_cache is None:
+            return self._fetch_verified(row)
+        data = self._disk_cache.get(row)
+        if data is None:
+            data = self._fetch_verified(row)
+            self._disk_cache.put(row, data)
+        return data
+
+    def _fetch_verified(self, row: FrameRow) -> bytes:
+        difference = ""
+        for _ in range(_ATTEMPTS):
+            try:
+                data = read_stored_jpeg(self.store, row)
+            except BlobMissing:
+                difference = "it is missing"
+                continue
+            difference = self._find_mismatch(data, row)
+            if not difference:
+                return data
+        raise CorruptFrame(
+            f"frame {row.sequence} ({row.key} in {self.store.display_name}) is not the one that "
+            f"was committed: {difference}; {self._remedy()}"
+        )
+
+    def _remedy(self) -> str:
+        described = self.snapshot.manifest
+        if described is None:
+            return "ask the program that stored it"
+        if not described.chunks:
+            return "write the frame again"
+        return f"run: framecache verify {described.timeline_id} --repair"
+
+    def _find_mismatch(self, data: bytes, row: FrameRow) -> str:
+        if self.snapshot.index.is_unindexed:
+            return ""  # stored by another program: its length and CRC are not known
+        if len(data) != row.size:
+            return f"it has {len(data)} bytes instead of {row.size}"
+        if google_crc32c.value(data) != row.crc32c:
+            return "its CRC-32C differs"
+        return ""
+
+
+def _find_row(snapshot: Snapshot, row: FrameRow) -> FrameRow:
+    """Return the frame's row in a snapshot, or `row` if it has no picture there."""
+    position = snapshot.index.position(row.sequence)
+    found = row if position is None else snapshot.index.row(position)
+    return found if found.status == "ok" else row

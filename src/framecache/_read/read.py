@@ -1,0 +1,237 @@
+"""Read frames as arrays, batches and bytes, from the rows of an index.
+
+Requests run on their own threads, ahead of the decoding threads, of which there is one per core.
+The decoding thread itself reads frames that are separate blobs in a local store, and copies in the
+disk cache as long as every frame has one.
+"""
+
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, count, islice
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._core import keys
+from framecache._core.numeric import as_fraction, format_value
+from framecache._index import FrameRow
+from framecache._media import jpeg
+from framecache._read.array_pool import ArrayPool
+from framecache._read.fetch import FetchResult, FrameSource
+from framecache._read.prefetch import prefetch_map
+from framecache._read.ranges import PlannedRange, plan_ranges
+from framecache.errors import CorruptFrame, InvalidValue
+from framecache.model import Color, Frame, Image, require_color
+from framecache.store import is_remote
+
+_CONCURRENT_REQUESTS: Final = 64
+_MAX_PENDING_FETCHES: Final = 256
+"""Frames that are requested, or wait for an earlier one: frames are delivered in order, and some
+responses take ten times as long as others.
+"""
+_MAX_FETCHED_BYTES: Final = 80 * 2**20
+"""Bytes of JPEG, and of gaps between them, that are requested or wait for a decoder."""
+_MAX_DECODED_BYTES: Final = 128 * 2**20
+"""Bytes of decoded pictures that wait for the consumer."""
+_ROWS_PER_BLOCK: Final = 1024
+_CACHED_LOOKAHEAD: Final = 64
+"""Copies in the disk cache that are looked up and read ahead of decoding."""
+_PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
+_BATCH_POOL: Final = ArrayPool(max_buffers=1, largest_bytes=256 * 2**20)
+"""Memory of one batch, shared by all timelines; that of a larger batch is not kept."""
+
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """Parameters of decoding: color and scale."""
+
+    color: Color = "rgb"
+    scale: float = 1.0
+    """1, 0.5, 0.25 or 0.125; the JPEG decoder scales, which makes decoding cheaper."""
+
+    def __post_init__(self) -> None:
+        """Convert the scale to float and reject one that the decoder does not support."""
+        require_color(self.color)
+        scale = as_fraction(self.scale)
+        if scale is None or scale not in jpeg.SCALES:
+            raise InvalidValue(
+                f"scale must be 1, 0.5, 0.25 or 0.125, not {format_value(self.scale)}"
+            )
+        object.__setattr__(self, "scale", float(scale))
+
+    def shape(self, row: FrameRow) -> tuple[int, ...]:
+        """Return the shape of a frame's image; with zeros if another program stored the frame."""
+        height, width = (-int(-side * self.scale // 1) for side in (row.height, row.width))
+        return (height, width) if self.color == "gray" else (height, width, 3)
+
+
+def read_frame(source: FrameSource, row: FrameRow, decoding: DecodeOptions) -> Frame:
+    """Return one frame whose status is ``"ok"``, in its current version if it was replaced."""
+    return _decode_frame(source, decoding, None, row)
+
+
+def read_frames(
+    source: FrameSource, positions: Positions, decoding: DecodeOptions
+) -> Iterator[Frame]:
+    """Yield the frames of these index rows, in order, prefetched, in bounded memory."""
+    ahead = _max_decoded_frames(source, positions, decoding)
+    with (
+        closing(ArrayPool(max_buffers=ahead)) as pool,
+        closing(_iter_decode_inputs(source, _iter_rows(source, positions), positions)) as upcoming,
+    ):
+        work = partial(_decode_frame, source, decoding, pool)
+        yield from prefetch_map(work, upcoming, threads=_cpu_count(), ahead=ahead)
+
+
+def read_jpegs(source: FrameSource, positions: Positions) -> Iterator[bytes]:
+    """Yield the stored bytes of these index rows, in order, prefetched and not decoded."""
+    with closing(fetch_in_order(source, positions)) as fetched:
+        for one in fetched:
+            yield one.jpeg()
+
+
+def fetch_in_order(source: FrameSource, positions: Positions) -> Generator[FetchResult]:
+    """Yield the outcome of fetching each of these index rows, in order, prefetched."""
+    return _prefetch(source, _iter_rows(source, positions))
+
+
+def read_batch(
+    source: FrameSource, positions: Positions, decoding: DecodeOptions, out: Image | None
+) -> Image:
+    """Return the images of these index rows in one array, ``(N, H, W, 3)`` or ``(N, H, W)``.
+
+    Raises:
+        InvalidValue: the frames differ in size, or ``out`` does not fit.
+    """
+    rows = source.snapshot.index.rows(positions)
+    if not rows:
+        raise InvalidValue("a batch needs at least one frame: no sequence was given")
+    shape = (len(rows), *_image_shape(source, rows[0], decoding))
+    batch = _BATCH_POOL.array(shape) if out is None else jpeg.check_out(out, shape)
+
+    def fill(task: tuple[FrameRow | FetchResult, int]) -> None:
+        item, place = task
+        try:
+            _decode_image(source, decoding, item, out=batch[place])
+        except InvalidValue as error:
+            raise InvalidValue(
+                f"frames {rows[0].sequence} and {rows[place].sequence} differ in size: "
+                f"read frames of one size in a batch, or one by one"
+            ) from error
+
+    # In storage order, so that neighboring frames are fetched together.
+    places = sorted(range(len(rows)), key=lambda place: (rows[place].key, rows[place].offset))
+    stored = (rows[place] for place in places)
+    with closing(_iter_decode_inputs(source, stored, positions)) as upcoming:
+        tasks = zip(upcoming, places, strict=True)
+        for _ in prefetch_map(fill, tasks, threads=_cpu_count(), ahead=4 * _cpu_count()):
+            pass
+    return batch
+
+
+def _iter_decode_inputs(
+    source: FrameSource, rows: Iterable[FrameRow], positions: Positions
+) -> Generator[FrameRow | FetchResult]:
+    """Yield the input of the decoding threads: fetched frames, or rows yet to be fetched."""
+    in_packs = source.snapshot.index.offset[positions].any()
+    if not in_packs and not is_remote(source.store):
+        yield from rows
+        return
+    left = iter(rows)
+    while block := [*islice(left, _CACHED_LOOKAHEAD)]:
+        if not source.prefetch_cached(block):
+            # From here on frames may lack a copy: fetch ahead, so that copies on disk do not wait
+            # for requests.
+            yield from _prefetch(source, chain(block, left))
+            return
+        yield from block
+
+
+def _prefetch(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[FetchResult]:
+    """Yield the JPEGs of rows, in order, fetched ahead."""
+    is_far = is_remote(source.store)
+    most = _MAX_PENDING_FETCHES if is_far else 2 * _cpu_count()
+    arrived: dict[int, FetchResult] = {}
+    following = count()
+    place = next(following)
+
+    def fetch(planned: PlannedRange) -> Iterable[tuple[int, FetchResult]]:
+        return zip(planned.positions, source.fetch_frames(planned.rows), strict=True)
+
+    for together in prefetch_map(
+        fetch,
+        plan_ranges(rows),
+        threads=_CONCURRENT_REQUESTS if is_far else _cpu_count(),
+        ahead=_MAX_FETCHED_BYTES,
+        weigh=lambda planned: max(planned.size_bytes, -(-_MAX_FETCHED_BYTES // most)),
+    ):
+        arrived.update(together)
+        while place in arrived:
+            yield arrived.pop(place)
+            place = next(following)
+
+
+def _decode_frame(
+    source: FrameSource,
+    decoding: DecodeOptions,
+    pool: ArrayPool | None,
+    item: FrameRow | FetchResult,
+) -> Frame:
+    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
+    row = fetched.row
+    shape = decoding.shape(row)
+    out = pool.array(shape) if pool is not None and all(shape) else None
+    image = _decode_image(source, decoding, fetched, out=out)
+    return Frame(
+        row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash, decoding.color
+    )
+
+
+def _decode_image(
+    source: FrameSource,
+    decoding: DecodeOptions,
+    item: FrameRow | FetchResult,
+    *,
+    out: Image | None = None,
+) -> Image:
+    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
+    row, data = fetched.row, fetched.jpeg()
+    try:
+        return jpeg.decode(data, color=decoding.color, scale=decoding.scale, out=out)
+    except jpeg.InvalidJpeg as error:
+        raise CorruptFrame(
+            f"frame {row.sequence} ({row.key} in {source.store.display_name}) is not a JPEG that "
+            f"can be decoded: run 'framecache verify {keys.timeline_id_of(row.key)} --deep "
+            "--repair', or ask the program that stored it"
+        ) from error
+
+
+def _image_shape(source: FrameSource, row: FrameRow, decoding: DecodeOptions) -> tuple[int, ...]:
+    """Return the shape of a frame's image; decodes the frame if its size is not known."""
+    shape = decoding.shape(row)
+    return shape if all(shape) else read_frame(source, row, decoding).image.shape
+
+
+def _iter_rows(source: FrameSource, positions: Positions) -> Iterator[FrameRow]:
+    for begin in range(0, len(positions), _ROWS_PER_BLOCK):
+        yield from source.snapshot.index.rows(positions[begin : begin + _ROWS_PER_BLOCK])
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _max_decoded_frames(source: FrameSource, positions: Positions, decoding: DecodeOptions) -> int:
+    """Return how many decoded frames may wait for the consumer: fewer if they are large."""
+    index = source.snapshot.index
+    sides = index.width[positions].astype(np.int64), index.height[positions]
+    known = int((sides[0] * sides[1]).max(initial=0))
+    pixels = known or _PIXELS_WHEN_UNKNOWN
+    frame_bytes = pixels * (1 if decoding.color == "gray" else 3) * decoding.scale**2
+    return int(max(2, min(4 * _cpu_count(), _MAX_DECODED_BYTES // max(1, frame_bytes))))

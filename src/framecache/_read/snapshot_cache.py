@@ -1,0 +1,203 @@
+"""Cached snapshot of a timeline that a program reads, and the rules for reloading it."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._core.threads import RequestThreads, result_of
+from framecache._core.times import Seconds, format_given_time, parse_time
+from framecache._index import FrameRow, Index, Snapshot, is_current, load_snapshot
+from framecache._index.access_log import touch
+from framecache._read import (
+    FrameSource,
+    as_sequences,
+    find_displayed_position,
+    open_timeline_cache,
+)
+from framecache._read.disk_cache import DiskCache
+from framecache._read.info import describe_extent
+from framecache.errors import FrameCacheError, NotCached, TimelineCleared, UndecodableFrame
+from framecache.store import Store, is_remote
+
+Item = TypeVar("Item")
+
+
+class SnapshotCache:
+    """Cached snapshot of a timeline. Safe to share between threads."""
+
+    def __init__(self, store: Store, timeline_id: str, disk_cache: DiskCache | None) -> None:
+        """Start without a snapshot; no request is made.
+
+        Args:
+            store: store that holds the timeline.
+            timeline_id: id of the timeline.
+            disk_cache: disk cache for fetched frames; None: no disk cache.
+        """
+        self._store = store
+        self._timeline_id = timeline_id
+        self._tier = disk_cache
+        self._cached: FrameSource | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the snapshot, so that another process loads its own."""
+        return vars(self) | {"_known": None}
+
+    @property
+    def is_loaded(self) -> bool:
+        """True if a snapshot is cached."""
+        return self._cached is not None
+
+    def invalidate(self) -> None:
+        """Drop the snapshot, so that the next read loads it again."""
+        self._cached = None
+
+    def reload(self) -> Snapshot:
+        """Load and return the current snapshot."""
+        return self._load_source().snapshot
+
+    def _load_source(self) -> FrameSource:
+        snapshot = load_snapshot(self._store, self._timeline_id)
+        local = open_timeline_cache(self._tier, self._store, snapshot)
+        source = FrameSource(self._store, snapshot, local)
+        self._cached = source
+        return source
+
+    def source(self) -> FrameSource:
+        """Return the cached snapshot's frame source; load the snapshot if none is cached."""
+        return self._cached or self._load_source()
+
+    def latest_source(self) -> FrameSource:
+        """Return a source of the latest snapshot.
+
+        The cached snapshot is used if it is complete and still current, which takes two requests
+        to check; otherwise it is loaded again.
+        """
+        known = self._cached
+        if known is None or not known.snapshot.is_complete:
+            return self._load_source()
+        description = known.snapshot.manifest
+        if description is None or not is_current(self._store, description):
+            return self._load_source()
+        return known
+
+    def read_latest(self, read: Callable[[FrameSource], Iterator[Item]]) -> Iterator[Item]:
+        """Yield what ``read`` yields for the latest snapshot, and record the timeline's use."""
+        known = self._cached
+        if known is None or not is_remote(self._store):
+            latest = self.latest_source()
+            return self.track_results(latest, read(latest))
+        return self._read_if_unchanged(known, read, read(known))
+
+    def _read_if_unchanged(
+        self,
+        cached: FrameSource,
+        read: Callable[[FrameSource], Iterator[Item]],
+        results: Iterator[Item],
+    ) -> Iterator[Item]:
+        """Read from the cached snapshot while a thread checks that it is still the latest.
+
+        Nothing is yielded before the check has ended.
+        """
+        first: list[Item] = []
+        failure: FrameCacheError | None = None
+        with RequestThreads(1, name="framecache-look") as pool:
+            looking = pool.submit(self.latest_source)
+            try:
+                first += islice(results, 1)
+            except FrameCacheError as error:
+                failure = error
+            latest = result_of(looking)
+        if latest is not cached:
+            del results  # closes the generator, which stops its prefetching
+            yield from self.track_results(latest, read(latest))
+            return
+        if failure is not None:
+            with self.track_read(cached):
+                raise failure
+        yield from self.track_results(cached, chain(first, results))
+
+    @contextmanager
+    def track_read(self, source: FrameSource) -> Iterator[None]:
+        """Record the timeline's use; on `TimelineCleared`, drop the cached snapshot."""
+        try:
+            yield
+        except TimelineCleared:
+            self._cached = None
+            raise
+        # After reading, so that nothing is stored for a timeline that was deleted.
+        touch(self._store, source.snapshot.manifest)
+
+    def track_results(self, source: FrameSource, results: Iterator[Item]) -> Iterator[Item]:
+        """Yield ``results``, and record the timeline's use."""
+        with self.track_read(source):
+            for result in results:
+                touch(self._store, source.snapshot.manifest)
+                yield result
+
+    def find_row(self, sequence: int) -> tuple[FrameSource, FrameRow]:
+        """Return the source and the row of a sequence: see :meth:`find_positions`."""
+        source, positions = self.find_positions([sequence])
+        return source, source.snapshot.index.row(int(positions[0]))
+
+    def find_positions(self, sequences: Iterable[int]) -> tuple[FrameSource, npt.NDArray[np.int64]]:
+        """Return the source and the row positions of sequences.
+
+        If a sequence is not in the cached snapshot, the latest one is searched too.
+
+        Raises:
+            NotCached: the timeline has no such frame.
+            UndecodableFrame: a frame has no picture.
+        """
+        wanted = as_sequences(sequences)
+        was_known = self.is_loaded
+        source = self.source()
+        positions = source.snapshot.index.positions(wanted)
+        if was_known and (positions < 0).any():
+            source = self.latest_source()
+            positions = source.snapshot.index.positions(wanted)
+        if len(unknown := wanted[positions < 0]):
+            raise NotCached(
+                f"timeline {self._timeline_id} in {self._store.display_name} has no frame "
+                f"{unknown[0]}: {describe_extent(source.snapshot)}"
+            )
+        self._require_pictures(source.snapshot.index, positions)
+        return source, positions
+
+    def find_position_at(
+        self, seconds: Seconds, *, tolerance_seconds: Seconds | None = None
+    ) -> tuple[FrameSource, int]:
+        """Return the source and the row position of the frame shown at a time.
+
+        If the cached snapshot shows no frame at that time, the latest one is searched too.
+
+        Raises:
+            NotCached: the timeline shows no frame at that time.
+            UndecodableFrame: the frame has no picture.
+        """
+        time = parse_time(seconds, tolerance_seconds=tolerance_seconds)
+        was_known = self.is_loaded
+        source = self.source()
+        position = find_displayed_position(source.snapshot, time)
+        if position is None and was_known:
+            source = self.latest_source()
+            position = find_displayed_position(source.snapshot, time)
+        if position is None:
+            raise NotCached(
+                f"timeline {self._timeline_id} in {self._store.display_name} shows no cached frame "
+                f"at {format_given_time(seconds)}: {describe_extent(source.snapshot)}"
+            )
+        self._require_pictures(source.snapshot.index, np.array([position]))
+        return source, position
+
+    def _require_pictures(self, index: Index, positions: npt.NDArray[np.int64]) -> None:
+        lacking = positions[~index.is_ok[positions]]
+        if len(lacking):
+            row = index.row(int(lacking[0]))
+            raise UndecodableFrame(
+                f"frame {row.sequence} of timeline {self._timeline_id} has no picture "
+                f"({row.reason}): skip it, or repair the video and rebuild"
+            )
