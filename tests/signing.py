@@ -8,7 +8,8 @@ import pytest
 import framecache._media.video
 from framecache._core.manifest import ChunkEntry
 from framecache._ingest import chunk_frames
-from framecache._ingest.encoded_jpeg import EncodedJpeg, encode_picture
+from framecache._ingest.encoding import encode_picture
+from framecache._layouts.encoded_frame import EncodedJpeg
 from framecache.model import JpegSettings
 
 

@@ -26,6 +26,9 @@ Status = Literal["ok", "undecodable"]
 Layout = Literal["objects", "packs"]
 """``objects``: one blob per frame. ``packs``: the frames of a chunk in one tar."""
 
+DEFAULT_LAYOUT: Layout = "objects"
+"""Layout of new timelines, and of frames that another program stored."""
+
 OnConflict = Literal["raise", "replace", "keep"]
 """Action for a frame that is cached with another picture, time, hash, chunk or quality."""
 

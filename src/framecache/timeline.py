@@ -15,8 +15,9 @@ from framecache._core.numeric import require_int
 from framecache._core.sampling import EveryFrame, Rate, Sampling
 from framecache._core.times import Seconds
 from framecache._estimate import ExtractPlan, Footprint, plan_extraction, timeline_footprint
-from framecache._index import Index, deletion
-from framecache._index.deletion import DeletionSummary
+from framecache._index import Index
+from framecache._ingest import deletion
+from framecache._ingest.deletion import DeletionSummary
 from framecache._maintain import repack as repacking
 from framecache._maintain import verify as verification
 from framecache._maintain.repack import RepackReport
@@ -40,6 +41,7 @@ from framecache._read.snapshot_cache import SnapshotCache
 from framecache._sprites import Sprites
 from framecache.errors import InvalidValue, NotCached
 from framecache.model import (
+    DEFAULT_LAYOUT,
     Aspect,
     Chunk,
     Color,
@@ -421,7 +423,7 @@ class Timeline:
                 f"timeline {self.timeline_id} in {self._store.display_name} uses no space: "
                 f"{describe_extent(snapshot)}"
             )
-        if chosen == "packs" and snapshot.manifest is None:
+        if chosen not in (None, DEFAULT_LAYOUT) and snapshot.manifest is None:
             raise NotCached(
                 f"timeline {self.timeline_id} in {self._store.display_name} has no manifest, so "
                 "its layout cannot be changed: extract it first"
@@ -669,7 +671,7 @@ def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
 def _resolve_settings(
     sampling_rule: Sampling, jpeg: JpegSettings, layout: Layout | None, cached: Settings | None
 ) -> Settings:
-    return Settings(sampling_rule, jpeg, layout or (cached.layout if cached else "objects"))
+    return Settings(sampling_rule, jpeg, layout or (cached.layout if cached else DEFAULT_LAYOUT))
 
 
 def _worker_count(workers: int | None) -> int:

@@ -236,7 +236,7 @@ def test_frames_beyond_what_a_pack_holds_come_into_another(
     timeline(memory_url).extract(clips.clip())
     jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
     timeline(memory_url).delete()
-    monkeypatch.setattr("framecache._ingest.pack_storage._MAX_PACK_BYTES", 20_000)
+    monkeypatch.setattr("framecache._layouts.packs._MAX_PACK_BYTES", 20_000)
     timeline(memory_url).extract(clips.clip(), layout="packs")
     assert len(set(timeline(memory_url).index.key.tolist())) > 2
     assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
@@ -248,7 +248,7 @@ def test_frames_beyond_what_a_pack_holds_come_into_another(
 def test_of_packs_that_are_not_finished_none_is_left(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache._ingest.pack_storage._MAX_PACK_BYTES", 2_000)
+    monkeypatch.setattr("framecache._layouts.packs._MAX_PACK_BYTES", 2_000)
 
     def frames() -> Iterator[Frame]:
         yield from (frame(number) for number in range(20))

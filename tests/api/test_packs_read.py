@@ -317,8 +317,8 @@ class FirstWaits(Ranges):
 def test_many_ranges_are_under_way_at_once(
     monkeypatch: pytest.MonkeyPatch, step: int, others: int
 ) -> None:
-    monkeypatch.setattr("framecache._read.ranges._FREE_GAP_BYTES", 0)  # a range a frame
-    monkeypatch.setattr("framecache._read.ranges._MAX_GAP_BYTES", 0)
+    monkeypatch.setattr("framecache._layouts.ranges._FREE_GAP_BYTES", 0)  # a range a frame
+    monkeypatch.setattr("framecache._layouts.ranges._MAX_GAP_BYTES", 0)
     wanted = range(0, 100, step)
     jpegs = Timeline(FirstWaits(heavy(), others), "t").jpegs(wanted)
     assert list(jpegs) == list(Timeline(heavy(), "t").jpegs(wanted))

@@ -302,7 +302,7 @@ class _InterruptedQueue(Queue[object]):
 def test_ctrl_c_as_the_last_frame_waits_for_the_upload_ends_the_write(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache._ingest.pack_storage.Queue", _InterruptedQueue)
+    monkeypatch.setattr("framecache._layouts.packs.Queue", _InterruptedQueue)
     with pytest.raises(KeyboardInterrupt):
         write(url, range(40), layout="packs")
     assert packs_of(outside(url), "t") == {}

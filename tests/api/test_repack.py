@@ -43,6 +43,7 @@ from outside import (
     mean_error,
     outside,
     picture,
+    wait_for_library_threads,
 )
 from tars import jpegs_in, packs_of
 
@@ -642,7 +643,7 @@ def test_a_repack_during_which_the_timeline_ends_brings_nothing_back(
     assert not timeline(url).exists
     assert list(timeline(url).frames()) == []
     assert packs_of(outside(url), "t") == {}
-    assert library_threads() == set()
+    wait_for_library_threads()
     if end == "delete":
         assert outside(url).list(PREFIX) == []
     else:

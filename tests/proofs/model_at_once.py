@@ -16,7 +16,7 @@ def at_once() -> Iterator[None]:
         _haste(),
         patch.object(ThreadPoolExecutor, "submit", _submit_inline),
         patch.object(RequestThreads, "submit", _submit_inline),
-        patch("framecache._ingest.pack_storage.ThreadPoolExecutor", _Postponing),
+        patch("framecache._layouts.packs.ThreadPoolExecutor", _Postponing),
     ):
         yield
 

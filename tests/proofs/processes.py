@@ -81,7 +81,7 @@ class Process:
             return next(looks) * _STALE_AFTER_SECONDS / self.looks_until_stale
 
         with pytest.MonkeyPatch.context() as patch:
-            for module in ("_core.manifest", "_ingest.pack_storage"):
+            for module in ("_core.manifest", "_layouts.packs"):
                 patch.setattr(f"framecache.{module}.secrets", SimpleNamespace(token_hex=token_hex))
             patch.setattr("framecache._index.lease.time", SimpleNamespace(monotonic=monotonic))
             # So long that its heart does not beat: how often would depend on how fast it runs.

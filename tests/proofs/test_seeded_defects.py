@@ -31,7 +31,6 @@ from framecache._index import (
     committed_parts,
     create_verified,
     current_manifest,
-    deletion,
     ensure_current,
     load_snapshot_at,
     try_commit_manifest,
@@ -39,12 +38,12 @@ from framecache._index import (
 )
 from framecache._index.fetch import Decode
 from framecache._index.lease import LeaseManager, LeaseWatcher
-from framecache._ingest.encoded_jpeg import EncodedJpeg
-from framecache._ingest.encoder_pool import EncoderPool
+from framecache._ingest import deletion
 from framecache._ingest.epochs import RunningEpoch, is_active
-from framecache._ingest.frame_position import FramePosition
-from framecache._ingest.storage import ObjectStorage
 from framecache._ingest.work_queue import ChunkQueue
+from framecache._layouts.encoded_frame import FramePosition
+from framecache._layouts.encoder_pool import EncoderPool
+from framecache._layouts.objects import ObjectStorage
 from framecache._read import FrameSource
 from framecache.model import Layout
 from framecache.store import BlobExists, Store, open_store
@@ -280,12 +279,14 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
         self: ObjectStorage,
         timeline_id: str,
         encoders: EncoderPool,
-        put: Callable[[FramePosition, EncodedJpeg], None],
+        *,
+        put: Callable[[str, bytes], None],
+        on_stored: Callable[[FramePosition], None],
     ) -> None:
-        def store_later(slot: FramePosition, encoded: EncodedJpeg) -> None:
-            unstored.append(partial(put, slot, encoded))
+        def store_later(key: str, jpeg: bytes) -> None:
+            unstored.append(partial(put, key, jpeg))
 
-        begin(self, timeline_id, encoders, store_later)
+        begin(self, timeline_id, encoders, put=store_later, on_stored=on_stored)
 
     def end_late(
         self: EncoderPool,

@@ -19,31 +19,30 @@ from test_seeded_defects import (
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, commit_part, read_stored_jpeg
-from framecache._ingest.encoded_jpeg import EncodedJpeg
-from framecache._ingest.frame_position import FramePosition, build_row
-from framecache._ingest.pack_storage import PackStorage, _Item, _Pack
-from framecache._layouts import packs
+from framecache._layouts import tar_format
+from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row
+from framecache._layouts.packs import PackStorage, _Item, _Pack
 from framecache._maintain.repack.run import _MovedPart, _RepackRun
 from framecache.store import Store
 from proving import Proof
 
 
 def begin_one_byte_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(packs, "HEADER_BYTES", packs.HEADER_BYTES + 1)
+    patch.setattr(tar_format, "HEADER_BYTES", tar_format.HEADER_BYTES + 1)
 
 
 def take_the_padding_into_the_crc(patch: pytest.MonkeyPatch) -> None:
     def padded_row_of(
         slot: FramePosition, encoded: EncodedJpeg, *, key: str, offset: int
     ) -> FrameRow:
-        padded = encoded.data + bytes(-len(encoded.data) % packs.HEADER_BYTES)
+        padded = encoded.data + bytes(-len(encoded.data) % tar_format.HEADER_BYTES)
         crc32c = google_crc32c.value(padded)
         other = EncodedJpeg(
             encoded.data, encoded.width, encoded.height, crc32c, encoded.perceptual_hash
         )
         return build_row(slot, other, key=key, offset=offset)
 
-    patch.setattr("framecache._ingest.pack_storage.build_row", padded_row_of)
+    patch.setattr("framecache._layouts.packs.build_row", padded_row_of)
 
 
 def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
@@ -96,7 +95,7 @@ def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
 
 def leave_packs_to_a_clear(patch: pytest.MonkeyPatch) -> None:
     known = {**vars(keys), "packs_prefix": keys.leases_prefix}
-    patch.setattr("framecache._index.deletion.keys", SimpleNamespace(**known))
+    patch.setattr("framecache._ingest.deletion.keys", SimpleNamespace(**known))
 
 
 def remove_before_describing(patch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from framecache._core.sampling import EveryFrame, Sampling
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, SettingsConflict, UnreadableChunk
 from framecache.model import (
+    DEFAULT_LAYOUT,
     MAX_FRAME_PIXELS,
     MAX_FRAME_SIDE,
     Aspect,
@@ -166,7 +167,7 @@ class Settings:
 
     sampling: Sampling = field(default_factory=EveryFrame)
     jpeg: JpegSettings = field(default_factory=JpegSettings)
-    layout: Layout = "objects"
+    layout: Layout = DEFAULT_LAYOUT
 
     def __str__(self) -> str:
         aspect = ", square pixels" if self.jpeg.aspect == "square" else ""

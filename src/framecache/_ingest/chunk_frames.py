@@ -8,9 +8,9 @@ from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import FrameRow, PartBuilder
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS
 from framecache._ingest.chunk_plan import ChunkPlan
-from framecache._ingest.encoded_jpeg import EncodedJpeg, encode_picture
-from framecache._ingest.frame_position import FramePosition
-from framecache._ingest.storage import FrameStorage
+from framecache._ingest.encoding import encode_picture
+from framecache._layouts.base import FrameStorage
+from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition
 from framecache._media import jpeg, video
 from framecache._version import __version__
 from framecache.model import JpegSettings

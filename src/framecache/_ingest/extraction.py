@@ -22,14 +22,12 @@ from framecache._index import (
     compact,
     load_snapshot_at,
 )
-from framecache._index.deletion import cleanup_if_deleted, delete_older_epochs
 from framecache._index.lease import LeaseManager
 from framecache._ingest.background_check import BackgroundCheck
 from framecache._ingest.chunk_frames import chunk_provenance, max_picture_bytes, store_frames
 from framecache._ingest.chunk_plan import plan_chunk
-from framecache._ingest.encoder_pool import EncoderPool
+from framecache._ingest.deletion import cleanup_if_deleted, delete_older_epochs
 from framecache._ingest.epochs import RunningEpoch, find_epoch_conflict, wait_until_inactive
-from framecache._ingest.frame_position import FramePosition
 from framecache._ingest.resolve import (
     ResolvedManifest,
     SettingsResolver,
@@ -38,8 +36,10 @@ from framecache._ingest.resolve import (
     resolve_extraction,
     resolve_rebuild,
 )
-from framecache._ingest.storage import FrameStorage, create_storage
 from framecache._ingest.work_queue import ChunkQueue
+from framecache._layouts import FrameStorage, layout_of
+from framecache._layouts.encoded_frame import FramePosition
+from framecache._layouts.encoder_pool import EncoderPool
 from framecache._media import video
 from framecache.errors import CorruptFrame, TimelineCleared
 from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
@@ -260,10 +260,9 @@ class _ExtractionRun:
         # only have more pictures in flight than the CPU caches hold.
         wants_all = isinstance(self.manifest.settings.sampling, EveryFrame)
         threads = max(1, self.workers // decoders // 2 + wants_all)
-        layout = self.manifest.settings.layout
         with (
-            EncoderPool(
-                self.store, layout, workers=self.workers, picture_bytes=picture_bytes
+            layout_of(self.manifest).create_encoders(
+                self.store, workers=self.workers, picture_bytes=picture_bytes
             ) as encoders,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
@@ -298,7 +297,7 @@ class _ExtractionRun:
         self, entry: ChunkEntry, leases: LeaseManager, encoders: EncoderPool, threads: int
     ) -> _ChunkResult | None:
         """Extract and commit a chunk; return None if another committed its index part first."""
-        with create_storage(
+        with layout_of(self.manifest).create_storage(
             self.store, self.manifest, entry.part, encoders, on_stored=self._count_frame
         ) as storage:
             with open_blob_file(
@@ -367,9 +366,9 @@ class _ExtractionRun:
         self, entry: ChunkEntry, leases: LeaseManager
     ) -> AbstractContextManager[Callable[[], None]]:
         check = partial(self._ensure_leased, entry, leases)
-        # Packs have unique keys, so a late write cannot overwrite the work of others.
-        is_harmless = self.manifest.settings.layout == "packs"
-        return BackgroundCheck(check) if is_harmless else nullcontext(check)
+        # If keys are unique, a late write cannot overwrite the work of others.
+        can_overwrite = layout_of(self.manifest).has_public_keys
+        return nullcontext(check) if can_overwrite else BackgroundCheck(check)
 
     def _ensure_leased(self, entry: ChunkEntry, leases: LeaseManager) -> None:
         """Raise if the epoch ended or the lease was lost.

@@ -16,10 +16,10 @@ from typing import Self
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, current_manifest, read_stored_jpeg
-from framecache._ingest.encoded_jpeg import EncodedJpeg, encode_frame, identity
-from framecache._ingest.encoder_pool import EncoderPool
-from framecache._ingest.frame_position import FramePosition, build_row
-from framecache._ingest.pack_storage import PackStorage
+from framecache._ingest.encoding import encode_frame
+from framecache._layouts import layout_of
+from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row, identity
+from framecache._layouts.packs import PackStorage
 from framecache.errors import InvalidValue, SettingsConflict, StoreUnavailable
 from framecache.model import Frame, JpegSettings, OnConflict
 from framecache.store import BlobExists, BlobMissing, Store
@@ -85,7 +85,8 @@ class FrameWriter:
         self._cached = cached
         self._jpeg = jpeg
         self._on_conflict = on_conflict
-        self._encoders = EncoderPool(store, manifest.settings.layout, workers=workers)
+        self._layout = layout_of(manifest)
+        self._encoders = self._layout.create_encoders(store, workers=workers)
         self._pack = PackStorage(store, manifest, keys.WRITTEN, self._encoders)
         self._decisions: deque[Future[_Decision]] = deque()
         self._result = WriteResult()
@@ -127,7 +128,7 @@ class FrameWriter:
             self._process_decisions()
         if position is None:
             self._result.added.add(sequence)
-        if is_repeated or (position is None and self._is_in_packs):
+        if is_repeated or (position is None and not self._layout.has_public_keys):
             self._pack.add(slot, encode)
             return
         decide: Callable[[EncodedJpeg], _Decision]
@@ -168,10 +169,6 @@ class FrameWriter:
         timeline_id = self._manifest.timeline_id
         if self._created_keys and current_manifest(self._store, timeline_id) is None:
             self._store.delete(self._created_keys)
-
-    @property
-    def _is_in_packs(self) -> bool:
-        return self._manifest.settings.layout == "packs"
 
     def _create(
         self, frame_position: FramePosition, encoded: EncodedJpeg
@@ -239,9 +236,8 @@ def move_to_pack(
     Raises:
         StoreUnavailable: another program has replaced a frame under its public key.
     """
-    layout = manifest.settings.layout
     with (
-        EncoderPool(store, layout, workers=workers) as encoders,
+        layout_of(manifest).create_encoders(store, workers=workers) as encoders,
         PackStorage(store, manifest, keys.WRITTEN, encoders) as pack,
     ):
         for row in rows:

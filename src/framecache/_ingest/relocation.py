@@ -43,6 +43,7 @@ from framecache._index import (
     update_manifest,
 )
 from framecache._index.lease import LeaseManager
+from framecache._layouts import layout_of
 from framecache._read import FrameSource, prefetch_map
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, StorePermissionDenied, StoreUnavailable, TimelineCleared
@@ -55,7 +56,7 @@ _ATTEMPTS: Final = 10
 
 def is_relocated(manifest: Manifest, index: Index) -> bool:
     """Return True unless written frames are in packs although the layout is ``objects``."""
-    is_written = manifest.settings.layout == "objects" and not manifest.chunks
+    is_written = layout_of(manifest).has_public_keys and not manifest.chunks
     return not is_written or not bool((index.offset > 0).any())
 
 
@@ -80,7 +81,9 @@ def relocate(store: Store, timeline_id: str, *, workers: int, wait: bool = True)
     """
     for _ in range(_ATTEMPTS):
         description = current_manifest(store, timeline_id)
-        if description is None or description.settings.layout != "objects" or description.chunks:
+        if description is None or description.chunks:
+            return
+        if not layout_of(description).has_public_keys:
             return
         with LeaseManager(store, description) as held:
             if not _acquire_lease(held, wait=wait):

@@ -33,6 +33,7 @@ from framecache._ingest.frame_writer import (
 from framecache._ingest.relocation import is_relocated, relocate
 from framecache._ingest.resolve import SettingsResolver, layout_conflict, reject_unindexed_frames
 from framecache._ingest.unindexed import drop_removed_frames, import_unindexed
+from framecache._layouts import layout_of
 from framecache._media import jpeg
 from framecache._version import __version__
 from framecache.errors import (
@@ -269,7 +270,7 @@ class _WriteCall:
         A frame that another program committed in the meantime may be moved to its public key at
         any moment, so a later row must not name that key for its own picture.
         """
-        return not row.offset and self.manifest.settings.layout == "objects"
+        return not row.offset and layout_of(self.manifest).has_public_keys
 
     def _yield_frames(self, result: WriteResult, sequences: set[int]) -> None:
         """Drop frames that another program committed first, or move them to a pack."""

@@ -1,1 +1,19 @@
-"""Layouts in which frames are stored."""
+"""Layouts in which frames are stored; each is one module."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from framecache._core.manifest import Manifest
+from framecache._layouts.base import FrameLayout, FrameStorage
+from framecache._layouts.objects import Objects
+from framecache._layouts.packs import Packs
+from framecache.model import Layout
+
+__all__ = ["LAYOUTS", "FrameLayout", "FrameStorage", "layout_of"]
+
+LAYOUTS: Final[Mapping[Layout, FrameLayout]] = {one.name: one for one in (Objects(), Packs())}
+
+
+def layout_of(manifest: Manifest) -> FrameLayout:
+    """Return the layout in which the frames of a timeline are stored from now on."""
+    return LAYOUTS[manifest.settings.layout]

@@ -1,5 +1,6 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
+from framecache._layouts.ranges import coalesce_ranges
 from framecache._read.fetch import FetchResult, FrameSource
 from framecache._read.positions import (
     Range,
@@ -10,7 +11,6 @@ from framecache._read.positions import (
     positions_in_range,
 )
 from framecache._read.prefetch import prefetch_map
-from framecache._read.ranges import coalesce_ranges
 from framecache._read.read import (
     DecodeOptions,
     fetch_in_order,

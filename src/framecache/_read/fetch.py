@@ -8,7 +8,7 @@ from typing import Final
 import google_crc32c
 
 from framecache._index import FrameRow, Snapshot, ensure_current, load_snapshot, read_stored_jpeg
-from framecache._read.ranges import coalesce_ranges
+from framecache._layouts.ranges import coalesce_ranges
 from framecache._read.timeline_cache import TimelineDiskCache
 from framecache.errors import CorruptFrame, FrameCacheError
 from framecache.store import BlobMissing, Store

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from framecache._core import keys
 from framecache._core.numeric import as_fraction, format_value
 from framecache._index import FrameRow
+from framecache._layouts.ranges import PlannedRange, plan_ranges
 from framecache._media import jpeg
 from framecache._read.array_pool import ArrayPool
 from framecache._read.fetch import FetchResult, FrameSource
 from framecache._read.prefetch import prefetch_map
-from framecache._read.ranges import PlannedRange, plan_ranges
 from framecache.errors import CorruptFrame, InvalidValue
 from framecache.model import Color, Frame, Image, require_color
 from framecache.store import is_remote

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from framecache._core import keys
-from framecache._index.deletion import DeletionSummary
+from framecache._ingest.deletion import DeletionSummary
 from framecache.cli.errors import Declined, Refused
 from framecache.cli.options import (
     CacheSelection,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from framecache._index.deletion import DeletionSummary
+from framecache._ingest.deletion import DeletionSummary
 from framecache._maintain.gc import DEFAULT_MAX_SHARE, GcPlan, GcReport, Reason
 from framecache.cli.errors import Refused, exit_code_of
 from framecache.cli.options import CacheSelection, cache_options, json_option, timelines_argument

@@ -7,8 +7,9 @@ from typing import Any
 from framecache import _ingest as ingest
 from framecache._core import keys
 from framecache._core.manifest import Manifest, Settings
-from framecache._index import current_manifest, deletion, find_corrupt_manifest
-from framecache._index.deletion import DeletionSummary
+from framecache._index import current_manifest, find_corrupt_manifest
+from framecache._ingest import deletion
+from framecache._ingest.deletion import DeletionSummary
 from framecache.cache import FrameCache
 from framecache.errors import CorruptFrame
 from framecache.model import Chunk, ExtractReport, ProgressCallback

@@ -13,8 +13,8 @@ import numpy as np
 from framecache._core import keys, manifest
 from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import committed_parts, fetch_document, is_latest, update_manifest
-from framecache._index.deletion import DeletionSummary
 from framecache._index.lease import LeaseManager
+from framecache._ingest.deletion import DeletionSummary
 from framecache._ingest.relocation import relocate
 from framecache._maintain.gc.rules import FrameBlobs, Reason, TimelineState
 from framecache._maintain.gc.source_availability import find_unavailable_source

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from framecache._core.numeric import as_fraction, format_value, require_int
 from framecache._index import resolve_timeline_ids
-from framecache._index.deletion import DeletionSummary
+from framecache._ingest.deletion import DeletionSummary
 from framecache._maintain.gc.execute import GcAction, GcReport, execute
 from framecache._maintain.gc.rules import Reason, TimelineState
 from framecache._maintain.gc.scan import scan_timeline

@@ -36,7 +36,7 @@ import numpy.typing as npt
 
 from framecache._core import keys
 from framecache._core.manifest import Manifest
-from framecache._index.deletion import DeletionSummary
+from framecache._ingest.deletion import DeletionSummary
 from framecache.errors import FrameCacheError
 from framecache.store import BlobInfo
 

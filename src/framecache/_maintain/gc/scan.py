@@ -5,6 +5,7 @@ from datetime import datetime
 from framecache._core import keys
 from framecache._index import current_manifest, load_snapshot_at, pack_keys
 from framecache._ingest.relocation import is_relocated
+from framecache._layouts import layout_of
 from framecache._maintain.gc.rules import NOTHING_COMMITTED, CommittedState, TimelineState, classify
 from framecache.errors import FrameCacheError, StorePermissionDenied, StoreUnavailable
 from framecache.store import Store
@@ -34,7 +35,7 @@ def _load_committed(store: Store, timeline_id: str) -> CommittedState:
     index = snapshot.index
     # The public key of a replaced frame is reserved for its new picture: whatever is there now is
     # replaced when the frame is settled, and is not garbage.
-    has_public_name = description.settings.layout == "objects"
+    has_public_name = layout_of(description).has_public_keys
     return CommittedState(
         description,
         index.sequence[index.is_ok & ((index.offset == 0) | has_public_name)],

@@ -36,13 +36,11 @@ from framecache._index import (
     load_snapshot_at,
     update_manifest,
 )
-from framecache._index.deletion import cleanup_if_deleted
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS, LeaseManager
 from framecache._ingest import relocate
-from framecache._ingest.encoded_jpeg import EncodedJpeg
-from framecache._ingest.encoder_pool import EncoderPool
-from framecache._ingest.frame_position import FramePosition
-from framecache._ingest.storage import FrameStorage, create_storage
+from framecache._ingest.deletion import cleanup_if_deleted
+from framecache._layouts import FrameStorage, layout_of
+from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition
 from framecache._maintain.repack.report import RepackReport
 from framecache._read import FrameSource, fetch_in_order
 from framecache._version import __version__
@@ -166,7 +164,7 @@ class _RepackRun:
 
     def has_unmoved_frames(self) -> bool:
         """Return True if frames that other programs wrote meanwhile may be in the old layout."""
-        if self._target.settings.layout == "packs" or self._manifest.chunks:
+        if not layout_of(self._target).has_public_keys or self._manifest.chunks:
             return False
         latest = current_manifest(self._store, self._manifest.timeline_id)
         return latest is not None and latest.written_parts != self._manifest.written_parts
@@ -176,7 +174,7 @@ class _RepackRun:
         wanted = {
             part: index
             for part, index in self._committed().items()
-            if not _is_in_layout(index, self._target.settings.layout)
+            if not layout_of(self._target).holds_all(index)
         }
         counting = self._without_replaced(wanted)
         self._total = sum(int(index.is_ok.sum()) for index in counting.values())
@@ -237,10 +235,10 @@ class _RepackRun:
     def _move(self, part: str, index: Index, old_keys: Sequence[str]) -> _MovedPart:
         """Store the frames of a part in the new layout, and commit their locations."""
         self._acquire_lease(part)
-        layout = self._target.settings.layout
+        layout = layout_of(self._target)
         with (
-            EncoderPool(self._store, layout, workers=self._workers) as encoders,
-            create_storage(
+            layout.create_encoders(self._store, workers=self._workers) as encoders,
+            layout.create_storage(
                 self._store, self._target, part, encoders, on_stored=self._count_frame
             ) as storage,
         ):
@@ -248,7 +246,7 @@ class _RepackRun:
             for row in self._store_frames(part, index, storage):
                 rows.add(row)
             ensure_current(self._store, self._manifest)
-        about = {**index.provenance, "framecache": __version__, "repacked": layout}
+        about = {**index.provenance, "framecache": __version__, "repacked": layout.name}
         generation = commit_repair(self._store, self._target, part, rows.build(), provenance=about)
         packs = dict.fromkeys(row.key for row in rows.rows if row.offset)
         return _MovedPart(
@@ -391,12 +389,6 @@ def _next_version(current: Manifest | None) -> Manifest:
     if current is None:
         raise TimelineCleared("the timeline was deleted by another program while it was repacked")
     return current.next_version()
-
-
-def _is_in_layout(index: Index, layout: Layout) -> bool:
-    """Return True if all rows with a picture are stored as a layout requires."""
-    in_packs = index.offset[index.is_ok] > 0
-    return bool(in_packs.all() if layout == "packs" else not in_packs.any())
 
 
 def _with_location(index: Index, stored: FrameRow) -> FrameRow:

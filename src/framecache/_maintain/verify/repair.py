@@ -7,7 +7,7 @@ names it. So a repair can stop at any point and be repeated.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -31,10 +31,7 @@ from framecache._index import (
 from framecache._index.lease import LeaseManager
 from framecache._ingest.chunk_frames import chunk_provenance, max_picture_bytes, store_frames
 from framecache._ingest.chunk_plan import plan_chunk
-from framecache._ingest.encoded_jpeg import EncodedJpeg
-from framecache._ingest.encoder_pool import EncoderPool
-from framecache._ingest.frame_position import FramePosition
-from framecache._ingest.storage import FrameStorage, ObjectStorage, create_storage
+from framecache._layouts import layout_of
 from framecache._maintain.verify.index_files import IndexFiles
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT, CheckResult
@@ -157,7 +154,7 @@ class Repair:
         with self._hold_lease(entry.part):
             others = self._current_rows(entry.part)
             known = rows if others is None else others
-            if self._description.settings.layout == "packs":
+            if not layout_of(self._description).has_public_keys:
                 self._require_intact_index()  # rows of a new pack always differ
             made = [
                 row
@@ -196,7 +193,7 @@ class Repair:
         if (source := self._sources.get(entry.chunk_id)) is not None:
             raise NotRepairable(_source_remedy(source))
         threads = max(1, self._workers // 2)
-        layout = self._description.settings.layout
+        layout = layout_of(self._description)
         try:
             with (
                 open_blob_file(
@@ -205,13 +202,14 @@ class Repair:
                     expected_size=entry.size_bytes,
                     options=self._store.options,
                 ) as file,
-                EncoderPool(
+                layout.create_encoders(
                     self._store,
-                    layout,
                     workers=self._workers,
                     picture_bytes=max_picture_bytes(entry),
                 ) as encoders,
-                self._open_storage(entry.part, encoders) as storage,
+                layout.create_storage(
+                    self._store, self._description, entry.part, encoders, put=self._put_frame
+                ) as storage,
             ):
                 scan = video.scan(file, name=entry.url)
                 planned = plan_chunk(entry, scan, self._description.settings.sampling)
@@ -229,18 +227,13 @@ class Repair:
             raise NotRepairable(str(error)) from error
         return part
 
-    def _open_storage(
-        self, part: str, encoders: EncoderPool
-    ) -> AbstractContextManager[FrameStorage]:
-        if self._description.settings.layout == "packs":
-            return create_storage(self._store, self._description, part, encoders)
-        return ObjectStorage(self._description.timeline_id, encoders, self._put_frame)
-
-    def _put_frame(self, slot: FramePosition, encoded: EncodedJpeg) -> None:
+    def _put_frame(self, key: str, jpeg: bytes) -> None:
         try:
-            self._store.put(keys.frame(self._description.timeline_id, slot.sequence), encoded.data)
+            self._store.put(key, jpeg)
         except BlobOutsideRoot:
-            self._outside_root.add(slot.sequence)
+            sequence = keys.parse_frame(self._description.timeline_id, key)
+            assert sequence is not None
+            self._outside_root.add(sequence)
 
     def _commit_changed_rows(self, entry: ChunkEntry, rows: Index) -> None:
         """Commit rows that differ from those of the compaction, which is no longer used then."""

@@ -10,6 +10,7 @@ from framecache import _ingest as ingest
 from framecache._core import keys
 from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import FrameRow, Index, current_manifest, ensure_current, load_snapshot
+from framecache._layouts.ranges import coalesce_ranges
 from framecache._maintain.verify.corrupt_manifest import check_manifest
 from framecache._maintain.verify.index_files import IndexFiles, read_index_files
 from framecache._maintain.verify.repair import Repair, not_restorable
@@ -36,7 +37,6 @@ from framecache._maintain.verify.stored_frames import (
 )
 from framecache._maintain.verify.unreferenced import find_unreferenced
 from framecache._read.prefetch import prefetch_map
-from framecache._read.ranges import coalesce_ranges
 from framecache.errors import CorruptFrame, NotCached, UnreadableChunk
 from framecache.model import Progress, ProgressCallback
 from framecache.store import Store, is_remote

@@ -10,8 +10,8 @@ from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import FrameRow, Index, read_stored_jpeg
 from framecache._ingest.chunk_frames import decode_frames, encode_decoded
 from framecache._ingest.chunk_plan import plan_chunk
-from framecache._ingest.encoded_jpeg import EncodedJpeg
 from framecache._ingest.resolve import resolve_chunks
+from framecache._layouts.encoded_frame import EncodedJpeg
 from framecache._maintain.verify.report import Finding, FindingKind
 from framecache._maintain.verify.stored_frames import is_committed
 from framecache._media import jpeg, video

@@ -17,6 +17,7 @@ from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import current_manifest, find_corrupt_manifest, is_current, update_manifest
 from framecache._index.lease import has_leases
+from framecache._layouts import layout_of
 from framecache.errors import CorruptFrame, NotCached
 from framecache.store import BlobInfo, Store, remove_markers
 
@@ -97,11 +98,11 @@ def delete_older_epochs(store: Store, manifest: Manifest) -> DeletionSummary:
     latest = current_manifest(store, manifest.timeline_id)
     if latest is None or latest.epoch != manifest.epoch:
         return DeletionSummary(0, 0)
-    in_packs = latest.settings.layout == "packs"
-    is_left_alone = is_unfilled if in_packs else is_current
+    will_overwrite = layout_of(latest).has_public_keys
+    is_left_alone = is_current if will_overwrite else is_unfilled
     return _remove_older(store, latest) + _remove(
         store,
-        _list_frames(store, latest.timeline_id, first=0 if in_packs else latest.frame_count),
+        _list_frames(store, latest.timeline_id, first=latest.frame_count if will_overwrite else 0),
         while_true=lambda: is_left_alone(store, latest),
     )
 

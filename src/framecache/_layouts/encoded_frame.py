@@ -1,9 +1,10 @@
-"""Position of a frame on its timeline, and its row in the index."""
+"""A frame on its way into the store: its position, its JPEG, and its row in the index."""
 
 from dataclasses import dataclass
 
+import google_crc32c
+
 from framecache._index import FrameRow
-from framecache._ingest.encoded_jpeg import EncodedJpeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,27 @@ class FramePosition:
     pts: int
     timestamp: float
     duration: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedJpeg:
+    """JPEG of a frame, and its values in the index."""
+
+    data: bytes
+    width: int
+    height: int
+    crc32c: int
+    perceptual_hash: str
+
+    def is_same_jpeg(self, data: bytes) -> bool:
+        """Return whether `data` is this JPEG, by its CRC-32C."""
+        crc32c: int = google_crc32c.value(data)
+        return crc32c == self.crc32c
+
+
+def identity(encoded: EncodedJpeg) -> EncodedJpeg:
+    """Return the encoded frame unchanged, where a function is required."""
+    return encoded
 
 
 def build_row(

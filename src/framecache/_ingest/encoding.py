@@ -1,29 +1,12 @@
 """Encoding of one frame: the JPEG and the values of its index row."""
 
-from dataclasses import dataclass
-
 import google_crc32c
 
 from framecache._core.manifest import ChunkEntry
 from framecache._core.pixels import to_rgb_order
+from framecache._layouts.encoded_frame import EncodedJpeg
 from framecache._media import color, jpeg, phash
 from framecache.model import Frame, JpegSettings, Picture, require_color
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedJpeg:
-    """JPEG of a frame, and its values in the index."""
-
-    data: bytes
-    width: int
-    height: int
-    crc32c: int
-    perceptual_hash: str
-
-    def is_same_jpeg(self, data: bytes) -> bool:
-        """Return whether `data` is this JPEG, by its CRC-32C."""
-        crc32c: int = google_crc32c.value(data)
-        return crc32c == self.crc32c
 
 
 def encode_picture(
@@ -51,11 +34,6 @@ def encode_frame(frame: Frame, settings: JpegSettings) -> EncodedJpeg:
     data = jpeg.encode_rgb(image, quality=settings.quality)
     name = frame.perceptual_hash or phash.hash_from_rgb(image)
     return _build_encoded(data, image.shape, name)
-
-
-def identity(encoded: EncodedJpeg) -> EncodedJpeg:
-    """Return the encoded frame unchanged, where a function is required."""
-    return encoded
 
 
 def _build_encoded(data: bytes, shape: tuple[int, ...], perceptual_hash: str) -> EncodedJpeg:

@@ -6,11 +6,8 @@ from threading import Semaphore
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from framecache._ingest.encoded_jpeg import EncodedJpeg
-from framecache.model import Layout
-from framecache.store import Store, is_remote
+from framecache._layouts.encoded_frame import EncodedJpeg
 
-_CONCURRENT_UPLOADS: Final = 16
 _QUEUED_PICTURES: Final = 24
 _MAX_PICTURE_BYTES: Final = 512 * 2**20
 """Limit on the bytes of decoded pictures that wait for an encoder or are being encoded."""
@@ -21,26 +18,22 @@ Result = TypeVar("Result")
 class EncoderPool:
     """Pool of threads that encode frames; a context manager that waits for submitted frames.
 
-    In layout ``objects``, the thread that encodes a frame also stores it. If the store is remote,
-    the pool then has more threads than ``workers``, because they wait for the network; the number
-    of decoded pictures, which are many times larger than JPEGs, stays small. The first failure of
-    any frame stops the pool.
+    The thread that encodes a frame may also upload it. The pool then has more threads, because they
+    wait for the network; the number of decoded pictures, which are many times larger than JPEGs,
+    stays small. The first failure of any frame stops the pool.
     """
 
-    def __init__(
-        self, store: Store, layout: Layout, *, workers: int, picture_bytes: int = 0
-    ) -> None:
+    def __init__(self, *, workers: int, upload_threads: int, picture_bytes: int = 0) -> None:
         """Start the pool without encoding anything.
 
         Args:
-            store: destination of the frames in layout ``objects``.
-            layout: layout of the timeline.
             workers: number of threads that encode.
+            upload_threads: number of further threads, for uploads.
             picture_bytes: size of the largest picture to come; 0 if unknown.
         """
-        waits = layout == "objects" and is_remote(store)
-        threads = workers + (_CONCURRENT_UPLOADS if waits else 0)
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="framecache-write")
+        self._pool = ThreadPoolExecutor(
+            workers + upload_threads, thread_name_prefix="framecache-write"
+        )
         most = 2 * workers + _QUEUED_PICTURES
         if picture_bytes:
             most = max(2, min(most, _MAX_PICTURE_BYTES // picture_bytes))
