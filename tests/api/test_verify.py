@@ -28,8 +28,8 @@ from framecache import (
     VerifyReport,
 )
 from framecache._index import current_manifest, lease
-from framecache._index.checksum import add_checksum
 from framecache._index.lease import LeaseManager
+from framecache._index.parquet import add_checksum
 from framecache._media import video
 from framecache.store import Store
 from framecache.testing import Action, HookedStore, fail_from_nth

@@ -25,7 +25,7 @@ from framecache import (
     TimelineCleared,
     WriteReport,
 )
-from framecache._index import checksum
+from framecache._index import parquet
 from framecache._index.table import Index
 from framecache.model import Layout, OnConflict
 from framecache.store import Store
@@ -583,7 +583,7 @@ def test_an_index_file_of_an_earlier_version_is_read() -> None:
     table = Index.from_listing([(3, "k", 5)]).to_arrow().drop_columns(["quality", "picture_since"])
     sink = io.BytesIO()
     pq.write_table(table, sink)
-    index = Index.decode(checksum.add_checksum(sink.getvalue()), key="k")
+    index = Index.decode(parquet.add_checksum(sink.getvalue()), key="k")
     assert index.row(0).quality == 0
     assert index.row(0).picture_since == ""
     assert index.to_arrow().column_names[-2:] == ["quality", "picture_since"]

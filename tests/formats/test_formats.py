@@ -19,7 +19,7 @@ import pytest
 
 from framecache import Frame, FrameCache, SettingsConflict, Timeline, functional
 from framecache._core import manifest
-from framecache._index import checksum
+from framecache._index import parquet
 from framecache._maintain.gc import Reason
 
 FORMATS = sorted(path.name for path in Path(__file__).parent.glob("format-*"))
@@ -221,7 +221,7 @@ def test_columns_that_the_index_gains_within_a_format_are_ignored(
     wider = table.append_column("later", pa.array([1.5] * len(table)))
     body = io.BytesIO()
     pq.write_table(wider, body)
-    cache.store.put(part, checksum.add_checksum(body.getvalue()))
+    cache.store.put(part, parquet.add_checksum(body.getvalue()))
     assert make_fixture.contents(cache.timeline("packs")) == expected["packs"]
 
 

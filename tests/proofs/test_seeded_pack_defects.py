@@ -19,7 +19,7 @@ from test_seeded_defects import (
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, commit_part, read_stored_jpeg
-from framecache._layouts import tar_format
+from framecache._layouts import packs
 from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row
 from framecache._layouts.packs import PackStorage, _Item, _Pack
 from framecache._maintain.repack.run import _MovedPart, _RepackRun
@@ -28,14 +28,14 @@ from proving import Proof
 
 
 def begin_one_byte_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(tar_format, "HEADER_BYTES", tar_format.HEADER_BYTES + 1)
+    patch.setattr(packs, "HEADER_BYTES", packs.HEADER_BYTES + 1)
 
 
 def take_the_padding_into_the_crc(patch: pytest.MonkeyPatch) -> None:
     def padded_row_of(
         slot: FramePosition, encoded: EncodedJpeg, *, key: str, offset: int
     ) -> FrameRow:
-        padded = encoded.data + bytes(-len(encoded.data) % tar_format.HEADER_BYTES)
+        padded = encoded.data + bytes(-len(encoded.data) % packs.HEADER_BYTES)
         crc32c = google_crc32c.value(padded)
         other = EncodedJpeg(
             encoded.data, encoded.width, encoded.height, crc32c, encoded.perceptual_hash

@@ -596,7 +596,7 @@ def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "viewer"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html><title>viewer</title>")
-    monkeypatch.setattr("framecache.server.static.VIEWER_FOLDER", folder)
+    monkeypatch.setattr("framecache.server.app.VIEWER_FOLDER", folder)
     return folder
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from framecache._ingest.background_check import BackgroundCheck
+from framecache._ingest.extraction import BackgroundCheck
 
 
 class Check:

@@ -20,8 +20,7 @@ from hypothesis import strategies as st
 
 from framecache._index import FrameRow, Index, PartBuilder, aggregates_of, parquet, string_columns
 from framecache._index.aggregates import EMPTY, Aggregates
-from framecache._index.checksum import add_checksum
-from framecache._index.parquet import FileSource
+from framecache._index.parquet import FileSource, add_checksum
 from framecache._index.row_sources import MAX_TABLE_ROWS
 from framecache._read import parse_range, positions_in_range
 from framecache.errors import CorruptFrame

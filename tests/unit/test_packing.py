@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache._index import FrameRow
-from framecache._layouts import tar_format
+from framecache._layouts import packs
 from framecache._layouts.ranges import coalesce_ranges, plan_ranges
 from tars import members_of
 
@@ -28,10 +28,8 @@ BODIES: Final = st.lists(
 
 @given(bodies=BODIES)
 def test_members_one_after_another_are_a_tar(bodies: list[tuple[int, bytes]]) -> None:
-    blocks = [
-        tar_format.frame_members(number, jpeg, {"sequence": number}) for number, jpeg in bodies
-    ]
-    found = members_of(b"".join(blocks) + tar_format.END_OF_ARCHIVE)
+    blocks = [packs.frame_members(number, jpeg, {"sequence": number}) for number, jpeg in bodies]
+    found = members_of(b"".join(blocks) + packs.END_OF_ARCHIVE)
     expected: dict[str, bytes] = {}
     for number, jpeg in bodies:
         expected |= {f"{number}.jpg": jpeg, f"{number}.json": b'{"sequence":%d}' % number}
@@ -41,20 +39,20 @@ def test_members_one_after_another_are_a_tar(bodies: list[tuple[int, bytes]]) ->
 
 @given(jpeg=st.binary(max_size=2000), sequence=SEQUENCE)
 def test_a_jpeg_lies_where_the_index_says(jpeg: bytes, sequence: int) -> None:
-    members = tar_format.frame_members(sequence, jpeg, {})
-    assert members[tar_format.HEADER_BYTES : tar_format.HEADER_BYTES + len(jpeg)] == jpeg
+    members = packs.frame_members(sequence, jpeg, {})
+    assert members[packs.HEADER_BYTES : packs.HEADER_BYTES + len(jpeg)] == jpeg
     assert len(members) % tarfile.BLOCKSIZE == 0
 
 
 def test_whatever_is_told_of_a_frame_is_told_as_json() -> None:
     about = {"timestamp": 0.1 + 0.2, "perceptual_hash": 'ä"\n', "big": 10**18, "none": None}
-    members = members_of(tar_format.frame_members(7, b"x", about) + tar_format.END_OF_ARCHIVE)
+    members = members_of(packs.frame_members(7, b"x", about) + packs.END_OF_ARCHIVE)
     assert json.loads(members["7.json"]) == about
 
 
 def test_members_tell_no_time_and_no_owner() -> None:
     header = tarfile.TarInfo.frombuf(
-        tar_format.frame_members(7, b"x", {})[: tar_format.HEADER_BYTES], "utf-8", "strict"
+        packs.frame_members(7, b"x", {})[: packs.HEADER_BYTES], "utf-8", "strict"
     )
     told = (header.mtime, header.uid, header.gid, header.uname, header.gname)
     assert told == (0, 0, 0, "", "")
@@ -85,8 +83,8 @@ def pack_of(sizes: list[int], *, key: str = "a") -> list[FrameRow]:
     """The rows of frames of these sizes in one pack, as in a tar."""
     rows, at = list[FrameRow](), 0
     for size in sizes:
-        rows.append(row(at + tar_format.HEADER_BYTES, size, key=key))
-        at += len(tar_format.frame_members(0, b"", {"some": "json" * 40})) + -(-size // 512) * 512
+        rows.append(row(at + packs.HEADER_BYTES, size, key=key))
+        at += len(packs.frame_members(0, b"", {"some": "json" * 40})) + -(-size // 512) * 512
     return rows
 
 

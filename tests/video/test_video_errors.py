@@ -14,7 +14,7 @@ import pytest
 from av.sidedata.sidedata import SideDataContainer
 
 from framecache._media import video
-from framecache._media.video import container, decoded, orientation
+from framecache._media.video import container, decoded
 from framecache.errors import FrameCacheError, UnreadableChunk
 from media import made, make_clip
 
@@ -171,7 +171,7 @@ def set_traps(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException)
     monkeypatch.setattr(container, "memoryview", lambda one: memoryview(bare(one)), raising=False)
     SPRUNG.clear()
     monkeypatch.setattr(av, "open", trapped_open)
-    monkeypatch.setattr(orientation, "SideDataContainer", side_data)
+    monkeypatch.setattr(decoded, "SideDataContainer", side_data)
     monkeypatch.setattr(decoded, "np", Numpy(from_buffer))
 
 

@@ -12,8 +12,8 @@ from av.packet import Packet
 
 from framecache._media import video
 from framecache._media.video.decoder_outputs import list_decoder_outputs
+from framecache._media.video.packet_table import count_shown_pictures
 from framecache._media.video.picture_order import PictureOrderParser
-from framecache._media.video.superframes import count_shown_pictures
 from media import made
 from sample_clips import clip
 

@@ -16,13 +16,13 @@ from framecache._index.manifests import (
     is_latest,
     mark_epoch_begun,
     require_epoch,
+    resolve_timeline_ids,
     try_commit_manifest,
     update_manifest,
 )
 from framecache._index.rows import FrameRow
 from framecache._index.snapshot import Snapshot, load_parts, load_snapshot, load_snapshot_at
 from framecache._index.table import Index, PartBuilder, aggregates_of, live_rows, pack_keys
-from framecache._index.timeline_ids import resolve_timeline_ids
 
 __all__ = [
     "CorruptManifest",

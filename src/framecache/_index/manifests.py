@@ -1,13 +1,14 @@
 """Manifests in a store: finding a timeline's current version, and adding the next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from framecache._core import keys, manifest
 from framecache._core.manifest import Manifest
+from framecache._core.numeric import format_value
 from framecache._index.create import create_verified
 from framecache._index.fetch import blob_exists, fetch_document
-from framecache.errors import StoreUnavailable, TimelineCleared
+from framecache.errors import InvalidValue, StoreUnavailable, TimelineCleared
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 100
@@ -170,3 +171,20 @@ def _is_manifest_stored(store: Store, description: Manifest) -> bool:
         return fetch_document(store, key, manifest.decode).write_id == description.write_id
     except BlobMissing:
         return False
+
+
+def resolve_timeline_ids(store: Store, timelines: Iterable[object] | None) -> list[str]:
+    """Return the given ids, sorted and deduplicated; for None, all ids, found with one LIST.
+
+    Raises:
+        InvalidValue: ``timelines`` is not an iterable of ids, but a single id, for instance.
+        InvalidId: an id is invalid.
+    """
+    if timelines is None:
+        return [name for name in store.list_folders(keys.ROOT) if keys.is_id(name)]
+    if isinstance(timelines, str | bytes) or not isinstance(timelines, Iterable):
+        raise InvalidValue(
+            f"timelines must be several ids, not {format_value(timelines)}: give a list, even for "
+            "one"
+        )
+    return sorted({keys.check_id(name, what="timeline_id") for name in timelines})

@@ -1,7 +1,15 @@
-"""Rows in the bytes of a Parquet file with a checksum (see `framecache._index.checksum`).
+"""Rows in the bytes of a Parquet file with a checksum.
 
 The file is kept in memory as it was stored, and its columns are decoded on demand: a million rows
 take about 16 MB this way, but 180 MB as a table.
+
+Parquet's own checksums cover only the pages, not the footer that describes them. This checksum is
+between the last page and the footer: 4 bytes, the little-endian CRC-32C of all other bytes::
+
+    PAR1 pages | checksum | footer | length of the footer, 4 bytes | PAR1
+
+Parquet readers find the footer from the end of the file, and the pages by the footer's offsets. All
+pages come before the checksum, so readers treat it as an unused gap.
 """
 
 import io
@@ -12,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from framecache._core import json_documents, keys
 from framecache._core.native_calls import native_call
-from framecache._index import checksum
 from framecache._index.aggregates import Aggregates
 from framecache._index.arrow import combine_chunks
 from framecache._index.columns import COLUMNS, DEFAULTS, default, schema
@@ -28,6 +35,9 @@ from framecache.errors import CorruptFrame
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+
+import google_crc32c
 
 METADATA_KEY: Final = b"framecache"
 AGGREGATES_KEY: Final = b"framecache.sums"
@@ -231,7 +241,7 @@ def encode(table: "pa.Table", metadata: bytes, aggregates: Aggregates | None = N
         column_encoding=_ENCODINGS,
         write_page_checksum=True,  # for other readers, which do not know the file's checksum
     )
-    return checksum.add_checksum(sink.getvalue())
+    return add_checksum(sink.getvalue())
 
 
 def decode(body: bytes, *, key: str) -> RowSource:
@@ -262,7 +272,7 @@ def decode_lazy(body: bytes, *, key: str) -> RowSource:
 
 
 def _verify_checksum(body: bytes, *, key: str) -> None:
-    if difference := checksum.find_damage(body):
+    if difference := find_damage(body):
         raise _corrupt_error(key, difference)
 
 
@@ -329,7 +339,7 @@ def _aggregates_in_footer(body: bytes) -> Aggregates | None:
     The footer is a Thrift structure in the compact protocol. Its metadata, strings by name, follow
     all of its statistics, so only the last occurrence of the name can be that of the aggregates.
     """
-    start = body.rfind(_AGGREGATES_FIELD, checksum.footer_start(body))
+    start = body.rfind(_AGGREGATES_FIELD, footer_start(body))
     if start < 0:
         return None
     start += len(_AGGREGATES_FIELD)
@@ -361,3 +371,46 @@ def _corrupt_error(key: str, difference: str) -> CorruptFrame:
         f"the index part {key} is damaged: {difference}; run 'framecache verify {timeline_id} "
         f"--repair', or rebuild the timeline from its chunks"
     )
+
+
+_MAGIC: Final = b"PAR1"
+_CHECKSUM_BYTES: Final = 4
+_TRAILER_BYTES: Final = 4 + len(_MAGIC)
+_MIN_BYTES: Final = len(_MAGIC) + _CHECKSUM_BYTES + _TRAILER_BYTES
+
+
+def add_checksum(file: bytes) -> bytes:
+    """Return a Parquet file with the checksum inserted before its footer."""
+    start = footer_start(file)
+    pages, footer = file[:start], file[start:]
+    return pages + _checksum(pages, footer) + footer
+
+
+def footer_start(file: bytes) -> int:
+    """Return the offset of a Parquet file's footer, which may be wrong if the file is damaged."""
+    end = len(file) - _TRAILER_BYTES
+    return end - int.from_bytes(file[end : end + 4], "little")
+
+
+def find_damage(body: bytes) -> str:
+    """Check a file with a checksum; return a description of the damage, or an empty string.
+
+    A single flipped bit outside the footer's length is always detected. Other damage is missed in
+    one of 2**32 cases.
+    """
+    if len(body) < _MIN_BYTES:
+        return f"it has {len(body)} bytes"
+    if not (body.startswith(_MAGIC) and body.endswith(_MAGIC)):
+        return "it does not begin and end as a Parquet file does"
+    start = footer_start(body)
+    seal_start = start - _CHECKSUM_BYTES
+    if seal_start < len(_MAGIC):
+        return "its footer is longer than the file"
+    if _checksum(body[:seal_start], body[start:]) != body[seal_start:start]:
+        return "its CRC-32C differs"
+    return ""
+
+
+def _checksum(pages: bytes, footer: bytes) -> bytes:
+    crc32c: int = google_crc32c.extend(google_crc32c.value(pages), footer)
+    return crc32c.to_bytes(_CHECKSUM_BYTES, "little")

@@ -3,12 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import numpy as np
 
@@ -23,7 +24,6 @@ from framecache._index import (
     load_snapshot_at,
 )
 from framecache._index.lease import LeaseManager
-from framecache._ingest.background_check import BackgroundCheck
 from framecache._ingest.chunk_frames import chunk_provenance, max_picture_bytes, store_frames
 from framecache._ingest.chunk_plan import plan_chunk
 from framecache._ingest.deletion import cleanup_if_deleted, delete_older_epochs
@@ -53,6 +53,46 @@ _MAX_DECODER_BYTES: Final = 2**30
 """Limit on the memory for the pictures that all decoders hold together, in bytes."""
 _SMALL_INDEX_FRAMES: Final = 2**16
 """Number of frames up to which an index is small; their rows take about a megabyte."""
+
+
+class BackgroundCheck:
+    """Check that runs on its own thread, so that the caller does not wait for the store.
+
+    A context manager. An error that a check raises is raised by the next call or at the end of the
+    context, unless the context ends with another error.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        """Initialize without running the check.
+
+        Args:
+            check: raises if the work is no longer valid.
+        """
+        self._check = check
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="framecache-check")
+        self._pending: Future[None] | None = None
+
+    def __call__(self) -> None:
+        """Wait for the previous check, raise its error if it failed, and start another."""
+        self._wait()
+        self._pending = self._thread.submit(self._check)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown()
+        if error is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
 
 
 def extract(

@@ -1,7 +1,14 @@
-"""Layout ``packs``: the frames of an index part in one tar, uploaded while they are encoded."""
+"""Layout ``packs``: the frames of an index part in one tar, uploaded while they are encoded.
 
+A pack is an uncompressed tar that is a WebDataset shard. Each frame has two members,
+``{sequence}.jpg`` and ``{sequence}.json``. Readers of the cache use the offsets in the index, and
+need neither the tar's headers nor the JSON.
+"""
+
+import json
 import secrets
-from collections.abc import Callable, Iterator
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,11 +19,11 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index
-from framecache._layouts import tar_format
 from framecache._layouts.base import FrameLayout
 from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row, identity
 from framecache._layouts.encoder_pool import EncoderPool
@@ -81,9 +88,9 @@ class Packs(FrameLayout):
         """See `FrameLayout`."""
         if not len(sizes):
             return StorageStats()
-        lengths = tar_format.members_bytes(sizes)
-        offset = tar_format.HEADER_BYTES + np.cumsum(lengths) - lengths
-        stored_bytes = int(lengths.sum()) + len(tar_format.END_OF_ARCHIVE)
+        lengths = members_bytes(sizes)
+        offset = HEADER_BYTES + np.cumsum(lengths) - lengths
+        stored_bytes = int(lengths.sum()) + len(END_OF_ARCHIVE)
         gets, read_bytes = count_ranges(
             map(partial(JpegRange, ""), offset.tolist(), sizes.tolist())
         )
@@ -103,12 +110,7 @@ class Packs(FrameLayout):
 
 def pack_end(offset: Sizes, size: Sizes) -> Sizes:
     """Return the sizes in bytes of packs in which these frames are the last."""
-    return (
-        offset
-        - tar_format.HEADER_BYTES
-        + tar_format.members_bytes(size)
-        + len(tar_format.END_OF_ARCHIVE)
-    )
+    return offset - HEADER_BYTES + members_bytes(size) + len(END_OF_ARCHIVE)
 
 
 class PackStorage:
@@ -243,9 +245,9 @@ class PackStorage:
         while item is not None and pack.size_bytes < _MAX_PACK_BYTES:
             slot, future = item
             encoded = future.result()
-            offset = pack.size_bytes + tar_format.HEADER_BYTES
+            offset = pack.size_bytes + HEADER_BYTES
             row = build_row(slot, encoded, key=pack.key, offset=offset)
-            members = tar_format.frame_members(slot.sequence, encoded.data, _frame_metadata(row))
+            members = frame_members(slot.sequence, encoded.data, _frame_metadata(row))
             pack.size_bytes += len(members)
             rows.append(row)
             yield members
@@ -254,9 +256,9 @@ class PackStorage:
         if item is None and self._end is not _EndOfFrames.COMPLETE:
             raise _UploadAborted
         pack.next_item = item
-        pack.size_bytes += len(tar_format.END_OF_ARCHIVE)
+        pack.size_bytes += len(END_OF_ARCHIVE)
         pack.is_fully_sent = True
-        yield tar_format.END_OF_ARCHIVE
+        yield END_OF_ARCHIVE
 
     def _is_stored(self, pack: "_Pack") -> bool:
         try:
@@ -289,3 +291,36 @@ def _frame_metadata(row: FrameRow) -> dict[str, Any]:
         "height": row.height,
         "perceptual_hash": row.perceptual_hash,
     }
+
+
+_BLOCK_BYTES: Final = tarfile.BLOCKSIZE
+
+HEADER_BYTES: Final = _BLOCK_BYTES
+"""Number of bytes in a pack before the first JPEG."""
+
+END_OF_ARCHIVE: Final = bytes(2 * _BLOCK_BYTES)
+"""The last bytes of a tar."""
+
+
+def frame_members(sequence: int, jpeg: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """Return the two tar members of a frame; the JPEG starts at offset ``HEADER_BYTES``.
+
+    The same frame always gives the same bytes: the members record neither time nor author.
+    """
+    described = json.dumps(metadata, separators=(",", ":")).encode()
+    return _member(f"{sequence}.jpg", jpeg) + _member(f"{sequence}.json", described)
+
+
+def members_bytes(jpeg_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the total size of each frame's members, given the sizes of the JPEGs.
+
+    The JSON of a frame fits in one tar block.
+    """
+    return 3 * _BLOCK_BYTES + jpeg_bytes + -jpeg_bytes % _BLOCK_BYTES
+
+
+def _member(name: str, data: bytes) -> bytes:
+    header = tarfile.TarInfo(name)
+    header.size = len(data)
+    padding = bytes(-len(data) % _BLOCK_BYTES)
+    return b"".join([header.tobuf(tarfile.USTAR_FORMAT), data, padding])

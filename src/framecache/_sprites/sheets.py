@@ -1,7 +1,8 @@
 """Sheets of thumbnails, made from the stored frames on first request and then stored."""
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Final
@@ -15,7 +16,6 @@ from framecache._core.numeric import as_index, format_value
 from framecache._index import FrameRow, ensure_current
 from framecache._media import jpeg
 from framecache._read import FetchResult, FrameSource, fetch_in_order, prefetch_map
-from framecache._sprites.fingerprint import add_fingerprint, compute_fingerprint, has_fingerprint
 from framecache._sprites.layout import (
     SpriteMap,
     SpriteSheet,
@@ -277,3 +277,32 @@ def _create_thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:
         cv2.resize(image, size, interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR),
         np.uint8,
     )
+
+
+_START: Final = b"\xff\xd8"
+_COMMENT: Final = b"\xff\xfe"
+_NAME: Final = b"framecache sprites 1 "
+
+
+def compute_fingerprint(rows: Iterable[FrameRow], tile: tuple[int, int], columns: int) -> str:
+    """Return a hash of the frames of a sheet: their sequences, statuses, lengths and CRCs."""
+    digest = hashlib.sha256(f"{tile} {columns}".encode())
+    for row in rows:
+        digest.update(f"\n{row.sequence} {row.status} {row.size} {row.crc32c}".encode())
+    return digest.hexdigest()[:32]
+
+
+def add_fingerprint(jpeg: bytes, fingerprint: str) -> bytes:
+    """Return a JPEG with the fingerprint of what it shows, in a comment before the picture."""
+    return _encode_header(jpeg[len(_START) :], fingerprint) + jpeg[len(_START) :]
+
+
+def has_fingerprint(jpeg: bytes, fingerprint: str) -> bool:
+    """Return True if a stored sheet is intact and shows the frames of a fingerprint."""
+    length = len(_encode_header(b"", fingerprint))
+    return jpeg[:length] == _encode_header(jpeg[length:], fingerprint)
+
+
+def _encode_header(picture: bytes, fingerprint: str) -> bytes:
+    text = _NAME + f"{fingerprint} {google_crc32c.value(picture):08x}".encode()
+    return _START + _COMMENT + (len(text) + 2).to_bytes(2, "big") + text

@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
+from fastapi.responses import FileResponse, HTMLResponse
+from starlette.staticfiles import StaticFiles
 
 from framecache._version import __version__
 from framecache.cache import FrameCache
-from framecache.server import problem_details, static
+from framecache.server import api_reference, problem_details
 from framecache.server.middleware import SecurityMiddleware
 from framecache.server.routes import (
     operations,
@@ -71,6 +74,41 @@ def create_app(cache: FrameCache, settings: ServiceSettings | None = None) -> Fa
     ):
         app.include_router(router)
     problem_details.add_problem_schema(app)
-    static.add_pages(app)
+    add_pages(app)
     app.add_middleware(SecurityMiddleware, service=service)
     return app
+
+
+VIEWER_FOLDER: Final = Path(__file__).parent / "viewer"
+
+_VIEWER_NOT_BUILT: Final = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>framecache</title>
+<h1>framecache</h1>
+<p>The service runs; the viewer is not part of this installation. In a source tree,
+<code>make viewer</code> builds it.</p>
+<p><a href="docs">What the service offers</a></p>
+</html>
+"""
+
+
+def add_pages(app: FastAPI) -> None:
+    """Add the API reference, and the viewer if it is built, else a page on how to build it."""
+    viewer = VIEWER_FOLDER
+
+    @app.get("/", include_in_schema=False)
+    def get_page() -> Response:
+        index = viewer / "index.html"
+        if not index.is_file():
+            return HTMLResponse(_VIEWER_NOT_BUILT)
+        return FileResponse(index, media_type="text/html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/docs", include_in_schema=False)
+    def get_reference() -> Response:
+        return HTMLResponse(api_reference.render(app.openapi()))
+
+    @app.get("/docs.css", include_in_schema=False)
+    def get_reference_style() -> Response:
+        return Response(api_reference.stylesheet(), media_type="text/css")
+
+    if (viewer / "assets").is_dir():
+        app.mount("/assets", StaticFiles(directory=viewer / "assets"), name="assets")

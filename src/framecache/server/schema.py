@@ -124,7 +124,7 @@ class Sheet(BaseModel):
     chunk_id: int
 
 
-class SpriteMap(SpriteSize):
+class SpriteDetail(SpriteSize):
     """Sheets of thumbnails, with the frames on each."""
 
     sheets: list[Sheet]

@@ -1047,10 +1047,10 @@ export interface components {
             first_position: number;
         };
         /**
-         * SpriteMap
+         * SpriteDetail
          * @description Sheets of thumbnails, with the frames on each.
          */
-        SpriteMap: {
+        SpriteDetail: {
             /** Columns */
             columns: number;
             /** Rows */
@@ -5118,7 +5118,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SpriteMap"];
+                    "application/json": components["schemas"]["SpriteDetail"];
                 };
             };
             /** @description Unauthorized */

@@ -8,7 +8,7 @@ import type {
   FramePage,
   OverlayColumns,
   OverlayDifference,
-  SpriteMap,
+  SpriteDetail,
 } from "../api/types";
 import {
   type Overview,
@@ -65,7 +65,7 @@ export interface FrameInfo {
 export class TimelineModel {
   readonly detail: Signal<Detail | null> = signal(null);
   readonly overview: Signal<Overview | null> = signal(null);
-  readonly sprites: Signal<SpriteMap | null> = signal(null);
+  readonly sprites: Signal<SpriteDetail | null> = signal(null);
   readonly overlayIndexes: Signal<ReadonlyMap<string, OverlayIndex>> = signal(new Map());
   readonly error: Signal<Error | null> = signal(null);
   /** Increases whenever rows or sprite sheets arrive, so that components redraw. */
@@ -138,7 +138,7 @@ export class TimelineModel {
     try {
       const [overview, sprites] = await Promise.all([
         getJson<Overview>(`${this.path}/overview?buckets=${OVERVIEW_BUCKETS}`, signal),
-        this.detail.value?.sprites ? getJson<SpriteMap>(`${this.path}/sprites`, signal) : null,
+        this.detail.value?.sprites ? getJson<SpriteDetail>(`${this.path}/sprites`, signal) : null,
       ]);
       if (version !== this.#version) return;
       this.overview.value = overview;
@@ -353,7 +353,7 @@ export class TimelineModel {
     return page;
   }
 
-  #sheetIndexOf(map: SpriteMap, position: number): number {
+  #sheetIndexOf(map: SpriteDetail, position: number): number {
     let low = 0;
     let high = map.sheets.length;
     while (low < high) {

@@ -18,10 +18,40 @@ from framecache._media.video.decoder_outputs import (
 from framecache._media.video.error_boundary import VideoFile
 from framecache._media.video.packet_table import INFINITE_PTS, NO_PTS, PacketTable, ShownFrame
 from framecache._media.video.time_repair import SUBDIVISIONS, repair_times
-from framecache._media.video.timing import BestEffortClock
 from framecache.errors import UnreadableChunk
 
 _MAX_REORDERED: Final = 16
+
+
+class BestEffortClock:
+    """FFmpeg's best-effort timestamps for pictures in the order in which a decoder outputs them.
+
+    Containers such as AVI state only DTS. The decoder outputs pictures in display order, each with
+    the DTS of the packet after which it was output. These DTS ascend as the PTS would. PTS are
+    used until they have failed to ascend more often than the DTS.
+    """
+
+    def __init__(self) -> None:
+        """Start before the first picture."""
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+        self._faulty_pts = 0
+        self._faulty_dts = 0
+
+    def next_time(self, pts: int | None, dts: int | None) -> int | None:
+        """Return the time of the next picture; None if it has neither PTS nor DTS."""
+        if dts is not None:
+            self._faulty_dts += self._last_dts is not None and dts <= self._last_dts
+            self._last_dts = dts
+        elif pts is not None:
+            self._last_dts = pts
+        if pts is not None:
+            self._faulty_pts += self._last_pts is not None and pts <= self._last_pts
+            self._last_pts = pts
+        elif dts is not None:
+            self._last_pts = dts
+        trusted = pts if dts is None or self._faulty_pts <= self._faulty_dts else dts
+        return trusted if trusted is not None else dts
 
 
 @dataclass(frozen=True, slots=True)

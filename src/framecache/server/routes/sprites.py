@@ -22,7 +22,7 @@ _MAX_SHEETS: Final = 10**9
 
 
 @router.get("/sprites", responses=openapi_responses(404, 409))
-def get_sprites(service: ServiceDep, timeline_id: TimelineId) -> schema.SpriteMap:
+def get_sprites(service: ServiceDep, timeline_id: TimelineId) -> schema.SpriteDetail:
     """Return the map of the sprite sheets: the frames on each sheet."""
     known = service.timelines.get(timeline_id)
     found = known.sprites(known.existing_source()).map
@@ -32,7 +32,7 @@ def get_sprites(service: ServiceDep, timeline_id: TimelineId) -> schema.SpriteMa
         )
         for sheet in found.sheets
     ]
-    return schema.SpriteMap(**_size(found).model_dump(), sheets=sheets)
+    return schema.SpriteDetail(**_size(found).model_dump(), sheets=sheets)
 
 
 @router.get("/sprites/{number}.jpg", response_class=Response, responses=JPEG_RESPONSES)
