@@ -113,8 +113,10 @@ def test_a_claim_that_shows_no_life_is_taken_over(store: Store) -> None:
     assert claims_left(store) == []
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_claim_that_shows_life_is_waited_for(store: Store, decoded: Counter[str]) -> None:
+def test_a_claim_that_shows_life_is_waited_for(
+    store: Store, decoded: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)  # four heartbeats: none is late by more
     description = described(store)
     decoded.clear()
     progress: list[Progress] = []
