@@ -363,6 +363,17 @@ def test_a_child_reads_though_a_thread_of_its_parent_was_importing_what_reads(
     assert run.stdout == "1\n", run.stderr
 
 
+def test_a_pickled_timeline_has_no_snapshot(local_url: str) -> None:
+    writer = FrameCache(local_url).timeline("t")
+    writer.write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
+    timeline = FrameCache(local_url).timeline("t")
+    unread = pickle.dumps(timeline)
+    assert len(timeline) == 1
+    assert pickle.dumps(timeline) == unread
+    writer.write([Frame(1, 0, 1.0, np.zeros((16, 16, 3), np.uint8))])
+    assert len(pickle.loads(pickle.dumps(timeline))) == 2
+
+
 def read_sum(cache: FrameCache) -> int:
     return int(cache.timeline("t").frame(0).image.astype(np.int64).sum())
 

@@ -44,7 +44,7 @@ class SnapshotCache:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the snapshot, so that another process loads its own."""
-        return vars(self) | {"_known": None}
+        return vars(self) | {"_cached": None}
 
     @property
     def is_loaded(self) -> bool:
