@@ -21,6 +21,8 @@ Image = npt.NDArray[np.uint8]
 Color = Literal["rgb", "bgr", "gray"]
 """``bgr``: OpenCV's order of channels."""
 
+COLORS = get_args(Color)
+
 Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
 Status = Literal["ok", "undecodable"]
 Layout = Literal["objects", "packs"]
@@ -294,7 +296,7 @@ class WriteReport(int):
 
 def require_color(color: Color) -> Color:
     """Return ``color`` if it is valid; otherwise raise InvalidValue."""
-    if color in get_args(Color):
+    if color in COLORS:
         return color
     raise InvalidValue(f'color must be "rgb", "bgr" or "gray", not {color!r}')
 

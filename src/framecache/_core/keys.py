@@ -56,6 +56,8 @@ def check_sequence(value: object) -> int:
     Raises:
         InvalidValue: ``value`` is not an integer from 0 up to below 10**15.
     """
+    if type(value) is int and 0 <= value < _SEQUENCE_LIMIT:
+        return value
     return require_int(value, what="a sequence", below=_SEQUENCE_LIMIT)
 
 

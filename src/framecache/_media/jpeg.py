@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 
 from framecache.errors import InvalidValue
-from framecache.model import QUALITIES, Color, Image, Picture, require_color
+from framecache.model import COLORS, QUALITIES, Color, Image, Picture, require_color
 
 SCALES: Final = (1.0, 0.5, 0.25, 0.125)
 """Scales that ``decode`` supports: those at which a JPEG's 8×8 blocks stay whole."""
@@ -97,8 +97,10 @@ def decode(
     """
     if scale not in SCALES:
         raise InvalidValue(f"scale must be 1, 0.5, 0.25 or 0.125, not {scale!r}")
-    require_color(color)
-    height, width = (-int(-side * scale // 1) for side in size(data))
+    if color not in COLORS:
+        require_color(color)
+    height, width = size(data)
+    height, width = -int(-height * scale // 1), -int(-width * scale // 1)
     if out is not None:
         check_out(out, (height, width) if color == "gray" else (height, width, _CHANNELS))
     try:

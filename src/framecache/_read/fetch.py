@@ -65,16 +65,17 @@ class FrameSource:
 
     def fetch_frame(self, row: FrameRow) -> FetchResult:
         """Return the bytes of a frame and their row. Raises the same errors as :meth:`jpeg`."""
-        row = self._current_row(row)
+        if self._latest is not None:
+            row = self._current_row(row)
         for _ in range(_MAX_CHANGES):
-            version = self._manifest_version()
+            used = self._latest or self.snapshot
             try:
                 return FetchResult(row, self._read_verified(row))
             except CorruptFrame:
                 latest = self._refresh_row(row)
                 # After a repack in both directions the frame is where it was, and only the manifest
                 # is newer.
-                if latest == row and self._manifest_version() == version:
+                if latest == row and _version(self._latest or self.snapshot) == _version(used):
                     raise
                 row = latest
         return FetchResult(row, self._read_verified(row))
@@ -150,10 +151,6 @@ class FrameSource:
             data = b""  # each frame is then fetched alone, which determines the reason
         return [data[row.offset - start : row.offset - start + row.size] for row in rows]
 
-    def _manifest_version(self) -> int | None:
-        described = (self._latest or self.snapshot).manifest
-        return None if described is None else described.version
-
     def _current_row(self, row: FrameRow) -> FrameRow:
         return row if self._latest is None else _find_row(self._latest, row)
 
@@ -211,6 +208,10 @@ class FrameSource:
         if google_crc32c.value(data) != row.crc32c:
             return "its CRC-32C differs"
         return ""
+
+
+def _version(snapshot: Snapshot) -> int | None:
+    return None if snapshot.manifest is None else snapshot.manifest.version
 
 
 def _find_row(snapshot: Snapshot, row: FrameRow) -> FrameRow:

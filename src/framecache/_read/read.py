@@ -25,7 +25,7 @@ from framecache._read.array_pool import ArrayPool
 from framecache._read.fetch import FetchResult, FrameSource
 from framecache._read.prefetch import prefetch_map
 from framecache.errors import CorruptFrame, InvalidValue
-from framecache.model import Color, Frame, Image, require_color
+from framecache.model import COLORS, Color, Frame, Image, require_color
 from framecache.store import is_remote
 
 _CONCURRENT_REQUESTS: Final = 64
@@ -57,6 +57,8 @@ class DecodeOptions:
 
     def __post_init__(self) -> None:
         """Convert the scale to float and reject one that the decoder does not support."""
+        if type(self.scale) is float and self.scale in jpeg.SCALES and self.color in COLORS:
+            return
         require_color(self.color)
         scale = as_fraction(self.scale)
         if scale is None or scale not in jpeg.SCALES:
@@ -67,7 +69,7 @@ class DecodeOptions:
 
     def shape(self, row: FrameRow) -> tuple[int, ...]:
         """Return the shape of a frame's image; with zeros if another program stored the frame."""
-        height, width = (-int(-side * self.scale // 1) for side in (row.height, row.width))
+        height, width = -int(-row.height * self.scale // 1), -int(-row.width * self.scale // 1)
         return (height, width) if self.color == "gray" else (height, width, 3)
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from framecache._core import keys
 from framecache._core.threads import RequestThreads, result_of
 from framecache._core.times import Seconds, format_given_time, parse_time
 from framecache._index import FrameRow, Index, Snapshot, is_current, load_snapshot
@@ -140,8 +141,19 @@ class SnapshotCache:
 
     def find_row(self, sequence: int) -> tuple[FrameSource, FrameRow]:
         """Return the source and the row of a sequence: see :meth:`find_positions`."""
-        source, positions = self.find_positions([sequence])
-        return source, source.snapshot.index.row(int(positions[0]))
+        wanted = keys.check_sequence(sequence)
+        known = self._cached
+        source = known or self._load_source()
+        position = source.snapshot.index.position(wanted)
+        if position is None and known is not None:
+            source = self.latest_source()
+            position = source.snapshot.index.position(wanted)
+        if position is None:
+            raise self._not_cached(source, wanted)
+        row = source.snapshot.index.row(position)
+        if row.status != "ok":
+            raise self._undecodable(row)
+        return source, row
 
     def find_positions(self, sequences: Iterable[int]) -> tuple[FrameSource, npt.NDArray[np.int64]]:
         """Return the source and the row positions of sequences.
@@ -160,10 +172,7 @@ class SnapshotCache:
             source = self.latest_source()
             positions = source.snapshot.index.positions(wanted)
         if len(unknown := wanted[positions < 0]):
-            raise NotCached(
-                f"timeline {self._timeline_id} in {self._store.display_name} has no frame "
-                f"{unknown[0]}: {describe_extent(source.snapshot)}"
-            )
+            raise self._not_cached(source, int(unknown[0]))
         self._require_pictures(source.snapshot.index, positions)
         return source, positions
 
@@ -196,8 +205,16 @@ class SnapshotCache:
     def _require_pictures(self, index: Index, positions: npt.NDArray[np.int64]) -> None:
         lacking = positions[~index.is_ok[positions]]
         if len(lacking):
-            row = index.row(int(lacking[0]))
-            raise UndecodableFrame(
-                f"frame {row.sequence} of timeline {self._timeline_id} has no picture "
-                f"({row.reason}): skip it, or repair the video and rebuild"
-            )
+            raise self._undecodable(index.row(int(lacking[0])))
+
+    def _not_cached(self, source: FrameSource, sequence: int) -> NotCached:
+        return NotCached(
+            f"timeline {self._timeline_id} in {self._store.display_name} has no frame "
+            f"{sequence}: {describe_extent(source.snapshot)}"
+        )
+
+    def _undecodable(self, row: FrameRow) -> UndecodableFrame:
+        return UndecodableFrame(
+            f"frame {row.sequence} of timeline {self._timeline_id} has no picture "
+            f"({row.reason}): skip it, or repair the video and rebuild"
+        )
