@@ -160,7 +160,8 @@ class BlobFile(io.RawIOBase):
             ValueError: the position is negative, or ``whence`` is not one of the three values.
         """
         self._check_open()
-        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes}
+        size_bytes = self.identity.size_bytes
+        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size_bytes}
         target = origins.get(whence, -1) + offset
         if whence not in origins or target < 0:
             raise ValueError(f"cannot seek by {offset} from {whence}")
@@ -178,7 +179,7 @@ class BlobFile(io.RawIOBase):
         """
         self._check_open()
         view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self.size_bytes - self._position)
+        wanted = min(len(view), self.identity.size_bytes - self._position)
         if wanted <= 0 or self.error is not None:
             return 0
         try:
@@ -222,7 +223,8 @@ class _LocalFile(BlobFile):
         return self._descriptor
 
     def _read_at(self, start: int, wanted: int) -> bytes:
-        descriptor = self.fileno()
+        descriptor = self._descriptor
+        assert descriptor is not None
         try:
             data = os.pread(descriptor, wanted, start)
             etag = _file_etag(os.fstat(descriptor))
@@ -230,7 +232,7 @@ class _LocalFile(BlobFile):
             raise StoreUnavailable(
                 f"{self.url} cannot be read further: {error.strerror}. Check its disk"
             ) from error
-        if etag != self.etag or not data:
+        if etag != self.identity.etag or not data:
             raise _changed_during_read(self.url)
         return data
 

@@ -86,21 +86,22 @@ class _ErrorRecorder:
         self.last_error: BaseException | None = None
 
     def read(self, size: int) -> bytes | None:
-        with self._recording():
+        try:
             return self._file.read(size)
+        except BaseException as error:
+            self.last_error = error
+            raise
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        with self._recording():
+        try:
             return self._file.seek(offset, whence)
+        except BaseException as error:
+            self.last_error = error
+            raise
 
     def tell(self) -> int:
-        with self._recording():
-            return self._file.tell()
-
-    @contextmanager
-    def _recording(self) -> Iterator[None]:
         try:
-            yield
+            return self._file.tell()
         except BaseException as error:
             self.last_error = error
             raise
