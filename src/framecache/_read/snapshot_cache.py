@@ -1,7 +1,9 @@
 """Cached snapshot of a timeline that a program reads, and the rules for reloading it."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -27,8 +29,23 @@ from framecache.store import Store, is_remote
 Item = TypeVar("Item")
 
 
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Latest snapshot of a timeline at some time, and when it was looked up."""
+
+    source: FrameSource
+    started_at: float
+    """Seconds of this process's monotonic clock."""
+    ended_at: float
+    generation: object
+    """Value of `SnapshotCache` when the lookup started; another one after an invalidation."""
+
+
 class SnapshotCache:
-    """Cached snapshot of a timeline. Safe to share between threads."""
+    """The latest known snapshot of a timeline, for the library and the service.
+
+    Safe to share between threads. It has no lock, which a forked process might inherit locked.
+    """
 
     def __init__(self, store: Store, timeline_id: str, disk_cache: DiskCache | None) -> None:
         """Start without a snapshot; no request is made.
@@ -40,36 +57,33 @@ class SnapshotCache:
         """
         self._store = store
         self._timeline_id = timeline_id
-        self._tier = disk_cache
-        self._cached: FrameSource | None = None
+        self._disk_cache = disk_cache
+        self._held: Lookup | None = None
+        self._generation: object = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the snapshot, so that another process loads its own."""
-        return vars(self) | {"_cached": None}
+        return vars(self) | {"_held": None, "_generation": None}
 
     @property
-    def is_loaded(self) -> bool:
-        """True if a snapshot is cached."""
-        return self._cached is not None
+    def last_lookup(self) -> Lookup | None:
+        """The latest lookup that started after the last invalidation; None: there was none."""
+        held = self._held
+        return held if held is not None and held.generation is self._generation else None
 
     def invalidate(self) -> None:
-        """Drop the snapshot, so that the next read loads it again."""
-        self._cached = None
+        """Drop the snapshot, and any that is being looked up, so that the next read loads it."""
+        self._generation = object()
+        self._held = None
 
     def reload(self) -> Snapshot:
         """Load and return the current snapshot."""
-        return self._load_source().snapshot
-
-    def _load_source(self) -> FrameSource:
-        snapshot = load_snapshot(self._store, self._timeline_id)
-        local = open_timeline_cache(self._tier, self._store, snapshot)
-        source = FrameSource(self._store, snapshot, local)
-        self._cached = source
-        return source
+        return self._look_up(None).snapshot
 
     def source(self) -> FrameSource:
         """Return the cached snapshot's frame source; load the snapshot if none is cached."""
-        return self._cached or self._load_source()
+        held = self.last_lookup
+        return self._look_up(None) if held is None else held.source
 
     def latest_source(self) -> FrameSource:
         """Return a source of the latest snapshot.
@@ -77,21 +91,38 @@ class SnapshotCache:
         The cached snapshot is used if it is complete and still current, which takes two requests
         to check; otherwise it is loaded again.
         """
-        known = self._cached
-        if known is None or not known.snapshot.is_complete:
-            return self._load_source()
-        description = known.snapshot.manifest
-        if description is None or not is_current(self._store, description):
-            return self._load_source()
-        return known
+        held = self.last_lookup
+        return self._look_up(None if held is None else held.source)
+
+    def _look_up(self, known: FrameSource | None) -> FrameSource:
+        """Return the latest source, which may be the known one, and hold it."""
+        generation, started_at = self._generation, time.monotonic()
+        source = known if known is not None and self._is_latest(known) else self._load_source()
+        held = self.last_lookup
+        # A lookup that started later is more recent, and an invalidation may be later than both.
+        is_newest = held is None or held.started_at <= started_at
+        if is_newest and generation is self._generation:
+            self._held = Lookup(source, started_at, time.monotonic(), generation)
+        return source
+
+    def _is_latest(self, source: FrameSource) -> bool:
+        described = source.snapshot.manifest
+        if described is None or not source.snapshot.is_complete:
+            return False
+        return is_current(self._store, described)
+
+    def _load_source(self) -> FrameSource:
+        snapshot = load_snapshot(self._store, self._timeline_id)
+        local = open_timeline_cache(self._disk_cache, self._store, snapshot)
+        return FrameSource(self._store, snapshot, local)
 
     def read_latest(self, read: Callable[[FrameSource], Iterator[Item]]) -> Iterator[Item]:
         """Yield what ``read`` yields for the latest snapshot, and record the timeline's use."""
-        known = self._cached
-        if known is None or not is_remote(self._store):
+        held = self.last_lookup
+        if held is None or not is_remote(self._store):
             latest = self.latest_source()
             return self.track_results(latest, read(latest))
-        return self._read_if_unchanged(known, read, read(known))
+        return self._read_if_unchanged(held.source, read, read(held.source))
 
     def _read_if_unchanged(
         self,
@@ -127,7 +158,7 @@ class SnapshotCache:
         try:
             yield
         except TimelineCleared:
-            self._cached = None
+            self.invalidate()
             raise
         # After reading, so that nothing is stored for a timeline that was deleted.
         touch(self._store, source.snapshot.manifest)
@@ -142,10 +173,10 @@ class SnapshotCache:
     def find_row(self, sequence: int) -> tuple[FrameSource, FrameRow]:
         """Return the source and the row of a sequence: see :meth:`find_positions`."""
         wanted = keys.check_sequence(sequence)
-        known = self._cached
-        source = known or self._load_source()
+        held = self.last_lookup
+        source = self._look_up(None) if held is None else held.source
         position = source.snapshot.index.position(wanted)
-        if position is None and known is not None:
+        if position is None and held is not None:
             source = self.latest_source()
             position = source.snapshot.index.position(wanted)
         if position is None:
@@ -165,7 +196,7 @@ class SnapshotCache:
             UndecodableFrame: a frame has no picture.
         """
         wanted = as_sequences(sequences)
-        was_known = self.is_loaded
+        was_known = self.last_lookup is not None
         source = self.source()
         positions = source.snapshot.index.positions(wanted)
         if was_known and (positions < 0).any():
@@ -188,7 +219,7 @@ class SnapshotCache:
             UndecodableFrame: the frame has no picture.
         """
         time = parse_time(seconds, tolerance_seconds=tolerance_seconds)
-        was_known = self.is_loaded
+        was_known = self.last_lookup is not None
         source = self.source()
         position = find_displayed_position(source.snapshot, time)
         if position is None and was_known:

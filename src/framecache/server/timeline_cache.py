@@ -66,23 +66,24 @@ class CachedTimeline:
         )
         self._lock = threading.Lock()
         """Never held during a request to the store."""
-        self._source: FrameSource | None = None
-        self._expires_at = 0.0
-        self._load_started_at = -math.inf
-        """Time at which the look began that loaded the held source."""
-        self._invalidation_count = 0
         self._memo: OrderedDict[tuple[str, str], object] = OrderedDict()
 
     @property
     def row_count(self) -> int:
         """Number of rows in the held index; 0 if none is held."""
-        held = self._source
-        return len(held.snapshot.index) if held is not None else 0
+        held = self._snapshot_cache.last_lookup
+        return len(held.source.snapshot.index) if held is not None else 0
 
     def cached_source(self) -> FrameSource | None:
         """Return the held source, or None if it is too old; make no request."""
-        with self._lock:
-            return self._source if time.monotonic() < self._expires_at else None
+        held = self._snapshot_cache.last_lookup
+        if held is None:
+            return None
+        max_age_seconds = max(
+            self._limits.cache_ttl_seconds,
+            self._limits.cache_ttl_load_factor * (held.ended_at - held.started_at),
+        )
+        return held.source if time.monotonic() < held.ended_at + max_age_seconds else None
 
     def source(self) -> FrameSource:
         """Return a source of the timeline.
@@ -95,7 +96,7 @@ class CachedTimeline:
         """
         if (fresh := self.cached_source()) is not None:
             return fresh
-        held = self._source
+        held = self._snapshot_cache.last_lookup
         if held is None:
             with self._work_limits.loads.slot(), self._load_limit.slot():
                 return self.cached_source() or self.load()
@@ -103,7 +104,9 @@ class CachedTimeline:
             self._work_limits.loads.slot_if_free() as may_look,
             self._load_limit.slot_if_free() as is_free,
         ):
-            return (self.cached_source() or self.load()) if may_look and is_free else held
+            if may_look and is_free:
+                return self.cached_source() or self.load()
+            return held.source
 
     def force_refresh(self) -> None:
         """Look at the timeline, unless another request does so after this was called.
@@ -114,27 +117,13 @@ class CachedTimeline:
         called_at = time.monotonic()
         gates = self._work_limits
         with gates.refreshes.slot(), gates.loads.slot(), self._load_limit.slot():
-            if self._load_started_at < called_at:
+            held = self._snapshot_cache.last_lookup
+            if held is None or held.started_at < called_at:
                 self.load()
 
     def load(self) -> FrameSource:
-        """Load a source of the current timeline, hold it and return it."""
-        with self._lock:
-            times_forgotten = self._invalidation_count
-        began = time.monotonic()
-        source = self._snapshot_cache.latest_source()
-        now = time.monotonic()
-        with self._lock:
-            # A call of `forget` follows a change that this look may have missed, and a look that
-            # began later is more recent.
-            if times_forgotten == self._invalidation_count and began >= self._load_started_at:
-                self._source = source
-                self._load_started_at = began
-                self._expires_at = now + max(
-                    self._limits.cache_ttl_seconds,
-                    self._limits.cache_ttl_load_factor * (now - began),
-                )
-        return source
+        """Look at the timeline; return its source."""
+        return self._snapshot_cache.latest_source()
 
     def existing_source(self) -> FrameSource:
         """Return a source as `source` does, but only if the timeline exists.
@@ -154,9 +143,6 @@ class CachedTimeline:
     def invalidate(self) -> None:
         """Drop the held source, so that the next request looks at the store."""
         self._snapshot_cache.invalidate()
-        with self._lock:
-            self._source = None
-            self._invalidation_count += 1
 
     def sprites(self, source: FrameSource) -> Sprites:
         """Return the sprite sheets of a source; make no request."""
