@@ -29,7 +29,10 @@ Layout = Literal["objects", "packs"]
 """``objects``: one blob per frame. ``packs``: the frames of a chunk in one tar."""
 
 DEFAULT_LAYOUT: Layout = "objects"
-"""Layout of new timelines, and of frames that another program stored."""
+"""Layout of new timelines."""
+
+UNINDEXED_LAYOUT: Layout = "objects"
+"""Layout of frames that another program stored, without a manifest."""
 
 OnConflict = Literal["raise", "replace", "keep"]
 """Action for a frame that is cached with another picture, time, hash, chunk or quality."""

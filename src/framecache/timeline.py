@@ -42,6 +42,7 @@ from framecache._sprites import Sprites
 from framecache.errors import InvalidValue, NotCached
 from framecache.model import (
     DEFAULT_LAYOUT,
+    UNINDEXED_LAYOUT,
     Aspect,
     Chunk,
     Color,
@@ -423,7 +424,7 @@ class Timeline:
                 f"timeline {self.timeline_id} in {self._store.display_name} uses no space: "
                 f"{describe_extent(snapshot)}"
             )
-        if chosen not in (None, DEFAULT_LAYOUT) and snapshot.manifest is None:
+        if chosen not in (None, UNINDEXED_LAYOUT) and snapshot.manifest is None:
             raise NotCached(
                 f"timeline {self.timeline_id} in {self._store.display_name} has no manifest, so "
                 "its layout cannot be changed: extract it first"

@@ -1,1 +1,1 @@
-"""Identity, time, settings and small tools: pure, without I/O."""
+"""Identity, time, settings, and small tools that every other package uses."""

@@ -1,13 +1,16 @@
 """Calls into libraries that hold locks of their own, such as Arrow's memory pool.
 
 A child that is forked during such a call, on any thread, inherits a lock that is never released:
-its own first call then waits forever. So a fork waits for the calls of other threads.
+its own first call then waits forever. So a fork waits for the calls of other threads. No module may
+make such a call while it is imported: the fork waits for imports, too.
 """
 
+import _thread
 import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 from weakref import WeakSet
@@ -22,9 +25,13 @@ class _Locks:
     """One lock per thread, so that calls never wait for each other; a fork takes all of them."""
 
     def __init__(self) -> None:
-        self._registering = threading.Lock()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._registering = threading.RLock()
         self._registered: WeakSet[threading.RLock] = WeakSet()
         self._taken: list[threading.RLock] = []
+        self._is_interrupted = False
 
     def create(self) -> "threading.RLock":
         lock = threading.RLock()
@@ -34,17 +41,34 @@ class _Locks:
 
     def take_all(self) -> None:
         """Wait for the calls under way, up to a limit, and let no other begin."""
-        self._registering.acquire()
         deadline = time.monotonic() + _MAX_WAIT_SECONDS
-        for lock in [*self._registered]:
-            if lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                self._taken.append(lock)
+        try:
+            self._take(self._registering, deadline)
+            for lock in [*self._registered]:
+                self._take(lock, deadline)
+        except KeyboardInterrupt:
+            # Python would print this error, forget it, and fork.
+            self._is_interrupted = True
+
+    def _take(self, lock: "threading.RLock", deadline: float) -> None:
+        self._taken.append(lock)  # before, so that an interrupt leaves no lock taken
+        if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            self._taken.pop()
 
     def release_all(self) -> None:
-        """Release the locks: in the parent and, as the forking thread lives on in it, the child."""
+        """Release the locks in the parent, and raise an interrupt that came meanwhile."""
         while self._taken:
-            self._taken.pop().release()
-        self._registering.release()
+            with suppress(RuntimeError):  # an interrupt came before it was taken
+                self._taken[-1].release()
+            self._taken.pop()
+        if self._is_interrupted:
+            self._is_interrupted = False
+            _thread.interrupt_main()
+
+    def restart(self) -> None:
+        """Forget all locks in the child, where those of other threads would never be released."""
+        self._reset()
+        _of_thread.lock = self.create()
 
 
 class _ThreadLock(threading.local):
@@ -70,5 +94,5 @@ def native_call(function: Callable[Parameters, Result]) -> Callable[Parameters, 
 os.register_at_fork(
     before=_locks.take_all,
     after_in_parent=_locks.release_all,
-    after_in_child=_locks.release_all,
+    after_in_child=_locks.restart,
 )

@@ -58,7 +58,7 @@ def parse_time(value: Seconds, *, tolerance_seconds: Seconds | None = None) -> I
         tolerance_seconds: tolerance to use instead.
 
     Raises:
-        InvalidValue: the value is not a time, or not below :data:`MOST_SECONDS`.
+        InvalidValue: the value is not a time, or not below :data:`SECONDS_LIMIT`.
     """
     if isinstance(value, str):
         seconds, tolerance = _parse_text(value)
@@ -76,7 +76,7 @@ def exact_seconds(value: Seconds) -> Fraction:
     """Return a time as exact seconds; a float stands for the decimal number that it prints as.
 
     Raises:
-        InvalidValue: the value is not a time, or not below :data:`MOST_SECONDS`.
+        InvalidValue: the value is not a time, or not below :data:`SECONDS_LIMIT`.
     """
     if isinstance(value, str):
         return _parse_text(value)[0]

@@ -14,7 +14,7 @@ from framecache._layouts.storage_stats import (
     count_puts,
     count_ranges,
 )
-from framecache.model import DEFAULT_LAYOUT, Layout
+from framecache.model import UNINDEXED_LAYOUT, Layout
 
 __all__ = ["Sizes", "StorageStats", "estimate_storage", "measure_storage"]
 
@@ -29,7 +29,7 @@ def measure_storage(index: Index) -> StorageStats:
     rows = np.flatnonzero(index.is_ok)
     offset, size = index.offset[rows], index.size[rows]
     if not offset.any():
-        return LAYOUTS[DEFAULT_LAYOUT].estimate(size)
+        return LAYOUTS[UNINDEXED_LAYOUT].estimate(size)
     names = index.key[rows].tolist()
     ends = np.where(offset > 0, pack_end(offset, size), size).tolist()
     blobs: dict[str, int] = {}

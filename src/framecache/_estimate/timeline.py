@@ -7,7 +7,7 @@ from framecache._core.manifest import ChunkEntry, Compaction, Manifest, Settings
 from framecache._estimate import requests
 from framecache._estimate.storage import Sizes, StorageStats, estimate_storage, measure_storage
 from framecache._index import Snapshot
-from framecache.model import DEFAULT_LAYOUT, Layout, Requests
+from framecache.model import UNINDEXED_LAYOUT, Layout, Requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
     parts = _jpeg_sizes(snapshot)
     if described is None:
         return _create_footprint(
-            DEFAULT_LAYOUT, snapshot, measure_storage(snapshot.index), fill=None
+            UNINDEXED_LAYOUT, snapshot, measure_storage(snapshot.index), fill=None
         )
     own = described.settings.layout
     settings = replace(described.settings, layout=layout or own)

@@ -43,6 +43,22 @@ def take(table: "pa.Table", positions: npt.NDArray[np.int64]) -> "pa.Table":
     return table.take(from_numpy(np.asarray(positions, np.int64), pa.int64()))
 
 
+@native_call
+def dictionary_encode(array: "pa.Array[Any]") -> Any:  # noqa: ANN401 -- its type has parameters in the stubs only
+    """Return the distinct values of an array, and the position of each of its values in them."""
+    return array.dictionary_encode()
+
+
+@native_call
+def equal_rows(
+    left: "pa.ChunkedArray[Any]", right: "pa.ChunkedArray[Any]"
+) -> npt.NDArray[np.bool_]:
+    """Return in which rows two columns without nulls have the same value."""
+    import pyarrow.compute as pc  # noqa: PLC0415 -- loaded when an index is
+
+    return as_booleans(pc.equal(left.combine_chunks(), right.combine_chunks()))
+
+
 def from_numpy(numbers: npt.NDArray[np.generic], of_type: "pa.DataType") -> "pa.Array[Any]":
     """Return an array of the same values, whose numpy type must correspond to ``of_type``."""
     from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is

@@ -75,6 +75,7 @@ def table(columns: Mapping[str, Sequence[Any]]) -> "pa.Table":
     return pa.Table.from_arrays(arrays, schema=schema())
 
 
+@native_call
 def default(name: str, length: int) -> "pa.Array[Any]":
     """Return the default values of a column that a file by an earlier version lacks."""
     from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is

@@ -18,7 +18,7 @@ ManifestChange = Callable[[Manifest | None], Manifest]
 
 
 class ManifestUpdater(Protocol):
-    """Function that replaces a timeline's current manifest with the next, as `advance` does."""
+    """Function that replaces the current manifest with the next, as `update_manifest` does."""
 
     def __call__(self, store: Store, timeline_id: str, change: ManifestChange) -> Manifest:
         """Return the manifest that is current afterwards."""

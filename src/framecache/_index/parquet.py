@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+import google_crc32c
+
 from framecache._core import json_documents, keys
 from framecache._core.native_calls import native_call
 from framecache._index.aggregates import Aggregates
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-
-import google_crc32c
 
 METADATA_KEY: Final = b"framecache"
 AGGREGATES_KEY: Final = b"framecache.sums"

@@ -16,7 +16,13 @@ import numpy.typing as npt
 
 from framecache._core.native_calls import native_call
 from framecache._core.threads import PerProcess
-from framecache._index.arrow import as_booleans, as_numpy, from_numpy, string_scalar
+from framecache._index.arrow import (
+    as_booleans,
+    as_numpy,
+    dictionary_encode,
+    from_numpy,
+    string_scalar,
+)
 from framecache._index.row_sources import RowGroup
 
 if TYPE_CHECKING:
@@ -149,7 +155,7 @@ class DictionaryColumn:
         codes = np.empty(length, np.int32)
         begin = 0
         for array in arrays:
-            encoded = array.dictionary_encode()
+            encoded = dictionary_encode(array)
             texts: list[Any] = encoded.dictionary.to_pylist()
             known = np.array([numbered.setdefault(text, len(numbered)) for text in texts], np.int32)
             codes[begin : begin + len(array)] = known[as_numpy(encoded.indices)]

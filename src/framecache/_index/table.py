@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from framecache._core import json_documents
 from framecache._core.cached_property import lock_free_cached_property
+from framecache._core.native_calls import native_call
 from framecache._core.optional_imports import import_optional
 from framecache._index import columns, concat, parquet, row_sources, string_columns
 from framecache._index.aggregates import EMPTY, Aggregates
@@ -51,6 +52,7 @@ class Index:
         """Return the whole table, with the columns of the Parquet files."""
         return self._source.table
 
+    @native_call
     def to_pandas(self) -> "pd.DataFrame":
         """Return the whole table as a pandas DataFrame.
 

@@ -1,4 +1,4 @@
-"""Filling a timeline from video chunks, or with frames that a program already holds.
+"""Filling timelines, from video chunks or with frames that a program holds; clearing them.
 
 The functions here load on first use: importing FFmpeg and OpenCV takes a third of a second, which
 programs that only read need not spend.

@@ -1,12 +1,12 @@
-"""Settling: moving replaced frames from packs to their public keys, in layout ``objects``.
+"""Relocation of replaced frames from packs to their public keys, in layout ``objects``.
 
-A replaced frame is in a pack when it is committed. Settling stores it under its public key, over
+A replaced frame is in a pack when it is committed. Relocation stores it under its public key, over
 the previous picture; the next generation of its index part names that key; the pack is deleted.
 Until a manifest names that generation, readers find the frame in the pack: no byte that the
-current manifest names is overwritten. One program at a time settles a timeline. It reads the
+current manifest names is overwritten. One program at a time does this. It reads the
 committed state only after it has the lease, so an older picture never overwrites a newer one.
 
-If a program stops sending heartbeats while it settles, another one takes over. That one stores the
+If a program stops sending heartbeats meanwhile, another one takes over. That one stores the
 frames under their public keys, but its rows still name the pack, because the first program may
 resume and store an older picture last. After its grace period, when no program can resume, gc
 commits the new location.
@@ -63,7 +63,7 @@ def is_relocated(manifest: Manifest, index: Index) -> bool:
 def relocate(store: Store, timeline_id: str, *, workers: int, wait: bool = True) -> None:
     """Move every replaced frame of a timeline to its public key.
 
-    If another program is settling the timeline, do nothing: that program checks again when it is
+    If another program is doing that, do nothing: that program checks again when it is
     done. If a public key holds a picture that another program may be about to commit, leave the
     frame in its pack; that program moves it.
 
@@ -152,7 +152,7 @@ class _CommittedState:
 
 
 class _Relocation:
-    """Run of `settle` under one lease."""
+    """Run of `relocate` under one lease."""
 
     def __init__(
         self, store: Store, timeline_id: str, leases: LeaseManager, *, workers: int, wait: bool

@@ -240,7 +240,7 @@ class _WriteCall:
 
         Raises:
             SettingsConflict: a frame differs, and ``on_conflict`` is ``"raise"``.
-            _Overtaken: before the commit, some frames must be moved to a pack, marked as new
+            _ConcurrentCommit: before the commit, some frames must be moved to a pack, marked as new
                 pictures, or dropped.
         """
         positions = others.positions(index.sequence)

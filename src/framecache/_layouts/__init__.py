@@ -1,4 +1,4 @@
-"""Layouts in which frames are stored; each is one module."""
+"""Layouts in which frames are stored: `objects` and `packs`, behind `FrameLayout`."""
 
 from collections.abc import Mapping
 from typing import Final

@@ -21,10 +21,10 @@ _CONCURRENT_UPLOADS: Final = 16
 
 
 class Objects(FrameLayout):
-    """See the module."""
+    """Layout ``objects``."""
 
     name: ClassVar[Layout] = "objects"
-    has_public_keys = True
+    has_public_keys: ClassVar[bool] = True
 
     def create_storage(
         self,

@@ -62,10 +62,10 @@ class _UploadAborted(Exception):
 
 
 class Packs(FrameLayout):
-    """See the module."""
+    """Layout ``packs``."""
 
     name: ClassVar[Layout] = "packs"
-    has_public_keys = False
+    has_public_keys: ClassVar[bool] = False
 
     def create_storage(
         self,

@@ -1,6 +1,5 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
-from framecache._layouts.ranges import coalesce_ranges
 from framecache._read.fetch import FetchResult, FrameSource
 from framecache._read.positions import (
     Range,
@@ -27,7 +26,6 @@ __all__ = [
     "FrameSource",
     "Range",
     "as_sequences",
-    "coalesce_ranges",
     "count_timestamp_decimals",
     "fetch_in_order",
     "find_displayed_position",

@@ -190,7 +190,7 @@ class Sprites:
             store.delete([key])
 
     def _draw(self, sheet: SpriteSheet) -> tuple[Image, bool]:
-        """Return the pixels of a sheet and whether it is whole: see `Sheet`."""
+        """Return the pixels of a sheet and whether it is whole: see `RenderedSheet`."""
         width, height = self.map.sheet_size(sheet)
         pixels = np.full((height, width, 3), _GRAY, np.uint8)
         rows = self._rows(sheet)
@@ -279,9 +279,9 @@ def _create_thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:
     )
 
 
-_START: Final = b"\xff\xd8"
-_COMMENT: Final = b"\xff\xfe"
-_NAME: Final = b"framecache sprites 1 "
+_JPEG_START: Final = b"\xff\xd8"
+_JPEG_COMMENT: Final = b"\xff\xfe"
+_FINGERPRINT_NAME: Final = b"framecache sprites 1 "
 
 
 def compute_fingerprint(rows: Iterable[FrameRow], tile: tuple[int, int], columns: int) -> str:
@@ -294,7 +294,7 @@ def compute_fingerprint(rows: Iterable[FrameRow], tile: tuple[int, int], columns
 
 def add_fingerprint(jpeg: bytes, fingerprint: str) -> bytes:
     """Return a JPEG with the fingerprint of what it shows, in a comment before the picture."""
-    return _encode_header(jpeg[len(_START) :], fingerprint) + jpeg[len(_START) :]
+    return _encode_header(jpeg[len(_JPEG_START) :], fingerprint) + jpeg[len(_JPEG_START) :]
 
 
 def has_fingerprint(jpeg: bytes, fingerprint: str) -> bool:
@@ -304,5 +304,5 @@ def has_fingerprint(jpeg: bytes, fingerprint: str) -> bool:
 
 
 def _encode_header(picture: bytes, fingerprint: str) -> bytes:
-    text = _NAME + f"{fingerprint} {google_crc32c.value(picture):08x}".encode()
-    return _START + _COMMENT + (len(text) + 2).to_bytes(2, "big") + text
+    text = _FINGERPRINT_NAME + f"{fingerprint} {google_crc32c.value(picture):08x}".encode()
+    return _JPEG_START + _JPEG_COMMENT + (len(text) + 2).to_bytes(2, "big") + text

@@ -92,7 +92,10 @@ _VIEWER_NOT_BUILT: Final = """<!doctype html>
 
 
 def add_pages(app: FastAPI) -> None:
-    """Add the API reference, and the viewer if it is built, else a page on how to build it."""
+    """Add the API reference, and the viewer if it is built, else a page on how to build it.
+
+    These pages hold no data, so they need no token.
+    """
     viewer = VIEWER_FOLDER
 
     @app.get("/", include_in_schema=False)

@@ -30,8 +30,8 @@ class BodyLimits:
     def limit_body(self, path: str, headers: Headers, receive: Receive) -> Iterator[Receive]:
         """Yield a bounded replacement for `receive`, valid until the request is answered.
 
-        The replacement raises `Refusal` as soon as the body is known to be too large, arrives too
-        slowly, or does not fit into memory with the bodies of other requests. An upload is
+        The replacement raises `ProblemError` as soon as the body is known to be too large, arrives
+        too slowly, or does not fit into memory with the bodies of other requests. An upload is
         streamed to the store by a route with its own limit on pauses, so only its size is bounded
         here.
 

@@ -244,7 +244,7 @@ def protocol_class(limits: Limits) -> type[HttpConnection]:
 
 
 def max_connections(requested: int) -> int:
-    """Return `wanted`, or less if this process has too few file descriptors."""
+    """Return `requested`, or less if this process has too few file descriptors."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
         return requested

@@ -31,7 +31,7 @@ class RateLimiter:
         return 0.0 if fits else self._seconds_until_available(left)
 
     def retry_after(self, client: str) -> float:
-        """Return what `take` would return now, and count nothing."""
+        """Return what `consume` would return now, and count nothing."""
         with self._lock:
             left = self._available(client, time.monotonic())
         return 0.0 if left >= 1.0 else self._seconds_until_available(left)

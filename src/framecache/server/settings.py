@@ -17,7 +17,7 @@ def _cpu_count() -> int:
 class Limits:
     """Limits of one service.
 
-    Names that end in `_map_concurrently` are maxima of concurrent requests, those in `_waiting` are
+    Names that end in `_at_once` are maxima of concurrent requests, those in `_waiting` are
     lengths of queues, and those in `_of_one_client` are maxima of concurrent requests of one
     client.
     """

@@ -105,7 +105,7 @@ def open_socket(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """Server that ends the event streams first at shutdown; they would never end by themselves.
 
-    Connections whose requests are still arriving are closed next: see `Connection.shutdown`.
+    Connections whose requests are still arriving are closed next: see `HttpConnection.shutdown`.
     """
 
     def __init__(

@@ -8,22 +8,20 @@
 A `StoreWarning` names each key once.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from obstore.exceptions import InvalidPathError, PermissionDeniedError, UnauthenticatedError
 
+from framecache.errors import StoreWarning
 from framecache.store.backends import Client
 from framecache.store.causes import is_unsupported_key
 from framecache.store.s3_listing import S3Lister
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-
-import warnings
-
-from framecache.errors import StoreWarning
 
 # S3 lists at most this many keys per request.
 _BATCH: Final = 1000

@@ -44,11 +44,10 @@ _CONCURRENT_PARTS: Final = 3
 
 
 class BlockStream:
-    """Iterator over the blocks of a blob that records whether it was started, and its error."""
+    """Iterator over the blocks of a blob that records its error."""
 
     def __init__(self, start: bytes, remaining: Iterator[bytes]) -> None:
         """Put a first block in front of the others."""
-        self.is_started = False
         self.error: BaseException | None = None
         self._blocks = itertools.chain([start], remaining)
 
@@ -58,7 +57,6 @@ class BlockStream:
 
     def __next__(self) -> bytes:
         """Return the next block."""
-        self.is_started = True
         try:
             return next(self._blocks)
         except StopIteration:

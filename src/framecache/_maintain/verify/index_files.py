@@ -11,8 +11,9 @@ from typing import Final
 import numpy as np
 
 from framecache._core.manifest import ChunkEntry, Compaction, Manifest
+from framecache._core.native_calls import native_call
 from framecache._index import Index, fetch
-from framecache._index.arrow import as_booleans
+from framecache._index.arrow import equal_rows
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT
 from framecache._read.prefetch import prefetch_map
@@ -178,13 +179,11 @@ def _is_compaction_of(compacted: Index, compaction: Compaction, rows: Mapping[st
     if not all(part in rows for part in compaction.parts):
         return False
     merged = Index.merged([rows[part] for part in compaction.parts])
-    return bool(merged.to_arrow().equals(compacted.to_arrow()))
+    return bool(native_call(merged.to_arrow().equals)(compacted.to_arrow()))
 
 
 def _rows_not_in(index: Index, others: Index) -> Index:
     """Return the rows that ``others`` lacks or holds with other values."""
-    import pyarrow.compute as pc  # noqa: PLC0415 -- loaded when an index is
-
     table = index.to_arrow()
     position = np.searchsorted(others.sequence, index.sequence)
     position = np.minimum(position, max(0, len(others) - 1))
@@ -193,7 +192,5 @@ def _rows_not_in(index: Index, others: Index) -> Index:
         is_there = others.sequence[position] == index.sequence
         theirs = others.take(position).to_arrow()
         for name in theirs.column_names:
-            is_there &= as_booleans(
-                pc.equal(*(one[name].combine_chunks() for one in (theirs, table)))
-            )
+            is_there &= equal_rows(theirs[name], table[name])
     return index.take(np.flatnonzero(~is_there))

@@ -81,12 +81,12 @@ def compare_unindexed(store: Store, check: PictureCheck, row: FrameRow) -> Check
 
 
 def accept_undecoded(_row: FrameRow, _data: bytes) -> str:
-    """Accept the bytes without decoding them: a `Look` for a verification that is not deep."""
+    """Accept the bytes without decoding them: the `PictureCheck` of a quick verification."""
     return ""
 
 
 def make_decode_check(max_concurrent: int) -> PictureCheck:
-    """Return a `Look` that decodes JPEGs, at most ``max_concurrent`` at once to bound memory."""
+    """Return a `PictureCheck` that decodes JPEGs, at most ``max_concurrent`` at once."""
     limit = Semaphore(max_concurrent)
 
     def look(row: FrameRow, data: bytes) -> str:

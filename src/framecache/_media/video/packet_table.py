@@ -290,7 +290,7 @@ def _is_in_order(
     return all(before < after for before, after in pairwise(times))
 
 
-_MARKER: Final = 0b110
+_SUPERFRAME_MARKER: Final = 0b110
 _PROFILE_3: Final = 3
 
 
@@ -309,7 +309,7 @@ def _frame_headers(packet: bytes) -> list[bytes]:
     marker = packet[-1]
     count, size_bytes = (marker & 7) + 1, (marker >> 3 & 3) + 1
     index_bytes = 2 + count * size_bytes
-    if marker >> 5 != _MARKER or packet[-index_bytes] != marker:
+    if marker >> 5 != _SUPERFRAME_MARKER or packet[-index_bytes] != marker:
         return [packet[:1]]
     heads, begin = list[bytes](), 0
     for number in range(count):
