@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from framecache._core.manifest import ChunkEntry, Settings, first_manifest
@@ -177,6 +177,7 @@ def test_what_is_printed_of_a_frame_leads_back_to_it(video: Video) -> None:
 
 
 @given(videos(), st.integers(0, 59_999), st.sampled_from([None, 0, 1e-6, 0.01, 1, 1000]))
+@example(Video([Fraction(UNIX)], UNIX + Fraction(1, 90_000)), 59_867, None)
 def test_a_time_is_never_that_of_a_frame_whose_nearer_half_it_is_not_in(
     video: Video, offset: int, tolerance: float | None
 ) -> None:

@@ -93,8 +93,9 @@ def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
     if position is None:
         return None
     if not description.chunks:
-        end = index.timestamp[-1] + index.duration[-1]
-        return position if seconds < end or seconds == index.timestamp[-1] else None
+        end = Fraction(float(index.timestamp[-1] + index.duration[-1]))
+        is_shown = _is_before(end, seconds, moment) or seconds == index.timestamp[-1]
+        return position if is_shown else None
     chunks = description.chunks
     shown = bisect_right(chunks, seconds, key=lambda chunk: float(chunk.start)) - 1
     # The index has no times for a chunk that is not cached: do not show the chunk before it.
@@ -102,7 +103,7 @@ def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
         following = float(chunks[shown + 1].start)
         if _is_within_tolerance(index, moment, following, position):
             shown, seconds = shown + 1, following
-    if shown < 0 or seconds >= float(chunks[shown].end):
+    if shown < 0 or not _is_before(chunks[shown].end, seconds, moment):
         return None
     # A sampled frame may stay on screen into later chunks, but those must be cached as well.
     since = int(index.chunk_id[position])
@@ -110,6 +111,12 @@ def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
         chunk.part not in snapshot.missing_parts for chunk in chunks[since : shown + 1]
     )
     return position if known else None
+
+
+def _is_before(end: Fraction, seconds: float, moment: Instant) -> bool:
+    """Return True if a time lies before an end, even if its float was rounded up to that end."""
+    is_rounded_up = moment.seconds < Fraction(seconds)
+    return seconds < float(end) or (is_rounded_up and moment.seconds < end)
 
 
 def snap_to_frame_start(index: Index, moment: Instant) -> float:
