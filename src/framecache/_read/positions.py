@@ -114,9 +114,9 @@ def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
 
 
 def _is_before(end: Fraction, seconds: float, moment: Instant) -> bool:
-    """Return True if a time lies before an end, even if its float was rounded up to that end."""
-    is_rounded_up = moment.seconds < Fraction(seconds)
-    return seconds < float(end) or (is_rounded_up and moment.seconds < end)
+    """Return True if a time lies before an end, even if both have the same nearest float."""
+    is_rounded = moment.seconds != Fraction(seconds)
+    return seconds < float(end) or (is_rounded and moment.seconds < end)
 
 
 def snap_to_frame_start(index: Index, moment: Instant) -> float:
