@@ -8,7 +8,7 @@ import pytest
 import framecache._media.video
 from framecache._core.manifest import ChunkEntry
 from framecache._ingest import chunk_frames
-from framecache._ingest.encoding import encode_picture
+from framecache._ingest.frame_encoding import encode_picture
 from framecache._layouts.encoded_frame import EncodedJpeg
 from framecache.model import JpegSettings
 

@@ -20,7 +20,7 @@ def of_the_tier(name: str, title: str, which: str) -> Task:
         "limit: JPEG decode from RAM", "limit", "limits:decode_from_ram", [{"which": which}]
     )
     ours = Contestant(
-        "framecache, local tier",
+        "framecache, disk cache",
         "ours",
         "ours:batch_from_tier",
         [{"which": which, "layout": "packs"}],

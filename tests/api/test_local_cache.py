@@ -182,7 +182,7 @@ def test_a_reader_whose_frames_are_all_local_notices_a_clear_after_a_while(
     before = t.jpeg(0)
     FrameCache(s3_url).timeline("t").clear()
     assert t.jpeg(0) == before
-    monkeypatch.setattr("framecache._read.timeline_cache._MANIFEST_TTL_SECONDS", 0.0)
+    monkeypatch.setattr("framecache._read.disk_cache.timeline._MANIFEST_TTL_SECONDS", 0.0)
     with pytest.raises(TimelineCleared, match="timeline t "):
         read(t)
 

@@ -8,7 +8,7 @@ from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import FrameRow, PartBuilder
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS
 from framecache._ingest.chunk_plan import ChunkPlan
-from framecache._ingest.encoding import encode_picture
+from framecache._ingest.frame_encoding import encode_picture
 from framecache._layouts.base import FrameStorage
 from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition
 from framecache._media import jpeg, video

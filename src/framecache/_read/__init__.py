@@ -1,5 +1,6 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
+from framecache._read.disk_cache.timeline import open_timeline_cache
 from framecache._read.fetch import FetchResult, FrameSource
 from framecache._read.positions import (
     Range,
@@ -18,7 +19,6 @@ from framecache._read.read import (
     read_frames,
     read_jpegs,
 )
-from framecache._read.timeline_cache import open_timeline_cache
 
 __all__ = [
     "DecodeOptions",

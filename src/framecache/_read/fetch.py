@@ -9,7 +9,7 @@ import google_crc32c
 
 from framecache._index import FrameRow, Snapshot, ensure_current, load_snapshot, read_stored_jpeg
 from framecache._layouts.ranges import coalesce_ranges
-from framecache._read.timeline_cache import TimelineDiskCache
+from framecache._read.disk_cache.timeline import TimelineDiskCache
 from framecache.errors import CorruptFrame, FrameCacheError
 from framecache.store import BlobMissing, Store
 

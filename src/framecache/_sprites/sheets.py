@@ -16,7 +16,7 @@ from framecache._core.numeric import as_index, format_value
 from framecache._index import FrameRow, ensure_current
 from framecache._media import jpeg
 from framecache._read import FetchResult, FrameSource, fetch_in_order, prefetch_map
-from framecache._sprites.layout import (
+from framecache._sprites.sprite_map import (
     SpriteMap,
     SpriteSheet,
     build_sprite_map,

@@ -11,8 +11,8 @@ from framecache._core import keys
 from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import FrameRow, Index, current_manifest, ensure_current, load_snapshot
 from framecache._layouts.ranges import coalesce_ranges
-from framecache._maintain.verify.corrupt_manifest import check_manifest
 from framecache._maintain.verify.index_files import IndexFiles, read_index_files
+from framecache._maintain.verify.manifest_recovery import check_manifest
 from framecache._maintain.verify.repair import Repair, not_restorable
 from framecache._maintain.verify.report import (
     DAMAGE_KINDS,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache._sprites.layout import build_sprite_map, fit_size, number_sheets, tile_size
+from framecache._sprites.sprite_map import build_sprite_map, fit_size, number_sheets, tile_size
 
 SIDES = st.integers(1, 70_000)
 
