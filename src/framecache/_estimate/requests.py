@@ -74,11 +74,11 @@ def count_write_requests(*, frame_puts: int) -> Requests:
 
 def count_open_requests(snapshot: Snapshot) -> Requests:
     """Return the requests for finding a timeline's manifest and index."""
-    described = snapshot.manifest
-    if described is None:
+    manifest = snapshot.manifest
+    if manifest is None:
         pages = max(1, -(-len(snapshot.index) // _LIST_PAGE_SIZE))
         return Requests(lists=2 + pages)
-    requests = Requests(lists=1, gets=1 + _count_index_files(described))
+    requests = Requests(lists=1, gets=1 + _count_index_files(manifest))
     # Missing parts may mean that the timeline has been cleared, which has to be checked.
     return requests + _ENSURE_CURRENT if snapshot.missing_parts else requests
 

@@ -37,18 +37,18 @@ class Footprint:
 
 def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
     """Return the footprint of the cached frames in a layout; None for their current layout."""
-    described = snapshot.manifest
+    manifest = snapshot.manifest
     parts = _jpeg_sizes(snapshot)
-    if described is None:
+    if manifest is None:
         return _create_footprint(
             UNINDEXED_LAYOUT, snapshot, measure_storage(snapshot.index), fill=None
         )
-    own = described.settings.layout
-    settings = replace(described.settings, layout=layout or own)
-    fill = _fill_requests(described, settings, _cached_chunks(snapshot), parts)
+    own = manifest.settings.layout
+    settings = replace(manifest.settings, layout=layout or own)
+    fill = _fill_requests(manifest, settings, _cached_chunks(snapshot), parts)
     if settings.layout == own:
         return _create_footprint(own, snapshot, measure_storage(snapshot.index), fill=fill)
-    moved = replace(snapshot, manifest=_with_new_layout(snapshot, described))
+    moved = replace(snapshot, manifest=_with_new_layout(snapshot, manifest))
     return _create_footprint(
         settings.layout, moved, estimate_storage(settings.layout, parts), fill=fill
     )
@@ -58,14 +58,14 @@ def extraction_footprint(
     timeline_id: str, settings: Settings, chunks: tuple[ChunkEntry, ...], parts: Sequence[Sizes]
 ) -> Footprint:
     """Return the footprint of chunks extracted in one call, given the sizes of their JPEGs."""
-    described = first_manifest(timeline_id, settings, chunks=chunks)
+    manifest = first_manifest(timeline_id, settings, chunks=chunks)
     lying = estimate_storage(settings.layout, parts)
     opening = Requests(lists=1, gets=2)
     return _sum_footprint(
         settings.layout,
         lying,
         opening + requests.count_access_log_requests(has_chunks=True),
-        fill=_fill_requests(described, settings, chunks, parts),
+        fill=_fill_requests(manifest, settings, chunks, parts),
     )
 
 

@@ -51,8 +51,8 @@ def load_snapshot(
         decode: decodes an index file; `Index.decode_lazy` for a listing.
     """
     for _ in range(_ATTEMPTS):
-        description = current_manifest(store, timeline_id)
-        if description is None:
+        manifest = current_manifest(store, timeline_id)
+        if manifest is None:
             listed = _load_unindexed(store, timeline_id)
             # Frames may have been listed that were extracted meanwhile. Their manifest was stored
             # before them, so it is found now.
@@ -60,13 +60,13 @@ def load_snapshot(
                 return Snapshot(None, listed, ())
             continue
         try:
-            snapshot = load_snapshot_at(store, description, decode=decode)
+            snapshot = load_snapshot_at(store, manifest, decode=decode)
         except CorruptFrame:
-            if is_current(store, description):
+            if is_current(store, manifest):
                 raise
             continue
         # Parts may be missing because they were deleted after the manifest was read.
-        if not snapshot.missing_parts or is_current(store, description):
+        if not snapshot.missing_parts or is_current(store, manifest):
             return snapshot
     raise StoreUnavailable(
         f"other programs changed timeline {timeline_id} in {store.display_name} {_ATTEMPTS} times "

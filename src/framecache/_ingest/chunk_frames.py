@@ -53,15 +53,15 @@ def store_frames(
     part = PartBuilder()
     jpeg_settings = manifest.settings.jpeg
     frames = decode_frames(file, entry, planned, threads=threads)
-    for position, (slot, item) in enumerate(frames):
+    for position, (frame_position, item) in enumerate(frames):
         if position % FRAMES_BETWEEN_CHECKS == 0:
             check()
         if isinstance(item, video.Undecodable):
             width = entry.frame_width(jpeg_settings.aspect)
-            part.add(_undecodable_row(slot, entry, item.reason, width=width))
+            part.add(_undecodable_row(frame_position, entry, item.reason, width=width))
             on_undecodable()
         else:
-            storage.add(slot, partial(encode_decoded, item, jpeg_settings, entry=entry))
+            storage.add(frame_position, partial(encode_decoded, item, jpeg_settings, entry=entry))
     for row in storage.finish():
         part.add(row)
     return part

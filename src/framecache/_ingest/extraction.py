@@ -258,9 +258,9 @@ class _ExtractionRun:
         if self.resolved.has_leftovers:
             delete_older_epochs(self.store, self.manifest)
         try:
-            with LeaseManager(self.store, self.manifest) as claims:
-                results = self._extract_all(entries, claims) if entries else []
-                self._compact_if_complete(claims, max_index_files)
+            with LeaseManager(self.store, self.manifest) as leases:
+                results = self._extract_all(entries, leases) if entries else []
+                self._compact_if_complete(leases, max_index_files)
         except TimelineCleared as cleared:
             cleanup_if_deleted(self.store, self.manifest.timeline_id)
             if (other := find_epoch_conflict(self.store, self.epoch.manifest)) is not None:
@@ -427,12 +427,12 @@ class _ExtractionRun:
         if not self.epoch.manifest.begun:
             # Others committed every chunk, and with that a later version of the manifest.
             self.epoch.ensure_current()
-        description = self.epoch.manifest
-        if _count_index_files(description) <= max_index_files:
+        manifest = self.epoch.manifest
+        if _count_index_files(manifest) <= max_index_files:
             return
-        snapshot = load_snapshot_at(self.store, description)
+        snapshot = load_snapshot_at(self.store, manifest)
         if snapshot.is_complete:
-            compact(self.store, description, snapshot.index)
+            compact(self.store, manifest, snapshot.index)
 
 
 def _count_index_files(manifest: Manifest) -> int:

@@ -123,19 +123,19 @@ class FrameWriter:
         if position is not None and self._on_conflict == "keep":
             self._result.kept.add(sequence)
             return
-        slot, encode = _frame_position(frame), partial(_encode, frame, self._jpeg)
+        frame_position, encode = _frame_position(frame), partial(_encode, frame, self._jpeg)
         if is_repeated:
             self._process_decisions()
         if position is None:
             self._result.added.add(sequence)
         if is_repeated or (position is None and not self._layout.has_public_keys):
-            self._pack.add(slot, encode)
+            self._pack.add(frame_position, encode)
             return
         decide: Callable[[EncodedJpeg], _Decision]
         if position is None:
-            decide = partial(self._create, slot)
+            decide = partial(self._create, frame_position)
         else:
-            decide = partial(self._compare, frame, slot, self._cached.row(position))
+            decide = partial(self._compare, frame, frame_position, self._cached.row(position))
         self._decisions.append(self._encoders.submit(encode, decide))
         while self._decisions and self._decisions[0].done():
             self._process_decision()
@@ -209,8 +209,8 @@ class FrameWriter:
         if isinstance(decided, FrameRow):
             self._result.rows[decided.sequence] = decided
         elif decided is not None:
-            slot, encoded = decided
-            self._pack.add(slot, partial(identity, encoded))
+            frame_position, encoded = decided
+            self._pack.add(frame_position, partial(identity, encoded))
 
     def _committed_row(self, row: FrameRow) -> FrameRow:
         """Return the row to commit for a frame in the pack, given the row cached before."""
@@ -241,8 +241,10 @@ def move_to_pack(
         PackStorage(store, manifest, keys.WRITTEN, encoders) as pack,
     ):
         for row in rows:
-            slot = FramePosition(row.sequence, row.chunk_id, row.pts, row.timestamp, row.duration)
-            pack.add(slot, partial(_read_created, store, row))
+            frame_position = FramePosition(
+                row.sequence, row.chunk_id, row.pts, row.timestamp, row.duration
+            )
+            pack.add(frame_position, partial(_read_created, store, row))
         stored = {row.sequence: row for row in pack.finish()}
     return stored, pack
 

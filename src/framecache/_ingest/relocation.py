@@ -80,28 +80,28 @@ def relocate(store: Store, timeline_id: str, *, workers: int, wait: bool = True)
             retry.
     """
     for _ in range(_ATTEMPTS):
-        description = current_manifest(store, timeline_id)
-        if description is None or description.chunks:
+        manifest = current_manifest(store, timeline_id)
+        if manifest is None or manifest.chunks:
             return
-        if not layout_of(description).has_public_keys:
+        if not layout_of(manifest).has_public_keys:
             return
-        with LeaseManager(store, description) as held:
+        with LeaseManager(store, manifest) as held:
             if not _acquire_lease(held, wait=wait):
                 return
-            settling = _Relocation(store, timeline_id, held, workers=workers, wait=wait)
+            relocation = _Relocation(store, timeline_id, held, workers=workers, wait=wait)
             try:
                 with suppress(TimelineCleared, _RelocationLeaseLost):
                     for _ in range(_ATTEMPTS):
-                        if settling.relocate_all():
+                        if relocation.relocate_all():
                             break
             finally:
-                settling.cleanup_if_deleted()
+                relocation.cleanup_if_deleted()
             if held.has_taken_over(keys.REPACKING):
                 held.release_keeping_predecessors(keys.REPACKING)
                 return
         # A program that committed since then, and found the lease held, has left its frames to
         # this one.
-        if not settling.is_outdated():
+        if not relocation.is_outdated():
             return
 
 
@@ -200,24 +200,24 @@ class _Relocation:
 
     def _load_state(self) -> _CommittedState | None:
         """Read the committed state; return None if a part is missing or nothing was written."""
-        description = current_manifest(self._store, self._timeline_id)
-        self._last_manifest = description
-        if description is None or description.chunks:
+        manifest = current_manifest(self._store, self._timeline_id)
+        self._last_manifest = manifest
+        if manifest is None or manifest.chunks:
             return None
-        covered = description.compaction.parts if description.compaction else ()
-        others = [part for part in description.written_parts if part not in covered]
-        parts = self._parts(description, others)
+        covered = manifest.compaction.parts if manifest.compaction else ()
+        others = [part for part in manifest.written_parts if part not in covered]
+        parts = self._parts(manifest, others)
         indexes = [*parts.values()]
         if covered:
-            only = replace(description, written_parts=tuple(covered))
+            only = replace(manifest, written_parts=tuple(covered))
             indexes.insert(0, load_snapshot_at(self._store, only).index)
         whole = Index.merged(indexes)
         packed = (live_rows(index, whole).offset > 0 for index in parts.values())
         if sum(int(are.sum()) for are in packed) < int((whole.offset > 0).sum()):
-            parts = self._parts(description, covered) | parts
+            parts = self._parts(manifest, covered) | parts
         if len(parts) < len(others):
             return None
-        return _CommittedState(description, indexes, whole, parts)
+        return _CommittedState(manifest, indexes, whole, parts)
 
     def _parts(self, manifest: Manifest, names: Sequence[str]) -> dict[str, Index]:
         loaded = load_parts(self._store, manifest, names)

@@ -210,8 +210,8 @@ def resolve_rebuild(
         entries = place_chunks(scanned, after=(), by=settings.sampling)
         return current.next_epoch(settings=settings, chunks=entries)
 
-    description = update_manifest(store, timeline_id, change)
-    return ResolvedManifest(description, description.chunks, scans, has_leftovers=True)
+    manifest = update_manifest(store, timeline_id, change)
+    return ResolvedManifest(manifest, manifest.chunks, scans, has_leftovers=True)
 
 
 def reject_unindexed_frames(store: Store, timeline_id: str) -> None:

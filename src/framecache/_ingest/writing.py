@@ -74,16 +74,14 @@ def write(
             quality; or the manifest lists chunks.
     """
     asked = resolve_settings(None).jpeg
-    description = _resolve_manifest(
-        store, timeline_id, resolve_settings, on_conflict, workers=workers
-    )
+    manifest = _resolve_manifest(store, timeline_id, resolve_settings, on_conflict, workers=workers)
     # Read after the manifest, so that frames committed in between are noticed at the commit.
-    cached = load_snapshot_at(store, description).index
-    call = _WriteCall(store, description, cached, asked, on_conflict, workers)
+    cached = load_snapshot_at(store, manifest).index
+    call = _WriteCall(store, manifest, cached, asked, on_conflict, workers)
     try:
-        with LeaseManager(store, description) as claims:
+        with LeaseManager(store, manifest) as leases:
             # This lease does not exclude other writers. It stops a sweep of cleared frames.
-            claims.acquire(keys.write_lease_part(new_write_id()))
+            leases.acquire(keys.write_lease_part(new_write_id()))
             report = call.store_all(frames)
     except BaseException:
         with suppress(FrameCacheError):  # the first error is the one to report
@@ -211,20 +209,20 @@ class _WriteCall:
 
     def _add_to_manifest(self, part: str, index: Index) -> Manifest:
         """Name a part in the next manifest, unless it would hide another program's frame."""
-        description = self.manifest
-        known = set(description.written_parts)
+        manifest = self.manifest
+        known = set(manifest.written_parts)
 
         def change(current: Manifest | None) -> Manifest:
-            if current is None or current.epoch != description.epoch:
+            if current is None or current.epoch != manifest.epoch:
                 raise TimelineCleared(
-                    f"timeline {description.timeline_id} in {self._store.display_name} was cleared "
+                    f"timeline {manifest.timeline_id} in {self._store.display_name} was cleared "
                     "by another program while frames were written: write them again"
                 )
             _reject_chunks(self._store, current)
             if part in current.written_parts:
                 return current  # it was named before, but the store's response was lost
-            if not _is_compatible(current.settings, description.settings, self._on_conflict):
-                raise _settings_conflict(current, description.settings)
+            if not _is_compatible(current.settings, manifest.settings, self._on_conflict):
+                raise _settings_conflict(current, manifest.settings)
             new = [name for name in current.written_parts if name not in known]
             if new:
                 others = Index.merged([*filter(None, load_parts(self._store, current, new))])
@@ -233,7 +231,7 @@ class _WriteCall:
                 known.update(new)
             return current.next_version(written_parts=(*current.written_parts, part))
 
-        return update_manifest(self._store, description.timeline_id, change)
+        return update_manifest(self._store, manifest.timeline_id, change)
 
     def _check_conflicts(self, part: str, index: Index, others: Index) -> None:
         """Compare the frames with those that other programs committed in the meantime.

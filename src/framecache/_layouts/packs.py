@@ -243,15 +243,15 @@ class PackStorage:
         """Yield the tar frame by frame, and append each frame's row to `rows`."""
         item: _Item | None = first
         while item is not None and pack.size_bytes < _MAX_PACK_BYTES:
-            slot, future = item
+            frame_position, future = item
             encoded = future.result()
             offset = pack.size_bytes + HEADER_BYTES
-            row = build_row(slot, encoded, key=pack.key, offset=offset)
-            members = frame_members(slot.sequence, encoded.data, _frame_metadata(row))
+            row = build_row(frame_position, encoded, key=pack.key, offset=offset)
+            members = frame_members(frame_position.sequence, encoded.data, _frame_metadata(row))
             pack.size_bytes += len(members)
             rows.append(row)
             yield members
-            self._on_stored(slot)
+            self._on_stored(frame_position)
             item = self._next_item()
         if item is None and self._end is not _EndOfFrames.COMPLETE:
             raise _UploadAborted

@@ -156,13 +156,13 @@ class FrameSource:
 
     def _refresh_row(self, row: FrameRow) -> FrameRow:
         """Return the currently committed row: the frame may have been repaired or moved since."""
-        described = self.snapshot.manifest
-        if described is None:
+        manifest = self.snapshot.manifest
+        if manifest is None:
             return row
-        ensure_current(self.store, described)
-        latest = load_snapshot(self.store, described.timeline_id)
-        if latest.manifest is None or latest.manifest.epoch != described.epoch:
-            ensure_current(self.store, described)
+        ensure_current(self.store, manifest)
+        latest = load_snapshot(self.store, manifest.timeline_id)
+        if latest.manifest is None or latest.manifest.epoch != manifest.epoch:
+            ensure_current(self.store, manifest)
             return row
         self._latest = latest
         return _find_row(latest, row)
@@ -193,12 +193,12 @@ class FrameSource:
         )
 
     def _remedy(self) -> str:
-        described = self.snapshot.manifest
-        if described is None:
+        manifest = self.snapshot.manifest
+        if manifest is None:
             return "ask the program that stored it"
-        if not described.chunks:
+        if not manifest.chunks:
             return "write the frame again"
-        return f"run: framecache verify {described.timeline_id} --repair"
+        return f"run: framecache verify {manifest.timeline_id} --repair"
 
     def _find_mismatch(self, data: bytes, row: FrameRow) -> str:
         if self.snapshot.index.is_unindexed:

@@ -60,8 +60,8 @@ class TimelineInfo:
 
 def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInfo:
     """Summarize a snapshot."""
-    sums, description = aggregates_of(snapshot.index), snapshot.manifest
-    chunks = description.chunks if description else ()
+    sums, manifest = aggregates_of(snapshot.index), snapshot.manifest
+    chunks = manifest.chunks if manifest else ()
     ends = [float(chunks[-1].end)] if chunks else []
     if sums.frame_count:
         ends.append(sums.end_seconds)
@@ -71,21 +71,21 @@ def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInf
         url=url,
         exists=snapshot.exists,
         complete=snapshot.is_complete,
-        epoch=description.epoch if description else None,
-        version=description.version if description else None,
-        settings=description.settings if description else None,
+        epoch=manifest.epoch if manifest else None,
+        version=manifest.version if manifest else None,
+        settings=manifest.settings if manifest else None,
         chunks=chunks,
         chunks_cached=sum(chunk.part not in missing for chunk in chunks),
         frame_count=sums.frame_count,
         frames_undecodable=sums.undecodable_count,
-        frames_described=description.frame_count if description else 0,
+        frames_described=manifest.frame_count if manifest else 0,
         size_bytes=sums.size_bytes,
         duration_seconds=max(ends, default=0.0),
         width=sums.width,
         height=sums.height,
         pixel_aspect_ratio=(
-            chunks[0].pixel_aspect_ratio(description.settings.jpeg.aspect)
-            if description and chunks
+            chunks[0].pixel_aspect_ratio(manifest.settings.jpeg.aspect)
+            if manifest and chunks
             else Fraction(1)
         ),
     )

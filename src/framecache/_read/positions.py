@@ -85,18 +85,18 @@ def positions_in_range(index: Index, wanted: Range) -> npt.NDArray[np.int64]:
 
 def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
     """Return the position of the frame on screen at a time; None where none is shown."""
-    index, description = snapshot.index, snapshot.manifest
-    if description is None or not index.is_in_time_order:
+    index, manifest = snapshot.index, snapshot.manifest
+    if manifest is None or not index.is_in_time_order:
         return None
     seconds = snap_to_frame_start(index, moment)
     position = index.position_at(seconds)
     if position is None:
         return None
-    if not description.chunks:
+    if not manifest.chunks:
         end = Fraction(float(index.timestamp[-1] + index.duration[-1]))
         is_shown = _is_before(end, seconds, moment) or seconds == index.timestamp[-1]
         return position if is_shown else None
-    chunks = description.chunks
+    chunks = manifest.chunks
     shown = bisect_right(chunks, seconds, key=lambda chunk: float(chunk.start)) - 1
     # The index has no times for a chunk that is not cached: do not show the chunk before it.
     if shown + 1 < len(chunks):

@@ -106,10 +106,10 @@ class SnapshotCache:
         return source
 
     def _is_latest(self, source: FrameSource) -> bool:
-        described = source.snapshot.manifest
-        if described is None or not source.snapshot.is_complete:
+        manifest = source.snapshot.manifest
+        if manifest is None or not source.snapshot.is_complete:
             return False
-        return is_current(self._store, described)
+        return is_current(self._store, manifest)
 
     def _load_source(self) -> FrameSource:
         snapshot = load_snapshot(self._store, self._timeline_id)

@@ -138,12 +138,12 @@ class Sprites:
 
     def _key(self, i: int) -> str | None:
         """Return the key of a sheet; None if sheets of this timeline are not stored."""
-        description = self._source.snapshot.manifest
-        if description is None:
+        manifest = self._source.snapshot.manifest
+        if manifest is None:
             return None
         return keys.sprite(
             self._timeline_id,
-            epoch=description.epoch,
+            epoch=manifest.epoch,
             chunk_id=self.map.sheets[i].chunk_id,
             number=self._sheet_numbers[i],
         )
@@ -177,15 +177,15 @@ class Sprites:
 
     def _store(self, key: str, data: bytes, *, replaces: bool) -> None:
         """Store a sheet, and delete it again if the epoch ended meanwhile."""
-        store, description = self._source.store, self._source.snapshot.manifest
-        assert description is not None
+        store, manifest = self._source.store, self._source.snapshot.manifest
+        assert manifest is not None
         with suppress(BlobExists):
             if replaces:
                 store.put(key, data)
             else:
                 store.create(key, data)
         try:
-            ensure_current(store, description)
+            ensure_current(store, manifest)
         except TimelineCleared:
             store.delete([key])
 

@@ -132,11 +132,11 @@ class CacheTaskRunner:
 def manifest_chunk_urls(store: Store, timeline_id: str) -> list[str]:
     """Return the URLs of the chunks that a verification reads, even if the manifest is damaged."""
     try:
-        description = current_manifest(store, timeline_id)
+        manifest = current_manifest(store, timeline_id)
     except CorruptFrame:
         lost = find_corrupt_manifest(store, timeline_id)
-        description = lost.last_intact if lost else current_manifest(store, timeline_id)
-    return [chunk.url for chunk in description.chunks] if description else []
+        manifest = lost.last_intact if lost else current_manifest(store, timeline_id)
+    return [chunk.url for chunk in manifest.chunks] if manifest else []
 
 
 def _settings_or_default(cached: Settings | None) -> Settings:

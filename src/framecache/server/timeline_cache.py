@@ -295,13 +295,13 @@ class TimelineCache:
 
 def version_of(snapshot: Snapshot) -> str:
     """Return a name that changes with the snapshot, whatever program changed the timeline."""
-    description = snapshot.manifest
-    if description is None:
+    manifest = snapshot.manifest
+    if manifest is None:
         index = snapshot.index
         content = google_crc32c.value(index.sequence.tobytes() + index.size.tobytes())
         return f"listed-{content:08x}"
     missing = google_crc32c.value("\n".join(sorted(snapshot.missing_parts)).encode())
-    return f"{description.epoch}-{description.version}-{missing:08x}"
+    return f"{manifest.epoch}-{manifest.version}-{missing:08x}"
 
 
 def position_at(snapshot: Snapshot, moment: Instant) -> int:

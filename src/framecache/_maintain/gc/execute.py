@@ -185,11 +185,11 @@ class _TimelineDeletion:
             self.removed[Reason.EXPIRED_LEASES] += self._remove(batch)
         dead = [blob for blob in planned if blob.key.startswith(current)]
         parts = {parsed[0] for blob in dead if (parsed := keys.parse_lease(blob.key))}
-        with LeaseManager(self._store, manifest) as claims:
-            claims.refresh()
+        with LeaseManager(self._store, manifest) as leases:
+            leases.refresh()
             for part in sorted(parts):
-                if claims.acquire_stale(part, silent_since=self._before):
-                    claims.release(part)
+                if leases.acquire_stale(part, silent_since=self._before):
+                    leases.release(part)
         left = {blob.key for blob in self._store.list(current)}
         for blob in dead:
             if blob.key not in left:
@@ -232,15 +232,15 @@ class _TimelineDeletion:
     def _remove_chunk_frames(
         self, manifest: Manifest, frames: FrameBlobs
     ) -> Iterator[DeletionSummary]:
-        with LeaseManager(self._store, manifest) as claims:
-            claims.refresh()
+        with LeaseManager(self._store, manifest) as leases:
+            leases.refresh()
             for chunk in manifest.chunks:
                 planned = frames.between(chunk.first_sequence, chunk.stop_sequence)
-                if len(planned) and claims.acquire_stale(chunk.part, silent_since=self._before):
+                if len(planned) and leases.acquire_stale(chunk.part, silent_since=self._before):
                     try:
-                        yield from self._remove_frames_of_chunk(manifest, chunk, planned, claims)
+                        yield from self._remove_frames_of_chunk(manifest, chunk, planned, leases)
                     finally:
-                        claims.release(chunk.part)
+                        leases.release(chunk.part)
 
     def _remove_frames_of_chunk(
         self, manifest: Manifest, chunk: ChunkEntry, frames: FrameBlobs, leases: LeaseManager

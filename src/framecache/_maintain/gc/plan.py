@@ -334,19 +334,19 @@ def scan_timeline(store: Store, timeline_id: str, *, before: datetime) -> Timeli
 
 
 def _load_committed(store: Store, timeline_id: str) -> CommittedState:
-    description = current_manifest(store, timeline_id)
-    if description is None:
+    manifest = current_manifest(store, timeline_id)
+    if manifest is None:
         return NOTHING_COMMITTED
-    snapshot = load_snapshot_at(store, description)
+    snapshot = load_snapshot_at(store, manifest)
     index = snapshot.index
     # The public key of a replaced frame is reserved for its new picture: whatever is there now is
     # replaced when the frame is settled, and is not garbage.
-    has_public_name = layout_of(description).has_public_keys
+    has_public_name = layout_of(manifest).has_public_keys
     return CommittedState(
-        description,
+        manifest,
         index.sequence[index.is_ok & ((index.offset == 0) | has_public_name)],
         frozenset(pack_keys(index)),
         frozenset(snapshot.missing_parts),
         frozenset(index.picture_since.tolist()) - {""},
-        is_settled=is_relocated(description, index),
+        is_settled=is_relocated(manifest, index),
     )

@@ -195,13 +195,13 @@ def classify(
     for blob in listing:
         listed.add(blob)
     listed.frames.flush()
-    description = committed.manifest
-    is_being_filled = description is not None and any(
-        blob.modified_at > before for blob in listed.leases[description.epoch]
+    manifest = committed.manifest
+    is_being_filled = manifest is not None and any(
+        blob.modified_at > before for blob in listed.leases[manifest.epoch]
     )
     state = TimelineState(
         timeline_id=timeline_id,
-        manifest=description,
+        manifest=manifest,
         error=error,
         total=listed.total,
         cached=listed.cached,
@@ -212,11 +212,11 @@ def classify(
     )
     if error is not None:
         return state
-    if description is None:
+    if manifest is None:
         return _with_deletable(
             state, {Reason.ORPHANS: _stored_before(listed.stored_after_delete(), before)}, {}
         )
-    blobs = _deletable_blobs(state, listed, description, committed.age_reference_parts)
+    blobs = _deletable_blobs(state, listed, manifest, committed.age_reference_parts)
     return _with_deletable(state, blobs, _deletable_frames(state, listed, committed))
 
 
@@ -363,9 +363,9 @@ def expired_leases(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo
         by_part[blob.key.rpartition("-")[0]].append(blob)
     return [
         blob
-        for claims in by_part.values()
-        if all(claim.modified_at <= before for claim in claims)
-        for blob in claims
+        for leases in by_part.values()
+        if all(claim.modified_at <= before for claim in leases)
+        for blob in leases
     ]
 
 
@@ -455,8 +455,8 @@ def _deletable_frames(
     state: TimelineState, listed: _BlobsByKind, committed: CommittedState
 ) -> dict[Reason, FrameBlobs]:
     unnamed = listed.frames.old
-    description = committed.manifest
-    chunks = description.chunks if description else ()
+    manifest = committed.manifest
+    chunks = manifest.chunks if manifest else ()
     if not chunks:
         # A written part is committed before the manifest names it: a missing one was lost, and its
         # frames cannot be made again.

@@ -78,14 +78,14 @@ def repack(
         StoreUnavailable: another program is working on a part of it.
     """
     began = time.monotonic()
-    described = current_manifest(store, timeline_id)
-    if described is None:
+    manifest = current_manifest(store, timeline_id)
+    if manifest is None:
         raise NotCached(
             f"timeline {timeline_id} in {store.display_name} has no manifest, so its layout cannot "
             "be changed: extract it first"
         )
-    with LeaseManager(store, described) as held:
-        run = _RepackRun(store, described, layout, held, workers, progress)
+    with LeaseManager(store, manifest) as held:
+        run = _RepackRun(store, manifest, layout, held, workers, progress)
         try:
             run.lease_imported_frames()
             moved = run.move_all()
@@ -354,16 +354,16 @@ class _RepackRun:
                 compaction=None if moved else current.compaction,
             )
 
-        described = update_manifest(self._store, self._manifest.timeline_id, change)
+        manifest = update_manifest(self._store, self._manifest.timeline_id, change)
         if not moved:
             return
-        snapshot = load_snapshot_at(self._store, described)
+        snapshot = load_snapshot_at(self._store, manifest)
         if snapshot.is_complete:
-            compact(self._store, described, snapshot.index)
+            compact(self._store, manifest, snapshot.index)
         else:
             # Commit another version with these locations. If the only such version were damaged,
             # the one before it would name blobs that are about to be removed.
-            update_manifest(self._store, described.timeline_id, _next_version)
+            update_manifest(self._store, manifest.timeline_id, _next_version)
 
     def _require_stored(self, moved: Sequence[_MovedPart]) -> None:
         """Check that the index parts to be named were not removed by another program."""

@@ -74,7 +74,7 @@ def find_part_fault(entry: ChunkEntry | None, rows: Index) -> str:
 class _IndexReader:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
-        self._description = manifest
+        self._manifest = manifest
         self._entries = {entry.part: entry for entry in manifest.chunks}
         self._covered = manifest.compaction.parts if manifest.compaction else ()
 
@@ -82,7 +82,7 @@ class _IndexReader:
         sound: dict[str, Index] = {}
         broken: dict[str, Finding] = {}
         not_cached: list[ChunkEntry] = []
-        parts = self._description.parts
+        parts = self._manifest.parts
         read = prefetch_map(
             self._read_part,
             parts,
@@ -99,7 +99,7 @@ class _IndexReader:
         recovered, broken_compaction = self._compare_compaction(sound, broken)
         known = sound | recovered
         return IndexFiles(
-            manifest=self._description,
+            manifest=self._manifest,
             rows={part: known[part] for part in parts if part in known},
             broken_parts=broken,
             broken_compaction=broken_compaction,
@@ -108,7 +108,7 @@ class _IndexReader:
 
     def _read_part(self, part: str) -> Index | Finding | None:
         """Return a part's rows, or the fault found in it, or None if it is not committed."""
-        key, entry = self._description.index_key(part), self._entries.get(part)
+        key, entry = self._manifest.index_key(part), self._entries.get(part)
         chunk_id = entry.chunk_id if entry else None
         try:
             rows = fetch(self._store, key, Index.decode)
@@ -119,7 +119,7 @@ class _IndexReader:
         except BlobMissing:
             # Parts of written frames, and later generations, are committed before the manifest
             # names them.
-            is_described_before = entry is not None and not self._description.generations.get(part)
+            is_described_before = entry is not None and not self._manifest.generations.get(part)
             if is_described_before and part not in self._covered:
                 return None
             return Finding("missing", key, None, chunk_id, "this index part is missing")
@@ -131,7 +131,7 @@ class _IndexReader:
         self, sound: Mapping[str, Index], broken: Iterable[str]
     ) -> tuple[dict[str, Index], Finding | None]:
         """Return the rows that only the compaction holds, and the fault found in it."""
-        compaction, key = self._description.compaction, self._description.compaction_key
+        compaction, key = self._manifest.compaction, self._manifest.compaction_key
         if compaction is None or key is None:
             return {}, None
         try:

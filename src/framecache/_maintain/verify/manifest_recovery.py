@@ -48,13 +48,13 @@ def check_manifest(
         findings.add(finding)
         return False
     try:
-        files, description = _recreate_manifest(store, lost)
+        files, manifest = _recreate_manifest(store, lost)
     except NotRepairable as reason:
         findings.add(not_repaired(finding, str(reason)))
         return False
     findings.add(replace(finding, repaired=True))
-    if description is not None:
-        for other in _reextract_chunks(store, files, description, workers=workers):
+    if manifest is not None:
+        for other in _reextract_chunks(store, files, manifest, workers=workers):
             findings.add(other)
     return True
 

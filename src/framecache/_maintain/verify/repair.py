@@ -83,7 +83,7 @@ class Repair:
         self._sources = sources
         self._compare = compare
         self._workers = workers
-        self._description = files.manifest
+        self._manifest = files.manifest
         self._leases = LeaseManager(store, files.manifest)
         self._is_index_intact = True
         self._outside_root: set[int] = set()
@@ -154,7 +154,7 @@ class Repair:
         with self._hold_lease(entry.part):
             others = self._current_rows(entry.part)
             known = rows if others is None else others
-            if not layout_of(self._description).has_public_keys:
+            if not layout_of(self._manifest).has_public_keys:
                 self._require_intact_index()  # rows of a new pack always differ
             made = [
                 row
@@ -193,7 +193,7 @@ class Repair:
         if (source := self._sources.get(entry.chunk_id)) is not None:
             raise NotRepairable(_source_remedy(source))
         threads = max(1, self._workers // 2)
-        layout = layout_of(self._description)
+        layout = layout_of(self._manifest)
         try:
             with (
                 open_blob_file(
@@ -208,14 +208,14 @@ class Repair:
                     picture_bytes=max_picture_bytes(entry),
                 ) as encoders,
                 layout.create_storage(
-                    self._store, self._description, entry.part, encoders, put=self._put_frame
+                    self._store, self._manifest, entry.part, encoders, put=self._put_frame
                 ) as storage,
             ):
                 scan = video.scan(file, name=entry.url)
-                planned = plan_chunk(entry, scan, self._description.settings.sampling)
+                planned = plan_chunk(entry, scan, self._manifest.settings.sampling)
                 part = store_frames(
                     file,
-                    self._description,
+                    self._manifest,
                     entry,
                     planned.select(wanted),
                     storage,
@@ -231,7 +231,7 @@ class Repair:
         try:
             self._store.put(key, jpeg)
         except BlobOutsideRoot:
-            sequence = keys.parse_frame(self._description.timeline_id, key)
+            sequence = keys.parse_frame(self._manifest.timeline_id, key)
             assert sequence is not None
             self._outside_root.add(sequence)
 
@@ -252,10 +252,8 @@ class Repair:
         **changes: Any,  # noqa: ANN401 -- of a description
     ) -> None:
         """Make rows the current ones of a part, unless the part was changed meanwhile."""
-        before = self._description.generations.get(part, 0)
-        generation = commit_repair(
-            self._store, self._description, part, rows, provenance=provenance
-        )
+        before = self._manifest.generations.get(part, 0)
+        generation = commit_repair(self._store, self._manifest, part, rows, provenance=provenance)
 
         def change(current: Manifest | None) -> Manifest:
             latest = self._require_epoch(current)
@@ -264,8 +262,8 @@ class Repair:
             generations = {**latest.generations, part: generation}
             return latest.next_version(generations=generations, **changes)
 
-        self._description = update_manifest(self._store, self._description.timeline_id, change)
-        if self._description.generations.get(part) != generation:
+        self._manifest = update_manifest(self._store, self._manifest.timeline_id, change)
+        if self._manifest.generations.get(part) != generation:
             raise NotRepairable("another program repaired it at the same time: verify again")
 
     @contextmanager
@@ -285,15 +283,15 @@ class Repair:
 
     def _require_lease(self, part: str) -> None:
         """Raise if the timeline or the lease was lost, so that newer data is not overwritten."""
-        ensure_current(self._store, self._description)
+        ensure_current(self._store, self._manifest)
         if not self._leases.is_held(part):
             raise NotRepairable("another program took over this repair: verify again later")
 
     def _current_rows(self, part: str) -> Index | None:
         """Return the rows of a part that was repaired since the index was read, else None."""
-        timeline_id = self._description.timeline_id
-        self._description = self._require_epoch(current_manifest(self._store, timeline_id))
-        key = self._description.index_key(part)
+        timeline_id = self._manifest.timeline_id
+        self._manifest = self._require_epoch(current_manifest(self._store, timeline_id))
+        key = self._manifest.index_key(part)
         if key == self._files.manifest.index_key(part):
             return None
         try:
@@ -302,9 +300,9 @@ class Repair:
             raise NotRepairable("its last repair is damaged, too: verify again") from error
 
     def _require_epoch(self, current: Manifest | None) -> Manifest:
-        if current is None or current.epoch != self._description.epoch:
+        if current is None or current.epoch != self._manifest.epoch:
             raise TimelineCleared(
-                f"timeline {self._description.timeline_id} in {self._store.display_name} was "
+                f"timeline {self._manifest.timeline_id} in {self._store.display_name} was "
                 "cleared, rebuilt or deleted by another program while it was repaired: start again"
             )
         return current
@@ -317,17 +315,17 @@ class Repair:
             latest = self._require_epoch(current)
             return latest.next_version(compaction=None) if latest.compaction == dropped else latest
 
-        self._description = update_manifest(self._store, self._description.timeline_id, change)
+        self._manifest = update_manifest(self._store, self._manifest.timeline_id, change)
 
     def _compact(self) -> None:
         """Compact the current parts if the previous compaction was dropped."""
         had = self._files.manifest.compaction is not None
-        if not had or self._description.compaction is not None or not self._is_index_intact:
+        if not had or self._manifest.compaction is not None or not self._is_index_intact:
             return
         self._leases.refresh()
         if not self._leases.acquire(keys.COMPACTION):
             return
-        timeline_id = self._description.timeline_id
+        timeline_id = self._manifest.timeline_id
         latest = self._require_epoch(current_manifest(self._store, timeline_id))
         snapshot = load_snapshot_at(self._store, latest)
         if latest.compaction is None and snapshot.is_complete:

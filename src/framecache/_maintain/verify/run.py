@@ -66,29 +66,29 @@ def verify(
     """
     findings = FindingCollector(on_finding)
     try:
-        description = current_manifest(store, timeline_id)
+        manifest = current_manifest(store, timeline_id)
     except CorruptFrame:
         if not check_manifest(store, timeline_id, findings, repair=repair, workers=workers):
             return findings.report(timeline_id)
-        description = current_manifest(store, timeline_id)
-    if description is None:
+        manifest = current_manifest(store, timeline_id)
+    if manifest is None:
         snapshot = load_snapshot(store, timeline_id)
         if not snapshot.exists:
             raise NotCached(
                 f"timeline {timeline_id} is not in {store.display_name}: extract it first"
             )
-        description, listed = snapshot.manifest, snapshot.index
-    if repair and description is not None and description.written_parts:
+        manifest, listed = snapshot.manifest, snapshot.index
+    if repair and manifest is not None and manifest.written_parts:
         # Finish an interrupted replacement. If the index is damaged, the repair reports it in more
         # detail.
         with suppress(CorruptFrame):
             ingest.relocate(store, timeline_id, workers=workers)
-        description = current_manifest(store, timeline_id) or description
+        manifest = current_manifest(store, timeline_id) or manifest
     run = _Verification(store, timeline_id, findings, progress, deep=deep, workers=workers)
-    if description is None:
+    if manifest is None:
         run.check_unindexed(listed)
     else:
-        run.check_indexed(description, repair=repair)
+        run.check_indexed(manifest, repair=repair)
     return findings.report(timeline_id)
 
 

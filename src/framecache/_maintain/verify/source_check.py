@@ -87,8 +87,8 @@ def compare_samples(
     ) as file:
         scan = video.scan(file, name=entry.url)
         planned = plan_chunk(entry, scan, manifest.settings.sampling).select(sampled)
-        for slot, item in decode_frames(file, entry, planned, threads=threads):
-            row = sampled[slot.sequence]
+        for frame_position, item in decode_frames(file, entry, planned, threads=threads):
+            row = sampled[frame_position.sequence]
             if isinstance(item, video.Undecodable):
                 difference = _undecodable_difference(row, item)
             elif row.status == "undecodable":

@@ -90,7 +90,7 @@ class _ReferencedBlobs:
     """Index files, leases, packs and sprites that are in use."""
 
     def __init__(self, files: IndexFiles) -> None:
-        self._description = files.manifest
+        self._manifest = files.manifest
         self._committed = {*files.rows, *files.broken_parts}
         timeline_id = files.manifest.timeline_id
         self._indexes = keys.indexes_prefix(timeline_id)
@@ -104,14 +104,14 @@ class _ReferencedBlobs:
 
     def is_index_file(self, key: str) -> bool:
         """Return True if a key is that of an index file of the current epoch."""
-        return key.startswith(f"{self._indexes}{self._description.epoch}/")
+        return key.startswith(f"{self._indexes}{self._manifest.epoch}/")
 
     def find_unreferenced_index_files(self, blobs: list[BlobInfo]) -> Iterator[Finding]:
         """Yield the index files of the epoch that are neither referenced nor needed for dating.
 
         Dating files are those whose storage times date the current frames.
         """
-        dating = age_reference_files(blobs, self._description, self._age_reference_parts)
+        dating = age_reference_files(blobs, self._manifest, self._age_reference_parts)
         for blob in blobs:
             if blob.key not in dating and (finding := self.finding(blob.key)) is not None:
                 yield finding
@@ -129,7 +129,7 @@ class _ReferencedBlobs:
             if not key.startswith(room) or key in self._referenced_packs:
                 continue
             epoch, slash, _ = key.removeprefix(room).partition("/")
-            if slash and epoch != self._description.epoch:
+            if slash and epoch != self._manifest.epoch:
                 return Finding("stale", key, None, None, f"it belongs to the epoch {epoch}")
             if reason := why_unnamed(key):
                 return Finding("orphan", key, None, None, reason)
@@ -142,11 +142,11 @@ class _ReferencedBlobs:
             return "this is not a valid name of an index file"
         part, number = parsed
         if part in (keys.COMPACTED, keys.COMPACTION):
-            compaction = self._description.compaction
+            compaction = self._manifest.compaction
             named = compaction.number if compaction and compaction.name == part else None
         else:
-            is_described = part in self._description.parts
-            named = self._description.generations.get(part, 0) if is_described else None
+            is_described = part in self._manifest.parts
+            named = self._manifest.generations.get(part, 0) if is_described else None
         if named == number:
             return ""
         if named is not None and number < named:
@@ -155,7 +155,7 @@ class _ReferencedBlobs:
 
     def _pack(self, key: str) -> str:
         """Return why a pack is unreferenced; empty when lost rows may reference it."""
-        if keys.parse_pack(self._description.timeline_id, key) is None:
+        if keys.parse_pack(self._manifest.timeline_id, key) is None:
             return "this is not a valid name of a pack"
         if self._has_lost_rows:
             return ""
@@ -163,7 +163,7 @@ class _ReferencedBlobs:
 
     def _sprite(self, key: str) -> str:
         """Return why a key is not that of a sheet of thumbnails; empty when it may be one."""
-        if keys.parse_sprite(self._description.timeline_id, key) is None:
+        if keys.parse_sprite(self._manifest.timeline_id, key) is None:
             return "this is not a valid name of a sheet of thumbnails"
         return ""
 

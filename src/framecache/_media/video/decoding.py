@@ -160,12 +160,12 @@ class _DecodePass:
             _Irregular: something is irregular, and this is not the patient (second) pass.
         """
         for run in runs:
-            ledger = ReorderBuffer(self._displayed, min_pts=_first_pts(run))
+            reorder_buffer = ReorderBuffer(self._displayed, min_pts=_first_pts(run))
             self._output_pts.clear()
-            for _ in self._feed(run, ledger):
-                if not (self._is_tolerant or ledger.is_clean):
+            for _ in self._feed(run, reorder_buffer):
+                if not (self._is_tolerant or reorder_buffer.is_clean):
                     raise _FastPassFailed
-                yield from self._take_ready(ledger)
+                yield from self._take_ready(reorder_buffer)
 
     def _take_ready(self, buffer: ReorderBuffer) -> Iterator[Decoded | Undecodable]:
         for item in buffer.pop_ready():
