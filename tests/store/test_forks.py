@@ -425,3 +425,50 @@ def test_a_fork_waits_for_the_native_calls_of_other_threads() -> None:
         timeout=_DEADLINE_SECONDS,
     )
     assert run.stdout == "returned\n"
+
+
+_INTERRUPTED_AT_A_FORK = """
+import os, signal, threading, time
+from framecache._core.native_calls import native_call
+
+entered, interrupted = threading.Event(), threading.Event()
+
+@native_call
+def decode():
+    entered.set()
+    interrupted.wait()
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    interrupted.set()
+
+calling = threading.Thread(target=decode)
+calling.start()
+entered.wait()
+threading.Timer(0.2, interrupt).start()
+try:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+os.waitpid(-1, 0)
+calling.join()
+child = os.fork()
+if child == 0:
+    native_call(print)("reads", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_an_interrupt_while_a_fork_waits_is_not_lost() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_AT_A_FORK],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_DEADLINE_SECONDS,
+    )
+    assert run.stdout == "interrupted\nreads\n", run.stderr

@@ -16,6 +16,7 @@ from typing import Final, ParamSpec, TypeVar
 from weakref import WeakSet
 
 _MAX_WAIT_SECONDS: Final = 10.0
+_INTERRUPT_DELAY_SECONDS: Final = 0.1
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -63,7 +64,10 @@ class _Locks:
             self._taken.pop()
         if self._is_interrupted:
             self._is_interrupted = False
-            _thread.interrupt_main()
+            # Not here: Python would print this error and forget it, too.
+            later = threading.Timer(_INTERRUPT_DELAY_SECONDS, _thread.interrupt_main)
+            later.daemon = True
+            later.start()
 
     def restart(self) -> None:
         """Forget all locks in the child, where those of other threads would never be released."""
