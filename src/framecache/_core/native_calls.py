@@ -5,8 +5,8 @@ its own first call then waits forever. So a fork waits for the calls of other th
 make such a call while it is imported: the fork waits for imports, too.
 """
 
-import _thread
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -65,7 +65,12 @@ class _Locks:
         if self._is_interrupted:
             self._is_interrupted = False
             # Not here: Python would print this error and forget it, too.
-            later = threading.Timer(_INTERRUPT_DELAY_SECONDS, _thread.interrupt_main)
+            # A signal, because it also ends a system call that waits.
+            later = threading.Timer(
+                _INTERRUPT_DELAY_SECONDS,
+                signal.pthread_kill,
+                (threading.get_ident(), signal.SIGINT),
+            )
             later.daemon = True
             later.start()
 
