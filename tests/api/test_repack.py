@@ -39,7 +39,6 @@ from outside import (
     frame,
     frames_of,
     jpeg_by_pillow,
-    library_threads,
     mean_error,
     outside,
     picture,
@@ -419,7 +418,7 @@ def test_a_damaged_frame_is_an_error_and_what_can_be_read_stays(
         timeline(url).repack(after)
 
     assert key in str(met.value)
-    assert library_threads() == set()
+    wait_for_library_threads()
     left = everything(outside(url)).items() - blobs.items()
     # Another program may have stored the like of what has no name of its own: it stays.
     assert [name for name, _ in left if "/packs/" in name] == []
@@ -446,7 +445,7 @@ def test_a_store_that_fails_leaves_the_timeline_as_it_was(
 
     with pytest.raises(type(error)):
         repacking(FrameCache(url).store, after, fail)
-    assert library_threads() == set()
+    wait_for_library_threads()
     settings = timeline(url).info().settings
     assert settings is not None
     assert settings.layout == before
