@@ -32,7 +32,7 @@ from framecache import CorruptFrame, FrameCache, Timeline, functional
 from framecache.model import Color, Layout
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore
-from outside import frame, frames_of, library_threads, outside, wait_for_library_threads
+from outside import frame, frames_of, outside, wait_for_library_threads
 from tars import packs_of
 
 
@@ -370,7 +370,7 @@ def test_a_damaged_frame_of_a_pack_is_an_error_that_names_it_and_the_way_out(
                 read(t)
             assert key in str(met.value)
         assert sequences(t.frames(0, 20)) == list(range(20))
-        assert library_threads() == set()
+        wait_for_library_threads()
 
 
 @pytest.mark.parametrize("how", ["a bit flipped", "cut within the frame", "lost"])

@@ -790,7 +790,7 @@ def test_iterating_over_a_timeline_that_is_cleared_says_so(
         read.extend(frames)
     for one in read:
         assert mean_error(one.image, picture(one.sequence)) <= 3
-    assert library_threads() == set()
+    wait_for_library_threads()
 
 
 @CLEARING

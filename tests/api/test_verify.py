@@ -43,6 +43,7 @@ from outside import (
     mean_error,
     outside,
     pixels_by_pillow,
+    wait_for_library_threads,
 )
 from signing import sign_pictures
 
@@ -318,7 +319,7 @@ def test_a_store_that_refuses_is_never_a_missing_frame(filled: str, error: Excep
     with pytest.raises(type(error)):
         Timeline(hooked, "t").verify(repair=True)
     assert not any(action == "put" for action, _ in hooked.requests)
-    assert library_threads() == set()
+    wait_for_library_threads()
 
 
 def test_a_timeline_cleared_meanwhile_has_no_missing_frames(filled: str) -> None:
