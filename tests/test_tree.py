@@ -66,8 +66,9 @@ def test_locks_pin_and_hash_every_package_and_name_no_registry(lock: Path) -> No
     assert all(pin.startswith("==") and "--hash=sha256:" in line for pin, line in pins)
 
 
-def test_the_lock_of_the_viewer_hashes_every_package_and_names_no_host() -> None:
-    text = (ROOT / "viewer" / "package-lock.json").read_text()
+@pytest.mark.parametrize("folder", ["viewer", "tests/azurite"])
+def test_npm_locks_hash_every_package_and_name_no_host(folder: str) -> None:
+    text = (ROOT / folder / "package-lock.json").read_text()
     assert "://" not in text, "npm adds resolved and funding fields: take them out"
     packages = json.loads(text)["packages"]
     del packages[""]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 from framecache._core import keys
 from framecache._core.numeric import INT64_LIMIT, as_index, format_value
 from framecache._index.frames_table import frames_table
-from framecache._maintain.gc import GcPlan, GcProgress, plan_gc
 from framecache._read.disk_cache import MIN_SIZE_LIMIT_BYTES, DiskCache
 from framecache.errors import InvalidValue
 from framecache.store import Store, check_options, is_remote, open_store, with_atomic_create
@@ -16,6 +15,8 @@ from framecache.timeline import Timeline
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from framecache._maintain.gc import GcPlan, GcProgress
 
 _DEFAULT_FOLDER: Final = "./.framecache"
 _GRACE_SECONDS: Final = 24 * 3600.0
@@ -124,8 +125,8 @@ class FrameCache:
         max_bytes: int | None = None,
         max_age_seconds: float | None = None,
         timelines: Iterable[str] | None = None,
-        progress: GcProgress | None = None,
-    ) -> GcPlan:
+        progress: "GcProgress | None" = None,
+    ) -> "GcPlan":
         """Find blobs that are no longer needed; ``plan.execute()`` then removes them.
 
         Without a quota or a maximum age, these are blobs that no reader uses: remains of cleared
@@ -146,6 +147,8 @@ class FrameCache:
             InvalidValue: a number is out of its range.
             NotCached: one of ``timelines`` does not exist.
         """
+        from framecache._maintain.gc import plan_gc  # noqa: PLC0415 -- most programs collect nothing
+
         return plan_gc(
             self._store,
             timelines=timelines,

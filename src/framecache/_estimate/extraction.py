@@ -8,8 +8,9 @@ import numpy as np
 
 from framecache._core.manifest import ChunkEntry, Settings
 from framecache._estimate import requests
-from framecache._estimate.storage import Sizes, estimate_storage
+from framecache._estimate.storage import estimate_storage
 from framecache._estimate.timeline import Footprint, extraction_footprint
+from framecache._layouts.storage_stats import Sizes
 from framecache.model import Layout, Requests
 
 if TYPE_CHECKING:

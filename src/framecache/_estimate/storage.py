@@ -16,8 +16,6 @@ from framecache._layouts.storage_stats import (
 )
 from framecache.model import UNINDEXED_LAYOUT, Layout
 
-__all__ = ["Sizes", "StorageStats", "estimate_storage", "measure_storage"]
-
 
 def estimate_storage(layout: Layout, parts: Iterable[Sizes]) -> StorageStats:
     """Return the figures of some parts' frames when first stored in a layout."""

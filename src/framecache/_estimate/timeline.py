@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from framecache._core.manifest import ChunkEntry, Compaction, Manifest, Settings, first_manifest
 from framecache._estimate import requests
-from framecache._estimate.storage import Sizes, StorageStats, estimate_storage, measure_storage
+from framecache._estimate.storage import estimate_storage, measure_storage
 from framecache._index import Snapshot
+from framecache._layouts.storage_stats import Sizes, StorageStats
 from framecache.model import UNINDEXED_LAYOUT, Layout, Requests
 
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+_MAGIC: Final = b"PAR1"
+_CHECKSUM_BYTES: Final = 4
+_TRAILER_BYTES: Final = 4 + len(_MAGIC)
+_MIN_BYTES: Final = len(_MAGIC) + _CHECKSUM_BYTES + _TRAILER_BYTES
 
 METADATA_KEY: Final = b"framecache"
 AGGREGATES_KEY: Final = b"framecache.sums"
@@ -373,12 +377,6 @@ def _corrupt_error(key: str, difference: str) -> CorruptFrame:
     )
 
 
-_MAGIC: Final = b"PAR1"
-_CHECKSUM_BYTES: Final = 4
-_TRAILER_BYTES: Final = 4 + len(_MAGIC)
-_MIN_BYTES: Final = len(_MAGIC) + _CHECKSUM_BYTES + _TRAILER_BYTES
-
-
 def add_checksum(file: bytes) -> bytes:
     """Return a Parquet file with the checksum inserted before its footer."""
     start = footer_start(file)
@@ -403,10 +401,10 @@ def find_damage(body: bytes) -> str:
     if not (body.startswith(_MAGIC) and body.endswith(_MAGIC)):
         return "it does not begin and end as a Parquet file does"
     start = footer_start(body)
-    seal_start = start - _CHECKSUM_BYTES
-    if seal_start < len(_MAGIC):
+    checksum_start = start - _CHECKSUM_BYTES
+    if checksum_start < len(_MAGIC):
         return "its footer is longer than the file"
-    if _checksum(body[:seal_start], body[start:]) != body[seal_start:start]:
+    if _checksum(body[:checksum_start], body[start:]) != body[checksum_start:start]:
         return "its CRC-32C differs"
     return ""
 

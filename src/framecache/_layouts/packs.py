@@ -38,6 +38,14 @@ from framecache.errors import StorePermissionDenied, StoreUnavailable
 from framecache.model import Layout
 from framecache.store import BlobMissing, Store
 
+_BLOCK_BYTES: Final = tarfile.BLOCKSIZE
+
+HEADER_BYTES: Final = _BLOCK_BYTES
+"""Number of bytes in a pack before the first JPEG."""
+
+END_OF_ARCHIVE: Final = bytes(2 * _BLOCK_BYTES)
+"""The last bytes of a tar."""
+
 _QUEUE_FRAMES: Final = 32
 """Maximum number of JPEGs, encoded or queued for encoding, that wait for the upload."""
 
@@ -293,22 +301,13 @@ def _frame_metadata(row: FrameRow) -> dict[str, Any]:
     }
 
 
-_BLOCK_BYTES: Final = tarfile.BLOCKSIZE
-
-HEADER_BYTES: Final = _BLOCK_BYTES
-"""Number of bytes in a pack before the first JPEG."""
-
-END_OF_ARCHIVE: Final = bytes(2 * _BLOCK_BYTES)
-"""The last bytes of a tar."""
-
-
 def frame_members(sequence: int, jpeg: bytes, metadata: Mapping[str, Any]) -> bytes:
     """Return the two tar members of a frame; the JPEG starts at offset ``HEADER_BYTES``.
 
     The same frame always gives the same bytes: the members record neither time nor author.
     """
-    described = json.dumps(metadata, separators=(",", ":")).encode()
-    return _member(f"{sequence}.jpg", jpeg) + _member(f"{sequence}.json", described)
+    document = json.dumps(metadata, separators=(",", ":")).encode()
+    return _member(f"{sequence}.jpg", jpeg) + _member(f"{sequence}.json", document)
 
 
 def members_bytes(jpeg_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

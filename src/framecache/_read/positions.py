@@ -93,7 +93,7 @@ def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
     if position is None:
         return None
     if not manifest.chunks:
-        end = Fraction(float(index.timestamp[-1] + index.duration[-1]))
+        end = float(index.timestamp[-1] + index.duration[-1])
         is_shown = _is_before(end, seconds, moment) or seconds == index.timestamp[-1]
         return position if is_shown else None
     chunks = manifest.chunks
@@ -113,10 +113,9 @@ def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
     return position if known else None
 
 
-def _is_before(end: Fraction, seconds: float, moment: Instant) -> bool:
+def _is_before(end: Fraction | float, seconds: float, moment: Instant) -> bool:
     """Return True if a time lies before an end, even if both have the same nearest float."""
-    is_rounded = moment.seconds != Fraction(seconds)
-    return seconds < float(end) or (is_rounded and moment.seconds < end)
+    return seconds < float(end) or (moment.seconds != seconds and moment.seconds < end)
 
 
 def snap_to_frame_start(index: Index, moment: Instant) -> float:

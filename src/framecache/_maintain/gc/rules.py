@@ -364,7 +364,7 @@ def expired_leases(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo
     return [
         blob
         for leases in by_part.values()
-        if all(claim.modified_at <= before for claim in leases)
+        if all(lease.modified_at <= before for lease in leases)
         for blob in leases
     ]
 
