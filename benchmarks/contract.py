@@ -31,7 +31,7 @@ class Inputs:
     server: str
     """The S3 server itself, ``http://host:port``."""
     endpoint: str
-    """Where a contestant reaches it: the same, or the proxy before it."""
+    """Endpoint for contestants: the same, or that of the proxy before it."""
     bucket: str
     index_frames: int
     """Frames of the long timeline that is only an index."""
@@ -89,16 +89,16 @@ class Job:
     """A way of doing a task, set up and ready to go."""
 
     work: Work
-    """What is measured. Returns figures of its own, if it has any."""
+    """Measured call. Returns figures of its own, if it has any."""
     show: Work | None = None
-    """Of a writer: takes what a pass stored, decoded."""
+    """Check of a writer: takes what a pass stored, decoded."""
 
 
 Open = Callable[..., Job]
 """``open(inputs, **settings)``: sets a job up; nothing of it is measured."""
 
 Settings = Mapping[str, Any]
-"""How a peer is used: threads, processes, sizes."""
+"""Use of a peer: threads, processes, sizes."""
 
 
 def signature(image: Image) -> list[int]:

@@ -25,7 +25,7 @@ class Size:
     index_frames: int
     footprint_frames: int
     source: tuple[str, ...]
-    """What ffmpeg reads: arguments up to and with ``-i``."""
+    """Arguments of ffmpeg up to ``-i`` and its value."""
     name: str
 
 

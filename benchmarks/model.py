@@ -35,7 +35,7 @@ class Contestant:
     """Settings to try before the rounds; the fastest takes part in them."""
     environment: str = MAIN
     after: Preparation | None = None
-    """What must be stored before."""
+    """Data that must be stored before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Task:
     columns: Mapping[str, str] = field(default_factory=lambda: {"cpu_ms": "CPU ms a frame"})
     """Figures to show, and their headings."""
     shows_rates: bool = True
-    """Whether frames a second say something of this task."""
+    """True if frames per second are a figure of this task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +92,4 @@ class Entry:
     """Seconds of the settings that were tried."""
     rounds: list[Measured] = field(default_factory=list)
     failure: str = ""
-    """Why it took no part, or not to the end, in one line."""
+    """Reason for which it took no part, or not to the end, in one line."""

@@ -20,7 +20,7 @@ from benchmarks.worker_process import Failed, Worker, started
 ORDER_SEED: Final = 7
 
 Seen = Mapping[str, list[int]]
-"""What the frames of a pass looked like, by sequence."""
+"""Pictures of the frames of a pass, by sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ class Stage:
 
     server: Server
     client: S3Client
-    """Of the server itself."""
+    """Client of the server itself."""
     rounds: int
     install: bool
-    """Whether environments of peers that are not there are made."""
+    """True if missing environments of peers are made."""
     tune: bool
-    """Whether all variants of a contestant are tried, and not only the first."""
+    """True if all variants of a contestant are tried, not only the first."""
     tell: Callable[[str], None]
     """Called with what is being done."""
     prepared: dict[Preparation, str] = field(default_factory=dict)
-    """What was stored already, and why it was not."""
+    """Data that was stored already, and the reason if it was not."""
 
 
 @dataclass(slots=True)

@@ -99,10 +99,11 @@ def read_python(source: str, *, strings: bool = True) -> Iterator[Passage]:
     docstrings = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            match node.body:
-                case [ast.Expr(value=ast.Constant(value=str(text)) as constant), *_]:
-                    docstrings.add(constant)
-                    yield Passage(constant.lineno, text, is_docstring=True)
+            for statement in node.body:  # a string after an attribute describes it
+                match statement:
+                    case ast.Expr(value=ast.Constant(value=str(text)) as constant):
+                        docstrings.add(constant)
+                        yield Passage(constant.lineno, text, is_docstring=True)
     if strings:
         yield from _read_python_strings(tree, docstrings)
 

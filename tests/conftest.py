@@ -71,7 +71,7 @@ class CephCluster(NamedTuple):
 
     folder: str
     endpoint: str
-    """Of the gateway it was started with."""
+    """Endpoint of the gateway it was started with."""
 
 
 def pytest_configure() -> None:

@@ -11,7 +11,7 @@ from framecache._index import Index
 FRAMES_A_CHUNK = 1500
 FRAMES_A_SECOND = 25
 LACKING = 9_973
-"""Every so many frames, one has no picture."""
+"""Interval of the frames without a picture."""
 
 
 def key_of(sequence: int, *, layout: str) -> str:

@@ -30,7 +30,7 @@ class ProbedFrame(NamedTuple):
     timestamp: Fraction
     """``pts`` in seconds."""
     duration: int
-    """How long it is shown, in the same units; 0 when unknown."""
+    """Duration in the same units; 0 if unknown."""
     key: bool
 
 

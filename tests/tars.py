@@ -14,7 +14,7 @@ import webdataset
 from outside import Outside
 
 Members = dict[str, bytes]
-"""What a tar holds, by name, in its order."""
+"""Members of a tar by name, in their order."""
 
 
 def packs_of(blobs: Outside, timeline_id: str) -> dict[str, bytes]:

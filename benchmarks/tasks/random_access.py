@@ -8,7 +8,7 @@ from benchmarks.model import NEAR, Aim, Contestant, Task
 from benchmarks.tasks.reading import PACKS
 
 COLOURS: Final = 24.0
-"""How far the video's own decoders may be from ours; decord takes BT.709 for BT.601."""
+"""Largest difference between the video's own decoders and ours; decord takes BT.709 for BT.601."""
 
 FIRST_BYTE: Final = Contestant(
     "limit: first byte + decode", "limit", "limits:first_byte_and_decode"

@@ -16,11 +16,11 @@ class Network:
     """Network between a client and the server."""
 
     median_ms: float = 0.0
-    """Of the time from the end of a request to the first byte of its answer; 0: none is added."""
+    """Median time from the end of a request to the first byte of its answer; 0: none is added."""
     sigma: float = 0.0
-    """Of the logarithm of that time."""
+    """Standard deviation of the logarithm of that time."""
     megabytes_per_second: float = 0.0
-    """Of the answers on one connection (10⁶ bytes); 0: no limit."""
+    """Rate of the answers on one connection (10⁶ bytes); 0: no limit."""
 
 
 class Turnarounds:
@@ -64,7 +64,7 @@ class Line:
         return min(left, whole) if whole >= min(left, QUANTUM_BYTES) else 0
 
     def ready_at(self, left: int) -> float:
-        """When enough of the ``left`` bytes may go."""
+        """Time at which enough of the ``left`` bytes may go."""
         until = self._sent_bytes + min(left, QUANTUM_BYTES)
         return self._since + until / self._bytes_per_second
 

@@ -135,7 +135,7 @@ def pictures(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def nearest(image: npt.NDArray[np.uint8], path: Path) -> int:
-    """Which of a chunk's frames a picture looks like."""
+    """Return the frame of a chunk that a picture looks like."""
     distances = np.abs(pictures(path).astype(np.int16) - image.astype(np.int16))
     return int(distances.mean(axis=(1, 2, 3)).argmin())
 

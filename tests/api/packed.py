@@ -16,7 +16,7 @@ from outside import frame, frames_of, outside
 PREFIX: Final = "cache/timelines/t/"
 MEGABYTE: Final = 1_000_000
 FRAMES: Final = 45
-"""Of `clips.chunks()`: 20, 10 and 15."""
+"""Number of frames of `clips.chunks()`: 20, 10 and 15."""
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:

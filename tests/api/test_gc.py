@@ -46,7 +46,7 @@ from outside import (
 PREFIX = "cache/timelines/t/"
 DAY = 24 * 3600
 FRAMES = 45
-"""Of all clips here."""
+"""Number of frames of all clips here."""
 DOWN = StoreUnavailable("the test's store went away")
 
 

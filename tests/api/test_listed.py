@@ -24,7 +24,7 @@ _IMAGES: Final = np.random.default_rng(1).integers(0, 256, (9, 16, 24, 3), np.ui
 
 
 def summary(store: Store, decode: Decode[Index]) -> object:
-    """What the service and ``ls`` say of a timeline, or the error in its place."""
+    """Return the summary of a timeline in the service and ``ls``, or its error."""
     try:
         snapshot = load_snapshot(store, "t", decode=decode)
         return timeline_info("t", "", snapshot), serializers.summary("t", snapshot)

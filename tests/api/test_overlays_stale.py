@@ -80,7 +80,7 @@ def rebuild(timeline: Timeline) -> None:
 
 
 def after(url: str, *steps: Step) -> list[int]:
-    """Which overlays are stale after some steps, an hour apart."""
+    """Return the overlays that are stale after some steps, an hour apart."""
     clock = Clock(FrameCache(url).store)
     for step in steps:
         step(Timeline(clock, "t"))

@@ -20,7 +20,7 @@ from framecache.errors import CorruptFrame
 _NUMBERS = count()
 FRAMES = 45
 WRITTEN = 17
-"""Batches, one more than there may be parts beside a compaction."""
+"""Batches, one more than there may be parts next to a compaction."""
 FILLED = 3 * FRAMES // 5 + WRITTEN
 GLOBS = ["cache/timelines/*/index/*/*.parquet", "cache/**/*.parquet", "**/*.parquet"]
 

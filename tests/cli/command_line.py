@@ -27,9 +27,9 @@ class Outcome:
 
     code: int
     output: bytes
-    """Of stdout."""
+    """Bytes of standard output."""
     errors: str
-    """Of stderr."""
+    """Text of standard error."""
 
     @property
     def text(self) -> str:

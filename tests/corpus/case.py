@@ -12,7 +12,7 @@ class Case:
     """One file of the corpus."""
 
     name: str
-    """Of the file."""
+    """Name of the file."""
     container: str
     """Its suffix, or ``fragmented``."""
     codec: str

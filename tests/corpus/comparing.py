@@ -15,7 +15,7 @@ from framecache import FrameCache, FrameCacheError
 
 QUALITY: Final = 95
 _EVERY: Final = 4
-"""Of the frames of a file, one in so many is extracted a second time."""
+"""Interval of the frames of a file that are extracted a second time."""
 
 MOST_DISTANCE: Final = 2.5
 """Mean difference of two thumbnails, of 255, up to which they are of one picture.
@@ -34,9 +34,9 @@ class Comparison:
     """Result of comparing framecache and ffmpeg on a file."""
 
     is_mended: bool
-    """Whether the file's own times do not ascend."""
+    """True if the file's own times do not ascend."""
     refusal: str = ""
-    """Why framecache does not read the file; empty when it does."""
+    """Reason for which framecache does not read the file; empty if it does."""
     differences: tuple[tuple[str, str], ...] = ()
     """Each aspect in which they differ, and how."""
 

@@ -11,7 +11,7 @@ class Difference:
     aspects: frozenset[str]
     """Those of ``Comparison.differences``."""
     reason: str
-    """Why that is right, or cannot be otherwise; a sentence of the docs."""
+    """Reason for it, as a sentence of the docs."""
 
 
 REFUSED: Final = {
@@ -23,7 +23,7 @@ REFUSED: Final = {
     "rm": "a RealMedia video",
     "gxf": "not supported",
 }
-"""By container: how a message names what is not read. It also tells how to make it readable."""
+"""Words for an unreadable file, by container. The message also says how to make it readable."""
 
 _CUT_SHORT: Final = Difference(
     frozenset({"frames"}),

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 _RESTART_COSTS: Final = 8
 _FINENESS: Final = 1024
-"""Steps of mended times in one unit of the time base."""
+"""Steps of repaired times in one unit of the time base."""
 
 
 class _Choice(NamedTuple):

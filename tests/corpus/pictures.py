@@ -16,7 +16,7 @@ Size = tuple[int, int]
 
 BITS: Final = 8
 _HUES_A_NUMBER: Final = 0.15
-"""How far the color goes on, of a turn, from one number to the next."""
+"""Step of the hue from one number to the next, as a part of a turn."""
 THUMBNAIL: Final = (32, 32)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 PACKET_BYTES: Final = 188
 VIDEO_PID: Final = 0x100
-"""Of the first stream that ffmpeg writes."""
+"""PID of the first stream that ffmpeg writes."""
 
 TICKS: Final = 90_000
 """PTS in a second."""

@@ -28,7 +28,7 @@ class Truth:
     times: list[Fraction]
     """Seconds from the first frame, ascending."""
     is_mended: bool
-    """Whether the file states times that do not ascend; ``times`` are then those of the rule."""
+    """True if the file states times that do not ascend; ``times`` are then those of the rule."""
     restarts: int
     """At how many pictures the file's clock begins again."""
     pictures: list[Image]

@@ -8,7 +8,7 @@ import media
 from framecache.store import Store
 
 FRAMES: Final = 45
-"""Of `chunks`."""
+"""Number of frames of `chunks`."""
 PREFIX: Final = "cache/timelines/t/"
 Damage = Callable[[random.Random, bytes], bytes]
 

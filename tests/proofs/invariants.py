@@ -41,9 +41,9 @@ class Look:
     document: dict[str, Any] | None
     """The current description."""
     frames: AbstractSet[int]
-    """Of the frames that can be read, the sequences; each is the right one."""
+    """Sequences of the frames that can be read; each is the right one."""
     refused: AbstractSet[int]
-    """Of the frames that are committed and raise an error."""
+    """Sequences of the committed frames that raise an error."""
     is_complete: bool
 
 

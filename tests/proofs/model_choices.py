@@ -46,7 +46,7 @@ REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
     ("put", "/frames/"),
     ("put", "/packs/"),
 )
-"""What programs ask of a store, and where."""
+"""Requests that programs make, and the keys that they concern."""
 
 SETTINGS = st.sampled_from((ALL, HALF))
 CHUNK = st.sampled_from(sorted(CHUNKS))
@@ -65,9 +65,9 @@ ON_CONFLICT: Final[tuple[OnConflict, ...]] = ("raise", "raise", "keep", "replace
 
 LAYOUTS: Final[tuple[Layout, ...]] = ("objects", "packs")
 LAYOUT = st.sampled_from(LAYOUTS)
-"""Of a timeline that begins, and of one that is repacked."""
+"""Layout of a timeline that begins, and of one that is repacked."""
 ASKED = st.sampled_from((None, None, None, None, *LAYOUTS))
-"""Of one that may be there: mostly none, for any other is refused."""
+"""Layout that a call states: mostly none, because another one is refused."""
 
 
 def _extracts(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Extract]:

@@ -50,7 +50,7 @@ CLIENTS: Final = 3
 FRESH: Final = 2
 """The client that remembers nothing from one call to the next."""
 OTHER: Final = "other"
-"""Who disturbs, and never suffers."""
+"""Name of the program that disturbs the others, and meets no faults."""
 WRITES_ONLY: Final = (Write, Repair)
 """Operations that harm no frame that is committed, whatever others of them do meanwhile."""
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
@@ -85,7 +85,7 @@ class Client:
     suffering: Suffering
     timelines: dict[str, Timeline]
     remembers: dict[str, list[State]] = field(default_factory=dict)
-    """What a timeline was at every moment since this client last looked, if it did."""
+    """States of a timeline since this client last looked at it."""
 
 
 class TimelineMachine(RuleBasedStateMachine):

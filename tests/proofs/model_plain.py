@@ -24,7 +24,7 @@ class Setting(NamedTuple):
 
 
 ALL = Setting(None, 85)
-"""What is asked for by asking for nothing."""
+"""Settings of a call that states none."""
 HALF = Setting(2, 60)
 NOTHING_TOLD: Final = -1
 
@@ -35,9 +35,9 @@ class Written(NamedTuple):
     sequence: int
     picture: int
     told: int
-    """Which of a few times, chunks and hashes; NOTHING_TOLD: another program stored the frame."""
+    """Number of the time, chunk and hash; NOTHING_TOLD: another program stored the frame."""
     quality: int
-    """Of the JPEG."""
+    """Quality of the JPEG."""
 
 
 WrittenFrames = frozenset[Written]
@@ -55,7 +55,7 @@ class State:
     epoch: str = ""
     """Another one after every clear; each step of an operation that starts one adds a mark."""
     chunks: tuple[str, ...] | None = None
-    """The described chunks, in order; none for written frames, None where nothing is described."""
+    """Chunks of the manifest, in order; none for written frames, None if there is no manifest."""
     setting: Setting | None = None
     layout: Layout = "objects"
     """In which frames are stored from now on."""
@@ -63,11 +63,11 @@ class State:
     """Chunks that are committed."""
     written: WrittenFrames = frozenset()
     listed: frozenset[tuple[int, bytes]] = frozenset()
-    """Sequence and JPEG of each frame that lies where nothing is described."""
+    """Sequence and JPEG of each frame of a timeline without a manifest."""
     listed_pictures: frozenset[tuple[int, int]] = frozenset()
     """Sequence and picture of each of them."""
     begun: bool = False
-    """Whether only a clear or a rebuild may end the epoch."""
+    """True if only a clear or a rebuild may end the epoch."""
 
     @property
     def exists(self) -> bool:
@@ -359,7 +359,7 @@ class Rebuild:
 @dataclass(frozen=True, slots=True)
 class Write:
     frames: tuple[tuple[int, int, int], ...]
-    """Sequence, picture and what is told of it."""
+    """Sequence, picture and metadata."""
     quality: int
     layout: Layout | None = None
     on_conflict: OnConflict = "raise"
@@ -425,7 +425,7 @@ class Done:
     operation: Operation
     error: BaseException | None = None
     between: "tuple[Done, ...]" = field(default=())
-    """What others did in its midst, in order."""
+    """Operations of other programs during this one, in order."""
 
 
 @dataclass(frozen=True, slots=True)

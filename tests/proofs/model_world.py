@@ -25,7 +25,7 @@ from tars import members_of
 
 ROOT: Final = "cache/timelines"
 DECAY: Final = "decay"
-"""Who damages what is stored."""
+"""Name of the program that damages what is stored."""
 OF_EPOCHS: Final = ("claims", "index", "packs")
 """The folders that have one for each epoch."""
 DAMAGE: Final = frozenset({Fault.TRUNCATE, Fault.FLIP_BIT})
@@ -62,7 +62,7 @@ class Seen:
 
     state: State
     places: Mapping[int, Place] = field(default_factory=dict)
-    """Where the index has each frame that is described and committed."""
+    """Place of each committed frame, as the index has it."""
     unsound: frozenset[int] = frozenset()
     """Committed frames that are not where the index has them."""
 
@@ -82,7 +82,7 @@ class World:
         self.lock: Final = threading.RLock()
         self.packs_stored = 0
         self.is_guarded = False
-        """Whether nothing is to touch what a description names, as where programs only write."""
+        """True if no program may touch what a manifest names, because programs only write."""
         self.commits = 0
         """Parts that were committed in the epoch that was current."""
         self._committed: set[str] = set()

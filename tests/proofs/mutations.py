@@ -57,7 +57,7 @@ _MARKERS: Final = {
     b"OggS": (b"OggS", b"\x80theora", b"\x81theora", b"\x82theora"),
     b"G": (b"\x00\x00\x01\xe0", b"\x47\x01\x00", b"\x47\x41\x00", b"\x47\x40\x00", b"\x47\x50\x00"),
 }
-"""Where fields lie that decide how much is read, by what a file of each format begins with."""
+"""Offsets of fields that decide how much is read, by the first bytes of each format."""
 
 
 def mutate(data: bytes, donor: bytes, dice: Random) -> bytes:

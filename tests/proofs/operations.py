@@ -50,23 +50,23 @@ class Operation:
     damaged: AbstractSet[int] = frozenset()
     """Sequences that are committed and, when it begins, cannot be read."""
     together: tuple[AbstractSet[int], ...] = ()
-    """Which of them come at once, as those of a chunk do."""
+    """Frames that become visible together, as those of a chunk do."""
     starts_anew: bool = False
-    """Whether it replaces what could be read before, by a new epoch."""
+    """True if a new epoch replaces what could be read before."""
     settings: tuple[int | None, int] = (None, 85)
-    """When it is done: which n-th frames are sampled, None for all, and their JPEG quality."""
+    """Sampling interval afterwards, None for all frames, and the JPEG quality."""
     layout: Layout = "objects"
-    """When it is done, and when the timeline is filled again."""
+    """Layout afterwards, and after the timeline is filled again."""
     is_slow: bool = False
-    """Whether its claims would become stale if they were not renewed."""
+    """True if its leases would become stale without heartbeats."""
     tidies: bool = False
-    """Whether no frame or index file is left when it is done that nothing names."""
+    """True if every frame and index file that is left afterwards is referenced."""
     leaves_gaps: bool = False
-    """Whether a chunk that was not cached is still not cached when it is done."""
+    """True if a chunk that was not cached is not cached afterwards."""
     leaves_nothing: bool = False
-    """Whether every blob of the timeline is gone when it is done."""
+    """True if no blob of the timeline is left afterwards."""
     is_of_written_frames: bool = False
-    """Whether the frames are those a program holds."""
+    """True if the frames are those that a program holds."""
 
     def refill(self, store: Store) -> AbstractSet[int]:
         """Fill the timeline once it is cleared; returns the sequences it must have then."""

@@ -65,8 +65,8 @@ class Process:
 
     name: str
     looks_until_stale: int = 10
-    """How often it looks at a clock while a claim becomes stale. If once, its own claims do, too,
-    and it has to show that it lives."""
+    """Number of its looks at a clock while a lease becomes stale. If 1, its own leases do, too,
+    and it has to send heartbeats."""
 
     @contextmanager
     def running(self) -> Iterator[None]:

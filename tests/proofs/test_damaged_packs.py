@@ -22,7 +22,7 @@ from outside import pixels_by_pillow
 from proving import Proof
 
 Bodies = Mapping[str, bytes | None]
-"""What packs become, by key; None: they are lost."""
+"""Damaged bytes of packs, by key; None: the pack is lost."""
 
 
 class Place(NamedTuple):
@@ -40,7 +40,7 @@ class Packed:
     store: Store
     blobs: dict[str, bytes]
     places: list[Place]
-    """Of each sequence."""
+    """Place of each sequence."""
 
     def folder(self, name: str) -> list[str]:
         return sorted(key for key in self.blobs if key.startswith(f"{PREFIX}{name}/"))

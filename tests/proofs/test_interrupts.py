@@ -36,7 +36,7 @@ class Command:
     """The latest moment, as a multiple of the time that the shortest command takes."""
     environment: Mapping[str, str] = field(default_factory=dict)
     done_code: int = 0
-    """How it ends when it is not interrupted."""
+    """Exit code if it is not interrupted."""
 
 
 @dataclass(frozen=True, slots=True)

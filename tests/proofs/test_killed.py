@@ -32,12 +32,12 @@ class Scene:
 
     url: str
     gateways: tuple[str, str]
-    """Of the process that is killed, and of those that finish its work."""
+    """Gateway of the process that is killed, and of those that finish its work."""
     chunks: NumberedChunks
     expected: dict[str, bytes]
     """The frames that must be there in the end, by name."""
     undisturbed: Extracted
-    """An extraction of these chunks into this store that nobody killed."""
+    """An extraction of these chunks into this store that was not killed."""
     layout: Layout
 
 

@@ -29,12 +29,12 @@ class Scene:
 
     url: str
     gateways: tuple[str, str]
-    """Of the process that is killed, and of the one that finishes its work."""
+    """Gateway of the process that is killed, and of the one that finishes its work."""
     chunks: NumberedChunks
     expected: list[bytes]
     """The JPEGs of all frames."""
     undisturbed: dict[Layout, Repacked]
-    """Repacks of these chunks into either layout that nobody killed."""
+    """Repacks of these chunks into either layout that were not killed."""
 
 
 def test_killed_repacking_on_local_disk(local_url: str, proof: Proof) -> None:

@@ -33,7 +33,7 @@ CLIPS: Final = (
 )
 PROCESSES: Final = 2
 MOST_SECONDS: Final = 90
-"""For one file: the limit of a packet and more. Sound ones take a tenth of a second."""
+"""Limit for one file, above that of a packet. Intact files take a tenth of a second."""
 MOST_BYTES: Final = 2 << 30
 """For one file, of a few dozen kB; docs/frames.md says so."""
 FIRST_SEED: Final = int(os.environ.get("FRAMECACHE_PROOF_SEED", "0"))

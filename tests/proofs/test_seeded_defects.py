@@ -61,7 +61,7 @@ class Defect:
     put_in: Callable[[pytest.MonkeyPatch], object]
     check: Check
     found_by: str
-    """What the violation says: a pattern."""
+    """Pattern of the violation's message."""
 
 
 # The checks

@@ -202,7 +202,7 @@ class Contestant:
 
     paths: tuple[str, ...]
     every: int
-    """Which frames of each chunk: one of so many."""
+    """Interval of the frames that are wanted of each chunk."""
     layout: Layout
 
 
@@ -216,7 +216,7 @@ class Repacked:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a process kills itself."""
+    """Moment at which a process kills itself."""
 
     request: int
     """The store's requests are counted from 1; this one has just begun."""
@@ -230,7 +230,7 @@ class Readings:
     passes: int
     """Times it iterated over the whole timeline."""
     partial: int
-    """Of these, how many met some frames, but not yet all."""
+    """Number of these that found some frames, but not all."""
     frames: int
     violations: tuple[str, ...]
 

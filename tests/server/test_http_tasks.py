@@ -541,7 +541,7 @@ class Silent:
     def __init__(self, cache: FrameCache, action: str, *, times: int | None) -> None:
         self.is_met = threading.Event()
         self.times = times
-        """How often; None: always."""
+        """Number of failures; None: every time."""
         self._action = action
         self.cache = over(HookedStore(cache.store, before=self._before))
 

@@ -1,4 +1,4 @@
-"""Why a store cannot be used is told apart, as far as anybody can tell from outside."""
+"""Errors distinguish the reasons for which a store cannot be used."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""What mypy reports to a user of the public API; the other files of this folder pin its types.
+"""Reports of mypy to a user of the public API; the other files of this folder pin its types.
 
 Those are among the files that ``make lint`` checks. Here mypy checks a program of a user, with the
 settings of the project: wrong calls are errors, and inferred types are the documented ones.
@@ -88,7 +88,7 @@ REVEALED = {
 
 @pytest.fixture(scope="module")
 def messages(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[str]]:
-    """What mypy says about each line of a program with these calls, one a line."""
+    """Return mypy's report on each line of a program with these calls, one a line."""
     program = tmp_path_factory.mktemp("user") / "program.py"
     program.write_text("\n".join(lines()))
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--no-pretty"]

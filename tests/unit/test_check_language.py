@@ -62,6 +62,7 @@ import re  # one
 
 x = f"no {re} of it" "second part"
 y = "identifier"
+"""A description of y."""
 
 def f():
     """Return nothing."""
@@ -71,9 +72,10 @@ def f():
         (1, "The module.", True),
         (2, "one\ntwo\nthree", False),
         (6, "no {} of itsecond part", False),
-        (10, "Return nothing.", True),
+        (8, "A description of y.", True),
+        (11, "Return nothing.", True),
     ]
-    assert len(list(read_python(source, strings=False))) == 3
+    assert len(list(read_python(source, strings=False))) == 4
 
 
 def test_typescript_comments_messages_and_markup_are_read() -> None:

@@ -26,7 +26,7 @@ READ = {
     "bikes.mp4": "matrixin=170m:rangein=limited",
     "bigbuckbunny.mp4": "matrixin=709:rangein=limited",
 }
-"""How the numbers of a real clip are to be read."""
+"""Color matrix and range of a real clip."""
 
 SOFT = "crop=320:180,gblur=sigma=1.5"
 """Takes off the grain, which costs a JPEG more than a level at quality 95."""

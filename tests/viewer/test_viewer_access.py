@@ -41,7 +41,7 @@ CUT_OR_COVERED = """
     return wrong;
   }
 """
-"""What is wrong with where controls are; the border of a comparison may be swiped to both edges."""
+"""Faults in the position of controls; the border of a comparison may be swiped to both edges."""
 
 
 def violations(page: Page) -> list[str]:

@@ -18,7 +18,7 @@ SOUND = 20
 """Frames of the damaged clip before its noise."""
 FRAMES = 45
 STALE, FRESH = 4, 8
-"""Sequences with overlays from before and after the frames were extracted anew."""
+"""Sequences with overlays from before and after the frames were extracted again."""
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from framecache import FrameCache
 from viewer.browsing import PHONE, Page, opened, serving
 
 WIDTH = 640
-"""Of the frames, in pixels; tests have screens of one pixel a point."""
+"""Width of the frames, in pixels; tests have screens of one pixel a point."""
 LYING: ViewportSize = {"width": 844, "height": 390}
 LEAST_PART = 0.45
-"""Of a phone's height, that the frame has."""
+"""Part of a phone's height that the frame has."""
 
 
 def test_z_shows_a_pixel_of_the_frame_on_each_of_the_screen(page: Page) -> None:
