@@ -5,6 +5,7 @@ functions, in all threads, and the number of modules that they are in. The fewer
 an operation is to follow. ``CLIP`` is a video of three frames.
 """
 
+import argparse
 import asyncio
 import sys
 import threading
@@ -92,7 +93,9 @@ async def _calls_of_get(cache: FrameCache, profile: Profile) -> Calls:
 
 def main() -> None:
     """Print the calls of each operation."""
-    for operation, calls in measure(sys.argv[1]).items():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calls", description=__doc__)
+    parser.add_argument("clip", metavar="CLIP", help="a video of three frames")
+    for operation, calls in measure(parser.parse_args().clip).items():
         print(f"{operation}: {calls}")
 
 
