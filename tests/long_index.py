@@ -1,12 +1,15 @@
 """A table of very many frames, made without a video and without a loop over frames."""
 
+import io
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from framecache._index import Index
+from framecache._index.parquet import add_checksum
 
 FRAMES_A_CHUNK = 1500
 FRAMES_A_SECOND = 25
@@ -66,7 +69,10 @@ def long_index(frame_count: int, *, layout: str) -> Index:
     arrays = {name: pa.array(values) for name, values in columns.items()}
     for name, value in absent.items():
         arrays[name] = pc.if_else(pa.array(lacks), pa.scalar(value), arrays[name])
-    return Index(pa.table(arrays).cast(Index.empty().to_arrow().schema))
+    table = pa.table(arrays).cast(Index.empty().to_arrow().schema)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return Index.decode(add_checksum(sink.getvalue()), key="k")
 
 
 def _keys(sequence: np.ndarray, layout: str) -> Any:  # noqa: ANN401 -- an array

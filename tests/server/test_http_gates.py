@@ -8,13 +8,12 @@ from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from served import Service, impatient, over, problem_of, serving
 
 from framecache import FrameCache
-from framecache._index import Snapshot
+from framecache._index import Snapshot, arrow
+from framecache._index.columns import Columns
 from framecache.server import Limits, ServiceSettings
 from framecache.server.timeline_cache import TimelineCache
 from framecache.server.work_limits import QueuedConcurrencyLimit, WorkLimits, current_client
@@ -339,14 +338,14 @@ def test_a_list_takes_three_requests_a_timeline_and_decodes_no_row(
     cache = filled(memory_url, *names)
     store = HookedStore(cache.store, before=lambda _, key: asked.append(key))
     rows_read = 0
-    read = pq.ParquetFile.read
+    to_columns = arrow.to_columns
 
-    def count(*given: Any, **settings: Any) -> pa.Table:  # noqa: ANN401 -- pyarrow's own
+    def count(batches: Any) -> Columns:  # noqa: ANN401 -- passed on
         nonlocal rows_read
         rows_read += 1
-        return read(*given, **settings)
+        return to_columns(batches)
 
-    monkeypatch.setattr(pq.ParquetFile, "read", count)
+    monkeypatch.setattr(arrow, "to_columns", count)
     with serving(over(store)) as service:
         page = service.json("api/v1/timelines", params={"limit": MANY})
     assert [one["frame_count"] for one in page["timelines"]] == [1] * MANY

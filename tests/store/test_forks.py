@@ -338,9 +338,9 @@ import faulthandler, os, sys, threading
 from framecache import FrameCache
 timeline = FrameCache(sys.argv[1]).timeline("t")
 reading = threading.Thread(target=lambda: list(timeline.frames()), daemon=True)
-assert "pyarrow" not in sys.modules
+assert "arro3" not in sys.modules
 reading.start()
-while "pyarrow" not in sys.modules:
+while "arro3" not in sys.modules:
     pass
 child = os.fork()
 if child == 0:

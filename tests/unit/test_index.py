@@ -18,10 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache._index import FrameRow, Index, PartBuilder, aggregates_of, parquet, string_columns
+from framecache._index import FrameRow, Index, PartBuilder, aggregates_of, arrow, parquet
 from framecache._index.aggregates import EMPTY, Aggregates
-from framecache._index.parquet import FileSource, add_checksum
-from framecache._index.row_sources import MAX_TABLE_ROWS
+from framecache._index.parquet import add_checksum
 from framecache._read import parse_range, positions_in_range
 from framecache.errors import CorruptFrame
 from long_index import hash_of, is_ok, key_of, long_index, size_of
@@ -145,7 +144,7 @@ def held(rows: list[FrameRow], way: str) -> Index:
     if way == "as an unopened file":
         return Index.decode_lazy(body, key="k")
     if way == "as a file":
-        return Index(FileSource(body, key="k", row_count=len(rows), metadata={}))
+        return Index.decode(body, key="k")
     middle = len(rows) // 2
     files = [held(some, "as a file") for some in (rows[:middle], rows[middle:])]
     return Index.merged(files)
@@ -225,16 +224,15 @@ def test_a_million_frames_take_less_than_100_mb_to_find_and_read(
 ) -> None:
     _, body = million
     Index.decode(body, key="k").rows([0])  # what is imported and kept once
-    arrow_bytes = pa.total_allocated_bytes()
     tracemalloc.start()
     try:
         index = Index.decode(bytes(bytearray(body)), key="k")
-        index.rows(index.positions(range(5, 1_000_000, 100_000)))  # strings are held by pieces
+        index.rows(index.positions(range(5, 1_000_000, 100_000)))
         assert index.position_at(39_999.0) == 999_975
         held_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held_bytes + pa.total_allocated_bytes() - arrow_bytes < 100e6
+    assert held_bytes < 100e6
 
 
 def test_a_million_frames_are_sent_to_another_process_as_their_file(
@@ -248,47 +246,44 @@ def test_a_million_frames_are_sent_to_another_process_as_their_file(
     assert pickle.loads(sent).rows([0, 999_999]) == rows
 
 
-def test_threads_that_ask_for_a_row_at_once_have_it_made_once(
+def test_threads_that_ask_for_a_row_at_once_decode_the_file_once(
     million: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, body = million
-    made: list[int] = []
-    keys = string_columns.key_column
+    decoded: list[int] = []
+    to_columns = arrow.to_columns
 
     def counted(*arguments: Any) -> Any:  # noqa: ANN401 -- passed on
-        made.append(1)
-        return keys(*arguments)
+        decoded.append(1)
+        return to_columns(*arguments)
 
-    monkeypatch.setattr(string_columns, "key_column", counted)
+    monkeypatch.setattr(arrow, "to_columns", counted)
     index = Index.decode(body, key="k")
-    index.row(0)  # of another piece
-    made.clear()
     with ThreadPoolExecutor(8) as threads:
         rows = list(threads.map(index.row, [131_072] * 8))
-    assert len(set(rows)) == len(made) == 1
+    assert len(set(rows)) == len(decoded) == 1
 
 
-_FORK_WHILE_TEXTS_ARE_MADE = """
-import faulthandler, os, threading
-from framecache._index.string_columns import ChunkedColumn
-from framecache._index.row_sources import RowGroup
+_FORK_WHILE_A_FILE_IS_DECODED = """
+import faulthandler, os, sys, threading
+from framecache._index import Index, arrow
+body = sys.stdin.buffer.read()
 inside, is_over = threading.Event(), threading.Event()
-class Made:
-    def item(self, position):
-        return "text"
-def make(piece, rows):
+to_columns = arrow.to_columns
+def slow_to_columns(batches):
     if threading.current_thread().name == "slow":
         inside.set()
         is_over.wait()
-    return Made()
-texts = ChunkedColumn([RowGroup(1, None), RowGroup(1, None)], make)
-slow = threading.Thread(target=texts.item, args=[1], name="slow")
+    return to_columns(batches)
+arrow.to_columns = slow_to_columns
+index = Index.decode(body, key="k")
+slow = threading.Thread(target=index.row, args=[1], name="slow")
 slow.start()
 inside.wait()
 child = os.fork()
 if child == 0:
     faulthandler.dump_traceback_later(30, exit=True)
-    print(texts.item(1), flush=True)
+    print(index.row(1).sequence, flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 is_over.set()
@@ -296,10 +291,11 @@ slow.join()
 """
 
 
-def test_a_process_forked_while_a_thread_makes_texts_makes_its_own() -> None:
-    command = [sys.executable, "-c", _FORK_WHILE_TEXTS_ARE_MADE]
-    run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
-    assert run.stdout == "text\n", run.stderr
+def test_a_process_forked_while_a_thread_decodes_a_file_decodes_it_itself() -> None:
+    command = [sys.executable, "-c", _FORK_WHILE_A_FILE_IS_DECODED]
+    body = part([3, 4]).encode(b"{}")
+    run = subprocess.run(command, check=True, capture_output=True, input=body, timeout=100)
+    assert run.stdout == b"4\n", run.stderr
 
 
 @pytest.mark.parametrize("way", ["as a table", "as two files"])
@@ -321,12 +317,9 @@ def test_a_file_of_another_encoding_is_read() -> None:
     sink = io.BytesIO()
     pq.write_table(index.to_arrow(), sink, compression="zstd", row_group_size=7)
     body = add_checksum(sink.getvalue())
-    for read in (
-        Index.decode(body, key="k"),
-        Index(FileSource(body, key="k", row_count=100, metadata={})),
-    ):
-        assert read.rows(range(100)) == index.rows(range(100))
-        assert read.to_arrow().equals(index.to_arrow())
+    read = Index.decode(body, key="k")
+    assert read.rows(range(100)) == index.rows(range(100))
+    assert read.to_arrow().equals(index.to_arrow())
 
 
 PARTS = st.lists(
@@ -383,7 +376,9 @@ def stored_unopened(index: Index) -> Index:
 
 
 def stored_by_an_earlier_version(index: Index) -> Index:
-    return Index.decode(parquet.encode(index.to_arrow(), b"{}"), key="k")
+    sink = io.BytesIO()
+    pq.write_table(index.to_arrow(), sink)
+    return Index.decode(add_checksum(sink.getvalue()), key="k")
 
 
 @pytest.mark.parametrize(
@@ -409,7 +404,7 @@ def test_sums_count_a_frame_once_that_two_parts_have(
 
 def test_rows_taken_from_an_index_have_sums_of_their_own() -> None:
     whole = stored(part([0, 1, 2, 3]))
-    assert aggregates_of(Index(whole.to_arrow().slice(0, 2))).frame_count == 2
+    assert aggregates_of(whole.take(np.arange(2))).frame_count == 2
 
 
 def test_an_index_without_frames_has_sums() -> None:
@@ -463,14 +458,13 @@ def test_texts_of_rows_are_not_mistaken_for_sums(key: str, about: bytes) -> None
     assert unopened.rows([0]) == index.rows([0])
 
 
-def test_a_large_file_stays_unopened_beside_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = long_index(MAX_TABLE_ROWS + 1, layout="objects").encode(b"{}")
-    small = part([2**31]).encode(b"{}")
+def test_files_stay_unopened_when_they_are_merged_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies = [long_index(100_000, layout="objects").encode(b"{}"), part([2**31]).encode(b"{}")]
     monkeypatch.setattr(parquet, "_open_parquet", None)
-    merged = Index.merged([Index.decode_lazy(body, key="k") for body in (large, small)])
-    assert len(merged) == aggregates_of(merged).frame_count == MAX_TABLE_ROWS + 2
+    merged = Index.merged([Index.decode_lazy(body, key="k") for body in bodies])
+    assert len(merged) == aggregates_of(merged).frame_count == 100_001
     monkeypatch.undo()
-    assert merged.sequence.tolist() == [*range(MAX_TABLE_ROWS + 1), 2**31]
+    assert merged.sequence.tolist() == [*range(100_000), 2**31]
 
 
 def resealed(file: bytes) -> bytes:
@@ -526,6 +520,22 @@ def test_a_sound_seal_around_another_table_does_not_make_it_an_index(other: str)
     sink = io.BytesIO()
     pq.write_table(others[other], sink)
     assert_damaged(add_checksum(sink.getvalue()))
+
+
+def test_a_malformed_footer_with_a_sound_checksum_is_damaged() -> None:
+    body = part([1]).encode(b"{}")
+    footer_start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    assert_damaged(resealed(body[:footer_start] + bytes(len(body) - 8 - footer_start) + body[-8:]))
+
+
+def test_nulls_in_a_column_do_not_make_an_index() -> None:
+    table = part([1, 2]).to_arrow()
+    sink = io.BytesIO()
+    holes = pa.array([0, None], pa.int32())
+    pq.write_table(table.set_column(1, table.schema.field(1), holes), sink)
+    index = Index.decode(add_checksum(sink.getvalue()), key="the-part")
+    with pytest.raises(CorruptFrame, match="it is not an index"):
+        index.rows([0])
 
 
 def test_any_parquet_reader_reads_a_part(tmp_path: Path) -> None:

@@ -1,86 +1,130 @@
-"""Conversion to and from pyarrow arrays without pyarrow's own converters, which import pandas.
+"""Conversion between the columns of an index and Arrow data.
 
-If pandas is installed, importing it would take most of the time of a first read, and a Ctrl-C
-during the import would be lost.
+Arrow's libraries are imported here only, and when an index is decoded or encoded: programs that do
+neither need not wait for them.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-from framecache._core.native_calls import native_call
+from framecache._index import columns
+from framecache._index.columns import COLUMNS, DEFAULTS, Columns, NumberColumn
+from framecache._index.string_columns import DictionaryColumn, StringBuffers, StringColumn
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import arro3.core as arrow
+
+BATCH_ROWS: Final = 2**16
+"""Maximum number of rows that are converted together."""
 
 
-def as_numpy(array: "pa.Array[Any]") -> npt.NDArray[Any]:
-    """Return the values of an array of numbers without nulls."""
-    return np.from_dlpack(array)
+@cache
+def schema() -> "arrow.Schema":
+    """Return the schema of an index file."""
+    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+
+    types: dict[str, arrow.DataType] = {
+        "int32": arrow.DataType.int32(),
+        "int64": arrow.DataType.int64(),
+        "uint32": arrow.DataType.uint32(),
+        "float64": arrow.DataType.float64(),
+        "string": arrow.DataType.string(),
+    }
+    return arrow.Schema([arrow.Field(name, types[kind]) for name, kind in COLUMNS.items()])
 
 
-@native_call
-def as_booleans(array: "pa.Array[Any]") -> npt.NDArray[np.bool_]:
-    """Return the values of an array of booleans without nulls."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
-
-    return as_numpy(array.cast(pa.uint8())).view(np.bool_)
-
-
-@native_call
-def combine_chunks(table: "pa.Table") -> "pa.Table":
-    """Return a table in one piece."""
-    return table.combine_chunks()
+def check_columns(stored: "arrow.Schema") -> None:
+    """Raise KeyError or TypeError if a file's columns are not those of an index."""
+    names = set(stored.names)
+    for name in COLUMNS:
+        if name in DEFAULTS and name not in names:
+            continue
+        if name not in names:
+            raise KeyError(name)
+        if stored.field(name).type != schema().field(name).type:
+            raise TypeError(name)
 
 
-@native_call
-def take(table: "pa.Table", positions: npt.NDArray[np.int64]) -> "pa.Table":
-    """Return the rows at these positions."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
-
-    return table.take(from_numpy(np.asarray(positions, np.int64), pa.int64()))
+def to_columns(batches: "Iterable[arrow.RecordBatch]") -> Columns:
+    """Return the rows of batches that have the columns of an index, in order."""
+    parts = [_batch_columns(batch) for batch in batches if batch.num_rows]
+    return columns.concat(parts) if parts else columns.from_values(dict.fromkeys(COLUMNS, ()))
 
 
-@native_call
-def dictionary_encode(array: "pa.Array[Any]") -> Any:  # noqa: ANN401 -- its type has parameters in the stubs only
-    """Return the distinct values of an array, and the position of each of its values in them."""
-    return array.dictionary_encode()
+def _batch_columns(batch: "arrow.RecordBatch") -> Columns:
+    names = set(batch.column_names)
+    sequence = _numbers("sequence", batch.column("sequence"))
+    return {
+        name: columns.default_column(name, batch.num_rows)
+        if name not in names
+        else _strings(name, batch.column(name), sequence)
+        if kind == "string"
+        else _numbers(name, batch.column(name))
+        for name, kind in COLUMNS.items()
+    }
 
 
-@native_call
-def equal_rows(
-    left: "pa.ChunkedArray[Any]", right: "pa.ChunkedArray[Any]"
-) -> npt.NDArray[np.bool_]:
-    """Return in which rows two columns without nulls have the same value."""
-    import pyarrow.compute as pc  # noqa: PLC0415 -- loaded when an index is
-
-    return as_booleans(pc.equal(left.combine_chunks(), right.combine_chunks()))
+def _numbers(name: str, array: "arrow.Array") -> NumberColumn:
+    _require_no_nulls(name, array)
+    return columns.number_column(name, np.array(array.to_numpy(), COLUMNS[name]))
 
 
-def from_numpy(numbers: npt.NDArray[np.generic], of_type: "pa.DataType") -> "pa.Array[Any]":
-    """Return an array of the same values, whose numpy type must correspond to ``of_type``."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
+def _strings(name: str, array: "arrow.Array", sequence: NumberColumn) -> StringColumn:
+    import nanoarrow  # noqa: PLC0415 -- loaded when an index is
 
-    values = pa.py_buffer(np.ascontiguousarray(numbers).data)
-    return pa.Array.from_buffers(of_type, len(numbers), [None, values])
-
-
-def from_strings(texts: Sequence[str]) -> "pa.Array[Any]":
-    """Return an array of strings, which must take less than 2 GiB; otherwise raise ValueError."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
-
-    encoded = [text.encode() for text in texts]
-    bounds = np.zeros(len(encoded) + 1, np.int64)
-    np.cumsum([*map(len, encoded)], out=bounds[1:])
-    if bounds[-1] > np.iinfo(np.int32).max:
-        raise ValueError(f"{bounds[-1]} bytes of strings are too many for one column")
-    buffers = [None, pa.py_buffer(bounds.astype(np.int32).data), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+    _require_no_nulls(name, array)
+    view = nanoarrow.c_array(array).view()
+    bounds = np.frombuffer(view.buffer(1), np.int32)[view.offset : view.offset + len(array) + 1]
+    strings = StringBuffers(bounds, memoryview(view.buffer(2)).cast("B"))
+    return columns.string_column(name, strings, sequence) or _dictionary(array)
 
 
-def string_scalar(text: str) -> "pa.StringScalar":
-    """Return a string as a pyarrow scalar."""
-    scalar: pa.StringScalar = from_strings([text])[0]
-    return scalar
+def _dictionary(array: "arrow.Array") -> DictionaryColumn:
+    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+
+    kind = arrow.DataType.dictionary(arrow.DataType.int32(), arrow.DataType.string())
+    encoded = array.cast(kind)
+    values: list[Any] = [*arrow.dictionary_dictionary(encoded).to_pylist()]
+    return DictionaryColumn.from_codes(values, arrow.dictionary_indices(encoded).to_numpy())
+
+
+def _require_no_nulls(name: str, array: "arrow.Array") -> None:
+    if array.null_count:
+        raise TypeError(f"{name} has nulls")
+
+
+def to_table(rows: Columns, metadata: Mapping[bytes, bytes]) -> "arrow.Table":
+    """Return rows as an Arrow table with the columns of an index file, and its metadata."""
+    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+
+    described = schema().with_metadata(dict(metadata)) if metadata else schema()
+    return arrow.Table.from_batches([*_to_batches(rows, described)], schema=described)
+
+
+def _to_batches(rows: Columns, described: "arrow.Schema") -> "Iterator[arrow.RecordBatch]":
+    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+
+    row_count = len(rows["sequence"])
+    for begin in range(0, row_count, BATCH_ROWS):
+        positions = np.arange(begin, min(begin + BATCH_ROWS, row_count))
+        arrays = [_to_array(name, rows[name], positions) for name in COLUMNS]
+        yield arrow.RecordBatch.from_arrays(arrays, schema=described)
+
+
+def _to_array(
+    name: str, column: NumberColumn | StringColumn, positions: "np.ndarray[Any, Any]"
+) -> "arrow.Array":
+    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+    import nanoarrow  # noqa: PLC0415 -- loaded when an index is
+
+    if isinstance(column, np.ndarray):
+        return arrow.Array.from_numpy(column[positions].astype(COLUMNS[name]))
+    strings = column.to_buffers(positions)
+    return arrow.Array.from_arrow(
+        nanoarrow.c_array_from_buffers(
+            nanoarrow.string(), len(positions), [None, strings.bounds, strings.data], null_count=0
+        )
+    )

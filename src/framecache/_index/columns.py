@@ -1,17 +1,21 @@
-"""Columns of an index, and conversion of values to their types."""
+"""Columns of an index in memory, and conversion of values to their types."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.native_calls import native_call
-from framecache._index.arrow import from_numpy, from_strings
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from framecache._index import string_columns
+from framecache._index.string_columns import (
+    DictionaryColumn,
+    HexColumn,
+    StringBuffers,
+    StringColumn,
+    TemplateColumn,
+    freeze,
+)
 
 COLUMNS: Final = {
     "sequence": "int64",
@@ -35,51 +39,93 @@ COLUMNS: Final = {
 DEFAULTS: Final[Mapping[str, int | str]] = {"quality": 0, "picture_since": ""}
 """Values of columns that files by earlier versions lack."""
 
+_NARROWED: Final = frozenset({"pts", "offset", "size"})
+"""Columns of integers that are held in the narrowest type: their values are seldom large."""
 
-@cache
-def schema() -> "pa.Schema":
-    """Return the schema of an index file."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
+NumberColumn = npt.NDArray[Any]
+Columns = Mapping[str, NumberColumn | StringColumn]
+"""All columns of some rows by name; they have the same length, and cannot be changed."""
 
-    types: dict[str, pa.DataType] = {
-        "int32": pa.int32(),
-        "int64": pa.int64(),
-        "uint32": pa.uint32(),
-        "float64": pa.float64(),
-        "string": pa.string(),
+
+def from_values(values: Mapping[str, "Sequence[Any] | npt.NDArray[Any]"]) -> Columns:
+    """Return the columns of rows that are given by the values of each column."""
+    sequence = number_column("sequence", np.asarray(values["sequence"], np.int64))
+    return {name: _from_values(name, values[name], sequence) for name in COLUMNS}
+
+
+def _from_values(
+    name: str, values: "Sequence[Any] | npt.NDArray[Any]", sequence: npt.NDArray[np.int64]
+) -> NumberColumn | StringColumn:
+    if COLUMNS[name] != "string":
+        return number_column(name, np.asarray(values, COLUMNS[name]))
+    texts: list[str] = [*values]
+    return string_column(name, StringBuffers.from_strings(texts), sequence) or (
+        DictionaryColumn.from_strings(texts)
+    )
+
+
+def number_column(name: str, values: NumberColumn) -> NumberColumn:
+    """Return numbers as the column holds them; of equal values, only one is stored."""
+    return freeze(_narrow(values) if name in _NARROWED else values)
+
+
+def string_column(
+    name: str, strings: StringBuffers, sequence: npt.NDArray[np.int64]
+) -> StringColumn | None:
+    """Return strings in the compact form that the column usually has; None if they lack it."""
+    if name == "key":
+        return TemplateColumn.from_buffers(strings, sequence)
+    if name == "perceptual_hash":
+        return HexColumn.from_buffers(strings)
+    return DictionaryColumn.from_equal(strings)
+
+
+def default_column(name: str, length: int) -> NumberColumn | StringColumn:
+    """Return a column that files by earlier versions lack."""
+    value = DEFAULTS[name]
+    if isinstance(value, str):
+        return DictionaryColumn.of_one(value, length)
+    return np.broadcast_to(np.array(value, COLUMNS[name]), length)
+
+
+def take(columns: Columns, positions: npt.NDArray[np.int64]) -> Columns:
+    """Return the rows at these positions, in the given order."""
+    taken = {
+        name: number_column(name, column[positions])
+        if isinstance(column, np.ndarray)
+        else column.take(positions)
+        for name, column in columns.items()
     }
-    return pa.schema([(name, types[alias]) for name, alias in COLUMNS.items()])
+    return _share_sequence(taken)
 
 
-def column(name: str, values: "Sequence[Any] | npt.NDArray[Any]") -> "pa.Array[Any]":
-    """Return values as an array of the column's type."""
-    if COLUMNS[name] == "string":
-        return from_strings([*values])
-    return from_numpy(np.asarray(values, COLUMNS[name]), schema().field(name).type)
+def concat(parts: Sequence[Columns]) -> Columns:
+    """Return the rows of several parts, in order; of at least one part."""
+    if len(parts) == 1:
+        return parts[0]
+    return _share_sequence({name: _concat_column(name, parts) for name in COLUMNS})
 
 
-def empty_table() -> "pa.Table":
-    """Return a table without rows."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
-
-    # Like Schema.empty_table, but without its imports: see `framecache._index.arrow`.
-    return pa.Table.from_batches([], schema())
-
-
-@native_call
-def table(columns: Mapping[str, Sequence[Any]]) -> "pa.Table":
-    """Return a table of the values of all columns."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
-
-    arrays = [column(name, values) for name, values in columns.items()]
-    return pa.Table.from_arrays(arrays, schema=schema())
+def _concat_column(name: str, parts: Sequence[Columns]) -> NumberColumn | StringColumn:
+    pieces = [part[name] for part in parts]
+    numbers = [piece for piece in pieces if isinstance(piece, np.ndarray)]
+    if numbers:
+        return number_column(name, np.concatenate(numbers))
+    return string_columns.concat([piece for piece in pieces if not isinstance(piece, np.ndarray)])
 
 
-@native_call
-def default(name: str, length: int) -> "pa.Array[Any]":
-    """Return the default values of a column that a file by an earlier version lacks."""
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
+def _share_sequence(columns: dict[str, NumberColumn | StringColumn]) -> Columns:
+    """Let the keys refer to the column of sequences instead of to a copy of it."""
+    key, sequence = columns["key"], columns["sequence"]
+    if isinstance(key, TemplateColumn) and isinstance(sequence, np.ndarray):
+        columns["key"] = replace(key, sequence=sequence)
+    return columns
 
-    scalar = column(name, [DEFAULTS[name]])[0]
-    values: pa.Array[Any] = pa.repeat(scalar, length)
-    return values
+
+def _narrow(values: NumberColumn) -> NumberColumn:
+    if not len(values):
+        return values
+    limits = [np.iinfo(kind) for kind in (np.int8, np.int16, np.int32, np.int64)]
+    least, most = values.min(), values.max()
+    narrowest = next(limit for limit in limits if limit.min <= least and most <= limit.max)
+    return values.astype(narrowest.dtype)

@@ -1,30 +1,15 @@
-"""Sources of an index's rows: a table in memory, or data that is decoded to one when read."""
+"""Sources of an index's rows: columns in memory, or data that is decoded to them when read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from framecache._index import columns
+from framecache._index import aggregates, columns
 from framecache._index.aggregates import Aggregates
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from framecache._index.columns import Columns
 
 UNINDEXED_KEY: Final = b"framecache.listed"
 """Metadata key that marks an index made from a listing of frames."""
-MAX_TABLE_ROWS: Final = 2**16
-"""Maximum number of rows that are held as a table; a table of more would be large."""
-BATCH_ROWS: Final = 2**14
-
-
-@dataclass(frozen=True, slots=True)
-class RowGroup:
-    """Row group: some rows of a source that can be read without the others."""
-
-    row_count: int
-    column: "Callable[[str], Iterator[pa.Array[Any]]]"
-    """Function that reads a column of these rows, like `RowSource.column`."""
 
 
 class RowSource(ABC):
@@ -38,84 +23,87 @@ class RowSource(ABC):
 
     @property
     @abstractmethod
-    def table(self) -> "pa.Table":
-        """All rows as a table."""
+    def columns(self) -> Columns:
+        """All rows."""
 
     @property
-    @abstractmethod
     def metadata(self) -> Mapping[bytes, bytes]:
         """Metadata of the rows' file; empty for rows of several files."""
+        return {}
 
     @property
     def aggregates(self) -> Aggregates | None:
         """Aggregates of the rows, if known without decoding them; else None."""
         return None
 
-    @abstractmethod
-    def column(self, name: str) -> "Iterator[pa.Array[Any]]":
-        """Yield one column in arrays of limited length; strings may be dictionary-encoded."""
 
-    @property
-    def row_groups(self) -> Sequence[RowGroup]:
-        """All rows, in one piece or in several that follow each other."""
-        return [RowGroup(len(self), self.column)]
+class ColumnsSource(RowSource):
+    """Rows in memory."""
 
+    __slots__ = ("_columns",)
 
-class TableSource(RowSource):
-    """Rows of a table in memory."""
-
-    __slots__ = ("_table",)
-
-    def __init__(self, table: "pa.Table") -> None:
-        self._table = table
+    def __init__(self, rows: Columns) -> None:
+        self._columns = rows
 
     def __len__(self) -> int:
-        return self._table.num_rows
+        return len(self._columns["sequence"])
 
     @property
-    def table(self) -> "pa.Table":
+    def columns(self) -> Columns:
         """See `RowSource`."""
-        return self._table
-
-    @property
-    def metadata(self) -> Mapping[bytes, bytes]:
-        """See `RowSource`."""
-        return self._table.schema.metadata or {}
-
-    def column(self, name: str) -> "Iterator[pa.Array[Any]]":
-        """See `RowSource`."""
-        for chunk in self._table[name].chunks:
-            for begin in range(0, len(chunk), BATCH_ROWS):
-                yield chunk.slice(begin, BATCH_ROWS)
+        return self._columns
 
 
-class LazyTableSource(RowSource):
-    """Few rows that are decoded to a table at the first access."""
+class LazySource(RowSource):
+    """Rows that are decoded at the first access."""
 
-    __slots__ = ("_table",)
+    __slots__ = ("_decoded",)
 
     def __init__(self) -> None:
-        self._table: pa.Table | None = None
+        self._decoded: Columns | None = None
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Leave out the decoded rows."""
+        names = [name for kind in type(self).__mro__ for name in getattr(kind, "__slots__", ())]
+        return None, {name: getattr(self, name) for name in names} | {"_decoded": None}
 
     @property
-    def table(self) -> "pa.Table":
+    def columns(self) -> Columns:
         """See `RowSource`."""
-        # Two threads may decode it concurrently, with the same result.
-        held = self._table
+        # Two threads may decode them concurrently, with the same result.
+        held = self._decoded
         if held is None:
-            held = self._table = self._load_table()
+            held = self._decoded = self._decode()
         return held
 
     @abstractmethod
-    def _load_table(self) -> "pa.Table":
-        """Return all rows as a table in one piece."""
+    def _decode(self) -> Columns:
+        """Return all rows."""
 
-    def column(self, name: str) -> "Iterator[pa.Array[Any]]":
+
+class ConcatSource(LazySource):
+    """Rows of several sources, in sequence."""
+
+    __slots__ = ("_sources",)
+
+    def __init__(self, sources: Sequence[RowSource]) -> None:
+        super().__init__()
+        self._sources = tuple(sources)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._sources))
+
+    @property
+    def aggregates(self) -> Aggregates | None:
         """See `RowSource`."""
-        return TableSource(self.table).column(name)
+        parts = [part for source in self._sources if (part := source.aggregates) is not None]
+        return aggregates.combine(parts) if len(parts) == len(self._sources) else None
+
+    def _decode(self) -> Columns:
+        return columns.concat([source.columns for source in self._sources])
 
 
-class UnindexedSource(LazyTableSource):
+class UnindexedSource(LazySource):
     """Listed frames that another program stored: only sequence, key and size are known."""
 
     __slots__ = ("_found",)
@@ -146,17 +134,11 @@ class UnindexedSource(LazyTableSource):
             end_seconds=0.0,
         )
 
-    def _load_table(self) -> "pa.Table":
+    def _decode(self) -> Columns:
         sequences, names, sizes = zip(*self._found, strict=True) if self._found else ((), (), ())
         count = len(self._found)
         known = {"sequence": sequences, "key": names, "size": sizes, "status": ("ok",) * count}
         unknown = {
             name: ("" if kind == "string" else 0,) * count for name, kind in columns.COLUMNS.items()
         }
-        return columns.table(unknown | known).replace_schema_metadata({**self.metadata})
-
-
-def unindexed_source(found: Sequence[tuple[int, str, int]]) -> RowSource:
-    """Return a source of frames that another program stored; ``found`` is ordered by sequence."""
-    source = UnindexedSource(found)
-    return source if len(source) <= MAX_TABLE_ROWS else TableSource(source.table)
+        return columns.from_values(unknown | known)

@@ -1,167 +1,134 @@
-"""Compact columns in memory that still allow a row to be read in microseconds.
+"""Compact columns of strings in memory that still allow a row to be read in microseconds.
 
 A million rows take about 50 MB; as strings, their keys alone would take 100 MB.
 """
 
 import binascii
+from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+from itertools import accumulate, pairwise
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.native_calls import native_call
-from framecache._core.threads import PerProcess
-from framecache._index.arrow import (
-    as_booleans,
-    as_numpy,
-    dictionary_encode,
-    from_numpy,
-    string_scalar,
-)
-from framecache._index.row_sources import RowGroup
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Number = TypeVar("Number", bound=np.generic)
 Positions = npt.NDArray[np.int64]
-SmallIntegers = npt.NDArray[np.signedinteger[Any]]
 StringArray = npt.NDArray[np.object_]
 
 _HASH_DIGITS: Final = 16
+_HASH_BYTES: Final = _HASH_DIGITS // 2
+_POWERS_OF_TEN: Final = 10 ** np.arange(1, 19, dtype=np.int64)
+_ZERO: Final = ord("0")
+_MAX_DIGIT: Final = 9
 
 
-def number_column(
-    arrays: "Iterable[pa.Array[Any]]", length: int, dtype: type[Number]
-) -> npt.NDArray[Number]:
-    """Return a column as a read-only array; if all values are equal, only one is stored."""
-    values = np.empty(length, dtype)
-    begin = 0
-    for array in arrays:
-        values[begin : begin + len(array)] = as_numpy(array)
-        begin += len(array)
-    return _freeze(values)
-
-
-def compact_integers(arrays: "Iterable[pa.Array[Any]]") -> SmallIntegers:
-    """Return a column of integers in the narrowest type that holds all its values."""
-    pieces = [_narrow(as_numpy(array)) for array in arrays]
-    return _freeze(np.concatenate(pieces) if pieces else np.empty(0, np.int64))
-
-
-def as_int64(integers: SmallIntegers) -> npt.NDArray[np.int64]:
-    """Return integers as int64, the type that they have in files."""
-    return _freeze(integers.astype(np.int64))
-
-
-class StringColumn(Protocol):
-    """Column of strings."""
-
-    def item(self, position: int) -> str:
-        """Return one text."""
-        ...
-
-    def __getitem__(self, positions: Positions) -> StringArray:
-        """Return several strings, in the given order."""
-        ...
-
-
-_decode_locks: Final = PerProcess(lambda: tuple(Lock() for _ in range(64)))
-"""Locks held while strings are made, so that threads that need the same wait for each other."""
-
-
-class ChunkedColumn:
-    """Column of strings in pieces (row groups), each decoded at its first access.
-
-    For a million rows, decoding the strings takes most of the time until the first row is read.
-    """
-
-    def __init__(
-        self, pieces: Sequence[RowGroup], make: Callable[[RowGroup, slice], StringColumn]
-    ) -> None:
-        """Create the column without decoding.
-
-        Args:
-            pieces: pieces of the rows, in order.
-            make: decodes the strings of a piece, given the range of its rows among all rows.
-        """
-        self._pieces = pieces
-        self._bounds = [0, *accumulate(piece.row_count for piece in pieces)]
-        self._make = make
-        self._made: dict[int, StringColumn] = {}
-
-    def item(self, position: int) -> str:
-        """See `StringColumn`."""
-        piece = bisect_right(self._bounds, position) - 1
-        return self._decode_group(piece).item(position - self._bounds[piece])
-
-    def __getitem__(self, positions: Positions) -> StringArray:
-        texts = np.empty(len(positions), np.object_)
-        pieces = np.searchsorted(self._bounds, positions, side="right") - 1
-        for piece in np.unique(pieces).tolist():
-            wanted = pieces == piece
-            texts[wanted] = self._decode_group(piece)[positions[wanted] - self._bounds[piece]]
-        return texts
-
-    def _decode_group(self, piece: int) -> StringColumn:
-        if piece not in self._made:
-            locks = _decode_locks.value
-            with locks[hash((id(self), piece)) % len(locks)]:
-                if piece not in self._made:
-                    rows = slice(self._bounds[piece], self._bounds[piece + 1])
-                    self._made[piece] = self._make(self._pieces[piece], rows)
-        return self._made[piece]
-
-
-def string_column(
-    pieces: Sequence[RowGroup], make: Callable[[RowGroup, slice], StringColumn]
-) -> StringColumn:
-    """Create a column of strings, in pieces if there are several; arguments as `ChunkedColumn`."""
-    return ChunkedColumn(pieces, make) if len(pieces) > 1 else make(pieces[0], slice(None))
-
-
-def key_column(
-    read: "Callable[[], Iterator[pa.Array[Any]]]", sequence: npt.NDArray[np.int64]
-) -> "TemplateColumn | DictionaryColumn":
-    """Create a column of keys: derived from the sequences, or a few keys shared by many rows."""
-    return TemplateColumn.from_arrays(read(), sequence) or DictionaryColumn.from_arrays(
-        read(), len(sequence)
-    )
-
-
-def hash_column(
-    read: "Callable[[], Iterator[pa.Array[Any]]]", length: int
-) -> "HexColumn | DictionaryColumn":
-    """Create a column of perceptual hashes."""
-    return HexColumn.from_arrays(read(), length) or DictionaryColumn.from_arrays(read(), length)
+def freeze(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return values as a read-only array; if all are equal, only one is stored."""
+    if len(values) > 1 and (values == values[0]).all():
+        return np.broadcast_to(values[0], len(values))
+    if values.flags.writeable:
+        values.flags.writeable = False
+    return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DictionaryColumn:
-    """Dictionary-encoded column: each distinct text once, and a code per row."""
+class StringBuffers:
+    """Strings in the form of Arrow: UTF-8, joined, and the offset of each."""
+
+    bounds: npt.NDArray[np.int32]
+    """Offset of each string in the data, and the end of the last."""
+    data: bytes | memoryview
+
+    @classmethod
+    def from_strings(cls, texts: Sequence[str]) -> Self:
+        """Encode strings, which must take less than 2 GiB; otherwise raise ValueError."""
+        encoded = [text.encode() for text in texts]
+        return cls(_bounds_of([*map(len, encoded)]), b"".join(encoded))
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int32]:
+        """Lengths of the strings in bytes."""
+        return np.diff(self.bounds)
+
+    @property
+    def joined(self) -> npt.NDArray[np.uint8]:
+        """Bytes of all strings, joined."""
+        data = np.frombuffer(self.data, np.uint8)
+        return data[self.bounds[0] : self.bounds[-1]]
+
+
+class StringColumn(ABC):
+    """Column of strings."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    @abstractmethod
+    def item(self, position: int) -> str:
+        """Return one string."""
+
+    @abstractmethod
+    def __getitem__(self, positions: Positions) -> StringArray:
+        """Return several strings, in the given order."""
+
+    @abstractmethod
+    def take(self, positions: Positions) -> "StringColumn":
+        """Return a column of these rows, in the given order."""
+
+    def equal(self, text: str) -> npt.NDArray[np.bool_]:
+        """Return a mask of the rows that have this string."""
+        is_it: npt.NDArray[np.bool_] = self[np.arange(len(self))] == text
+        return is_it
+
+    def to_buffers(self, positions: Positions) -> StringBuffers:
+        """Return these rows in the form of Arrow."""
+        return StringBuffers.from_strings(self[positions].tolist())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DictionaryColumn(StringColumn):
+    """Dictionary-encoded column: each distinct string once, and a code per row."""
 
     values: StringArray
     codes: npt.NDArray[Any]
 
     @classmethod
-    def from_arrays(cls, arrays: "Iterable[pa.Array[Any]]", length: int) -> Self:
-        """Encode any column; it is compact if few distinct strings repeat."""
+    def from_strings(cls, texts: Sequence[str]) -> Self:
+        """Encode any strings; it is compact if few distinct ones repeat."""
         numbered: dict[str, int] = {}
-        codes = np.empty(length, np.int32)
-        begin = 0
-        for array in arrays:
-            encoded = dictionary_encode(array)
-            texts: list[Any] = encoded.dictionary.to_pylist()
-            known = np.array([numbered.setdefault(text, len(numbered)) for text in texts], np.int32)
-            codes[begin : begin + len(array)] = known[as_numpy(encoded.indices)]
-            begin += len(array)
-        code_type = np.min_scalar_type(max(0, len(numbered) - 1))
-        return cls(np.array([*numbered], dtype=np.object_), _freeze(codes.astype(code_type)))
+        codes = np.array([numbered.setdefault(text, len(numbered)) for text in texts], np.int64)
+        return cls.from_codes([*numbered], codes)
+
+    @classmethod
+    def from_codes(cls, values: Sequence[str], codes: npt.NDArray[Any]) -> Self:
+        """Return a column of distinct strings and the code of each row."""
+        code_type = np.min_scalar_type(max(0, len(values) - 1))
+        return cls(np.array([*values], dtype=np.object_), freeze(codes.astype(code_type)))
+
+    @classmethod
+    def from_equal(cls, strings: StringBuffers) -> "DictionaryColumn | None":
+        """Encode strings that are all equal; return None if they are not."""
+        lengths, joined = strings.lengths, strings.joined
+        if not len(lengths) or (lengths != lengths[0]).any():
+            return None
+        rows = joined.reshape(len(lengths), lengths[0])
+        if (rows != rows[0]).any():
+            return None
+        return cls.of_one(rows[0].tobytes().decode(), len(lengths))
+
+    @classmethod
+    def of_one(cls, value: str, length: int) -> Self:
+        """Return a column that has the same string in each row."""
+        codes = np.broadcast_to(np.zeros((), np.uint8), length)
+        return cls(np.array([value], dtype=np.object_), codes)
+
+    def __len__(self) -> int:
+        return len(self.codes)
 
     def item(self, position: int) -> str:
         """See `StringColumn`."""
@@ -170,14 +137,26 @@ class DictionaryColumn:
     def __getitem__(self, positions: Positions) -> StringArray:
         return np.take(self.values, self.codes[positions])
 
+    def take(self, positions: Positions) -> "DictionaryColumn":
+        """See `StringColumn`."""
+        codes, numbered = np.unique(self.codes[positions], return_inverse=True)
+        return self.from_codes(self.values[codes].tolist(), numbered)
+
+    def to_buffers(self, positions: Positions) -> StringBuffers:
+        """See `StringColumn`."""
+        encoded = [text.encode() for text in self.values]
+        codes = self.codes[positions].tolist()
+        lengths = np.array([*map(len, encoded)], np.int64)[codes]
+        return StringBuffers(_bounds_of(lengths), b"".join([encoded[code] for code in codes]))
+
     def equal(self, text: str) -> npt.NDArray[np.bool_]:
-        """Return a mask of the rows that have this text."""
+        """See `StringColumn`."""
         is_it: npt.NDArray[np.bool_] = (self.values == text)[self.codes]
         return is_it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TemplateColumn:
+class TemplateColumn(StringColumn):
     """Column of strings that are ``prefix + sequence + suffix``, or empty."""
 
     prefix: str
@@ -186,26 +165,23 @@ class TemplateColumn:
     is_empty: npt.NDArray[np.bool_]
 
     @classmethod
-    def from_arrays(
-        cls, arrays: "Iterable[pa.Array[Any]]", sequence: npt.NDArray[np.int64]
-    ) -> "Self | None":
-        """Encode a column; return None if any text has another form."""
-        is_empty = np.empty(len(sequence), np.bool_)
-        around: tuple[str, str] | None = None
-        begin = 0
-        for array in arrays:
-            end = begin + len(array)
-            is_empty[begin:end] = empty = _lengths(array) == 0
-            if around is None and not empty.all():
-                first = int(empty.argmin())
-                prefix, _, suffix = str(array[first]).rpartition(str(sequence[begin + first]))
-                around = prefix, suffix
-            if around is not None:
-                is_numbered = _match_template(array, around, sequence[begin:end])
-                if not (is_numbered | empty).all():
-                    return None
-            begin = end
-        return cls(*(around or ("", "")), sequence, _freeze(is_empty))
+    def from_buffers(
+        cls, strings: StringBuffers, sequence: npt.NDArray[np.int64]
+    ) -> "TemplateColumn | None":
+        """Encode a column; return None if any string has another form."""
+        is_empty = strings.lengths == 0
+        if is_empty.all():
+            return cls("", "", sequence, freeze(is_empty))
+        first = int(is_empty.argmin())
+        begin, end = strings.bounds[first : first + 2].tolist()
+        prefix, _, suffix = bytes(strings.data[begin:end]).rpartition(b"%d" % sequence[first])
+        numbers, lengths = sequence[~is_empty], strings.lengths[~is_empty]
+        if not _match_template(strings.joined, lengths, prefix, suffix, numbers):
+            return None
+        return cls(prefix.decode(), suffix.decode(), sequence, freeze(is_empty))
+
+    def __len__(self) -> int:
+        return len(self.is_empty)
 
     def item(self, position: int) -> str:
         """See `StringColumn`."""
@@ -218,9 +194,14 @@ class TemplateColumn:
         texts = [f"{prefix}{number}{suffix}" for number in self.sequence[positions].tolist()]
         return _string_array(texts, self.is_empty[positions])
 
+    def take(self, positions: Positions) -> "TemplateColumn":
+        """See `StringColumn`."""
+        sequence, is_empty = self.sequence[positions], freeze(self.is_empty[positions])
+        return TemplateColumn(self.prefix, self.suffix, sequence, is_empty)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class HexColumn:
+class HexColumn(StringColumn):
     """Column of strings that are 16 hex digits, or empty."""
 
     data: npt.NDArray[np.uint8]
@@ -228,26 +209,24 @@ class HexColumn:
     is_empty: npt.NDArray[np.bool_]
 
     @classmethod
-    def from_arrays(cls, arrays: "Iterable[pa.Array[Any]]", length: int) -> "Self | None":
-        """Encode a column; return None if any text has another form."""
-        data = np.zeros((length, _HASH_DIGITS // 2), np.uint8)
-        is_empty = np.empty(length, np.bool_)
-        begin = 0
-        for array in arrays:
-            end = begin + len(array)
-            lengths, joined = _lengths(array), _concatenated_bytes(array)
-            is_empty[begin:end] = empty = lengths == 0
-            if not (empty | (lengths == _HASH_DIGITS)).all():
-                return None
-            try:
-                decoded = binascii.unhexlify(joined)
-            except binascii.Error:
-                return None
-            if binascii.hexlify(decoded) != joined:
-                return None
-            data[begin:end][~empty] = np.frombuffer(decoded, np.uint8).reshape(-1, data.shape[1])
-            begin = end
-        return cls(data, _freeze(is_empty))
+    def from_buffers(cls, strings: StringBuffers) -> "HexColumn | None":
+        """Encode a column; return None if any string has another form."""
+        lengths, joined = strings.lengths, strings.joined.tobytes()
+        is_empty = lengths == 0
+        if not (is_empty | (lengths == _HASH_DIGITS)).all():
+            return None
+        try:
+            decoded = binascii.unhexlify(joined)
+        except (binascii.Error, ValueError):
+            return None
+        if binascii.hexlify(decoded) != joined:
+            return None
+        data = np.zeros((len(lengths), _HASH_BYTES), np.uint8)
+        data[~is_empty] = np.frombuffer(decoded, np.uint8).reshape(-1, _HASH_BYTES)
+        return cls(data, freeze(is_empty))
+
+    def __len__(self) -> int:
+        return len(self.is_empty)
 
     def item(self, position: int) -> str:
         """See `StringColumn`."""
@@ -259,53 +238,137 @@ class HexColumn:
         texts = [digits[begin : begin + _HASH_DIGITS] for begin in begins]
         return _string_array(texts, self.is_empty[positions])
 
+    def take(self, positions: Positions) -> "HexColumn":
+        """See `StringColumn`."""
+        return HexColumn(self.data[positions], freeze(self.is_empty[positions]))
 
-@native_call
+    def to_buffers(self, positions: Positions) -> StringBuffers:
+        """See `StringColumn`."""
+        is_empty = self.is_empty[positions]
+        bounds = _bounds_of(np.where(is_empty, 0, _HASH_DIGITS))
+        return StringBuffers(bounds, binascii.hexlify(self.data[positions][~is_empty].tobytes()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkedColumn(StringColumn):
+    """Column of strings in pieces of different forms."""
+
+    pieces: tuple[StringColumn, ...]
+    bounds: tuple[int, ...]
+    """Position of each piece's first row, and the number of rows."""
+
+    @classmethod
+    def of(cls, pieces: Sequence[StringColumn]) -> Self:
+        """Return a column of all rows of these pieces, in order."""
+        return cls(tuple(pieces), (0, *accumulate(map(len, pieces))))
+
+    def __len__(self) -> int:
+        return self.bounds[-1]
+
+    def item(self, position: int) -> str:
+        """See `StringColumn`."""
+        piece = bisect_right(self.bounds, position) - 1
+        if piece == len(self.pieces):
+            raise IndexError(position)
+        return self.pieces[piece].item(position - self.bounds[piece])
+
+    def __getitem__(self, positions: Positions) -> StringArray:
+        texts = np.empty(len(positions), np.object_)
+        pieces = np.searchsorted(self.bounds, positions, side="right") - 1
+        for piece in np.unique(pieces).tolist():
+            wanted = pieces == piece
+            texts[wanted] = self.pieces[piece][positions[wanted] - self.bounds[piece]]
+        return texts
+
+    def take(self, positions: Positions) -> DictionaryColumn:
+        """See `StringColumn`."""
+        return DictionaryColumn.from_strings(self[positions].tolist())
+
+
+def concat(pieces: Sequence[StringColumn]) -> StringColumn:
+    """Return a column of all rows of several columns, in order; of at least one column."""
+    flat = [
+        part
+        for piece in pieces
+        for part in (piece.pieces if isinstance(piece, ChunkedColumn) else (piece,))
+        if len(part)
+    ]
+    if len(flat) <= 1:
+        return flat[0] if flat else pieces[0]
+    dictionaries = [piece for piece in flat if isinstance(piece, DictionaryColumn)]
+    if len(dictionaries) == len(flat):
+        return _concat_dictionaries(dictionaries)
+    templates = [piece for piece in flat if isinstance(piece, TemplateColumn)]
+    around = {(piece.prefix, piece.suffix) for piece in templates if not piece.is_empty.all()}
+    if len(templates) == len(flat) and len(around) <= 1:
+        sequence = np.concatenate([piece.sequence for piece in templates])
+        is_empty = np.concatenate([piece.is_empty for piece in templates])
+        return TemplateColumn(*(around or {("", "")}).pop(), sequence, freeze(is_empty))
+    hashes = [piece for piece in flat if isinstance(piece, HexColumn)]
+    if len(hashes) == len(flat):
+        is_empty = np.concatenate([piece.is_empty for piece in hashes])
+        return HexColumn(np.concatenate([piece.data for piece in hashes]), freeze(is_empty))
+    return ChunkedColumn.of(flat)
+
+
+def _concat_dictionaries(pieces: Sequence[DictionaryColumn]) -> DictionaryColumn:
+    numbered: dict[str, int] = {}
+    codes = []
+    for piece in pieces:
+        known = [numbered.setdefault(text, len(numbered)) for text in piece.values]
+        codes.append(np.array(known, np.int64)[piece.codes])
+    return DictionaryColumn.from_codes([*numbered], np.concatenate(codes))
+
+
 def _match_template(
-    array: "pa.Array[Any]", around: tuple[str, str], numbers: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
-    import pyarrow.compute as pc  # noqa: PLC0415 -- same
+    joined: npt.NDArray[np.uint8],
+    lengths: npt.NDArray[np.int32],
+    prefix: bytes,
+    suffix: bytes,
+    numbers: npt.NDArray[np.int64],
+) -> bool:
+    """Return True if each of the joined strings is the prefix, its number, and the suffix."""
+    digit_counts = np.searchsorted(_POWERS_OF_TEN, numbers, side="right") + 1
+    if not (lengths == len(prefix) + digit_counts + len(suffix)).all():
+        return False
+    begin = 0
+    # Numbers ascend, so that those of as many digits are neighbors.
+    edges = [0, *(np.flatnonzero(np.diff(digit_counts)) + 1).tolist(), len(numbers)]
+    for first, stop in pairwise(edges):
+        length = int(lengths[first])
+        end = begin + length * (stop - first)
+        rows = joined[begin:end].reshape(-1, length)
+        if not _match_rows(rows, prefix, suffix, numbers[first:stop]):
+            return False
+        begin = end
+    return True
 
-    from framecache._index.lazy_arrow import pa  # noqa: PLC0415 -- loaded when an index is
 
-    digits = from_numpy(numbers, pa.int64()).cast(pa.string())
-    parts: Any = (string_scalar(around[0]), digits, string_scalar(around[1]), string_scalar(""))
-    return as_booleans(pc.equal(pc.binary_join_element_wise(*parts), array))
-
-
-def _lengths(array: "pa.Array[Any]") -> npt.NDArray[np.int32]:
-    """Return the lengths of the strings in bytes."""
-    return np.diff(_bounds(array))
-
-
-def _bounds(array: "pa.Array[Any]") -> npt.NDArray[np.int32]:
-    """Return the offset of each text in the array's data, and the end of the last text."""
-    bounds = array.buffers()[1]
-    assert bounds is not None
-    return np.frombuffer(memoryview(bounds), np.int32)[array.offset :][: len(array) + 1]
+def _match_rows(
+    rows: npt.NDArray[np.uint8], prefix: bytes, suffix: bytes, numbers: npt.NDArray[np.int64]
+) -> bool:
+    """Return True if each row of bytes is the prefix, its number, and the suffix."""
+    digits_end = rows.shape[1] - len(suffix)
+    value = np.zeros(len(rows), np.int64)
+    for place in range(len(prefix), digits_end):
+        digit = rows[:, place] - np.uint8(_ZERO)
+        if (digit > _MAX_DIGIT).any():
+            return False
+        value = value * 10 + digit
+    is_prefix = rows[:, : len(prefix)] == np.frombuffer(prefix, np.uint8)
+    is_suffix = rows[:, digits_end:] == np.frombuffer(suffix, np.uint8)
+    return bool(is_prefix.all() and is_suffix.all() and (value == numbers).all())
 
 
-def _concatenated_bytes(array: "pa.Array[Any]") -> bytes:
-    """Return the bytes of all strings, concatenated."""
-    data, bounds = array.buffers()[2], _bounds(array)
-    return data[int(bounds[0]) : int(bounds[-1])].to_pybytes() if data else b""
+def _bounds_of(lengths: "Sequence[int] | npt.NDArray[Any]") -> npt.NDArray[np.int32]:
+    bounds = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    if bounds[-1] > np.iinfo(np.int32).max:
+        raise ValueError(f"{bounds[-1]} bytes of strings are too many for one column")
+    return bounds.astype(np.int32)
 
 
 def _string_array(texts: list[str], is_empty: npt.NDArray[np.bool_]) -> StringArray:
     array = np.array(texts, dtype=np.object_)
     array[is_empty] = ""
     return array
-
-
-def _narrow(values: npt.NDArray[np.int64]) -> SmallIntegers:
-    limits = [np.iinfo(kind) for kind in (np.int8, np.int16, np.int32, np.int64)]
-    least, most = values.min(), values.max()
-    narrowest = next(limit for limit in limits if limit.min <= least and most <= limit.max)
-    return values.astype(narrowest.dtype)
-
-
-def _freeze(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
-    if len(values) > 1 and (values == values[0]).all():
-        return np.broadcast_to(values[0], len(values))
-    values.flags.writeable = False
-    return values

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,12 +12,12 @@ from framecache._core import json_documents
 from framecache._core.cached_property import lock_free_cached_property
 from framecache._core.native_calls import native_call
 from framecache._core.optional_imports import import_optional
-from framecache._index import columns, concat, parquet, row_sources, string_columns
+from framecache._index import arrow, columns, parquet, row_sources
 from framecache._index.aggregates import EMPTY, Aggregates
-from framecache._index.arrow import take
-from framecache._index.row_sources import RowGroup, RowSource, TableSource
+from framecache._index.columns import COLUMNS, Columns
+from framecache._index.row_sources import ColumnsSource, ConcatSource, RowSource
 from framecache._index.rows import FrameRow
-from framecache._index.string_columns import DictionaryColumn, Number, SmallIntegers, StringColumn
+from framecache._index.string_columns import StringColumn, freeze
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +34,8 @@ class Index:
     much again. Safe to share between threads.
     """
 
-    def __init__(self, rows: "pa.Table | RowSource") -> None:
-        self._source = rows if isinstance(rows, RowSource) else TableSource(rows)
+    def __init__(self, rows: RowSource) -> None:
+        self._source = rows
 
     def __len__(self) -> int:
         return len(self._source)
@@ -48,21 +47,34 @@ class Index:
         """Leave out the decoded columns."""
         return {"_source": self._source}
 
-    def to_arrow(self) -> "pa.Table":
-        """Return the whole table, with the columns of the Parquet files."""
-        return self._source.table
-
     @native_call
+    def to_arrow(self) -> "pa.Table":
+        """Return the whole table as a pyarrow table, with the columns of the Parquet files.
+
+        Raises:
+            MissingPackage: pyarrow is not installed.
+        """
+        pyarrow = import_optional("pyarrow", package="pyarrow", needed_by="Index.to_arrow")
+        # The aggregates would be wrong for a selection of the rows.
+        kept = {
+            name: text
+            for name, text in self._source.metadata.items()
+            if name != parquet.AGGREGATES_KEY
+        }
+        rows = arrow.to_table(self._source.columns, kept)
+        # Unlike `pyarrow.table`, this does not import pandas.
+        table: pa.Table = pyarrow.RecordBatchReader.from_stream(rows).read_all()
+        return table.combine_chunks()
+
     def to_pandas(self) -> "pd.DataFrame":
         """Return the whole table as a pandas DataFrame.
 
         Raises:
             MissingPackage: pandas is not installed.
         """
-        import_optional("pandas", package="pandas", needed_by="Index.to_pandas")
-        # On one thread, for the same reason as in reading files (`framecache._index.parquet`).
-        table: pd.DataFrame = self._without_metadata().to_pandas(use_threads=False)
-        return table
+        pandas = import_optional("pandas", package="pandas", needed_by="Index.to_pandas")
+        frame: pd.DataFrame = pandas.DataFrame({name: getattr(self, name) for name in COLUMNS})
+        return frame
 
     def to_polars(self) -> "pl.DataFrame":
         """Return the whole table as a Polars DataFrame.
@@ -74,12 +86,8 @@ class Index:
             MissingPackage: Polars is not installed.
         """
         polars = import_optional("polars", package="polars", needed_by="Index.to_polars")
-        table: pl.DataFrame = polars.from_arrow(self._without_metadata())
+        table: pl.DataFrame = polars.DataFrame(arrow.to_table(self._source.columns, {}))
         return table
-
-    def _without_metadata(self) -> "pa.Table":
-        """Return the whole table without the metadata of its file."""
-        return self.to_arrow().replace_schema_metadata()
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -115,92 +123,107 @@ class Index:
 
     def take(self, positions: npt.NDArray[np.int64]) -> "Index":
         """Return an index of the rows at these positions, which must ascend."""
-        return Index(take(self.to_arrow(), positions))
+        return _index_of(columns.take(self._source.columns, positions))
+
+    def equal_rows(self, other: "Index") -> npt.NDArray[np.bool_]:
+        """Return a mask of the rows that equal the row at the same position of ``other``.
+
+        ``other`` must have as many rows.
+        """
+        # A frame and its replacement may have the same key, so all fields are compared.
+        are_same = np.ones(len(self), dtype=np.bool_)
+        for name in COLUMNS:
+            are_same &= (getattr(self, name) == getattr(other, name)).astype(np.bool_)
+        return are_same
+
+    def equals(self, other: "Index") -> bool:
+        """Return True if both have the same rows."""
+        return len(self) == len(other) and bool(self.equal_rows(other).all())
 
     @lock_free_cached_property
     def sequence(self) -> npt.NDArray[np.int64]:
         """Sequences, ascending and unique."""
-        return self._numbers("sequence", np.int64)
+        return self._numbers("sequence")
 
     @lock_free_cached_property
     def chunk_id(self) -> npt.NDArray[np.int32]:
         """Ordinal of each frame's chunk."""
-        return self._numbers("chunk_id", np.int32)
+        return self._numbers("chunk_id")
 
     @lock_free_cached_property
     def pts(self) -> npt.NDArray[np.int64]:
         """Presentation timestamps, in the time base of each frame's video."""
-        return string_columns.as_int64(self._pts)
+        return self._numbers("pts")
 
     @lock_free_cached_property
     def timestamp(self) -> npt.NDArray[np.float64]:
         """Timestamp of each frame, in seconds on the timeline."""
-        return self._numbers("timestamp", np.float64)
+        return self._numbers("timestamp")
 
     @lock_free_cached_property
     def duration(self) -> npt.NDArray[np.float64]:
         """Seconds that each frame stays on screen in its video; 0.0 if unknown."""
-        return self._numbers("duration", np.float64)
+        return self._numbers("duration")
 
     @lock_free_cached_property
     def width(self) -> npt.NDArray[np.int32]:
         """Widths in pixels."""
-        return self._numbers("width", np.int32)
+        return self._numbers("width")
 
     @lock_free_cached_property
     def height(self) -> npt.NDArray[np.int32]:
         """Heights in pixels."""
-        return self._numbers("height", np.int32)
+        return self._numbers("height")
 
     @lock_free_cached_property
     def key(self) -> npt.NDArray[np.object_]:
         """Key of the blob with each JPEG; empty if undecodable."""
-        return self._materialize(self._keys)
+        return self._strings("key")
 
     @lock_free_cached_property
     def offset(self) -> npt.NDArray[np.int64]:
         """Byte offset of each JPEG in its blob."""
-        return string_columns.as_int64(self._offset)
+        return self._numbers("offset")
 
     @lock_free_cached_property
     def crc32c(self) -> npt.NDArray[np.uint32]:
         """CRC-32C of each JPEG; 0 if undecodable or unknown."""
-        return self._numbers("crc32c", np.uint32)
+        return self._numbers("crc32c")
 
     @lock_free_cached_property
     def size(self) -> npt.NDArray[np.int64]:
         """Size of each JPEG in bytes; 0 if undecodable."""
-        return string_columns.as_int64(self._size)
+        return self._numbers("size")
 
     @lock_free_cached_property
     def perceptual_hash(self) -> npt.NDArray[np.object_]:
         """Perceptual hashes, 16 hex digits each; empty if unknown."""
-        return self._materialize(self._hashes)
+        return self._strings("perceptual_hash")
 
     @lock_free_cached_property
     def status(self) -> npt.NDArray[np.object_]:
         """Status of each frame: ``"ok"`` or ``"undecodable"``."""
-        return self._materialize(self._statuses)
+        return self._strings("status")
 
     @lock_free_cached_property
     def reason(self) -> npt.NDArray[np.object_]:
         """Reason why a frame is undecodable; empty if it is not."""
-        return self._materialize(self._reasons)
+        return self._strings("reason")
 
     @lock_free_cached_property
     def quality(self) -> npt.NDArray[np.int32]:
         """JPEG quality that a program requested; 0 if it is the timeline's, or unknown."""
-        return self._numbers("quality", np.int32)
+        return self._numbers("quality")
 
     @lock_free_cached_property
     def picture_since(self) -> npt.NDArray[np.object_]:
         """Written part in which each picture replaced another; empty: it replaced none."""
-        return self._materialize(self._picture_since)
+        return self._strings("picture_since")
 
     @lock_free_cached_property
     def is_ok(self) -> npt.NDArray[np.bool_]:
         """Mask of the frames that have a picture."""
-        values = self._statuses.equal("ok")
+        values = self._column("status").equal("ok")
         values.flags.writeable = False
         return values
 
@@ -253,7 +276,7 @@ class Index:
     @classmethod
     def empty(cls) -> Self:
         """Return an index without frames."""
-        return cls(columns.empty_table())
+        return cls(ColumnsSource(columns.from_values(dict.fromkeys(COLUMNS, ()))))
 
     @classmethod
     def merged(cls, parts: "Sequence[Index]") -> "Index":
@@ -265,23 +288,22 @@ class Index:
             before._ends_before(after)  # noqa: SLF001 -- of its own class
             for before, after in pairwise(held)
         )
-        rows = concat.concat_sources([part._source for part in held])  # noqa: SLF001 -- of its own class
+        rows = ConcatSource([part._source for part in held])  # noqa: SLF001 -- of its own class
         if one_after_the_other:
             return cls(rows)
-        sequence = string_columns.number_column(rows.column("sequence"), len(rows), np.int64)
+        sequence = cls(rows).sequence
         order = np.argsort(sequence, kind="stable")
         is_last = np.append(np.diff(sequence[order]) > 0, True)
-        kept = take(rows.table, order[is_last])
-        return cls(concat.source_from_table(kept))
+        return _index_of(columns.take(rows.columns, order[is_last]))
 
     @classmethod
     def from_listing(cls, found: Iterable[tuple[int, str, int]]) -> Self:
         """Return an index of frames that another program stored, from sequence, key and size."""
-        return cls(row_sources.unindexed_source(sorted(found)))
+        return cls(row_sources.UnindexedSource(sorted(found)))
 
     def encode(self, metadata: bytes) -> bytes:
         """Encode as a Parquet file with a checksum, and ``metadata`` (JSON) in its schema."""
-        return parquet.encode(self.to_arrow(), metadata, self._aggregates)
+        return parquet.encode(self._source.columns, metadata, self._aggregates)
 
     @classmethod
     def decode(cls, body: bytes, *, key: str) -> Self:
@@ -307,72 +329,26 @@ class Index:
     @lock_free_cached_property
     def _row_columns(self) -> list[Any]:
         """Columns in the order of the fields of `FrameRow`."""
-        packed = {
-            "pts": self._pts,
-            "offset": self._offset,
-            "size": self._size,
-            "key": self._keys,
-            "perceptual_hash": self._hashes,
-            "status": self._statuses,
-            "reason": self._reasons,
-            "picture_since": self._picture_since,
-        }
-        names = [field.name for field in fields(FrameRow)]
-        return [packed[name] if name in packed else getattr(self, name) for name in names]
+        return [self._source.columns[field.name] for field in fields(FrameRow)]
 
-    @lock_free_cached_property
-    def _pts(self) -> SmallIntegers:
-        return string_columns.compact_integers(self._source.column("pts"))
+    def _numbers(self, name: str) -> npt.NDArray[Any]:
+        column = self._source.columns[name]
+        assert isinstance(column, np.ndarray)
+        return column if column.dtype == COLUMNS[name] else freeze(column.astype(COLUMNS[name]))
 
-    @lock_free_cached_property
-    def _offset(self) -> SmallIntegers:
-        return string_columns.compact_integers(self._source.column("offset"))
+    def _column(self, name: str) -> StringColumn:
+        column = self._source.columns[name]
+        assert isinstance(column, StringColumn)
+        return column
 
-    @lock_free_cached_property
-    def _size(self) -> SmallIntegers:
-        return string_columns.compact_integers(self._source.column("size"))
-
-    @lock_free_cached_property
-    def _row_groups(self) -> Sequence[RowGroup]:
-        return self._source.row_groups
-
-    @lock_free_cached_property
-    def _keys(self) -> StringColumn:
-        sequence = self.sequence
-
-        def make(piece: RowGroup, rows: slice) -> StringColumn:
-            return string_columns.key_column(partial(piece.column, "key"), sequence[rows])
-
-        return string_columns.string_column(self._row_groups, make)
-
-    @lock_free_cached_property
-    def _hashes(self) -> StringColumn:
-        def make(piece: RowGroup, _: slice) -> StringColumn:
-            return string_columns.hash_column(
-                partial(piece.column, "perceptual_hash"), piece.row_count
-            )
-
-        return string_columns.string_column(self._row_groups, make)
-
-    @lock_free_cached_property
-    def _statuses(self) -> DictionaryColumn:
-        return DictionaryColumn.from_arrays(self._source.column("status"), len(self))
-
-    @lock_free_cached_property
-    def _reasons(self) -> DictionaryColumn:
-        return DictionaryColumn.from_arrays(self._source.column("reason"), len(self))
-
-    @lock_free_cached_property
-    def _picture_since(self) -> DictionaryColumn:
-        return DictionaryColumn.from_arrays(self._source.column("picture_since"), len(self))
-
-    def _numbers(self, name: str, dtype: type[Number]) -> npt.NDArray[Number]:
-        return string_columns.number_column(self._source.column(name), len(self), dtype)
-
-    def _materialize(self, texts: StringColumn) -> npt.NDArray[np.object_]:
-        values = texts[np.arange(len(self))]
+    def _strings(self, name: str) -> npt.NDArray[np.object_]:
+        values = self._column(name)[np.arange(len(self))]
         values.flags.writeable = False
         return values
+
+
+def _index_of(rows: Columns) -> Index:
+    return Index(ColumnsSource(rows))
 
 
 def aggregates_of(index: Index) -> Aggregates:
@@ -394,14 +370,10 @@ def live_rows(part: Index, whole: Index) -> Index:
     """
     positions = whole.positions(part.sequence)
     (known,) = np.nonzero(positions >= 0)
-    ours, theirs = known, positions[known]
-    # A frame and its replacement may have the same key, so all fields are compared.
-    are_same = np.ones(len(ours), dtype=np.bool_)
-    for name in (field.name for field in fields(FrameRow)):
-        are_same &= (getattr(part, name)[ours] == getattr(whole, name)[theirs]).astype(np.bool_)
+    are_same = part.take(known).equal_rows(whole.take(positions[known]))
     if are_same.sum() == len(part):
         return part
-    return part.take(ours[are_same])
+    return part.take(known[are_same])
 
 
 class PartBuilder:
@@ -425,5 +397,5 @@ class PartBuilder:
     def build(self) -> Index:
         """Return the index part, ordered by sequence."""
         ordered = sorted(self._rows, key=lambda row: row.sequence)
-        values = {name: [getattr(row, name) for row in ordered] for name in columns.COLUMNS}
-        return Index(columns.table(values))
+        values = {name: [getattr(row, name) for row in ordered] for name in COLUMNS}
+        return _index_of(columns.from_values(values))

@@ -74,7 +74,7 @@ def _summary(*, failed: int, skipped: int) -> str:
 def _versions() -> dict[str, str]:
     from importlib.metadata import version  # noqa: PLC0415 -- no other command needs it
 
-    packages = {name: version(name) for name in ("av", "obstore", "simplejpeg", "pyarrow")}
+    packages = {name: version(name) for name in ("av", "obstore", "simplejpeg", "arro3-io")}
     return {"framecache": __version__, "python": platform.python_version()} | packages
 
 

@@ -11,9 +11,7 @@ from typing import Final
 import numpy as np
 
 from framecache._core.manifest import ChunkEntry, Compaction, Manifest
-from framecache._core.native_calls import native_call
 from framecache._index import Index, fetch
-from framecache._index.arrow import equal_rows
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT
 from framecache._read.prefetch import prefetch_map
@@ -161,7 +159,7 @@ class _IndexReader:
                 continue
             bounds = (entry.first_sequence, entry.stop_sequence)
             begin, end = np.searchsorted(compacted.sequence, bounds).tolist()
-            rows = Index(compacted.to_arrow().slice(begin, end - begin))
+            rows = compacted.take(np.arange(begin, end))
             if not find_part_fault(entry, rows):
                 recovered[part] = rows
         written = [part for part in wanted if part not in self._entries]
@@ -179,18 +177,14 @@ def _is_compaction_of(compacted: Index, compaction: Compaction, rows: Mapping[st
     if not all(part in rows for part in compaction.parts):
         return False
     merged = Index.merged([rows[part] for part in compaction.parts])
-    return bool(native_call(merged.to_arrow().equals)(compacted.to_arrow()))
+    return merged.equals(compacted)
 
 
 def _rows_not_in(index: Index, others: Index) -> Index:
     """Return the rows that ``others`` lacks or holds with other values."""
-    table = index.to_arrow()
-    position = np.searchsorted(others.sequence, index.sequence)
-    position = np.minimum(position, max(0, len(others) - 1))
+    position = others.positions(index.sequence)
+    (known,) = np.nonzero(position >= 0)
+    is_same = index.take(known).equal_rows(others.take(position[known]))
     is_there = np.zeros(len(index), np.bool_)
-    if len(others):
-        is_there = others.sequence[position] == index.sequence
-        theirs = others.take(position).to_arrow()
-        for name in theirs.column_names:
-            is_there &= equal_rows(theirs[name], table[name])
+    is_there[known[is_same]] = True
     return index.take(np.flatnonzero(~is_there))
