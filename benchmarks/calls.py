@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import sys
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -26,30 +27,41 @@ PACKAGE = str(Path(framecache.__file__).parent)
 class Calls(NamedTuple):
     """Calls of framecache's functions."""
 
-    total: int
-    modules: int
+    by_function: Counter[tuple[str, str]]
+    """Number of calls of each function, by its file and its qualified name."""
 
     def __str__(self) -> str:
-        return f"{self.total:,} calls in {self.modules} modules"
+        modules = {file for file, _ in self.by_function}
+        return f"{self.by_function.total():,} calls in {len(modules)} modules"
+
+    def listing(self) -> str:
+        """Return one line for each module and each of its functions, most calls first."""
+        functions = defaultdict[str, Counter[str]](Counter)
+        for (file, function), calls in self.by_function.items():
+            functions[file.removeprefix(f"{PACKAGE}/")][function] += calls
+        lines = list[str]()
+        for module, counts in sorted(functions.items(), key=lambda item: -item[1].total()):
+            lines.append(f"{counts.total():8,}  {module}")
+            lines += [f"{count:16,}  {function}" for function, count in counts.most_common()]
+        return "\n".join(lines)
 
 
 class Profile:
     """Notes each call of framecache's functions, in this thread and in those started later."""
 
     def __init__(self) -> None:
-        self._files: list[str] = []
+        self._calls: list[tuple[str, str]] = []
 
     def start(self) -> None:
         threading.setprofile(self._note)
         sys.setprofile(self._note)
 
     def clear(self) -> None:
-        self._files.clear()
+        self._calls.clear()
 
     def calls(self) -> Calls:
         """Return the calls since the last `clear`."""
-        files = self._files.copy()
-        return Calls(len(files), len(set(files)))
+        return Calls(Counter(self._calls.copy()))
 
     def calls_of(self, operation: Callable[[], object]) -> Calls:
         """Return the calls that an operation makes."""
@@ -58,8 +70,9 @@ class Profile:
         return self.calls()
 
     def _note(self, frame: FrameType, event: str, _: Any) -> None:  # noqa: ANN401 -- as Python has it
-        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
-            self._files.append(frame.f_code.co_filename)
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(PACKAGE):
+            self._calls.append((code.co_filename, code.co_qualname))
 
 
 def measure(clip: str) -> dict[str, Calls]:
@@ -95,8 +108,12 @@ def main() -> None:
     """Print the calls of each operation."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calls", description=__doc__)
     parser.add_argument("clip", metavar="CLIP", help="a video of three frames")
-    for operation, calls in measure(parser.parse_args().clip).items():
+    parser.add_argument("--list", action="store_true", help="list modules and functions too")
+    args = parser.parse_args()
+    for operation, calls in measure(args.clip).items():
         print(f"{operation}: {calls}")
+        if args.list:
+            print(calls.listing())
 
 
 if __name__ == "__main__":

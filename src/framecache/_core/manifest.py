@@ -388,11 +388,8 @@ def _from_document(document: dict[str, Any]) -> Manifest:
 
 
 def _chunk_to_json(chunk: ChunkEntry) -> dict[str, Any]:
-    return {name: _to_json_value(getattr(chunk, name)) for name in ChunkEntry.__slots__}
-
-
-def _to_json_value(value: Any) -> Any:  # noqa: ANN401 -- any field of a chunk
-    return str(value) if isinstance(value, Fraction) else value
+    values = ((name, getattr(chunk, name)) for name in ChunkEntry.__slots__)
+    return {name: str(one) if isinstance(one, Fraction) else one for name, one in values}
 
 
 def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:

@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
@@ -81,21 +81,23 @@ class AtomicCreateStore:
     """Wrapper with an atomic `create`; see `with_atomic_create`."""
 
     inner: Store
+    url: str = field(init=False, repr=False, compare=False)
+    """See `Store.url`."""
+    options: StorageOptions = field(init=False, repr=False, compare=False)
+    """See `Store.options`."""
+    _store_id: _StoreId = field(init=False, repr=False, compare=False)
+    """A bucket of the same name may exist at another endpoint."""
 
-    @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self.inner.url
+    def __post_init__(self) -> None:
+        """Copy what identifies the store, because each write looks it up."""
+        object.__setattr__(self, "url", self.inner.url)
+        object.__setattr__(self, "options", self.inner.options)
+        object.__setattr__(self, "_store_id", (self.url, self.options))
 
     @property
     def display_name(self) -> str:
         """See `Store.place`."""
         return self.inner.display_name
-
-    @property
-    def options(self) -> StorageOptions:
-        """See `Store.options`."""
-        return self.inner.options
 
     def get(self, key: str) -> bytes:
         """See `Store.get`."""
@@ -145,11 +147,6 @@ class AtomicCreateStore:
     def delete(self, keys: Iterable[str]) -> int:
         """See `Store.delete`."""
         return self.inner.delete(keys)
-
-    @property
-    def _store_id(self) -> _StoreId:
-        # A bucket of the same name may exist at another endpoint.
-        return self.url, self.options
 
     def _is_create_atomic(self) -> bool:
         """Return True if the store refuses to create an existing blob.

@@ -26,6 +26,8 @@ class BucketStore:
     def __init__(self, location: Location, options: StorageOptions = NO_OPTIONS) -> None:
         """Read the environment and prepare a client. Makes no request."""
         self._location = location
+        self.url = location.url
+        """See `Store.url`."""
         self.options = options
         """See `Store.options`."""
         self._direct = RemoteStore(location, options)
@@ -38,11 +40,6 @@ class BucketStore:
     def __reduce__(self) -> "tuple[type[BucketStore], tuple[Location, StorageOptions]]":
         """Pickle the location and options; another process opens its own connections."""
         return type(self), (self._location, self.options)
-
-    @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self._location.url
 
     @property
     def display_name(self) -> str:

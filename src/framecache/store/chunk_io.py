@@ -159,7 +159,8 @@ class BlobFile(io.RawIOBase):
         Raises:
             ValueError: the position is negative, or ``whence`` is not one of the three values.
         """
-        self._check_open()
+        if self.closed:
+            raise self._closed_error()
         size_bytes = self.identity.size_bytes
         origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size_bytes}
         target = origins.get(whence, -1) + offset
@@ -177,7 +178,8 @@ class BlobFile(io.RawIOBase):
             ChunkChanged: it is no longer the blob that was opened.
             StorePermissionDenied, StoreUnavailable: the store denies access, or cannot be reached.
         """
-        self._check_open()
+        if self.closed:
+            raise self._closed_error()
         view = memoryview(buffer).cast("B")
         wanted = min(len(view), self.identity.size_bytes - self._position)
         if wanted <= 0 or self.error is not None:
@@ -191,9 +193,8 @@ class BlobFile(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError(f"{self.url} is closed")
+    def _closed_error(self) -> ValueError:
+        return ValueError(f"{self.url} is closed")
 
     @abstractmethod
     def _read_at(self, start: int, wanted: int) -> bytes | memoryview:
@@ -218,7 +219,8 @@ class _LocalFile(BlobFile):
         super().close()
 
     def fileno(self) -> int:
-        self._check_open()
+        if self.closed:
+            raise self._closed_error()
         assert self._descriptor is not None
         return self._descriptor
 

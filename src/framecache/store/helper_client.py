@@ -47,17 +47,13 @@ class HelperProcessStore:
         Args:
             store: the store that the helper opens too.
         """
-        self._url = store.url
+        self.url = store.url
+        """See `Store.url`."""
         self._place = store.display_name
         self.options = store.options
         """See `Store.options`."""
         # The store reads the environment, which may have changed by the time the helper starts.
         self._pickled = pickle.dumps((dict(os.environ), pickle.dumps(store)))
-
-    @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self._url
 
     @property
     def display_name(self) -> str:

@@ -53,6 +53,8 @@ class LocalStore:
     def __init__(self, location: Location, options: StorageOptions = NO_OPTIONS) -> None:
         """Prepare for a folder. It is neither created nor accessed."""
         self._location = location
+        self.url = location.url
+        """See `Store.url`."""
         self.options = options
         """See `Store.options`."""
         self._root = Path(location.path)
@@ -64,11 +66,6 @@ class LocalStore:
     def __reduce__(self) -> "tuple[type[LocalStore], tuple[Location, StorageOptions]]":
         """Pickle the location and options; another process opens the folder by its path."""
         return type(self), (self._location, self.options)
-
-    @lock_free_cached_property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self._location.url
 
     @property
     def display_name(self) -> str:

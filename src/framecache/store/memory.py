@@ -39,6 +39,8 @@ class MemoryStore:
     def __init__(self, location: Location, options: StorageOptions = NO_OPTIONS) -> None:
         """Open the store of that name, or create it."""
         self._location = location
+        self.url = location.url
+        """See `Store.url`."""
         self.options = options
         """See `Store.options`."""
         self._folder = f"{location.path}/" if location.path else ""
@@ -51,11 +53,6 @@ class MemoryStore:
     def __reduce__(self) -> "tuple[type[MemoryStore], tuple[Location, StorageOptions]]":
         """Pickle the location and options, not the blobs; another process has its own."""
         return type(self), (self._location, self.options)
-
-    @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self._location.url
 
     @property
     def display_name(self) -> str:

@@ -78,7 +78,10 @@ class ObjectStore(ABC):
             folder: Prefix of each key when it is passed to a client; empty, or ends in a slash.
         """
         self._location = location
-        self._options = options
+        self.url = location.url
+        """See `Store.url`."""
+        self.options = options
+        """See `Store.options`."""
         self._folder = folder
 
     def __repr__(self) -> str:
@@ -86,19 +89,9 @@ class ObjectStore(ABC):
         return f"<store {self.url}>"
 
     @property
-    def url(self) -> str:
-        """See `Store.url`."""
-        return self._location.url
-
-    @property
     @abstractmethod
     def display_name(self) -> str:
         """See `Store.place`."""
-
-    @property
-    def options(self) -> StorageOptions:
-        """See `Store.options`."""
-        return self._options
 
     def get(self, key: str) -> bytes:
         """See `Store.get`."""
@@ -165,7 +158,7 @@ class ObjectStore(ABC):
 
     def __reduce__(self) -> tuple[type[Self], tuple[Location, StorageOptions]]:
         """Pickle the location and options; another process opens its own connections."""
-        return type(self), (self._location, self._options)
+        return type(self), (self._location, self.options)
 
     def _put_parts(self, key: str, stream: "BlockStream") -> None:
         try:
