@@ -12,7 +12,7 @@ import pytest
 from framecache import Frame, FrameCache, FrameCacheError, Timeline
 from framecache._core import keys
 from framecache._index import Index, load_snapshot
-from framecache._index.fetch import Decode
+from framecache._index.blobs import Decode
 from framecache._read.info import timeline_info
 from framecache.server import serializers
 from framecache.store import Store

@@ -36,7 +36,7 @@ from framecache._index import (
     try_commit_manifest,
     update_manifest,
 )
-from framecache._index.fetch import Decode
+from framecache._index.blobs import Decode
 from framecache._index.lease import LeaseManager, LeaseWatcher
 from framecache._ingest import deletion
 from framecache._ingest.epochs import RunningEpoch, is_active

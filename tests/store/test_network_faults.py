@@ -16,8 +16,7 @@ import pytest
 
 import network
 from framecache import CorruptFrame, FrameCache
-from framecache._index.create import create_verified
-from framecache._index.fetch import blob_exists
+from framecache._index.blobs import blob_exists, create_verified
 from framecache.errors import StoreUnavailable
 from framecache.store import BlobExists, BlobMissing, Store, open_store
 from media import made, make_clip

@@ -3,10 +3,9 @@
 The modules commit, load, merge and query the index.
 """
 
+from framecache._index.blobs import blob_exists, create_verified, fetch_blob, fetch_document
 from framecache._index.commit import commit_part, commit_repair, committed_parts, compact
 from framecache._index.corrupt_manifest import CorruptManifest, find_corrupt_manifest
-from framecache._index.create import create_verified
-from framecache._index.fetch import blob_exists, fetch, fetch_document, read_stored_jpeg
 from framecache._index.manifests import (
     ManifestChange,
     ManifestUpdater,
@@ -41,7 +40,7 @@ __all__ = [
     "create_verified",
     "current_manifest",
     "ensure_current",
-    "fetch",
+    "fetch_blob",
     "fetch_document",
     "find_corrupt_manifest",
     "is_current",
@@ -52,7 +51,6 @@ __all__ = [
     "load_snapshot_at",
     "mark_epoch_begun",
     "pack_keys",
-    "read_stored_jpeg",
     "require_epoch",
     "resolve_timeline_ids",
     "try_commit_manifest",

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from framecache._core import keys
 from framecache._core.manifest import Compaction, Manifest, new_write_id
-from framecache._index.create import create_verified
-from framecache._index.fetch import blob_exists, fetch
+from framecache._index.blobs import blob_exists, create_verified, fetch_blob
 from framecache._index.manifests import ensure_current, try_commit_manifest
 from framecache._index.table import Index
 from framecache.errors import StoreUnavailable
@@ -36,7 +35,7 @@ def commit_part(
     if create_verified(store, key, body):
         return index
     try:
-        return fetch(store, key, Index.decode)
+        return fetch_blob(store, key, Index.decode)
     except BlobMissing as error:
         ensure_current(store, manifest)
         raise StoreUnavailable(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from framecache._core import json_documents, keys, manifest
 from framecache._core.manifest import Manifest
-from framecache._index.fetch import fetch_document, read_document_bytes
+from framecache._index.blobs import fetch_document, read_document_bytes
 from framecache._index.manifests import list_versions
 from framecache.errors import CorruptFrame, StoreUnavailable
 from framecache.store import BlobMissing, Store

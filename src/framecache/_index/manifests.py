@@ -6,8 +6,7 @@ from typing import Final, Protocol
 from framecache._core import keys, manifest
 from framecache._core.manifest import Manifest
 from framecache._core.numeric import format_value
-from framecache._index.create import create_verified
-from framecache._index.fetch import blob_exists, fetch_document
+from framecache._index.blobs import blob_exists, create_verified, fetch_document
 from framecache.errors import InvalidValue, StoreUnavailable, TimelineCleared
 from framecache.store import BlobMissing, Store
 

@@ -7,7 +7,7 @@ from typing import Final
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._core.threads import RequestThreads
-from framecache._index.fetch import Decode, fetch
+from framecache._index.blobs import Decode, fetch_blob
 from framecache._index.manifests import current_manifest, is_current
 from framecache._index.table import Index
 from framecache.errors import CorruptFrame, StoreUnavailable
@@ -112,7 +112,7 @@ def _compacted_index(store: Store, manifest: Manifest, decode: Decode[Index]) ->
     if key is None:
         return None
     try:
-        return fetch(store, key, decode)
+        return fetch_blob(store, key, decode)
     except BlobMissing:
         return None  # its parts hold the same rows
 
@@ -128,7 +128,7 @@ def load_parts(
 
     def load_part(part: str) -> Index | None:
         try:
-            return fetch(store, manifest.index_key(part), decode)
+            return fetch_blob(store, manifest.index_key(part), decode)
         except BlobMissing:
             return None
 

@@ -17,7 +17,7 @@ from framecache._index import (
     commit_repair,
     current_manifest,
     ensure_current,
-    fetch,
+    fetch_blob,
     require_epoch,
     update_manifest,
 )
@@ -64,7 +64,7 @@ def drop_removed_frames(store: Store, manifest: Manifest) -> Manifest:
         TimelineCleared: the epoch has ended.
     """
     try:
-        index = fetch(store, manifest.index_key(_PART), Index.decode)
+        index = fetch_blob(store, manifest.index_key(_PART), Index.decode)
     except BlobMissing:
         return ensure_current(store, manifest)
     stored = {blob.key for blob in store.list(keys.frames_prefix(manifest.timeline_id))}

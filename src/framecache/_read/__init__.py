@@ -1,7 +1,7 @@
 """Reading frames: fetched and checked, prefetched in order, decoded into arrays."""
 
 from framecache._read.disk_cache.timeline import open_timeline_cache
-from framecache._read.fetch import FetchResult, FrameSource
+from framecache._read.frame_source import FetchResult, FrameSource
 from framecache._read.positions import (
     Range,
     as_sequences,

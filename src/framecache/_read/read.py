@@ -22,7 +22,7 @@ from framecache._index import FrameRow
 from framecache._layouts.ranges import PlannedRange, plan_ranges
 from framecache._media import jpeg
 from framecache._read.array_pool import ArrayPool
-from framecache._read.fetch import FetchResult, FrameSource
+from framecache._read.frame_source import FetchResult, FrameSource
 from framecache._read.prefetch import prefetch_map
 from framecache.errors import CorruptFrame, InvalidValue
 from framecache.model import COLORS, Color, Frame, Image, require_color

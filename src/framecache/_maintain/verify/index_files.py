@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from framecache._core.manifest import ChunkEntry, Compaction, Manifest
-from framecache._index import Index, fetch
+from framecache._index import Index, fetch_blob
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT
 from framecache._read.prefetch import prefetch_map
@@ -109,7 +109,7 @@ class _IndexReader:
         key, entry = self._manifest.index_key(part), self._entries.get(part)
         chunk_id = entry.chunk_id if entry else None
         try:
-            rows = fetch(self._store, key, Index.decode)
+            rows = fetch_blob(self._store, key, Index.decode)
         except CorruptFrame:
             return Finding("corrupt", key, None, chunk_id, "this index part is damaged")
         except BlobOutsideRoot:
@@ -133,7 +133,7 @@ class _IndexReader:
         if compaction is None or key is None:
             return {}, None
         try:
-            compacted = fetch(self._store, key, Index.decode)
+            compacted = fetch_blob(self._store, key, Index.decode)
         except CorruptFrame:
             detail = "this compacted index is damaged"
             return {}, Finding("corrupt", key, None, None, detail)

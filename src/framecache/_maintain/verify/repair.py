@@ -23,7 +23,7 @@ from framecache._index import (
     compact,
     current_manifest,
     ensure_current,
-    fetch,
+    fetch_blob,
     lease,
     load_snapshot_at,
     update_manifest,
@@ -295,7 +295,7 @@ class Repair:
         if key == self._files.manifest.index_key(part):
             return None
         try:
-            return fetch(self._store, key, Index.decode)
+            return fetch_blob(self._store, key, Index.decode)
         except (BlobMissing, CorruptFrame) as error:
             raise NotRepairable("its last repair is damaged, too: verify again") from error
 

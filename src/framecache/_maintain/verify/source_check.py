@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from framecache._core.manifest import ChunkEntry, Manifest
-from framecache._index import FrameRow, Index, read_stored_jpeg
+from framecache._index import FrameRow, Index
 from framecache._ingest.chunk_frames import decode_frames, encode_decoded
 from framecache._ingest.chunk_plan import plan_chunk
 from framecache._ingest.resolve import resolve_chunks
@@ -15,6 +15,7 @@ from framecache._layouts.encoded_frame import EncodedJpeg
 from framecache._maintain.verify.report import Finding, FindingKind
 from framecache._maintain.verify.stored_frames import is_committed
 from framecache._media import jpeg, video
+from framecache._read.frame_source import read_stored_jpeg
 from framecache.model import Chunk
 from framecache.store import BlobMissing, BlobOutsideRoot, Store, open_blob_file
 

@@ -7,9 +7,10 @@ from typing import Final
 
 import google_crc32c
 
-from framecache._index import FrameRow, read_stored_jpeg
+from framecache._index import FrameRow
 from framecache._maintain.verify.report import FindingKind
 from framecache._media import jpeg
+from framecache._read.frame_source import read_stored_jpeg
 from framecache.store import BlobMissing, BlobOutsideRoot, Store
 
 LINK_OUTSIDE_ROOT: Final = "a link in its path leads out of the store: remove the link"

@@ -7,7 +7,7 @@ from typing import Final
 
 import google_crc32c
 
-from framecache._index import FrameRow, Snapshot, ensure_current, load_snapshot, read_stored_jpeg
+from framecache._index import FrameRow, Snapshot, ensure_current, load_snapshot
 from framecache._layouts.ranges import coalesce_ranges
 from framecache._read.disk_cache.timeline import TimelineDiskCache
 from framecache.errors import CorruptFrame, FrameCacheError
@@ -219,3 +219,14 @@ def _find_row(snapshot: Snapshot, row: FrameRow) -> FrameRow:
     position = snapshot.index.position(row.sequence)
     found = row if position is None else snapshot.index.row(position)
     return found if found.status == "ok" else row
+
+
+def read_stored_jpeg(store: Store, row: FrameRow) -> bytes:
+    """Return the bytes that a row refers to, unchecked; one request.
+
+    Raises:
+        BlobMissing: the blob does not exist.
+    """
+    if not row.offset:
+        return store.get(row.key)
+    return store.get_range(row.key, start=row.offset, length=row.size)
