@@ -1,8 +1,6 @@
 """Safe access to a video file: its video stream, the stream's packets and its decoder."""
 
 import errno
-import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +20,7 @@ from av.video.stream import VideoStream
 from framecache._media.video import limits, matroska
 from framecache._media.video.decoded import is_convertible, tag_range
 from framecache._media.video.error_boundary import VideoFile
+from framecache._media.video.ffmpeg_file import DecodeTimer, FFmpegFile
 from framecache._media.video.file_identification import (
     HEAD_BYTES,
     identify_file,
@@ -100,17 +99,20 @@ class Container:
                 damaged in a part that is required to read it.
         """
         self._name = name
-        self._file = _FFmpegFile(file, name)
+        self._file = FFmpegFile(file, name)
         if self._file.size_bytes == 0:
             raise UnreadableChunk(f"{name} is empty (0 bytes): {_SUPPORTED_HINT}")
         self._av = self._open()
+        self.format = self._av.format.name.partition(",")[0]
+        """FFmpeg's name of the container, one of ``FORMATS``."""
         try:
             self._check_format()
             self._stream = self._select_stream()
         except BaseException:
             self._av.close()
             raise
-        self._codec_name = self.codec
+        self.codec = self._stream.codec_context.codec.canonical_name
+        """FFmpeg's name of the codec, as opposed to that of its decoder."""
         self._has_corrupt_packets = False
         self._numbers_packets = False
         self._reorder_depth = 0
@@ -139,16 +141,6 @@ class Container:
     def stream(self) -> VideoStream:
         """Video stream in use."""
         return self._stream
-
-    @property
-    def format(self) -> str:
-        """FFmpeg's name of the container, one of ``FORMATS``."""
-        return self._av.format.name.partition(",")[0]
-
-    @property
-    def codec(self) -> str:
-        """FFmpeg's name of the codec, as opposed to that of its decoder."""
-        return self._stream.codec_context.codec.canonical_name
 
     @property
     def reorder_depth(self) -> int:
@@ -255,7 +247,7 @@ class Container:
         """
         if packet.is_discard:
             return False
-        match self._codec_name:
+        match self.codec:
             case "vp8":
                 return bool(memoryview(packet)[0] & 0x10)
             case "theora":
@@ -452,73 +444,6 @@ class Container:
         self._has_corrupt_packets |= packet.is_corrupt
         if self.format in _CONTAINERS_MARKING_SPLICES:
             packet.is_corrupt = False
-
-
-class DecodeTimer:
-    """CPU time of this thread. Time spent waiting for a store or other programs is not counted."""
-
-    def __init__(self, name: str) -> None:
-        """Start the stopwatch; error messages call the video ``name``."""
-        self._name = name
-        self._started_at = time.thread_time()
-
-    def check(self) -> None:
-        """Raise UnreadableChunk if more time has passed than is allowed for one packet."""
-        if time.thread_time() - self._started_at > limits.MAX_STALL_SECONDS:
-            raise UnreadableChunk(
-                f"{self._name} keeps the decoder busy for more than {limits.MAX_STALL_SECONDS} s "
-                f"with one picture, so it is damaged or hostile: give another video"
-            )
-
-
-class _FFmpegFile:
-    """File object for FFmpeg that keeps an error and shows FFmpeg the end of the file instead.
-
-    It also shows the end if FFmpeg computes for too long to find one packet. ``check`` raises the
-    kept error.
-    """
-
-    def __init__(self, file: VideoFile, name: str) -> None:
-        self._file = file
-        self._name = name
-        self._timer = DecodeTimer(name)
-        self._error: BaseException | None = None
-        self.size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
-
-    def read(self, size: int) -> bytes:
-        if self._error is not None:
-            return b""
-        try:
-            self._timer.check()
-            return bytes(self._file.read(size) or b"")
-        except BaseException as error:  # noqa: BLE001 - raised again by check()
-            self._error = error
-            return b""
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        if self._error is not None:
-            return -1
-        try:
-            self._timer.check()
-            if whence == os.SEEK_END:
-                return self._file.seek(max(self.size_bytes + offset, 0))
-            return self._file.seek(offset, whence)
-        except BaseException as error:  # noqa: BLE001 - raised again by check()
-            self._error = error
-            return -1
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def restart_timer(self) -> None:
-        """Restart the time limit, for the next packet."""
-        self._timer = DecodeTimer(self._name)
-
-    def check(self) -> None:
-        """Raise the error that was kept, if any."""
-        if self._error is not None:
-            raise self._error
 
 
 def is_within_size_limits(width: int, height: int) -> bool:

@@ -31,6 +31,8 @@ _MAX_DEPTH: Final = 16
 _MISPLACED_BOXES: Final = re.compile(rb"cmov|stsz|stz2|trun|elst")
 _SCHEME_BOX: Final = re.compile(rb"schm.{4}([ -~]{4})", re.DOTALL)
 _MAX_DESCRIPTION_BYTES: Final = 2**20
+_BUFFER_BYTES: Final = 8 * 1024
+"""Number of bytes that are read at once: the headers of neighboring boxes."""
 _SAMPLES_PER_ENTRY: Final = 160
 """Minimum number of samples per index entry where FFmpeg groups the samples of plain audio.
 
@@ -115,6 +117,8 @@ class _Mp4Checker:
     def __init__(self, file: VideoFile, name: str) -> None:
         self._file = file
         self._name = name
+        self._buffer = b""
+        self._buffer_begin = 0
         self._box_count = 0
         self._entry_count = 0
         self._picture_track_count = 0
@@ -236,6 +240,17 @@ class _Mp4Checker:
         return int.from_bytes(self._read_bytes(begin, begin + 4), "big")
 
     def _read_bytes(self, begin: int, end: int) -> bytes:
+        """Return the bytes of a range, fewer at the end of the file."""
+        length = max(end - begin, 0)
+        if length > _BUFFER_BYTES:
+            return self._read_file(begin, end)
+        start = begin - self._buffer_begin
+        if not 0 <= start <= len(self._buffer) - length:
+            self._buffer = self._read_file(begin, begin + _BUFFER_BYTES)
+            self._buffer_begin, start = begin, 0
+        return self._buffer[start : start + length]
+
+    def _read_file(self, begin: int, end: int) -> bytes:
         self._file.seek(begin)
         parts = []
         while begin < end and (part := self._file.read(end - begin)):

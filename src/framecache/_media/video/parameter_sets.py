@@ -1,12 +1,10 @@
-"""Parser for the picture order fields of H.264 and HEVC parameter sets. Does no I/O.
+"""Parser for the picture order fields of H.264 and HEVC headers. Does no I/O.
 
-Reading raises IndexError if a set ends too early.
+Reading raises IndexError if a header ends too early.
 """
 
 from dataclasses import dataclass
 from typing import Final
-
-from framecache._media.video.bit_reader import BitReader
 
 _PROFILES_WITH_CHROMA_FORMAT: Final = frozenset(
     {44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244}
@@ -16,6 +14,34 @@ _PROFILES_WITH_CHROMA_FORMAT: Final = frozenset(
 """
 _CHROMA_444: Final = 3
 _MAX_REFERENCES: Final = 255
+
+
+class BitReader:
+    """Bit reader that starts at the most significant bit; IndexError past the last bit."""
+
+    def __init__(self, payload: bytes) -> None:
+        """Store the payload of a NAL unit without its emulation prevention bytes."""
+        data = payload.replace(b"\0\0\3", b"\0\0")
+        self._value = int.from_bytes(data)
+        self._remaining = 8 * len(data)
+
+    def read(self, count: int) -> int:
+        """Return the next ``count`` bits as an unsigned number."""
+        if count > self._remaining:
+            raise IndexError
+        self._remaining -= count
+        return self._value >> self._remaining & ((1 << count) - 1)
+
+    def read_exp_golomb(self) -> int:
+        """Read an unsigned Exp-Golomb number (ITU-T H.264, 9.1)."""
+        rest = self._value & ((1 << self._remaining) - 1)
+        leading_zeros = self._remaining - rest.bit_length()
+        return self.read(2 * leading_zeros + 1) - 1
+
+    def skip_exp_golomb(self, count: int) -> None:
+        """Skip ``count`` Exp-Golomb numbers."""
+        for _ in range(count):
+            self.read_exp_golomb()
 
 
 @dataclass(frozen=True, slots=True)

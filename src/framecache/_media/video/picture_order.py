@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from framecache._media.video.bit_reader import BitReader
 from framecache._media.video.nal import NAL_CODECS
 from framecache._media.video.parameter_sets import (
     AvcSps,
+    BitReader,
     HevcPps,
     HevcSps,
     parse_avc_pps,
