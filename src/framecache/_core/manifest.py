@@ -388,8 +388,10 @@ def _from_document(document: dict[str, Any]) -> Manifest:
 
 
 def _chunk_to_json(chunk: ChunkEntry) -> dict[str, Any]:
-    values = ((name, getattr(chunk, name)) for name in ChunkEntry.__slots__)
-    return {name: str(one) if isinstance(one, Fraction) else one for name, one in values}
+    return {
+        name: str(value) if isinstance(value := getattr(chunk, name), Fraction) else value
+        for name in ChunkEntry.__slots__
+    }
 
 
 def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:

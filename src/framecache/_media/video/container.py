@@ -1,6 +1,7 @@
 """Safe access to a video file: its video stream, the stream's packets and its decoder."""
 
 import errno
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,7 +21,7 @@ from av.video.stream import VideoStream
 from framecache._media.video import limits, matroska
 from framecache._media.video.decoded import is_convertible, tag_range
 from framecache._media.video.error_boundary import VideoFile
-from framecache._media.video.ffmpeg_file import DecodeTimer, FFmpegFile
+from framecache._media.video.ffmpeg_file import FFmpegFile, stalled_error
 from framecache._media.video.file_identification import (
     HEAD_BYTES,
     identify_file,
@@ -277,7 +278,7 @@ class Container:
             UnreadableChunk: decoding took longer than allowed for a packet, or a picture has a
                 pixel format that cannot be converted.
         """
-        watch = DecodeTimer(self._name)
+        deadline = time.thread_time() + limits.MAX_STALL_SECONDS
         try:
             return self._check_frames(self._stream.codec_context.decode(packet))
         except av.error.EOFError:
@@ -285,7 +286,8 @@ class Container:
         except av.error.FFmpegError as error:
             raise DecoderError(error.strerror or "unknown error") from error
         finally:
-            watch.check()
+            if time.thread_time() > deadline:
+                raise stalled_error(self._name)
 
     def reset_decoder(self) -> None:
         """Discard the decoder's state, so that it can start again, even after its last pictures."""

@@ -41,7 +41,7 @@ def translate_errors(
 
     @wraps(method)
     def typed(self: _Self, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with _translating(str(self), None):
+        with _translating(self, None):
             return method(self, *args, **kwargs)
 
     return typed
@@ -108,7 +108,7 @@ class _ErrorRecorder:
 
 
 @contextmanager
-def _translating(name: str, recorder: _ErrorRecorder | None) -> Iterator[None]:
+def _translating(name: object, recorder: _ErrorRecorder | None) -> Iterator[None]:
     try:
         yield
     except FrameCacheError:
@@ -116,7 +116,7 @@ def _translating(name: str, recorder: _ErrorRecorder | None) -> Iterator[None]:
     except Exception as error:
         if recorder is not None and error is recorder.last_error:
             raise
-        raise _to_bad_chunk(name, error) from error
+        raise _to_bad_chunk(str(name), error) from error
 
 
 def _to_bad_chunk(name: str, error: Exception) -> UnreadableChunk:

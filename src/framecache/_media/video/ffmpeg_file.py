@@ -8,72 +8,77 @@ from framecache._media.video.error_boundary import VideoFile
 from framecache.errors import UnreadableChunk
 
 
-class DecodeTimer:
-    """CPU time of this thread. Time spent waiting for a store or other programs is not counted."""
-
-    def __init__(self, name: str) -> None:
-        """Start the stopwatch; error messages call the video ``name``."""
-        self._name = name
-        self._started_at = time.thread_time()
-
-    def check(self) -> None:
-        """Raise UnreadableChunk if more time has passed than is allowed for one packet."""
-        if time.thread_time() - self._started_at > limits.MAX_STALL_SECONDS:
-            raise UnreadableChunk(
-                f"{self._name} keeps the decoder busy for more than {limits.MAX_STALL_SECONDS} s "
-                f"with one picture, so it is damaged or hostile: give another video"
-            )
-
-
 class FFmpegFile:
     """File object for FFmpeg that keeps an error and shows FFmpeg the end of the file instead.
 
     It also shows the end if FFmpeg computes for too long to find one packet. ``check`` raises the
-    kept error.
+    kept error. A seek only records the position, because FFmpeg asks for the size of the file by
+    seeking to its end and back.
     """
 
     def __init__(self, file: VideoFile, name: str) -> None:
-        """Go to the start of ``file``; error messages call it ``name``."""
+        """Start at the first byte of ``file``; error messages call it ``name``."""
         self._file = file
         self._name = name
-        self._timer = DecodeTimer(name)
+        self._position = 0
+        self._is_moved = True
+        """True if the position may differ from that of the file."""
         self._error: BaseException | None = None
         self.size_bytes = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        self.restart_timer()
 
     def read(self, size: int) -> bytes:
         """Return at most ``size`` bytes; none at the end of the file or after an error."""
+        if self._error is None and time.thread_time() > self._deadline:
+            self._error = stalled_error(self._name)
         if self._error is not None:
             return b""
         try:
-            self._timer.check()
-            return bytes(self._file.read(size) or b"")
+            if self._is_moved:
+                self._file.seek(self._position)
+                self._is_moved = False
+            data = bytes(self._file.read(size) or b"")
         except BaseException as error:  # noqa: BLE001 - raised again by check()
             self._error = error
             return b""
+        self._position += len(data)
+        return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a byte offset and return the new position; -1 after an error."""
+        """Move to a byte offset and return it; -1 after an error."""
+        if self._error is None and time.thread_time() > self._deadline:
+            self._error = stalled_error(self._name)
         if self._error is not None:
             return -1
-        try:
-            self._timer.check()
-            if whence == os.SEEK_END:
-                return self._file.seek(max(self.size_bytes + offset, 0))
-            return self._file.seek(offset, whence)
-        except BaseException as error:  # noqa: BLE001 - raised again by check()
-            self._error = error
-            return -1
+        match whence:
+            case os.SEEK_END:
+                offset += self.size_bytes
+            case os.SEEK_CUR:
+                offset += self._position
+        self._position = max(offset, 0)
+        self._is_moved = True
+        return self._position
 
     def tell(self) -> int:
         """Return the offset of the next byte to read."""
-        return self._file.tell()
+        return self._position
 
     def restart_timer(self) -> None:
         """Restart the time limit, for the next packet."""
-        self._timer = DecodeTimer(self._name)
+        self._deadline = time.thread_time() + limits.MAX_STALL_SECONDS
 
     def check(self) -> None:
         """Raise the error that was kept, if any."""
         if self._error is not None:
             raise self._error
+
+
+def stalled_error(name: str) -> UnreadableChunk:
+    """Return the error for a video that takes more CPU time of a thread than a packet may.
+
+    Time spent waiting for a store or other programs is not counted.
+    """
+    return UnreadableChunk(
+        f"{name} keeps the decoder busy for more than {limits.MAX_STALL_SECONDS} s "
+        f"with one picture, so it is damaged or hostile: give another video"
+    )

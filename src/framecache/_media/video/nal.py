@@ -22,8 +22,10 @@ class NoOutputOfPriorPics(Exception):
 class NalCodec:
     """Codec whose packets consist of NAL units."""
 
-    nal_type: Callable[[bytes], int]
-    """Function that returns the nal_unit_type of a unit."""
+    type_shift: int
+    """Position in a unit's first byte of the lowest bit of its nal_unit_type."""
+    type_mask: int
+    """Mask of the nal_unit_type, after the shift."""
     parameter_set_types: frozenset[int]
     """Kinds of units that the decoder keeps for all later pictures: parameter sets."""
     slice_types: range
@@ -72,23 +74,28 @@ class NalRandomAccessDetector:
         self._has_only_repeats &= (
             parameters == self._parameter_sets[len(self._parameter_sets) - len(parameters) :]
         )
-        slices = [unit for unit in units if self._codec.nal_type(unit) in self._codec.slice_types]
-        if not slices or self._codec.nal_type(slices[0]) not in self._codec.random_access_types:
+        codec = self._codec
+        shift, mask = codec.type_shift, codec.type_mask
+        slices = [unit for unit in units if unit[0] >> shift & mask in codec.slice_types]
+        if not slices or slices[0][0] >> shift & mask not in codec.random_access_types:
             return False
-        if slices[0][2] & self._codec.no_output_mask:
+        if slices[0][2] & codec.no_output_mask:
             raise NoOutputOfPriorPics
         return self._has_only_repeats or parameters == self._parameter_sets
 
     def _find_parameter_sets(self, units: list[bytes]) -> list[bytes]:
-        kinds = self._codec.parameter_set_types
-        return [unit.rstrip(b"\0") for unit in units if self._codec.nal_type(unit) in kinds]
+        codec = self._codec
+        shift, mask, kinds = codec.type_shift, codec.type_mask, codec.parameter_set_types
+        return [unit.rstrip(b"\0") for unit in units if unit[0] >> shift & mask in kinds]
 
     def _split_units(self, packet: bytes) -> list[bytes]:
         """Return at least the units of a packet up to its first slice."""
         if self._size_bytes:
             return _split_length_prefixed(packet, self._size_bytes)
         head = _split_annex_b(packet[:_HEAD_BYTES])
-        has_slice = any(self._codec.nal_type(unit) in self._codec.slice_types for unit in head)
+        codec = self._codec
+        shift, mask = codec.type_shift, codec.type_mask
+        has_slice = any(unit[0] >> shift & mask in codec.slice_types for unit in head)
         return head if has_slice else _split_annex_b(packet)
 
 
@@ -146,7 +153,8 @@ def _read_counted_units(data: bytes, at: int, count: int) -> tuple[list[bytes], 
 
 NAL_CODECS: Final = {
     "h264": NalCodec(
-        nal_type=lambda unit: unit[0] & 31,
+        type_shift=0,
+        type_mask=31,
         parameter_set_types=frozenset({7, 8, 13, 15}),
         slice_types=range(1, 6),
         random_access_types=range(5, 6),
@@ -154,7 +162,8 @@ NAL_CODECS: Final = {
         read_extradata=_parse_avcc,
     ),
     "hevc": NalCodec(
-        nal_type=lambda unit: unit[0] >> 1 & 63,
+        type_shift=1,
+        type_mask=63,
         parameter_set_types=frozenset({32, 33, 34}),
         slice_types=range(32),
         random_access_types=range(16, 22),
