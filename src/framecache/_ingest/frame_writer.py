@@ -1,9 +1,9 @@
 """Storage of frames from memory, without losing a frame that another program committed.
 
-In layout ``objects``, a frame whose sequence is free is created under its public key, which only
-one program can do. Every other frame goes to a pack, which no other program touches, and its row
-names the pack and replaces the previous row; `relocation` moves the frame to its public key later.
-In layout ``packs``, all frames go to the pack.
+If the layout has public keys, a frame whose sequence is free is created under its own, which only
+one program can do. Every other frame goes to the layout's private storage, which no other program
+touches, and its row replaces the previous one; `relocation` moves the frame to its
+public key later.
 """
 
 from collections import deque
@@ -17,16 +17,15 @@ from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, current_manifest
 from framecache._ingest.frame_encoding import encode_frame
-from framecache._layouts import layout_of
+from framecache._layouts import FrameStorage, layout_of
 from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row, identity
-from framecache._layouts.packs import PackStorage
 from framecache._read.frame_source import read_stored_jpeg
 from framecache.errors import InvalidValue, SettingsConflict, StoreUnavailable
 from framecache.model import Frame, JpegSettings, OnConflict
 from framecache.store import BlobExists, BlobMissing, Store
 
 _Decision = FrameRow | tuple[FramePosition, EncodedJpeg] | None
-"""Row of a frame stored under its public key, a frame for the pack, or None: nothing to commit."""
+"""Row of a frame stored under its public key, a frame for private storage, or None: no commit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,20 +87,20 @@ class FrameWriter:
         self._on_conflict = on_conflict
         self._layout = layout_of(manifest)
         self._encoders = self._layout.create_encoders(store, workers=workers)
-        self._pack = PackStorage(store, manifest, keys.WRITTEN, self._encoders)
+        self._private = self._layout.create_private_storage(store, manifest, self._encoders)
         self._decisions: deque[Future[_Decision]] = deque()
         self._result = WriteResult()
         self._created_keys: list[str] = []
 
     def __enter__(self) -> Self:
         self._encoders.__enter__()
-        self._pack.__enter__()
+        self._private.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        # In the order of nested contexts: the pack waits for frames that the encoders produce.
+        # In the order of nested contexts: the storage waits for frames that the encoders produce.
         try:
-            self._pack.__exit__(*error)  # type: ignore[arg-type]  # passed on unchanged
+            self._private.__exit__(*error)  # type: ignore[arg-type]  # passed on unchanged
         finally:
             self._encoders.__exit__(*error)  # type: ignore[arg-type]  # passed on unchanged
 
@@ -130,7 +129,7 @@ class FrameWriter:
         if position is None:
             self._result.added.add(sequence)
         if is_repeated or (position is None and not self._layout.has_public_keys):
-            self._pack.add(frame_position, encode)
+            self._private.add(frame_position, encode)
             return
         decide: Callable[[EncodedJpeg], _Decision]
         if position is None:
@@ -145,7 +144,7 @@ class FrameWriter:
         """Wait until the store has acknowledged all frames, and return the result."""
         self._process_decisions()
         placed = self._result
-        stored = {row.sequence: row for row in self._pack.finish()}
+        stored = {row.sequence: row for row in self._private.finish()}
         placed.rows |= {
             sequence: self._committed_row(replace(row, quality=self._jpeg.quality))
             for sequence, row in stored.items()
@@ -158,15 +157,15 @@ class FrameWriter:
         return bool(self._created_keys)
 
     def discard(self) -> None:
-        """Delete the pack, because it will not be committed."""
-        self._pack.discard()
+        """Delete the frames in private storage, because they will not be committed."""
+        self._private.discard()
 
     def cleanup_if_deleted(self) -> None:
-        """Delete the pack, and if the timeline was deleted, also the frames under public keys.
+        """Delete the frames in private storage; if the timeline was deleted, also the public ones.
 
         Otherwise those frames would look like a timeline that another program wrote.
         """
-        self._pack.discard()
+        self._private.discard()
         timeline_id = self._manifest.timeline_id
         if self._created_keys and current_manifest(self._store, timeline_id) is None:
             self._store.delete(self._created_keys)
@@ -176,7 +175,7 @@ class FrameWriter:
     ) -> FrameRow | tuple[FramePosition, EncodedJpeg]:
         """Create a frame under its public key, unless that holds another; return its row.
 
-        If the key holds something else, return the frame, to be stored in the pack.
+        If the key holds something else, return the frame, for the private storage.
         """
         key = keys.frame(self._manifest.timeline_id, frame_position.sequence)
         try:
@@ -193,7 +192,7 @@ class FrameWriter:
     def _compare(
         self, frame: Frame, frame_position: FramePosition, row: FrameRow, encoded: EncodedJpeg
     ) -> tuple[FramePosition, EncodedJpeg] | None:
-        """Return the frame to store in the pack, or None if the cached one is equal and intact."""
+        """Return the frame to store instead of the cached one; None if that is equal and intact."""
         difference = _find_difference(frame, row, encoded, self._jpeg)
         if difference and self._on_conflict == "raise":
             raise frame_conflict(row.sequence, self._manifest, difference)
@@ -211,10 +210,10 @@ class FrameWriter:
             self._result.rows[decided.sequence] = decided
         elif decided is not None:
             frame_position, encoded = decided
-            self._pack.add(frame_position, partial(identity, encoded))
+            self._private.add(frame_position, partial(identity, encoded))
 
     def _committed_row(self, row: FrameRow) -> FrameRow:
-        """Return the row to commit for a frame in the pack, given the row cached before."""
+        """Return the row to commit for a frame in private storage, given the row cached before."""
         position = self._cached.position(row.sequence)
         if position is None:
             return row
@@ -229,25 +228,26 @@ class FrameWriter:
         return replace(row, picture_since=before.picture_since)
 
 
-def move_to_pack(
+def copy_to_private_storage(
     store: Store, manifest: Manifest, rows: Iterable[FrameRow], *, workers: int
-) -> tuple[Mapping[int, FrameRow], PackStorage]:
-    """Copy frames that this program created under public keys into a pack.
+) -> tuple[Mapping[int, FrameRow], FrameStorage]:
+    """Copy frames that this program created under public keys to private storage.
 
     Raises:
         StoreUnavailable: another program has replaced a frame under its public key.
     """
+    layout = layout_of(manifest)
     with (
-        layout_of(manifest).create_encoders(store, workers=workers) as encoders,
-        PackStorage(store, manifest, keys.WRITTEN, encoders) as pack,
+        layout.create_encoders(store, workers=workers) as encoders,
+        layout.create_private_storage(store, manifest, encoders) as storage,
     ):
         for row in rows:
             frame_position = FramePosition(
                 row.sequence, row.chunk_id, row.pts, row.timestamp, row.duration
             )
-            pack.add(frame_position, partial(_read_created, store, row))
-        stored = {row.sequence: row for row in pack.finish()}
-    return stored, pack
+            storage.add(frame_position, partial(_read_created, store, row))
+        stored = {row.sequence: row for row in storage.finish()}
+    return stored, storage
 
 
 def frame_conflict(sequence: int, manifest: Manifest, difference: str) -> SettingsConflict:

@@ -26,9 +26,9 @@ from framecache._ingest.durations import with_durations
 from framecache._ingest.frame_writer import (
     FrameWriter,
     WriteResult,
+    copy_to_private_storage,
     find_row_difference,
     frame_conflict,
-    move_to_pack,
 )
 from framecache._ingest.relocation import is_relocated, relocate
 from framecache._ingest.resolve import SettingsResolver, layout_conflict, reject_unindexed_frames
@@ -238,8 +238,8 @@ class _WriteCall:
 
         Raises:
             SettingsConflict: a frame differs, and ``on_conflict`` is ``"raise"``.
-            _ConcurrentCommit: before the commit, some frames must be moved to a pack, marked as new
-                pictures, or dropped.
+            _ConcurrentCommit: before the commit, some frames must be moved to private storage,
+                marked as new pictures, or dropped.
         """
         positions = others.positions(index.sequence)
         shared = [
@@ -271,7 +271,7 @@ class _WriteCall:
         return not row.offset and layout_of(self.manifest).has_public_keys
 
     def _yield_frames(self, result: WriteResult, sequences: set[int]) -> None:
-        """Drop frames that another program committed first, or move them to a pack."""
+        """Drop frames that another program committed first, or move them to private storage."""
         if self._on_conflict == "keep":
             result.keep_cached(sequences)
             return
@@ -282,8 +282,10 @@ class _WriteCall:
         exposed = [row for row in rows if self._has_public_key(row)]
         if not exposed:
             return
-        stored, pack = move_to_pack(self._store, self.manifest, exposed, workers=self._workers)
-        self._cleanups.append(pack.discard)
+        stored, storage = copy_to_private_storage(
+            self._store, self.manifest, exposed, workers=self._workers
+        )
+        self._cleanups.append(storage.discard)
         for sequence, row in stored.items():
             before = result.rows[sequence]
             result.rows[sequence] = replace(before, key=row.key, offset=row.offset)

@@ -14,8 +14,12 @@ from framecache.model import Layout
 from framecache.store import Store
 
 
-class FrameStorage(Protocol):
-    """Storage of the frames of one index part, which are added in time order."""
+class FrameStorage(AbstractContextManager["FrameStorage", None], Protocol):
+    """Storage of the frames of one index part, which are added in time order.
+
+    If its context exits with an error, it deletes the blobs whose keys no other program uses, so
+    commit the part after the context exits.
+    """
 
     def add(self, frame_position: FramePosition, encode: Callable[[], EncodedJpeg]) -> None:
         """Queue a frame for encoding and storage; block while the queue is full.
@@ -65,11 +69,8 @@ class FrameLayout(ABC):
         *,
         on_stored: Callable[[FramePosition], None] = lambda _: None,
         put: Callable[[str, bytes], None] | None = None,
-    ) -> AbstractContextManager[FrameStorage]:
+    ) -> FrameStorage:
         """Return the storage for the frames of an index part.
-
-        If its context exits with an error, it deletes the blobs whose keys no other program uses,
-        so commit the part after the context exits.
 
         Args:
             store: the store of the timeline.
@@ -78,6 +79,21 @@ class FrameLayout(ABC):
             encoders: the pool that encodes the frames.
             on_stored: called, on several threads, for each frame that is stored or being uploaded.
             put: stores the JPEG of a frame under its public key; None: the store's own.
+        """
+
+    @abstractmethod
+    def create_private_storage(
+        self, store: Store, manifest: Manifest, encoders: EncoderPool
+    ) -> FrameStorage:
+        """Return a storage whose keys no other program uses, for frames that replace others.
+
+        They need not be in time order. `_ingest.relocation` moves them later, if their place in the
+        layout is another.
+
+        Args:
+            store: the store of the timeline.
+            manifest: the manifest of the timeline.
+            encoders: the pool that encodes the frames.
         """
 
     @abstractmethod

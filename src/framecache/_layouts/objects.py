@@ -13,6 +13,7 @@ from framecache._index import FrameRow, Index
 from framecache._layouts.base import FrameLayout
 from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row
 from framecache._layouts.encoder_pool import EncoderPool
+from framecache._layouts.packs import PackStorage
 from framecache._layouts.storage_stats import Sizes, StorageStats, count_puts
 from framecache.model import Layout
 from framecache.store import Store, is_remote
@@ -40,6 +41,12 @@ class Objects(FrameLayout):
         return ObjectStorage(
             manifest.timeline_id, encoders, put=put or store.put, on_stored=on_stored
         )
+
+    def create_private_storage(
+        self, store: Store, manifest: Manifest, encoders: EncoderPool
+    ) -> PackStorage:
+        """See `FrameLayout`."""
+        return PackStorage(store, manifest, keys.WRITTEN, encoders)
 
     def upload_threads(self, store: Store) -> int:
         """See `FrameLayout`."""

@@ -88,6 +88,12 @@ class Packs(FrameLayout):
         """See `FrameLayout`."""
         return PackStorage(store, manifest, part, encoders, on_stored=on_stored)
 
+    def create_private_storage(
+        self, store: Store, manifest: Manifest, encoders: EncoderPool
+    ) -> "PackStorage":
+        """See `FrameLayout`."""
+        return PackStorage(store, manifest, keys.WRITTEN, encoders)
+
     def upload_threads(self, store: Store) -> int:  # noqa: ARG002 -- each pack has one of its own
         """See `FrameLayout`."""
         return 0
