@@ -16,7 +16,8 @@ from framecache._index import committed_parts, fetch_document, is_latest, update
 from framecache._index.lease import LeaseManager
 from framecache._ingest.deletion import DeletionSummary
 from framecache._ingest.relocation import relocate
-from framecache._maintain.gc.rules import FrameBlobs, Reason, TimelineState
+from framecache._maintain.gc.frame_blobs import FrameBlobs
+from framecache._maintain.gc.rules import Reason, TimelineState
 from framecache._maintain.gc.source_availability import find_unavailable_source
 from framecache.errors import FrameCacheError, StorePermissionDenied, StoreUnavailable
 from framecache.store import BlobInfo, BlobMissing, Store
@@ -36,7 +37,7 @@ class GcAction:
     def has_work(self) -> bool:
         """True if something can be deleted, or an interrupted replacement can be finished."""
         state = self.state
-        return self.is_evicted or bool(state.blobs or state.frames) or not state.is_settled
+        return self.is_evicted or bool(state.blobs or state.frames) or not state.is_relocated
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class _TimelineDeletion:
             for amount in self._remove_frames(description, frames):
                 self.removed[reason] += amount
         self._remove_leases_and_manifests(description)
-        if not self._state.is_settled and not self._state.is_being_extracted:
+        if not self._state.is_relocated and not self._state.is_being_extracted:
             relocate(self._store, self._timeline_id, workers=1)
 
     def evict(self) -> None:

@@ -340,7 +340,7 @@ def _load_committed(store: Store, timeline_id: str) -> CommittedState:
     snapshot = load_snapshot_at(store, manifest)
     index = snapshot.index
     # The public key of a replaced frame is reserved for its new picture: whatever is there now is
-    # replaced when the frame is settled, and is not garbage.
+    # replaced when the frame is relocated, and is not garbage.
     has_public_name = layout_of(manifest).has_public_keys
     return CommittedState(
         manifest,
@@ -348,5 +348,5 @@ def _load_committed(store: Store, timeline_id: str) -> CommittedState:
         frozenset(pack_keys(index)),
         frozenset(snapshot.missing_parts),
         frozenset(index.picture_since.tolist()) - {""},
-        is_settled=is_relocated(manifest, index),
+        is_relocated=is_relocated(manifest, index),
     )

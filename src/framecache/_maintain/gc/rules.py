@@ -22,29 +22,25 @@ Overlays, the current manifest and unknown blobs are never deleted, nor is anyth
 without a manifest, unless all that is left of it was stored after a delete.
 """
 
-from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._ingest.deletion import DeletionSummary
+from framecache._maintain.gc.frame_blobs import NO_FRAMES, FrameBlobs, IntArray, UnreferencedFrames
 from framecache.errors import FrameCacheError
 from framecache.store import BlobInfo
 
-_FRAME_BATCH_SIZE: Final = 4096
 _NOTHING: Final = DeletionSummary(0, 0)
 _UNIX_EPOCH: Final = datetime.fromtimestamp(0, UTC)
-
-IntArray = npt.NDArray[np.int64]
 
 
 class Reason(StrEnum):
@@ -65,59 +61,6 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameBlobs:
-    """Frames by sequence; 16 bytes for each, since there may be millions."""
-
-    sequences: IntArray
-    """Frame numbers, ascending."""
-    sizes: IntArray
-    """Size of each frame in bytes."""
-
-    @classmethod
-    def from_arrays(cls, sequences: IntArray, sizes: IntArray) -> Self:
-        """Create an instance from frames in any order."""
-        order = np.argsort(sequences, kind="stable")
-        return cls(sequences[order], sizes[order])
-
-    @classmethod
-    def from_pairs(cls, found: Iterable[tuple[int, int]]) -> Self:
-        """Create an instance from pairs of sequence and size, in any order."""
-        sequences, sizes = array("q"), array("q")
-        for sequence, size in found:
-            sequences.append(sequence)
-            sizes.append(size)
-        return cls.from_arrays(np.array(sequences), np.array(sizes))
-
-    @property
-    def amount(self) -> DeletionSummary:
-        """Number of frames and their total size."""
-        return DeletionSummary(len(self.sequences), int(self.sizes.sum()))
-
-    def __len__(self) -> int:
-        return len(self.sequences)
-
-    def between(self, start: int, stop: int) -> "FrameBlobs":
-        """Return the frames with sequences from `start` to before `stop`."""
-        first, last = np.searchsorted(self.sequences, [start, stop])
-        return self.at(int(first), int(last))
-
-    def at(self, first: int, last: int) -> "FrameBlobs":
-        """Return the frames at a range of positions."""
-        return FrameBlobs(self.sequences[first:last], self.sizes[first:last])
-
-    def contains(self, wanted: IntArray) -> npt.NDArray[np.bool_]:
-        """Return a mask of the given sequences that are among these frames."""
-        return _is_member(self.sequences, wanted)
-
-    def where(self, chosen: npt.NDArray[np.bool_]) -> "FrameBlobs":
-        """Return the frames that a mask selects."""
-        return FrameBlobs(self.sequences[chosen], self.sizes[chosen])
-
-
-_NO_FRAMES: Final = FrameBlobs(np.empty(0, np.int64), np.empty(0, np.int64))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class CommittedState:
     """Committed state of a timeline."""
 
@@ -131,7 +74,7 @@ class CommittedState:
     """Parts of the manifest that are not committed yet."""
     age_reference_parts: frozenset[str] = frozenset()
     """Parts whose files date the frames that replaced others."""
-    is_settled: bool = True
+    is_relocated: bool = True
     """True if every frame is stored where its layout requires it."""
 
 
@@ -155,7 +98,7 @@ class TimelineState:
     is_being_extracted: bool
     missing_parts: frozenset[str]
     """Parts of the manifest that are not committed yet."""
-    is_settled: bool = True
+    is_relocated: bool = True
     """True if no replaced frame still has to be copied to its public key."""
     blobs: Mapping[Reason, tuple[BlobInfo, ...]] = field(default_factory=dict)
     """Blobs other than frames that can be deleted."""
@@ -166,7 +109,7 @@ class TimelineState:
         """Return the amount that can be deleted for one reason."""
         blobs = self.blobs.get(reason, ())
         size_bytes = sum(blob.size_bytes for blob in blobs)
-        return DeletionSummary(len(blobs), size_bytes) + self.frames.get(reason, _NO_FRAMES).amount
+        return DeletionSummary(len(blobs), size_bytes) + self.frames.get(reason, NO_FRAMES).amount
 
     @property
     def can_be_rebuilt(self) -> bool:
@@ -208,7 +151,7 @@ def classify(
         last_used_at=listed.newest,
         is_being_extracted=is_being_filled,
         missing_parts=committed.missing_parts,
-        is_settled=committed.is_settled,
+        is_relocated=committed.is_relocated,
     )
     if error is not None:
         return state
@@ -225,7 +168,7 @@ class _BlobsByKind:
 
     def __init__(self, timeline_id: str, committed: CommittedState, before: datetime) -> None:
         self.before = before
-        self.frames = _UnreferencedFrames(committed.sequences, before)
+        self.frames = UnreferencedFrames(committed.sequences, before)
         self.index: dict[str, list[BlobInfo]] = defaultdict(list)
         """Index files, by epoch."""
         self.leases: dict[str, list[BlobInfo]] = defaultdict(list)
@@ -286,41 +229,6 @@ class _BlobsByKind:
                     self.manifests[version] = blob
             case ["used"]:
                 self.used.append(blob)
-
-
-class _UnreferencedFrames:
-    """Collector of frames that drops the committed ones."""
-
-    def __init__(self, referenced: IntArray, before: datetime) -> None:
-        self.has_young = False
-        self._named = referenced
-        self._before = before
-        self._kept: list[FrameBlobs] = []
-        self._sequences, self._sizes, self._are_old = array("q"), array("q"), array("b")
-
-    def add(self, sequence: int, blob: BlobInfo) -> None:
-        self._sequences.append(sequence)
-        self._sizes.append(blob.size_bytes)
-        self._are_old.append(blob.modified_at <= self._before)
-        if len(self._sequences) == _FRAME_BATCH_SIZE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Process the frames added since the last call."""
-        frames = FrameBlobs(np.array(self._sequences), np.array(self._sizes))
-        are_old = np.array(self._are_old, dtype=np.bool_)
-        are_unnamed = ~_is_member(self._named, frames.sequences)
-        self.has_young |= bool((are_unnamed & ~are_old).any())
-        self._kept.append(frames.where(are_unnamed & are_old))
-        self._sequences, self._sizes, self._are_old = array("q"), array("q"), array("b")
-
-    @property
-    def old(self) -> FrameBlobs:
-        """Unreferenced frames older than the grace period."""
-        sequences = np.concatenate([frames.sequences for frames in self._kept])
-        return FrameBlobs.from_arrays(
-            sequences, np.concatenate([frames.sizes for frames in self._kept])
-        )
 
 
 def _deletable_blobs(
@@ -493,12 +401,3 @@ def _with_deletable(
 
 def _stored_before(blobs: Iterable[BlobInfo], before: datetime) -> list[BlobInfo]:
     return [blob for blob in blobs if blob.modified_at <= before]
-
-
-def _is_member(ordered: IntArray, wanted: IntArray) -> npt.NDArray[np.bool_]:
-    """Return which of the wanted numbers are contained in a sorted array."""
-    if not len(ordered):
-        return np.zeros(len(wanted), dtype=np.bool_)
-    positions = np.searchsorted(ordered, wanted)
-    found: npt.NDArray[np.bool_] = ordered[np.minimum(positions, len(ordered) - 1)] == wanted
-    return found

@@ -176,7 +176,7 @@ class _DecodePass:
                 yield _within_limits(item)
 
     def _feed(self, run: _DecodeRun, buffer: ReorderBuffer) -> Iterator[None]:
-        """Feed the ledger, and yield whenever it may have settled more frames."""
+        """Feed the buffer, and yield whenever it may have released more frames."""
         unsent = set(run.wanted)
         is_done = False
         for packet in self._packets(run.start):

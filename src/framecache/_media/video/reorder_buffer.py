@@ -64,7 +64,7 @@ class ReorderBuffer:
 
     @property
     def is_clean(self) -> bool:
-        """True if nothing has failed or been lost, and no picture is released unsettled."""
+        """True if nothing has failed or been lost, and no picture is released undecided."""
         return self._is_undamaged and all(
             self._is_ready(held.position) for held in self._iter_excess()
         )
