@@ -10,6 +10,7 @@ from framecache._core.numeric import format_value, require_int
 from framecache.errors import InvalidId
 
 ID_PATTERN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+=,~-]{0,127}")
+_ID: Final = re.compile(rf"(?!.*\.\.){ID_PATTERN.pattern}", re.DOTALL)
 ROOT: Final = "cache/timelines/"
 COMPACTION: Final = "timeline"
 """Stands for all parts where a part's name is expected; in a file name, for a compaction by an
@@ -42,7 +43,7 @@ def check_id(value: object, *, what: str) -> str:
     """
     # A subclass of str may override __str__ to return another text.
     text = str.__str__(value) if isinstance(value, str) else value
-    if is_id(text):
+    if isinstance(text, str) and _ID.fullmatch(text):
         return text
     raise InvalidId(
         f"{what} {format_value(value)} is not a valid id: an id has 1 to 128 letters, digits or "
@@ -63,7 +64,7 @@ def check_sequence(value: object) -> int:
 
 def is_id(value: object) -> TypeGuard[str]:
     """Return True if ``value`` may be part of a key."""
-    return isinstance(value, str) and bool(ID_PATTERN.fullmatch(value)) and ".." not in value
+    return isinstance(value, str) and bool(_ID.fullmatch(value))
 
 
 def timeline_prefix(timeline_id: str) -> str:

@@ -182,9 +182,13 @@ class _LeaseLost(Exception):
 def _create_run(
     store: Store, resolved: ResolvedManifest, workers: int, progress: ProgressCallback | None
 ) -> "_ExtractionRun":
-    epoch = RunningEpoch(store, resolved.manifest)
     return _ExtractionRun(
-        store, resolved, epoch, workers, _ProgressCounter(resolved.entries, progress)
+        store,
+        resolved,
+        resolved.manifest,
+        RunningEpoch(store, resolved.manifest),
+        workers,
+        _ProgressCounter(resolved.entries, progress),
     )
 
 
@@ -194,14 +198,11 @@ class _ExtractionRun:
 
     store: Store
     resolved: ResolvedManifest
+    manifest: Manifest
+    """Manifest that this call resolved."""
     epoch: RunningEpoch
     workers: int
     progress: _ProgressCounter
-
-    @property
-    def manifest(self) -> Manifest:
-        """Manifest that this call resolved."""
-        return self.resolved.manifest
 
     def execute(self, started_at: float, *, max_index_files: int) -> ExtractReport:
         """Extract the requested chunks that are missing, several at once, and report the result.

@@ -186,9 +186,9 @@ def _decode_frame(
     item: FrameRow | FetchResult,
 ) -> Frame:
     fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
-    row = fetched.row
-    shape = decoding.shape(row)
-    out = pool.array(shape) if pool is not None and all(shape) else None
+    row, out = fetched.row, None
+    if pool is not None and all(shape := decoding.shape(row)):
+        out = pool.array(shape)
     image = _decode_image(source, decoding, fetched, out=out)
     return Frame(
         row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash, decoding.color

@@ -55,7 +55,11 @@ FFmpeg then takes one order for the other, so the PTS of such files are ignored.
 are evenly spaced in any case.
 """
 _CONTAINERS_MARKING_SPLICES: Final = frozenset({"mpeg", "mpegts"})
-"""Containers whose packets are marked as corrupt if data between two of them is missing."""
+"""Containers whose packets are marked as corrupt if data between two of them is missing.
+
+MPEG-TS also marks complete packets next to a splice, and FFmpeg would copy the mark to the picture.
+So the mark is cleared, and the decoder decides whether the packet is damaged.
+"""
 _MAX_SOUND_OFFSET_SECONDS: Final = 10
 _KEY_ID: Final = "enc_key_id"
 """FFmpeg's metadata name for the key ID of an encrypted Matroska track.
@@ -432,20 +436,12 @@ class Container:
                 packet.pts = None
             # An empty packet would signal the end of the stream to the decoder.
             if packet.size:
-                self._record_corruption(packet)
+                self._has_corrupt_packets |= packet.is_corrupt
+                if self.format in _CONTAINERS_MARKING_SPLICES:
+                    packet.is_corrupt = False
                 if self._numbers_packets:
                     packet.opaque = _PacketNumber(next(numbers))
                 yield packet
-
-    def _record_corruption(self, packet: VideoPacket) -> None:
-        """Record a packet that is marked as corrupt, and clear a mark that may be wrong.
-
-        MPEG-TS also marks complete packets next to a splice, and FFmpeg would copy the mark to the
-        picture. The decoder then decides whether the packet is damaged.
-        """
-        self._has_corrupt_packets |= packet.is_corrupt
-        if self.format in _CONTAINERS_MARKING_SPLICES:
-            packet.is_corrupt = False
 
 
 def is_within_size_limits(width: int, height: int) -> bool:
