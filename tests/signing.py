@@ -9,7 +9,7 @@ import framecache._media.video
 from framecache._core.manifest import ChunkEntry
 from framecache._ingest import chunk_frames
 from framecache._ingest.frame_encoding import encode_picture
-from framecache._layouts.encoded_frame import EncodedJpeg
+from framecache._layouts.encoding import EncodedJpeg
 from framecache.model import JpegSettings
 
 

@@ -41,8 +41,7 @@ from framecache._index.lease import LeaseManager, LeaseWatcher
 from framecache._ingest import deletion
 from framecache._ingest.epochs import RunningEpoch, is_active
 from framecache._ingest.work_queue import ChunkQueue
-from framecache._layouts.encoded_frame import FramePosition
-from framecache._layouts.encoder_pool import EncoderPool
+from framecache._layouts.encoding import EncoderPool, FramePosition
 from framecache._layouts.objects import ObjectStorage
 from framecache._read import FrameSource
 from framecache.model import Layout

@@ -20,7 +20,7 @@ from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, commit_part
 from framecache._layouts import packs
-from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row
+from framecache._layouts.encoding import EncodedJpeg, FramePosition, build_row
 from framecache._layouts.packs import PackStorage, _Item, _Pack
 from framecache._maintain.repack.run import _MovedPart, _RepackRun
 from framecache._read.frame_source import read_stored_jpeg

@@ -10,7 +10,7 @@ from framecache._index.lease import FRAMES_BETWEEN_CHECKS
 from framecache._ingest.chunk_plan import ChunkPlan
 from framecache._ingest.frame_encoding import encode_picture
 from framecache._layouts.base import FrameStorage
-from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition
+from framecache._layouts.encoding import EncodedJpeg, FramePosition
 from framecache._media import jpeg, video
 from framecache._version import __version__
 from framecache.model import JpegSettings

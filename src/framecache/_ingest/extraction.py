@@ -38,8 +38,7 @@ from framecache._ingest.resolve import (
 )
 from framecache._ingest.work_queue import ChunkQueue
 from framecache._layouts import FrameStorage, layout_of
-from framecache._layouts.encoded_frame import FramePosition
-from framecache._layouts.encoder_pool import EncoderPool
+from framecache._layouts.encoding import EncoderPool, FramePosition
 from framecache._media import video
 from framecache.errors import CorruptFrame, TimelineCleared
 from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback

@@ -4,7 +4,7 @@ import google_crc32c
 
 from framecache._core.manifest import ChunkEntry
 from framecache._core.pixels import to_rgb_order
-from framecache._layouts.encoded_frame import EncodedJpeg
+from framecache._layouts.encoding import EncodedJpeg
 from framecache._media import color, jpeg, phash
 from framecache.model import Frame, JpegSettings, Picture, require_color
 

@@ -18,7 +18,7 @@ from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, current_manifest
 from framecache._ingest.frame_encoding import encode_frame
 from framecache._layouts import FrameStorage, layout_of
-from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row, identity
+from framecache._layouts.encoding import EncodedJpeg, FramePosition, build_row, identity
 from framecache._read.frame_source import read_stored_jpeg
 from framecache.errors import InvalidValue, SettingsConflict, StoreUnavailable
 from framecache.model import Frame, JpegSettings, OnConflict

@@ -7,8 +7,7 @@ from typing import ClassVar, Protocol
 
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index
-from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition
-from framecache._layouts.encoder_pool import EncoderPool
+from framecache._layouts.encoding import EncodedJpeg, EncoderPool, FramePosition
 from framecache._layouts.storage_stats import Sizes, StorageStats
 from framecache.model import Layout
 from framecache.store import Store

@@ -25,8 +25,13 @@ from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index
 from framecache._layouts.base import FrameLayout
-from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition, build_row, identity
-from framecache._layouts.encoder_pool import EncoderPool
+from framecache._layouts.encoding import (
+    EncodedJpeg,
+    EncoderPool,
+    FramePosition,
+    build_row,
+    identity,
+)
 from framecache._layouts.storage_stats import (
     JpegRange,
     Sizes,

@@ -40,7 +40,7 @@ from framecache._index.lease import FRAMES_BETWEEN_CHECKS, LeaseManager
 from framecache._ingest import relocate
 from framecache._ingest.deletion import cleanup_if_deleted
 from framecache._layouts import FrameStorage, layout_of
-from framecache._layouts.encoded_frame import EncodedJpeg, FramePosition
+from framecache._layouts.encoding import EncodedJpeg, FramePosition
 from framecache._maintain.repack.report import RepackReport
 from framecache._read import FrameSource, fetch_in_order
 from framecache._version import __version__

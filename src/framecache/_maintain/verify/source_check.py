@@ -11,7 +11,7 @@ from framecache._index import FrameRow, Index
 from framecache._ingest.chunk_frames import decode_frames, encode_decoded
 from framecache._ingest.chunk_plan import plan_chunk
 from framecache._ingest.resolve import resolve_chunks
-from framecache._layouts.encoded_frame import EncodedJpeg
+from framecache._layouts.encoding import EncodedJpeg
 from framecache._maintain.verify.report import Finding, FindingKind
 from framecache._maintain.verify.stored_frames import is_committed
 from framecache._media import jpeg, video
