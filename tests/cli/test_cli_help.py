@@ -73,7 +73,7 @@ def test_every_command_that_a_program_reads_writes_json() -> None:
     assert with_json == set(COMMANDS) - {"get", "completion", "open", "serve"}
 
 
-def test_version() -> None:
+def test_version_option_prints_the_version() -> None:
     assert run("--version").succeeded().text == f"framecache {__version__}\n"
 
 

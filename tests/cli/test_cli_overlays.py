@@ -69,7 +69,9 @@ def test_overlays_rm_removes_those_that_are_named_once_confirmed(
     assert "run-7/edges has no overlays" in run(*words, "--yes").failed(3)
 
 
-def test_overlays_of_a_timeline_without_any(local_url: str, tmp_path: Path) -> None:
+def test_overlays_of_a_timeline_without_any_are_reported_as_none(
+    local_url: str, tmp_path: Path
+) -> None:
     image = np.zeros((16, 16, 3), np.uint8)
     FrameCache(local_url).timeline("walk").write([Frame(0, 0, 0.0, image)])
     assert run("overlays", "ls", "walk", "--cache", local_url).succeeded().text == (

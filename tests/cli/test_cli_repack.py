@@ -135,7 +135,7 @@ def test_append_takes_the_layout_that_is_cached(local_url: str) -> None:
 
 
 @pytest.mark.usefixtures("walk")
-def test_rebuild_into_another_layout(local_url: str) -> None:
+def test_rebuild_into_another_layout_removes_the_frames_of_the_former_one(local_url: str) -> None:
     words = ("rebuild", "walk", "--layout", "packs", "--cache", local_url)
     assert "layout packs" in run(*words).failed(2)
     run(*words, "--yes").succeeded()

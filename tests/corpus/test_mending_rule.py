@@ -25,7 +25,9 @@ from corpus.mending import mended
         ([None, None, None], [0, 5, 10]),
     ],
 )
-def test_rule(times: list[int | None], expected: list[int]) -> None:
+def test_irregular_times_are_mended_by_the_rule(
+    times: list[int | None], expected: list[int]
+) -> None:
     assert mended(times, step=5) == [Fraction(time) for time in expected]
 
 

@@ -89,7 +89,9 @@ def store() -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_crash(operation: Operation, store: Store, proof: Proof) -> None:
+def test_an_operation_that_dies_at_any_request_can_be_repeated(
+    operation: Operation, store: Store, proof: Proof
+) -> None:
     matrix = Matrix(operation, store)
     tried = pairs = 0
     firsts = matrix.points_of("first", matrix.before)

@@ -67,22 +67,28 @@ class Seen:
         return {match[1]: match[0] for match in matches if match}
 
 
-def test_killed_on_local_disk(local_url: str, proof: Proof) -> None:
+def test_extraction_killed_on_local_disk_is_finished_by_another(
+    local_url: str, proof: Proof
+) -> None:
     prove(local_url, ("", ""), proof, kills=proof.size(short=15, long=500))
 
 
 @pytest.mark.ceph
-def test_killed_on_ceph(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof) -> None:
+def test_extraction_killed_on_ceph_is_finished_by_another(
+    ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
+) -> None:
     prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=15, long=500))
 
 
-def test_killed_on_local_disk_into_packs(local_url: str, proof: Proof) -> None:
+def test_extraction_into_packs_killed_on_local_disk_is_finished_by_another(
+    local_url: str, proof: Proof
+) -> None:
     kills = proof.size(short=6, long=250)
     prove(local_url, ("", ""), proof, kills=kills, layout="packs")
 
 
 @pytest.mark.ceph
-def test_killed_on_ceph_into_packs(
+def test_extraction_into_packs_killed_on_ceph_is_finished_by_another(
     ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
 ) -> None:
     kills = proof.size(short=6, long=250)

@@ -14,7 +14,7 @@ from proving import Proof
 _SEED = 20261123
 
 
-def test_model(proof: Proof) -> None:
+def test_programs_on_failing_stores_do_what_the_model_allows(proof: Proof) -> None:
     figures = run_model(
         proof.size(short=120, long=2_000),
         proof.size(short=60, long=300),

@@ -18,7 +18,9 @@ from tars import jpegs_in, packs_of
 
 
 @pytest.mark.ceph
-def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof, tmp_path: Path) -> None:
+def test_racing_extractions_commit_each_chunk_once(
+    ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof, tmp_path: Path
+) -> None:
     """Each chunk is decoded once and committed once, and no reader ever sees a wrong frame."""
     processes = proof.size(short=4, long=16)
     chunks = numbered_chunks(proof.size(short=40, long=500), frames_each=10)
@@ -52,7 +54,7 @@ def test_race(ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof, tmp_p
     assert 1 <= decode_work <= 1.05
 
 
-def test_race_of_long_chunks(local_url: str, proof: Proof) -> None:
+def test_racing_extractions_of_long_chunks_commit_each_once(local_url: str, proof: Proof) -> None:
     """A program that was suspended for longer than a lease lasts does not take over others."""
     stale_after_seconds = 1.0
     chunks = numbered_chunks(proof.size(short=6, long=30), frames_each=20)
@@ -76,7 +78,7 @@ def test_race_of_long_chunks(local_url: str, proof: Proof) -> None:
     assert wrong_frames(local_url, chunks, frames_alone(chunks)) == []
 
 
-def test_race_into_packs(local_url: str, proof: Proof) -> None:
+def test_racing_extractions_into_packs_commit_each_chunk_once(local_url: str, proof: Proof) -> None:
     """Each chunk comes to one pack, which the index names, and no reader sees a wrong frame."""
     chunks = numbered_chunks(proof.size(short=12, long=200), frames_each=10)
     places = [Place(local_url, "race")] * proof.size(short=2, long=6)

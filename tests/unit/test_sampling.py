@@ -90,13 +90,13 @@ def test_times_and_strides_of_any_size_take_no_more_room() -> None:
     assert select(EveryNth(2**70), [1] * 7, Fraction(1), Fraction(0), first=3) == []
 
 
-def test_every_frame_and_keyframes() -> None:
+def test_every_frame_and_keyframes_are_selected() -> None:
     assert select(EveryFrame(), [1] * 7, Fraction(1, 25), Fraction(0)) == [0, 1, 2, 3, 4, 5, 6]
     assert select(Keyframes(), [1] * 7, Fraction(1, 25), Fraction(0)) == [0, 3, 6]
 
 
 @pytest.mark.parametrize("by", [EveryFrame(), EveryNth(7), AtRate(Fraction("29.97")), Keyframes()])
-def test_json_round_trip(by: Sampling) -> None:
+def test_sampling_survives_a_round_trip_through_json(by: Sampling) -> None:
     assert sampling.from_json(sampling.to_json(by)) == by
 
 
