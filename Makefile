@@ -110,13 +110,13 @@ package: .venv/dev ## Build the wheel and the source package into dist/, and try
 lock: ## Bring the lock files up to pyproject.toml (LOCK_ARGS=--upgrade for newer releases)
 	@set -- pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(LOCK_ARGS); \
-	"$(UV)" "$$@" pyproject.toml --extra dev --extra server --output-file requirements-dev.lock; \
-	"$(UV)" "$$@" pyproject.toml --extra server --constraint requirements-dev.lock \
+	"$(UV)" "$$@" pyproject.toml --extra dev --output-file requirements-dev.lock; \
+	"$(UV)" "$$@" pyproject.toml --extra extract --extra server --constraint requirements-dev.lock \
 	  --no-annotate --output-file requirements.lock; \
 	sed -n '/^docs = \[/,/^\]/s/^  "\(.*\)",.*/\1/p' pyproject.toml \
 	  | "$(UV)" "$$@" - --constraint requirements-dev.lock \
 	  --no-annotate --output-file requirements-docs.lock; \
-	"$(UV)" "$$@" --resolution lowest-direct pyproject.toml --extra aws --extra server \
+	"$(UV)" "$$@" --resolution lowest-direct pyproject.toml --extra all \
 	  --group test-lowest --no-annotate --output-file requirements-lowest.lock; \
 	"$(UV)" "$$@" --group package --no-annotate --output-file requirements-package.lock; \
 	sed -n 's/^requires = \[\(.*\)\]/\1/p' pyproject.toml | tr -d '"' | tr , '\n' \

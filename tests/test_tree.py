@@ -16,6 +16,7 @@ from markdown_it.token import Token
 from packaging.requirements import Requirement
 
 import framecache
+from framecache._core.optional_imports import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 LARGEST_BINARY_BYTES = 64 * 1024
@@ -78,7 +79,7 @@ def test_npm_locks_hash_every_package_and_name_no_host(folder: str) -> None:
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("requirements.lock", ["server"]), ("requirements-dev.lock", ["dev", "server"])],
+    [("requirements.lock", ["extract", "server"]), ("requirements-dev.lock", ["dev"])],
 )
 def test_locks_satisfy_pyproject(lock: str, extras: list[str]) -> None:
     assert unmet(lock, [*PROJECT["dependencies"], *extra_requirements(*extras)]) == []
@@ -89,7 +90,12 @@ def test_the_lock_of_the_site_satisfies_pyproject() -> None:
 
 
 def extra_requirements(*extras: str) -> list[str]:
-    return [text for extra in extras for text in PROJECT["optional-dependencies"][extra]]
+    """Return what extras require, with the extras that they include."""
+    found: list[str] = []
+    for text in (text for extra in extras for text in PROJECT["optional-dependencies"][extra]):
+        one = Requirement(text)
+        found += extra_requirements(*one.extras) if one.name == PROJECT["name"] else [text]
+    return found
 
 
 def unmet(lock: str, wanted: list[str]) -> list[str]:
@@ -100,6 +106,14 @@ def unmet(lock: str, wanted: list[str]) -> list[str]:
         for text in wanted
         if (one := Requirement(text)).name not in pins or pins[one.name] not in one.specifier
     ]
+
+
+def test_the_extras_that_errors_name_are_those_of_pyproject() -> None:
+    extras = {name: extra_requirements(name) for name in EXTRAS}
+    packages = {extra: {Requirement(one).name for one in found} for extra, found in extras.items()}
+    assert {extra: set(modules.values()) for extra, modules in EXTRAS.items()} == packages
+    assert set(extra_requirements("all")) == {one for found in extras.values() for one in found}
+    assert set(extra_requirements("all")) <= set(extra_requirements("dev"))
 
 
 def test_lock_of_the_package_tools_satisfies_their_group() -> None:
@@ -113,11 +127,10 @@ def test_lock_of_the_package_tools_satisfies_their_group() -> None:
 def test_lowest_lock_pins_the_lower_bounds_of_pyproject() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project, tools = document["project"], document["dependency-groups"]["test-lowest"]
-    extras = project["optional-dependencies"]
-    assert set(tools) <= set(extras["dev"])
+    assert set(tools) <= set(project["optional-dependencies"]["dev"])
     text = (ROOT / "requirements-lowest.lock").read_text()
     pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
-    for one in [*project["dependencies"], *extras["aws"], *extras["server"], *tools]:
+    for one in [*project["dependencies"], *extra_requirements("all"), *tools]:
         needed = Requirement(one)
         assert f"{pins[needed.name]}.".startswith(f"{str(needed.specifier).strip('>=')}."), one
 

@@ -22,6 +22,7 @@ from framecache._maintain import repack as repacking
 from framecache._maintain import verify as verification
 from framecache._maintain.repack import RepackReport
 from framecache._maintain.verify import FindingCallback, VerifyReport
+from framecache._media import video
 from framecache._overlays import Overlays, StageCounts
 from framecache._read import (
     DecodeOptions,
@@ -123,6 +124,7 @@ class Timeline:
                 at a time.
 
         Raises:
+            MissingPackage: a package of the extra ``extract`` is not installed.
             SettingsConflict: the timeline is cached, or being extracted by another program, with
                 other settings or chunks. If nothing is committed yet, the other program's lease is
                 watched for up to 20 s; if that program is dead, this one takes over.
@@ -131,6 +133,7 @@ class Timeline:
             StorePermissionDenied, StoreUnavailable: the store, or that of a chunk, failed.
             TimelineCleared: another program cleared the timeline meanwhile.
         """
+        video.require_packages("extraction")
         by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
         wanted = self._require_chunks(chunks)
         self._snapshot_cache.invalidate()
@@ -162,6 +165,7 @@ class Timeline:
         The chunks are scanned, and a few keyframes of each are encoded to estimate the size of its
         JPEGs. Arguments and errors are those of :meth:`extract`.
         """
+        video.require_packages("extraction")
         by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
         foreseen = ingest.forecast_extraction(
             self._store,
@@ -178,6 +182,7 @@ class Timeline:
         self, chunks: ChunkLike | Iterable[ChunkLike], *, workers: int | None = None
     ) -> ExtractPlan:
         """Return what :meth:`append` would do now: see :meth:`plan_extract`."""
+        video.require_packages("extraction")
         foreseen = ingest.forecast_append(
             self._store,
             self.timeline_id,
@@ -201,6 +206,7 @@ class Timeline:
 
         Raises the errors of :meth:`extract`.
         """
+        video.require_packages("extraction")
         wanted = self._require_chunks(chunks)
         self._snapshot_cache.invalidate()
         return ingest.append(
@@ -278,9 +284,11 @@ class Timeline:
         it was.
 
         Raises:
+            MissingPackage: a package of the extra ``extract`` is not installed.
             NotCached: the timeline has no manifest with chunks.
             UnreadableChunk: a chunk is missing or no longer a video.
         """
+        video.require_packages("extraction")
         sampling_is_given = fps is not None or every is not None or keyframes
         by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
         chosen = as_layout(layout)
@@ -356,10 +364,14 @@ class Timeline:
                 With ``repair``, damage is reported after its repair was attempted.
 
         Raises:
+            MissingPackage: ``deep`` or ``repair`` is given, and a package of the extra ``extract``
+                is not installed.
             NotCached: the store holds nothing of the timeline.
             StorePermissionDenied, StoreUnavailable: the store, or that of a chunk, failed.
             TimelineCleared: another program cleared the timeline meanwhile.
         """
+        if deep or repair:
+            video.require_packages("verification with deep or repair")
         self._snapshot_cache.invalidate()
         return verification.verify(
             self._store,

@@ -1,6 +1,7 @@
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,20 @@ def test_doctor_writes_json(local_url: str) -> None:
         *("codecs", "write", "read", "range read", "ETag", "missing blob"),
         *("list", "create once", "delete"),
     ]
+
+
+def test_doctor_lists_the_extras_and_how_to_install_the_missing_ones(
+    local_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("av", "boto3"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    text = run("doctor", "--cache", local_url).succeeded().text
+    rows = [line.split(maxsplit=2) for line in text.splitlines()]
+    assert ["extra", "server", "installed"] in rows
+    missing = "not installed (av): pip install 'framecache[extract]'"
+    assert ["extra", "extract", missing] in rows
+    document = run("doctor", "--json", "--cache", local_url).succeeded().document
+    assert document["missing_packages"] == {"aws": ["boto3"], "extract": ["av"], "server": []}
 
 
 @pytest.mark.parametrize(

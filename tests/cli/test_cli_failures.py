@@ -5,6 +5,7 @@ import re
 import shlex
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -392,3 +393,25 @@ def test_failures_look_the_same_in_a_process_of_its_own(local_url: str, tmp_path
     outcome = spawn("extract", "walk", chunk, "--cache", local_url)
     outcome.failed(5)
     assert outcome.output == b""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("extract", "t", "c.mp4"),
+        ("extract", "t", "c.mp4", "--dry-run"),
+        ("rebuild", "t", "--yes"),
+        ("verify", "t", "--deep"),
+        ("verify", "t", "--repair"),
+        ("export", "t", "out.mp4"),
+        ("export", "t", "out", "--with-overlays", "j"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_that_needs_a_missing_package_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    for module in ("av", "cv2"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+    message = run(*arguments, "--cache", "memory://").failed(1)
+    assert message.endswith(": pip install 'framecache[extract]'")

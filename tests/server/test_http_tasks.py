@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -675,3 +676,22 @@ def test_a_chunk_whose_name_is_no_text_is_named_by_its_url(local_url: str, tmp_p
         ended = service.task(service.client.post("api/v1/timelines/t/extract", json=asked))
         assert ended["state"] == "done"
         assert service.json("api/v1/timelines/t")["chunks"][0]["name"] == "\ufffd.mp4"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("extract", {"chunks": ["c.mp4"]}),
+        ("rebuild", None),
+        ("verify", {"deep": True}),
+        ("verify", {"repair": True}),
+    ],
+    ids=["extract", "rebuild", "verify deep", "verify repair"],
+)
+def test_a_task_that_needs_a_missing_package_is_refused(
+    service: Service, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any] | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)  # as if it were not there
+    answer = service.client.post(f"api/v1/timelines/t/{path}", json=body)
+    assert problem_of(answer) == (501, "missing_package")
+    assert service.json("api/v1/tasks")["tasks"] == []

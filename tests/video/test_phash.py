@@ -1,14 +1,16 @@
 """Perceptual hashes are ImageHash's, within a few bits."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import imagehash
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from framecache._media import color, jpeg, phash, video
+from framecache._media import color, jpeg, phash, phash_arithmetic, video
 from framecache.model import Image
 from media import ffmpeg, ffprobe, real_clip
 
@@ -101,3 +103,75 @@ def test_rows_may_lie_apart_in_memory() -> None:
     apart = np.pad(luma, ((0, 0), (0, 24)))[:, :400]
     packed = np.ascontiguousarray(luma)
     assert phash.perceptual_hash(apart) == phash.perceptual_hash(packed)
+
+
+# Without OpenCV
+
+
+def both_hashes(luma: Image, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """Return the hash as computed with OpenCV, and with numpy alone."""
+    with_opencv = phash.perceptual_hash(luma)
+    with monkeypatch.context() as patched:
+        patched.setattr(phash, "_has_opencv", lambda: False)
+        return with_opencv, phash.perceptual_hash(luma)
+
+
+def test_luma_of_every_color_is_the_same_without_opencv() -> None:
+    blue, green = (plane.astype(np.uint8) for plane in np.mgrid[:256, :256])
+    for red in range(256):
+        image = np.dstack([np.full_like(green, red), green, blue])
+        expected = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        assert np.array_equal(phash_arithmetic.to_luma(image), expected)
+
+
+@pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
+def test_hashes_of_real_clips_are_the_same_without_opencv(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    lumas, rgbs = pictures(real_clip(name))
+    for luma, rgb in zip(lumas, rgbs, strict=True):
+        assert len(set(both_hashes(luma, monkeypatch))) == 1
+        expected = phash.hash_from_rgb(rgb)
+        with monkeypatch.context() as patched:
+            patched.setattr(phash, "_has_opencv", lambda: False)
+            assert phash.hash_from_rgb(rgb) == expected
+            assert phash.hash_from_rgb(rgb[:, :, ::-1][:, :, ::-1]) == expected
+
+
+def noise(rng: np.random.Generator, height: int, width: int) -> Image:
+    return rng.integers(0, 256, (height, width), np.uint8)
+
+
+def flat(rng: np.random.Generator, height: int, width: int) -> Image:
+    return np.full((height, width), rng.integers(256), np.uint8)
+
+
+def ramp(rng: np.random.Generator, height: int, width: int) -> Image:
+    """Return straight lines: nearly all frequencies are zero, except for rounding."""
+    rows, columns = rng.integers(0, 4, 2)
+    lines = np.add.outer(rows * np.arange(height), columns * np.arange(width))
+    return np.asarray(lines % 256, np.uint8)
+
+
+def checkers(rng: np.random.Generator, height: int, width: int) -> Image:
+    step = int(rng.integers(1, 9))
+    return np.asarray(np.indices((height, width)).sum(0) // step % 2 * 255, np.uint8)
+
+
+def smooth(rng: np.random.Generator, height: int, width: int) -> Image:
+    few = noise(rng, *rng.integers(2, 12, 2))
+    return np.asarray(cv2.resize(few, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+@pytest.mark.parametrize("draw", [noise, flat, ramp, checkers, smooth])
+def test_hashes_of_pictures_of_any_size_are_the_same_without_opencv(
+    monkeypatch: pytest.MonkeyPatch, draw: Callable[[np.random.Generator, int, int], Image]
+) -> None:
+    rng = np.random.default_rng(5)
+    for largest in (32, 130, 700):
+        for _ in range(200):
+            height, width = rng.integers(5, largest, 2).tolist()
+            luma = draw(rng, height, width)
+            for seen in (luma, luma[:, ::-1], np.asfortranarray(luma)):
+                with_opencv, without = both_hashes(seen, monkeypatch)
+                assert without == with_opencv, (draw, seen.shape, seen.strides)

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core.optional_imports import import_optional
+from framecache._core.png_encoding import encode_png
 from framecache.errors import InvalidValue
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
-_COLOR_DIMENSIONS: Final = 3
 _CHANNELS: Final = 3
-_DIMENSIONS: Final = (2, _COLOR_DIMENSIONS)
+_DIMENSIONS: Final = (2, 3)
 
 
 def to_rgb_order(image: Any, *, is_bgr: bool) -> Any:  # noqa: ANN401 -- whatever a program holds
@@ -42,16 +42,9 @@ def as_pillow(image: npt.NDArray[np.uint8], *, is_bgr: bool) -> "PilImage":
 
 def as_png(image: npt.NDArray[np.uint8], *, is_bgr: bool) -> bytes | None:
     """Encode an image as PNG; None if it is not a uint8 array of RGB, BGR or gray."""
-    import cv2  # noqa: PLC0415 -- takes 0.1 s, which programs without notebooks need not spend
-
     if not _is_displayable(image):
         return None
-    is_rgb = image.ndim == _COLOR_DIMENSIONS and not is_bgr
-    whole = np.ascontiguousarray(image)
-    encoded, data = cv2.imencode(
-        ".png", cv2.cvtColor(whole, cv2.COLOR_RGB2BGR) if is_rgb else whole
-    )
-    return data.tobytes() if encoded else None
+    return encode_png(to_rgb_order(image, is_bgr=is_bgr))
 
 
 def _is_displayable(image: object) -> bool:

@@ -1,7 +1,6 @@
 """Filling timelines, from video chunks or with frames that a program holds; clearing them.
 
-The functions here load on first use: importing FFmpeg and OpenCV takes a third of a second, which
-programs that only read need not spend.
+The functions here load on first use, because programs that only read do not need them.
 """
 
 from importlib import import_module

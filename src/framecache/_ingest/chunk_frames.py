@@ -21,7 +21,7 @@ _BYTES_PER_PIXEL: Final = 4
 
 def decode_frames(
     file: BlobFile, entry: ChunkEntry, planned: ChunkPlan, *, threads: int
-) -> Iterator[tuple[FramePosition, video.Decoded | video.Undecodable]]:
+) -> Iterator[tuple[FramePosition, "video.Decoded | video.Undecodable"]]:
     """Yield the planned frames of a chunk with their slots, in time order."""
     items = video.decode(file, planned.scan, planned.pts, name=entry.url, threads=threads)
     return zip(_frame_positions(entry, planned), items, strict=True)
@@ -68,7 +68,7 @@ def store_frames(
 
 
 def encode_decoded(
-    item: video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
+    item: "video.Decoded", settings: JpegSettings, *, entry: ChunkEntry
 ) -> EncodedJpeg:
     """Encode a decoded picture of a chunk."""
     return encode_picture(item.to_planes(), settings, entry=entry)

@@ -24,7 +24,6 @@ from framecache._ingest.placement import (
     position_of,
 )
 from framecache._media import video
-from framecache._media.video import VideoScan
 from framecache.errors import ChunkChanged, InvalidValue, UnreadableChunk
 from framecache.model import Chunk
 from framecache.store import Store, open_blob_file
@@ -48,14 +47,14 @@ class ScannedChunk:
     size_bytes: int
     start: GivenStart
     """Start given by the caller, in seconds or by PTS; None: after the previous chunk."""
-    scan: VideoScan
+    scan: "video.VideoScan"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkPlan:
     """Frames to take from one chunk; each array has one item per frame."""
 
-    scan: VideoScan
+    scan: "video.VideoScan"
     pts: npt.NDArray[np.int64]
     """PTS in the video's time base, ascending."""
     sequences: npt.NDArray[np.int64]
@@ -105,7 +104,7 @@ def place_chunks(
     return tuple(entries[len(after) :])
 
 
-def plan_chunk(entry: ChunkEntry, scan: VideoScan, by: Sampling) -> ChunkPlan:
+def plan_chunk(entry: ChunkEntry, scan: "video.VideoScan", by: Sampling) -> ChunkPlan:
     """Return the plan for a chunk of a manifest.
 
     Raises:
@@ -141,7 +140,7 @@ def plan_chunk(entry: ChunkEntry, scan: VideoScan, by: Sampling) -> ChunkPlan:
     )
 
 
-def _frame_count_conflict(entry: ChunkEntry, scan: VideoScan) -> ChunkChanged:
+def _frame_count_conflict(entry: ChunkEntry, scan: "video.VideoScan") -> ChunkChanged:
     if entry.scan_rules < video.SCAN_RULES:
         return ChunkChanged(
             f"chunk {entry.chunk_id} ({entry.url}) was planned by older rules, with "
@@ -237,7 +236,7 @@ def _build_entry(
 
 
 def _select_frames(
-    scan: VideoScan,
+    scan: "video.VideoScan",
     by: Sampling,
     *,
     start: Fraction,

@@ -145,7 +145,7 @@ def _choose_sample_pts(planned: ChunkPlan) -> npt.NDArray[np.int64]:
 
 
 def _encoded_size(
-    item: video.Decoded | video.Undecodable, settings: JpegSettings, entry: ChunkEntry
+    item: "video.Decoded | video.Undecodable", settings: JpegSettings, entry: ChunkEntry
 ) -> int:
     if isinstance(item, video.Undecodable):
         return 0

@@ -5,7 +5,7 @@ import google_crc32c
 from framecache._core.manifest import ChunkEntry
 from framecache._core.pixels import to_rgb_order
 from framecache._layouts.encoding import EncodedJpeg
-from framecache._media import color, jpeg, phash
+from framecache._media import jpeg, phash
 from framecache.model import Frame, JpegSettings, Picture, require_color
 
 
@@ -16,6 +16,8 @@ def encode_picture(
 
     ``entry`` is its chunk, which defines the pixel aspect ratio; None: pixels are square.
     """
+    from framecache._media import color  # noqa: PLC0415 -- needs OpenCV, unlike `encode_frame`
+
     shown = color.to_jfif(picture)
     if entry is not None:
         width = entry.frame_width(settings.aspect, width=shown.y.shape[1])

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from framecache._core.manifest import ChunkEntry, Placement
-from framecache._media.video import VideoScan
+from framecache._media import video
 from framecache.errors import InvalidValue
 
 START_BY_PTS: Final = "pts"
@@ -53,7 +53,7 @@ def position_of(entry: ChunkEntry) -> ChunkPosition:
 
 
 def compute_positions(
-    scanned: Sequence[tuple[str, GivenStart, VideoScan]], *, before: ChunkPosition | None
+    scanned: Sequence[tuple[str, GivenStart, "video.VideoScan"]], *, before: ChunkPosition | None
 ) -> list[ChunkPosition]:
     """Place chunks in order; a chunk that starts before the previous one ends cuts it short.
 
@@ -76,7 +76,7 @@ def compute_positions(
 
 
 def _compute_position(
-    url: str, given: GivenStart, scan: VideoScan, before: ChunkPosition | None
+    url: str, given: GivenStart, scan: "video.VideoScan", before: ChunkPosition | None
 ) -> ChunkPosition:
     gap = _clock_gap(before, scan)
     start, placement = _resolve_start(url, _snap_to_previous_end(given, scan, before), gap, before)
@@ -94,7 +94,7 @@ def _compute_position(
 
 
 def _snap_to_previous_end(
-    given: GivenStart, scan: VideoScan, before: ChunkPosition | None
+    given: GivenStart, scan: "video.VideoScan", before: ChunkPosition | None
 ) -> GivenStart:
     """Replace a start that rounding put just below an end of the previous chunk by that end."""
     if before is None or not isinstance(given, Fraction):
@@ -150,7 +150,7 @@ def _require_clock(
         )
 
 
-def _clock_gap(before: ChunkPosition | None, scan: VideoScan) -> Fraction | None:
+def _clock_gap(before: ChunkPosition | None, scan: "video.VideoScan") -> Fraction | None:
     if before is None or before.clock_end is None or scan.stream_clock is None:
         return None
     if before.stream_clock != scan.stream_clock:

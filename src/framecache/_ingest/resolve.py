@@ -18,7 +18,7 @@ from framecache._index.lease import LeaseWatcher
 from framecache._ingest.chunk_plan import ScannedChunk, parse_start, place_chunks, scan_chunks
 from framecache._ingest.epochs import extraction_conflict, is_active, write_conflict
 from framecache._ingest.placement import GivenStart
-from framecache._media.video import VideoScan
+from framecache._media import video
 from framecache.errors import (
     ChunkChanged,
     FrameCacheError,
@@ -78,7 +78,7 @@ class ResolvedManifest:
     manifest: Manifest
     entries: tuple[ChunkEntry, ...]
     """Chunks of the manifest that were asked for."""
-    scans: Mapping[str, VideoScan]
+    scans: Mapping[str, "video.VideoScan"]
     """Scans of the chunks that had to be scanned, by URL."""
     has_leftovers: bool = False
     """True if unreferenced frames of an older epoch may be left in the store."""
@@ -196,7 +196,7 @@ def resolve_rebuild(
     Raises:
         NotCached: there is no manifest, or it has only frames that a program wrote.
     """
-    scans: dict[str, VideoScan] = {}
+    scans: dict[str, video.VideoScan] = {}
 
     def change(current: Manifest | None) -> Manifest:
         if current is None or not current.chunks:
@@ -258,7 +258,7 @@ class _ScanCache:
         self._scans: dict[int, ScannedChunk] = {}
 
     @property
-    def by_url(self) -> dict[str, VideoScan]:
+    def by_url(self) -> "dict[str, video.VideoScan]":
         return {scanned.url: scanned.scan for scanned in self._scans.values()}
 
     def get(self, positions: Iterable[int]) -> list[ScannedChunk]:

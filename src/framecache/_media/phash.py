@@ -1,13 +1,14 @@
 """Perceptual hashes: similar pictures have hashes that differ in few bits."""
 
 import math
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
 from typing import Final
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from framecache._media import phash_arithmetic
 from framecache.model import Image
 
 _SIDE: Final = 32
@@ -45,24 +46,45 @@ def perceptual_hash(luma: Image) -> str:
 
 def hash_from_rgb(image: Image) -> str:
     """Return the ``perceptual_hash`` of an RGB image, ``(height, width, 3)`` uint8."""
-    return perceptual_hash(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8))
+    return perceptual_hash(_to_luma(image))
+
+
+@cache
+def _has_opencv() -> bool:
+    """Import OpenCV; return False if it is not installed: then `phash_arithmetic` replaces it."""
+    try:
+        import_module("cv2")
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _to_luma(image: Image) -> Image:
+    if not _has_opencv():
+        return phash_arithmetic.to_luma(image)
+    import cv2  # noqa: PLC0415 -- see `_has_opencv`
+
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
 def _downsample(luma: Image) -> Image:
     """Halve the picture by averaging 2×2 blocks, as often as leaves enough pixels for the hash.
 
-    Halving is OpenCV's fastest reduction: three halvings cost a fifth of one reduction to 1/8.
+    Halving is the fastest reduction: three halvings cost a fifth of one reduction to 1/8.
     """
+    halve = _halve if _has_opencv() else phash_arithmetic.halve
     while min(luma.shape) >= 2 * _MIN_SIDE:
-        luma = _halve(luma)
+        luma = halve(luma)
     return luma
 
 
 def _halve(luma: Image) -> Image:
-    """Halve a picture in bands small enough for OpenCV to use only this thread.
+    """Halve a picture with OpenCV, in bands small enough for OpenCV to use only this thread.
 
     Waking OpenCV's own threads would cost as much as the hash.
     """
+    import cv2  # noqa: PLC0415 -- see `_has_opencv`
+
     height, width = (side // 2 for side in luma.shape)
     small = np.empty((height, width), np.uint8)
     band = max(1, _SINGLE_THREAD_PIXELS // width)
@@ -76,7 +98,11 @@ def _halve(luma: Image) -> Image:
 def _multiply(
     left: npt.NDArray[np.float32], right: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Multiply matrices with OpenCV; BLAS threads would spin longer than these small ones take."""
+    """Multiply matrices without BLAS: its threads would spin longer than these small ones take."""
+    if not _has_opencv():
+        return phash_arithmetic.multiply(left, right)
+    import cv2  # noqa: PLC0415 -- see `_has_opencv`
+
     nothing = np.empty((0, 0), np.float32)
     return np.asarray(cv2.gemm(left, right, 1.0, nothing, 0.0), dtype=np.float32)
 

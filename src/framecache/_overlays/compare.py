@@ -109,7 +109,7 @@ def _has_equal_pixels(left: bytes, right: bytes) -> bool:
 
 
 def _decode(png: bytes) -> np.ndarray | None:
-    import cv2  # noqa: PLC0415 -- a tenth of a second that programs without overlays need not pay
+    import cv2  # noqa: PLC0415 -- installed by an extra
 
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
 

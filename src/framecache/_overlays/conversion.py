@@ -3,14 +3,13 @@
 import base64
 import io
 import re
-import struct
-import zlib
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from framecache._core.png_encoding import SIGNATURE, encode_png
 from framecache._overlays.png import BadPng, read_header_size, validate_png
 from framecache.errors import InvalidValue
 
@@ -32,7 +31,6 @@ _CONVERTED_MODES: Final = {
 }
 """Other modes with 8 bits per channel, which PNG does not support, and their replacements."""
 _DATA_URI: Final = re.compile(r"\s*data:image/png(;[^,;]*)*;base64,", re.IGNORECASE)
-_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 _WHITESPACE: Final = str.maketrans("", "", " \t\r\n\v\f")
 _URL_SAFE_TO_STANDARD: Final = str.maketrans("-_", "+/")
 _NOT_BASE64: Final = re.compile("[^A-Za-z0-9+/]")
@@ -127,7 +125,7 @@ def _from_base64(text: str, name: str) -> bytes:
 
 def _decode_base64_bytes(data: bytes, name: str) -> bytes:
     """Decode bytes that contain base64; return empty bytes if they do not."""
-    if data.startswith(_SIGNATURE) or not data.isascii():
+    if data.startswith(SIGNATURE) or not data.isascii():
         return b""
     try:
         return _from_base64(data.decode("ascii"), name)
@@ -192,39 +190,9 @@ def _from_array(image: npt.NDArray[Any], name: str) -> Png:
     height, width = image.shape[:2]
     _check_pixels(width, height, name)
     pixels = np.asarray(image).reshape(height, width) if is_gray else np.asarray(image)
-    data = _encode_bilevel(pixels) if is_bilevel else _encode(pixels, channels, name)
+    data = encode_png(pixels)
     _check_bytes(len(data), name)
     return Png(data, width, height)
-
-
-def _encode(pixels: npt.NDArray[Any], channels: int, name: str) -> bytes:
-    import cv2  # noqa: PLC0415 -- a tenth of a second that programs without overlays need not pay
-
-    to_bgr = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
-    native = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    given = native if channels == 1 else cv2.cvtColor(native, to_bgr[channels])
-    try:
-        encoded, data = cv2.imencode(".png", given)
-    except cv2.error:
-        encoded = False
-    if not encoded:
-        raise InvalidValue(f"overlay {name!r} of shape {pixels.shape} cannot be encoded as PNG")
-    return data.tobytes()
-
-
-def _encode_bilevel(pixels: npt.NDArray[np.bool_]) -> bytes:
-    """Encode a PNG of one bit per pixel whose pixels load as the given bools."""
-    height, width = pixels.shape
-    rows = np.packbits(pixels, axis=1)
-    filtered = np.hstack([np.zeros((height, 1), np.uint8), rows])
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b""))
-    return _SIGNATURE + b"".join(_encode_chunk(kind, body) for kind, body in chunks)
-
-
-def _encode_chunk(kind: bytes, body: bytes) -> bytes:
-    crc = zlib.crc32(kind + body)
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc)
 
 
 def _check_bytes(size_bytes: int, name: str) -> None:

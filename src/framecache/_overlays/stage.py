@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from framecache._core import keys
 from framecache._core.numeric import require_int
+from framecache._core.optional_imports import require_opencv
 from framecache._index import Index
 from framecache._overlays.compare import find_differences
 from framecache._overlays.conversion import Overlay, Png, as_png
@@ -186,9 +187,14 @@ class Overlays:
         one of them has differs. Two PNGs of the same pixels are equal, however they are encoded.
         Within one S3 or GCS store, overlays of equal ETags are not read. At most 256 MiB of PNGs
         and two pairs of decoded pictures are held at a time.
+
+        Raises:
+            MissingPackage: OpenCV, which the extra ``extract`` installs, is missing.
+            InvalidValue: `other` is not a stage's overlays.
         """
         if not isinstance(other, Overlays):
             raise InvalidValue(f"overlays are compared with others, not {type(other).__name__}")
+        require_opencv(needed_by="comparison of overlays")
         others = other._store, other._list()  # noqa: SLF001 -- of its own class
         return find_differences(self._store, self._list(), *others)
 

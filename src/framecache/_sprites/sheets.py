@@ -13,6 +13,7 @@ import numpy as np
 from framecache._core import keys
 from framecache._core.cached_property import lock_free_cached_property
 from framecache._core.numeric import as_index, format_value
+from framecache._core.optional_imports import require_opencv
 from framecache._index import FrameRow, ensure_current
 from framecache._media import jpeg
 from framecache._read import FetchResult, FrameSource, fetch_in_order, prefetch_map
@@ -97,6 +98,8 @@ class Sprites:
 
         Raises:
             InvalidValue: the map has no such sheet.
+            MissingPackage: the sheet is not stored yet, and OpenCV, which the extra ``extract``
+                installs, is missing.
             TimelineCleared: the timeline was cleared since it was opened.
             StorePermissionDenied, StoreUnavailable: the store failed.
         """
@@ -163,6 +166,7 @@ class Sprites:
         return self._source.snapshot.index.rows(_positions(sheet))
 
     def _render(self, i: int, *, replaces: bool) -> RenderedSheet:
+        require_opencv(needed_by="making sprites")
         sheet = self.map.sheets[i]
         with self._render_context():
             with self._read_context(self._source):
@@ -260,7 +264,7 @@ def _create_thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:
     Raises:
         InvalidJpeg: it is not a valid JPEG.
     """
-    import cv2  # noqa: PLC0415 -- a tenth of a second that reading frames need not take
+    import cv2  # noqa: PLC0415 -- installed by an extra
 
     height, width = jpeg.size(data)
     size = fit_size(width, height, within=within)

@@ -1,19 +1,24 @@
 """``framecache doctor``: check the installation and the access to the store."""
 
 import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import click
 
+from framecache._core.optional_imports import EXTRAS, Extra, missing_packages
 from framecache._maintain import doctor as examination
 from framecache._maintain.doctor import Check, Outcome
 from framecache._version import __version__
 from framecache.cli.options import CacheSelection, cache_options, json_option
 from framecache.cli.output import format_count, print_fields, print_json, print_table
 from framecache.cli.sentences import to_sentence
+from framecache.errors import MissingPackage
 from framecache.store import EffectiveSetting, explain_settings
 
 _FAILED: Final = 1
+_PACKAGES: Final = ("av", "obstore", "simplejpeg", "pyarrow")
 _OUTCOME_LABELS: Final[dict[Outcome, str]] = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
@@ -34,16 +39,24 @@ def doctor(context: click.Context, *, choice: CacheSelection, as_json: bool, why
     every check ran and passed.
     """
     versions = _versions()
+    missing = {extra: missing_packages(extra) for extra in EXTRAS}
     findings = explain_settings(choice.cache.url, choice.cache.store.options) if why else []
-    checks = [_check_video(), *examination.run_checks(choice.cache.store)]
+    checks = [_check_codecs(), *examination.run_checks(choice.cache.store)]
     failed = sum(check.outcome == "failed" for check in checks)
     skipped = sum(check.outcome == "skipped" for check in checks)
     if as_json:
         print_json(
-            _document(choice, versions, checks) | (_settings_to_json(findings) if why else {})
+            _document(choice, versions, missing, checks)
+            | (_settings_to_json(findings) if why else {})
         )
     else:
-        print_fields([("cache", f"{choice.cache.url} (from {choice.origin})"), *versions.items()])
+        print_fields(
+            [
+                ("cache", f"{choice.cache.url} (from {choice.origin})"),
+                *versions.items(),
+                *_describe_extras(missing),
+            ]
+        )
         click.echo()
         if findings:
             reached = [(found.name, found.value, found.source) for found in findings]
@@ -72,18 +85,38 @@ def _summary(*, failed: int, skipped: int) -> str:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version  # noqa: PLC0415 -- no other command needs it
+    from importlib import metadata  # noqa: PLC0415 -- no other command needs it
 
-    packages = {name: version(name) for name in ("av", "obstore", "simplejpeg", "arro3-io")}
-    return {"framecache": __version__, "python": platform.python_version()} | packages
+    versions = {"framecache": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
-def _check_video() -> Check:
-    """Check that the libraries that decode and encode can be loaded."""
+def _describe_extras(missing: Mapping[Extra, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return a line for each extra: installed, or what it lacks and how to install it."""
+    return [
+        (
+            f"extra {extra}",
+            f"not installed ({', '.join(packages)}): pip install 'framecache[{extra}]'"
+            if packages
+            else "installed",
+        )
+        for extra, packages in missing.items()
+    ]
+
+
+def _check_codecs() -> Check:
+    """Check that the libraries that decode and encode can be loaded, those of extras included."""
     try:
         from framecache._media import jpeg, video  # noqa: PLC0415 -- a broken wheel is a finding here
 
-        detail = f"FFmpeg {video.ffmpeg_version()}, {jpeg.encoder_version()}"
+        encoder = jpeg.encoder_version()
+        try:
+            detail = f"FFmpeg {video.ffmpeg_version()}, {encoder}"
+        except MissingPackage:
+            detail = f"{encoder}; videos cannot be decoded without the extra extract"
     except (ImportError, OSError) as error:
         detail = f"{error}: reinstall with pip install --force-reinstall av simplejpeg"
         return Check("codecs", "failed", detail)
@@ -91,13 +124,17 @@ def _check_video() -> Check:
 
 
 def _document(
-    choice: CacheSelection, versions: dict[str, str], checks: list[Check]
+    choice: CacheSelection,
+    versions: dict[str, str],
+    missing: Mapping[Extra, Sequence[str]],
+    checks: list[Check],
 ) -> dict[str, Any]:
     return {
         "ok": all(check.ok for check in checks),
         "url": choice.cache.url,
         "url_from": choice.origin,
         "versions": versions,
+        "missing_packages": {extra: list(packages) for extra, packages in missing.items()},
         "checks": [
             {
                 "name": check.name,

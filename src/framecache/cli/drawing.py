@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -66,6 +65,8 @@ def _decode_png(png: bytes) -> npt.NDArray[Any] | None:
         return None
     if width * height > MAX_PIXELS:
         return None
+    import cv2  # noqa: PLC0415 -- installed by an extra
+
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
 
 
@@ -78,6 +79,8 @@ def _normalize(layer: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 def _blend(image: Image, layer: npt.NDArray[np.float32]) -> Image:
     height, width = image.shape[:2]
     if layer.shape[:2] != (height, width):
+        import cv2  # noqa: PLC0415 -- installed by an extra
+
         resized = cv2.resize(layer, (width, height), interpolation=cv2.INTER_NEAREST)
         layer = np.asarray(resized, np.float32)
     below = image.astype(np.float32) / _LEVELS

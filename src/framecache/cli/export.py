@@ -16,9 +16,12 @@ import numpy as np
 
 from framecache._core.manifest import ChunkEntry
 from framecache._core.numeric import format_value
+from framecache._core.optional_imports import require_opencv
 from framecache._index import Index
+from framecache._media import video
 from framecache._overlays import Overlays
 from framecache._read import count_timestamp_decimals
+from framecache.cli.drawing import draw_overlays
 from framecache.cli.errors import Refused
 from framecache.cli.files import (
     WriteCounter,
@@ -138,6 +141,7 @@ def export(
         raise click.UsageError("--name and --contiguous apply only to files in a folder.", context)
     if not is_video and not target.is_dir():
         _reject_suffix(target)
+    _require_packages(is_video=is_video, is_drawing=bool(stages))
     timeline = choice.cache.timeline(timeline_id)
     index = _require_index(choice, timeline)
     sequences = timeline.sequences(
@@ -200,6 +204,14 @@ def _reject_suffix(folder: Path) -> None:
             f"the target {folder} has the file name of a video in a format that cannot be "
             f"written: give a name that ends in {_VIDEO_SUFFIX}, or a folder"
         )
+
+
+def _require_packages(*, is_video: bool, is_drawing: bool) -> None:
+    """Raise MissingPackage, before anything is read, if what encodes or draws is not installed."""
+    if is_video:
+        video.require_packages("saving a video")
+    if is_drawing:
+        require_opencv(needed_by="drawing overlays")
 
 
 def _require_index(choice: CacheSelection, timeline: Timeline) -> Index:
@@ -309,8 +321,6 @@ class _Export:
         Raises:
             InvalidValue: the frames differ in size or in pixel aspect ratio.
         """
-        from framecache._media.video import write_mp4  # noqa: PLC0415 -- files need no FFmpeg
-
         times = self.index.timestamp[self.positions].tolist()
 
         def timed() -> Iterator[tuple[float, Image]]:
@@ -326,7 +336,7 @@ class _Export:
         ratio = self._pixel_aspect_ratio(chunks, aspect)
         end_seconds = self._end_seconds(chunks)
         with replace_atomically(file) as draft:
-            write_mp4(draft, timed(), end_seconds=end_seconds, pixel_aspect_ratio=ratio)
+            video.write_mp4(draft, timed(), end_seconds=end_seconds, pixel_aspect_ratio=ratio)
         return file.stat().st_size
 
     def _end_seconds(self, chunks: Mapping[int, ChunkEntry]) -> float:
@@ -366,8 +376,6 @@ class _Export:
         return map(_encoder(suffix), self._pictures())
 
     def _pictures(self) -> Iterator[Image]:
-        from framecache.cli.drawing import draw_overlays  # noqa: PLC0415 -- JPEGs need no OpenCV
-
         return draw_overlays(self.timeline, self.sequences, self.overlays)
 
     def _table(self, names: Sequence[str]) -> bytes:

@@ -1,7 +1,6 @@
 """``framecache serve`` and ``open``: serve a cache over HTTP."""
 
 import errno
-import importlib.util
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from urllib.parse import urlencode
 import click
 from click.core import ParameterSource
 
+from framecache._core.optional_imports import require_extra
 from framecache.cache import FrameCache
 from framecache.cli import interrupts
 from framecache.cli.options import CacheSelection, cache_options, timeline_argument
@@ -37,7 +37,6 @@ _DEFAULT: Final = ParameterSource.DEFAULT
 _UPLOAD_CLEANUP_SECONDS: Final = 5.0
 """Maximum time that Ctrl-C waits for uploads to clean up."""
 _ROOT_PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
-_REQUIRED_PACKAGES: Final = ("fastapi", "prometheus_client", "uvicorn")
 _UNTRUSTED_PROXY_WARNING: Final = (
     "behind a proxy that terminates TLS give --trusted-proxy: without it cookies are not "
     "marked Secure, and all clients of the proxy count as one address"
@@ -147,7 +146,7 @@ def serve(
     Any other address requires tokens. Ctrl-C ends the service; background tasks continue when it
     is started again.
     """
-    _require_extra()
+    require_extra("server", needed_by="serving")
     from framecache import server  # noqa: PLC0415 -- optional, and slow to import
 
     if print_openapi:
@@ -207,7 +206,7 @@ def open_timeline(
     Serves the cache on a free port of this machine, read-only, until Ctrl-C. Without a screen, the
     URL is printed.
     """
-    _require_extra()
+    require_extra("server", needed_by="serving")
     from framecache import server  # noqa: PLC0415 -- optional, and slow to import
 
     timeline = choice.cache.timeline(timeline_id)
@@ -274,14 +273,6 @@ def _is_free(host: str, port: int) -> bool:
 def _has_display() -> bool:
     """Return whether a graphical browser can open; text browsers show no pictures."""
     return sys.platform == "darwin" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-
-
-def _require_extra() -> None:
-    missing = [name for name in _REQUIRED_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        raise click.ClickException(
-            f"serving needs {' and '.join(missing)}: pip install 'framecache[server]'"
-        )
 
 
 def _tokens(token_file: str | None, read_token_file: str | None) -> "Tokens":

@@ -88,6 +88,14 @@ _PROBLEM_TYPES: Final[tuple[tuple[type[errors.FrameCacheError], ProblemType], ..
         errors.StorePermissionDenied,
         ProblemType(502, "store_denied", "The store denies access to this service."),
     ),
+    (
+        errors.MissingPackage,
+        ProblemType(
+            501,
+            "missing_package",
+            "This service was installed without the packages for this; its log names them.",
+        ),
+    ),
     (errors.StoreFull, ProblemType(507, "store_full", "The store is full.")),
     (
         errors.StoreUnavailable,

@@ -47,7 +47,7 @@ def forked_store_error(display_name: str) -> StoreUnavailable:
     )
 
 
-_LAZY_PACKAGES: Final = frozenset({"arro3", "cv2", "framecache", "nanoarrow", "pyarrow"})
+_LAZY_PACKAGES: Final = frozenset({"arro3", "av", "cv2", "framecache", "nanoarrow", "pyarrow"})
 """Packages that are imported lazily, on the thread that first needs them."""
 
 

@@ -1,7 +1,6 @@
 """Move the frames of a timeline to another layout.
 
-OpenCV takes a third of a second to load, which programs that never repack should not pay, so
-``repack`` is loaded on first use.
+``repack`` is loaded on first use, because most programs never repack.
 """
 
 from typing import TYPE_CHECKING, Any

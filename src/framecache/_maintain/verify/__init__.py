@@ -1,7 +1,6 @@
 """Compare a timeline's index with its store and its chunks, and repair it.
 
-FFmpeg and OpenCV take a third of a second to load, which programs that never verify should not pay,
-so ``verify`` is loaded on first use.
+``verify`` is loaded on first use, because most programs never verify.
 """
 
 from typing import TYPE_CHECKING, Any

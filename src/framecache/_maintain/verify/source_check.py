@@ -112,7 +112,7 @@ def _evenly_spaced(positions: np.ndarray) -> list[int]:
     return [int(position) for position in positions[chosen.astype(np.int64)]]
 
 
-def _undecodable_difference(row: FrameRow, item: video.Undecodable) -> Difference | None:
+def _undecodable_difference(row: FrameRow, item: "video.Undecodable") -> Difference | None:
     if row.status == "undecodable":
         return None
     detail = f"it cannot be decoded any more ({item.reason}); the stored picture is kept"

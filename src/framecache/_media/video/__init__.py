@@ -3,13 +3,22 @@
 ``scan`` lists the frames that a video shows, and decodes only where the packets do not suffice;
 ``decode`` returns the pictures of selected frames. The reference for an undamaged file is the
 output of ffprobe's ``-show_frames``.
+
+The names here are imported on first use: PyAV and OpenCV, which the extra ``extract`` installs, are
+not needed to read frames, and take a third of a second to load.
 """
 
-from framecache._media.video.container import ffmpeg_version
-from framecache._media.video.decoded import Decoded, Undecodable
-from framecache._media.video.decoding import decode
-from framecache._media.video.encoding import write_mp4
-from framecache._media.video.scanning import SCAN_RULES, VideoScan, scan
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from framecache._core.optional_imports import require_extra
+
+if TYPE_CHECKING:
+    from framecache._media.video.container import ffmpeg_version
+    from framecache._media.video.decoded import Decoded, Undecodable
+    from framecache._media.video.decoding import decode
+    from framecache._media.video.encoding import write_mp4
+    from framecache._media.video.scanning import SCAN_RULES, VideoScan, scan
 
 __all__ = [
     "SCAN_RULES",
@@ -18,6 +27,36 @@ __all__ = [
     "VideoScan",
     "decode",
     "ffmpeg_version",
+    "require_packages",
     "scan",
     "write_mp4",
 ]
+
+_MODULES: Final = {
+    "Decoded": "decoded",
+    "SCAN_RULES": "scanning",
+    "Undecodable": "decoded",
+    "VideoScan": "scanning",
+    "decode": "decoding",
+    "ffmpeg_version": "container",
+    "scan": "scanning",
+    "write_mp4": "encoding",
+}
+
+
+def require_packages(needed_by: str) -> None:
+    """Import what decoding needs, so that a call fails before its first request without it.
+
+    Raises:
+        MissingPackage: PyAV or OpenCV is not installed.
+    """
+    require_extra("extract", needed_by=needed_by)
+    for module in set(_MODULES.values()):  # here, not on a thread that decodes
+        import_module(f"{__name__}.{module}")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 -- PEP 562
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_packages("decoding")
+    return globals().setdefault(name, getattr(import_module(f"{__name__}.{_MODULES[name]}"), name))

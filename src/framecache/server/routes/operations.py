@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from framecache._core import keys, sampling
 from framecache._index import current_manifest
+from framecache._media import video
 from framecache.errors import CorruptFrame, InvalidValue, NotCached
 from framecache.server import schema
 from framecache.server.parameters import OverlayName, TimelineFilter, TimelineId
@@ -22,6 +23,7 @@ from framecache.store import Store
 router = APIRouter(prefix="/api/v1", tags=["work"])
 
 _TASK_RESPONSES: Final = openapi_responses(400, 404, 409, 507)
+_DECODING_RESPONSES: Final = openapi_responses(400, 404, 409, 501, 507)
 _MIN_EVENT_INTERVAL_SECONDS: Final = 0.2
 """Minimum time between two events of one task."""
 TaskId = Annotated[
@@ -29,11 +31,12 @@ TaskId = Annotated[
 ]
 
 
-@router.post("/timelines/{timeline_id}/extract", status_code=202, responses=_TASK_RESPONSES)
+@router.post("/timelines/{timeline_id}/extract", status_code=202, responses=_DECODING_RESPONSES)
 def extract(
     service: ServiceDep, timeline_id: TimelineId, asked: schema.ExtractionRequest
 ) -> schema.Task:
     """Extract a timeline from its chunks; cached chunks are skipped."""
+    video.require_packages("extraction")
     by = sampling.from_arguments(fps=asked.fps, every=asked.every, keyframes=asked.keyframes)
     if asked.append and by != sampling.EveryFrame():
         raise InvalidValue("append uses the timeline's own settings: omit the others")
@@ -78,11 +81,12 @@ async def upload(
     return schema.Uploaded(chunk=f"upload:{name}", size_bytes=size_bytes)
 
 
-@router.post("/timelines/{timeline_id}/rebuild", status_code=202, responses=_TASK_RESPONSES)
+@router.post("/timelines/{timeline_id}/rebuild", status_code=202, responses=_DECODING_RESPONSES)
 def rebuild(
     service: ServiceDep, timeline_id: TimelineId, asked: schema.RebuildRequest | None = None
 ) -> schema.Task:
     """Extract the timeline's chunks again; the given settings replace the cached ones."""
+    video.require_packages("extraction")
     wanted = asked or schema.RebuildRequest()
     sampling.from_arguments(fps=wanted.fps, every=wanted.every, keyframes=wanted.keyframes)
     description = service.timelines.get(timeline_id).snapshot().manifest
@@ -103,12 +107,14 @@ def clear(service: ServiceDep, timeline_id: TimelineId) -> schema.Task:
     return service.tasks.add(timeline_id, "clear", arguments)
 
 
-@router.post("/timelines/{timeline_id}/verify", status_code=202, responses=_TASK_RESPONSES)
+@router.post("/timelines/{timeline_id}/verify", status_code=202, responses=_DECODING_RESPONSES)
 def verify(
     service: ServiceDep, timeline_id: TimelineId, asked: schema.VerificationRequest | None = None
 ) -> schema.Task:
     """Compare the frames with what was committed, and repair them if requested."""
     wanted = asked or schema.VerificationRequest()
+    if wanted.deep or wanted.repair:
+        video.require_packages("verification with deep or repair")
     _require_timeline(service.cache.store, timeline_id)
     service.chunks.check(timeline_id, manifest_chunk_urls(service.cache.store, timeline_id))
     return service.tasks.add(timeline_id, "verify", wanted.model_dump())
