@@ -1,5 +1,6 @@
 """The main job on real footage: extract once, read as detectors would, save what they drew.
 
+    pip install 'framecache[extract]'
     python examples/demo.py CLIPS FOLDER
 
 ``CLIPS`` holds ``bikes.mp4`` and ``bigbuckbunny.mp4``; everything made goes under ``FOLDER``: the

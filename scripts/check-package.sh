@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Builds the wheel and the source package into dist/, and checks them as a user gets them:
-# twine's checks, an installation in an empty environment, and scripts/smoke_test.py there. Next to the
-# packages it writes a bill of materials (CycloneDX) and a list of the licenses of all dependencies.
+# twine's checks, installations in empty environments, with all extras and without any, and
+# scripts/smoke_test.py there. The size of a plain installation is compared with the promised one and
+# with the limits of AWS Lambda. Next to the packages it writes a bill of materials (CycloneDX) and a list
+# of the licenses of all dependencies.
 #
 #   check-package.sh [ENVIRONMENT]   that has build, hatchling and uv; .venv by default
+#   PACKAGE_SIZE_ARGS                options of scripts/package_size.py, such as other limits
 #
 # The wheel is built from the source package where no Node can be found, as on a user's machine.
 set -euo pipefail
@@ -56,14 +59,23 @@ environment tools
 install tools --no-deps --require-hashes -r requirements-package.lock
 "$work/tools/bin/python" -m twine --no-color check --strict dist/*.whl dist/*.tar.gz
 
-echo "==> installing the wheel alone, and trying it"
-environment user
-install user "$wheel"
-(cd "$work" && user/bin/python -I "$OLDPWD/scripts/smoke_test.py")
+# try ENVIRONMENT PART: run the smoke test where the checkout cannot be imported.
+try() {
+  (cd "$work" && "$1/bin/python" -I "$OLDPWD/scripts/smoke_test.py" "$2" "$work/cache")
+}
 
-echo "==> installing its extras, and trying the service"
-install user "$wheel[aws,server]"
-(cd "$work" && user/bin/python -I "$OLDPWD/scripts/smoke_test.py" --serve)
+echo "==> installing the wheel with all extras, extracting, and trying the service"
+environment user
+install user "$wheel[all]"
+try user extract
+try user serve
+
+echo "==> installing the wheel alone, and reading what was extracted"
+environment base
+install base --compile-bytecode "$wheel"
+read -ra size_args <<<"${PACKAGE_SIZE_ARGS:-}"
+"$python" -I scripts/package_size.py "$work/base/bin/python" "${size_args[@]}"
+try base base
 
 echo "==> writing the bill of materials and the licenses"
 "$work/tools/bin/python" -m cyclonedx_py environment --output-reproducible --output-format JSON \

@@ -140,8 +140,7 @@ SET_UP = {
     "make demo SERVE=0",
     "source .venv/bin/activate",
     "cd demo",
-    "pip install .",
-    "pip install '.[server]'",
+    "pip install '.[all]'",
 }
 DATA = {"cron", "json", "nginx", "toml"}
 PAGES = [ROOT / "README.md", *(page for page in sorted(ROOT.glob("docs/**/*.md")) if blocks(page))]
