@@ -1,4 +1,4 @@
-"""Work without the packages of the extra ``extract``, and errors where they are needed."""
+"""Work without the packages of the extras, and errors where they are needed."""
 
 import base64
 import io
@@ -23,7 +23,7 @@ BASE = """
 import sys
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"av", "cv2", "PIL"}:
+        if name.partition(".")[0] in {"av", "cv2", "pandas", "PIL", "pyarrow"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 
@@ -48,7 +48,7 @@ assert functional.load_overlays("t", "j", "s", 1) == {"o": sys.argv[1]}
 assert functional.list_overlay_frames("t", "j", "s") == [1]
 functional.clear_cache("t")
 assert not functional.cache_exists("t")
-assert not {"av", "cv2", "PIL"} & sys.modules.keys()
+assert not {"av", "cv2", "pandas", "PIL", "pyarrow"} & sys.modules.keys()
 """
 READING = """
 timeline = FrameCache(sys.argv[1]).timeline("t")
@@ -65,7 +65,7 @@ timeline.repack("packs")
 assert timeline.verify().ok
 written = FrameCache(sys.argv[1]).timeline("written")
 written.write([Frame(0, 0, 0.0, pixels)])
-assert not {"av", "cv2", "PIL"} & sys.modules.keys()
+assert not {"av", "cv2", "pandas", "PIL", "pyarrow"} & sys.modules.keys()
 """
 
 
@@ -152,6 +152,28 @@ def test_one_missing_package_is_named_alone(
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingPackage, match=f"^extraction needs av: {EXTRA}"):
         FrameCache(memory_url).timeline("t").extract("c.mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("Index.to_arrow", lambda cache: cache.timeline("t").index.to_arrow()),
+        ("FrameCache.frames_table", lambda cache: cache.frames_table()),
+    ],
+    ids=["to_arrow", "frames_table"],
+)
+def test_a_table_of_pyarrow_names_its_extra(
+    memory_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    call: Callable[[FrameCache], object],
+) -> None:
+    cache = FrameCache(memory_url)
+    cache.timeline("t").write([frame(0)])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    extra = r"pip install 'framecache\[arrow\]'$"
+    with pytest.raises(MissingPackage, match=f"^{name} needs pyarrow: {extra}"):
+        call(cache)
 
 
 def test_stored_sprites_are_read_without_the_extra_and_others_name_it(

@@ -49,7 +49,12 @@ def test_doctor_lists_the_extras_and_how_to_install_the_missing_ones(
     missing = "not installed (av): pip install 'framecache[extract]'"
     assert ["extra", "extract", missing] in rows
     document = run("doctor", "--json", "--cache", local_url).succeeded().document
-    assert document["missing_packages"] == {"aws": ["boto3"], "extract": ["av"], "server": []}
+    assert document["missing_packages"] == {
+        "arrow": [],
+        "aws": ["boto3"],
+        "extract": ["av"],
+        "server": [],
+    }
 
 
 @pytest.mark.parametrize(

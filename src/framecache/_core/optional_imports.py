@@ -8,10 +8,11 @@ from typing import Final, Literal
 
 from framecache.errors import MissingPackage
 
-Extra = Literal["aws", "extract", "server"]
+Extra = Literal["arrow", "aws", "extract", "server"]
 
 _OPENCV: Final = {"cv2": "opencv-python-headless"}
 EXTRAS: Final[Mapping[Extra, Mapping[str, str]]] = {
+    "arrow": {"pyarrow": "pyarrow"},
     "aws": {"boto3": "boto3"},
     "extract": {"av": "av", **_OPENCV},
     "server": {

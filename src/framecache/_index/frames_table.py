@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from framecache._core.native_calls import native_call
-from framecache._core.optional_imports import import_optional
+from framecache._core.optional_imports import require_extra
 from framecache._core.threads import RequestThreads
 from framecache._index import Index, Snapshot, load_snapshot, resolve_timeline_ids
 from framecache._index.string_columns import StringBuffers
@@ -26,7 +26,8 @@ def frames_table(store: Store, timelines: Iterable[str] | None) -> "pa.Table":
         NotCached: one of the timelines does not exist.
         MissingPackage: pyarrow is not installed.
     """
-    pyarrow = import_optional("pyarrow", package="pyarrow", needed_by="FrameCache.frames_table")
+    require_extra("arrow", needed_by="FrameCache.frames_table")
+    import pyarrow as pa  # noqa: PLC0415 -- optional
 
     names = resolve_timeline_ids(store, timelines)
     with RequestThreads(_CONCURRENT_TIMELINES, name="framecache-table") as pool:
@@ -36,8 +37,7 @@ def frames_table(store: Store, timelines: Iterable[str] | None) -> "pa.Table":
             if timelines is not None:
                 _require_exists(store, name, snapshot)
             tables.append(_table(name, store.url, snapshot.index))
-    joined: pa.Table = pyarrow.concat_tables(tables)
-    return joined
+    return pa.concat_tables(tables)
 
 
 def _require_exists(store: Store, timeline_id: str, snapshot: Snapshot) -> None:

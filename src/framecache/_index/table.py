@@ -11,7 +11,7 @@ import numpy.typing as npt
 from framecache._core import json_documents
 from framecache._core.cached_property import lock_free_cached_property
 from framecache._core.native_calls import native_call
-from framecache._core.optional_imports import import_optional
+from framecache._core.optional_imports import import_optional, require_extra
 from framecache._index import arrow, columns, parquet, row_sources
 from framecache._index.aggregates import EMPTY, Aggregates
 from framecache._index.columns import COLUMNS, Columns
@@ -54,7 +54,9 @@ class Index:
         Raises:
             MissingPackage: pyarrow is not installed.
         """
-        pyarrow = import_optional("pyarrow", package="pyarrow", needed_by="Index.to_arrow")
+        require_extra("arrow", needed_by="Index.to_arrow")
+        import pyarrow as pa  # noqa: PLC0415 -- optional
+
         # The aggregates would be wrong for a selection of the rows.
         kept = {
             name: text
@@ -63,7 +65,7 @@ class Index:
         }
         rows = arrow.to_table(self._source.columns, kept)
         # Unlike `pyarrow.table`, this does not import pandas.
-        table: pa.Table = pyarrow.RecordBatchReader.from_stream(rows).read_all()
+        table: pa.Table = pa.RecordBatchReader.from_stream(rows).read_all()
         return table.combine_chunks()
 
     def to_pandas(self) -> "pd.DataFrame":

@@ -18,7 +18,7 @@ from framecache.errors import MissingPackage
 from framecache.store import EffectiveSetting, explain_settings
 
 _FAILED: Final = 1
-_PACKAGES: Final = ("av", "obstore", "simplejpeg", "pyarrow")
+_PACKAGES: Final = ("arro3-io", "av", "obstore", "simplejpeg")
 _OUTCOME_LABELS: Final[dict[Outcome, str]] = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}
 
 
