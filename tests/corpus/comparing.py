@@ -1,6 +1,6 @@
 """Comparison of framecache's frames of a file with ffmpeg's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,8 @@ than 4 in some picture, a wrong range more than 10, and a neighboring picture mo
 """
 
 Thumbnails = npt.NDArray[np.int16]
+Distances = Mapping[int, npt.NDArray[np.float64]]
+"""Mean differences from each of ffmpeg's pictures, by sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,14 @@ def compare_with(expected: Truth, path: Path, numbers: Sequence[int] | None) -> 
         found, sparse = _extracted(path, every=1), _extracted(path, every=_EVERY)
     except FrameCacheError as error:
         return Comparison(expected.is_mended, refusal=f"{type(error).__name__}: {error}")
+    distances = _distances(found, expected)
     checks = {
         "frames": _frames(found, expected),
         "times": _times(found, expected),
         "report": _report(found, expected),
         "sizes": _sizes(found, expected),
-        "pictures": _pictures(found, expected),
-        "order": _order(found, expected) or _numbers(found, numbers),
+        "pictures": _pictures(distances),
+        "order": _order(distances) or _numbers(found, numbers),
         "some": _some(found, sparse),
     }
     differences = tuple((aspect, how) for aspect, how in checks.items() if how)
@@ -129,21 +132,21 @@ def _sizes(found: _Found, expected: Truth) -> str:
     return ", ".join(wrong[:3])
 
 
-def _pictures(found: _Found, expected: Truth) -> str:
+def _pictures(distances_of: Distances) -> str:
     """Compare each frame with the picture of the same number."""
     wrong = [
         f"{sequence} differs by {distance:.1f}"
-        for sequence, distances in _distances(found, expected)
+        for sequence, distances in distances_of.items()
         if sequence < len(distances) and (distance := distances[sequence]) > MOST_DISTANCE
     ]
     return ", ".join(wrong[:3])
 
 
-def _order(found: _Found, expected: Truth) -> str:
+def _order(distances_of: Distances) -> str:
     """Find frames that look more like another picture than that of their number."""
     wrong = [
         f"{sequence} looks like {nearest}"
-        for sequence, distances in _distances(found, expected)
+        for sequence, distances in distances_of.items()
         if len(distances) and (nearest := int(distances.argmin())) != sequence
     ]
     return ", ".join(wrong[:3])
@@ -173,9 +176,11 @@ def _some(found: _Found, sparse: _Found) -> str:
     return ", ".join(wrong[:3])
 
 
-def _distances(found: _Found, expected: Truth) -> Iterator[tuple[int, npt.NDArray[np.float64]]]:
-    """Yield, for each frame, how far it is from each of ffmpeg's pictures."""
+def _distances(found: _Found, expected: Truth) -> Distances:
+    """Return how far each frame is from each of ffmpeg's pictures."""
     stored = [thumbnail(as_jpeg(image, QUALITY)) for image in expected.pictures]
     candidates = np.array(stored, np.int16).reshape(-1, *THUMBNAIL, 3)
-    for sequence, image in found.images.items():
-        yield sequence, np.abs(candidates - thumbnail(image)).mean(axis=(1, 2, 3))
+    return {
+        sequence: np.abs(candidates - thumbnail(image)).mean(axis=(1, 2, 3))
+        for sequence, image in found.images.items()
+    }

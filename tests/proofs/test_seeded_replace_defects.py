@@ -26,9 +26,8 @@ def every_crash() -> None:
     matrix = Matrix(CASES[0], store)
     for point in points(Process("first"), replace_frames, store):
         matrix.begin(matrix.before)
-        if run_until(point, Process("first"), replace_frames, store):
-            matrix.check_done()
-        matrix.go_on(contents(store))
+        is_done = run_until(point, Process("first"), replace_frames, store)
+        matrix.go_on(contents(store), is_done=is_done)
 
 
 def every_crash_of_another_programs_frames() -> None:
