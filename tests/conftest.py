@@ -20,7 +20,7 @@ import framecache._maintain.verify.run  # noqa: F401 -- or a proof, whose lines 
 from benchmarks.server import free_ports, start_cluster
 from network import Proxy, running_proxy
 from outside import NOBODY
-from proving import Proof
+from proving import ANSWERS_PROFILE, Proof
 
 # How long an example takes says nothing on a shared machine.
 settings.register_profile("framecache", deadline=None)
@@ -37,10 +37,19 @@ _MARKS_OF_PLACES = {
     "speed/test_benchmarks.py": "bench",
     "cli/": "slow",
     "corpus/": "slow",
-    "http/": "slow",
+    "server/": "slow",
+    "typing/": "slow",
     "api/test_epochs.py": "slow",
+    "api/test_footprint.py": "slow",
+    "api/test_functional_differential.py": "slow",
+    "api/test_listed.py": "slow",
+    "api/test_local_cache.py": "slow",
     "api/test_lost_description.py": "slow",
+    "api/test_odd_names.py": "slow",
+    "api/test_repack.py": "slow",
     "api/test_verify.py": "slow",
+    "video/test_color.py": "slow",
+    "video/test_pixel_formats.py": "slow",
     "store/test_forks.py": "slow",
     "store/test_network_faults.py": "slow",
     "store/test_probing.py": "slow",
@@ -74,13 +83,17 @@ class CephCluster(NamedTuple):
     """Endpoint of the gateway it was started with."""
 
 
-def pytest_configure() -> None:
-    """Have programs under test end at a Ctrl-C, though a shell runs the tests in the background.
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the number of requests, and let Ctrl-C end programs under test.
 
-    It has such a run ignore the signal, and whatever that starts inherits this.
+    A shell that runs the tests in the background has them ignore the signal, and whatever they
+    start inherits this.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    proof = Proof(is_long=config.getoption("--proofs") == "long")
+    examples = proof.size(short=40, long=400)
+    settings.register_profile(ANSWERS_PROFILE, deadline=None, max_examples=examples)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

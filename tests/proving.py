@@ -1,6 +1,10 @@
 """Proofs: what may never happen, tried many times; ``--proofs long`` tries far more often."""
 
 from dataclasses import dataclass, field
+from typing import Final
+
+ANSWERS_PROFILE: Final = "framecache answers"
+"""Hypothesis profile with the number of requests of each operation of the service."""
 
 
 @dataclass(slots=True)

@@ -195,7 +195,7 @@ def test_random_calls_do_what_they_do_to_one_object_a_frame(
     bucket = f"{url.removeprefix('s3://')}-plain"
     client.create_bucket(Bucket=bucket)
     plain, choose = Plain(client, bucket), random.Random(seed)
-    count = proof.size(short=40, long=400)
+    count = proof.size(short=25, long=400)
     for _ in range(count):
         timeline_id, job = choose.choice(TIMELINES), choose.choice(JOBS)
         step = choose.choice(["cache"] * 4 + ["save"] * 3 + ["clear", "exists"])

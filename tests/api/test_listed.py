@@ -17,6 +17,7 @@ from framecache._read.info import timeline_info
 from framecache.server import serializers
 from framecache.store import Store
 from framecache.testing import HookedStore
+from proving import Proof
 
 _NUMBERS = count()
 _STEPS: Final = 14
@@ -89,12 +90,17 @@ _DAMAGE: Final = "damage"
 _OFTEN: Final = ("append", "write", "repack", "repair", "repair", *[_DAMAGE] * 3)
 
 
-@pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("begin", ["extract", "write", "write often"])
-def test_a_summary_is_that_of_the_opened_index(cache: FrameCache, begin: str, seed: int) -> None:
-    choose = random.Random(f"{begin} {seed}")
-    steps = [begin, *choose.choices([*_STEP, *_OFTEN], k=_STEPS)]
-    for step in steps:
+def test_a_summary_is_that_of_the_opened_index(begin: str, proof: Proof) -> None:
+    timelines = proof.size(short=4, long=100)
+    for seed in range(timelines):
+        _check_summaries_of_random_steps(begin, random.Random(f"{begin} {seed}"))
+    proof.found(timelines=timelines, steps=timelines * (1 + _STEPS))
+
+
+def _check_summaries_of_random_steps(begin: str, choose: random.Random) -> None:
+    cache = FrameCache(f"memory://listed-{next(_NUMBERS)}")
+    for step in [begin, *choose.choices([*_STEP, *_OFTEN], k=_STEPS)]:
         try:
             if step == _DAMAGE:
                 _damage(cache, choose)

@@ -82,7 +82,7 @@ FRAME_READERS: Final[list[Callable[[Timeline, int], object]]] = [
 def test_no_damaged_frame_is_given(stored: Stored, proof: Proof) -> None:
     keys = stored.keys("frames")
     assert len(keys) == FRAMES
-    timeline, times = stored.reader(), proof.size(short=1000, long=50_000)
+    timeline, times = stored.reader(), proof.size(short=500, long=50_000)
     for time, key in enumerate(damage_in_turn(stored, keys, times)):
         sequence = int(key.rpartition("/")[2].removesuffix(".jpg"))
         read = FRAME_READERS[time % len(FRAME_READERS)]
@@ -166,7 +166,7 @@ def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str)
         "compacted index": stored.keys("index", compacted=True),
         "description": stored.keys("timeline")[-1:],
     }[kind]
-    times = proof.size(short=500, long=25_000)
+    times = proof.size(short=250, long=25_000)
     detected = sum(
         is_refused(READERS[time % len(READERS)], stored)
         for time, _ in enumerate(damage_in_turn(stored, keys, times))
@@ -178,7 +178,7 @@ def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str)
 
 def test_a_damaged_description_is_made_anew(stored: Stored, proof: Proof) -> None:
     """Whatever happened to it, all that was cached is there, with what the index said of it."""
-    times = proof.size(short=60, long=3_000)
+    times = proof.size(short=30, long=3_000)
     damaged = damaged_bodies(stored.blobs[stored.keys("timeline")[-1]], seed=1)
     for _ in range(times):
         body = next(damaged)

@@ -140,7 +140,7 @@ def test_a_frame_of_a_damaged_pack_is_right_or_refused(
     proof: Proof,
     damages: Callable[[Packed, int], Iterator[Bodies]],
 ) -> None:
-    times = proof.size(short=60, long=5_000)
+    times = proof.size(short=30, long=5_000)
     pictures = [pixels_by_pillow(packed.frame(sequence)).tobytes() for sequence in range(FRAMES)]
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     choose, all_damages, refused = random.Random(1), damages(packed, 1), 0
@@ -180,7 +180,7 @@ def test_verify_finds_the_damaged_frames_of_packs_and_mends_them(
     proof: Proof,
     damages: Callable[[Packed, int], Iterator[Bodies]],
 ) -> None:
-    times, mended, all_damages = proof.size(short=20, long=1_000), 0, damages(packed, 2)
+    times, mended, all_damages = proof.size(short=12, long=1_000), 0, damages(packed, 2)
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     for _ in range(times):
         bodies = next(all_damages)
@@ -204,7 +204,7 @@ def test_verify_finds_the_damaged_frames_of_packs_and_mends_them(
 
 def test_a_damaged_description_loses_no_pack(packed: Packed, proof: Proof) -> None:
     """A manifest that is created again names the packs of the previous epoch."""
-    times, key = proof.size(short=30, long=1_500), max(packed.folder("timeline"))
+    times, key = proof.size(short=15, long=1_500), max(packed.folder("timeline"))
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     damaged = damaged_bodies(packed.blobs[key], seed=3)
     for _ in range(times):

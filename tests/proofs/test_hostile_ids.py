@@ -233,7 +233,7 @@ EACH_KIND_OF_ID: Final[list[Functions]] = [by_timeline_id, by_job_id, by_stage, 
 def test_what_is_no_id_is_refused_before_any_request(
     store: HookedStore, functions: Functions, proof: Proof
 ) -> None:
-    tried, calls = proof.size(short=5_000, long=250_000), functions(store)
+    tried, calls = proof.size(short=2_500, long=250_000), functions(store)
     refused = 0
     for value in hostile(random.Random(functions.__name__), tried):
         if is_valid(value):

@@ -12,12 +12,15 @@ from framecache.store import BlobExists, Store
 from proving import Proof
 
 _SEED = 20261123
+_SHORT_STORES = 60
+_SHORT_STEPS = 60
+"""Amount in which each defect of this file is found, so no less may be tried."""
 
 
 def test_programs_on_failing_stores_do_what_the_model_allows(proof: Proof) -> None:
     figures = run_model(
-        proof.size(short=120, long=2_000),
-        proof.size(short=60, long=300),
+        proof.size(short=_SHORT_STORES, long=2_000),
+        proof.size(short=_SHORT_STEPS, long=300),
         seed=None if proof.is_long else _SEED,
         phases=(Phase.generate, Phase.shrink),
     )
@@ -49,7 +52,7 @@ def test_the_model_sees_what_is_believed_without_reading_it_back(
     for user in ("commit", "manifests"):
         monkeypatch.setattr(f"framecache._index.{user}.create_verified", create)
     with pytest.raises(BlobExists):
-        run_model(300, 60, seed=_SEED)
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
 def test_the_model_sees_commits_into_an_epoch_that_others_may_end(
@@ -57,7 +60,7 @@ def test_the_model_sees_commits_into_an_epoch_that_others_may_end(
 ) -> None:
     monkeypatch.setattr(RunningEpoch, "ensure_begun", RunningEpoch.ensure_current)
     with pytest.raises(AssertionError, match="allowed"):
-        run_model(300, 60, seed=_SEED)
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
 def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
@@ -68,7 +71,7 @@ def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
 
     monkeypatch.setattr(FrameSource, "_find_mismatch", compare_the_length)
     with pytest.raises(AssertionError, match="gave"):
-        run_model(300, 60, seed=_SEED)
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
 def test_the_model_sees_packs_that_go_before_their_frames_are_named_elsewhere(
@@ -76,7 +79,7 @@ def test_the_model_sees_packs_that_go_before_their_frames_are_named_elsewhere(
 ) -> None:
     remove_packs_first(monkeypatch)
     with pytest.raises(AssertionError, match="were harmed"):
-        run_model(300, 60, seed=_SEED)
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
 def test_the_model_sees_replaced_frames_that_keep_their_old_times(
@@ -84,4 +87,4 @@ def test_the_model_sees_replaced_frames_that_keep_their_old_times(
 ) -> None:
     keep_old_times(monkeypatch)
     with pytest.raises(AssertionError, match="allowed"):
-        run_model(300, 60, seed=_SEED)
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)

@@ -48,7 +48,7 @@ class Found:
 
 
 def test_mutated_videos_end_in_frames_or_a_clear_word(proof: Proof) -> None:
-    files = proof.size(short=300, long=10_000)
+    files = proof.size(short=120, long=10_000)
     kept = Path(tempfile.mkdtemp(prefix="framecache-mutated-"))
     seeds: SimpleQueue[int | None] = SimpleQueue()
     for seed in [*range(FIRST_SEED, FIRST_SEED + files), *[None] * PROCESSES]:

@@ -12,7 +12,7 @@ from proving import Proof
 
 
 def test_race_of_settings(local_url: str, proof: Proof) -> None:
-    rounds = proof.size(short=30, long=200)
+    rounds = proof.size(short=16, long=200)
     chunks = numbered_chunks(2, frames_each=2)
     contestants = [
         Contestant(chunks.paths, 1, "objects"),

@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
 
 from framecache import Frame, FrameCache
 from framecache.server import Limits, ServiceSettings, create_app
+from proving import ANSWERS_PROFILE
 
 SNAPSHOT = Path(__file__).parent / "openapi.json"
-EXAMPLES = 200
 DEADLINE_SECONDS = 60
 CHECKS: list[CheckFunction] = [
     schemathesis.checks.not_a_server_error,
@@ -84,6 +84,6 @@ def ask_for_what_is_there(
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(settings.get_profile(ANSWERS_PROFILE), suppress_health_check=list(HealthCheck))
 def test_every_answer_is_one_that_is_documented(case: "schemathesis.Case[Any]") -> None:
     case.call_and_validate(checks=CHECKS)
