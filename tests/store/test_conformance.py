@@ -32,6 +32,7 @@ class TestS3(StoreConformance):
         return open_store(s3_url)
 
 
+@pytest.mark.slow
 class TestS3Prefix(StoreConformance):
     @pytest.fixture
     def store(self, s3_url: str) -> Store:
@@ -39,6 +40,7 @@ class TestS3Prefix(StoreConformance):
         return open_store(f"{s3_url}/a/prefix")
 
 
+@pytest.mark.slow
 class TestHelpedS3(StoreConformance):
     """As in a forked process."""
 
