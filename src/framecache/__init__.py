@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Frame,
         Progress,
         Requests,
+        Scene,
         WriteReport,
     )
     from framecache.timeline import Timeline
@@ -69,6 +70,7 @@ __all__ = [
     "Progress",
     "RepackReport",
     "Requests",
+    "Scene",
     "SettingsConflict",
     "SpriteMap",
     "SpriteSheet",
@@ -116,6 +118,7 @@ _MODULES = {
     "RepackReport": "framecache._maintain.repack",
     "Requests": "framecache.model",
     "S3_STANDARD": "framecache._core.prices",
+    "Scene": "framecache.model",
     "SettingsConflict": "framecache.errors",
     "SpriteMap": "framecache._sprites",
     "SpriteSheet": "framecache._sprites",

@@ -37,6 +37,12 @@ UNINDEXED_LAYOUT: Layout = "objects"
 OnConflict = Literal["raise", "replace", "keep"]
 """Action for a frame that is cached with another picture, time, hash, chunk or quality."""
 
+Missing = Literal["raise", "skip"]
+"""Action for a wanted frame that is not cached or undecodable."""
+
+Follow = bool | Literal["complete"]
+"""``True``: wait for more frames. ``"complete"``: until every chunk of the timeline is cached."""
+
 Aspect = Literal["stored", "square"]
 """``stored``: pixels as in the video. ``square``: width scaled so that pixels are square."""
 
@@ -90,6 +96,30 @@ class Frame:
     def _repr_png_(self) -> bytes | None:
         """Return a PNG that a notebook shows."""
         return pixels.as_png(self.image, is_bgr=self.color == "bgr")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Frames between two cuts."""
+
+    start: int
+    """Sequence of its first frame."""
+    stop: int
+    """Sequence of the first frame of the next scene; of the last scene: one past its last frame."""
+    start_seconds: float
+    """Time at which its first frame begins."""
+    stop_seconds: float
+    """Time at which the next scene begins; of the last scene: at which its last frame ends."""
+    change: int | None
+    """Bits by which the hash of its first frame differs from that of the frame before; None for
+    the first scene."""
+
+
+SequenceRange = tuple[int | None, int | None] | Scene
+"""Half-open range of sequences; None: unbounded."""
+
+SecondsRange = tuple[Seconds | None, Seconds | None] | Scene
+"""Half-open range of times."""
 
 
 @dataclass(frozen=True, slots=True)

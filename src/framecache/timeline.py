@@ -26,18 +26,17 @@ from framecache._media import video
 from framecache._overlays import Overlays, StageCounts
 from framecache._read import (
     DecodeOptions,
-    FrameSource,
     as_sequences,
-    parse_range,
-    positions_in_range,
     read_batch,
     read_frame,
-    read_frames,
     read_jpegs,
 )
 from framecache._read.disk_cache import DiskCache
+from framecache._read.follow import read_selection
 from framecache._read.info import TimelineInfo, describe_extent, timeline_info
 from framecache._read.notebook import timeline_html
+from framecache._read.scenes import CUT_CHANGE, MIN_SCENE_SECONDS, find_scenes
+from framecache._read.selection import parse_selection, require_missing
 from framecache._read.snapshot_cache import SnapshotCache
 from framecache._sprites import Sprites
 from framecache.errors import InvalidValue, NotCached
@@ -48,12 +47,17 @@ from framecache.model import (
     Chunk,
     Color,
     ExtractReport,
+    Follow,
     Frame,
     Image,
     JpegSettings,
     Layout,
+    Missing,
     OnConflict,
     ProgressCallback,
+    Scene,
+    SecondsRange,
+    SequenceRange,
     WriteReport,
     as_layout,
     require_layout,
@@ -509,19 +513,31 @@ class Timeline:
         start_seconds: Seconds | None = None,
         stop_seconds: Seconds | None = None,
         tolerance_seconds: Seconds | None = None,
+        ranges: Iterable[SequenceRange] | None = None,
+        ranges_seconds: Iterable[SecondsRange] | None = None,
+        reverse: bool = False,
+        min_change: int | None = None,
+        missing: Missing = "skip",
     ) -> list[int]:
-        """Return the sequences of the frames that :meth:`frames` would yield for this range."""
-        wanted = parse_range(
+        """Return the sequences of the frames that :meth:`frames` would yield; reads no frame."""
+        selection = parse_selection(
             start,
             stop,
             step,
             start_seconds=start_seconds,
             stop_seconds=stop_seconds,
             tolerance_seconds=tolerance_seconds,
+            ranges=ranges,
+            ranges_seconds=ranges_seconds,
+            reverse=reverse,
+            min_change=min_change,
+            missing=missing,
         )
-        index = self._snapshot_cache.latest_source().snapshot.index
-        chosen = positions_in_range(index, wanted)
-        sequences: list[int] = index.sequence[chosen].tolist()
+        source = self._snapshot_cache.latest_source()
+        index = source.snapshot.index
+        sequences: list[int] = index.sequence[
+            self._snapshot_cache.select(source, selection)
+        ].tolist()
         return sequences
 
     def frames(
@@ -533,6 +549,13 @@ class Timeline:
         start_seconds: Seconds | None = None,
         stop_seconds: Seconds | None = None,
         tolerance_seconds: Seconds | None = None,
+        ranges: Iterable[SequenceRange] | None = None,
+        ranges_seconds: Iterable[SecondsRange] | None = None,
+        reverse: bool = False,
+        min_change: int | None = None,
+        missing: Missing = "skip",
+        follow: Follow = False,
+        timeout_seconds: float | None = None,
         scale: float = 1.0,
         color: Color = "rgb",
     ) -> Iterator[Frame]:
@@ -541,39 +564,118 @@ class Timeline:
         Args:
             start: first sequence; None: the first cached one.
             stop: one past the last sequence; None: to the end.
-            step: take sequences ``start, start + step, …``.
+            step: take sequences ``start, start + step, …``, in each range.
             start_seconds: instead of ``start``: frames that begin at or after this time.
             stop_seconds: instead of ``stop``: frames that begin before this time.
             tolerance_seconds: largest rounding error of these times: see :meth:`frame_at`.
+            ranges: several half-open ranges instead of one: pairs of sequences, or scenes of
+                :meth:`scenes`. They are read in the given order; where they overlap, frames are
+                yielded more than once.
+            ranges_seconds: the same as pairs of times.
+            reverse: yield the last of these frames first.
+            min_change: yield a frame only if its perceptual hash differs in at least this many
+                bits, 1 to 64, from that of the frame yielded before. A frame without a hash of 64
+                bits, and the one after it, are yielded too. Other frames are not fetched.
+            missing: ``"skip"``: leave out frames that are not cached or undecodable. ``"raise"``:
+                raise the error of the first of them, before the first frame. An end that is not
+                given is that of the cached frames and of the chunks of the manifest.
+            follow: ``True``: after the last frame, wait for more, and yield them in order as other
+                programs commit them. Iteration ends at ``stop`` or ``stop_seconds``, or by
+                ``timeout_seconds``. ``"complete"``: it also ends once every chunk of the timeline
+                is cached. The timeline need not exist yet.
+            timeout_seconds: with ``follow``, end after this many seconds without a new frame. None:
+                no limit. If ``"complete"`` was asked for, the end is NotCached instead.
             scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
             color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
 
         Raises:
-            InvalidValue: a bound is given twice, or out of its range; raised before the first
-                frame.
+            InvalidValue: an argument is out of its range, or contradicts another one; raised before
+                the first frame.
+            NotCached, UndecodableFrame: see ``missing`` and ``timeout_seconds``.
             TimelineCleared, CorruptFrame: raised while iterating.
         """
-        decoding = DecodeOptions(color, scale)
+        return read_selection(
+            self._snapshot_cache,
+            parse_selection(
+                start,
+                stop,
+                step,
+                start_seconds=start_seconds,
+                stop_seconds=stop_seconds,
+                tolerance_seconds=tolerance_seconds,
+                ranges=ranges,
+                ranges_seconds=ranges_seconds,
+                reverse=reverse,
+                min_change=min_change,
+                missing=missing,
+            ),
+            DecodeOptions(color, scale),
+            follow=follow,
+            timeout_seconds=timeout_seconds,
+        )
 
-        wanted = parse_range(
+    def scenes(
+        self,
+        start: int | None = None,
+        stop: int | None = None,
+        *,
+        start_seconds: Seconds | None = None,
+        stop_seconds: Seconds | None = None,
+        tolerance_seconds: Seconds | None = None,
+        min_change: int = CUT_CHANGE,
+        min_seconds: float = MIN_SCENE_SECONDS,
+    ) -> list[Scene]:
+        """Divide the cached frames into scenes, by their perceptual hashes; reads no frame.
+
+        A scene begins at the first frame and at each cut, if the scene before has lasted for
+        ``min_seconds``. A cut is a frame whose hash differs from that of the cached frame before it
+        in at least ``min_change`` bits, and either in 30 bits or in twice the median of the three
+        changes on each side, because fast motion is not a cut. Gradual transitions and changes of
+        color alone are not found. Undecodable frames belong to the scene around them.
+
+        Args:
+            start: first sequence; None: the first cached one.
+            stop: one past the last sequence; None: to the end.
+            start_seconds: instead of ``start``: frames that begin at or after this time.
+            stop_seconds: instead of ``stop``: frames that begin before this time.
+            tolerance_seconds: largest rounding error of these times: see :meth:`frame_at`.
+            min_change: least distance of the hashes at a cut in bits, 1 to 64.
+            min_seconds: least duration of a scene but the last.
+
+        Raises:
+            InvalidValue: an argument is out of its range, or contradicts another one.
+        """
+        selection = parse_selection(
             start,
             stop,
-            step,
             start_seconds=start_seconds,
             stop_seconds=stop_seconds,
             tolerance_seconds=tolerance_seconds,
         )
+        return find_scenes(
+            self._snapshot_cache.latest_source().snapshot.index,
+            selection.ranges[0],
+            min_change=min_change,
+            min_seconds=min_seconds,
+        )
 
-        def read(source: FrameSource) -> Iterator[Frame]:
-            positions = positions_in_range(source.snapshot.index, wanted)
-            return read_frames(source, positions, decoding)
+    def available(self, sequences: Iterable[int]) -> list[int]:
+        """Return those of these sequences whose frames have a picture, in the given order.
 
-        return self._snapshot_cache.read_latest(read)
+        They are the frames that :meth:`batch` and :meth:`jpegs` return with ``missing="skip"``.
+
+        Raises:
+            InvalidValue: one of them is not a valid sequence.
+        """
+        source, positions = self._snapshot_cache.find_positions(sequences, "skip")
+        found: list[int] = source.snapshot.index.sequence[positions].tolist()
+        return found
 
     def batch(
         self,
         sequences: Iterable[int],
         *,
+        missing: Missing = "raise",
         scale: float = 1.0,
         color: Color = "rgb",
         out: Image | None = None,
@@ -584,6 +686,8 @@ class Timeline:
 
         Args:
             sequences: one or more sequences; their frames must have the same size.
+            missing: ``"raise"``: raise if a frame is not cached or undecodable. ``"skip"``: leave
+                it out, so N is smaller; :meth:`available` returns the sequences of the others.
             scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
             color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
             out: array to fill and return: C-contiguous uint8 of the result's shape. Reusing memory
@@ -591,12 +695,15 @@ class Timeline:
                 allocate an array. The process keeps the memory of one batch that is no longer
                 referenced, up to 256 MiB, and reuses it for the next batch of that size.
 
-        Raises the errors of :meth:`frame`, and InvalidValue if the frames differ in size or
-        ``out`` does not fit.
+        Raises the errors of :meth:`frame`, NotCached if all frames are missing, and InvalidValue if
+        the frames differ in size or ``out`` does not fit.
         """
         decoding, wanted = DecodeOptions(color, scale), as_sequences(sequences)
+        require_missing(missing)
         while True:
-            source, positions = self._snapshot_cache.find_positions(wanted)
+            source, positions = self._snapshot_cache.find_positions(wanted, missing)
+            if len(wanted) and not len(positions):
+                raise self._snapshot_cache.not_cached(source, int(wanted[0]))
             try:
                 with self._snapshot_cache.track_read(source):
                     return read_batch(source, positions, decoding, out)
@@ -612,13 +719,18 @@ class Timeline:
         with self._snapshot_cache.track_read(source):
             return source.fetch_jpeg(row)
 
-    def jpegs(self, sequences: Iterable[int]) -> Iterator[bytes]:
+    def jpegs(self, sequences: Iterable[int], *, missing: Missing = "raise") -> Iterator[bytes]:
         """Yield the stored bytes of these sequences in the given order, prefetched.
+
+        Args:
+            sequences: any number of sequences.
+            missing: ``"raise"`` or ``"skip"``, as for :meth:`batch`.
 
         Raises the errors of :meth:`frame`: NotCached before the first item, the others while
         iterating.
         """
-        source, positions = self._snapshot_cache.find_positions(sequences)
+        require_missing(missing)
+        source, positions = self._snapshot_cache.find_positions(sequences, missing)
         return self._snapshot_cache.track_results(source, read_jpegs(source, positions))
 
     def overlays(self, *, job_id: str, stage: str) -> Overlays:

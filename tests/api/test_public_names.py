@@ -63,6 +63,7 @@ def test_the_package_exports_these_names() -> None:
         "Progress",
         "RepackReport",
         "Requests",
+        "Scene",
         "SettingsConflict",
         "SpriteMap",
         "SpriteSheet",
@@ -96,6 +97,7 @@ def test_a_cache_has_these_members() -> None:
 def test_a_timeline_has_these_members() -> None:
     assert members(Timeline) == {
         "append",
+        "available",
         "batch",
         "clear",
         "complete",
@@ -117,6 +119,7 @@ def test_a_timeline_has_these_members() -> None:
         "plan_extract",
         "rebuild",
         "repack",
+        "scenes",
         "sequence_at",
         "sequences",
         "sprites",
@@ -206,20 +209,31 @@ def test_overlays_have_these_members() -> None:
             Timeline.frames,
             (
                 "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
-                "tolerance_seconds=None, scale=1.0, color='rgb')"
+                "tolerance_seconds=None, ranges=None, ranges_seconds=None, reverse=False, "
+                "min_change=None, missing='skip', follow=False, timeout_seconds=None, scale=1.0, "
+                "color='rgb')"
             ),
         ),
         (
             Timeline.sequences,
             (
                 "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
-                "tolerance_seconds=None)"
+                "tolerance_seconds=None, ranges=None, ranges_seconds=None, reverse=False, "
+                "min_change=None, missing='skip')"
             ),
         ),
+        (
+            Timeline.scenes,
+            (
+                "(self, start=None, stop=None, *, start_seconds=None, stop_seconds=None, "
+                "tolerance_seconds=None, min_change=20, min_seconds=0.5)"
+            ),
+        ),
+        (Timeline.available, "(self, sequences)"),
         (Timeline.sequence_at, "(self, seconds, *, tolerance_seconds=None)"),
-        (Timeline.batch, "(self, sequences, *, scale=1.0, color='rgb', out=None)"),
+        (Timeline.batch, "(self, sequences, *, missing='raise', scale=1.0, color='rgb', out=None)"),
         (Timeline.jpeg, "(self, sequence)"),
-        (Timeline.jpegs, "(self, sequences)"),
+        (Timeline.jpegs, "(self, sequences, *, missing='raise')"),
         (Timeline.overlays, "(self, *, job_id, stage)"),
         (Timeline.jobs, "(self)"),
         (Timeline.stages, "(self)"),
@@ -288,6 +302,7 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
             ],
         ),
         (framecache.Requests, ["puts", "lists", "gets", "deletes"]),
+        (framecache.Scene, ["start", "stop", "start_seconds", "stop_seconds", "change"]),
         (
             framecache.Footprint,
             [

@@ -48,6 +48,8 @@ def test_export_writes_each_frame_and_a_table(
         "--step 7 --stop-seconds 1",
         "--start-seconds 0.5 --stop-seconds 1.5 --step 3",
         "--start-seconds 1.9",
+        "--min-change 8",
+        "--min-change 16 --start 3 --step 2",
     ],
 )
 def test_export_takes_the_range_that_the_library_reads(
@@ -285,6 +287,7 @@ def test_export_as_video_shows_each_frame_at_its_time(local_url: str, tmp_path: 
         (("--fps", "1"), ("--stop", "2"), 2),
         ((), ("--start", "10", "--stop", "20", "--step", "2"), 0.4),
         ((), ("--start", "60"), 15 / 25),
+        ((), ("--start", "60", "--min-change", "64"), 15 / 25),
     ],
 )
 def test_a_video_lasts_until_its_last_frame_leaves_the_screen(

@@ -34,6 +34,7 @@ from framecache import (
     Progress,
     RepackReport,
     Requests,
+    Scene,
     SpriteMap,
     Sprites,
     SpriteSheet,
@@ -128,6 +129,19 @@ def reading(match: Timeline, buffer: Pixels) -> None:
     assert_type(match.sequence_at("0:12.5"), int)
     assert_type(match.sequences(0, 50, 5), list[int])
     assert_type(match.frames(start_seconds=10, stop_seconds=Fraction(41, 2)), Iterator[Frame])
+    assert_type(match.frames(ranges=[(0, 50), (200, None)], reverse=True), Iterator[Frame])
+    assert_type(match.frames(ranges_seconds=[("0:10", 20.5)], missing="raise"), Iterator[Frame])
+    assert_type(match.frames(follow=True, min_change=6), Iterator[Frame])
+    assert_type(match.frames(follow="complete", timeout_seconds=30), Iterator[Frame])
+    scenes = match.scenes(min_change=24, min_seconds=1)
+    assert_type(scenes, list[Scene])
+    assert_type(scenes[0].stop - scenes[0].start, int)
+    assert_type(scenes[0].stop_seconds - scenes[0].start_seconds, float)
+    assert_type(scenes[0].change, int | None)
+    assert_type(match.sequences(ranges=scenes, min_change=6), list[int])
+    assert_type(match.available([1, 5, 9]), list[int])
+    assert_type(match.batch([1, 5, 9], missing="skip"), Pixels)
+    assert_type(match.jpegs([1, 5, 9], missing="skip"), Iterator[bytes])
     assert_type(match.batch([1, 5, 9], out=buffer), Pixels)
     assert_type(match.jpeg(60), bytes)
     assert_type(match.jpegs(range(3)), Iterator[bytes])

@@ -23,7 +23,9 @@ from framecache._read import (
 )
 from framecache._read.disk_cache import DiskCache
 from framecache._read.info import describe_extent
+from framecache._read.selection import MissingFrame, Selection, find_missing
 from framecache.errors import FrameCacheError, NotCached, TimelineCleared, UndecodableFrame
+from framecache.model import Missing
 from framecache.store import Store, is_remote
 
 Item = TypeVar("Item")
@@ -60,6 +62,16 @@ class SnapshotCache:
         self._disk_cache = disk_cache
         self._held: Lookup | None = None
         self._generation: object = None
+
+    @property
+    def store(self) -> Store:
+        """Store that holds the timeline."""
+        return self._store
+
+    @property
+    def timeline_id(self) -> str:
+        """Id of the timeline."""
+        return self._timeline_id
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the snapshot, so that another process loads its own."""
@@ -112,7 +124,10 @@ class SnapshotCache:
         return is_current(self._store, manifest)
 
     def _load_source(self) -> FrameSource:
-        snapshot = load_snapshot(self._store, self._timeline_id)
+        return self.open_source(load_snapshot(self._store, self._timeline_id))
+
+    def open_source(self, snapshot: Snapshot) -> FrameSource:
+        """Return a source of the frames of a snapshot, which the cache does not hold."""
         local = open_timeline_cache(self._disk_cache, self._store, snapshot)
         return FrameSource(self._store, snapshot, local)
 
@@ -180,16 +195,42 @@ class SnapshotCache:
             source = self.latest_source()
             position = source.snapshot.index.position(wanted)
         if position is None:
-            raise self._not_cached(source, wanted)
+            raise self.not_cached(source, wanted)
         row = source.snapshot.index.row(position)
         if row.status != "ok":
             raise self._undecodable(row)
         return source, row
 
-    def find_positions(self, sequences: Iterable[int]) -> tuple[FrameSource, npt.NDArray[np.int64]]:
+    def select(self, source: FrameSource, selection: Selection) -> npt.NDArray[np.int64]:
+        """Return the row positions of a selection, in reading order.
+
+        Raises:
+            NotCached: the selection raises on missing frames, and one is not cached.
+            UndecodableFrame: the same, and a frame has no picture.
+        """
+        snapshot = source.snapshot
+        if selection.missing == "raise":
+            chunks = snapshot.manifest.chunks if snapshot.manifest else ()
+            uncached = [chunk for chunk in chunks if chunk.part in snapshot.missing_parts]
+            for wanted in selection.ranges:
+                self.require_present(source, find_missing(snapshot.index, wanted, uncached))
+        return selection.positions(snapshot.index)
+
+    def require_present(self, source: FrameSource, missing: MissingFrame | None) -> None:
+        """Raise the error of a frame that has no picture, if one is given."""
+        if missing is None:
+            return
+        if missing.position is None:
+            raise self.not_cached(source, missing.sequence)
+        raise self._undecodable(source.snapshot.index.row(missing.position))
+
+    def find_positions(
+        self, sequences: Iterable[int], missing: Missing = "raise"
+    ) -> tuple[FrameSource, npt.NDArray[np.int64]]:
         """Return the source and the row positions of sequences.
 
-        If a sequence is not in the cached snapshot, the latest one is searched too.
+        If a sequence is not in the cached snapshot, the latest one is searched too. With
+        ``"skip"``, sequences without a picture are left out.
 
         Raises:
             NotCached: the timeline has no such frame.
@@ -202,8 +243,11 @@ class SnapshotCache:
         if was_known and (positions < 0).any():
             source = self.latest_source()
             positions = source.snapshot.index.positions(wanted)
+        if missing == "skip":
+            positions = positions[positions >= 0]
+            return source, positions[source.snapshot.index.is_ok[positions]]
         if len(unknown := wanted[positions < 0]):
-            raise self._not_cached(source, int(unknown[0]))
+            raise self.not_cached(source, int(unknown[0]))
         self._require_pictures(source.snapshot.index, positions)
         return source, positions
 
@@ -238,7 +282,8 @@ class SnapshotCache:
         if len(lacking):
             raise self._undecodable(index.row(int(lacking[0])))
 
-    def _not_cached(self, source: FrameSource, sequence: int) -> NotCached:
+    def not_cached(self, source: FrameSource, sequence: int) -> NotCached:
+        """Return the error of a frame that a source does not have."""
         return NotCached(
             f"timeline {self._timeline_id} in {self._store.display_name} has no frame "
             f"{sequence}: {describe_extent(source.snapshot)}"

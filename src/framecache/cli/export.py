@@ -22,6 +22,7 @@ from framecache._media import video
 from framecache._overlays import Overlays
 from framecache._read import count_timestamp_decimals
 from framecache.cli.drawing import draw_overlays
+from framecache._read.hash_distance import HASH_BITS
 from framecache.cli.errors import Refused
 from framecache.cli.files import (
     WriteCounter,
@@ -90,6 +91,12 @@ Examples:
 )
 @click.option("--stop-seconds", metavar="TIME", help="Save frames that begin before TIME.")
 @click.option(
+    "--min-change",
+    type=click.IntRange(1, HASH_BITS),
+    metavar="BITS",
+    help="Save only frames whose perceptual hash differs in BITS from that of the last saved one.",
+)
+@click.option(
     "--name",
     "template",
     metavar="TEXT",
@@ -120,6 +127,7 @@ def export(
     step: int,
     start_seconds: str | None,
     stop_seconds: str | None,
+    min_change: int | None,
     template: str | None,
     contiguous: bool,
     stages: Sequence[str],
@@ -144,9 +152,19 @@ def export(
     _require_packages(is_video=is_video, is_drawing=bool(stages))
     timeline = choice.cache.timeline(timeline_id)
     index = _require_index(choice, timeline)
-    sequences = timeline.sequences(
+    in_range = timeline.sequences(
         start, stop, step, start_seconds=start_seconds, stop_seconds=stop_seconds
     )
+    sequences = in_range
+    if min_change is not None:
+        sequences = timeline.sequences(
+            start,
+            stop,
+            step,
+            start_seconds=start_seconds,
+            stop_seconds=stop_seconds,
+            min_change=min_change,
+        )
     if not sequences:
         raise NotCached(
             f"timeline {timeline_id} in {choice.cache.url} has no picture in that range: its "
@@ -155,7 +173,7 @@ def export(
         )
     positions = np.searchsorted(index.sequence, sequences)
     drawn = select_stages(timeline, stages)
-    exporting = _Export(timeline, index, sequences, positions, drawn, step)
+    exporting = _Export(timeline, index, sequences, positions, drawn, in_range[-1], step)
     began = time.monotonic()
     if is_video:
         if target.exists() and not force:
@@ -299,6 +317,8 @@ class _Export:
     sequences: Sequence[int]
     positions: np.ndarray
     overlays: Sequence[Overlays]
+    last_sequence: int
+    """Last sequence of the range, which may look like the last frame to export."""
     step: int
     """Step of the range of sequences."""
 
@@ -340,10 +360,10 @@ class _Export:
         return file.stat().st_size
 
     def _end_seconds(self, chunks: Mapping[int, ChunkEntry]) -> float:
-        """Return the end time of the last frame: the start of the next, or the end of the chunk."""
-        index, last = self.index, int(self.positions[-1])
+        """Return the end of the range: the start of the next frame, or the end of the chunk."""
+        index, last = self.index, int(np.searchsorted(self.index.sequence, self.last_sequence))
         start_seconds = float(index.timestamp[last])
-        following = int(np.searchsorted(index.sequence, self.sequences[-1] + self.step))
+        following = int(np.searchsorted(index.sequence, self.last_sequence + self.step))
         chunk = chunks.get(int(index.chunk_id[last]))
         if following < len(index) and index.chunk_id[following] == index.chunk_id[last]:
             end_seconds = float(index.timestamp[following])

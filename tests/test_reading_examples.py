@@ -1,0 +1,28 @@
+"""Examples of reading run as their users run them, on clips of the tests."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from media import make_clip
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(name: str, *words: object) -> str:
+    """Run an example, and return what it prints."""
+    command = [sys.executable, str(EXAMPLES / name), *map(str, words)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout
+
+
+def test_select_frames_follows_an_extraction_and_prints_its_scenes(tmp_path: Path) -> None:
+    first = make_clip(tmp_path / "first.mp4", frames=30)
+    second = make_clip(tmp_path / "second.mp4", source="mandelbrot=size=160x120:rate=25", frames=20)
+    printed = run("select_frames.py", first, second, "--cache", tmp_path / "cache").splitlines()
+    assert printed[0] == "followed 50 frames"
+    assert printed[1:3] == [
+        "scene 0: frames 0 to 29, 0.000 to 1.200 s",
+        "scene 1: frames 30 to 49, 1.200 to 2.000 s",
+    ]
+    assert printed[3].endswith("of 50 frames changed")
