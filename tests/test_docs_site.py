@@ -21,7 +21,7 @@ LIBRARY = ROOT / "docs" / "reference" / "library.md"
 
 def test_every_public_name_has_one_entry_in_the_reference() -> None:
     entries = re.findall(r"^::: framecache\.(\w+)$", LIBRARY.read_text(), re.MULTILINE)
-    assert sorted(entries) == sorted([*framecache.__all__, "functional"])
+    assert sorted(entries) == sorted([*framecache.__all__, "fsspec", "functional"])
 
 
 def test_every_column_of_the_index_has_a_description() -> None:

@@ -1,18 +1,25 @@
 """Examples of reading run as their users run them, on clips of the tests."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
+
+from framecache import FrameCache
 from media import make_clip
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(name: str, *words: object) -> str:
+def run(name: str, *words: object, cache: Path | None = None) -> str:
     """Run an example, and return what it prints."""
+    settings = os.environ | ({} if cache is None else {"FRAMECACHE_URL": str(cache)})
     command = [sys.executable, str(EXAMPLES / name), *map(str, words)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=120, env=settings
+    )
     return done.stdout
 
 
@@ -26,3 +33,13 @@ def test_select_frames_follows_an_extraction_and_prints_its_scenes(tmp_path: Pat
         "scene 1: frames 30 to 49, 1.200 to 2.000 s",
     ]
     assert printed[3].endswith("of 50 frames changed")
+
+
+def test_open_frames_makes_a_sheet_of_frames_opened_by_url(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    FrameCache(cache).timeline("cam:1").extract(make_clip(tmp_path / "clip.mp4", frames=30))
+    sheet = tmp_path / "sheet.jpg"
+    printed = run("open_frames.py", "cam:1", sheet, cache=cache)
+    assert printed == f"{sheet}: 12 of 30 frames\n"
+    with PIL.Image.open(sheet) as picture:
+        assert picture.size == (960, 405)

@@ -68,7 +68,7 @@ class FrameCache:
         chosen = (
             _decode_path(url, what="url is a path or the URL of a store")
             if url is not None
-            else _url_from_environment()
+            else url_from_environment()
         )
         options = check_options(storage_options, url=chosen)
         self._store = with_atomic_create(open_store(chosen, options))
@@ -159,7 +159,8 @@ class FrameCache:
         )
 
 
-def _url_from_environment() -> str:
+def url_from_environment() -> str:
+    """Return the URL of the cache if none is given: see `FrameCache`."""
     bucket = os.environ.get("S3_BUCKET")
     fallback = f"s3://{bucket}" if bucket else _DEFAULT_FOLDER
     return os.environ.get("FRAMECACHE_URL") or fallback
