@@ -1,6 +1,7 @@
 """Examples of reading run as their users run them, on clips of the tests."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +44,12 @@ def test_open_frames_makes_a_sheet_of_frames_opened_by_url(tmp_path: Path) -> No
     assert printed == f"{sheet}: 12 of 30 frames\n"
     with PIL.Image.open(sheet) as picture:
         assert picture.size == (960, 405)
+
+
+def test_read_async_reads_a_timeline_in_two_tasks(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    gray = make_clip(tmp_path / "clip.mp4", source="color=gray:size=64x48:rate=25", frames=30)
+    FrameCache(cache).timeline("t").extract(gray)
+    printed = run("read_async.py", "t", cache=cache)
+    [level] = re.findall(r"^mean brightness ([\d.]+), frames \[0, 12, 25\]$", printed)
+    assert abs(float(level) - 128) <= 2

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -31,8 +31,9 @@ from framecache._read import (
     read_frame,
     read_jpegs,
 )
+from framecache._read.asynchronous import iterate_async, run_async
 from framecache._read.disk_cache import DiskCache
-from framecache._read.follow import read_selection
+from framecache._read.follow import parse_follow, read_selection
 from framecache._read.info import TimelineInfo, describe_extent, timeline_info
 from framecache._read.notebook import timeline_html
 from framecache._read.scenes import CUT_CHANGE, MIN_SCENE_SECONDS, find_scenes
@@ -732,6 +733,96 @@ class Timeline:
         require_missing(missing)
         source, positions = self._snapshot_cache.find_positions(sequences, missing)
         return self._snapshot_cache.track_results(source, read_jpegs(source, positions))
+
+    async def aframe(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
+        """Return the frame with this sequence, as :meth:`frame` does, from a thread.
+
+        Up to 32 calls run at once; others wait. A canceled call ends at once.
+        """
+        return await run_async(self.frame, sequence, scale=scale, color=color)
+
+    async def aframe_at(
+        self,
+        seconds: Seconds,
+        *,
+        tolerance_seconds: Seconds | None = None,
+        scale: float = 1.0,
+        color: Color = "rgb",
+    ) -> Frame:
+        """Return the frame shown at a time, as :meth:`frame_at` does: see :meth:`aframe`."""
+        return await run_async(
+            self.frame_at, seconds, tolerance_seconds=tolerance_seconds, scale=scale, color=color
+        )
+
+    async def ajpeg(self, sequence: int) -> bytes:
+        """Return the stored bytes of a frame, as :meth:`jpeg` does: see :meth:`aframe`."""
+        return await run_async(self.jpeg, sequence)
+
+    async def abatch(
+        self,
+        sequences: Iterable[int],
+        *,
+        missing: Missing = "raise",
+        scale: float = 1.0,
+        color: Color = "rgb",
+        out: Image | None = None,
+    ) -> Image:
+        """Return images in one array, as :meth:`batch` does: see :meth:`aframe`.
+
+        If the call is canceled, ``out`` may be overwritten afterwards.
+        """
+        return await run_async(
+            self.batch, sequences, missing=missing, scale=scale, color=color, out=out
+        )
+
+    def aframes(
+        self,
+        start: int | None = None,
+        stop: int | None = None,
+        step: int = 1,
+        *,
+        start_seconds: Seconds | None = None,
+        stop_seconds: Seconds | None = None,
+        tolerance_seconds: Seconds | None = None,
+        ranges: Iterable[SequenceRange] | None = None,
+        ranges_seconds: Iterable[SecondsRange] | None = None,
+        reverse: bool = False,
+        min_change: int | None = None,
+        missing: Missing = "skip",
+        follow: Follow = False,
+        timeout_seconds: float | None = None,
+        scale: float = 1.0,
+        color: Color = "rgb",
+    ) -> AsyncGenerator[Frame]:
+        """Yield frames for ``async for``; arguments, order and prefetching as :meth:`frames`.
+
+        When the loop is left or its task is canceled, reading stops without being waited for.
+        """
+        selection = parse_selection(
+            start,
+            stop,
+            step,
+            start_seconds=start_seconds,
+            stop_seconds=stop_seconds,
+            tolerance_seconds=tolerance_seconds,
+            ranges=ranges,
+            ranges_seconds=ranges_seconds,
+            reverse=reverse,
+            min_change=min_change,
+            missing=missing,
+        )
+        parse_follow(follow, timeout_seconds=timeout_seconds, selection=selection)
+        decoding = DecodeOptions(color, scale)
+        return iterate_async(
+            lambda stopped: read_selection(
+                self._snapshot_cache,
+                selection,
+                decoding,
+                follow=follow,
+                timeout_seconds=timeout_seconds,
+                stopped=stopped,
+            )
+        )
 
     def overlays(self, *, job_id: str, stage: str) -> Overlays:
         """Return the debug overlays of one stage of one job; makes no request."""

@@ -96,6 +96,11 @@ def test_a_cache_has_these_members() -> None:
 
 def test_a_timeline_has_these_members() -> None:
     assert members(Timeline) == {
+        "abatch",
+        "aframe",
+        "aframe_at",
+        "aframes",
+        "ajpeg",
         "append",
         "available",
         "batch",
@@ -230,6 +235,8 @@ def test_overlays_have_these_members() -> None:
             ),
         ),
         (Timeline.available, "(self, sequences)"),
+        (Timeline.aframe, "(self, sequence, *, scale=1.0, color='rgb')"),
+        (Timeline.ajpeg, "(self, sequence)"),
         (Timeline.sequence_at, "(self, seconds, *, tolerance_seconds=None)"),
         (Timeline.batch, "(self, sequences, *, missing='raise', scale=1.0, color='rgb', out=None)"),
         (Timeline.jpeg, "(self, sequence)"),
@@ -467,3 +474,11 @@ def test_what_is_public_is_documented() -> None:
         if not inspect.getdoc(getattr(of, name))
     ]
     assert undocumented == []
+
+
+@pytest.mark.parametrize("name", ["frame", "frame_at", "frames", "batch", "jpeg"])
+def test_an_asynchronous_method_takes_the_arguments_of_the_one_it_is_named_after(
+    name: str,
+) -> None:
+    given = parameters(getattr(Timeline, f"a{name}"))
+    assert given == parameters(getattr(Timeline, name))

@@ -3,7 +3,7 @@
 A changed type is a change of the interface: see docs/compatibility.md.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -145,6 +145,15 @@ def reading(match: Timeline, buffer: Pixels) -> None:
     assert_type(match.batch([1, 5, 9], out=buffer), Pixels)
     assert_type(match.jpeg(60), bytes)
     assert_type(match.jpegs(range(3)), Iterator[bytes])
+
+
+async def awaiting(match: Timeline, buffer: Pixels) -> None:
+    assert_type(await match.aframe(60, scale=0.5), Frame)
+    assert_type(await match.aframe_at("0:12.5", color="gray"), Frame)
+    assert_type(await match.ajpeg(60), bytes)
+    assert_type(await match.abatch([1, 5, 9], out=buffer), Pixels)
+    assert_type([frame async for frame in match.aframes(min_change=6)], list[Frame])
+    assert_type(match.aframes(follow=True), AsyncGenerator[Frame])
 
 
 def metadata(match: Timeline) -> None:

@@ -1,0 +1,184 @@
+"""Reading from asyncio: the same frames, errors at once, and cancellation that leaves nothing."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import clips
+import pytest
+
+from framecache import FrameCache, InvalidValue, NotCached, Timeline
+from framecache.store import open_store
+from framecache.testing import Action, HookedStore
+from outside import (
+    frames_of,
+    library_threads,
+    mean_error,
+    outside,
+    pixels_by_pillow,
+    wait_for_library_threads,
+    wait_until,
+)
+
+
+@pytest.fixture
+def url(memory_url: str) -> str:
+    FrameCache(memory_url).timeline("t").extract(clips.chunks())
+    return memory_url
+
+
+def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(work(), debug=True)
+
+
+@pytest.mark.every_store
+def test_frames_are_awaited(store_url: str) -> None:
+    match = FrameCache(store_url).timeline("t")
+    match.extract(clips.chunks())
+    stored = frames_of(outside(store_url), "t")
+
+    async def work() -> None:
+        frame = await match.aframe(12)
+        assert mean_error(frame.image, pixels_by_pillow(stored["12.jpg"])) <= 0.5
+        assert (await match.aframe_at(0.5)).sequence == 12
+        assert await match.ajpeg(7) == stored["7.jpg"]
+        batch = await match.abatch([1, 5, 99], missing="skip", color="gray")
+        assert batch.shape == (2, clips.HEIGHT, clips.WIDTH)
+        numbers = [one.sequence async for one in match.aframes(5, 30, 5, reverse=True)]
+        assert numbers == [25, 20, 15, 10, 5]
+
+    run(work)
+
+
+def test_many_frames_are_awaited_at_once_on_few_threads(url: str) -> None:
+    match = FrameCache(url).timeline("t")
+
+    async def work() -> None:
+        frames = await asyncio.gather(*(match.aframe(n % 45) for n in range(200)))
+        assert [one.sequence for one in frames] == [n % 45 for n in range(200)]
+
+    known = threading.active_count()
+    run(work)
+    assert threading.active_count() <= known + 32
+
+
+def test_errors_are_those_of_the_library(url: str) -> None:
+    match = FrameCache(url).timeline("t")
+    with pytest.raises(InvalidValue, match="step"):
+        match.aframes(step=0)
+    with pytest.raises(InvalidValue, match="timeout_seconds needs follow"):
+        match.aframes(timeout_seconds=1)
+    with pytest.raises(InvalidValue, match="scale"):
+        match.aframes(scale=3)
+
+    async def work() -> None:
+        with pytest.raises(NotCached, match="no frame 45"):
+            await match.aframe(45)
+        with pytest.raises(NotCached, match="no frame 45"):
+            await anext(match.aframes(stop=46, missing="raise"))
+
+    run(work)
+
+
+class Gate:
+    """A store whose reading of one frame waits until the test opens it."""
+
+    def __init__(self, url: str, sequence: int) -> None:
+        self._name = f"/frames/{sequence}.jpg"
+        self.is_reached = threading.Event()
+        self.open = threading.Event()
+        self.match = Timeline(HookedStore(open_store(url), before=self._wait), "t")
+
+    def _wait(self, action: Action, key: str) -> None:
+        if action == "get" and key.endswith(self._name):
+            self.is_reached.set()
+            assert self.open.wait(60)
+
+
+def test_other_tasks_run_while_a_frame_is_read(url: str) -> None:
+    gate = Gate(url, 7)
+
+    async def work() -> None:
+        reading = asyncio.create_task(gate.match.aframe(7))
+        await asyncio.to_thread(gate.is_reached.wait, 60)
+        assert not reading.done()
+        gate.open.set()
+        assert (await reading).sequence == 7
+
+    run(work)
+
+
+@pytest.mark.parametrize("is_iterating", [False, True])
+def test_a_canceled_task_ends_before_its_request_and_leaves_no_thread(
+    url: str, *, is_iterating: bool
+) -> None:
+    gate = Gate(url, 7)
+
+    async def iterate() -> None:
+        async for _ in gate.match.aframes(7, 9):
+            pytest.fail("a frame came although its request had not ended")
+
+    async def work() -> None:
+        reading = asyncio.create_task(iterate() if is_iterating else gate.match.ajpeg(7))
+        await asyncio.to_thread(gate.is_reached.wait, 60)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert not gate.open.is_set()
+
+    run(work)
+    gate.open.set()
+    wait_for_library_threads()
+
+
+def test_a_canceled_wait_for_frames_ends_its_thread(url: str) -> None:
+    match = FrameCache(url).timeline("t")
+    seen: list[int] = []
+    has_all = threading.Event()
+
+    async def follow() -> None:
+        async for one in match.aframes(40, follow=True):
+            seen.extend([one.sequence])
+            if len(seen) == 5:
+                has_all.set()
+
+    async def work() -> None:
+        following = asyncio.create_task(follow())
+        await asyncio.to_thread(has_all.wait, 60)
+        following.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+
+    run(work)
+    wait_for_library_threads()
+    assert seen == list(range(40, 45))
+
+
+def test_leaving_a_loop_early_closes_the_iterator(url: str) -> None:
+    match = FrameCache(url).timeline("t")
+
+    async def work() -> None:
+        frames = match.aframes()
+        async for one in frames:
+            assert one.sequence == 0
+            break
+        await frames.aclose()
+
+    run(work)
+    wait_until(lambda: not library_threads())
+
+
+def test_prefetching_is_bounded_while_the_loop_is_busy(memory_url: str) -> None:
+    FrameCache(memory_url).timeline("t").extract(clips.clip(frames=150))
+    store = HookedStore(open_store(memory_url))
+
+    async def work() -> None:
+        frames = Timeline(store, "t").aframes()
+        await anext(frames)
+        read = [key for _, key in store.requests if "/frames/" in key]
+        assert len(read) < 100
+        await frames.aclose()
+
+    run(work)
+    wait_for_library_threads()
