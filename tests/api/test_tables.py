@@ -9,6 +9,7 @@ from urllib.request import urlopen
 
 import clips
 import duckdb
+import imagehash
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -112,6 +113,31 @@ def test_the_table_has_what_each_timeline_shows_and_where(cache: FrameCache) -> 
             stored = blob.read()
         jpeg = stored[row["offset"] : row["offset"] + row["size"]]
         assert jpeg == cache.timeline(row["timeline_id"]).jpeg(row["sequence"])
+
+
+def test_duckdb_finds_the_near_duplicates_that_imagehash_finds(cache: FrameCache) -> None:
+    cache.timeline("a").extract(clips.chunks())
+    cache.timeline("b").extract(clips.clip(), every=2)
+    connection = duckdb.connect()
+    connection.register("frames", cache.frames_table())
+    found = connection.execute("""
+        select a.sequence, b.sequence from frames a join frames b
+          on a.timeline_id = 'a' and b.timeline_id = 'b' and bit_count(xor(
+            ('0x' || a.perceptual_hash)::ubigint, ('0x' || b.perceptual_hash)::ubigint)) <= 4
+    """).fetchall()
+    first, second = (
+        {
+            sequence: imagehash.hex_to_hash(text)
+            for sequence, text in enumerate(cache.timeline(name).index.perceptual_hash)
+        }
+        for name in "ab"
+    )
+    expected = {
+        (m, n) for m, one in first.items() for n, other in second.items() if one - other <= 4
+    }
+    assert set(found) == expected
+    assert {(2 * n, n) for n in second} <= expected
+    assert len(expected) < len(first) * len(second)
 
 
 def test_the_table_has_only_rows_that_count(cache: FrameCache) -> None:
