@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from framecache._maintain.repack import RepackReport
     from framecache._maintain.verify import Finding, VerifyReport
     from framecache._overlays import OverlayListing, Overlays, StageCounts
+    from framecache._read.displays import Filmstrip, FrameComparison
     from framecache._read.info import TimelineInfo
     from framecache._sprites import SpriteMap, Sprites, SpriteSheet
     from framecache._version import __version__
@@ -52,11 +53,13 @@ __all__ = [
     "CorruptFrame",
     "ExtractPlan",
     "ExtractReport",
+    "Filmstrip",
     "Finding",
     "Footprint",
     "Frame",
     "FrameCache",
     "FrameCacheError",
+    "FrameComparison",
     "Index",
     "InvalidId",
     "InvalidValue",
@@ -99,11 +102,13 @@ _MODULES = {
     "CorruptFrame": "framecache.errors",
     "ExtractPlan": "framecache._estimate",
     "ExtractReport": "framecache.model",
+    "Filmstrip": "framecache._read.displays",
     "Finding": "framecache._maintain.verify",
     "Footprint": "framecache._estimate",
     "Frame": "framecache.model",
     "FrameCache": "framecache.cache",
     "FrameCacheError": "framecache.errors",
+    "FrameComparison": "framecache._read.displays",
     "Index": "framecache._index",
     "InvalidId": "framecache.errors",
     "InvalidValue": "framecache.errors",

@@ -22,10 +22,12 @@ from framecache import (
     ChunkTiming,
     ExtractPlan,
     ExtractReport,
+    Filmstrip,
     Finding,
     Footprint,
     Frame,
     FrameCache,
+    FrameComparison,
     Index,
     OverlayListing,
     Overlays,
@@ -145,6 +147,13 @@ def reading(match: Timeline, buffer: Pixels) -> None:
     assert_type(match.batch([1, 5, 9], out=buffer), Pixels)
     assert_type(match.jpeg(60), bytes)
     assert_type(match.jpegs(range(3)), Iterator[bytes])
+
+
+def displays(match: Timeline) -> None:
+    assert_type(Filmstrip(match.frames(0, 50, 5)), Filmstrip)
+    compared = FrameComparison(match.frame(1), match.frame(2))
+    assert_type(compared.mean_difference, float)
+    assert_type(compared.changed_bits, int | None)
 
 
 async def awaiting(match: Timeline, buffer: Pixels) -> None:
