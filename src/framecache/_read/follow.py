@@ -235,26 +235,24 @@ class _GrowingTimeline:
             TimelineCleared: the timeline was cleared, rebuilt or deleted, and frames were cached.
         """
         current = self.snapshot.manifest
-        latest = self._find_latest(current)
-        if latest is not None and latest is not current:
-            self._advance(latest)
+        if current is not None and self._load_next_parts(current):
             return True
-        if latest is None:
+        following = self._find_next(current)
+        if following is None or following is current:
             return False
-        return self._load_next_parts(latest)
+        self._advance(following)
+        return True
 
-    def _find_latest(self, current: Manifest | None) -> Manifest | None:
+    def _find_next(self, current: Manifest | None) -> Manifest | None:
+        """Return the version after a manifest; the same manifest or None if there is none."""
         self._polls += 1
         if current is not None and self._polls % _POLLS_PER_CHECK == 0:
             return self._verify_exists(current)
-        latest, version = current, current.version if current else 0
-        while True:
-            version += 1
-            key = keys.manifest(self._timeline_id, version)
-            try:
-                latest = fetch_document(self._store, key, manifest.decode)
-            except BlobMissing:
-                return latest
+        key = keys.manifest(self._timeline_id, current.version + 1 if current else 1)
+        try:
+            return fetch_document(self._store, key, manifest.decode)
+        except BlobMissing:
+            return current
 
     def _verify_exists(self, current: Manifest) -> Manifest | None:
         """Return the latest manifest, also if the known one was deleted."""
