@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final, NoReturn
 from urllib.parse import quote, unquote
 
 from framecache._core import keys
-from framecache._core.optional_imports import import_optional
+from framecache._core.optional_imports import require_extra
 from framecache._index import Index
 from framecache._overlays.listing import list_stage
 from framecache.cache import FrameCache, url_from_environment
@@ -28,7 +28,7 @@ from framecache.errors import InvalidId, InvalidValue, NotCached
 from framecache.store import BlobMissing
 from framecache.timeline import Timeline
 
-import_optional("fsspec", package="framecache[fsspec]", needed_by="framecache.fsspec")
+require_extra("fsspec", needed_by="framecache.fsspec")
 
 from fsspec import AbstractFileSystem  # noqa: E402 -- after the check that it is installed
 

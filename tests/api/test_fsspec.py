@@ -292,6 +292,4 @@ def test_a_missing_fsspec_is_named_with_its_extra(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    assert done.stdout == (
-        "framecache.fsspec needs framecache[fsspec]: pip install framecache[fsspec]\n"
-    )
+    assert done.stdout == ("framecache.fsspec needs fsspec: pip install 'framecache[fsspec]'\n")

@@ -53,6 +53,7 @@ def test_doctor_lists_the_extras_and_how_to_install_the_missing_ones(
         "arrow": [],
         "aws": ["boto3"],
         "extract": ["av"],
+        "fsspec": [],
         "server": [],
     }
 

@@ -8,13 +8,14 @@ from typing import Final, Literal
 
 from framecache.errors import MissingPackage
 
-Extra = Literal["arrow", "aws", "extract", "server"]
+Extra = Literal["arrow", "aws", "extract", "fsspec", "server"]
 
 _OPENCV: Final = {"cv2": "opencv-python-headless"}
 EXTRAS: Final[Mapping[Extra, Mapping[str, str]]] = {
     "arrow": {"pyarrow": "pyarrow"},
     "aws": {"boto3": "boto3"},
     "extract": {"av": "av", **_OPENCV},
+    "fsspec": {"fsspec": "fsspec"},
     "server": {
         **_OPENCV,
         "fastapi": "fastapi",

@@ -21,8 +21,8 @@ from framecache._index import Index
 from framecache._media import video
 from framecache._overlays import Overlays
 from framecache._read import count_timestamp_decimals
-from framecache.cli.drawing import draw_overlays
 from framecache._read.hash_distance import HASH_BITS
+from framecache.cli.drawing import draw_overlays
 from framecache.cli.errors import Refused
 from framecache.cli.files import (
     WriteCounter,
