@@ -1,13 +1,15 @@
 """Permissions by client and origin, rate limits, and limits on concurrent requests."""
 
 import http.client
+import io
 import json
+import logging
 import re
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +19,14 @@ import numpy as np
 import pytest
 from served import READ, WRITE, Service, over, problem_of, serving, until
 
-from framecache import Frame, FrameCache, InvalidValue
-from framecache.server import Limits, ServiceSettings, Tokens
-from framecache.server.clients import Client, client_network
-from framecache.server.concurrency_limit import ConcurrencyLimit
+from framecache import Frame, FrameCache, InvalidValue, StoreUnavailable
+from framecache.server import Limits, ServiceSettings, Tokens, logs
+from framecache.server.client_limits import (
+    Client,
+    ConcurrencyLimit,
+    RateLimiter,
+    client_network,
+)
 from framecache.server.problem_details import ProblemError
 from framecache.testing import Action, HookedStore
 
@@ -142,6 +148,16 @@ def test_a_cookie_that_was_made_up_opens_nothing(guarded: Service, spoilt: str) 
     guarded.client.cookies.clear()
     headers = {"Cookie": f"framecache_session={spoilt.format(value)}"}
     assert guarded.get("api/v1/timelines", headers=headers).status_code == 401
+
+
+def test_cookie_with_any_character_changed_is_refused() -> None:
+    value = TOKENS.create_session(WRITE)
+    assert value is not None
+    assert TOKENS.authenticate_session(value) is not None
+    for position, one in enumerate(value):
+        for other in "0Aa_-." + chr(ord(one) + 1):
+            changed = value[:position] + other + value[position + 1 :]
+            assert (TOKENS.authenticate_session(changed) is None) == (changed != value)
 
 
 def test_a_cookie_ends_with_its_token(guarded: Service, cache: FrameCache) -> None:
@@ -275,6 +291,18 @@ def test_who_asks_too_often_is_told_when_to_come_back(cache: FrameCache) -> None
         answer = service.get("healthz")
     assert problem_of(answer) == (429, "rate_limited")
     assert 1 <= int(answer.headers["retry-after"]) <= 10
+
+
+def test_rate_limiter_forgets_the_longest_unseen_of_too_many_clients() -> None:
+    limiter = RateLimiter(per_second=0.0001, burst=1)
+    assert limiter.consume("a") == 0
+    assert limiter.consume("b") == 0
+    for number in range(9_998):
+        limiter.consume(str(number))
+    assert limiter.consume("a") > 0
+    limiter.consume("one more")
+    assert limiter.consume("a") > 0
+    assert limiter.consume("b") == 0
 
 
 def test_more_requests_at_once_than_allowed_are_refused(cache: FrameCache) -> None:
@@ -493,6 +521,15 @@ def test_a_body_that_does_not_come_is_given_up(
         assert connection.recv(12) == b"HTTP/1.1 408"
 
 
+def test_body_announced_with_a_get_is_bounded(open_service: Service) -> None:
+    parts = urlsplit(open_service.url)
+    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as one:
+        one.putrequest("GET", "/api/v1/timelines")
+        one.putheader("Content-Length", str(10**12))
+        one.endheaders()
+        assert one.getresponse().status == 413
+
+
 def test_what_begins_a_session_is_small(guarded: Service) -> None:
     body = {"token": "a" * 4096}
     assert problem_of(guarded.client.post("api/v1/session", json=body)) == (413, "too_large")
@@ -539,6 +576,36 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     A line is logged after its response was sent.
     """
     return [vars(one)["fields"] for one in caplog.records if one.name == "framecache.server.access"]
+
+
+def test_request_id_of_a_client_is_replaced_in_the_response_and_in_every_log_line(
+    cache: FrameCache,
+) -> None:
+    def fail(action: Action, _: str) -> None:
+        if action == "get":
+            raise StoreUnavailable("down")
+
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logs.JsonFormatter())
+    logger = logging.getLogger("framecache")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        with serving(over(HookedStore(cache.store, before=fail))) as service:
+            answers = [
+                service.get("api/v1/timelines/t/frames/0.jpg", headers=headers)
+                for headers in ({}, {"X-Request-ID": "chosen"})
+            ]
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    ids = [answer.headers.get_list("x-request-id") for answer in answers]
+    assert all(len(one) == 1 and re.fullmatch("[0-9a-f]{16}", one[0]) for one in ids)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == ["request failed", "request"] * 2
+    assert [line["request_id"] for line in lines] == [one[0] for one in ids for _ in range(2)]
 
 
 def test_a_long_path_is_cut_in_the_log(cache: FrameCache, caplog: pytest.LogCaptureFixture) -> None:

@@ -353,6 +353,35 @@ def test_a_list_takes_three_requests_a_timeline_and_decodes_no_row(
     assert (len(of_timelines), rows_read) == (3 * MANY, 0)
 
 
+def cached(cache: FrameCache, limits: Limits) -> TimelineCache:
+    return TimelineCache(cache, limits, WorkLimits.from_limits(limits))
+
+
+def test_timeline_not_requested_for_longest_is_dropped_beyond_the_limit(memory_url: str) -> None:
+    known = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_timelines=2))
+    first, second = known.get("t"), known.get("u")
+    assert known.get("t") is first
+    known.get("v")
+    assert len(known) == 2
+    assert known.get("t") is first
+    assert known.get("u") is not second
+
+
+def test_timelines_with_too_many_rows_together_are_dropped_once_they_are_loaded(
+    memory_url: str,
+) -> None:
+    known = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_frames=2))
+    kept = [known.get(one) for one in ("t", "u", "v")]
+    for one in kept:
+        one.source()
+    assert len(known) == 2
+    assert known.get("u") is kept[1]
+    assert known.get("v") is kept[2]
+    alone = cached(filled(memory_url, "w"), Limits(max_cached_frames=0))
+    assert len(alone.get("w").source().snapshot.index) == 1
+    assert len(alone) == 1
+
+
 def test_ids_are_listed_without_looking_at_a_timeline(memory_url: str) -> None:
     def refuse(_: Action, key: str) -> None:
         assert not key.startswith("cache/timelines/t")

@@ -18,7 +18,10 @@ EXTRAS: Final[Mapping[Extra, Mapping[str, str]]] = {
     "fsspec": {"fsspec": "fsspec"},
     "server": {
         **_OPENCV,
+        "asgi_correlation_id": "asgi-correlation-id",
+        "cachetools": "cachetools",
         "fastapi": "fastapi",
+        "itsdangerous": "itsdangerous",
         "prometheus_client": "prometheus-client",
         "starlette": "starlette",
         "uvicorn": "uvicorn",

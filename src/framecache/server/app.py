@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from framecache._version import __version__
 from framecache.cache import FrameCache
 from framecache.server import api_reference, problem_details
-from framecache.server.middleware import SecurityMiddleware
+from framecache.server.middleware import add_middleware
 from framecache.server.routes import (
     operations,
     overlays,
@@ -75,7 +75,7 @@ def create_app(cache: FrameCache, settings: ServiceSettings | None = None) -> Fa
         app.include_router(router)
     problem_details.add_problem_schema(app)
     add_pages(app)
-    app.add_middleware(SecurityMiddleware, service=service)
+    add_middleware(app, service)
     return app
 
 

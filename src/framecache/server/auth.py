@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from itsdangerous import Signer
+
 from framecache.errors import InvalidValue
 
 Scope = Literal["read", "write"]
@@ -15,16 +17,19 @@ Scope = Literal["read", "write"]
 SESSION_COOKIE: Final = "framecache_session"
 SESSION_SECONDS: Final = 12 * 3600
 _TOKEN_PATTERN: Final = re.compile(r"[\x21-\x7e]{16,512}")
-_SESSION_PATTERN: Final = re.compile(r"([0-9]{1,12})\.([0-9a-f]{16})\.([0-9a-f]{64})")
-_ALL_SCOPES: Final[tuple[Scope, ...]] = ("read", "write")
+_SESSION_PATTERN: Final = re.compile(
+    r"([0-9]{1,12})\.([0-9a-f]{16})\.[\w-]{42}[AEIMQUYcgkosw048]", re.ASCII
+)
+"""Expiry, name of the token, and signature; base64 would allow four last characters for one."""
+ALL_SCOPES: Final[tuple[Scope, ...]] = ("read", "write")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Identity and scopes of one request."""
+    """Name and scopes of a valid token."""
 
     token_name: str
-    """Name of the token, which does not reveal it; ``anonymous`` without a token."""
+    """Name of the token, which does not reveal it."""
     scopes: tuple[Scope, ...]
 
 
@@ -36,6 +41,13 @@ class _Token:
     @property
     def name(self) -> str:
         return hashlib.sha256(b"name" + self.digest).hexdigest()[:16]
+
+    @property
+    def signer(self) -> Signer:
+        """Signer of session cookies; it compares signatures in constant time."""
+        return Signer(
+            self.digest, salt=b"session", key_derivation="hmac", digest_method=hashlib.sha256
+        )
 
 
 class Tokens:
@@ -54,7 +66,7 @@ class Tokens:
                 "the same token is given for read and write and for read only: create another"
             )
         self._tokens = tuple(
-            [_Token(digest, _ALL_SCOPES) for digest in writing]
+            [_Token(digest, ALL_SCOPES) for digest in writing]
             + [_Token(digest, ("read",)) for digest in reading]
         )
 
@@ -81,7 +93,7 @@ class Tokens:
             return None
         expires = int(time.time()) + SESSION_SECONDS
         holder = next(one for one in self._tokens if one.name == access.token_name)
-        return f"{expires}.{holder.name}.{_sign(holder, expires)}"
+        return holder.signer.sign(f"{expires}.{holder.name}").decode()
 
     def authenticate_session(self, value: str) -> Access | None:
         """Return the access that a cookie grants; None if it is forged or has expired."""
@@ -89,7 +101,7 @@ class Tokens:
         if match is None or is_expired(value):
             return None
         for one in self._tokens:
-            if one.name == match[2] and hmac.compare_digest(_sign(one, int(match[1])), match[3]):
+            if one.name == match[2] and one.signer.validate(value):
                 return Access(one.name, one.scopes)
         return None
 
@@ -100,12 +112,6 @@ def is_expired(cookie: str) -> bool:
     return match is not None and int(match[1]) < time.time()
 
 
-FULL_ACCESS: Final = Access("anonymous", _ALL_SCOPES)
-"""Access of every client if no token is required."""
-UNAUTHENTICATED: Final = Access("anonymous", ())
-"""Access of a client without a valid token if one is required."""
-
-
 def _digest(token: str) -> bytes:
     if not _TOKEN_PATTERN.fullmatch(token):
         raise InvalidValue(
@@ -113,8 +119,3 @@ def _digest(token: str) -> bytes:
             "one: openssl rand -hex 32"
         )
     return hashlib.sha256(token.encode()).digest()
-
-
-def _sign(token: _Token, expires: int) -> str:
-    text = f"session {expires} {token.name}".encode()
-    return hmac.new(token.digest, text, hashlib.sha256).hexdigest()

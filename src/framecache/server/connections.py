@@ -14,10 +14,9 @@ import socket
 from collections import Counter
 from typing import ClassVar, Final
 
-from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from framecache.server.clients import client_network
+from framecache.server.client_limits import client_network
 from framecache.server.settings import Limits
 
 ACCEPT_BATCH_SIZE: Final = 16
@@ -33,13 +32,9 @@ _EVICTION_DIVISOR: Final = 32
 """One in this many connections is closed at a time when the limit is reached."""
 _MIN_READ_BYTES: Final = 32 * 2**10
 """Bytes of a response that a client must read within `read_seconds`; all if less is left."""
-_AUTHENTICATED_KEY: Final = "framecache.is_authenticated"
+AUTHENTICATED_KEY: Final = "framecache.is_authenticated"
+"""Key of a request's ``state`` that marks its connection; others are closed before it."""
 _log: Final = logging.getLogger(__name__)
-
-
-def mark_authenticated(scope: Scope) -> None:
-    """Mark the request's connection as authenticated, so that others are closed before it."""
-    scope.get("state", {})[_AUTHENTICATED_KEY] = True
 
 
 class ConnectionRegistry:
@@ -120,7 +115,7 @@ class HttpConnection(H11Protocol):
     def is_authenticated(self) -> bool:
         """True if the latest request had a valid token or needed none."""
         exchange = self._latest_exchange
-        return exchange is not None and _AUTHENTICATED_KEY in exchange.scope["state"]
+        return exchange is not None and AUTHENTICATED_KEY in exchange.scope["state"]
 
     @property
     def is_busy(self) -> bool:

@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 import traceback
-from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
+
+from asgi_correlation_id import correlation_id
+from cachetools import LRUCache
 
 LogFormat = Literal["json", "text"]
 
@@ -64,8 +66,8 @@ class Throttle:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._seen: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
-        """Per event, the time until which it is suppressed, and how often it was; oldest first."""
+        self._seen: LRUCache[Hashable, tuple[float, int]] = LRUCache(_MAX_REMEMBERED)
+        """Per event, the time until which it is suppressed, and how often it was."""
 
     def __len__(self) -> int:
         """Return the number of different events that are remembered."""
@@ -79,10 +81,7 @@ class Throttle:
             if now < until:
                 self._seen[event] = until, count + 1
                 return None
-            self._seen.pop(event, None)
             self._seen[event] = now + _THROTTLE_SECONDS, 0
-            if len(self._seen) > _MAX_REMEMBERED:
-                self._seen.popitem(last=False)
         return count
 
 
@@ -136,8 +135,10 @@ def configure(log_format: LogFormat, *, logs_requests: bool) -> None:
 
 
 def _fields(record: logging.LogRecord) -> Mapping[str, Any]:
+    """Return the fields of a record; within a request, its id is one of them."""
     fields: Mapping[str, Any] = getattr(record, "fields", {})
-    return fields
+    request_id = correlation_id.get()
+    return fields if request_id is None else {"request_id": request_id, **fields}
 
 
 def _access_line(fields: Mapping[str, Any]) -> str:

@@ -11,48 +11,35 @@ _DURATION_BUCKETS: Final = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 
 
 
 class Metrics:
-    """Registry and counters of one service."""
+    """Registry of one service, and what it counts."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter(
+        self.requests = Counter(
             "framecache_http_requests",
             "Number of requests that were answered.",
             ("method", "route", "status"),
             registry=self._registry,
         )
-        self._seconds = Histogram(
+        self.seconds = Histogram(
             "framecache_http_request_seconds",
             "Time until a response ends, without event streams.",
             ("route",),
             buckets=_DURATION_BUCKETS,
             registry=self._registry,
         )
-        self._bytes = Counter(
+        self.sent_bytes = Counter(
             "framecache_http_sent_bytes",
             "Bytes of response bodies that were sent.",
             ("route",),
             registry=self._registry,
         )
-        self._tasks = Counter(
+        self.tasks = Counter(
             "framecache_tasks_finished",
             "Number of tasks that ended.",
             ("kind", "state"),
             registry=self._registry,
         )
-
-    def count_request(
-        self, *, method: str, route: str, status: int, seconds: float | None, sent_bytes: int
-    ) -> None:
-        """Count one request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._bytes.labels(route).inc(sent_bytes)
-        if seconds is not None:
-            self._seconds.labels(route).observe(seconds)
-
-    def count_task(self, *, kind: str, state: str) -> None:
-        """Count one task that ended."""
-        self._tasks.labels(kind, state).inc()
 
     def add_gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Add a gauge that calls `read` at every scrape."""

@@ -52,7 +52,7 @@ Version = Annotated[
 TimelineFilter = Annotated[str | None, Query(pattern=ID_REGEX)]
 
 
-def _wants_latest(
+async def _wants_latest(
     cache_control: Annotated[
         str, Header(description="`no-cache` checks the store for changes first.")
     ] = "",

@@ -6,13 +6,15 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from framecache.cache import FrameCache
-from framecache.server import clients
-from framecache.server.auth import FULL_ACCESS, Access
 from framecache.server.chunk_allowlist import ChunkAllowlist
-from framecache.server.concurrency_limit import ConcurrencyLimit
+from framecache.server.client_limits import (
+    Client,
+    ConcurrencyLimit,
+    RateLimiter,
+    client_network,
+)
 from framecache.server.metrics import Metrics
 from framecache.server.problem_details import too_many_requests
-from framecache.server.rate_limit import RateLimiter
 from framecache.server.settings import ServiceSettings
 from framecache.server.task_runner import CacheTaskRunner
 from framecache.server.tasks import TaskQueue
@@ -60,7 +62,7 @@ class Service:
             CacheTaskRunner(self.cache, self.timelines, self.chunks),
             worker_count=limits.tasks_at_once,
             max_queued=limits.tasks_waiting,
-            on_end=lambda task: self.metrics.count_task(kind=task.kind, state=task.state),
+            on_end=lambda task: self.metrics.tasks.labels(task.kind, task.state).inc(),
         )
 
     def start(self) -> None:
@@ -74,12 +76,12 @@ class Service:
         Raises:
             ProblemError: there were too many.
         """
-        if wait := self._auth_failures.retry_after(clients.client_network(address)):
+        if wait := self._auth_failures.retry_after(client_network(address)):
             raise too_many_requests("Too many wrong tokens from this address.", seconds=wait)
 
     def record_auth_failure(self, address: str) -> None:
         """Count a wrong token."""
-        self._auth_failures.consume(clients.client_network(address))
+        self._auth_failures.consume(client_network(address))
 
     def has_active_uploads(self) -> bool:
         """Return whether an upload is in progress, which leaves a lease if the process dies."""
@@ -90,26 +92,18 @@ class Service:
         self.tasks.stop()
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # on the event loop: FastAPI gives others a thread
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
 
 
-def access_of(request: Request) -> Access:
-    """Return the access of a request, set by `SecurityMiddleware`."""
-    access = request.scope.get("framecache.access", FULL_ACCESS)
-    assert isinstance(access, Access)
-    return access
-
-
-def client_of(request: Request) -> clients.Client:
-    """Return the client to which a request is attributed, set by `SecurityMiddleware`."""
-    client = request.scope["framecache.client"]
-    assert isinstance(client, clients.Client)
+async def _client(request: Request) -> Client:
+    client = request.user
+    assert isinstance(client, Client)
     return client
 
 
 ServiceDep = Annotated[Service, Depends(_service)]
-AccessDep = Annotated[Access, Depends(access_of)]
-ClientDep = Annotated[clients.Client, Depends(client_of)]
+ClientDep = Annotated[Client, Depends(_client)]
+"""Client to which a request is attributed."""

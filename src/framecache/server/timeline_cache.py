@@ -7,14 +7,13 @@ import math
 import threading
 import time
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
 import google_crc32c
+from cachetools import LRUCache
 
-from framecache._core import keys
 from framecache._core.times import Instant
 from framecache._index import Index, Snapshot, load_snapshot
 from framecache._read import FrameSource, find_displayed_position
@@ -47,7 +46,13 @@ class CachedTimeline:
     """One timeline as of the last look at the store. Safe to share between threads."""
 
     def __init__(
-        self, cache: FrameCache, timeline_id: str, limits: Limits, work_limits: WorkLimits
+        self,
+        cache: FrameCache,
+        timeline_id: str,
+        limits: Limits,
+        work_limits: WorkLimits,
+        *,
+        on_load: Callable[[], None],
     ) -> None:
         """Create an empty entry; no request is made.
 
@@ -56,17 +61,19 @@ class CachedTimeline:
             timeline_id: id of the timeline.
             limits: limits of the service, among them the time until the next look.
             work_limits: concurrency limits that this timeline shares with all others.
+            on_load: called after each look, which may have changed the number of rows.
         """
         self.timeline = cache.timeline(timeline_id)
         self._snapshot_cache = self.timeline.snapshot_cache
         self._limits = limits
         self._work_limits = work_limits
+        self._on_load = on_load
         self._load_limit = QueuedConcurrencyLimit(
             "This timeline", max_concurrent=1, max_waiting=_MAX_LOAD_WAITERS
         )
         self._lock = threading.Lock()
         """Never held during a request to the store."""
-        self._memo: OrderedDict[tuple[str, str], object] = OrderedDict()
+        self._memo: LRUCache[tuple[str, str], object] = LRUCache(_MAX_MEMOIZED)
 
     @property
     def row_count(self) -> int:
@@ -123,7 +130,9 @@ class CachedTimeline:
 
     def load(self) -> FrameSource:
         """Look at the timeline; return its source."""
-        return self._snapshot_cache.latest_source()
+        source = self._snapshot_cache.latest_source()
+        self._on_load()
+        return source
 
     def existing_source(self) -> FrameSource:
         """Return a source as `source` does, but only if the timeline exists.
@@ -178,13 +187,10 @@ class CachedTimeline:
         place = (name, version_of(snapshot))
         with self._lock:
             if place in self._memo:
-                self._memo.move_to_end(place)
                 return self._memo[place]  # type: ignore[return-value]
         made = compute(snapshot)
         with self._lock:
             self._memo[place] = made
-            while len(self._memo) > _MAX_MEMOIZED:
-                self._memo.popitem(last=False)
         return made
 
 
@@ -219,7 +225,7 @@ class TimelineCache:
         self._limits = limits
         self._work_limits = work_limits
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, CachedTimeline] = OrderedDict()
+        self._entries: LRUCache[str, CachedTimeline] = LRUCache(max(1, limits.max_cached_timelines))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -230,13 +236,16 @@ class TimelineCache:
         Raises:
             InvalidId: the id cannot be part of a key.
         """
-        keys.check_id(timeline_id, what="timeline_id")
         with self._lock:
             one = self._entries.get(timeline_id)
             if one is None:
-                one = self._entries[timeline_id] = self._create_entry(timeline_id)
-            self._entries.move_to_end(timeline_id)
-            self._evict()
+                one = self._entries[timeline_id] = CachedTimeline(
+                    self._cache,
+                    timeline_id,
+                    self._limits,
+                    self._work_limits,
+                    on_load=self._evict_rows,
+                )
             return one
 
     def invalidate(self, timeline_id: str) -> None:
@@ -282,15 +291,13 @@ class TimelineCache:
             store = self._cache.store
             return list(map_requests(look, timeline_ids, store, max_concurrent=_CONCURRENT_LOADS))
 
-    def _create_entry(self, timeline_id: str) -> CachedTimeline:
-        return CachedTimeline(self._cache, timeline_id, self._limits, self._work_limits)
-
-    def _evict(self) -> None:
-        while len(self._entries) > 1 and (
-            len(self._entries) > self._limits.max_cached_timelines
-            or sum(one.row_count for one in self._entries.values()) > self._limits.max_cached_frames
-        ):
-            self._entries.popitem(last=False)
+    def _evict_rows(self) -> None:
+        """Drop entries until the rest have few enough rows, or one is left."""
+        with self._lock:
+            rows = sum(one.row_count for one in self._entries.values())
+            while len(self._entries) > 1 and rows > self._limits.max_cached_frames:
+                _, evicted = self._entries.popitem()
+                rows -= evicted.row_count
 
 
 def version_of(snapshot: Snapshot) -> str:

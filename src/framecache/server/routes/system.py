@@ -1,15 +1,16 @@
 """Routes for operators and browsers: health, metrics and sessions."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
 from framecache._version import __version__
 from framecache.server import schema
-from framecache.server.auth import SESSION_COOKIE, SESSION_SECONDS, Access
+from framecache.server.auth import SESSION_COOKIE, SESSION_SECONDS, Scope
 from framecache.server.metrics import CONTENT_TYPE
 from framecache.server.problem_details import ProblemError, openapi_responses
-from framecache.server.state import AccessDep, Service, ServiceDep
+from framecache.server.state import Service, ServiceDep
 
 router = APIRouter(tags=["service"])
 
@@ -33,9 +34,9 @@ def get_metrics(service: ServiceDep) -> Response:
 
 
 @router.get("/api/v1/session", responses=_PROBLEMS)
-async def get_session(service: ServiceDep, access: AccessDep) -> schema.Session:
+async def get_session(request: Request, service: ServiceDep) -> schema.Session:
     """Return the permissions of the client."""
-    return _session(service, access)
+    return _session(service, request.auth.scopes)
 
 
 @router.post("/api/v1/session", responses=openapi_responses(400))
@@ -59,7 +60,7 @@ async def begin_session(
         httponly=True,
         samesite="strict",
     )
-    return _session(service, access)
+    return _session(service, access.scopes)
 
 
 @router.delete("/api/v1/session", status_code=204, responses=_PROBLEMS)
@@ -70,10 +71,10 @@ async def end_session(response: Response, service: ServiceDep) -> None:
     )
 
 
-def _session(service: Service, access: Access) -> schema.Session:
-    may_write = "write" in access.scopes and not service.settings.read_only
+def _session(service: Service, scopes: Sequence[Scope]) -> schema.Session:
+    may_write = "write" in scopes and not service.settings.read_only
     return schema.Session(
-        scopes=list(access.scopes),
+        scopes=list(scopes),
         read_only=service.settings.read_only,
         upload=may_write and service.settings.limits.upload_bytes > 0,
         max_upload_bytes=service.settings.limits.upload_bytes,
