@@ -1,7 +1,6 @@
 """Responses that carry a picture: validators, ranges, thumbnails."""
 
 import re
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
@@ -24,20 +23,9 @@ _ENCODER_HASH: Final = f"{google_crc32c.value(repr(_ENCODER_VERSIONS).encode()):
 """Hash of the versions involved; other versions may encode a thumbnail to other bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheHeaders:
-    """Validator and cache policy of a picture."""
-
-    etag: str
-    cache_control: str
-
-    def as_dict(self) -> dict[str, str]:
-        """Return the corresponding response headers."""
-        return {
-            "ETag": self.etag,
-            "Cache-Control": self.cache_control,
-            "Accept-Ranges": "bytes",
-        }
+def cache_headers(etag: str, cache_control: str) -> dict[str, str]:
+    """Return the response headers with the validator and the cache policy of a picture."""
+    return {"ETag": etag, "Cache-Control": cache_control, "Accept-Ranges": "bytes"}
 
 
 def etag_of(crc32c: int, size_bytes: int, *, width: int | None) -> str:
@@ -52,22 +40,37 @@ def etag_of(crc32c: int, size_bytes: int, *, width: int | None) -> str:
     return f'"{crc32c:08x}-{size_bytes}{ending}"'
 
 
-def not_modified_response(request: Request, cache_headers: CacheHeaders) -> Response | None:
-    """Return a 304 response if the client has the picture already, else None."""
-    if _etag_matches(request.headers.get("if-none-match"), cache_headers.etag):
-        return Response(status_code=304, headers=cache_headers.as_dict())
+def not_modified_response(request: Request, headers: dict[str, str]) -> Response | None:
+    """Return a 304 response if the client has the picture already, else None.
+
+    Args:
+        request: the request, which may name the pictures that its client has.
+        headers: headers of the picture, made by `cache_headers`.
+    """
+    known = request.headers.get("if-none-match")
+    if known is None:
+        return None
+    etags = [one.strip().removeprefix("W/") for one in known.split(",")]
+    if headers["ETag"] in etags or etags == ["*"]:
+        return Response(status_code=304, headers=headers)
     return None
 
 
 def image_response(
-    request: Request, data: bytes, *, media_type: str, cache_headers: CacheHeaders
+    request: Request, data: bytes, *, media_type: str, headers: dict[str, str]
 ) -> Response:
     """Return a response with the picture, with the requested range of it, or with status 304."""
-    if (held := not_modified_response(request, cache_headers)) is not None:
+    if (held := not_modified_response(request, headers)) is not None:
         return held
-    headers = cache_headers.as_dict()
+    return content_response(request, data, media_type=media_type, headers=headers)
+
+
+def content_response(
+    request: Request, data: bytes, *, media_type: str, headers: dict[str, str]
+) -> Response:
+    """Return a response with the picture, or with the requested range of it."""
     wanted = request.headers.get("range", "")
-    if wanted and request.headers.get("if-range", cache_headers.etag) == cache_headers.etag:
+    if wanted and request.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
         return _range_response(data, wanted, media_type, headers)
     return Response(data, media_type=media_type, headers=headers)
 
@@ -93,13 +96,6 @@ def thumbnail(data: bytes, *, width: int) -> bytes:
     return jpeg.encode_rgb(image, quality=_THUMBNAIL_QUALITY)
 
 
-def _etag_matches(header: str | None, etag: str) -> bool:
-    if header is None:
-        return False
-    held = [one.strip().removeprefix("W/") for one in header.split(",")]
-    return etag in held or held == ["*"]
-
-
 def _range_response(
     data: bytes, range_header: str, media_type: str, headers: dict[str, str]
 ) -> Response:
@@ -120,5 +116,5 @@ def _range_response(
             "The picture does not have these bytes.",
             {"Content-Range": f"bytes */{size}"},
         )
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    headers = {**headers, "Content-Range": f"bytes {start}-{stop - 1}/{size}"}
     return Response(data[start:stop], 206, headers, media_type)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from framecache._overlays import Overlays
 from framecache.errors import NotCached
 from framecache.server import schema
-from framecache.server.image_responses import REVALIDATE, CacheHeaders, image_response
+from framecache.server.image_responses import REVALIDATE, cache_headers, image_response
 from framecache.server.parameters import ID_REGEX, JobId, OverlayName, Sequence, Stage, TimelineId
 from framecache.server.problem_details import ProblemError, openapi_responses
 from framecache.server.state import Service, ServiceDep
@@ -156,7 +156,7 @@ def get_overlay(
         raise NotCached(f"frame {sequence} has no overlay {name}")
     digest = hashlib.sha256(data).hexdigest()[:32]
     return image_response(
-        request, data, media_type=PNG, cache_headers=CacheHeaders(f'"{digest}"', REVALIDATE)
+        request, data, media_type=PNG, headers=cache_headers(f'"{digest}"', REVALIDATE)
     )
 
 

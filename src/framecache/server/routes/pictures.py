@@ -12,9 +12,9 @@ from framecache.errors import TimelineCleared, UndecodableFrame
 from framecache.server.image_responses import (
     IMMUTABLE,
     REVALIDATE,
-    CacheHeaders,
+    cache_headers,
+    content_response,
     etag_of,
-    image_response,
     not_modified_response,
     thumbnail,
 )
@@ -94,7 +94,7 @@ def cache_control(snapshot: Snapshot, v: str | None) -> str:
 
     Frames of another program, which have no manifest, may change and are always revalidated.
     """
-    is_kept = snapshot.manifest is not None and v == version_of(snapshot)
+    is_kept = v is not None and snapshot.manifest is not None and v == version_of(snapshot)
     return IMMUTABLE if is_kept else REVALIDATE
 
 
@@ -113,11 +113,11 @@ def _picture_response(
         raise UndecodableFrame(f"frame {row.sequence} has no picture")
     if width is not None and 0 < row.width <= width:
         width = None
-    validity = CacheHeaders(
+    headers = cache_headers(
         etag_of(row.crc32c, row.size, width=width), cache_control(source.snapshot, v)
     )
     # Rows of another program's frames have no checksum.
-    if row.crc32c and (held := not_modified_response(request, validity)) is not None:
+    if row.crc32c and (held := not_modified_response(request, headers)) is not None:
         return held
     fetched = source.fetch_frame(row)
     if is_at_time and fetched.row.timestamp != row.timestamp:
@@ -126,10 +126,10 @@ def _picture_response(
     crc32c = google_crc32c.value(data)
     if crc32c != row.crc32c:
         # Another encoder or program has replaced it since the snapshot was taken.
-        validity = CacheHeaders(etag_of(crc32c, len(data), width=width), REVALIDATE)
-        if (held := not_modified_response(request, validity)) is not None:
+        headers = cache_headers(etag_of(crc32c, len(data), width=width), REVALIDATE)
+        if (held := not_modified_response(request, headers)) is not None:
             return held
     if width is not None:
         with service.work_limits.decodes.slot():
             data = thumbnail(data, width=width)
-    return image_response(request, data, media_type=JPEG, cache_headers=validity)
+    return content_response(request, data, media_type=JPEG, headers=headers)

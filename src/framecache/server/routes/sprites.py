@@ -9,7 +9,7 @@ from framecache._read import FrameSource
 from framecache._sprites import SpriteMap
 from framecache.errors import NotCached
 from framecache.server import schema
-from framecache.server.image_responses import REVALIDATE, CacheHeaders, image_response
+from framecache.server.image_responses import REVALIDATE, cache_headers, image_response
 from framecache.server.parameters import TimelineId, Version
 from framecache.server.problem_details import openapi_responses
 from framecache.server.routes.pictures import JPEG, JPEG_RESPONSES, cache_control
@@ -54,7 +54,7 @@ def get_sheet(
         digest = hashlib.sha256(sheet.jpeg).hexdigest()[:32]
         kept = cache_control(source.snapshot, v) if sheet.is_complete else REVALIDATE
         return image_response(
-            request, sheet.jpeg, media_type=JPEG, cache_headers=CacheHeaders(f'"{digest}"', kept)
+            request, sheet.jpeg, media_type=JPEG, headers=cache_headers(f'"{digest}"', kept)
         )
 
     return known.read(read)
