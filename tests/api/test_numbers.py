@@ -3,9 +3,10 @@
 What Python itself takes as a number says what must be taken: ``operator.index`` and ``float``.
 """
 
+import asyncio
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from itertools import count
@@ -57,6 +58,17 @@ def _frame(**numbers: Any) -> Frame:  # noqa: ANN401 -- of any type
     return Frame(image=picture(1), **values)
 
 
+def _result(called: "Coroutine[Any, Any, object]") -> object:
+    return asyncio.run(called)
+
+
+def _listed(yielded: AsyncIterable[object]) -> object:
+    async def collect() -> list[object]:
+        return [one async for one in yielded]
+
+    return asyncio.run(collect())
+
+
 WHOLE: Final[dict[str, Call]] = {
     "FrameCache.local_cache_bytes": lambda _, n: FrameCache("memory://", local_cache_bytes=n),
     "FrameCache.plan_gc.max_bytes": lambda g, n: g.cache.plan_gc(max_bytes=n),
@@ -82,6 +94,22 @@ WHOLE: Final[dict[str, Call]] = {
     "Timeline.frames.start": lambda g, n: list(g.filled.frames(n)),
     "Timeline.frames.stop": lambda g, n: list(g.filled.frames(None, n)),
     "Timeline.frames.step": lambda g, n: list(g.filled.frames(step=n)),
+    "Timeline.frames.ranges": lambda g, n: list(g.filled.frames(ranges=[(0, n)])),
+    "Timeline.frames.min_change": lambda g, n: list(g.filled.frames(min_change=n)),
+    "Timeline.aframe.sequence": lambda g, n: _result(g.filled.aframe(n)),
+    "Timeline.ajpeg.sequence": lambda g, n: _result(g.filled.ajpeg(n)),
+    "Timeline.abatch.sequences": lambda g, n: _result(g.filled.abatch([n])),
+    "Timeline.aframes.start": lambda g, n: _listed(g.filled.aframes(n)),
+    "Timeline.aframes.stop": lambda g, n: _listed(g.filled.aframes(None, n)),
+    "Timeline.aframes.step": lambda g, n: _listed(g.filled.aframes(step=n)),
+    "Timeline.aframes.ranges": lambda g, n: _listed(g.filled.aframes(ranges=[(0, n)])),
+    "Timeline.aframes.min_change": lambda g, n: _listed(g.filled.aframes(min_change=n)),
+    "Timeline.scenes.start": lambda g, n: g.filled.scenes(n),
+    "Timeline.scenes.stop": lambda g, n: g.filled.scenes(None, n),
+    "Timeline.scenes.min_change": lambda g, n: g.filled.scenes(min_change=n),
+    "Timeline.available.sequences": lambda g, n: g.filled.available([n]),
+    "Timeline.sequences.ranges": lambda g, n: g.filled.sequences(ranges=[(0, n)]),
+    "Timeline.sequences.min_change": lambda g, n: g.filled.sequences(min_change=n),
     "Timeline.sequences.start": lambda g, n: g.filled.sequences(n),
     "Timeline.sequences.stop": lambda g, n: g.filled.sequences(None, n),
     "Timeline.sequences.step": lambda g, n: g.filled.sequences(step=n),
@@ -129,6 +157,36 @@ REAL: Final[dict[str, Call]] = {
         g.filled.frames(start_seconds=1, tolerance_seconds=n)
     ),
     "Timeline.frames.scale": lambda g, n: list(g.filled.frames(scale=n)),
+    "Timeline.frames.ranges_seconds": lambda g, n: list(g.filled.frames(ranges_seconds=[(0, n)])),
+    "Timeline.frames.timeout_seconds": lambda g, n: list(
+        g.filled.frames(follow="complete", timeout_seconds=n)
+    ),
+    "Timeline.aframe.scale": lambda g, n: _result(g.filled.aframe(0, scale=n)),
+    "Timeline.aframe_at.seconds": lambda g, n: _result(g.filled.aframe_at(n)),
+    "Timeline.aframe_at.tolerance_seconds": lambda g, n: _result(
+        g.filled.aframe_at(0, tolerance_seconds=n)
+    ),
+    "Timeline.aframe_at.scale": lambda g, n: _result(g.filled.aframe_at(0, scale=n)),
+    "Timeline.abatch.scale": lambda g, n: _result(g.filled.abatch([0], scale=n)),
+    "Timeline.aframes.start_seconds": lambda g, n: _listed(g.filled.aframes(start_seconds=n)),
+    "Timeline.aframes.stop_seconds": lambda g, n: _listed(g.filled.aframes(stop_seconds=n)),
+    "Timeline.aframes.tolerance_seconds": lambda g, n: _listed(
+        g.filled.aframes(start_seconds=1, tolerance_seconds=n)
+    ),
+    "Timeline.aframes.ranges_seconds": lambda g, n: _listed(
+        g.filled.aframes(ranges_seconds=[(0, n)])
+    ),
+    "Timeline.aframes.timeout_seconds": lambda g, n: _listed(
+        g.filled.aframes(follow="complete", timeout_seconds=n)
+    ),
+    "Timeline.aframes.scale": lambda g, n: _listed(g.filled.aframes(scale=n)),
+    "Timeline.scenes.start_seconds": lambda g, n: g.filled.scenes(start_seconds=n),
+    "Timeline.scenes.stop_seconds": lambda g, n: g.filled.scenes(stop_seconds=n),
+    "Timeline.scenes.tolerance_seconds": lambda g, n: g.filled.scenes(
+        start_seconds=1, tolerance_seconds=n
+    ),
+    "Timeline.scenes.min_seconds": lambda g, n: g.filled.scenes(min_seconds=n),
+    "Timeline.sequences.ranges_seconds": lambda g, n: g.filled.sequences(ranges_seconds=[(0, n)]),
     "Timeline.sequences.start_seconds": lambda g, n: g.filled.sequences(start_seconds=n),
     "Timeline.sequences.stop_seconds": lambda g, n: g.filled.sequences(stop_seconds=n),
     "Timeline.sequences.tolerance_seconds": lambda g, n: g.filled.sequences(

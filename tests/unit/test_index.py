@@ -423,7 +423,7 @@ def test_sums_are_known_without_decoding_a_row() -> None:
     body = bytearray(part([0, 1, 2], size=7).encode(b"{}"))
     pages_end = pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0).column(0).data_page_offset
     body[pages_end : pages_end + 8] = bytes(8)
-    index = Index.decode(resealed(bytes(body)), key="k")
+    index = Index.decode_lazy(resealed(bytes(body)), key="k")
     assert (aggregates_of(index).frame_count, aggregates_of(index).size_bytes) == (3, 21)
     with pytest.raises(CorruptFrame, match="it is not an index"):
         _ = index.sequence

@@ -166,6 +166,7 @@ def test_a_frame_number_divided_by_the_rate_gives_that_frame(rate: str, first: i
 
 
 @given(videos())
+@example(Video([Fraction(289, 45_000), Fraction(5579, 90_000)], Fraction(31, 500)))
 def test_what_is_printed_of_a_frame_leads_back_to_it(video: Video) -> None:
     snapshot = video.snapshot
     index = snapshot.index

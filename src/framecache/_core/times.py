@@ -87,6 +87,18 @@ def exact_seconds(value: Seconds) -> Fraction:
     return Fraction(str(number if isinstance(number, np.float16 | np.float32) else float(number)))
 
 
+def require_duration(value: object, *, what: str) -> float:
+    """Return a duration in seconds, from a number of any type.
+
+    Raises:
+        InvalidValue: it is not a number from 0 to below :data:`SECONDS_LIMIT`; ``what`` names it.
+    """
+    seconds = as_fraction(value)
+    if seconds is None or not 0 <= seconds < SECONDS_LIMIT:
+        raise InvalidValue(f"{what} must be a number of seconds from 0, not {format_value(value)}")
+    return float(seconds)
+
+
 def format_time(seconds: float | Fraction, *, decimals: int = 3) -> str:
     """Format a time, rounded: ``0:05.280``, ``12:07.000``, ``1:00:00.500``."""
     units = round(abs(Fraction(seconds)) * 10**decimals)

@@ -70,24 +70,18 @@ _decode_locks: Final = PerProcess(lambda: tuple(Lock() for _ in range(64)))
 
 
 class FileSource(LazySource):
-    """Rows of a Parquet file whose checksum was verified.
+    """Rows of a Parquet file whose checksum was verified."""
 
-    This version's files have aggregates in their footer, which is all that a listing needs. To open
-    the file takes many times as long.
-    """
-
-    __slots__ = ("_aggregates", "_body", "_key", "_metadata")
+    __slots__ = ("_body", "_key", "_metadata")
 
     def __init__(self, body: bytes, *, key: str) -> None:
         super().__init__()
         self._body = body
         self._key = key
-        self._aggregates = _aggregates_in_footer(body)
         self._metadata: Mapping[bytes, bytes] | None = None
 
     def __len__(self) -> int:
-        known = self._aggregates
-        return len(self.columns["sequence"]) if known is None else known.frame_count
+        return len(self.columns["sequence"])
 
     @property
     def columns(self) -> Columns:
@@ -102,23 +96,44 @@ class FileSource(LazySource):
         held = self._metadata
         if held is None:
             with _translate_errors(self._key):
-                reader = _open_parquet(self._body)
-                held = self._metadata = reader.schema.metadata
+                held = self._metadata = _open_parquet(self._body).schema.metadata
                 json_documents.decode_object(held.get(METADATA_KEY, b"{}"))
         return held
 
     @property
     def aggregates(self) -> Aggregates | None:
         """See `RowSource`."""
-        return self._aggregates
+        return _aggregates_of(self.metadata)
 
     def _decode(self) -> Columns:
         with _translate_errors(self._key):
-            rows = arrow.to_columns(_open_parquet(self._body))
+            return arrow.to_columns(_open_parquet(self._body))
+
+
+class UnopenedFileSource(FileSource):
+    """Rows of a Parquet file whose aggregates are known before it is opened.
+
+    They are all that a listing needs. To open the file takes many times as long.
+    """
+
+    __slots__ = ("_aggregates",)
+
+    def __init__(self, body: bytes, *, key: str, aggregates: Aggregates) -> None:
+        super().__init__(body, key=key)
+        self._aggregates = aggregates
+
+    def __len__(self) -> int:
+        return self._aggregates.frame_count
+
+    @property
+    def aggregates(self) -> Aggregates:
+        """See `RowSource`."""
+        return self._aggregates
+
+    def _decode(self) -> Columns:
+        rows = super()._decode()
         known = self._aggregates
-        if known is not None and (
-            known != _aggregates_of(self.metadata) or known.frame_count != len(rows["sequence"])
-        ):
+        if known != _aggregates_of(self.metadata) or len(self) != len(rows["sequence"]):
             raise _corrupt_error(self._key, "its aggregates are not those of its rows")
         return rows
 
@@ -156,7 +171,8 @@ def decode(body: bytes, *, key: str) -> RowSource:
     Raises:
         CorruptFrame: the file is damaged, or not an index.
     """
-    source = decode_lazy(body, key=key)
+    _verify_checksum(body, key=key)
+    source = FileSource(body, key=key)
     _ = source.metadata
     return source
 
@@ -169,9 +185,16 @@ def decode_lazy(body: bytes, *, key: str) -> RowSource:
     Raises:
         CorruptFrame: the file is damaged. That it is not an index is only found when it is opened.
     """
+    _verify_checksum(body, key=key)
+    known = _aggregates_in_footer(body)
+    if known is None:
+        return decode(body, key=key)
+    return UnopenedFileSource(body, key=key, aggregates=known)
+
+
+def _verify_checksum(body: bytes, *, key: str) -> None:
     if difference := find_damage(body):
         raise _corrupt_error(key, difference)
-    return FileSource(body, key=key)
 
 
 def _open_parquet(body: bytes) -> "RecordBatchReader":

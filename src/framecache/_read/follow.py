@@ -10,7 +10,8 @@ import numpy as np
 
 from framecache._core import keys, manifest
 from framecache._core.manifest import Manifest
-from framecache._core.numeric import as_fraction, format_value
+from framecache._core.numeric import format_value
+from framecache._core.times import require_duration
 from framecache._index import (
     Index,
     Snapshot,
@@ -90,13 +91,9 @@ def parse_follow(
         return None
     if selection.reverse or len(selection.ranges) > 1:
         raise InvalidValue("follow reads one range forward: give neither reverse nor ranges")
-    limit = None if timeout_seconds is None else as_fraction(timeout_seconds)
-    if timeout_seconds is not None and (limit is None or limit < 0):
-        raise InvalidValue(
-            "timeout_seconds must be a number of seconds from 0, not "
-            f"{format_value(timeout_seconds)}"
-        )
-    return FollowEnd(follow == "complete", None if limit is None else float(limit))
+    if timeout_seconds is not None:
+        timeout_seconds = require_duration(timeout_seconds, what="timeout_seconds")
+    return FollowEnd(follow == "complete", timeout_seconds)
 
 
 def follow_frames(

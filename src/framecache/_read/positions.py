@@ -160,7 +160,8 @@ def count_timestamp_decimals(index: Index, position: int) -> int:
     seconds = float(index.timestamp[position])
     for decimals in range(_MIN_DECIMALS, _MAX_DECIMALS):
         read = snap_to_frame_start(index, parse_time(format_time(seconds, decimals=decimals)))
-        is_shown = read == seconds or read < seconds + index.duration[position]
+        # Up to its middle, since the sum may be rounded to a float beyond the frame's end.
+        is_shown = read <= seconds + index.duration[position] / 2
         if is_shown and index.position_at(read) == position:
             return decimals
     return _MAX_DECIMALS

@@ -5,12 +5,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.numeric import as_fraction, format_value
+from framecache._core.times import require_duration
 from framecache._index import Index
 from framecache._read.hash_distance import Hashes
 from framecache._read.positions import Range, positions_in_range
 from framecache._read.selection import require_min_change
-from framecache.errors import InvalidValue
 from framecache.model import Scene
 
 CUT_CHANGE: Final = 20
@@ -35,7 +34,7 @@ def find_scenes(index: Index, wanted: Range, *, min_change: int, min_seconds: fl
         InvalidValue: ``min_change`` or ``min_seconds`` is out of its range.
     """
     least_change = require_min_change(min_change)
-    least_seconds = _parse_min_seconds(min_seconds)
+    least_seconds = require_duration(min_seconds, what="min_seconds")
     positions = positions_in_range(index, wanted)
     if not len(positions):
         return []
@@ -73,17 +72,3 @@ def _exceeds_neighbors(changes: npt.NDArray[np.int64], place: int) -> bool:
     if changes[place] >= _CERTAIN_CHANGE or not len(around):
         return True
     return bool(changes[place] >= 2 * np.median(around))
-
-
-def _parse_min_seconds(value: object) -> float:
-    """Return the least duration of a scene in seconds.
-
-    Raises:
-        InvalidValue: it is not a number from 0.
-    """
-    seconds = as_fraction(value)
-    if seconds is None or seconds < 0:
-        raise InvalidValue(
-            f"min_seconds must be a number of seconds from 0, not {format_value(value)}"
-        )
-    return float(seconds)
