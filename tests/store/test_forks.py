@@ -338,9 +338,9 @@ import faulthandler, os, sys, threading
 from framecache import FrameCache
 timeline = FrameCache(sys.argv[1]).timeline("t")
 reading = threading.Thread(target=lambda: list(timeline.frames()), daemon=True)
-assert "arro3" not in sys.modules
+assert "framecache._index.lazy_arrow" not in sys.modules
 reading.start()
-while "arro3" not in sys.modules:
+while "framecache._index.lazy_arrow" not in sys.modules:
     pass
 child = os.fork()
 if child == 0:

@@ -1,4 +1,4 @@
-"""Calls into libraries that hold locks of their own, such as the memory pool of pyarrow.
+"""Calls into libraries that hold locks of their own, such as Arrow.
 
 A child that is forked during such a call, on any thread, inherits a lock that is never released:
 its own first call then waits forever. So a fork waits for the calls of other threads. No module may

@@ -1,8 +1,4 @@
-"""Conversion between the columns of an index and Arrow data.
-
-Arrow's libraries are imported here only, and when an index is decoded or encoded: programs that do
-neither need not wait for them.
-"""
+"""Conversion between the columns of an index and Arrow data."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -10,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from framecache._core.native_calls import native_call
 from framecache._index import columns
 from framecache._index.columns import COLUMNS, DEFAULTS, Columns, NumberColumn
 from framecache._index.string_columns import DictionaryColumn, StringBuffers, StringColumn
@@ -24,7 +21,7 @@ BATCH_ROWS: Final = 2**16
 @cache
 def schema() -> "arrow.Schema":
     """Return the schema of an index file."""
-    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import arrow  # noqa: PLC0415 -- see there
 
     types: dict[str, arrow.DataType] = {
         "int32": arrow.DataType.int32(),
@@ -48,6 +45,7 @@ def check_columns(stored: "arrow.Schema") -> None:
             raise TypeError(name)
 
 
+@native_call
 def to_columns(batches: "Iterable[arrow.RecordBatch]") -> Columns:
     """Return the rows of batches that have the columns of an index, in order."""
     parts = [_batch_columns(batch) for batch in batches if batch.num_rows]
@@ -73,7 +71,7 @@ def _numbers(name: str, array: "arrow.Array") -> NumberColumn:
 
 
 def _strings(name: str, array: "arrow.Array", sequence: NumberColumn) -> StringColumn:
-    import nanoarrow  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import nanoarrow  # noqa: PLC0415 -- see there
 
     _require_no_nulls(name, array)
     view = nanoarrow.c_array(array).view()
@@ -83,7 +81,7 @@ def _strings(name: str, array: "arrow.Array", sequence: NumberColumn) -> StringC
 
 
 def _dictionary(array: "arrow.Array") -> DictionaryColumn:
-    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import arrow  # noqa: PLC0415 -- see there
 
     kind = arrow.DataType.dictionary(arrow.DataType.int32(), arrow.DataType.string())
     encoded = array.cast(kind)
@@ -96,16 +94,17 @@ def _require_no_nulls(name: str, array: "arrow.Array") -> None:
         raise TypeError(f"{name} has nulls")
 
 
+@native_call
 def to_table(rows: Columns, metadata: Mapping[bytes, bytes]) -> "arrow.Table":
     """Return rows as an Arrow table with the columns of an index file, and its metadata."""
-    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import arrow  # noqa: PLC0415 -- see there
 
     described = schema().with_metadata(dict(metadata)) if metadata else schema()
     return arrow.Table.from_batches([*_to_batches(rows, described)], schema=described)
 
 
 def _to_batches(rows: Columns, described: "arrow.Schema") -> "Iterator[arrow.RecordBatch]":
-    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import arrow  # noqa: PLC0415 -- see there
 
     row_count = len(rows["sequence"])
     for begin in range(0, row_count, BATCH_ROWS):
@@ -117,8 +116,7 @@ def _to_batches(rows: Columns, described: "arrow.Schema") -> "Iterator[arrow.Rec
 def _to_array(
     name: str, column: NumberColumn | StringColumn, positions: "np.ndarray[Any, Any]"
 ) -> "arrow.Array":
-    import arro3.core as arrow  # noqa: PLC0415 -- loaded when an index is
-    import nanoarrow  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import arrow, nanoarrow  # noqa: PLC0415 -- see there
 
     if isinstance(column, np.ndarray):
         return arrow.Array.from_numpy(column[positions].astype(COLUMNS[name]))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import google_crc32c
 
 from framecache._core import json_documents, keys
+from framecache._core.native_calls import native_call
 from framecache._core.threads import PerProcess
 from framecache._index import arrow
 from framecache._index.aggregates import Aggregates
@@ -138,6 +139,7 @@ class UnopenedFileSource(FileSource):
         return rows
 
 
+@native_call
 def encode(rows: Columns, metadata: bytes, aggregates: Aggregates | None = None) -> bytes:
     """Encode rows as a Parquet file with a checksum.
 
@@ -146,7 +148,7 @@ def encode(rows: Columns, metadata: bytes, aggregates: Aggregates | None = None)
         metadata: JSON object to store in the schema.
         aggregates: aggregates of the rows to store in the schema too; None: none.
     """
-    from arro3.io import write_parquet  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import write_parquet  # noqa: PLC0415 -- see there
 
     entries = {METADATA_KEY: metadata}
     if aggregates is not None:
@@ -197,8 +199,9 @@ def _verify_checksum(body: bytes, *, key: str) -> None:
         raise _corrupt_error(key, difference)
 
 
+@native_call
 def _open_parquet(body: bytes) -> "RecordBatchReader":
-    from arro3.io import read_parquet  # noqa: PLC0415 -- loaded when an index is
+    from framecache._index.lazy_arrow import read_parquet  # noqa: PLC0415 -- see there
 
     reader = read_parquet(body, batch_size=arrow.BATCH_ROWS)
     arrow.check_columns(reader.schema)
