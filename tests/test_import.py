@@ -35,6 +35,24 @@ def test_import_never_loads_machine_learning_or_web_frameworks(then: str) -> Non
     assert not packages & FRAMEWORKS
 
 
+_USED = """
+import sys
+from framecache import FrameCache
+timeline = FrameCache(sys.argv[1]).timeline("few")
+timeline.frame(1), list(timeline.frames()), timeline.info(), timeline.verify()
+timeline.overlays(job_id="j", stage="s").save(1, {"o": timeline.frame(1).image})
+print(sorted({"av", "cv2", "pandas", "PIL"} & sys.modules.keys()))
+"""
+
+
+def test_reading_loads_no_decoder_where_one_is_installed(local_url: str) -> None:
+    """It would take a third of a second."""
+    frames = [Frame(n, 0, float(n), np.full((16, 16, 3), n, np.uint8)) for n in range(3)]
+    FrameCache(local_url).timeline("few").write(frames)
+    command = [sys.executable, "-c", _USED, local_url]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "[]\n"
+
+
 _WATCHED = """
 import sys
 class Finder:
