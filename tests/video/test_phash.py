@@ -168,10 +168,21 @@ def test_hashes_of_pictures_of_any_size_are_the_same_without_opencv(
     monkeypatch: pytest.MonkeyPatch, draw: Callable[[np.random.Generator, int, int], Image]
 ) -> None:
     rng = np.random.default_rng(5)
-    for largest in (32, 130, 700):
+    for largest in (6, 32, 130, 700):
         for _ in range(200):
-            height, width = rng.integers(5, largest, 2).tolist()
+            height, width = rng.integers(1, largest, 2).tolist()
             luma = draw(rng, height, width)
             for seen in (luma, luma[:, ::-1], np.asfortranarray(luma)):
                 with_opencv, without = both_hashes(seen, monkeypatch)
                 assert without == with_opencv, (draw, seen.shape, seen.strides)
+
+
+@pytest.mark.parametrize("draw", [noise, flat, ramp, checkers, smooth])
+def test_hashes_of_a_single_row_or_column_are_the_same_without_opencv(
+    monkeypatch: pytest.MonkeyPatch, draw: Callable[[np.random.Generator, int, int], Image]
+) -> None:
+    rng = np.random.default_rng(6)
+    for length in range(1, 200):
+        for shape in ((1, length), (length, 1)):
+            with_opencv, without = both_hashes(draw(rng, *shape), monkeypatch)
+            assert without == with_opencv, (draw, shape)

@@ -16,8 +16,12 @@ from framecache.model import Image
 _BAND_PIXELS: Final = 32_768
 """Pixels that are computed at a time, so that they stay in the processor's cache."""
 _LUMA_SHIFT: Final = 15
-_LUMA_WEIGHTS: Final = tuple(np.uint32(weight) for weight in (9798, 19235, 3735))
+_LUMA_WEIGHTS: Final = (9798, 19235, 3735)
 """Weights of red, green and blue in luma (ITU-R BT.601-7, 2.5.1), times 2 ** `_LUMA_SHIFT`."""
+_TINY_SIDES: Final = range(2, 5)
+"""Sides of square matrices that OpenCV multiplies in single precision."""
+_COLUMN_SUMS: Final = 4
+"""Number of sums in which OpenCV adds the products of a single column."""
 
 
 def to_luma(image: Image) -> Image:
@@ -28,7 +32,7 @@ def to_luma(image: Image) -> Image:
         band = image[rows]
         total = np.full(band.shape[:2], 1 << (_LUMA_SHIFT - 1), np.uint32)
         for channel, weight in enumerate(_LUMA_WEIGHTS):
-            total += band[..., channel] * weight
+            total += np.multiply(band[..., channel], weight, dtype=np.uint32)
         luma[rows] = total >> _LUMA_SHIFT
     return luma
 
@@ -59,15 +63,29 @@ def multiply(
 ) -> npt.NDArray[np.float32]:
     """Multiply matrices in double precision, and round the result, as ``cv2.gemm`` does.
 
-    Products are added in order, as no matrix product of numpy does: in a picture of straight lines
-    many frequencies are zero, and rounding alone decides which of them are above the median. OpenCV
-    has other orders for a single column, and for 2 to 4 rows and columns.
+    Products are added in OpenCV's order, as no matrix product of numpy does: in a picture of
+    straight lines many frequencies are zero, and rounding alone decides which are above the median.
     """
-    columns = left.T.astype(np.float64)[:, :, np.newaxis]
-    rows = right.astype(np.float64)[:, np.newaxis, :]
-    products = np.multiply(columns, rows, order="C")
+    count, columns = right.shape
+    is_tiny = count == columns and count in _TINY_SIDES
+    exact = np.dtype(np.float32 if is_tiny else np.float64)
+    factors = left.T.astype(exact)[:, :, np.newaxis]
+    products = np.multiply(factors, right.astype(exact)[:, np.newaxis, :], order="C")
+    if columns == 1 and count >= _COLUMN_SUMS:
+        products = _add_column(products)
     result: npt.NDArray[np.float32] = np.add.reduce(products, axis=0).astype(np.float32)
     return result
+
+
+def _add_column(products: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the interleaved sums in which OpenCV adds the products of a single column."""
+    whole = len(products) // _COLUMN_SUMS * _COLUMN_SUMS
+    sums: npt.NDArray[np.float64] = np.add.reduce(
+        products[:whole].reshape(-1, _COLUMN_SUMS, *products.shape[1:]), axis=0
+    )
+    for rest in products[whole:]:
+        sums[0] += rest
+    return sums
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:
