@@ -21,7 +21,14 @@ from framecache._index.manifests import (
 )
 from framecache._index.rows import FrameRow
 from framecache._index.snapshot import Snapshot, load_parts, load_snapshot, load_snapshot_at
-from framecache._index.table import Index, PartBuilder, aggregates_of, live_rows, pack_keys
+from framecache._index.table import (
+    Index,
+    PartBuilder,
+    aggregates_of,
+    equal_rows,
+    live_rows,
+    pack_keys,
+)
 
 __all__ = [
     "CorruptManifest",
@@ -40,6 +47,7 @@ __all__ = [
     "create_verified",
     "current_manifest",
     "ensure_current",
+    "equal_rows",
     "fetch_blob",
     "fetch_document",
     "find_corrupt_manifest",

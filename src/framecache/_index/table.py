@@ -127,21 +127,6 @@ class Index:
         """Return an index of the rows at these positions, which must ascend."""
         return _index_of(columns.take(self._source.columns, positions))
 
-    def equal_rows(self, other: "Index") -> npt.NDArray[np.bool_]:
-        """Return a mask of the rows that equal the row at the same position of ``other``.
-
-        ``other`` must have as many rows.
-        """
-        # A frame and its replacement may have the same key, so all fields are compared.
-        are_same = np.ones(len(self), dtype=np.bool_)
-        for name in COLUMNS:
-            are_same &= (getattr(self, name) == getattr(other, name)).astype(np.bool_)
-        return are_same
-
-    def equals(self, other: "Index") -> bool:
-        """Return True if both have the same rows."""
-        return len(self) == len(other) and bool(self.equal_rows(other).all())
-
     @lock_free_cached_property
     def sequence(self) -> npt.NDArray[np.int64]:
         """Sequences, ascending and unique."""
@@ -363,6 +348,18 @@ def pack_keys(index: Index) -> set[str]:
     return set(index.key[index.offset > 0].tolist())
 
 
+def equal_rows(one: Index, other: Index) -> npt.NDArray[np.bool_]:
+    """Return a mask of the rows that equal the row at the same position of ``other``.
+
+    Both indexes must have as many rows.
+    """
+    # A frame and its replacement may have the same key, so all fields are compared.
+    are_same = np.ones(len(one), dtype=np.bool_)
+    for name in COLUMNS:
+        are_same &= (getattr(one, name) == getattr(other, name)).astype(np.bool_)
+    return are_same
+
+
 def live_rows(part: Index, whole: Index) -> Index:
     """Return the rows of an index part that no later part replaced.
 
@@ -372,7 +369,7 @@ def live_rows(part: Index, whole: Index) -> Index:
     """
     positions = whole.positions(part.sequence)
     (known,) = np.nonzero(positions >= 0)
-    are_same = part.take(known).equal_rows(whole.take(positions[known]))
+    are_same = equal_rows(part.take(known), whole.take(positions[known]))
     if are_same.sum() == len(part):
         return part
     return part.take(known[are_same])

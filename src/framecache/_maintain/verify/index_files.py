@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from framecache._core.manifest import ChunkEntry, Compaction, Manifest
-from framecache._index import Index, fetch_blob
+from framecache._index import Index, equal_rows, fetch_blob
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT
 from framecache._read.prefetch import prefetch_map
@@ -177,14 +177,14 @@ def _is_compaction_of(compacted: Index, compaction: Compaction, rows: Mapping[st
     if not all(part in rows for part in compaction.parts):
         return False
     merged = Index.merged([rows[part] for part in compaction.parts])
-    return merged.equals(compacted)
+    return len(merged) == len(compacted) and bool(equal_rows(merged, compacted).all())
 
 
 def _rows_not_in(index: Index, others: Index) -> Index:
     """Return the rows that ``others`` lacks or holds with other values."""
     position = others.positions(index.sequence)
     (known,) = np.nonzero(position >= 0)
-    is_same = index.take(known).equal_rows(others.take(position[known]))
+    is_same = equal_rows(index.take(known), others.take(position[known]))
     is_there = np.zeros(len(index), np.bool_)
     is_there[known[is_same]] = True
     return index.take(np.flatnonzero(~is_there))
