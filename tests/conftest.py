@@ -34,6 +34,9 @@ _TESTS = Path(__file__).parent
 _MARKS_OF_PLACES = {
     "proofs/": "proof",
     "viewer/": "browser",
+    "interop/test_translate_browser.py": "browser",
+    "interop/test_translate_readers.py": "interop",
+    "interop/test_vlm_transformers.py": "interop",
     "speed/test_benchmarks.py": "bench",
     "cli/": "slow",
     "corpus/": "slow",

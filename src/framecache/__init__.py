@@ -7,6 +7,8 @@ if TYPE_CHECKING:
     from framecache._core.prices import S3_STANDARD, Prices
     from framecache._estimate import ExtractPlan, Footprint, PlannedChunk
     from framecache._index import Index
+    from framecache._interop.translation import FrameTranslation
+    from framecache._interop.vlm import VlmClip
     from framecache._maintain.repack import RepackReport
     from framecache._maintain.verify import Finding, VerifyReport
     from framecache._overlays import OverlayListing, Overlays, StageCounts
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from framecache._version import __version__
     from framecache.cache import FrameCache
     from framecache.errors import (
+        AmbiguousFrame,
         ChunkChanged,
         CorruptFrame,
         FrameCacheError,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "S3_STANDARD",
+    "AmbiguousFrame",
     "Chunk",
     "ChunkChanged",
     "ChunkTiming",
@@ -60,6 +64,7 @@ __all__ = [
     "FrameCache",
     "FrameCacheError",
     "FrameComparison",
+    "FrameTranslation",
     "Index",
     "InvalidId",
     "InvalidValue",
@@ -89,11 +94,13 @@ __all__ = [
     "UndecodableFrame",
     "UnreadableChunk",
     "VerifyReport",
+    "VlmClip",
     "WriteReport",
     "__version__",
 ]
 
 _MODULES = {
+    "AmbiguousFrame": "framecache.errors",
     "UnreadableChunk": "framecache.errors",
     "Chunk": "framecache.model",
     "ChunkChanged": "framecache.errors",
@@ -109,6 +116,7 @@ _MODULES = {
     "FrameCache": "framecache.cache",
     "FrameCacheError": "framecache.errors",
     "FrameComparison": "framecache._read.displays",
+    "FrameTranslation": "framecache._interop.translation",
     "Index": "framecache._index",
     "InvalidId": "framecache.errors",
     "InvalidValue": "framecache.errors",
@@ -137,6 +145,7 @@ _MODULES = {
     "TimelineInfo": "framecache._read.info",
     "UndecodableFrame": "framecache.errors",
     "VerifyReport": "framecache._maintain.verify",
+    "VlmClip": "framecache._interop.vlm",
     "WriteReport": "framecache.model",
     "__version__": "framecache._version",
 }

@@ -10,6 +10,7 @@
     ├── TimelineCleared                     another program cleared the timeline: start again
     ├── CorruptFrame                        verify and repair: the stored bytes have changed
     ├── SettingsConflict                    use the cached settings, or rebuild with new ones
+    ├── AmbiguousFrame                      name the chunk, or give a time instead of a number
     ├── UnreadableChunk                     give another video
     │   └── ChunkChanged                    rebuild: the video is not the manifest's
     ├── StorePermissionDenied               fix credentials or permissions
@@ -51,6 +52,10 @@ class NotCached(FrameCacheError, LookupError):
 
 class UndecodableFrame(NotCached):
     """Frame that has a sequence number but no picture, because it could not be decoded."""
+
+
+class AmbiguousFrame(FrameCacheError):
+    """Frame number or time that does not identify exactly one frame, as far as is recorded."""
 
 
 class TimelineCleared(FrameCacheError):

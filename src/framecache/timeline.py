@@ -18,6 +18,10 @@ from framecache._estimate import ExtractPlan, Footprint, plan_extraction, timeli
 from framecache._index import Index
 from framecache._ingest import deletion
 from framecache._ingest.deletion import DeletionSummary
+from framecache._interop import translation, vlm
+from framecache._interop.tool_numbers import Tool
+from framecache._interop.translation import FrameTranslation
+from framecache._interop.vlm import VlmClip, VlmTiming
 from framecache._maintain import repack as repacking
 from framecache._maintain import verify as verification
 from framecache._maintain.repack import RepackReport
@@ -505,6 +509,38 @@ class Timeline:
         )
         return int(source.snapshot.index.sequence[position])
 
+    def translate(
+        self, n: int, *, of: Tool, fps: Rate | None = None, chunk_id: int | None = None
+    ) -> FrameTranslation:
+        """Return the frame that another tool's frame number means; never a guess.
+
+        Args:
+            n: number of a frame in a chunk's video, counted from 0.
+            of: the tool. ``"opencv"``: calls of ``VideoCapture.read()``. ``"decord"``,
+                ``"torchcodec"``: index into the reader. ``"ffmpeg"``: decoded frames, as ``select``
+                and ``showinfo`` count; with ``fps``, outputs of the filter ``fps``. ``"browser"``:
+                ``currentTime = n / fps`` in Chromium.
+            fps: rate of ffmpeg's filter ``fps``, or by which the page of a browser divides. For the
+                other tools: rate with which ``n / fps`` must lie at frame ``n``.
+            chunk_id: chunk whose video the tool read; None: the only one.
+
+        Raises:
+            AmbiguousFrame: the number may mean several frames, or the manifest does not record
+                what decides.
+            NotCached: the video has no such frame, or it was not sampled or is not cached.
+        """
+        return translation.translate(self._snapshot_cache, n, of=of, fps=fps, chunk_id=chunk_id)
+
+    def translate_back(
+        self, sequence: int, *, of: Tool, fps: Rate | None = None
+    ) -> FrameTranslation:
+        """Return another tool's number of a frame, the smallest one: see :meth:`translate`.
+
+        Raises the errors of :meth:`translate`; AmbiguousFrame also if no number means the frame,
+        as at a rate below that of the video.
+        """
+        return translation.translate_back(self._snapshot_cache, sequence, of=of, fps=fps)
+
     def sequences(
         self,
         start: int | None = None,
@@ -713,6 +749,42 @@ class Timeline:
                 if not source.is_outdated:
                     raise
                 self._snapshot_cache.invalidate()
+
+    def to_vlm(
+        self,
+        start_seconds: Seconds | None = None,
+        stop_seconds: Seconds | None = None,
+        *,
+        max_frames: int = 32,
+        scale: float = 1.0,
+        timing: VlmTiming = "indices",
+    ) -> VlmClip:
+        """Return the frames of a range for a vision-language model, with their exact times.
+
+        Args:
+            start_seconds: frames that begin at or after this time; None: from the first one.
+            stop_seconds: frames that begin before this time; None: to the end.
+            max_frames: largest number of frames; more are thinned out evenly.
+            scale: 1 sends the stored bytes; 0.5, 0.25 or 0.125 encodes smaller JPEGs.
+            timing: ``"indices"``: the receiver computes ``index / fps``, as Qwen3-VL, GLM-4V and
+                SmolVLM do; times count from the start of the timeline. ``"rate"``: it only uses the
+                rate, as Qwen2.5-VL does; times count from the first frame, and frames are taken at
+                one stride.
+
+        Raises:
+            InvalidValue: the receiver's computation would be off by more than 1 ms, or the frames
+                have no times.
+            NotCached: no frame begins in the range.
+            TimelineCleared, CorruptFrame: as for :meth:`frame`.
+        """
+        return vlm.make_clip(
+            self._snapshot_cache,
+            start_seconds,
+            stop_seconds,
+            max_frames=max_frames,
+            scale=scale,
+            timing=timing,
+        )
 
     def jpeg(self, sequence: int) -> bytes:
         """Return the stored bytes of a frame. Raises the errors of :meth:`frame`."""

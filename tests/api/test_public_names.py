@@ -37,6 +37,9 @@ def parameters(function: object) -> str:
 def test_the_package_exports_these_names() -> None:
     assert set(framecache.__all__) == {
         "S3_STANDARD",
+        "AmbiguousFrame",
+        "FrameTranslation",
+        "VlmClip",
         "UnreadableChunk",
         "Chunk",
         "ChunkChanged",
@@ -128,6 +131,9 @@ def test_a_timeline_has_these_members() -> None:
         "repack",
         "scenes",
         "sequence_at",
+        "to_vlm",
+        "translate",
+        "translate_back",
         "sequences",
         "sprites",
         "stages",
@@ -239,6 +245,12 @@ def test_overlays_have_these_members() -> None:
         (Timeline.available, "(self, sequences)"),
         (Timeline.aframe, "(self, sequence, *, scale=1.0, color='rgb')"),
         (Timeline.ajpeg, "(self, sequence)"),
+        (
+            Timeline.to_vlm,
+            "(self, start_seconds=None, stop_seconds=None, *, max_frames=32, scale=1.0, timing='indices')",  # noqa: E501
+        ),
+        (Timeline.translate, "(self, n, *, of, fps=None, chunk_id=None)"),
+        (Timeline.translate_back, "(self, sequence, *, of, fps=None)"),
         (Timeline.sequence_at, "(self, seconds, *, tolerance_seconds=None)"),
         (Timeline.batch, "(self, sequences, *, missing='raise', scale=1.0, color='rgb', out=None)"),
         (Timeline.jpeg, "(self, sequence)"),

@@ -28,6 +28,7 @@ from framecache import (
     Frame,
     FrameCache,
     FrameComparison,
+    FrameTranslation,
     Index,
     OverlayListing,
     Overlays,
@@ -44,6 +45,7 @@ from framecache import (
     Timeline,
     TimelineInfo,
     VerifyReport,
+    VlmClip,
     WriteReport,
     __version__,
 )
@@ -129,6 +131,14 @@ def reading(match: Timeline, buffer: Pixels) -> None:
     assert_type(frame.pil, PilImage)
     assert_type(match.frame_at(12.5, tolerance_seconds="0.001"), Frame)
     assert_type(match.sequence_at("0:12.5"), int)
+    found = match.translate(474, of="browser", fps=Fraction(30000, 1001), chunk_id=0)
+    assert_type(found, FrameTranslation)
+    assert_type((found.number, found.sequence, found.timestamp), tuple[int, int, float])
+    assert_type(match.translate_back(12, of="ffmpeg", fps="5").pts, int)
+    clip = match.to_vlm(10, "0:20", max_frames=8, scale=0.5, timing="rate")
+    assert_type(clip, VlmClip)
+    assert_type(clip.jpegs, tuple[bytes, ...])
+    assert_type(clip.frames_indices, tuple[int, ...])
     assert_type(match.sequences(0, 50, 5), list[int])
     assert_type(match.frames(start_seconds=10, stop_seconds=Fraction(41, 2)), Iterator[Frame])
     assert_type(match.frames(ranges=[(0, 50), (200, None)], reverse=True), Iterator[Frame])

@@ -1,6 +1,7 @@
 """Errors and the built-in classes by which programs also catch them. mypy checks this file."""
 
 from framecache import (
+    AmbiguousFrame,
     ChunkChanged,
     CorruptFrame,
     FrameCacheError,
@@ -21,6 +22,7 @@ from framecache import (
 
 EACH: list[type[FrameCacheError]] = [
     UnreadableChunk,
+    AmbiguousFrame,
     ChunkChanged,
     TimelineCleared,
     CorruptFrame,

@@ -87,6 +87,18 @@ class ChunkEntry:
     """Packets that yield no displayed picture, not counting those hidden by design."""
     is_cut_short: bool = False
     """True if its file is shorter than it states, so that frames are missing at its end."""
+    container: str | None = None
+    """FFmpeg's name of its container, such as ``mov``; None in older manifests, as the rest."""
+    packet_count: int | None = None
+    """Packets of its video, displayed or not."""
+    has_closed_groups: bool | None = None
+    """True if decoding from each of its keyframes yields all frames that follow in its packets."""
+    time_base: Fraction | None = None
+    """Duration of one unit of its PTS in seconds."""
+    first_pts: int | None = None
+    """PTS of its first displayed frame, sampled or not."""
+    file_start: Fraction | None = None
+    """Earliest time of its video and sound on its own clock, to the microsecond."""
 
     @property
     def given_start(self) -> Fraction | Literal["pts"] | None:
@@ -408,5 +420,5 @@ def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
 
 _FRACTION_FIELDS: Final = (
     *("start", "end", "sample_aspect_ratio", "last_frame_start", "sound_seconds", "sampled_from"),
-    *("clock_start", "clock_end", "clock_gap"),
+    *("clock_start", "clock_end", "clock_gap", "time_base", "file_start"),
 )

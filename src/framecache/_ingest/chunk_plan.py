@@ -232,6 +232,12 @@ def _build_entry(
         clock_restarts=scan.clock_restarts,
         packets_not_displayed=scan.packet_counts.not_displayed,
         is_cut_short=scan.is_cut_short,
+        container=scan.container,
+        packet_count=scan.packet_counts.total,
+        has_closed_groups=scan.has_closed_groups,
+        time_base=scan.time_base,
+        first_pts=int(scan.pts[0]),
+        file_start=scan.file_start_seconds,
     )
 
 

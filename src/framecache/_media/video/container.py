@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 
 import av
 import av.container
@@ -171,6 +171,12 @@ class Container:
         if self.format not in _CONTAINERS_WITH_DURATION or duration is None:
             return None
         return Fraction(duration, av.time_base)
+
+    @property
+    def start_seconds(self) -> Fraction | None:
+        """Earliest time of its video and sound on the clock of the PTS; None if unknown."""
+        start = cast("int | None", self._av.start_time)  # PyAV's stubs leave None out
+        return None if start is None else Fraction(start, av.time_base)
 
     def is_cut_short(self) -> bool:
         """Return True if the file ends before its Matroska segment does."""

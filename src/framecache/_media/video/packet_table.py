@@ -89,6 +89,8 @@ class PacketTable:
     average_step: int
     reorder_depth: int
     """Number of pictures that the decoder holds back to reorder them, as far as it knows."""
+    file_start_seconds: Fraction | None
+    """Earliest time of the video and the sound, as FFmpeg states it; None if unknown."""
     sound_end_seconds: Fraction | None
     """End of the sound on the clock of the PTS; None if unknown."""
     header_end_seconds: Fraction | None
@@ -244,6 +246,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             time_base=stream.time_base,
             average_step=container.average_step,
             reorder_depth=container.reorder_depth,
+            file_start_seconds=container.start_seconds,
             sound_end_seconds=container.sound_end_seconds,
             header_end_seconds=container.header_end_seconds,
             is_cut_short=container.is_cut_short(),

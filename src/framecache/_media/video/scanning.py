@@ -60,6 +60,8 @@ class VideoScan:
     container: str
     """FFmpeg's name of the container, such as ``mov``, ``matroska``, ``mpegts``, ``avi``, ``ogg``.
     """
+    file_start_seconds: Fraction | None
+    """Earliest time of the video and the sound, as FFmpeg states it; None if unknown."""
     is_random_access: npt.NDArray[np.bool_]
     """True for each frame at which decoding can begin with the same result as from the start."""
     earliest_pts: npt.NDArray[np.int64]
@@ -82,6 +84,12 @@ class VideoScan:
     """Time of the first frame on the video's own clock."""
     clock_end_seconds: Fraction | None
     """``picture_end_pts`` on the video's own clock; None if none of its times is valid."""
+
+    @property
+    def has_closed_groups(self) -> bool:
+        """True if decoding from each keyframe yields all frames that follow in the packets."""
+        enters = self.is_random_access & (self.earliest_pts == self.pts)
+        return bool(enters[self.is_key].all())
 
 
 @translate_read_errors
@@ -130,6 +138,7 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         ),
         codec=survey.codec,
         container=survey.container,
+        file_start_seconds=survey.file_start_seconds,
         is_random_access=np.isin(pts, list(entries)),
         earliest_pts=np.array([entries.get(one, one) for one in pts.tolist()], np.int64),
         packet_numbers=None

@@ -1,0 +1,1 @@
+"""Frames in the terms of other tools, tried with the tools themselves."""
