@@ -521,7 +521,7 @@ class Timeline:
                 and ``showinfo`` count; with ``fps``, outputs of the filter ``fps``. ``"browser"``:
                 ``currentTime = n / fps`` in Chromium.
             fps: rate of ffmpeg's filter ``fps``, or by which the page of a browser divides. For the
-                other tools: rate with which ``n / fps`` must lie at frame ``n``.
+                other tools: rate with which ``n / fps`` must be the time of frame ``n``.
             chunk_id: chunk whose video the tool read; None: the only one.
 
         Raises:

@@ -24,16 +24,17 @@ _PROCESSORS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def operators_of_torchvision() -> Iterator[None]:
-    """Declare an operator that torchvision names at its import, and that processors do not call.
+    """Declare operators that torchvision names at its import, and that processors do not call.
 
-    Its wheels are built for CUDA, and cannot load their own operators beside torch for CPUs.
+    Its wheels are built for CUDA, and cannot load their own operators with torch for CPUs.
     """
     library = import_module("torch.library")
     operators = library.Library("torchvision", "FRAGMENT")
-    with suppress(RuntimeError):  # it is there, in a torchvision that could load its own
-        operators.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    with suppress(RuntimeError):  # they are there, in a torchvision that could load its own
+        for name in ("nms", "qnms"):
+            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     yield
-    del operators  # which would undeclare it
+    del operators  # which would undeclare them
 
 
 def pictures(made: VlmClip) -> np.ndarray[Any, Any]:

@@ -145,7 +145,7 @@ def make_clip(
     if index.is_unindexed or not index.is_in_time_order:
         raise InvalidValue(
             "the frames of this timeline have no times, or times that do not ascend, so a model "
-            "cannot be told when each is shown: write them with times first"
+            "cannot know when each is shown: write them with times first"
         )
     positions = positions_in_range(index, wanted)
     if not len(positions):
@@ -188,7 +188,7 @@ def _by_indices(index: Index, chosen: npt.NDArray[np.int64]) -> _Timing:
             total = indices[-1] + max(1, round(Fraction(last) * fps))
             return _Timing(fps, tuple(indices), total, 0.0)
     raise InvalidValue(
-        "these frames follow each other within a millisecond, which a model cannot be told: give "
+        "these frames follow each other within a millisecond, which no index can express: give "
         "a longer range, or fewer max_frames"
     )
 
