@@ -56,6 +56,10 @@ test-lowest: .cache/lowest/installed ## Test with the lowest allowed version of 
 	@.cache/lowest/bin/python -m pytest -m "" $(LOWEST_TESTS) \
 	  -k "not (ceph or local) and (not s3 or conformance)" $(PYTEST_ARGS)
 
+.PHONY: test-interop
+test-interop: .cache/interop/installed ## Test with torchcodec, decord and transformers; installs torch
+	@.cache/interop/bin/python -m pytest -m interop tests/interop $(PYTEST_ARGS)
+
 .PHONY: torture
 torture: .venv/dev clips viewer ## Run all tests on every store, the proofs far more often; takes hours
 	@scripts/install-test-tools.sh nginx-light=nginx
@@ -156,6 +160,15 @@ clips: .venv/runtime
 	  -r requirements-lowest.lock
 	@$(UV) pip install --quiet --python .cache/lowest/bin/python --no-deps \
 	  --build-constraint requirements-build.lock --editable .
+	@touch $@
+
+# Everything else comes from .venv, next to which these packages would take 1 GB.
+.cache/interop/installed: requirements-interop.txt | .venv/dev
+	@echo "==> installing torch, torchcodec, decord and transformers into .cache/interop"
+	@.venv/bin/python -m venv --clear .cache/interop
+	@.venv/bin/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  > "$$(.cache/interop/bin/python -c 'import site; print(site.getsitepackages()[0])')/framecache-dev.pth"
+	@.cache/interop/bin/python -m pip --disable-pip-version-check -q install -r requirements-interop.txt
 	@touch $@
 
 # Node comes from PATH where it is 20.19 or newer, else from a wheel among the development tools.

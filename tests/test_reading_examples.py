@@ -1,5 +1,6 @@
 """Examples of reading run as their users run them, on clips of the tests."""
 
+import json
 import os
 import re
 import subprocess
@@ -53,3 +54,26 @@ def test_read_async_reads_a_timeline_in_two_tasks(tmp_path: Path) -> None:
     printed = run("read_async.py", "t", cache=cache)
     [level] = re.findall(r"^mean brightness ([\d.]+), frames \[0, 12, 25\]$", printed)
     assert abs(float(level) - 128) <= 2
+
+
+def test_vlm_messages_prints_a_request_with_the_time_of_each_frame(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    FrameCache(cache).timeline("t").extract(make_clip(tmp_path / "clip.mp4", frames=30))
+    request = json.loads(run("vlm_messages.py", "t", "0.4", "1", "What moves?", cache=cache))
+    fields = request["media_io_kwargs"]["video"]
+    assert (fields["fps"], fields["frames_indices"]) == (25, list(range(10, 25)))
+    video, question = request["messages"][0]["content"]
+    assert video["video_url"]["url"].count(",") == 15
+    assert question == {"type": "text", "text": "What moves?"}
+    words = ("t", "0.4", "1", "What moves?", "--images", "--max-frames", 3)
+    images = json.loads(run("vlm_messages.py", *words, cache=cache))
+    kinds = [part["type"] for part in images["messages"][0]["content"]]
+    assert kinds == ["text", "image_url"] * 3 + ["text"]
+
+
+def test_translate_numbers_prints_a_line_per_number(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    FrameCache(cache).timeline("t").extract(make_clip(tmp_path / "clip.mp4", frames=30), every=2)
+    printed = run("translate_numbers.py", "t", 4, 5, "--of", "opencv", cache=cache).splitlines()
+    assert printed[0] == "4: frame 2 at 0.160 s"
+    assert "was not sampled" in printed[1]
