@@ -96,6 +96,10 @@ WHOLE: Final[dict[str, Call]] = {
     "Timeline.frames.step": lambda g, n: list(g.filled.frames(step=n)),
     "Timeline.frames.ranges": lambda g, n: list(g.filled.frames(ranges=[(0, n)])),
     "Timeline.frames.min_change": lambda g, n: list(g.filled.frames(min_change=n)),
+    "Timeline.translate.n": lambda g, n: g.filled.translate(n, of="opencv"),
+    "Timeline.translate.chunk_id": lambda g, n: g.filled.translate(0, of="opencv", chunk_id=n),
+    "Timeline.translate_back.sequence": lambda g, n: g.filled.translate_back(n, of="opencv"),
+    "Timeline.to_vlm.max_frames": lambda g, n: g.filled.to_vlm(max_frames=n),
     "Timeline.aframe.sequence": lambda g, n: _result(g.filled.aframe(n)),
     "Timeline.ajpeg.sequence": lambda g, n: _result(g.filled.ajpeg(n)),
     "Timeline.abatch.sequences": lambda g, n: _result(g.filled.abatch([n])),
@@ -161,6 +165,11 @@ REAL: Final[dict[str, Call]] = {
     "Timeline.frames.timeout_seconds": lambda g, n: list(
         g.filled.frames(follow="complete", timeout_seconds=n)
     ),
+    "Timeline.translate.fps": lambda g, n: g.filled.translate(0, of="browser", fps=n),
+    "Timeline.translate_back.fps": lambda g, n: g.filled.translate_back(0, of="browser", fps=n),
+    "Timeline.to_vlm.start_seconds": lambda g, n: g.filled.to_vlm(n),
+    "Timeline.to_vlm.stop_seconds": lambda g, n: g.filled.to_vlm(None, n),
+    "Timeline.to_vlm.scale": lambda g, n: g.filled.to_vlm(scale=n),
     "Timeline.aframe.scale": lambda g, n: _result(g.filled.aframe(0, scale=n)),
     "Timeline.aframe_at.seconds": lambda g, n: _result(g.filled.aframe_at(n)),
     "Timeline.aframe_at.tolerance_seconds": lambda g, n: _result(
@@ -198,6 +207,7 @@ REAL: Final[dict[str, Call]] = {
 }
 VALUES: Final = {
     "FrameCache.local_cache_bytes": 2**21,
+    "Timeline.translate.chunk_id": 0,
     "Sprites.sheet.i": 0,
     "Sprites.found_or_made.i": 0,
 }
