@@ -22,6 +22,7 @@ TEST_PROCESSES ?= 2
 LOWEST_TESTS ?= tests/unit tests/store/test_conformance.py tests/api/test_read.py \
   tests/api/test_extract.py tests/api/test_missing_packages.py tests/video/test_phash.py \
   tests/cli/test_cli_help.py tests/cli/test_cli_look.py tests/server/test_http_reading.py
+TORCH_TESTS ?= tests/pytorch tests/api/test_worker_processes.py
 BENCH_ARGS ?=
 CLIPS := .cache/clips
 PROSE := src tests scripts benchmarks examples docs viewer hatch_build.py Makefile pyproject.toml *.md
@@ -48,7 +49,7 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> the viewer's checks and tests"
 	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
-	@.venv/bin/python -m pytest -m "not bench" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
+	@.venv/bin/python -m pytest -m "not (bench or torch)" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
 	  $(PYTEST_ARGS)
 
 .PHONY: test-lowest
@@ -59,6 +60,11 @@ test-lowest: .cache/lowest/installed ## Test with the lowest allowed version of 
 .PHONY: test-interop
 test-interop: .cache/interop/installed ## Test with torchcodec, decord and transformers; installs torch
 	@.cache/interop/bin/python -m pytest -m interop tests/interop $(PYTEST_ARGS)
+
+.PHONY: test-torch
+test-torch: .cache/torch/installed ## Test framecache.torch, with PyTorch in .cache/torch
+	@.cache/torch/bin/python -m pytest -m torch $(TORCH_TESTS) -n $(TEST_PROCESSES) --dist loadfile \
+	  $(PYTEST_ARGS)
 
 .PHONY: torture
 torture: .venv/dev clips viewer ## Run all tests on every store, the proofs far more often; takes hours
@@ -169,6 +175,16 @@ clips: .venv/runtime
 	@.venv/bin/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
 	  > "$$(.cache/interop/bin/python -c 'import site; print(site.getsitepackages()[0])')/framecache-dev.pth"
 	@.cache/interop/bin/python -m pip --disable-pip-version-check -q install -r requirements-interop.txt
+	@touch $@
+
+# PyTorch is large, so it has an environment of its own, which takes all else from .venv.
+.cache/torch/installed: requirements-torch.txt | .venv/dev
+	@echo "==> installing PyTorch into .cache/torch"
+	@.venv/bin/python -m venv --clear --without-pip .cache/torch
+	@.venv/bin/python -c 'import sysconfig; \
+	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  >"$$(.cache/torch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+	@$(PIP) --python .cache/torch/bin/python install -r requirements-torch.txt
 	@touch $@
 
 # Node comes from PATH where it is 20.19 or newer, else from a wheel among the development tools.

@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, ParamSpec, TypeVar
@@ -30,9 +31,13 @@ settings.load_profile("framecache")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
+collect_ignore_glob = [] if find_spec("torch") else ["pytorch/test_*.py"]
+"""Tests that need PyTorch. A folder "tests/torch" would be imported as PyTorch."""
+
 _TESTS = Path(__file__).parent
 _MARKS_OF_PLACES = {
     "proofs/": "proof",
+    "pytorch/": "torch",
     "viewer/": "browser",
     "interop/test_translate_browser.py": "browser",
     "interop/test_translate_readers.py": "interop",

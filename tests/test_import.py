@@ -53,6 +53,23 @@ def test_reading_loads_no_decoder_where_one_is_installed(local_url: str) -> None
     assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "[]\n"
 
 
+def test_the_torch_package_names_the_extra_where_pytorch_is_missing() -> None:
+    program = """
+import sys
+sys.modules["torch"] = None  # as if it were not installed
+from framecache import MissingPackage
+try:
+    import framecache.torch
+except MissingPackage as error:
+    print(error)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
+    )
+    expected = "framecache.torch needs PyTorch 2.13 or newer: pip install 'framecache[torch]'"
+    assert run.stdout.strip() == expected
+
+
 _WATCHED = """
 import sys
 class Finder:

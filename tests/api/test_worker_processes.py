@@ -114,6 +114,7 @@ def test_workers_of_gunicorn_read_what_was_opened_before_they_were_forked(
             assert int(answer.headers["process"]) != parent
 
 
+@pytest.mark.torch
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 def test_default_workers_of_a_data_loader_read_what_was_opened_before_they_were_forked(
     url: str, tmp_path: Path

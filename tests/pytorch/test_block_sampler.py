@@ -1,0 +1,271 @@
+"""Epochs of a BlockSampler: whole, divided among ranks, interrupted and resumed."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gray_frames import FRAMES, all_frames, identities, timelines
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
+
+from framecache import InvalidValue
+from framecache.torch import BlockSampler, FrameDataset
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A dataset whose items are their own numbers."""
+
+    timeline_sizes: list[int]
+
+    @property
+    def timeline_ids(self) -> list[str]:
+        return [f"t{number}" for number in range(len(self.timeline_sizes))]
+
+    def __len__(self) -> int:
+        return sum(self.timeline_sizes)
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+
+def sampler(numbers: Numbers, **settings: Any) -> BlockSampler:  # noqa: ANN401 -- a number or a bool
+    return BlockSampler(numbers, **({"block_size": 4, "mixed_blocks": 2} | settings))
+
+
+def batches(of: BlockSampler, numbers: Numbers, size: int) -> Iterator[list[int]]:
+    """The batches that a loader delivers."""
+    loader = DataLoader(numbers, batch_size=size, sampler=of)
+    return (batch.tolist() for batch in of.track(loader))
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[tuple[int, int, list[int]]]:
+    """Runs of an epoch: ranks, the size of a batch, and the batches that each rank uses."""
+    found = []
+    for _ in range(draw(st.integers(1, 4))):
+        ranks = draw(st.integers(1, 4))
+        used = [draw(st.integers(0, 4)) for _ in range(ranks)]
+        found.append((ranks, draw(st.integers(1, 6)), used))
+    return found
+
+
+@given(
+    sizes=st.lists(st.integers(0, 25), min_size=1, max_size=4).filter(any),
+    interrupted=runs(),
+    seed=st.integers(0, 1000),
+)
+def test_no_item_of_an_epoch_is_lost_or_doubled(
+    sizes: list[int], interrupted: list[tuple[int, int, list[int]]], seed: int
+) -> None:
+    numbers = Numbers(sizes)
+    states: list[dict[str, Any]] = []
+    seen: list[int] = []
+    for ranks, size, used in [*interrupted, (1, 3, [sum(sizes)])]:
+        resumed = [
+            sampler(numbers, seed=seed, rank=rank, world_size=ranks) for rank in range(ranks)
+        ]
+        for one in resumed:
+            if states:
+                one.load_state_dict(states)
+        if resumed[0].epoch > 0:
+            break
+        for one, count in zip(resumed, used, strict=True):
+            seen += chain.from_iterable(islice(batches(one, numbers, size), count))
+        states = json.loads(json.dumps([one.state_dict() for one in resumed]))
+    assert Counter(seen) == Counter(range(len(numbers)))
+
+
+def test_the_state_of_one_rank_stands_for_all_that_used_equally_much() -> None:
+    numbers = Numbers([40, 33])
+    ranks = [sampler(numbers, rank=rank, world_size=3) for rank in range(3)]
+    seen = [
+        one for rank in ranks for batch in islice(batches(rank, numbers, 4), 5) for one in batch
+    ]
+    assert len(seen) == 60
+    resumed = sampler(numbers)
+    resumed.load_state_dict(ranks[1].state_dict())
+    assert len(resumed) == 13
+    assert sorted(seen + [one for batch in batches(resumed, numbers, 8) for one in batch]) == [
+        *range(73)
+    ]
+
+
+def test_ranks_differ_by_at_most_one_item() -> None:
+    numbers = Numbers([40, 33])
+    ranks = [sampler(numbers, rank=rank, world_size=4) for rank in range(4)]
+    assert sorted(map(len, ranks)) == [18, 18, 18, 19]
+    assert sorted(one for rank in ranks for one in rank) == [*range(73)]
+    even = [sampler(numbers, rank=rank, world_size=4, drop_uneven=True) for rank in range(4)]
+    assert [*map(len, even)] == [18] * 4
+    assert len({one for rank in even for one in rank}) == 72
+
+
+def test_a_seed_and_an_epoch_determine_the_order() -> None:
+    numbers = Numbers([100])
+    one, same, other = (sampler(numbers, seed=seed) for seed in (5, 5, 6))
+    assert [*one] == [*same] != [*other]
+    before = [*one]
+    one.set_epoch(1)
+    assert sorted(one) == sorted(before)
+    assert [*one] != before
+    same.set_epoch(1)
+    assert [*one] == [*same]
+
+
+def test_without_shuffling_the_order_is_that_of_the_dataset() -> None:
+    assert [*sampler(Numbers([7, 5]), shuffle=False)] == [*range(12)]
+
+
+def test_a_tracked_epoch_begins_the_next_one() -> None:
+    numbers = Numbers([10])
+    one = sampler(numbers)
+    first = [*batches(one, numbers, 3)]
+    assert one.epoch == 1
+    assert len(one) == 10
+    second = [*batches(one, numbers, 3)]
+    assert one.epoch == 2
+    assert first != second
+
+
+def test_an_epoch_that_was_left_continues_where_it_was() -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    seen = [*chain.from_iterable(islice(batches(one, numbers, 3), 2))]
+    one.set_epoch(0)
+    assert len(one) == 14
+    seen += chain.from_iterable(batches(one, numbers, 5))
+    assert sorted(seen) == [*range(20)]
+
+
+def test_another_epoch_starts_at_its_beginning() -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    assert len([*islice(batches(one, numbers, 3), 2)]) == 2
+    one.set_epoch(4)
+    assert (one.epoch, len(one)) == (4, 20)
+
+
+def test_a_state_after_the_last_batch_continues_with_the_next_epoch() -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    states = [one.state_dict() for _ in batches(one, numbers, 6)]
+    resumed = sampler(numbers)
+    resumed.load_state_dict(states[-1])
+    assert (resumed.epoch, len(resumed)) == (1, 20)
+    resumed.load_state_dict(states[0])
+    assert (resumed.epoch, len(resumed)) == (0, 14)
+
+
+def test_a_state_can_be_saved_by_torch(tmp_path: Path) -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    next(batches(one, numbers, 6))
+    torch.save({"sampler": one.state_dict()}, tmp_path / "checkpoint")
+    resumed = sampler(numbers)
+    resumed.load_state_dict(torch.load(tmp_path / "checkpoint", weights_only=True)["sampler"])
+    assert len(resumed) == 14
+
+
+def test_the_loader_of_another_sampler_cannot_be_tracked() -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    with pytest.raises(InvalidValue, match="another sampler"):
+        next(one.track(DataLoader(numbers, batch_size=2)))
+    batch_sampler = BatchSampler(SequentialSampler(numbers), 2, drop_last=False)
+    with pytest.raises(InvalidValue, match="another sampler"):
+        next(one.track(DataLoader(numbers, batch_sampler=batch_sampler)))
+
+
+def test_a_loader_that_does_not_keep_the_order_cannot_be_tracked() -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    with pytest.raises(InvalidValue, match="in_order=True"):
+        next(one.track(DataLoader(numbers, sampler=one, in_order=False)))
+
+
+def test_a_loader_with_a_batch_sampler_or_without_batches_is_tracked() -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    loader = DataLoader(numbers, batch_sampler=BatchSampler(one, 3, drop_last=False))
+    assert len([*islice(one.track(loader), 2)]) == 2
+    assert one.state_dict()["used"] == 6
+    single = DataLoader(numbers, batch_size=None, sampler=one)
+    assert len([*islice(one.track(single), 4)]) == 4
+    assert one.state_dict()["used"] == 10
+
+
+def test_an_untracked_loader_leaves_the_state_unknown() -> None:
+    numbers = Numbers([20])
+    one = sampler(numbers)
+    assert one.state_dict()["used"] == 0
+    next(iter(DataLoader(numbers, batch_size=5, sampler=one)))
+    with pytest.raises(InvalidValue, match=r"sampler\.track\(loader\), or give used="):
+        one.state_dict()
+    assert one.state_dict(used=5)["used"] == 5
+    with pytest.raises(InvalidValue, match="from 0 to 20"):
+        one.state_dict(used=21)
+
+
+def test_a_state_of_another_dataset_or_order_is_refused() -> None:
+    state = sampler(Numbers([20, 5])).state_dict()
+    for other in (
+        sampler(Numbers([5, 20])),
+        sampler(Numbers([20, 5]), seed=1),
+        sampler(Numbers([20, 5]), block_size=5),
+        sampler(Numbers([20, 5]), mixed_blocks=1),
+        sampler(Numbers([20, 5]), shuffle=False),
+    ):
+        with pytest.raises(InvalidValue, match="another dataset or order"):
+            other.load_state_dict(state)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"epoch": 1}, 7, []], ids=str)
+def test_what_is_not_a_state_is_refused(wrong: Any) -> None:  # noqa: ANN401 -- anything
+    with pytest.raises(InvalidValue, match="state"):
+        sampler(Numbers([20])).load_state_dict(wrong)
+
+
+def test_states_of_some_ranks_or_of_different_times_are_refused() -> None:
+    numbers = Numbers([20])
+    states = [sampler(numbers, rank=rank, world_size=3).state_dict() for rank in range(3)]
+    with pytest.raises(InvalidValue, match="one of each of the 3 ranks"):
+        sampler(numbers).load_state_dict(states[:2])
+    with pytest.raises(InvalidValue, match="one of each of the 3 ranks"):
+        sampler(numbers).load_state_dict([*states, states[0]])
+    with pytest.raises(InvalidValue, match="of one moment"):
+        sampler(numbers).load_state_dict([*states[:2], states[2] | {"epoch": 2}])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"seed": -1},
+        {"block_size": 0},
+        {"mixed_blocks": 0},
+        {"rank": 2, "world_size": 2},
+        {"world_size": 0},
+        {"rank": 0.5, "world_size": 2},
+    ],
+    ids=str,
+)
+def test_a_setting_out_of_range_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue, match=next(iter(settings))):
+        sampler(Numbers([20]), **settings)
+
+
+def test_the_frames_of_a_dataset_come_once_an_epoch(tmp_path: Path) -> None:
+    dataset = FrameDataset(timelines(tmp_path))
+    one = BlockSampler(dataset, block_size=4, mixed_blocks=2)
+    loader = DataLoader(dataset, batch_size=5, sampler=one)
+    names = [name for batch in one.track(loader) for name in identities(batch)]
+    assert sorted(names) == sorted(all_frames())
+    assert names != all_frames()
+    assert len(names) == 3 * FRAMES

@@ -1,0 +1,77 @@
+"""Loaders with worker processes, each in a program of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import clips
+import pytest
+from gray_frames import all_frames, timelines
+
+from framecache import FrameCache
+
+_HERE = Path(__file__).parent
+_DEADLINE_SECONDS = 250
+
+
+def output_of(program: str, *arguments: str) -> list[str]:
+    """What a program of this folder prints, in lines."""
+    run = subprocess.run(
+        [sys.executable, str(_HERE / program), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_DEADLINE_SECONDS,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+def loaded(url: str, workers: int, start: str, *, opened: bool) -> list[list[tuple[str, int]]]:
+    """The names of the frames that a loader delivers in two epochs."""
+    arguments = (url, str(workers), start, "opened" if opened else "unopened")
+    return [
+        [(name, sequence) for name, sequence in json.loads(line)]
+        for line in output_of("loading.py", *arguments)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("workers", "start"),
+    [(0, "fork"), (2, "fork"), (2, "spawn"), (8, "fork"), (8, "spawn")],
+)
+def test_workers_deliver_every_frame_once_an_epoch(
+    tmp_path: Path, workers: int, start: str
+) -> None:
+    timelines(tmp_path)
+    epochs = loaded(str(tmp_path), workers, start, opened=True)
+    assert [sorted(epoch) for epoch in epochs] == [all_frames()] * 2
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("opened", [True, False], ids=["opened", "unopened"])
+def test_workers_read_a_bucket(s3_url: str, start: str, *, opened: bool) -> None:
+    timelines(s3_url)
+    epochs = loaded(s3_url, 2, start, opened=opened)
+    assert [sorted(epoch) for epoch in epochs] == [all_frames()] * 2
+
+
+def test_a_killed_worker_loses_no_frame(tmp_path: Path) -> None:
+    timelines(tmp_path)
+    killed, *names = output_of("killing.py", str(tmp_path))
+    assert killed.startswith("DataLoader worker")
+    found = [(name, int(sequence)) for name, sequence in map(str.split, names)]
+    assert sorted(found) == all_frames()
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("change", ["clear", "rebuild"])
+def test_a_timeline_that_changes_while_workers_read_is_a_typed_error(
+    tmp_path: Path, change: str, start: str
+) -> None:
+    FrameCache(tmp_path).timeline("match").extract(clips.chunks())
+    last = output_of("changing.py", str(tmp_path), change, start)[-1]
+    assert last.startswith("TimelineCleared: ")
+    assert "create the dataset again" in last
