@@ -63,6 +63,7 @@ class TableTarget:
                 )
         self._rows = rows
         self._default = default
+        self._has_default = default is not _REQUIRED
         self._columns = {name: _column(source[name]) for name in wanted}
         self._places = _places_by_timeline(source)
         if rows == "one":
@@ -78,7 +79,7 @@ class TableTarget:
         if self._rows == "all":
             return {name: _all_of(column[places]) for name, column in self._columns.items()}
         if len(places) == 0:
-            if self._default is _REQUIRED:
+            if not self._has_default:
                 raise InvalidValue(
                     f"the table has no row for frame {sequence} of timeline {timeline_id}: add "
                     "one, or give TableTarget a default"
@@ -122,11 +123,13 @@ def _places_by_timeline(
     source: "pa.Table",
 ) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Return the ascending sequences of each timeline, and their rows in the table."""
+    import pyarrow as pa  # noqa: PLC0415 -- see above
+
     timeline_ids = np.asarray(source["timeline_id"].to_pylist(), dtype=object)
-    try:
-        sequences = np.asarray(source["sequence"].to_numpy(), dtype=np.int64)
-    except (TypeError, ValueError) as error:
-        raise InvalidValue("the column 'sequence' of the table must hold integers") from error
+    column = source["sequence"]
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise InvalidValue("the column 'sequence' of the table must hold integers only")
+    sequences = column.to_numpy().astype(np.int64)
     names, numbers = np.unique(timeline_ids.astype(str), return_inverse=True)
     order = np.lexsort((sequences, numbers))
     bounds = np.searchsorted(numbers[order], np.arange(len(names) + 1))
@@ -149,7 +152,11 @@ def _column(values: "pa.ChunkedArray[Any]") -> npt.NDArray[Any]:
         if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
             return np.array(whole.to_numpy(zero_copy_only=False))
         rows = whole.to_pylist()
-        is_list = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+        is_list = (
+            pa.types.is_list(kind)
+            or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind)
+        )
         if is_list and len({len(row or ()) for row in rows}) == 1:
             matrix = np.array(rows)
             if matrix.dtype.kind in "biuf":
