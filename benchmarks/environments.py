@@ -20,6 +20,7 @@ TORCH: Final = (*COMMON, "torch==2.13.0")
 ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "aioboto3": (*COMMON, "aioboto3==15.5.0"),
     "decord": ("numpy==2.4.6", "decord==0.6.0"),
+    "framecache-torch": ("torch==2.13.0",),
     "lance": (*COMMON, "pylance==14.0.2"),
     "s3fs": (*COMMON, "s3fs==2026.9.0"),
     "s3torchconnector": (*TORCH, "s3torchconnector==1.5.0"),
@@ -27,6 +28,9 @@ ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "webdataset": (*TORCH, "webdataset==1.0.2"),
 }
 """By name. One that fails is missed by its own contestants only."""
+
+WITH_MAIN: Final = frozenset({"framecache-torch"})
+"""Environments that have all packages of this program's own as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ def _make(folder: Path, name: str) -> str:
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         [*pip, "install", "--no-input", *ENVIRONMENTS[name]],
     ]
+    if name in WITH_MAIN:
+        commands.insert(1, [str(folder / "bin" / "python"), "-c", _ADD_PACKAGES, *_own_packages()])
     for command in commands:
         try:
             subprocess.run(
@@ -70,6 +76,18 @@ def _make(folder: Path, name: str) -> str:
             return f"could not be installed within {INSTALL_SECONDS} s"
     _stamp(folder).write_text(json.dumps(ENVIRONMENTS[name]))
     return ""
+
+
+_ADD_PACKAGES: Final = """
+import sys, sysconfig
+from pathlib import Path
+lines = [f"import site; site.addsitedir({folder!r})" for folder in sys.argv[1:]]
+Path(sysconfig.get_path("purelib"), "main.pth").write_text("\\n".join(lines))
+"""
+
+
+def _own_packages() -> list[str]:
+    return [path for path in sys.path if path.endswith("site-packages")]
 
 
 def _is_made(folder: Path, name: str) -> bool:

@@ -10,7 +10,7 @@ from threading import Timer
 from typing import IO, Any, Final, cast
 
 from benchmarks.contract import Inputs
-from benchmarks.environments import MAIN, ROOT, Environment
+from benchmarks.environments import MAIN, ROOT, WITH_MAIN, Environment
 from benchmarks.server import environment
 
 PATIENCE_SECONDS: Final = 900
@@ -60,7 +60,7 @@ def started(job: str, inputs: Inputs, where: Environment) -> Iterator[Worker]:
     """Start a process for a job, until the block ends."""
     variables = environment(inputs.endpoint)
     # framecache is found as this program finds it; other environments see the benchmark only.
-    ours = variables.get("PYTHONPATH", "") if where.name == MAIN else ""
+    ours = variables.get("PYTHONPATH", "") if where.name in {MAIN, *WITH_MAIN} else ""
     variables["PYTHONPATH"] = f"{ROOT}:{ours}".rstrip(":")
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(

@@ -11,6 +11,7 @@ from benchmarks.tasks import (
     random_access,
     reading,
     serving,
+    training,
     writing,
 )
 
@@ -23,4 +24,5 @@ TASKS: Sequence[Task] = (
     *index.TASKS,
     *footprint.TASKS,
     *serving.TASKS,
+    *training.TASKS,
 )

@@ -66,6 +66,38 @@ def test_a_killed_worker_loses_no_frame(tmp_path: Path) -> None:
     assert sorted(found) == all_frames()
 
 
+def test_ranks_of_a_process_group_share_an_epoch_that_other_ranks_finish(tmp_path: Path) -> None:
+    timelines(tmp_path / "store")
+    first = of_ranks(tmp_path, ranks=2, batches=2)
+    assert [len(names) for names in first] == [6, 6]
+    rest = of_ranks(tmp_path, ranks=3, batches=0)
+    assert [len(names) for names in rest] == [8, 8, 8]
+    found = [name for names in (*first, *rest) for name in names]
+    assert sorted(found) == all_frames()
+
+
+def of_ranks(folder: Path, *, ranks: int, batches: int) -> list[list[tuple[str, int]]]:
+    """The frames that each rank was given; 0 batches: to the end of the epoch."""
+    started = [
+        subprocess.Popen(
+            [
+                *(sys.executable, str(_HERE / "training.py"), str(folder)),
+                *(str(rank), str(ranks), str(batches)),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(ranks)
+    ]
+    found = []
+    for process in started:
+        output, _ = process.communicate(timeout=_DEADLINE_SECONDS)
+        assert process.returncode == 0
+        lines = [line.split() for line in output.splitlines()]
+        found.append([(name, int(sequence)) for name, sequence in lines])
+    return found
+
+
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("change", ["clear", "rebuild"])
 def test_a_timeline_that_changes_while_workers_read_is_a_typed_error(

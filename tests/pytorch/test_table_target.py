@@ -53,9 +53,9 @@ def test_a_row_of_any_table_is_found_by_timeline_and_sequence(make: Any) -> None
 def test_columns_can_be_chosen() -> None:
     assert TableTarget(COLUMNS, columns=["label"])("t1", 3) == {"label": "goal"}
     with pytest.raises(
-        InvalidValue, match="no column 'lable': it has timeline_id, sequence, score"
+        InvalidValue, match="no column 'scores': it has timeline_id, sequence, score"
     ):
-        TableTarget(COLUMNS, columns=["lable"])
+        TableTarget(COLUMNS, columns=["scores"])
 
 
 def test_a_frame_without_a_row_is_refused_or_gets_the_default() -> None:
