@@ -49,8 +49,8 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> the viewer's checks and tests"
 	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
-	@.venv/bin/python -m pytest -m "not (bench or torch)" -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder \
-	  $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -m "not (bench or interop or torch)" -n $(TEST_PROCESSES) --dist loadfile \
+	  --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-lowest
 test-lowest: .cache/lowest/installed ## Test with the lowest allowed version of every dependency
@@ -69,7 +69,7 @@ test-torch: .cache/torch/installed ## Test framecache.torch, with PyTorch in .ca
 .PHONY: torture
 torture: .venv/dev clips viewer ## Run all tests on every store, the proofs far more often; takes hours
 	@scripts/install-test-tools.sh nginx-light=nginx
-	@.venv/bin/python -m pytest -m "" --every-store --proofs long $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -m "not (interop or torch)" --every-store --proofs long $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: ## Run the tests, and show which lines they do not reach

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from framecache import InvalidValue
+from framecache._core.optional_imports import import_optional
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,6 +49,7 @@ class TableTarget:
                 a frame raises InvalidValue. With ``rows="all"`` such a frame has empty columns.
 
         Raises:
+            MissingPackage: pyarrow is not installed; the extra ``torch`` installs it.
             InvalidValue: the table is not of such a kind, lacks a column, or has several rows for a
                 frame although ``rows`` is ``"one"``.
         """
@@ -104,9 +106,12 @@ class TableTarget:
                 )
 
 
-def _as_arrow(table: Any) -> "pa.Table":  # noqa: ANN401 -- any table
-    import pyarrow as pa  # noqa: PLC0415 -- takes a quarter of a second
+def _pyarrow() -> Any:  # noqa: ANN401 -- a module
+    return import_optional("pyarrow", package="'framecache[torch]'", needed_by="TableTarget")
 
+
+def _as_arrow(table: Any) -> Any:  # noqa: ANN401 -- any table, and a table of pyarrow
+    pa = _pyarrow()
     if isinstance(table, Mapping):
         return pa.table(dict(table))
     if isinstance(table, pa.Table):
@@ -123,8 +128,7 @@ def _places_by_timeline(
     source: "pa.Table",
 ) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Return the ascending sequences of each timeline, and their rows in the table."""
-    import pyarrow as pa  # noqa: PLC0415 -- see above
-
+    pa = _pyarrow()
     timeline_ids = np.asarray(source["timeline_id"].to_pylist(), dtype=object)
     column = source["sequence"]
     if not pa.types.is_integer(column.type) or column.null_count:
@@ -144,8 +148,7 @@ def _column(values: "pa.ChunkedArray[Any]") -> npt.NDArray[Any]:
 
     Arrays of numbers are shared by forked workers and need no Arrow there.
     """
-    import pyarrow as pa  # noqa: PLC0415 -- see above
-
+    pa = _pyarrow()
     whole = values.combine_chunks()
     kind = whole.type
     if not whole.null_count:
