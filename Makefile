@@ -63,6 +63,7 @@ test-interop: .cache/interop/installed ## Test with torchcodec, decord and trans
 
 .PHONY: test-torch
 test-torch: .cache/torch/installed ## Test framecache.torch, with PyTorch in .cache/torch
+	@scripts/install-test-tools.sh
 	@.cache/torch/bin/python -m pytest -m torch $(TORCH_TESTS) -n $(TEST_PROCESSES) --dist loadfile \
 	  $(PYTEST_ARGS)
 
