@@ -227,7 +227,7 @@ class Index:
     def position(self, sequence: int) -> int | None:
         """Return the row of a sequence, or None if the index has no such frame."""
         position = int(np.searchsorted(self.sequence, sequence))
-        found = position < len(self) and self.sequence[position] == sequence
+        found = position < len(self.sequence) and self.sequence[position] == sequence
         return position if found else None
 
     def positions(self, sequences: npt.ArrayLike) -> npt.NDArray[np.int64]:
