@@ -149,7 +149,7 @@ def openapi_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted({401, 403, 408, 413, 421, 422, 429, 502, 503, *statuses})
+        for status in sorted({401, 403, 408, 413, 414, 421, 422, 429, 502, 503, *statuses})
     }
 
 
