@@ -47,7 +47,7 @@ TASKS: Final = (
         "S3 → shuffled batches of 32 in a DataLoader, 30 ms",
         (
             OBJECTS,
-            ours("FrameDataset, objects", "objects", "shuffled"),
+            ours("FrameDataset", "objects", "shuffled"),
             ours("FrameDataset, packs", "packs", "shuffled"),
         ),
         (Aim("a dataset of objects read by boto3", at_least=1.5, against=(OBJECTS.name,)),),
