@@ -549,6 +549,17 @@ def test_a_part_without_a_described_frame_is_corrupt(single: str) -> None:
     assert rows(single) == before
 
 
+def test_a_part_that_only_fails_when_it_is_decoded_is_corrupt(single: str) -> None:
+    blobs = outside(single)
+    before = rows(single)
+    [key] = index_keys(blobs)
+    rewrite(blobs, key, lambda met: met[4].update(reason=None))
+    report = timeline(single).verify()
+    assert seen(report) == {("corrupt", key.removeprefix(PREFIX), None, False)}
+    assert timeline(single).verify(repair=True).ok
+    assert rows(single) == before
+
+
 def test_frames_are_acknowledged_before_the_part_that_names_them(filled: str) -> None:
     blobs = outside(filled)
     keys = index_keys(blobs)

@@ -87,7 +87,7 @@ def test_frames_that_others_left_to_a_call_that_fails_come_to_their_places(url: 
         raise ZeroDivisionError
 
     def replace_when_created() -> None:
-        while "5.jpg" not in frames_of(outside(url), "t"):
+        while "cache/timelines/t/frames/5.jpg" not in outside(url).list():
             time.sleep(0.01)
         replace(url, 5, 8)
 

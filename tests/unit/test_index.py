@@ -1,9 +1,11 @@
 """The index: merging, finding, and refusing damaged parts."""
 
 import io
+import itertools
 import pickle
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -520,6 +522,42 @@ def test_a_sound_seal_around_another_table_does_not_make_it_an_index(other: str)
     sink = io.BytesIO()
     pq.write_table(others[other], sink)
     assert_damaged(add_checksum(sink.getvalue()))
+
+
+def test_a_pickled_index_cannot_be_changed_either() -> None:
+    index = pickle.loads(pickle.dumps(part([1, 2])))
+    assert index.rows([0, 1]) == part([1, 2]).rows([0, 1])
+    with pytest.raises(ValueError, match="read-only"):
+        index.sequence[0] = 7
+
+
+def test_metadata_that_is_no_document_is_damage_at_every_access() -> None:
+    table = part([1]).to_arrow().replace_schema_metadata({parquet.METADATA_KEY: b"not json"})
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    source = parquet.FileSource(add_checksum(sink.getvalue()), key="k")
+    for _ in range(2):
+        with pytest.raises(CorruptFrame, match="it is not an index"):
+            _ = source.metadata
+
+
+def test_files_are_decoded_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = itertools.count(1)
+    are_two_inside = threading.Event()
+    to_columns = arrow.to_columns
+
+    def meet(batches: Any) -> Any:  # noqa: ANN401 -- passed on
+        if next(inside) > 1:
+            are_two_inside.set()
+        assert are_two_inside.wait(timeout=60)
+        return to_columns(batches)
+
+    monkeypatch.setattr(arrow, "to_columns", meet)
+    # Two may have one lock, but not all of them.
+    indexes = [Index.decode(part([n]).encode(b"{}"), key="k") for n in range(8)]
+    with ThreadPoolExecutor(len(indexes)) as threads:
+        found = threads.map(lambda index: index.row(0).sequence, indexes)
+        assert [*found] == [*range(8)]
 
 
 def test_a_malformed_footer_with_a_sound_checksum_is_damaged() -> None:

@@ -87,8 +87,11 @@ class FileSource(LazySource):
     @property
     def columns(self) -> Columns:
         """See `RowSource`."""
+        if self._decoded is not None:
+            return self._decoded
         locks = _decode_locks.value
-        with locks[hash(id(self)) % len(locks)]:
+        # Of a tuple, because ids of sources are multiples of their size.
+        with locks[hash((id(self),)) % len(locks)]:
             return super().columns
 
     @property
@@ -97,8 +100,9 @@ class FileSource(LazySource):
         held = self._metadata
         if held is None:
             with _translate_errors(self._key):
-                held = self._metadata = _open_parquet(self._body).schema.metadata
+                held = _open_parquet(self._body).schema.metadata
                 json_documents.decode_object(held.get(METADATA_KEY, b"{}"))
+            self._metadata = held
         return held
 
     @property

@@ -4,6 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from framecache._index import aggregates, columns
 from framecache._index.aggregates import Aggregates
 from framecache._index.columns import Columns
@@ -44,6 +46,17 @@ class ColumnsSource(RowSource):
 
     def __init__(self, rows: Columns) -> None:
         self._columns = rows
+
+    def __getstate__(self) -> Columns:
+        """Return the rows alone."""
+        return self._columns
+
+    def __setstate__(self, rows: Columns) -> None:
+        """Make the numbers read-only again, which pickling forgets."""
+        self._columns = {
+            name: columns.number_column(name, column) if isinstance(column, np.ndarray) else column
+            for name, column in rows.items()
+        }
 
     def __len__(self) -> int:
         return len(self._columns["sequence"])

@@ -144,10 +144,11 @@ class DictionaryColumn(StringColumn):
 
     def to_buffers(self, positions: Positions) -> StringBuffers:
         """See `StringColumn`."""
-        encoded = [text.encode() for text in self.values]
-        codes = self.codes[positions].tolist()
+        used, codes = np.unique(self.codes[positions], return_inverse=True)
+        encoded = [text.encode() for text in self.values[used]]
         lengths = np.array([*map(len, encoded)], np.int64)[codes]
-        return StringBuffers(_bounds_of(lengths), b"".join([encoded[code] for code in codes]))
+        joined = b"".join([encoded[code] for code in codes.tolist()])
+        return StringBuffers(_bounds_of(lengths), joined)
 
     def equal(self, text: str) -> npt.NDArray[np.bool_]:
         """See `StringColumn`."""

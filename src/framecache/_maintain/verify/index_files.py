@@ -109,7 +109,7 @@ class _IndexReader:
         key, entry = self._manifest.index_key(part), self._entries.get(part)
         chunk_id = entry.chunk_id if entry else None
         try:
-            rows = fetch_blob(self._store, key, Index.decode)
+            rows = fetch_blob(self._store, key, _decode_rows)
         except CorruptFrame:
             return Finding("corrupt", key, None, chunk_id, "this index part is damaged")
         except BlobOutsideRoot:
@@ -133,7 +133,7 @@ class _IndexReader:
         if compaction is None or key is None:
             return {}, None
         try:
-            compacted = fetch_blob(self._store, key, Index.decode)
+            compacted = fetch_blob(self._store, key, _decode_rows)
         except CorruptFrame:
             detail = "this compacted index is damaged"
             return {}, Finding("corrupt", key, None, None, detail)
@@ -171,6 +171,17 @@ class _IndexReader:
             recovered |= dict.fromkeys(written, Index.empty())
             recovered[written[-1]] = _rows_not_in(compacted, others)
         return recovered
+
+
+def _decode_rows(body: bytes, *, key: str) -> Index:
+    """Decode a stored index part and all its rows.
+
+    Raises:
+        CorruptFrame: the part is damaged.
+    """
+    index = Index.decode(body, key=key)
+    _ = index.sequence
+    return index
 
 
 def _is_compaction_of(compacted: Index, compaction: Compaction, rows: Mapping[str, Index]) -> bool:
