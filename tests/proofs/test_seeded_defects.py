@@ -33,10 +33,12 @@ from framecache._index import (
     current_manifest,
     ensure_current,
     load_snapshot_at,
+    parquet,
     try_commit_manifest,
     update_manifest,
 )
 from framecache._index.blobs import Decode
+from framecache._index.columns import Columns
 from framecache._index.lease import LeaseManager, LeaseWatcher
 from framecache._ingest import deletion
 from framecache._ingest.epochs import RunningEpoch, is_active
@@ -304,6 +306,12 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
 
 def have_no_write_id(patch: pytest.MonkeyPatch) -> None:
     everywhere(patch, new_write_id, lambda: "")
+    encode = parquet.encode
+
+    def encode_alike(rows: Columns, metadata: bytes, _: object = None) -> bytes:
+        return encode(rows, metadata)  # arro3 stores several entries of metadata in any order
+
+    patch.setattr(parquet, "encode", encode_alike)
 
 
 def skip_the_crc(patch: pytest.MonkeyPatch) -> None:
