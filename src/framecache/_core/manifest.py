@@ -122,6 +122,10 @@ class ChunkEntry:
             is_cut_short=self.is_cut_short,
         )
 
+    def is_version(self, etag: str | None, size_bytes: int) -> bool:
+        """Return True if a file or object with this ETag and size has the recorded content."""
+        return (etag, size_bytes) == (self.etag, self.size_bytes)
+
     def frame_width(self, aspect: Aspect, *, width: int | None = None) -> int:
         """Return the stored width of a frame, rounded down as ffmpeg's scale=iw*sar:ih does.
 

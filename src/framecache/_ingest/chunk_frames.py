@@ -14,9 +14,25 @@ from framecache._layouts.encoding import EncodedJpeg, FramePosition
 from framecache._media import jpeg, video
 from framecache._version import __version__
 from framecache.model import JpegSettings
-from framecache.store import BlobFile
+from framecache.store import BlobFile, Store, open_blob_file
 
 _BYTES_PER_PIXEL: Final = 4
+
+
+def open_chunk(store: Store, entry: ChunkEntry) -> BlobFile:
+    """Open the video of a chunk, which must be the one that the manifest records.
+
+    Raises:
+        UnreadableChunk: there is no such object or file.
+        ChunkChanged: its ETag or size is not the recorded one.
+        StorePermissionDenied, StoreUnavailable: its store denies access, or cannot be reached.
+    """
+    return open_blob_file(
+        entry.url,
+        expected_etag=entry.etag,
+        expected_size=entry.size_bytes,
+        options=store.options,
+    )
 
 
 def decode_frames(

@@ -24,7 +24,12 @@ from framecache._index import (
     load_snapshot_at,
 )
 from framecache._index.lease import LeaseManager
-from framecache._ingest.chunk_frames import chunk_provenance, max_picture_bytes, store_frames
+from framecache._ingest.chunk_frames import (
+    chunk_provenance,
+    max_picture_bytes,
+    open_chunk,
+    store_frames,
+)
 from framecache._ingest.chunk_plan import plan_chunk
 from framecache._ingest.deletion import cleanup_if_deleted, delete_older_epochs
 from framecache._ingest.epochs import RunningEpoch, find_epoch_conflict, wait_until_inactive
@@ -42,7 +47,7 @@ from framecache._layouts.encoding import EncoderPool, FramePosition
 from framecache._media import video
 from framecache.errors import CorruptFrame, TimelineCleared
 from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
-from framecache.store import BlobFile, Store, open_blob_file
+from framecache.store import BlobFile, Store
 
 MAX_INDEX_FILES_AFTER_EXTRACT: Final = 1
 _MAX_INDEX_FILES: Final = 16
@@ -300,12 +305,7 @@ class _ExtractionRun:
         with layout_of(self.manifest).create_storage(
             self.store, self.manifest, entry.part, encoders, on_stored=self._count_frame
         ) as storage:
-            with open_blob_file(
-                entry.url,
-                expected_etag=entry.etag,
-                expected_size=entry.size_bytes,
-                options=self.store.options,
-            ) as file:
+            with open_chunk(self.store, entry) as file:
                 part = self._store_frames(file, entry, leases, storage, threads)
             self.epoch.ensure_begun()
         index = part.build()

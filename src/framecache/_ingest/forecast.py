@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from framecache._core.manifest import ChunkEntry, Manifest, Settings
 from framecache._index import Index, ManifestChange, Snapshot, current_manifest, load_snapshot_at
-from framecache._ingest.chunk_frames import encode_decoded
+from framecache._ingest.chunk_frames import encode_decoded, open_chunk
 from framecache._ingest.chunk_plan import ChunkPlan, plan_chunk
 from framecache._ingest.extraction import (
     MAX_INDEX_FILES_AFTER_EXTRACT,
@@ -26,7 +26,7 @@ from framecache._ingest.resolve import (
 )
 from framecache._media import video
 from framecache.model import Chunk, JpegSettings
-from framecache.store import Store, open_blob_file
+from framecache.store import Store
 
 _SAMPLES_PER_CHUNK: Final = 8
 """Maximum number of frames that are encoded to estimate the JPEG sizes of a chunk."""
@@ -119,12 +119,7 @@ def _load_committed(store: Store, current: Manifest | None, next_manifest: Manif
 def _sample_sizes(store: Store, resolved: ResolvedManifest, entry: ChunkEntry) -> tuple[int, ...]:
     """Return the sizes in bytes of the JPEGs of some frames of a chunk."""
     settings = resolved.manifest.settings
-    with open_blob_file(
-        entry.url,
-        expected_etag=entry.etag,
-        expected_size=entry.size_bytes,
-        options=store.options,
-    ) as file:
+    with open_chunk(store, entry) as file:
         scan = resolved.scans.get(entry.url) or video.scan(file, name=entry.url)
         wanted = _choose_sample_pts(plan_chunk(entry, scan, settings.sampling))
         items = video.decode(file, scan, wanted, name=entry.url, threads=1)

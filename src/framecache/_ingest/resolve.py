@@ -57,7 +57,7 @@ class ResolvedChunk:
         if self.url == entry.url and self.etag is None:
             return True
         same_place = self.url == entry.url or not self.url.startswith("file:")
-        return same_place and (self.etag, self.size_bytes) == (entry.etag, entry.size_bytes)
+        return same_place and entry.is_version(self.etag, self.size_bytes)
 
     def is_same_start(self, entry: ChunkEntry, *, after: ChunkEntry | None) -> bool:
         """Return whether a chunk in the manifest was given this place, after the one before it."""

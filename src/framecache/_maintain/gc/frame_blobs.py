@@ -7,14 +7,12 @@ from datetime import datetime
 from typing import Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from framecache._ingest.deletion import DeletionSummary
+from framecache._maintain.inventory import BoolArray, IntArray, is_member
 from framecache.store import BlobInfo
 
 _BATCH_SIZE: Final = 4096
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +56,11 @@ class FrameBlobs:
         """Return the frames at a range of positions."""
         return FrameBlobs(self.sequences[first:last], self.sizes[first:last])
 
-    def contains(self, wanted: IntArray) -> npt.NDArray[np.bool_]:
+    def contains(self, wanted: IntArray) -> BoolArray:
         """Return a mask of the given sequences that are among these frames."""
-        return _is_member(self.sequences, wanted)
+        return is_member(self.sequences, wanted)
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> "FrameBlobs":
+    def where(self, chosen: BoolArray) -> "FrameBlobs":
         """Return the frames that a mask selects."""
         return FrameBlobs(self.sequences[chosen], self.sizes[chosen])
 
@@ -99,7 +97,7 @@ class UnreferencedFrames:
         """Process the frames added since the last call."""
         frames = FrameBlobs(np.array(self._sequences), np.array(self._sizes))
         are_old = np.array(self._are_old, dtype=np.bool_)
-        are_unnamed = ~_is_member(self._named, frames.sequences)
+        are_unnamed = ~is_member(self._named, frames.sequences)
         self.has_young |= bool((are_unnamed & ~are_old).any())
         self._kept.append(frames.where(are_unnamed & are_old))
         self._sequences, self._sizes, self._are_old = array("q"), array("q"), array("b")
@@ -111,12 +109,3 @@ class UnreferencedFrames:
         return FrameBlobs.from_arrays(
             sequences, np.concatenate([frames.sizes for frames in self._kept])
         )
-
-
-def _is_member(ordered: IntArray, wanted: IntArray) -> npt.NDArray[np.bool_]:
-    """Return which of the wanted numbers are contained in a sorted array."""
-    if not len(ordered):
-        return np.zeros(len(wanted), dtype=np.bool_)
-    positions = np.searchsorted(ordered, wanted)
-    found: npt.NDArray[np.bool_] = ordered[np.minimum(positions, len(ordered) - 1)] == wanted
-    return found

@@ -9,10 +9,9 @@ from typing import Final, TypeVar
 
 from framecache._core import keys
 from framecache._core.numeric import as_fraction, format_value, require_int
-from framecache._index import current_manifest, load_snapshot_at, pack_keys, resolve_timeline_ids
+from framecache._index import current_manifest, load_snapshot_at, resolve_timeline_ids
 from framecache._ingest.deletion import DeletionSummary
 from framecache._ingest.relocation import is_relocated
-from framecache._layouts import layout_of
 from framecache._maintain.gc.execute import GcAction, GcReport, execute
 from framecache._maintain.gc.rules import (
     NOTHING_COMMITTED,
@@ -22,6 +21,7 @@ from framecache._maintain.gc.rules import (
     classify,
 )
 from framecache._maintain.gc.source_availability import find_unavailable_source
+from framecache._maintain.inventory import References
 from framecache.errors import (
     FrameCacheError,
     InvalidValue,
@@ -339,14 +339,9 @@ def _load_committed(store: Store, timeline_id: str) -> CommittedState:
         return NOTHING_COMMITTED
     snapshot = load_snapshot_at(store, manifest)
     index = snapshot.index
-    # The public key of a replaced frame is reserved for its new picture: whatever is there now is
-    # replaced when the frame is relocated, and is not garbage.
-    has_public_name = layout_of(manifest).has_public_keys
     return CommittedState(
         manifest,
-        index.sequence[index.is_ok & ((index.offset == 0) | has_public_name)],
-        frozenset(pack_keys(index)),
+        References.of_rows(manifest, [index]),
         frozenset(snapshot.missing_parts),
-        frozenset(index.picture_since.tolist()) - {""},
         is_relocated=is_relocated(manifest, index),
     )

@@ -23,11 +23,11 @@ without a manifest, unless all that is left of it was stored after a delete.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Final
 
 import numpy as np
@@ -35,10 +35,20 @@ import numpy as np
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._ingest.deletion import DeletionSummary
-from framecache._maintain.gc.frame_blobs import NO_FRAMES, FrameBlobs, IntArray, UnreferencedFrames
+from framecache._maintain.gc.frame_blobs import NO_FRAMES, FrameBlobs, UnreferencedFrames
+from framecache._maintain.inventory import (
+    NO_REFERENCES,
+    EpochFolder,
+    References,
+    age_reference_files,
+    index_files_by_part,
+    parse_epoch_blob,
+    referenced_index_files,
+)
 from framecache.errors import FrameCacheError
 from framecache.store import BlobInfo
 
+_CACHED_FOLDERS: Final = (EpochFolder.INDEX, EpochFolder.PACKS, EpochFolder.SPRITES)
 _NOTHING: Final = DeletionSummary(0, 0)
 _UNIX_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
@@ -66,19 +76,14 @@ class CommittedState:
 
     manifest: Manifest | None
     """Current manifest; None: the timeline has none."""
-    sequences: IntArray
-    """Frames with a picture whose public key is in use, ascending."""
-    packs: frozenset[str]
-    """Keys of the packs that the index references."""
+    references: References
     missing_parts: frozenset[str]
     """Parts of the manifest that are not committed yet."""
-    age_reference_parts: frozenset[str] = frozenset()
-    """Parts whose files date the frames that replaced others."""
     is_relocated: bool = True
     """True if every frame is stored where its layout requires it."""
 
 
-NOTHING_COMMITTED: Final = CommittedState(None, np.empty(0, np.int64), frozenset(), frozenset())
+NOTHING_COMMITTED: Final = CommittedState(None, NO_REFERENCES, frozenset())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +145,7 @@ def classify(
     listed.frames.flush()
     manifest = committed.manifest
     is_being_filled = manifest is not None and any(
-        blob.modified_at > before for blob in listed.leases[manifest.epoch]
+        blob.modified_at > before for blob in listed.by_epoch[EpochFolder.LEASES][manifest.epoch]
     )
     state = TimelineState(
         timeline_id=timeline_id,
@@ -159,7 +164,7 @@ def classify(
         return _with_deletable(
             state, {Reason.ORPHANS: _stored_before(listed.stored_after_delete(), before)}, {}
         )
-    blobs = _deletable_blobs(state, listed, manifest, committed.age_reference_parts)
+    blobs = _deletable_blobs(state, listed, manifest, committed.references.age_reference_parts)
     return _with_deletable(state, blobs, _deletable_frames(state, listed, committed))
 
 
@@ -168,38 +173,33 @@ class _BlobsByKind:
 
     def __init__(self, timeline_id: str, committed: CommittedState, before: datetime) -> None:
         self.before = before
-        self.frames = UnreferencedFrames(committed.sequences, before)
-        self.index: dict[str, list[BlobInfo]] = defaultdict(list)
-        """Index files, by epoch."""
-        self.leases: dict[str, list[BlobInfo]] = defaultdict(list)
-        """Leases, by epoch."""
-        self.unreferenced_packs: dict[str, list[BlobInfo]] = defaultdict(list)
-        """Unreferenced packs, by epoch."""
-        self.sprites: dict[str, list[BlobInfo]] = defaultdict(list)
-        """Sheets of thumbnails, by epoch."""
+        self.frames = UnreferencedFrames(committed.references.sequences, before)
+        self.by_epoch: dict[EpochFolder, dict[str, list[BlobInfo]]] = {
+            folder: defaultdict(list) for folder in EpochFolder
+        }
+        """Blobs with an epoch, but no referenced packs, by folder and epoch."""
         self.manifests: dict[int, BlobInfo] = {}
         self.used: list[BlobInfo] = []
         self.total = self.cached = _NOTHING
         self.newest = _UNIX_EPOCH
         self._timeline_id = timeline_id
-        self._referenced_packs = committed.packs
-        self._prefix = keys.timeline_prefix(timeline_id)
+        self._referenced_packs = committed.references.packs
+        self._access_log = keys.access_log(timeline_id)
 
     def stored_after_delete(self) -> list[BlobInfo]:
         """Return blobs stored after the timeline was deleted, if there are no others.
 
         Frames are not among them: they may be another program's.
         """
-        found = [
-            *self.used,
-            *(blob for blobs in self.index.values() for blob in blobs),
-            *(blob for blobs in self.leases.values() for blob in blobs),
-            *(blob for blobs in self.unreferenced_packs.values() for blob in blobs),
-            *(blob for blobs in self.sprites.values() for blob in blobs),
-        ]
+        found = [*self.used, *(blob for folder in EpochFolder for blob in self.in_folder(folder))]
         return found if len(found) == self.total.blobs else []
 
+    def in_folder(self, folder: EpochFolder) -> Iterator[BlobInfo]:
+        """Yield the blobs of all epochs in a folder, but no referenced packs."""
+        return chain.from_iterable(self.by_epoch[folder].values())
+
     def add(self, blob: BlobInfo) -> None:
+        """Count a blob, and put it with those of its kind."""
         amount = DeletionSummary(1, blob.size_bytes)
         self.total += amount
         self.newest = max(self.newest, blob.modified_at)
@@ -207,28 +207,17 @@ class _BlobsByKind:
         if sequence is not None:
             self.cached += amount
             self.frames.add(sequence, blob)
-            return
-        match blob.key.removeprefix(self._prefix).split("/"):
-            case ["index", epoch, _] if keys.parse_index(blob.key) is not None:
+        elif (place := parse_epoch_blob(self._timeline_id, blob.key)) is not None:
+            if not place.is_valid:
+                return
+            if place.folder is not EpochFolder.LEASES:
                 self.cached += amount
-                self.index[epoch].append(blob)
-            case ["packs", epoch, _] if keys.parse_pack(self._timeline_id, blob.key) is not None:
-                self.cached += amount
-                if blob.key not in self._referenced_packs:
-                    self.unreferenced_packs[epoch].append(blob)
-            case ["sprites", epoch, _] if (
-                keys.parse_sprite(self._timeline_id, blob.key) is not None
-            ):
-                self.cached += amount
-                self.sprites[epoch].append(blob)
-            case ["claims", epoch, _] if keys.parse_lease(blob.key) is not None:
-                self.leases[epoch].append(blob)
-            case ["timeline", _]:
-                version = keys.parse_manifest(self._timeline_id, blob.key)
-                if version is not None:
-                    self.manifests[version] = blob
-            case ["used"]:
-                self.used.append(blob)
+            if blob.key not in self._referenced_packs:
+                self.by_epoch[place.folder][place.epoch].append(blob)
+        elif (version := keys.parse_manifest(self._timeline_id, blob.key)) is not None:
+            self.manifests[version] = blob
+        elif blob.key == self._access_log:
+            self.used.append(blob)
 
 
 def _deletable_blobs(
@@ -240,25 +229,24 @@ def _deletable_blobs(
     before = listed.before
     old_epochs = [
         blob
-        for found in (listed.index, listed.unreferenced_packs, listed.sprites)
-        for epoch, blobs in found.items()
+        for folder in _CACHED_FOLDERS
+        for epoch, blobs in listed.by_epoch[folder].items()
         for blob in blobs
         if epoch != manifest.epoch
     ]
-    current = listed.index[manifest.epoch]
+    current = listed.by_epoch[EpochFolder.INDEX][manifest.epoch]
     orphans = _replaced_index_files(current, manifest, before)
     if not state.is_being_extracted:
         orphans += _stored_before(_unreferenced_index_files(current, manifest), before)
         # If rows of written frames were lost, the pictures in packs cannot be made again.
         if state.missing_parts.isdisjoint(manifest.written_parts):
-            orphans += _stored_before(listed.unreferenced_packs[manifest.epoch], before)
+            packs = listed.by_epoch[EpochFolder.PACKS][manifest.epoch]
+            orphans += _stored_before(packs, before)
     dating = age_reference_files(current, manifest, age_reference_parts)
     orphans = [blob for blob in orphans if blob.key not in dating]
     return {
         Reason.OLD_EPOCHS: _stored_before(old_epochs, before),
-        Reason.EXPIRED_LEASES: expired_leases(
-            (blob for blobs in listed.leases.values() for blob in blobs), before
-        ),
+        Reason.EXPIRED_LEASES: expired_leases(listed.in_folder(EpochFolder.LEASES), before),
         Reason.ORPHANS: orphans,
         Reason.OLD_MANIFESTS: _replaced_manifests(listed, manifest, before),
     }
@@ -281,64 +269,26 @@ def _replaced_index_files(
     blobs: Iterable[BlobInfo], manifest: Manifest, before: datetime
 ) -> list[BlobInfo]:
     """Return the index files that were replaced."""
-    named = _referenced_index_files(manifest)
+    named = referenced_index_files(manifest)
     found: list[BlobInfo] = []
-    for part, files in _by_part(blobs).items():
+    for part, files in index_files_by_part(blobs).items():
         current = named.get(part)
         if current in files:
             found += _replaced(files, current, before)
     return found
 
 
-def age_reference_files(
-    blobs: Iterable[BlobInfo], manifest: Manifest, age_reference_parts: frozenset[str]
-) -> set[str]:
-    """Return the keys of the files that date the current frames, even if rows were repaired since.
-
-    These are the oldest file of all parts, and of each part that replaced frames.
-    """
-    files = {
-        part: [*numbered.values()]
-        for part, numbered in _by_part(blobs).items()
-        if part in manifest.parts
-    }
-    groups = [[blob for found in files.values() for blob in found]]
-    groups += [files[part] for part in age_reference_parts if part in files]
-    oldest = (min(group, key=_storage_order, default=None) for group in groups)
-    return {blob.key for blob in oldest if blob is not None}
-
-
-def _storage_order(blob: BlobInfo) -> tuple[datetime, str]:
-    return blob.modified_at, blob.key
-
-
 def _unreferenced_index_files(blobs: Iterable[BlobInfo], manifest: Manifest) -> list[BlobInfo]:
     """Return the index files that the manifest does not name, or not yet."""
-    named = _referenced_index_files(manifest)
+    named = referenced_index_files(manifest)
     found: list[BlobInfo] = []
-    for part, files in _by_part(blobs).items():
+    for part, files in index_files_by_part(blobs).items():
         current = named.get(part)
         if current is None:
             found += files.values()
         elif current in files:
             found += [files[number] for number in files if number > current]
     return found
-
-
-def _referenced_index_files(manifest: Manifest) -> dict[str, int]:
-    named = {part: manifest.generations.get(part, 0) for part in manifest.parts}
-    if manifest.compaction is not None:
-        named[manifest.compaction.name] = manifest.compaction.number
-    return named
-
-
-def _by_part(blobs: Iterable[BlobInfo]) -> dict[str, dict[int, BlobInfo]]:
-    by_part: dict[str, dict[int, BlobInfo]] = defaultdict(dict)
-    for blob in blobs:
-        if (parsed := keys.parse_index(blob.key)) is not None:
-            part, number = parsed
-            by_part[part][number] = blob
-    return by_part
 
 
 def _replaced_manifests(

@@ -37,6 +37,6 @@ def _check_source(store: Store, chunk: ChunkEntry) -> str:
         return f"its video {chunk.url} is missing"
     except FrameCacheError as error:
         return f"its video cannot be read: {error}"
-    if (found.etag, found.size_bytes) != (chunk.etag, chunk.size_bytes):
+    if not chunk.is_version(found.etag, found.size_bytes):
         return f"its video {chunk.url} changed"
     return ""

@@ -29,7 +29,12 @@ from framecache._index import (
     update_manifest,
 )
 from framecache._index.lease import LeaseManager
-from framecache._ingest.chunk_frames import chunk_provenance, max_picture_bytes, store_frames
+from framecache._ingest.chunk_frames import (
+    chunk_provenance,
+    max_picture_bytes,
+    open_chunk,
+    store_frames,
+)
 from framecache._ingest.chunk_plan import plan_chunk
 from framecache._layouts import layout_of
 from framecache._maintain.verify.index_files import IndexFiles
@@ -38,7 +43,7 @@ from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT, CheckRe
 from framecache._media import video
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, TimelineCleared, UnreadableChunk
-from framecache.store import BlobMissing, BlobOutsideRoot, Store, open_blob_file
+from framecache.store import BlobMissing, BlobOutsideRoot, Store
 
 _POLL_SECONDS: Final = 1.0
 _MAX_LEASE_TIMEOUTS: Final = 2
@@ -196,12 +201,7 @@ class Repair:
         layout = layout_of(self._manifest)
         try:
             with (
-                open_blob_file(
-                    entry.url,
-                    expected_etag=entry.etag,
-                    expected_size=entry.size_bytes,
-                    options=self._store.options,
-                ) as file,
+                open_chunk(self._store, entry) as file,
                 layout.create_encoders(
                     self._store,
                     workers=self._workers,

@@ -8,7 +8,7 @@ import numpy as np
 
 from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import FrameRow, Index
-from framecache._ingest.chunk_frames import decode_frames, encode_decoded
+from framecache._ingest.chunk_frames import decode_frames, encode_decoded, open_chunk
 from framecache._ingest.chunk_plan import plan_chunk
 from framecache._ingest.resolve import resolve_chunks
 from framecache._layouts.encoding import EncodedJpeg
@@ -17,7 +17,7 @@ from framecache._maintain.verify.stored_frames import is_committed
 from framecache._media import jpeg, video
 from framecache._read.frame_source import read_stored_jpeg
 from framecache.model import Chunk
-from framecache.store import BlobMissing, BlobOutsideRoot, Store, open_blob_file
+from framecache.store import BlobMissing, BlobOutsideRoot, Store
 
 _MAX_SAMPLES: Final = 16
 _MAX_MEAN_DIFFERENCE: Final = 2.0
@@ -34,7 +34,7 @@ def check_sources(store: Store, manifest: Manifest) -> Iterator[Finding]:
         if chunk.etag is None:
             detail = "the video is missing; its cached frames stay valid"
             yield Finding("source_gone", entry.url, None, entry.chunk_id, detail)
-        elif (chunk.etag, chunk.size_bytes) != (entry.etag, entry.size_bytes):
+        elif not entry.is_version(chunk.etag, chunk.size_bytes):
             detail = (
                 f"it had {entry.size_bytes} bytes and ETag {entry.etag}, now "
                 f"{chunk.size_bytes} bytes and ETag {chunk.etag}; the cached frames show it "
@@ -80,12 +80,7 @@ def compare_samples(
     """
     sampled = {row.sequence: row for row in rows}
     found: dict[int, Difference] = {}
-    with open_blob_file(
-        entry.url,
-        expected_etag=entry.etag,
-        expected_size=entry.size_bytes,
-        options=store.options,
-    ) as file:
+    with open_chunk(store, entry) as file:
         scan = video.scan(file, name=entry.url)
         planned = plan_chunk(entry, scan, manifest.settings.sampling).select(sampled)
         for frame_position, item in decode_frames(file, entry, planned, threads=threads):
