@@ -621,6 +621,18 @@ def test_replaced_index_files_that_gc_keeps_are_no_orphans(url: str) -> None:
     assert counted(timeline(url).verify()) == {"ok": 2}
 
 
+def test_public_key_of_a_frame_that_is_still_to_be_relocated_is_referenced(url: str) -> None:
+    timeline(url).write([frame(0), frame(1)])
+    hook = fail_from_nth(StoreUnavailable("away"), action="put", nth=1, within="frames/")
+    with pytest.raises(StoreUnavailable):
+        Timeline(HookedStore(FrameCache(url).store, before=hook), "t").write(
+            [frame(0, number=2)], on_conflict="replace"
+        )
+    assert counted(timeline(url).verify()) == {"ok": 2}
+    FrameCache(url).plan_gc(grace_seconds=0).execute(max_share=1)
+    assert counted(timeline(url).verify(deep=True)) == {"ok": 2}
+
+
 def test_frames_of_a_chunk_that_is_not_cached_are_told_apart(url: str, own: list[Path]) -> None:
     error = StoreUnavailable("away")
     hook = fail_from_nth(error, action="create", nth=1, within="000001-0.parquet")

@@ -83,7 +83,7 @@ class References:
 
     @classmethod
     def of_rows(cls, manifest: Manifest, rows: Iterable[Index]) -> Self:
-        """Collect the references of index parts, in any order."""
+        """Collect the references of current rows: of those that no later part replaced."""
         # The public key of a replaced frame is reserved for its new picture: whatever is there now
         # is replaced when the frame is relocated.
         has_public_keys = layout_of(manifest).has_public_keys

@@ -4,7 +4,7 @@ The rows of a part are usually stored twice: in the part's own file and in the c
 them is damaged, the other still has the committed rows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,6 +39,12 @@ class IndexFiles:
         """All faults of these files."""
         compaction = [] if self.broken_compaction is None else [self.broken_compaction]
         return [*self.broken_parts.values(), *compaction]
+
+    def current_rows(self) -> Iterator[Index]:
+        """Yield the known rows without those that a later part replaced."""
+        written = set(self.manifest.written_parts)
+        yield from (rows for part, rows in self.rows.items() if part not in written)
+        yield Index.merged([rows for part, rows in self.rows.items() if part in written])
 
     @property
     def unrecoverable_parts(self) -> frozenset[str]:

@@ -42,7 +42,7 @@ def find_unreferenced(store: Store, files: IndexFiles) -> Iterator[Finding]:
     bytes of memory per frame.
     """
     manifest = files.manifest
-    references = References.of_rows(manifest, files.rows.values())
+    references = References.of_rows(manifest, files.current_rows())
     frames = _ReferencedFrames(files, references.sequences)
     others = _ReferencedBlobs(files, references)
     batch: list[tuple[int, str]] = []
