@@ -2,18 +2,16 @@
 
 import base64
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+from viewer_pictures import CHROMIUM, launched
 
 from interop.comparing import extracted, outcomes
 from interop.counted_clips import clip
 
-_CHROMIUM: Final = shutil.which("chromium")
-_FLAGS: Final = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 _READ_NUMBERS: Final = """
 async ([data, type, count, fps]) => {
   const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
@@ -31,10 +29,12 @@ async ([data, type, count, fps]) => {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   const shown = {};
   for (let n = 0; n < count; n++) {
-    const sought = new Promise((resolve) => { video.onseeked = resolve; });
-    video.currentTime = n / fps;
-    await Promise.race([sought, new Promise((resolve) => setTimeout(resolve, 3000))]);
-    await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    if (n / fps >= video.duration) break;
+    await new Promise((resolve, reject) => {
+      const timer = setTimeout(reject, 60000, new Error(`${n} is not presented`));
+      video.requestVideoFrameCallback(() => { clearTimeout(timer); resolve(); });
+      video.currentTime = n / fps;
+    });
     context.drawImage(video, 0, 0);
     const { data: pixels } = context.getImageData(0, 0, width, height);
     let number = 0;
@@ -53,14 +53,12 @@ async ([data, type, count, fps]) => {
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
-    if _CHROMIUM is None:
+    if CHROMIUM is None:
         if os.environ.get("CI") == "true":
             pytest.fail("chromium is not installed")
         pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
+    with launched() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def read_by_browser(page: Page, name: str, fps: float, count: int) -> dict[int, int | None]:
