@@ -101,11 +101,11 @@ hooks: .venv/dev ## Have git run the quick checks before each commit
 	@.venv/bin/pre-commit install
 
 .PHONY: docs
-docs: .venv/bin/python ## Serve the documentation site; a changed page is built again
+docs: .venv/dev clips viewer ## Serve the documentation site; a changed page is built again
 	@.venv/bin/python scripts/docs_site.py serve
 
 .PHONY: docs-check
-docs-check: .venv/bin/python ## Build the documentation site; a broken link is an error
+docs-check: .venv/dev clips viewer ## Build the documentation site; a broken link is an error
 	@.venv/bin/python scripts/docs_site.py build
 
 .PHONY: bench

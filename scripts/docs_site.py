@@ -3,7 +3,8 @@
     python scripts/docs_site.py build [FOLDER]
     python scripts/docs_site.py serve [HOST:PORT]
 
-The environment is installed from requirements-docs.lock, again when that file changes.
+The environment is installed from requirements-docs.lock, again when that file changes. The pictures
+of the viewer are made where they can be, again when the viewer was built again.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ FOLDER: Final = ROOT / ".cache" / "docs"
 ENVIRONMENT: Final = FOLDER / "environment"
 LOCK: Final = ROOT / "requirements-docs.lock"
 SITE: Final = FOLDER / "site"
+PICTURES: Final = FOLDER / "pictures"
+VIEWER: Final = ROOT / "src" / "framecache" / "server" / "viewer" / "index.html"
 ADDRESS: Final = "127.0.0.1:8001"
 
 
@@ -33,10 +36,27 @@ def serve(address: str = ADDRESS) -> None:
 
 
 def _mkdocs(*arguments: str) -> None:
+    _make_pictures()
     command = [_python(), "-m", "mkdocs", *arguments]
     # Material for MkDocs else prints a notice about its successor.
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+def _make_pictures() -> None:
+    """Make the pictures of the viewer, unless they show the viewer as it is built now."""
+    stamp = PICTURES / "viewer.mtime"
+    built = str(VIEWER.stat().st_mtime_ns) if VIEWER.is_file() else ""
+    if built and stamp.exists() and stamp.read_text() == built:
+        return
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(ROOT / "scripts" / "viewer_pictures.py"), str(PICTURES)]
+    made = subprocess.run(command, check=False, capture_output=True, text=True)
+    if made.returncode == 0:
+        stamp.write_text(built)
+    else:
+        reason = made.stderr.strip().rpartition("\n")[2]
+        print(f"==> the site has no pictures of the viewer: {reason}", file=sys.stderr)
 
 
 def _python() -> str:

@@ -11,6 +11,7 @@ import posixpath
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,16 @@ ROOT_PAGES: Final = {
 }
 """Pages of the site by the files of the root folder that they are made from."""
 
+PICTURES: Final = {
+    "viewer_list": "The list of timelines, with a thumbnail, state, number of frames, duration and "
+    "size of each.",
+    "viewer_frame": "A frame with the overlays of two stages; below it, its neighbors, the curve "
+    "of visual change, and a row of marks for each stage.",
+    "viewer_compare": "The edges that two jobs found in one frame, with a border to drag.",
+}
+"""Descriptions of the pictures of the viewer, which scripts/viewer_pictures.py makes."""
+PICTURE_FOLDER: Final = ROOT / ".cache" / "docs" / "pictures"
+
 _LINK: Final = re.compile(r"(?<=\]\()([^()\s:#]+)(?=[)#])")
 _FENCE: Final = re.compile(r"^(\s*```\w+) no-run$", re.MULTILINE)
 _GENERATED: Final = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
@@ -43,7 +54,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, page in ROOT_PAGES.items():
         text = (ROOT / name).read_text()
         files.append(File.generated(config, page, content=relinked(text, name, page)))
+    for name in PICTURES:
+        path = picture_path(name)
+        if path.exists():
+            files.append(File.generated(config, f"images/{path.name}", abs_src_path=str(path)))
     return files
+
+
+def picture_path(name: str) -> Path:
+    """Return the path of a picture of the viewer, which may not exist."""
+    return PICTURE_FOLDER / f"{name.replace('_', '-')}.png"
+
+
+def picture(name: str) -> str:
+    """Return a picture of the viewer, or nothing if there is none; in a page of ``docs/``."""
+    path = picture_path(name)
+    return f"![{PICTURES[name]}](images/{path.name})" if path.exists() else ""
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 -- as MkDocs calls it
@@ -275,4 +301,5 @@ GENERATORS: Final[Mapping[str, Callable[[], str]]] = {
     "commands": commands,
     "keys": stored_keys,
     "operations": operations,
+    **{name: partial(picture, name) for name in PICTURES},
 }

@@ -3,12 +3,15 @@
 import html
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image as Pillow
+from viewer_pictures import PICTURES, WIDTH, missing_requirements
 
 import framecache
 from framecache import functional
@@ -63,6 +66,19 @@ def test_every_public_name_and_function_has_an_anchor(site: Path) -> None:
     wanted |= {f"framecache.functional.{name}" for name in functions}
     wanted |= {f"framecache.Timeline.{name}" for name in ("extract", "frames", "index")}
     assert wanted - anchors == set()
+
+
+@pytest.mark.docs
+@pytest.mark.skipif(
+    os.environ.get("CI") != "true" and missing_requirements() != [],
+    reason="needs chromium and the built viewer",
+)
+def test_pictures_of_the_viewer_are_on_its_page(site: Path) -> None:
+    shown = re.findall(r'<img alt="[^"]{20,}" src="\.\./(images/[^"]+)"', page(site, "viewer"))
+    assert sorted(shown) == sorted(f"images/{name}" for name in PICTURES)
+    for name, (_, height) in PICTURES.items():
+        with Pillow.open(site / "images" / name) as picture:
+            assert picture.size == (WIDTH, height)
 
 
 @pytest.mark.docs

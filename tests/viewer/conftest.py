@@ -1,33 +1,21 @@
 """The viewer in a real browser, over a real service that serves real footage."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
+from viewer_pictures import CHROMIUM, launched
 
 from framecache import Frame, FrameCache
 from viewer.browsing import BIKES, GAP, LONG_FRAMES, PHONE, VIEWER, Page, opened, serving
 
 expect.set_options(timeout=30_000)
 """Milliseconds: how soon a page shows something says nothing on a shared machine."""
-
-CHROMIUM: Final = shutil.which("chromium")
-FLAGS: Final = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,10 +52,8 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
