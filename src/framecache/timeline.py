@@ -777,14 +777,12 @@ class Timeline:
             NotCached: no frame begins in the range.
             TimelineCleared, CorruptFrame: as for :meth:`frame`.
         """
-        return vlm.make_clip(
-            self._snapshot_cache,
-            start_seconds,
-            stop_seconds,
-            max_frames=max_frames,
-            scale=scale,
-            timing=timing,
+        selection = vlm.VlmSelection.parse(
+            start_seconds, stop_seconds, max_frames=max_frames, scale=scale, timing=timing
         )
+        source = self._snapshot_cache.latest_source()
+        with self._snapshot_cache.track_read(source):
+            return vlm.make_clip(source, selection)
 
     def jpeg(self, sequence: int) -> bytes:
         """Return the stored bytes of a frame. Raises the errors of :meth:`frame`."""

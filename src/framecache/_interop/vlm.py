@@ -8,7 +8,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,12 @@ from framecache._media import jpeg
 from framecache._read import (
     DecodeOptions,
     FrameSource,
+    Range,
     parse_range,
     positions_in_range,
     read_frames,
     read_jpegs,
 )
-from framecache._read.snapshot_cache import SnapshotCache
 from framecache.errors import InvalidValue, NotCached
 
 VlmTiming = Literal["indices", "rate"]
@@ -81,7 +81,7 @@ class VlmClip:
             other = next(at for at, size in enumerate(self.sizes) if size != self.sizes[0])
             raise InvalidValue(
                 f"frames {self.sequences[0]} and {self.sequences[other]} differ in size, and a "
-                "video has one: use image_parts, or a range of one size"
+                "video has one: use image parts, or a range of one size"
             )
         frames = ",".join(map(_base64, self.jpegs))
         return {"type": "video_url", "video_url": {"url": f"data:video/jpeg;base64,{frames}"}}
@@ -125,36 +125,75 @@ class _Timing:
     origin: float
 
 
+@dataclass(frozen=True, slots=True)
+class VlmSelection:
+    """Checked arguments of :meth:`framecache.Timeline.to_vlm`."""
+
+    start_seconds: Seconds | None
+    stop_seconds: Seconds | None
+    wanted: Range
+    """The range of both."""
+    max_frames: int
+    decoding: DecodeOptions
+    timing: VlmTiming
+
+    @classmethod
+    def parse(
+        cls,
+        start_seconds: Seconds | None,
+        stop_seconds: Seconds | None,
+        *,
+        max_frames: int,
+        scale: float,
+        timing: VlmTiming,
+    ) -> Self:
+        """Check the arguments.
+
+        Raises:
+            InvalidValue: one of them is not valid.
+        """
+        if timing not in get_args(VlmTiming):
+            raise InvalidValue(f'timing must be "indices" or "rate", not {timing!r}')
+        return cls(
+            start_seconds,
+            stop_seconds,
+            parse_range(None, None, 1, start_seconds=start_seconds, stop_seconds=stop_seconds),
+            require_int(max_frames, what="max_frames", minimum=1),
+            DecodeOptions("rgb", scale),
+            timing,
+        )
+
+
 def make_clip(
-    snapshots: SnapshotCache,
-    start_seconds: Seconds | None,
-    stop_seconds: Seconds | None,
-    *,
-    max_frames: int,
-    scale: float,
-    timing: VlmTiming,
+    source: FrameSource, selection: VlmSelection, *, max_bytes: int | None = None
 ) -> VlmClip:
-    """Return the frames of a range for a model: see :meth:`framecache.Timeline.to_vlm`."""
-    limit = require_int(max_frames, what="max_frames", minimum=1)
-    decoding = DecodeOptions("rgb", scale)
-    wanted = parse_range(None, None, 1, start_seconds=start_seconds, stop_seconds=stop_seconds)
-    if timing not in get_args(VlmTiming):
-        raise InvalidValue(f'timing must be "indices" or "rate", not {timing!r}')
-    source = snapshots.latest_source()
-    index = source.snapshot.index
+    """Return the selected frames for a model: see :meth:`framecache.Timeline.to_vlm`.
+
+    Args:
+        source: source of the frames.
+        selection: the range of frames, and how they are sent.
+        max_bytes: largest total size of the JPEGs; None for no limit.
+
+    Raises:
+        InvalidValue: also if the JPEGs are larger in total.
+    """
+    index, decoding = source.snapshot.index, selection.decoding
     if index.is_unindexed or not index.is_in_time_order:
         raise InvalidValue(
             "the frames of this timeline have no times, or times that do not ascend, so a model "
             "cannot know when each is shown: write them with times first"
         )
-    positions = positions_in_range(index, wanted)
+    positions = positions_in_range(index, selection.wanted)
     if not len(positions):
+        start, stop = selection.start_seconds, selection.stop_seconds
         raise NotCached(
-            f"no frame begins from {start_seconds} to {stop_seconds} s: give a longer range"
+            f"no frame begins from {0 if start is None else start} to "
+            f"{'the end' if stop is None else f'{stop} s'}: give a longer range"
         )
-    chosen = _choose(positions, limit, timing)
-    times = _by_rate(index, chosen) if timing == "rate" else _by_indices(index, chosen)
-    encoded = snapshots.track_results(source, _jpegs(source, chosen, decoding))
+    chosen = _choose(positions, selection.max_frames, selection.timing)
+    has_rate = selection.timing == "rate"
+    times = _by_rate(index, chosen) if has_rate else _by_indices(index, chosen)
+    encoded = _within(max_bytes, _jpegs(source, chosen, decoding))
     shapes = [decoding.shape(row) for row in index.rows(chosen)]
     return VlmClip(
         sequences=tuple(index.sequence[chosen].tolist()),
@@ -166,6 +205,18 @@ def make_clip(
         total_num_frames=times.total,
         origin_seconds=times.origin,
     )
+
+
+def _within(max_bytes: int | None, jpegs: Iterator[bytes]) -> Iterator[bytes]:
+    size_bytes = 0
+    for data in jpegs:
+        size_bytes += len(data)
+        if max_bytes is not None and size_bytes > max_bytes:
+            raise InvalidValue(
+                f"these frames take more than {max_bytes / 2**20:g} MiB: ask for fewer frames, or "
+                "a smaller scale"
+            )
+        yield data
 
 
 def _choose(
@@ -205,7 +256,7 @@ def _by_rate(index: Index, chosen: npt.NDArray[np.int64]) -> _Timing:
             return _Timing(rate, tuple(range(count)), count, first)
     raise InvalidValue(
         "these frames do not follow each other at one rate, as they must for a receiver that "
-        'computes times from the rate alone: use timing="indices", image_parts, or a range '
+        'computes times from the rate alone: use timing="indices", image parts, or a range '
         "without gaps"
     )
 

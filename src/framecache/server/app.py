@@ -22,6 +22,7 @@ from framecache.server.routes import (
     sprites,
     system,
     timelines,
+    vlm,
 )
 from framecache.server.settings import ServiceSettings
 from framecache.server.state import Service
@@ -68,6 +69,7 @@ def create_app(cache: FrameCache, settings: ServiceSettings | None = None) -> Fa
         runs.router,
         sprites.router,
         timelines.router,
+        vlm.router,
         overlays.router,
         operations.router,
         system.router,

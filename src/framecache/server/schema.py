@@ -1,7 +1,7 @@
 """JSON documents of the service, described in its OpenAPI document."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -185,6 +185,27 @@ class EmbeddedPage(BaseModel):
 
     frames: list[EmbeddedFrame]
     next_start: int | None
+
+
+class VlmClip(BaseModel):
+    """Frames of a range for a vision-language model, with the numbers that give their times."""
+
+    content: list[dict[str, Any]] = Field(
+        description="Parts of a message of OpenAI's chat API: images, each after its time, or one "
+        "video as vLLM takes it."
+    )
+    media_io_kwargs: dict[str, dict[str, Any]] = Field(
+        description="Field of the same name in a request to vLLM with a video."
+    )
+    sequences: list[int]
+    timestamps: list[float] = Field(description="Time of each frame on the timeline in seconds.")
+    fps: float
+    frames_indices: list[int] = Field(
+        description="Index of each frame at this rate; `origin_seconds + index / fps` is its time."
+    )
+    total_num_frames: int
+    duration_seconds: float
+    origin_seconds: float
 
 
 class Overview(BaseModel):

@@ -566,6 +566,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/timelines/{timeline_id}/vlm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Vlm Clip
+         * @description Return the frames that begin in a range of time, for a vision-language model.
+         *
+         *     More than `max_frames` are thinned out evenly. At most 16 MiB of JPEGs are sent; a range with
+         *     more is refused, as is one whose times the receiver would compute wrongly.
+         */
+        get: operations["get_vlm_clip_api_v1_timelines__timeline_id__vlm_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -1248,6 +1271,48 @@ export interface components {
              * @default false
              */
             repair: boolean;
+        };
+        /**
+         * VlmClip
+         * @description Frames of a range for a vision-language model, with the numbers that give their times.
+         */
+        VlmClip: {
+            /**
+             * Content
+             * @description Parts of a message of OpenAI's chat API: images, each after its time, or one video as vLLM takes it.
+             */
+            content: {
+                [key: string]: unknown;
+            }[];
+            /** Duration Seconds */
+            duration_seconds: number;
+            /** Fps */
+            fps: number;
+            /**
+             * Frames Indices
+             * @description Index of each frame at this rate; `origin_seconds + index / fps` is its time.
+             */
+            frames_indices: number[];
+            /**
+             * Media Io Kwargs
+             * @description Field of the same name in a request to vLLM with a video.
+             */
+            media_io_kwargs: {
+                [key: string]: {
+                    [key: string]: unknown;
+                };
+            };
+            /** Origin Seconds */
+            origin_seconds: number;
+            /** Sequences */
+            sequences: number[];
+            /**
+             * Timestamps
+             * @description Time of each frame on the timeline in seconds.
+             */
+            timestamps: number[];
+            /** Total Num Frames */
+            total_num_frames: number;
         };
     };
     responses: never;
@@ -5988,6 +6053,149 @@ export interface operations {
             };
             /** @description Insufficient Storage */
             507: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_vlm_clip_api_v1_timelines__timeline_id__vlm_get: {
+        parameters: {
+            query?: {
+                /** @description Time on the timeline, such as `62.5` or `1:02.5`; by default that of the first frame, or the end. */
+                start_seconds?: string | null;
+                /** @description Time on the timeline, such as `62.5` or `1:02.5`; by default that of the first frame, or the end. */
+                stop_seconds?: string | null;
+                max_frames?: number;
+                /** @description `1` sends the stored bytes; others encode smaller JPEGs. */
+                scale?: "1" | "0.5" | "0.25" | "0.125";
+                /** @description `indices` for receivers that divide frame indices by the rate, `rate` for those that only use the rate. */
+                timing?: "indices" | "rate";
+                /** @description One part of the message per frame, or one with all frames. */
+                parts?: "images" | "video";
+            };
+            header?: never;
+            path: {
+                /** @description Id of a timeline. */
+                timeline_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VlmClip"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request-URI Too Long */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Bad Gateway */
+            502: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
