@@ -469,6 +469,30 @@ def test_files_stay_unopened_when_they_are_merged_in_order(monkeypatch: pytest.M
     assert merged.sequence.tolist() == [*range(100_000), 2**31]
 
 
+def test_an_index_that_grows_part_by_part_holds_each_row_once() -> None:
+    parts = [part([*range(first, first + 300)]) for first in range(0, 60_000, 300)]
+    at_once = Index.merged(parts)
+    grown = Index.empty()
+    tracemalloc.start()
+    try:
+        assert at_once.row(59_999).sequence == 59_999
+        held_at_once, _ = tracemalloc.get_traced_memory()
+        for one in parts:
+            grown = Index.merged([grown, one])
+            assert grown.row(len(grown) - 1) == one.row(299)
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held_bytes - held_at_once < 1.5 * held_at_once
+
+
+def test_an_index_grows_by_any_number_of_parts() -> None:
+    grown = Index.empty()
+    for sequence in range(1200):
+        grown = Index.merged([grown, part([sequence])])
+        assert grown.position(sequence) == len(grown) - 1 == sequence
+
+
 def resealed(file: bytes) -> bytes:
     """Return a file that was changed, with a matching checksum."""
     footer_start = len(file) - 8 - int.from_bytes(file[-8:-4], "little")

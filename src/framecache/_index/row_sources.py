@@ -95,7 +95,7 @@ class LazySource(RowSource):
 
 
 class ConcatSource(LazySource):
-    """Rows of several sources, in sequence."""
+    """Rows of several sources, in sequence; once decoded, it no longer refers to them."""
 
     __slots__ = ("_sources",)
 
@@ -109,11 +109,15 @@ class ConcatSource(LazySource):
     @property
     def aggregates(self) -> Aggregates | None:
         """See `RowSource`."""
-        parts = [part for source in self._sources if (part := source.aggregates) is not None]
-        return aggregates.combine(parts) if len(parts) == len(self._sources) else None
+        sources = self._sources  # another thread may replace them
+        parts = [part for source in sources if (part := source.aggregates) is not None]
+        return aggregates.combine(parts) if len(parts) == len(sources) else None
 
     def _decode(self) -> Columns:
-        return columns.concat([source.columns for source in self._sources])
+        rows = columns.concat([source.columns for source in self._sources])
+        # Their rows would be held twice, and an index that grows part by part would hold a chain.
+        self._sources = (ColumnsSource(rows),)
+        return rows
 
 
 class UnindexedSource(LazySource):
