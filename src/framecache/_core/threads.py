@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 _MAX_WAIT_SECONDS: Final = 0.5
@@ -126,12 +125,7 @@ class RequestThreads(Executor):
         for thread in self._threads:
             _running.pop(thread, None)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Shut down like other pools, but abandon the calls on Ctrl-C."""
         if isinstance(error, KeyboardInterrupt):
             self.abandon()

@@ -1,6 +1,7 @@
 """Frames of one chunk, all or some: decode and encode them, store them, build index rows."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from framecache._index.lease import FRAMES_BETWEEN_CHECKS
 from framecache._ingest.chunk_plan import ChunkPlan
 from framecache._ingest.frame_encoding import encode_picture
 from framecache._layouts.base import FrameStorage
-from framecache._layouts.encoding import EncodedJpeg, FramePosition
+from framecache._layouts.encoding import EncodedJpeg, FramePosition, build_row
 from framecache._media import jpeg, video
 from framecache._version import __version__
 from framecache.model import JpegSettings
@@ -130,19 +131,6 @@ def _frame_positions(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[FramePos
 def _undecodable_row(
     frame_position: FramePosition, entry: ChunkEntry, reason: str, *, width: int
 ) -> FrameRow:
-    return FrameRow(
-        sequence=frame_position.sequence,
-        chunk_id=frame_position.chunk_id,
-        pts=frame_position.pts,
-        timestamp=frame_position.timestamp,
-        duration=frame_position.duration,
-        width=width,
-        height=entry.height,
-        key="",
-        offset=0,
-        size=0,
-        crc32c=0,
-        perceptual_hash="",
-        status="undecodable",
-        reason=reason,
-    )
+    nothing = EncodedJpeg(b"", width, entry.height, crc32c=0, perceptual_hash="")
+    row = build_row(frame_position, nothing, key="", offset=0)
+    return replace(row, status="undecodable", reason=reason)

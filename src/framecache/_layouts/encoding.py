@@ -4,7 +4,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Semaphore
-from types import TracebackType
 from typing import Final, Self, TypeVar
 
 import google_crc32c
@@ -116,12 +115,7 @@ class EncoderPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=error is not None)
 
     def _run(

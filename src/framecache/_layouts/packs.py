@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from queue import Queue
-from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -201,12 +200,7 @@ class PackStorage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._upload is not None and not self._has_all_frames:
             self._queue.put(_EndOfFrames.ABORTED)
         self._thread.shutdown()

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 
 import av
@@ -131,12 +130,7 @@ class Container:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # The generator refers back to this object. The cycle would keep the decoder, its threads
         # and its pictures alive until the garbage collector runs.
         self._packets = iter(())
