@@ -59,6 +59,12 @@ def test_a_part_is_read_as_it_was_stored(sequences: list[int]) -> None:
     assert Index.decode(index.encode(b"{}"), key="k").to_arrow().equals(index.to_arrow())
 
 
+def test_zeros_keep_their_signs() -> None:
+    rows = [replace(part([n]).row(0), duration=value) for n, value in enumerate((0.0, -0.0, 0.0))]
+    signs = np.signbit(stored(built(rows)).duration)
+    assert signs.tolist() == [False, True, False]
+
+
 @given(SEQUENCES)
 def test_a_sequence_is_found_where_it_is_and_nowhere_else(sequences: list[int]) -> None:
     index = part(sequences)

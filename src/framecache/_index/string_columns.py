@@ -25,8 +25,9 @@ _MAX_DIGIT: Final = 9
 
 
 def freeze(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return values as a read-only array; if all are equal, only one is stored."""
-    if len(values) > 1 and (values == values[0]).all():
+    """Return values as a read-only array; if all have the same bytes, only one is stored."""
+    bits = values.view(f"u{values.itemsize}")  # of which 0.0 and -0.0 differ
+    if len(values) > 1 and (bits == bits[0]).all():
         return np.broadcast_to(values[0], len(values))
     if values.flags.writeable:
         values.flags.writeable = False
