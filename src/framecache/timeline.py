@@ -614,14 +614,16 @@ class Timeline:
                 bits, 1 to 64, from that of the frame yielded before. A frame without a hash of 64
                 bits, and the one after it, are yielded too. Other frames are not fetched.
             missing: ``"skip"``: leave out frames that are not cached or undecodable. ``"raise"``:
-                raise the error of the first of them, before the first frame. An end that is not
-                given is that of the cached frames and of the chunks of the manifest.
+                raise the error of the first of them, before the first frame; with ``follow``, once
+                it is known. An end that is not given is that of the cached frames and of the
+                chunks of the manifest.
             follow: ``True``: after the last frame, wait for more, and yield them in order as other
                 programs commit them. Iteration ends at ``stop`` or ``stop_seconds``, or by
                 ``timeout_seconds``. ``"complete"``: it also ends once every chunk of the timeline
                 is cached. The timeline need not exist yet.
-            timeout_seconds: with ``follow``, end after this many seconds without a new frame. None:
-                no limit. If ``"complete"`` was asked for, the end is NotCached instead.
+            timeout_seconds: with ``follow``, end after this many seconds in which no frame is
+                committed. None: no limit. If ``"complete"`` was asked for, the end is NotCached
+                instead.
             scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
             color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
 

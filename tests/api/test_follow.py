@@ -5,12 +5,21 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import clips
 import pytest
 
-from framecache import FrameCache, InvalidValue, NotCached, Timeline, TimelineCleared
+from framecache import (
+    FrameCache,
+    InvalidValue,
+    NotCached,
+    Timeline,
+    TimelineCleared,
+    UndecodableFrame,
+)
+from framecache._read import follow
 from framecache.store import Store, open_store
 from framecache.testing import Action, HookedStore
 from outside import frame, frames_of, mean_error, outside, pixels_by_pillow, wait_until
@@ -120,6 +129,7 @@ class HeldCommits:
     """A store that commits each chunk only when the test lets it."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._allowed = [threading.Event() for _ in LENGTHS]
         self.store: Store = HookedStore(open_store(url), before=self._hold)
 
@@ -132,6 +142,11 @@ class HeldCommits:
         for chunk_id in chunk_ids:
             self._allowed[chunk_id].set()
 
+    def wait_for_commit(self, chunk_id: int) -> None:
+        """Wait until a chunk is committed."""
+        name = f"{chunk_id:06d}-0.parquet"
+        wait_until(lambda: any(name in key for key in outside(self._url).list()))
+
 
 def test_frames_are_read_in_order_though_chunks_are_committed_out_of_order(url: str) -> None:
     held = HeldCommits(url)
@@ -141,7 +156,7 @@ def test_frames_are_read_in_order_though_chunks_are_committed_out_of_order(url: 
         )
         try:
             held.allow(2)
-            wait_until(lambda: any("000002-0.parquet" in key for key in outside(url).list()))
+            held.wait_for_commit(2)
             reader.wait_for_polls(2)
             assert reader.seen == []
             held.allow(0)
@@ -176,6 +191,23 @@ def test_a_range_continues_across_commits(
             reader.wait_for(*[n for n in expected if n < end])
         extracting.result(60)
         reader.end()
+
+
+@pytest.mark.parametrize("begin", [0, 25])
+def test_missing_frames_at_the_end_raise_where_none_may_be_missing(url: str, begin: int) -> None:
+    timeline(url).extract(clips.ends_in_garbage())
+    options: dict[str, Any] = {"start": begin, "missing": "raise"}
+    with pytest.raises(UndecodableFrame) as expected:
+        list(timeline(url).frames(**options))
+    with pytest.raises(UndecodableFrame, match=re.escape(str(expected.value))):
+        list(timeline(url).frames(follow="complete", **options))
+
+
+def test_frames_beyond_a_complete_timeline_raise_where_none_may_be_missing(url: str) -> None:
+    timeline(url).extract(clips.clip())
+    with reading(url, stop=50, follow="complete", missing="raise") as reader:
+        reader.end(error=NotCached, match="no frame 45")
+        assert reader.seen == list(range(45))
 
 
 def test_the_least_change_is_measured_across_commits(url: str) -> None:
@@ -219,6 +251,36 @@ def test_following_ends_when_no_frame_comes_within_the_timeout(url: str) -> None
     with reading(url, timeout_seconds=0.3) as reader:
         reader.end()
         assert reader.seen == list(range(20))
+
+
+def test_commits_of_frames_that_are_left_out_defer_the_timeout(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr(follow, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    held = HeldCommits(url)
+    options = {"start": 44, "follow": "complete", "timeout_seconds": 1.5}
+    with ThreadPoolExecutor(1) as pool, reading(url, **options) as reader:
+        extracting = pool.submit(
+            lambda: Timeline(held.store, "t").extract(clips.chunks(), workers=3)
+        )
+        try:
+            for chunk_id in range(3):
+                reader.wait_for_polls(2)
+                seconds[0] += 1
+                held.allow(chunk_id)
+                held.wait_for_commit(chunk_id)
+        finally:
+            held.allow(0, 1, 2)
+        extracting.result(60)
+        reader.end()
+        assert reader.seen == [44]
+
+
+def test_following_an_empty_range_ends_before_anything_is_cached(url: str) -> None:
+    for ends in ((0, 0), (7, 5)):
+        frames = timeline(url).frames(*ends, follow="complete", timeout_seconds=0)
+        assert list(frames) == []
 
 
 @pytest.mark.parametrize(("remove", "what"), [(True, "1 of its chunks"), (False, "nothing")])

@@ -24,7 +24,7 @@ from framecache._index import (
 )
 from framecache._read import DecodeOptions, FrameSource, read_frames
 from framecache._read.hash_distance import ChangeFilter
-from framecache._read.positions import Range, positions_in_range, snap_to_frame_start
+from framecache._read.positions import Range, rows_in_range, snap_to_frame_start
 from framecache._read.selection import Positions, Selection, find_missing, keep_changed
 from framecache._read.snapshot_cache import SnapshotCache
 from framecache.errors import InvalidValue, NotCached
@@ -43,7 +43,7 @@ class FollowEnd:
 
     is_until_complete: bool
     timeout_seconds: float | None
-    """Seconds without a new frame; None: no limit."""
+    """Seconds in which no frame is committed; None: no limit."""
 
 
 def read_selection(
@@ -114,16 +114,17 @@ def follow_frames(
     """
     timeline = _GrowingTimeline(snapshots)
     reader = _RangeReader(selection)
-    active_at = time.monotonic()
+    active_at, row_count = time.monotonic(), 0
     while True:
         source = timeline.source()
         positions = reader.next_positions(snapshots, source, timeline.limit)
         if len(positions):
             yield from snapshots.track_results(source, read_frames(source, positions, decoding))
-            active_at = time.monotonic()
-        if timeline.has_reached(selection.ranges[0]):
-            return
-        if end.is_until_complete and timeline.snapshot.is_complete:
+        if row_count != len(source.snapshot.index):
+            active_at, row_count = time.monotonic(), len(source.snapshot.index)
+        is_complete = end.is_until_complete and timeline.snapshot.is_complete
+        if is_complete or timeline.has_reached(selection.ranges[0]):
+            reader.require_rest(snapshots, source)
             return
         while not timeline.poll():
             idle_seconds = time.monotonic() - active_at
@@ -149,20 +150,31 @@ class _RangeReader:
     ) -> Positions:
         """Return the rows that were added below the limit; None: there is no limit."""
         index = source.snapshot.index
-        positions = positions_in_range(index, self._left)
+        rows = rows_in_range(index, self._left)
         if limit is not None:
-            positions = positions[index.sequence[positions] < limit]
-        if not len(positions):
-            return positions
-        begin, last = (int(index.sequence[positions[place]]) for place in (0, -1))
+            rows = rows[index.sequence[rows] < limit]
+        if not len(rows):
+            return rows
+        begin, last = (int(index.sequence[rows[place]]) for place in (0, -1))
         if self._is_strict:
             start = begin if self._left.start is None else self._left.start
             read = replace(self._left, start=start, stop=last + 1, start_at=None, stop_at=None)
             snapshots.require_present(source, find_missing(index, read, ()))
         self._left = replace(self._left, start=last + self._left.step, start_at=None)
+        positions = rows[index.is_ok[rows]]
         if self._changed is None:
             return positions
         return keep_changed(index, positions, self._changed)
+
+    def require_rest(self, snapshots: SnapshotCache, source: FrameSource) -> None:
+        """Check that the range has no frame that is not read yet, at the end of following.
+
+        Raises:
+            NotCached: the selection raises on missing frames, and one was not committed.
+        """
+        if self._is_strict:
+            missing = find_missing(source.snapshot.index, self._left, ())
+            snapshots.require_present(source, missing)
 
 
 class _GrowingTimeline:
@@ -197,6 +209,8 @@ class _GrowingTimeline:
 
     def has_reached(self, wanted: Range) -> bool:
         """Return True if no frame that is added later can belong to a range."""
+        if wanted.stop is not None and wanted.stop <= (wanted.start or 0):
+            return True
         current, index = self.snapshot.manifest, self.snapshot.index
         if current is None or not len(index):
             return False
@@ -274,10 +288,11 @@ class _GrowingTimeline:
             and [current.index_key(part) for part in loaded]
             == [latest.index_key(part) for part in loaded]
         )
-        if not is_same or not set(loaded) <= set(latest.parts):
+        known = set(loaded)
+        if not is_same or not known <= set(latest.parts):
             self._replace(load_snapshot_at(self._store, latest))
             return
-        others = tuple(part for part in latest.parts if part not in set(loaded))
+        others = tuple(part for part in latest.parts if part not in known)
         self._replace(Snapshot(latest, self.snapshot.index, others))
         self._load_next_parts(latest)
 

@@ -64,6 +64,12 @@ def parse_range(
 
 def positions_in_range(index: Index, wanted: Range) -> npt.NDArray[np.int64]:
     """Return the positions of the rows in a range that have a picture."""
+    rows = rows_in_range(index, wanted)
+    return rows[index.is_ok[rows]]
+
+
+def rows_in_range(index: Index, wanted: Range) -> npt.NDArray[np.int64]:
+    """Return the positions of the rows in a range, also of those without a picture."""
     begin, end = 0, len(index)
     if wanted.start is not None:
         begin = int(np.searchsorted(index.sequence, wanted.start))
@@ -79,7 +85,6 @@ def positions_in_range(index: Index, wanted: Range) -> npt.NDArray[np.int64]:
     if wanted.step > 1 and chosen.any():
         first = sequence[chosen.argmax()] if wanted.start is None else wanted.start
         chosen &= (sequence - first) % wanted.step == 0
-    chosen &= index.is_ok[rows]
     return begin + np.flatnonzero(chosen)
 
 
