@@ -296,6 +296,17 @@ def test_the_change_of_a_bucket_is_the_greatest_between_neighbours(
     assert overview["change"] == [max(distances[max(0, start - 1) : start + 8]) for start in starts]
 
 
+def test_change_of_hashes_that_are_other_text_is_unknown(memory_url: str) -> None:
+    cache = FrameCache(memory_url)
+    image = np.zeros((16, 16, 3), np.uint8)
+    texts = ["0" * 16, "f" * 15 + "e", "no hexadecimals.", " 0" * 8, "0" * 16, "f" * 16]
+    frames = [Frame(n, 0, n / 10, image, text) for n, text in enumerate(texts)]
+    cache.timeline("t").write(frames)
+    with serving(cache) as service:
+        overview = service.json("api/v1/timelines/t/overview")
+    assert overview["change"] == [None, 63 / 64, None, None, None, 1]
+
+
 def test_an_overview_shows_gaps_and_frames_without_a_picture(local_url: str) -> None:
     cache = FrameCache(local_url)
     image = np.zeros((16, 16, 3), np.uint8)

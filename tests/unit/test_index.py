@@ -24,6 +24,8 @@ from framecache._index import FrameRow, Index, PartBuilder, aggregates_of, arrow
 from framecache._index.aggregates import EMPTY, Aggregates
 from framecache._index.parquet import add_checksum
 from framecache._read import parse_range, positions_in_range
+from framecache._read.hash_distance import ChangeFilter
+from framecache._read.selection import keep_changed
 from framecache.errors import CorruptFrame
 from long_index import hash_of, is_ok, key_of, long_index, size_of
 
@@ -241,6 +243,19 @@ def test_a_million_frames_take_less_than_100_mb_to_find_and_read(
     finally:
         tracemalloc.stop()
     assert held_bytes < 100e6
+
+
+def test_frames_are_selected_by_change_without_strings_of_their_hashes() -> None:
+    index = Index.decode(long_index(100_000, layout="objects").encode(b"{}"), key="k")
+    index.rows([0])
+    tracemalloc.start()
+    try:
+        kept = keep_changed(index, np.arange(100_000), ChangeFilter(1))
+        held_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 100_000
+    assert held_bytes < 2e6
 
 
 def test_a_million_frames_are_sent_to_another_process_as_their_file(

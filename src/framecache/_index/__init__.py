@@ -26,6 +26,7 @@ from framecache._index.table import (
     PartBuilder,
     aggregates_of,
     equal_rows,
+    hash_bytes,
     live_rows,
     pack_keys,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "fetch_blob",
     "fetch_document",
     "find_corrupt_manifest",
+    "hash_bytes",
     "is_current",
     "is_latest",
     "live_rows",

@@ -17,7 +17,7 @@ from framecache._index.aggregates import EMPTY, Aggregates
 from framecache._index.columns import COLUMNS, Columns
 from framecache._index.row_sources import ColumnsSource, ConcatSource, RowSource
 from framecache._index.rows import FrameRow
-from framecache._index.string_columns import StringColumn, freeze
+from framecache._index.string_columns import HexColumn, StringColumn, freeze
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -346,6 +346,19 @@ def aggregates_of(index: Index) -> Aggregates:
 def pack_keys(index: Index) -> set[str]:
     """Return the keys of the packs that hold frames of an index."""
     return set(index.key[index.offset > 0].tolist())
+
+
+def hash_bytes(
+    index: Index, positions: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None:
+    """Return the perceptual hashes of some rows as bytes, and a mask of those that are known.
+
+    The bytes have the shape ``(rows, 8)``. None: a hash of the index has another form.
+    """
+    column = index._column("perceptual_hash")  # noqa: SLF001 -- of its own module
+    if not isinstance(column, HexColumn):
+        return None
+    return column.data[positions], ~column.is_empty[positions]
 
 
 def equal_rows(one: Index, other: Index) -> npt.NDArray[np.bool_]:

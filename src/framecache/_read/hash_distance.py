@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from framecache._index import Index, hash_bytes
+
 HASH_BITS: Final = 64
 _BYTES: Final = HASH_BITS // 8
 _DIGITS: Final = 2 * _BYTES
@@ -24,8 +26,14 @@ class Hashes:
     """Mask of the frames whose hash is 16 hex digits; others cannot be compared."""
 
     @classmethod
+    def of_rows(cls, index: Index, positions: npt.NDArray[np.int64]) -> "Hashes":
+        """Return the hashes of some rows of an index."""
+        known = hash_bytes(index, positions)
+        return cls.parse(index.perceptual_hash[positions]) if known is None else cls(*known)
+
+    @classmethod
     def parse(cls, texts: Sequence[str] | npt.NDArray[np.object_]) -> "Hashes":
-        """Parse hashes as the index has them; those of other programs may be any text."""
+        """Parse hashes in hexadecimal; those of other programs may be any text."""
         values = [_parse(text) for text in texts]
         joined = b"".join(value or bytes(_BYTES) for value in values)
         data = np.frombuffer(joined, np.uint8).reshape(-1, _BYTES)

@@ -39,7 +39,7 @@ def find_scenes(index: Index, wanted: Range, *, min_change: int, min_seconds: fl
     if not len(positions):
         return []
     sequence, timestamp = index.sequence[positions], index.timestamp[positions]
-    changes = Hashes.parse(index.perceptual_hash[positions]).distances_to_previous()
+    changes = Hashes.of_rows(index, positions).distances_to_previous()
     starts = [0]
     for change in np.flatnonzero(changes >= least_change).tolist():
         place = change + 1

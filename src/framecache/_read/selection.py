@@ -126,7 +126,7 @@ def require_missing(missing: Missing) -> Missing:
 
 def keep_changed(index: Index, positions: Positions, changed: ChangeFilter) -> Positions:
     """Return those of these rows whose hashes differ enough from the kept row before."""
-    return positions[changed.keep(Hashes.parse(index.perceptual_hash[positions]))]
+    return positions[changed.keep(Hashes.of_rows(index, positions))]
 
 
 def find_missing(

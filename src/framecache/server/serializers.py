@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from framecache._core.manifest import ChunkEntry
 from framecache._index import FrameRow, Index, Snapshot, aggregates_of
+from framecache._read.hash_distance import HASH_BITS, Hashes
 from framecache._read.info import TimelineInfo, timeline_info
 from framecache.server import schema
 from framecache.server.timeline_cache import version_of
@@ -16,8 +17,6 @@ from framecache.server.timeline_cache import version_of
 _POSTER_WIDTH: Final = 320
 _POSTER_DIVISOR: Final = 10
 """The poster is the first picture after 1/10 of the frames, because many videos begin black."""
-_HASH_BITS: Final = 64
-_HASH_DIGITS: Final = 16
 
 
 def summary(timeline_id: str, snapshot: Snapshot) -> schema.Summary:
@@ -131,21 +130,12 @@ def overview(index: Index, buckets: int) -> schema.Overview:
 
 
 def _changes(index: Index, starts: npt.NDArray[np.int64]) -> list[float | None]:
-    greatest = _reduce_buckets(np.fmax, _distances(index.perceptual_hash), starts)
+    """Return the greatest distance of hashes in each bucket, 0 to 1; None if none is known."""
+    changes = np.full(len(index), np.nan)
+    bits = Hashes.of_rows(index, np.arange(len(index))).distances_to_previous()
+    changes[1:] = np.where(bits < 0, np.nan, bits / HASH_BITS)
+    greatest = _reduce_buckets(np.fmax, changes, starts)
     return [None if np.isnan(value) else value for value in greatest]
-
-
-def _distances(hashes: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
-    """Return the distance of each hash to the one before it, 0 to 1; NaN if either is unknown."""
-    texts = [str(text) for text in hashes]
-    known = np.array([len(text) == _HASH_DIGITS for text in texts], np.bool_)
-    digits = "".join(text if len(text) == _HASH_DIGITS else "0" * _HASH_DIGITS for text in texts)
-    values = np.frombuffer(bytes.fromhex(digits), ">u8").astype(np.uint64)
-    distances = np.full(len(values), np.nan)
-    differing = np.bitwise_xor(values[1:], values[:-1]).view(np.uint8).reshape(-1, 8)
-    bits = np.unpackbits(differing, axis=1).sum(axis=1) / _HASH_BITS
-    distances[1:] = np.where(known[1:] & known[:-1], bits, np.nan)
-    return distances
 
 
 def _reduce_buckets(
