@@ -12,6 +12,7 @@ import pytest
 from command_line import DEADLINE_SECONDS, clip, other_clip, run
 
 from framecache import Frame, FrameCache, Timeline
+from framecache._index import Index
 from media import ffmpeg, ffprobe, ffprobe_frames, made, make_clip
 
 
@@ -385,6 +386,26 @@ def test_a_file_that_is_being_written_is_removed_when_the_process_is_terminated(
     finished = subprocess.run(command, check=False, timeout=DEADLINE_SECONDS)
     assert finished.returncode == -signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
+
+
+def test_export_of_a_growing_timeline_takes_the_frames_that_it_found(
+    local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.zeros((16, 16, 3), np.uint8)
+    other = FrameCache(local_url).timeline("t")
+    other.write(Frame(n, 0, n / 10, image) for n in range(3))
+    index = Timeline.index
+
+    def grow(timeline: Timeline) -> Index:
+        found: Index = index.__get__(timeline)
+        monkeypatch.undo()
+        other.write([Frame(3, 0, 0.3, image)])
+        return found
+
+    monkeypatch.setattr(Timeline, "index", property(grow))
+    run("export", "t", tmp_path / "out", "--cache", local_url).succeeded()
+    rows = [*csv.DictReader((tmp_path / "out" / "frames.csv").read_text().splitlines())]
+    assert [row["sequence"] for row in rows] == ["0", "1", "2"]
 
 
 @pytest.mark.usefixtures("walk")

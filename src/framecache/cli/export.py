@@ -6,7 +6,7 @@ import os
 import string
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from framecache._media import video
 from framecache._overlays import Overlays
 from framecache._read import count_timestamp_decimals
 from framecache._read.hash_distance import HASH_BITS
+from framecache._read.selection import parse_selection
 from framecache.cli.drawing import draw_overlays
 from framecache.cli.errors import Refused
 from framecache.cli.files import (
@@ -152,28 +153,20 @@ def export(
     _require_packages(is_video=is_video, is_drawing=bool(stages))
     timeline = choice.cache.timeline(timeline_id)
     index = _require_index(choice, timeline)
-    in_range = timeline.sequences(
+    selection = parse_selection(
         start, stop, step, start_seconds=start_seconds, stop_seconds=stop_seconds
     )
-    sequences = in_range
-    if min_change is not None:
-        sequences = timeline.sequences(
-            start,
-            stop,
-            step,
-            start_seconds=start_seconds,
-            stop_seconds=stop_seconds,
-            min_change=min_change,
-        )
-    if not sequences:
+    in_range = selection.positions(index)
+    if not len(in_range):
         raise NotCached(
             f"timeline {timeline_id} in {choice.cache.url} has no picture in that range: its "
             f"frames are {index.sequence[0]} to {index.sequence[-1]}, from "
             f"{index.timestamp[0]:.{count_timestamp_decimals(index, 0)}f} s"
         )
-    positions = np.searchsorted(index.sequence, sequences)
+    positions = replace(selection, min_change=min_change).positions(index)
+    sequences = index.sequence[positions].tolist()
     drawn = select_stages(timeline, stages)
-    exporting = _Export(timeline, index, sequences, positions, drawn, in_range[-1], step)
+    exporting = _Export(timeline, index, sequences, positions, drawn, int(in_range[-1]), step)
     began = time.monotonic()
     if is_video:
         if target.exists() and not force:
@@ -317,8 +310,8 @@ class _Export:
     sequences: Sequence[int]
     positions: np.ndarray
     overlays: Sequence[Overlays]
-    last_sequence: int
-    """Last sequence of the range, which may look like the last frame to export."""
+    last_position: int
+    """Row of the last frame of the range, which may look like the last frame to export."""
     step: int
     """Step of the range of sequences."""
 
@@ -361,9 +354,9 @@ class _Export:
 
     def _end_seconds(self, chunks: Mapping[int, ChunkEntry]) -> float:
         """Return the end of the range: the start of the next frame, or the end of the chunk."""
-        index, last = self.index, int(np.searchsorted(self.index.sequence, self.last_sequence))
+        index, last = self.index, self.last_position
         start_seconds = float(index.timestamp[last])
-        following = int(np.searchsorted(index.sequence, self.last_sequence + self.step))
+        following = int(np.searchsorted(index.sequence, index.sequence[last] + self.step))
         chunk = chunks.get(int(index.chunk_id[last]))
         if following < len(index) and index.chunk_id[following] == index.chunk_id[last]:
             end_seconds = float(index.timestamp[following])
