@@ -98,6 +98,30 @@ def test_the_state_of_one_rank_stands_for_all_that_used_equally_much() -> None:
     ]
 
 
+@pytest.mark.parametrize("drop_uneven", [False, True])
+@given(count=st.integers(4, 40), ranks=st.integers(1, 4), size=st.integers(1, 9), data=st.data())
+def test_the_state_of_any_rank_stands_for_all_up_to_the_end_of_its_share(
+    count: int, ranks: int, size: int, data: st.DataObject, *, drop_uneven: bool
+) -> None:
+    """Shares differ by an item, which may be in the last batch or need one more."""
+    numbers = Numbers([count])
+    steps = data.draw(st.integers(1, -(-(count // ranks) // size)))
+    seen: list[int] = []
+    states = []
+    for rank in range(ranks):
+        one = sampler(numbers, rank=rank, world_size=ranks, drop_uneven=drop_uneven)
+        seen += chain.from_iterable(islice(batches(one, numbers, size), steps))
+        states.append(one.state_dict())
+    resumed = [sampler(numbers) for _ in states]
+    for one, state in zip(resumed, states, strict=True):
+        one.load_state_dict(state)
+    rests = [[*one] if one.epoch == 0 else [] for one in resumed]
+    assert rests == rests[:1] * ranks
+    repeated = Counter(seen + rests[0]) - Counter(range(count))
+    assert not repeated
+    assert drop_uneven or len(seen + rests[0]) == count
+
+
 def test_ranks_differ_by_at_most_one_item() -> None:
     numbers = Numbers([40, 33])
     ranks = [sampler(numbers, rank=rank, world_size=4) for rank in range(4)]

@@ -103,7 +103,10 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
         self._stages: list[list[int]] = []
         """Items that each rank used of its share, for each run of this epoch before this one."""
         self._used = 0
-        """Items of this rank's share that were used."""
+        """Items of this rank that were used, as if it had enough for whole batches.
+
+        It thus also holds for a rank with an item more that has used as many batches.
+        """
         self._is_tracked = False
         self._has_untracked_reads = False
 
@@ -114,7 +117,7 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Return the number of items that this rank has left in this epoch."""
-        return self._share_size() - self._used
+        return max(0, self._share_size() - self._used)
 
     def __iter__(self) -> Iterator[int]:
         """Yield the items that this rank has left in this epoch."""
@@ -142,12 +145,10 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
             InvalidValue: the loader has another sampler, or does not keep its order.
         """
         size = self._batch_size(loader)
-        left = len(self)
         self._is_tracked, self._has_untracked_reads = True, False
         try:
             for batch in loader:
-                used = min(size, left)
-                self._used, left = self._used + used, left - used
+                self._used += size
                 yield batch
         finally:
             self._is_tracked = False
@@ -185,7 +186,7 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
         """Continue an epoch after the items that were used, with any number of ranks.
 
         Args:
-            state: the state of one rank, if all had used equally many items when it was saved;
+            state: the state of one rank, if all had used equally many batches when it was saved;
                 else the states of all ranks, in any order.
 
         Raises:
@@ -198,14 +199,13 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
         stages, world_size = current[0]["stages"], current[0]["world_size"]
         self._stages = [list(stage) for stage in stages]
         shares = [_size(share) for share in split(self._left(), world_size)]
-        used = {one["rank"]: one["used"] for one in current}
         if len(states) == 1:
-            ((rank, count),) = used.items()
-            # A rank that has used its whole share is done, also if others have an item more.
-            counts = shares if count >= shares[rank] else [min(count, one) for one in shares]
+            used = [states[0]["used"]] * world_size
         else:
             # A rank that has begun the next epoch has used its whole share of this one.
-            counts = [used.get(rank, shares[rank]) for rank in range(world_size)]
+            by_rank = {one["rank"]: one["used"] for one in current}
+            used = [by_rank.get(rank, shares[rank]) for rank in range(world_size)]
+        counts = [min(one, share) for one, share in zip(used, shares, strict=True)]
         self._stages += [counts] if any(counts) else []
         if not self._left():
             self._begin(self._epoch + 1)
