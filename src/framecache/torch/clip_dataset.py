@@ -11,12 +11,11 @@ from typing import Final, Literal, SupportsIndex, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import Dataset
 
 from framecache import InvalidValue, Timeline
 from framecache._core.times import Seconds
 from framecache.model import Color
-from framecache.torch.frame_dataset import FrameRange, Sequences, as_numbers, take
+from framecache.torch.frame_dataset import FrameRange, Sequences, take
 from framecache.torch.images import (
     Channels,
     FrameRequest,
@@ -25,8 +24,9 @@ from framecache.torch.images import (
     join,
     read_frames,
 )
-from framecache.torch.opened_timelines import Integers, LazyTimelines, OpenedTimelines
+from framecache.torch.opened_timelines import Integers, LazyTimelines
 from framecache.torch.samples import FrameSample, Target, Transform
+from framecache.torch.timeline_dataset import TimelineDataset, as_numbers
 from framecache.torch.windows import Windows, at_frames, at_times, gaps_after, without_gaps
 
 Gaps = Literal["exclude", "cross"]
@@ -95,7 +95,7 @@ class ClipChoice:
         return Clips(sequences, windows)
 
 
-class ClipDataset(Dataset[FrameSample]):  # type: ignore[misc]
+class ClipDataset(TimelineDataset[Clips]):
     """Windows of frames at fixed offsets from a frame, for `torch.utils.data.DataLoader`.
 
     An item is a `FrameSample`, a dict. For a window of T frames:
@@ -166,9 +166,6 @@ class ClipDataset(Dataset[FrameSample]):  # type: ignore[misc]
 
         Reading a window whose frames differ in size raises InvalidValue.
         """
-        self._options = ImageOptions(scale, color, channels)
-        self._transform = transform
-        self._target = target
         if (offsets is None) == (offsets_seconds is None):
             raise InvalidValue("give the frames of a window as offsets= or as offsets_seconds=")
         if gaps not in get_args(Gaps):
@@ -182,19 +179,12 @@ class ClipDataset(Dataset[FrameSample]):  # type: ignore[misc]
             gaps,
             _require_duration(max_interval_seconds, "max_interval_seconds"),
         )
-        self._timelines = LazyTimelines(timelines, partial(_choose_clips, choice), kind="windows")
-
-    def __len__(self) -> int:
-        """Return the number of windows; opens the dataset."""
-        return len(self._opened)
-
-    def __getitem__(self, number: SupportsIndex) -> FrameSample:
-        """Return one item.
-
-        Raises:
-            IndexError: there is no such item.
-        """
-        return self.__getitems__([number])[0]
+        super().__init__(
+            LazyTimelines(timelines, partial(_choose_clips, choice), kind="windows"),
+            options=ImageOptions(scale, color, channels),
+            transform=transform,
+            target=target,
+        )
 
     def __getitems__(self, numbers: Sequence[SupportsIndex]) -> list[FrameSample]:
         """Return several items, read by one call; a loader calls it with the numbers of a batch."""
@@ -207,21 +197,6 @@ class ClipDataset(Dataset[FrameSample]):  # type: ignore[misc]
             self._sample(window, clip, image)
             for window, clip, image in zip(wanted, clips, images, strict=True)
         ]
-
-    @property
-    def timeline_ids(self) -> list[str]:
-        """Id of each timeline, in the order of the items; opens the dataset."""
-        return [one.timeline.timeline_id for one in self._opened.timelines]
-
-    @property
-    def timeline_sizes(self) -> list[int]:
-        """Number of items of each timeline, in the order of the items; opens the dataset."""
-        sizes: list[int] = self._opened.sizes.tolist()
-        return sizes
-
-    @property
-    def _opened(self) -> OpenedTimelines[Clips]:
-        return self._timelines.opened()
 
     def _wanted(self, numbers: Sequence[SupportsIndex]) -> "list[_Window]":
         opened = self._opened

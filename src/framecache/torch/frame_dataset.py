@@ -2,12 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import index as as_integer
 from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Dataset
 
 from framecache import Timeline
 from framecache._core.times import Seconds
@@ -19,8 +17,9 @@ from framecache.torch.images import (
     ReadFrame,
     read_frames,
 )
-from framecache.torch.opened_timelines import LazyTimelines, OpenedTimelines
+from framecache.torch.opened_timelines import LazyTimelines
 from framecache.torch.samples import FrameSample, Target, Transform
+from framecache.torch.timeline_dataset import TimelineDataset, as_numbers
 
 Sequences = range | npt.NDArray[np.int64]
 """Sequences of one timeline, ascending; a range takes no memory."""
@@ -53,7 +52,7 @@ class FrameRange:
         return compact(found)
 
 
-class FrameDataset(Dataset[FrameSample]):  # type: ignore[misc]
+class FrameDataset(TimelineDataset[Sequences]):
     """Frames of timelines, for `torch.utils.data.DataLoader`. Works in its worker processes.
 
     An item is a `FrameSample`, a dict:
@@ -116,25 +115,15 @@ class FrameDataset(Dataset[FrameSample]):  # type: ignore[misc]
         - InvalidValue: no timeline has a frame in the range.
         - TimelineCleared: a timeline was cleared or rebuilt since the dataset was opened.
         """
-        self._options = ImageOptions(scale, color, channels)
-        self._transform = transform
-        self._target = target
         chosen = FrameRange(
             start, stop, step, start_seconds, stop_seconds, tolerance_seconds
         ).sequences
-        self._timelines = LazyTimelines(timelines, chosen, kind="frames")
-
-    def __len__(self) -> int:
-        """Return the number of frames; opens the dataset."""
-        return len(self._opened)
-
-    def __getitem__(self, number: SupportsIndex) -> FrameSample:
-        """Return one item.
-
-        Raises:
-            IndexError: there is no such item.
-        """
-        return self.__getitems__([number])[0]
+        super().__init__(
+            LazyTimelines(timelines, chosen, kind="frames"),
+            options=ImageOptions(scale, color, channels),
+            transform=transform,
+            target=target,
+        )
 
     def __getitems__(self, numbers: Sequence[SupportsIndex]) -> list[FrameSample]:
         """Return several items, read by one call; a loader calls it with the numbers of a batch."""
@@ -148,21 +137,6 @@ class FrameDataset(Dataset[FrameSample]):  # type: ignore[misc]
             requests.append(FrameRequest(one, sequences, places))
         return [self._sample(frame) for frame in read_frames(requests, self._options)]
 
-    @property
-    def timeline_ids(self) -> list[str]:
-        """Id of each timeline, in the order of the items; opens the dataset."""
-        return [one.timeline.timeline_id for one in self._opened.timelines]
-
-    @property
-    def timeline_sizes(self) -> list[int]:
-        """Number of items of each timeline, in the order of the items; opens the dataset."""
-        sizes: list[int] = self._opened.sizes.tolist()
-        return sizes
-
-    @property
-    def _opened(self) -> OpenedTimelines[Sequences]:
-        return self._timelines.opened()
-
     def _sample(self, frame: ReadFrame) -> FrameSample:
         image: Any = frame.image
         sample = FrameSample(
@@ -175,19 +149,6 @@ class FrameDataset(Dataset[FrameSample]):  # type: ignore[misc]
         if self._target is not None:
             sample["target"] = self._target(frame.timeline_id, frame.sequence)
         return sample
-
-
-def as_numbers(numbers: Sequence[SupportsIndex], count: int) -> npt.NDArray[np.int64]:
-    """Return the numbers of items, counted from 0; negative ones are counted from the end.
-
-    Raises:
-        IndexError: there is no such item.
-    """
-    given = np.array([as_integer(number) for number in numbers], np.int64)
-    wrong = (given < -count) | (given >= count)
-    if wrong.any():
-        raise IndexError(f"the dataset has {count} items: there is no item {given[wrong][0]}")
-    return np.where(given < 0, given + count, given)
 
 
 def compact(sequences: npt.NDArray[np.int64]) -> Sequences:
