@@ -8,6 +8,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from gray_frames import FRAMES, all_frames, identities, timelines
@@ -236,6 +237,8 @@ def test_an_untracked_loader_leaves_the_state_unknown() -> None:
     assert one.state_dict(used=5)["used"] == 5
     with pytest.raises(InvalidValue, match="from 0 to 20"):
         one.state_dict(used=21)
+    with pytest.raises(InvalidValue, match="used must be an integer"):
+        one.state_dict(used=2.5)  # type: ignore[arg-type]
 
 
 def test_a_state_of_another_dataset_or_order_is_refused() -> None:
@@ -255,6 +258,20 @@ def test_a_state_of_another_dataset_or_order_is_refused() -> None:
 def test_what_is_not_a_state_is_refused(wrong: Any) -> None:  # noqa: ANN401 -- anything
     with pytest.raises(InvalidValue, match="state"):
         sampler(Numbers([20])).load_state_dict(wrong)
+
+
+def test_a_state_of_a_rank_that_is_not_there_is_refused() -> None:
+    state = sampler(Numbers([20]), rank=1, world_size=2).state_dict()
+    for wrong in ({"rank": 2}, {"world_size": 0}, {"used": 1.5}):
+        with pytest.raises(InvalidValue, match=next(iter(wrong))):
+            sampler(Numbers([20])).load_state_dict(state | wrong)
+
+
+def test_integers_of_every_type_are_taken() -> None:
+    numbers = Numbers([100])
+    one = sampler(numbers, seed=np.uint64(2**64 - 1), block_size=torch.tensor(8), rank=np.int8(0))
+    assert json.loads(json.dumps(one.state_dict()))["seed"] == 2**64 - 1
+    assert [*one] == [*sampler(numbers, seed=2**64 - 1, block_size=8)]
 
 
 def test_states_of_some_ranks_or_of_different_times_are_refused() -> None:
@@ -277,6 +294,8 @@ def test_states_of_some_ranks_or_of_different_times_are_refused() -> None:
         {"rank": 2, "world_size": 2},
         {"world_size": 0},
         {"rank": 0.5, "world_size": 2},
+        {"seed": True},
+        {"seed": 2**64},
     ],
     ids=str,
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import clips
+import numpy as np
 import pytest
 import torch
 from gray_frames import FRAMES, frame, gray_of, timelines, unopened
@@ -199,12 +200,32 @@ def test_offsets_in_seconds_need_frames_in_the_order_of_time(tmp_path: Path) -> 
         {"offsets": (0,), "gaps": "yes"},
         {"offsets_seconds": (0,), "tolerance_seconds": -1},
         {"offsets": (0,), "max_interval_seconds": "1"},
+        {"offsets": (True,)},
+        {"offsets": (0,), "step": True},
     ],
     ids=str,
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue):
         ClipDataset(unopened(tmp_path), **settings)
+
+
+def test_numbers_of_every_type_are_taken(tmp_path: Path) -> None:
+    timelines(tmp_path, count=1)
+    expected = ClipDataset(unopened(tmp_path, count=1), offsets=(-1, 0), step=2)
+    for offsets in (torch.tensor([-1, 0]), np.array([-1, 0], np.int8)):
+        dataset = ClipDataset(unopened(tmp_path, count=1), offsets=offsets, step=torch.tensor(2))
+        assert sequences(dataset) == sequences(expected)
+    timed = ClipDataset(
+        unopened(tmp_path, count=1),
+        offsets_seconds=np.array([-0.04, 0], np.float32),
+        tolerance_seconds=np.float32(0.01),  # type: ignore[arg-type]
+    )
+    assert len(timed) == FRAMES - 1
+
+
+def test_no_numbers_are_no_items(tmp_path: Path) -> None:
+    assert ClipDataset(timelines(tmp_path), offsets=(0, 1)).__getitems__([]) == []
 
 
 def test_a_cleared_timeline_is_a_typed_error(tmp_path: Path) -> None:

@@ -95,6 +95,10 @@ def test_several_items_are_read_in_the_order_asked_for(tmp_path: Path) -> None:
     assert [identity(item) for item in dataset.__getitems__(numbers)] == expected
 
 
+def test_no_numbers_are_no_items(tmp_path: Path) -> None:
+    assert FrameDataset(timelines(tmp_path)).__getitems__([]) == []
+
+
 @pytest.mark.parametrize("number", [36, -37])
 def test_a_number_past_the_end_is_an_index_error(tmp_path: Path, number: int) -> None:
     dataset = FrameDataset(timelines(tmp_path))

@@ -1,11 +1,9 @@
 """Dataset of windows of frames."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Final, Literal, SupportsIndex, get_args
 
 import numpy as np
@@ -13,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from framecache import InvalidValue, Timeline
-from framecache._core.times import Seconds
+from framecache._core.numeric import as_fraction, as_index, format_value, require_int
+from framecache._core.times import Seconds, require_duration
 from framecache.model import Color
 from framecache.torch.frame_dataset import FrameRange, Sequences, take
 from framecache.torch.images import (
@@ -172,12 +171,12 @@ class ClipDataset(TimelineDataset[Clips]):
             raise InvalidValue(f'gaps must be "exclude" or "cross", not {gaps!r}')
         choice = ClipChoice(
             FrameRange(start, stop, 1, start_seconds, stop_seconds, None),
-            _require_step(step),
+            require_int(step, what="step", minimum=1),
             None if offsets is None else _require_offsets(offsets),
             None if offsets_seconds is None else _require_times(offsets_seconds),
-            _require_duration(tolerance_seconds, "tolerance_seconds"),
+            _as_duration(tolerance_seconds, what="tolerance_seconds"),
             gaps,
-            _require_duration(max_interval_seconds, "max_interval_seconds"),
+            _as_duration(max_interval_seconds, what="max_interval_seconds"),
         )
         super().__init__(
             LazyTimelines(timelines, partial(_choose_clips, choice), kind="windows"),
@@ -216,7 +215,7 @@ class ClipDataset(TimelineDataset[Clips]):
         return [windows[place] for place in range(len(windows))]
 
     def _requests(self, distinct: "Mapping[_FrameName, int]") -> list[FrameRequest]:
-        frames = np.array([*distinct], np.int64)
+        frames = np.array([*distinct], np.int64).reshape(-1, 2)
         places = np.array([*distinct.values()], np.int64)
         return [
             FrameRequest(
@@ -275,6 +274,8 @@ def _join_clips(clips: Sequence[Sequence[ReadFrame]]) -> Sequence[torch.Tensor]:
                     "limit the dataset to them with start= and stop="
                 )
     images = [frame.image for clip in clips for frame in clip]
+    if not images:
+        return []
     if all(image.shape == images[0].shape for image in images):
         joined = join(images)
         return list(joined.reshape(len(clips), -1, *joined.shape[1:]))
@@ -299,29 +300,23 @@ def _chunk_starts_after_gap(timeline: Timeline) -> npt.NDArray[np.float64]:
     )
 
 
-def _require_step(step: int) -> int:
-    if not isinstance(step, Integral) or step < 1:
-        raise InvalidValue(f"step must be an integer of at least 1, not {step!r}")
-    return int(step)
-
-
 def _require_offsets(offsets: Iterable[int]) -> tuple[int, ...]:
     given = tuple(offsets)
-    if not given or not all(isinstance(one, Integral) for one in given):
-        raise InvalidValue(f"offsets must be one or more integers, not {given!r}")
-    return tuple(map(int, given))
+    numbers = tuple(number for number in map(as_index, given) if number is not None)
+    if not given or len(numbers) < len(given):
+        raise InvalidValue(f"offsets must be one or more integers, not {format_value(given)}")
+    return numbers
 
 
 def _require_times(offsets_seconds: Iterable[float]) -> tuple[float, ...]:
     given = tuple(offsets_seconds)
-    if not given or not all(isinstance(one, Real) and math.isfinite(one) for one in given):
-        raise InvalidValue(f"offsets_seconds must be one or more numbers, not {given!r}")
-    return tuple(map(float, given))
+    times = tuple(float(time) for time in map(as_fraction, given) if time is not None)
+    if not given or len(times) < len(given):
+        raise InvalidValue(
+            f"offsets_seconds must be one or more numbers, not {format_value(given)}"
+        )
+    return times
 
 
-def _require_duration(seconds: float | None, name: str) -> float | None:
-    if seconds is None:
-        return None
-    if not isinstance(seconds, Real) or not 0 <= seconds < math.inf:
-        raise InvalidValue(f"{name} must be a number of at least 0, not {seconds!r}")
-    return float(seconds)
+def _as_duration(seconds: float | None, *, what: str) -> float | None:
+    return None if seconds is None else require_duration(seconds, what=what)

@@ -91,8 +91,8 @@ def read_frames(requests: Sequence[FrameRequest], options: ImageOptions) -> list
     Raises the errors of `Timeline.batch`, except that frames may differ in size.
     """
     groups = _group_by_size(requests, options)
-    if len(groups) == 1:
-        results = [_read_group(groups[0], options)]
+    if len(groups) <= 1:
+        results = [_read_group(group, options) for group in groups]
     else:
         # Each group waits for its own responses, so groups are read at the same time.
         with ThreadPoolExecutor(min(_CONCURRENT_READS, len(groups)), "framecache-batch") as pool:

@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from numbers import Integral
 from typing import Any, Final, Protocol
 
 import torch
 from torch.utils.data import Sampler
 
 from framecache import InvalidValue
+from framecache._core.numeric import require_int
 from framecache.torch.order import BlockOrder, Segment, cut, hashed, split
 
 _FORMAT: Final = 1
+_SEED_LIMIT: Final = 2**64
+"""Exclusive upper bound of seeds; PyTorch's own are of 64 bits."""
 _ORDER: Final = ("format", "seed", "shuffle", "block_size", "mixed_blocks", "items")
 """Parts of a state that must be those of the sampler which loads it."""
 
@@ -88,12 +90,12 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
         """
         self._sizes = dataset.timeline_sizes
         self._items = _fingerprint(dataset.timeline_ids, self._sizes)
-        self._seed = _require("seed", seed, 0)
+        self._seed = require_int(seed, what="seed", below=_SEED_LIMIT)
         self._shuffle = bool(shuffle)
-        self._block_size = _require("block_size", block_size, 1)
-        self._mixed_blocks = _require("mixed_blocks", mixed_blocks, 1)
-        self._world_size = _require("world_size", _world_size(world_size), 1)
-        self._rank = _require("rank", _rank(rank), 0)
+        self._block_size = require_int(block_size, what="block_size", minimum=1)
+        self._mixed_blocks = require_int(mixed_blocks, what="mixed_blocks", minimum=1)
+        self._world_size = require_int(_world_size(world_size), what="world_size", minimum=1)
+        self._rank = require_int(_rank(rank), what="rank")
         if self._rank >= self._world_size:
             raise InvalidValue(
                 f"rank must be less than world_size, {self._world_size}, not {self._rank}"
@@ -129,7 +131,7 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch. The epoch that this sampler is in continues where it was."""
-        wanted = _require("epoch", epoch, 0)
+        wanted = require_int(epoch, what="epoch")
         if wanted != self._epoch:
             self._begin(wanted)
 
@@ -170,7 +172,7 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
                 "the sampler does not know how many of its items were used, because loaders read "
                 "ahead: iterate over sampler.track(loader), or give used="
             )
-        if used is not None and not 0 <= used <= self._share_size():
+        if used is not None and not 0 <= require_int(used, what="used") <= self._share_size():
             raise InvalidValue(
                 f"used must be from 0 to {self._share_size()}, the items of this rank, not {used!r}"
             )
@@ -243,11 +245,13 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
                     f"the state is of another dataset or order: its {name} is {state[name]!r}, "
                     f"not {expected[name]!r}"
                 )
-        for name in ("epoch", "rank", "world_size", "used"):
-            _require(name, state[name], 0)
+        for name in ("epoch", "used"):
+            require_int(state[name], what=name)
+        world_size = require_int(state["world_size"], what="world_size", minimum=1)
+        require_int(state["rank"], what="rank", below=world_size)
         for stage in state["stages"]:
             for count in stage:
-                _require("stages", count, 0)
+                require_int(count, what="stages")
 
     def _shared_state(self) -> State:
         return {
@@ -343,9 +347,3 @@ def _world_size(given: int | None) -> int:
 
 def _is_distributed() -> bool:
     return bool(torch.distributed.is_available() and torch.distributed.is_initialized())
-
-
-def _require(name: str, value: int, minimum: int) -> int:
-    if not isinstance(value, Integral) or value < minimum:
-        raise InvalidValue(f"{name} must be an integer of at least {minimum}, not {value!r}")
-    return int(value)
