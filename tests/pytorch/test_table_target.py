@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -97,6 +98,13 @@ def test_nulls_and_lists_of_several_lengths_stay_what_they_are() -> None:
     assert TableTarget(table)("t0", 1) == {"maybe": None, "path": [4]}
 
 
+def test_lists_whose_inner_lists_have_several_lengths_stay_lists() -> None:
+    polygons = [[[0, 0, 4, 0, 4, 4]], [[1, 1, 2, 2]]]
+    table = {"timeline_id": ["t0", "t0"], "sequence": [0, 1], "polygons": polygons}
+    assert TableTarget(table)("t0", 0) == {"polygons": polygons[0]}
+    assert TableTarget(table, rows="all")("t0", 1) == {"polygons": [polygons[1]]}
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
@@ -105,6 +113,11 @@ def test_nulls_and_lists_of_several_lengths_stay_what_they_are() -> None:
         ({"timeline_id": ["t"], "sequence": ["one"]}, "must hold integers"),
         ({"timeline_id": ["t"], "sequence": [None]}, "must hold integers"),
         ({"timeline_id": ["t"], "sequence": [0.5]}, "must hold integers"),
+        ({"timeline_id": ["t", None], "sequence": [0, 1]}, "must hold strings"),
+        ({"timeline_id": [7], "sequence": [0]}, "must hold strings"),
+        ({"timeline_id": ["t"], "sequence": [0, 1]}, "sequences of one length"),
+        ({"timeline_id": ["t"], "sequence": [0], "box": np.zeros((1, 4))}, "give sequences"),
+        ({"timeline_id": ["t"], "sequence": 0}, "give sequences"),
     ],
     ids=str,
 )

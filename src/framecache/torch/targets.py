@@ -1,6 +1,7 @@
 """Targets from a table, joined by timeline and sequence."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
@@ -113,7 +114,13 @@ def _pyarrow() -> Any:  # noqa: ANN401 -- a module
 def _as_arrow(table: Any) -> Any:  # noqa: ANN401 -- any table, and a table of pyarrow
     pa = _pyarrow()
     if isinstance(table, Mapping):
-        return pa.table(dict(table))
+        try:
+            return pa.table(dict(table))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise InvalidValue(
+                f"the columns are not those of a table ({error}): give sequences of one length, "
+                "and lists in place of arrays of several dimensions"
+            ) from error
     if isinstance(table, pa.Table):
         return table
     if hasattr(table, "__arrow_c_stream__"):
@@ -129,12 +136,14 @@ def _places_by_timeline(
 ) -> dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Return the ascending sequences of each timeline, and their rows in the table."""
     pa = _pyarrow()
-    timeline_ids = np.asarray(source["timeline_id"].to_pylist(), dtype=object)
+    timeline_ids = source["timeline_id"].to_pylist()
+    if not all(isinstance(one, str) for one in timeline_ids):
+        raise InvalidValue("the column 'timeline_id' of the table must hold strings only")
     column = source["sequence"]
     if not pa.types.is_integer(column.type) or column.null_count:
         raise InvalidValue("the column 'sequence' of the table must hold integers only")
     sequences = column.to_numpy().astype(np.int64)
-    names, numbers = np.unique(timeline_ids.astype(str), return_inverse=True)
+    names, numbers = np.unique(np.array(timeline_ids, np.str_), return_inverse=True)
     order = np.lexsort((sequences, numbers))
     bounds = np.searchsorted(numbers[order], np.arange(len(names) + 1))
     return {
@@ -160,10 +169,11 @@ def _column(values: "pa.ChunkedArray[Any]") -> npt.NDArray[Any]:
             or pa.types.is_large_list(kind)
             or pa.types.is_fixed_size_list(kind)
         )
-        if is_list and len({len(row or ()) for row in rows}) == 1:
-            matrix = np.array(rows)
-            if matrix.dtype.kind in "biuf":
-                return matrix
+        if is_list and rows:
+            with suppress(ValueError):  # lists of several lengths
+                matrix = np.array(rows)
+                if matrix.dtype.kind in "biuf":
+                    return matrix
     objects = np.empty(len(whole), dtype=object)
     objects[:] = whole.to_pylist()
     return objects
