@@ -72,6 +72,15 @@ def _with_sound(source: str, *, seconds_late: str) -> Callable[[Path], object]:
     )
 
 
+def _beside_another(source: str) -> Callable[[Path], object]:
+    """The clip after another video of its size, which is not the default one."""
+    black = ("-f", "lavfi", "-i", f"color=black:size={WIDTH}x{HEIGHT}:rate=25:duration=2.4")
+    return lambda path: ffmpeg(
+        *(*black, "-i", str(clip(source)), "-map", "0", "-map", "1", "-c:v:1", "copy"),
+        *("-disposition:v:0", "0", "-disposition:v:1", "default", str(path)),
+    )
+
+
 def _bytes_of(source: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(change(clip(source).read_bytes()))
 
@@ -107,5 +116,6 @@ _MAKERS: Final[dict[str, Callable[[Path], object]]] = {
     "no-times.ts": _copied("b-frames.ts", "-bsf:v", "setts=pts='if(eq(mod(N,7),3),NOPTS,PTS)'"),
     "twice.ts": _bytes_of("b-frames.ts", lambda data: data + data),
     "middle.ts": _bytes_of("b-frames.ts", _from_the_middle),
+    "two-videos.mkv": _beside_another("b-frames.mp4"),
 }
 NAMES: Final = tuple(_MAKERS)

@@ -377,6 +377,11 @@ def _require_sound(entry: ChunkEntry) -> None:
             f"{entry.url} was planned by older rules, so its numbers may differ: rebuild the "
             "timeline"
         )
+    if entry.has_other_video is not False:
+        raise AmbiguousFrame(
+            f"{entry.url} has several videos, of which tools choose different ones, or was planned "
+            "by an earlier version: use sequence_at, or copy the video alone, or rebuild"
+        )
     if entry.packets_not_displayed or entry.is_cut_short:
         raise AmbiguousFrame(
             f"{entry.url} is damaged or begins in the middle of a stream, where decoders differ in "

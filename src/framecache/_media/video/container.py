@@ -67,6 +67,8 @@ Names of ordinary tags are in capitals, so none is mistaken for it.
 """
 _CONTAINERS_WITH_DURATION: Final = frozenset({"mov", "matroska"})
 """Containers whose header states the duration, counted from time 0."""
+_PICTURES: Final = Disposition.attached_pic | Disposition.timed_thumbnails
+"""Dispositions of covers and previews."""
 _FLV: Final = b"FLV"
 _BUFFER_BYTES: Final = 128 * 1024
 
@@ -171,6 +173,15 @@ class Container:
         """Earliest time of its video and sound on the clock of the PTS; None if unknown."""
         start = cast("int | None", self._av.start_time)  # PyAV's stubs leave None out
         return None if start is None else Fraction(start, av.time_base)
+
+    @property
+    def has_other_video(self) -> bool:
+        """True if a program may show another video of the file, or a picture that comes before."""
+        return any(
+            stream.index < self._stream.index or not stream.disposition & _PICTURES
+            for stream in self._av.streams.video
+            if stream.index != self._stream.index
+        )
 
     def is_cut_short(self) -> bool:
         """Return True if the file ends before its Matroska segment does."""
@@ -369,11 +380,7 @@ class Container:
             )
 
     def _select_stream(self) -> VideoStream:
-        moving = [
-            stream
-            for stream in self._av.streams.video
-            if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
-        ]
+        moving = [stream for stream in self._av.streams.video if not stream.disposition & _PICTURES]
         if not moving:
             if is_reference_movie(self._read_head()):
                 raise UnreadableChunk(

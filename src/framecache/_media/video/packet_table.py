@@ -97,6 +97,8 @@ class PacketTable:
     """End of the file on the same clock, as its header states it; None if it does not."""
     is_cut_short: bool
     """True if the file ends before the end that its header states."""
+    has_other_video: bool
+    """True if a program may show another video of the file, or a picture that comes before."""
 
     @property
     def has_one_picture_per_packet(self) -> bool:
@@ -250,6 +252,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             sound_end_seconds=container.sound_end_seconds,
             header_end_seconds=container.header_end_seconds,
             is_cut_short=container.is_cut_short(),
+            has_other_video=container.has_other_video,
         )
 
 

@@ -78,6 +78,8 @@ class VideoScan:
     """Number of packets by outcome."""
     is_cut_short: bool
     """True if the file ends before its stated end, so frames are missing at its end."""
+    has_other_video: bool
+    """True if a program may show another video of the file, or a picture that comes before."""
     stream_clock: StreamClock | None
     """Clock that other files of the same stream share; None if files have independent clocks."""
     clock_start_seconds: Fraction
@@ -149,6 +151,7 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         clock_restarts=order.clock_restarts,
         packet_counts=order.packet_counts,
         is_cut_short=is_cut_short,
+        has_other_video=survey.has_other_video,
         stream_clock=_stream_clock(survey.container, is_fragmented=boxes.has_fragments),
         clock_start_seconds=frames[0].pts * order.time_base,
         clock_end_seconds=(
