@@ -85,6 +85,18 @@ def _bytes_of(source: str, change: Callable[[bytes], bytes]) -> Callable[[Path],
     return lambda path: path.write_bytes(change(clip(source).read_bytes()))
 
 
+def _growing(path: Path) -> None:
+    """Pictures of another size after the first half; none shows its number."""
+    parts = []
+    for number, size in enumerate(("96x64", "192x128")):
+        part = path.with_name(f"{number}-{path.name}")
+        source = ("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration=1.2")
+        ffmpeg(*source, "-c:v", "libx264", "-output_ts_offset", str(1.2 * number), str(part))
+        parts.append(part.read_bytes())
+        part.unlink()
+    path.write_bytes(b"".join(parts))
+
+
 def _from_the_middle(data: bytes) -> bytes:
     return data[len(data) // 188 // 4 * 188 :]
 
@@ -116,6 +128,8 @@ _MAKERS: Final[dict[str, Callable[[Path], object]]] = {
     "no-times.ts": _copied("b-frames.ts", "-bsf:v", "setts=pts='if(eq(mod(N,7),3),NOPTS,PTS)'"),
     "twice.ts": _bytes_of("b-frames.ts", lambda data: data + data),
     "middle.ts": _bytes_of("b-frames.ts", _from_the_middle),
+    "jump.ts": _copied("plain.mp4", "-bsf:v", "setts=ts='TS+945000*gte(N,30)'"),
+    "grows.ts": _growing,
     "two-videos.mkv": _beside_another("b-frames.mp4"),
 }
-NAMES: Final = tuple(_MAKERS)
+NAMES: Final = tuple(name for name in _MAKERS if name != "grows.ts")

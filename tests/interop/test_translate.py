@@ -1,5 +1,6 @@
 """Frame numbers of OpenCV and ffmpeg, compared with the pictures that they show for them."""
 
+import re
 import subprocess
 import uuid
 from functools import cache
@@ -70,7 +71,7 @@ def test_a_number_of_ffmpeg_is_the_frame_that_its_decoder_outputs(name: str) -> 
 def test_a_number_of_the_filter_fps_is_the_frame_that_it_outputs(name: str, fps: str) -> None:
     shown = read_by_ffmpeg(clip(name), "-vf", f"fps={fps}")
     counts = outcomes(extracted(name), shown, of="ffmpeg", fps=fps)
-    if name in {*_UNKNOWN, "sound-first.mp4", "negative.mkv", "no-times.ts"} | {
+    if name in {*_UNKNOWN, "sound-first.mp4", "negative.mkv", "no-times.ts", "jump.ts"} | {
         "twice.ts",
         "b-frames.avi",
     }:
@@ -89,6 +90,26 @@ def test_a_number_of_the_filter_fps_is_never_a_frame_that_was_not_sampled(
     shown = read_by_ffmpeg(clip(name), "-vf", "fps=25")
     counts = outcomes(extracted(name, sampling=sampling), shown, of="ffmpeg", fps="25")
     assert 1 <= counts["right"] < len(shown)
+
+
+@pytest.mark.parametrize("sampling", ["every", "keyframes"])
+def test_a_gap_that_ffmpeg_closes_may_be_between_sampled_frames(sampling: str) -> None:
+    shown = read_by_ffmpeg(clip("jump.ts"), "-vf", "fps=25")
+    assert len(shown) < 100  # it closes the gap of 10.5 s
+    counts = outcomes(extracted("jump.ts", sampling=sampling), shown, of="ffmpeg", fps="25")
+    assert counts == {"AmbiguousFrame": len(shown)}
+
+
+def test_a_number_of_ffmpeg_is_ambiguous_where_pictures_change_their_size() -> None:
+    """There its filters are made again, so two frames have each number."""
+    command = ["ffmpeg", "-i", str(clip("grows.ts")), "-vf", "showinfo", "-f", "null", "-"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert re.findall(r"\] n: *(\d+)", told).count("3") == 2
+    timeline = extracted("grows.ts")
+    assert timeline.translate(3, of="opencv").sequence == 3
+    for call in (timeline.translate, timeline.translate_back):
+        with pytest.raises(AmbiguousFrame, match="changes the size"):
+            call(3, of="ffmpeg")
 
 
 @pytest.mark.parametrize("chunk_id", [0, 1, 2])

@@ -9,6 +9,7 @@ number ambiguous.
 from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil
 from typing import Final, Literal, Protocol, get_args
 
@@ -34,6 +35,8 @@ _MICROSECONDS: Final = 1_000_000
 _CONTAINERS_WITH_INDEX: Final = ("mov", "matroska")
 """Containers in which seeking to a frame leads to it; in others the result depends on history."""
 _CONTAINERS_WITH_PTS: Final = (*_CONTAINERS_WITH_INDEX, "mpegts")
+_CLOSED_GAP_SECONDS: Final = 9
+"""Gaps of MPEG-TS that ffmpeg may take for a clock that was set: from 10 s in decoding order."""
 _CURRENT_SCAN_RULES: Final = 2
 _UNKNOWN: Final = -1
 
@@ -47,6 +50,8 @@ class ChunkRows:
     pts: npt.NDArray[np.int64]
     durations: npt.NDArray[np.float64]
     """Display duration of each frame in its video, in seconds."""
+    sizes: npt.NDArray[np.int64]
+    """Height and width of each frame in pixels, ``(frames, 2)``."""
     is_ok: npt.NDArray[np.bool_]
     first_position: int
     """Row of its first frame in the index of the timeline."""
@@ -61,6 +66,7 @@ class ChunkRows:
             sampling=sampling,
             pts=index.pts[rows],
             durations=index.duration[rows],
+            sizes=np.stack([index.height[rows], index.width[rows]], axis=1).astype(np.int64),
             is_ok=index.is_ok[rows],
             first_position=first,
         )
@@ -106,6 +112,24 @@ class ChunkRows:
         return entry.last_frame_start - entry.start == step * (
             entry.source_frame_count - 1
         ) and all(self.seconds(self.ticks_after(row) - int(self.pts[row])) == step for row in rows)
+
+    def has_one_size(self) -> bool:
+        """Return True if all its pictures have the same size."""
+        sizes = self.sizes[self.is_ok]
+        return bool((sizes == sizes[:1]).all())
+
+    def longest_step(self) -> Fraction:
+        """Return the longest time between two of its frames, or to the ends of the video."""
+        entry = self.entry
+        assert entry.time_base is not None
+        assert entry.first_pts is not None
+        starts = [entry.first_pts, *self.pts.tolist()]
+        steps = [self.seconds(after - before) for before, after in pairwise(starts)]
+        if entry.last_frame_start is not None:
+            steps.append(
+                entry.last_frame_start - entry.start - self.seconds(starts[-1] - entry.first_pts)
+            )
+        return max(steps, default=Fraction(0))
 
     def seconds(self, ticks: int) -> Fraction:
         """Return a PTS in seconds of the video's own clock."""
@@ -166,6 +190,11 @@ def numbering(rows: ChunkRows, tool: Tool, fps: Fraction | None) -> Numbering:
     if tool == "browser":
         assert fps is not None
         return _browser_numbers(rows, fps)
+    if tool == "ffmpeg" and not rows.has_one_size():
+        raise AmbiguousFrame(
+            f"{rows.entry.url} changes the size of its pictures, where ffmpeg's filters begin to "
+            "count from 0 again: use opencv's numbers, or sequence_at"
+        )
     if tool == "ffmpeg" and fps is not None:
         return _filter_numbers(rows, fps)
     return _CountedFrames(rows, tool, fps)
@@ -367,6 +396,11 @@ def _filter_numbers(rows: ChunkRows, fps: Fraction) -> Numbering:
         raise AmbiguousFrame(
             f"the first picture of {entry.url} is not at the start of the file, so ffmpeg's "
             "instants are shifted by an unknown amount: use sequence_at"
+        )
+    if entry.container == "mpegts" and rows.longest_step() >= _CLOSED_GAP_SECONDS:
+        raise AmbiguousFrame(
+            f"{entry.url} may have a gap, which ffmpeg closes in MPEG-TS if it is longer than "
+            "10 s: leave fps out if n counts frames, or use sequence_at"
         )
     return _FilterFrames(rows, "ffmpeg", fps)
 
