@@ -21,7 +21,7 @@ _OPEN = {"open-groups.mp4", "hevc.mp4"}
 
 @cache
 def read_in_any_order(path: Path, tool: Tool) -> dict[int, int | None]:
-    """What a reader returns for each number, asked in a random order; None for an error."""
+    """Pictures that a reader returns for its numbers, in a random order; None for an error."""
     reader: Any
     if tool == "decord":
         reader = import_module("decord").VideoReader(str(path))

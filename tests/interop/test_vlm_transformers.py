@@ -28,7 +28,8 @@ def operators_of_torchvision() -> Iterator[None]:
 
     Its wheels are built for CUDA, and cannot load their own operators with torch for CPUs.
     """
-    library = import_module("torch.library")
+    from torch import library  # noqa: PLC0415 -- where PyTorch is installed
+
     operators = library.Library("torchvision", "FRAGMENT")
     with suppress(RuntimeError):  # they are there, in a torchvision that could load its own
         for name in ("nms", "qnms"):

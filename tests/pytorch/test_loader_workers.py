@@ -16,7 +16,7 @@ _DEADLINE_SECONDS = 250
 
 
 def output_of(program: str, *arguments: str) -> list[str]:
-    """What a program of this folder prints, in lines."""
+    """Lines that a program of this folder prints."""
     run = subprocess.run(
         [sys.executable, str(_HERE / program), *arguments],
         check=False,

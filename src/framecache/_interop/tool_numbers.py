@@ -6,7 +6,9 @@ Nothing is assumed about a file: a property that a rule needs and that is not re
 number ambiguous.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections.abc import Container
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -258,16 +260,17 @@ class _CountedFrames:
         )
 
 
-class _TimedFrames:
+class _TimedFrames(ABC):
     """Numbers that stand for a time: the frame shown then."""
 
     def __init__(self, rows: ChunkRows, tool: Tool, fps: Fraction) -> None:
         self._rows, self._tool, self._fps = rows, tool, fps
 
+    @abstractmethod
     def first_number(self, ticks: int) -> int:
         """Return the first number at whose time a frame with this PTS has begun."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_shown(self, number: int, row: int) -> None:
         """Raise AmbiguousFrame if it is not certain that a number shows this frame."""
 
@@ -361,14 +364,13 @@ class _FilterFrames(_TimedFrames):
 
 def _browser_numbers(rows: ChunkRows, fps: Fraction) -> Numbering:
     entry = rows.entry
-    _require_clock(entry)
-    _require_plain_times(entry, "a browser")
-    if entry.container not in _CONTAINERS_WITH_INDEX:
-        raise AmbiguousFrame(
-            f"{entry.url} is {entry.container}, which Chromium does not play or seek in exactly: "
-            "convert it to MP4, or use sequence_at"
-        )
-    assert entry.first_pts is not None
+    _require_times(
+        entry,
+        "a browser",
+        containers=_CONTAINERS_WITH_INDEX,
+        otherwise="which Chromium does not play or seek in exactly: convert it to MP4, or use "
+        "sequence_at",
+    )
     if not entry.has_closed_groups or not rows.has_constant_rate():
         problem = "has a variable rate, or frames that need pictures before their keyframe"
     elif entry.first_pts or entry.file_start is None or entry.file_start < 0:
@@ -383,13 +385,13 @@ def _browser_numbers(rows: ChunkRows, fps: Fraction) -> Numbering:
 
 def _filter_numbers(rows: ChunkRows, fps: Fraction) -> Numbering:
     entry = rows.entry
-    _require_clock(entry)
-    _require_plain_times(entry, "ffmpeg")
-    if entry.container not in _CONTAINERS_WITH_PTS:
-        raise AmbiguousFrame(
-            f"{entry.url} is {entry.container}, to whose frames versions of ffmpeg may give "
-            "different times: leave fps out if n counts frames, or use sequence_at"
-        )
+    _require_times(
+        entry,
+        "ffmpeg",
+        containers=_CONTAINERS_WITH_PTS,
+        otherwise="to whose frames versions of ffmpeg may give different times: leave fps out if n "
+        "counts frames, or use sequence_at",
+    )
     assert entry.first_pts is not None
     begins = rows.seconds(entry.first_pts)
     if entry.file_start is None or abs(entry.file_start - begins) * _MICROSECONDS > 1:
@@ -431,7 +433,17 @@ def _require_clock(entry: ChunkEntry) -> None:
         )
 
 
+def _require_times(
+    entry: ChunkEntry, tool: str, *, containers: Container[str | None], otherwise: str
+) -> None:
+    """Raise AmbiguousFrame unless a tool gives frames the recorded times."""
+    _require_plain_times(entry, tool)
+    if entry.container not in containers:
+        raise AmbiguousFrame(f"{entry.url} is {entry.container}, {otherwise}")
+
+
 def _require_plain_times(entry: ChunkEntry, tool: str) -> None:
+    _require_clock(entry)
     if entry.times_replaced or entry.clock_restarts:
         raise AmbiguousFrame(
             f"{entry.url} has times that are missing, repeat or go back, which {tool} treats in "
@@ -440,7 +452,6 @@ def _require_plain_times(entry: ChunkEntry, tool: str) -> None:
 
 
 def _require_indexed(entry: ChunkEntry, tool: str) -> None:
-    _require_clock(entry)
     _require_plain_times(entry, tool)
     assert entry.first_pts is not None
     if entry.container not in _CONTAINERS_WITH_INDEX:
