@@ -107,6 +107,7 @@ _MAKERS: Final[dict[str, Callable[[Path], object]]] = {
     "ntsc.mp4": _encoded("-bf", "2", rate="30000/1001"),
     "thirty.mp4": _encoded("-bf", "2", rate="30"),
     "open-groups.mp4": _encoded("-bf", "3", "-x264-params", _OPEN),
+    "refresh.mp4": _encoded("-bf", "0", "-x264-params", "intra-refresh=1:keyint=20"),
     "vfr.mp4": _encoded("-bf", "2", *_ANY_TIME, then=_UNEVEN),
     "edit-list.mp4": _copied("b-frames.mp4", before=("-ss", "0.5")),
     "no-edit-list.mp4": _copied("b-frames.mp4", "-use_editlist", "0"),

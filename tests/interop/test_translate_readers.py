@@ -14,7 +14,7 @@ from interop.counted_clips import NAMES, clip, shown_number
 
 _AMBIGUOUS = {
     *("edit-list.mp4", "negative.mkv", "b-frames.avi", "b-frames.ts"),
-    *("no-times.ts", "twice.ts", "middle.ts", "two-videos.mkv", "jump.ts"),
+    *("no-times.ts", "twice.ts", "middle.ts", "two-videos.mkv", "jump.ts", "refresh.mp4"),
 }
 _OPEN = {"open-groups.mp4", "hevc.mp4"}
 

@@ -99,6 +99,8 @@ class ChunkEntry:
     """PTS of its first displayed frame, sampled or not."""
     file_start: Fraction | None = None
     """Earliest time of its video and sound on its own clock, to the microsecond."""
+    has_inter_keyframes: bool | None = None
+    """True if a keyframe refers to other pictures, as with intra refresh."""
     has_other_video: bool | None = None
     """True if its file has another video, or a picture before it that a program may show."""
 

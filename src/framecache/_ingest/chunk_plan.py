@@ -238,6 +238,7 @@ def _build_entry(
         time_base=scan.time_base,
         first_pts=int(scan.pts[0]),
         file_start=scan.file_start_seconds,
+        has_inter_keyframes=scan.has_inter_keyframes,
         has_other_video=scan.has_other_video,
     )
 

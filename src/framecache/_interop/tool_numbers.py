@@ -460,6 +460,8 @@ def _require_indexed(entry: ChunkEntry, tool: str) -> None:
         problem = "has packets that are not shown, by an edit list or by its codec"
     elif tool == "decord" and not entry.has_closed_groups:
         problem = "has frames that need pictures before their keyframe"
+    elif entry.has_inter_keyframes is not False:
+        problem = "has keyframes that need pictures before them"
     elif entry.first_pts < 0:
         problem = "begins before time 0 of its clock"
     else:

@@ -97,6 +97,8 @@ class PacketTable:
     """End of the file on the same clock, as its header states it; None if it does not."""
     is_cut_short: bool
     """True if the file ends before the end that its header states."""
+    has_inter_keyframes: bool
+    """True if a keyframe refers to other pictures, as with intra refresh."""
     has_other_video: bool
     """True if a program may show another video of the file, or a picture that comes before."""
 
@@ -198,7 +200,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
     """
     rows: list[tuple[int, int, int, bool, bool]] = []
     orders: list[DisplayPosition | None] = []
-    packs_pictures = False
+    packs_pictures = has_inter_keyframes = False
     first: VideoFrame | None = None
     with Container(file, name=name) as container:
         extradata = container.stream.codec_context.extradata
@@ -212,6 +214,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             said = reader.parse(data)
             orders.append(said.order)
             packs_pictures |= is_vp9 and count_shown_pictures(data) > 1
+            has_inter_keyframes |= packet.is_keyframe and said.is_intra is False
             pts = NO_PTS if packet.pts is None else packet.pts
             dts = NO_PTS if packet.dts is None else packet.dts
             shown = said.has_picture and container.is_shown(packet)
@@ -252,6 +255,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             sound_end_seconds=container.sound_end_seconds,
             header_end_seconds=container.header_end_seconds,
             is_cut_short=container.is_cut_short(),
+            has_inter_keyframes=has_inter_keyframes,
             has_other_video=container.has_other_video,
         )
 

@@ -43,6 +43,8 @@ class PictureOrder:
     """Position in display order; None if it is unknown."""
     has_picture: bool
     """False if the packet holds only parameter sets or messages."""
+    is_intra: bool | None = None
+    """False if its first slice refers to other pictures; None if that is not known."""
 
 
 _UNKNOWN: Final = PictureOrder(None, has_picture=True)
@@ -100,7 +102,11 @@ class PictureOrderParser:
     @staticmethod
     def _parse_slice(codec: "_AvcPictureOrder | _HevcPictureOrder", head: bytes) -> PictureOrder:
         try:
-            return PictureOrder(codec.parse_order(head[:_SLICE_BYTES]), has_picture=True)
+            return PictureOrder(
+                codec.parse_order(head[:_SLICE_BYTES]),
+                has_picture=True,
+                is_intra=codec.is_intra(head[:_SLICE_BYTES]),
+            )
         except (IndexError, KeyError):
             return _UNKNOWN
 
@@ -176,6 +182,12 @@ class _AvcPictureOrder:
     def reset(self) -> None:
         self._sps.clear()
 
+    @staticmethod
+    def is_intra(unit: bytes) -> bool:
+        bits = BitReader(unit[1:])
+        bits.skip_exp_golomb(1)
+        return bits.read_exp_golomb() % 5 in {2, 4}  # slices I and SI, each with two numbers
+
     def parse_order(self, unit: bytes) -> DisplayPosition | None:
         is_fresh = unit[0] & 31 == 5  # noqa: PLR2004 - an IDR picture
         bits = BitReader(unit[1:])
@@ -233,6 +245,10 @@ class _HevcPictureOrder:
 
     def reset(self) -> None:
         self._sps.clear()
+
+    @staticmethod
+    def is_intra(_: bytes) -> None:
+        """Return that it is not known: containers mark only pictures that are."""
 
     def parse_order(self, unit: bytes) -> DisplayPosition | None:
         kind, layer = unit[0] >> 1 & 63, unit[1] & 7
