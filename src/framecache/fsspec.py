@@ -105,7 +105,7 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
             case []:
                 return _folder("")
             case [timeline_id, folder, name] if folder == _FRAMES:
-                with _missing_files(stripped):
+                with self._missing_files(stripped):
                     return self._frame_info(timeline_id, _sequence(stripped, name))
             case [timeline_id, name] if name == _INDEX:
                 return _file(stripped, len(self._index_bytes(timeline_id, stripped)))
@@ -136,33 +136,46 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
         stripped = self._strip_protocol(path)
         match _parts(stripped):
             case [timeline_id, folder, name] if folder == _FRAMES:
-                with _missing_files(stripped):
+                with self._missing_files(stripped):
                     number = _sequence(stripped, name)
                     _, row = self._timeline(timeline_id).snapshot_cache.find_row(number)
-                return self._modified_at(row.key)
+                return self._modified_at(row.key, stripped)
             case [timeline_id, name] if name == _INDEX:
                 self._require_timeline(timeline_id, stripped)
                 snapshot = self._timeline(timeline_id).snapshot_cache.source().snapshot
                 if snapshot.manifest is not None:
-                    return self._modified_at(keys.manifest(timeline_id, snapshot.manifest.version))
+                    key = keys.manifest(timeline_id, snapshot.manifest.version)
+                    return self._modified_at(key, stripped)
                 if snapshot.exists:
-                    return self._modified_at(snapshot.index.row(0).key)
+                    return self._modified_at(snapshot.index.row(0).key, stripped)
             case [timeline_id, folder, job_id, stage, name] if folder == _OVERLAYS:
-                with _missing_files(stripped):
-                    prefix = keys.overlays_prefix(timeline_id, job_id, stage)
-                return self._modified_at(f"{prefix}{name}")
+                with self._missing_files(stripped):
+                    key = keys.overlay(timeline_id, job_id, stage, *_overlay(stripped, name))
+                return self._modified_at(key, stripped)
         raise _not_found(stripped)
 
-    def _modified_at(self, key: str) -> datetime:
+    def exists(self, path: str, **_: Any) -> bool:  # noqa: ANN401 -- as fsspec calls it
+        """Return True if there is such a file or folder; other errors are not a missing file."""
+        try:
+            self.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def isfile(self, path: str) -> bool:
+        """Return True if there is such a file; other errors are not a missing file."""
+        return self.exists(path) and bool(self.info(path)["type"] == "file")
+
+    def _modified_at(self, key: str, path: str) -> datetime:
         try:
             return self._frame_cache().store.head(key).modified_at
         except BlobMissing as error:
-            raise _not_found(key) from error
+            raise _not_found(path) from error
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> io.BytesIO:  # noqa: ANN401 -- as fsspec calls it
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> "_ReadOnlyFile":  # noqa: ANN401 -- as fsspec calls it
         if mode != "rb":
             self._refuse(path)
-        return io.BytesIO(self._read(self._strip_protocol(path)))
+        return _ReadOnlyFile(self._read(self._strip_protocol(path)))
 
     def _refuse(self, path: object, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 -- of any operation
         """Raise the error of every operation that would change something."""
@@ -211,7 +224,7 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
                 stages = timeline.jobs().get(job_id, {})
                 return [_folder(f"{path}/{quote(stage, safe='')}") for stage in stages]
             case [job_id, stage]:
-                with _missing_files(path):
+                with self._missing_files(path):
                     found = list_stage(self._frame_cache().store, timeline_id, job_id, stage)
                 return [
                     _file(f"{path}/{sequence}_{quote(name, safe='')}.png", blob.size_bytes)
@@ -233,16 +246,15 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
     def _read(self, path: str) -> bytes:
         match _parts(path):
             case [timeline_id, folder, name] if folder == _FRAMES:
-                with _missing_files(path):
+                with self._missing_files(path):
                     return self._timeline(timeline_id).jpeg(_sequence(path, name))
             case [timeline_id, name] if name == _INDEX:
                 return self._index_bytes(timeline_id, path)
             case [timeline_id, folder, job_id, stage, name] if folder == _OVERLAYS:
-                with _missing_files(path):
+                with self._missing_files(path):
                     overlays = self._timeline(timeline_id).overlays(job_id=job_id, stage=stage)
-                    sequence, overlay_name = keys.parse_overlay(name) or (None, "")
-                    data = sequence is not None and overlays.load_one(sequence, overlay_name)
-                if data:
+                    data = overlays.load_one(*_overlay(path, name))
+                if data is not None:
                     return data
                 raise _not_found(path)
         if self.isdir(path):
@@ -260,11 +272,20 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
     def _require_timeline(self, timeline_id: str, path: str) -> None:
         """Raise FileNotFoundError if the cache holds nothing of a timeline."""
-        with _missing_files(path):
+        with self._missing_files(path):
             timeline = self._timeline(timeline_id)
             snapshot = timeline.snapshot_cache.latest_source().snapshot
         if snapshot.manifest is None and not snapshot.exists and not timeline.jobs():
             raise _not_found(path)
+
+    @contextmanager
+    def _missing_files(self, path: str) -> Iterator[None]:
+        """Raise FileNotFoundError for what is not cached, as users of file systems expect."""
+        self._frame_cache()  # whose errors are not those of a path
+        try:
+            yield
+        except (NotCached, InvalidId, InvalidValue) as error:
+            raise FileNotFoundError(errno.ENOENT, f"{error}", f"framecache://{path}") from error
 
     def _timeline(self, timeline_id: str) -> Timeline:
         cache = self._frame_cache()
@@ -275,6 +296,20 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
         if url not in self._caches:
             self._caches[url] = FrameCache(url, **self._options)
         return self._caches[url]
+
+
+class _ReadOnlyFile(io.BytesIO):
+    """Bytes of a file, with the size that fsspec's own functions ask for."""
+
+    @property
+    def size(self) -> int:
+        return self.getbuffer().nbytes
+
+    def writable(self) -> bool:
+        return False
+
+    def write(self, _: object) -> NoReturn:
+        raise io.UnsupportedOperation("framecache:// is read-only")
 
 
 def _parts(path: str) -> list[str]:
@@ -288,6 +323,14 @@ def _sequence(path: str, name: str) -> int:
     return int(number)
 
 
+def _overlay(path: str, name: str) -> tuple[int, str]:
+    """Return the sequence and name of an overlay."""
+    parsed = keys.parse_overlay(name)
+    if parsed is None or "/" in name:
+        raise _not_found(path)
+    return parsed
+
+
 def _folder(path: str) -> Info:
     return {"name": path, "size": 0, "type": "directory"}
 
@@ -298,12 +341,3 @@ def _file(path: str, size_bytes: int) -> Info:
 
 def _not_found(path: str) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"framecache://{path}")
-
-
-@contextmanager
-def _missing_files(path: str) -> Iterator[None]:
-    """Raise FileNotFoundError for what is not cached, as users of file systems expect."""
-    try:
-        yield
-    except (NotCached, InvalidId, InvalidValue) as error:
-        raise FileNotFoundError(errno.ENOENT, f"{error}", f"framecache://{path}") from error

@@ -20,7 +20,13 @@ import PIL.Image
 import polars as pl
 import pytest
 
-from framecache import CorruptFrame, FrameCache, Timeline
+from framecache import (
+    CorruptFrame,
+    FrameCache,
+    InvalidValue,
+    StorePermissionDenied,
+    Timeline,
+)
 from framecache.model import Layout
 from framecache.testing import HookedStore
 from outside import frame, frames_of, outside, png_by_pillow
@@ -127,6 +133,7 @@ def test_folders_and_files_are_listed(match: Timeline, local_url: str) -> None:
         "t/overlays/run-7/edges",
         "t/overlays/run-7/edges/20_mask.png",
         "t/overlays/run-7/edges/mask.png",
+        "t/overlays/run-7/edges/..%2Fedges%2F20_mask.png",
         "nothing",
         "nothing/frames",
         "nothing/frames/0.jpg",
@@ -137,10 +144,11 @@ def test_folders_and_files_are_listed(match: Timeline, local_url: str) -> None:
 )
 def test_a_path_that_is_not_there_is_file_not_found(local_url: str, path: str) -> None:
     fs = files(local_url)
-    for call in (fs.info, fs.cat_file, fs.open, fs.ls):
+    for call in (fs.info, fs.cat_file, fs.open, fs.ls, fs.modified):
         with pytest.raises(FileNotFoundError):
             call(path)
     assert not fs.exists(path)
+    assert not fs.isfile(path)
 
 
 @pytest.mark.usefixtures("match")
@@ -228,6 +236,38 @@ def test_the_time_of_a_file_is_that_of_its_blob(local_url: str, layout: Layout) 
     for path in ("t", "t/frames/45.jpg", "t/overlays/j/s/4_o.png", "nothing/index.parquet"):
         with pytest.raises(FileNotFoundError):
             fs.modified(path)
+
+
+def test_an_overlay_has_one_path(match: Timeline, local_url: str) -> None:
+    match.overlays(job_id="j", stage="s").save(3, {"o": png_by_pillow(1)})
+    fs = files(local_url)
+    assert fs.isfile("t/overlays/j/s/3_o.png")
+    for call in (fs.cat_file, fs.modified):
+        with pytest.raises(FileNotFoundError, match="framecache://t/overlays/j/s/"):
+            call("t/overlays/j/s/x%2F3_o.png")
+
+
+def test_a_store_that_denies_access_is_no_missing_file(locked_folder: Path) -> None:
+    fs = files(str(locked_folder / "store"))
+    for call in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.cat_file, fs.glob):
+        with pytest.raises(StorePermissionDenied):
+            call("t/frames/0.jpg")
+
+
+def test_an_invalid_cache_is_no_missing_file() -> None:
+    for call in (files("xx://a").exists, files("xx://a").cat_file):
+        with pytest.raises(InvalidValue, match="not supported"):
+            call("t/frames/0.jpg")
+
+
+def test_an_open_file_has_a_size_and_cannot_be_changed(match: Timeline, local_url: str) -> None:
+    jpeg = match.jpeg(0)
+    fs = files(local_url)
+    assert fs.read_block("t/frames/0.jpg", 10, None) == jpeg[10:]
+    with fs.open("t/frames/0.jpg") as file:
+        assert not file.writable()
+        with pytest.raises(io.UnsupportedOperation):
+            file.write(b"x")
 
 
 def test_a_file_system_is_pickled(match: Timeline, local_url: str) -> None:
