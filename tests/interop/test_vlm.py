@@ -141,6 +141,8 @@ def test_a_range_without_frames_and_bad_arguments_are_refused() -> None:
     timeline = extracted("b-frames.mp4")
     with pytest.raises(NotCached, match="no frame begins from 90 to 91 s"):
         timeline.to_vlm(90, 91)
+    with pytest.raises(NotCached, match="nothing is cached; extract it first"):
+        FrameCache(f"memory://{uuid.uuid4().hex}").timeline("t").to_vlm()
     with pytest.raises(InvalidValue, match="max_frames must be an integer from 1"):
         timeline.to_vlm(max_frames=0)
     with pytest.raises(InvalidValue, match="scale must be"):

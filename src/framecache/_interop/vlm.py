@@ -26,6 +26,7 @@ from framecache._read import (
     read_frames,
     read_jpegs,
 )
+from framecache._read.info import describe_extent
 from framecache.errors import InvalidValue, NotCached
 
 VlmTiming = Literal["indices", "rate"]
@@ -177,6 +178,8 @@ def make_clip(
     Raises:
         InvalidValue: also if the JPEGs are larger in total.
     """
+    if not source.snapshot.exists:
+        raise NotCached(f"the timeline has no frames: {describe_extent(source.snapshot)}")
     index, decoding = source.snapshot.index, selection.decoding
     if index.is_unindexed or not index.is_in_time_order:
         raise InvalidValue(
