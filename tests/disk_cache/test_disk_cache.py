@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "tier"
 
 
-def test_what_was_put_is_found_by_whoever_opens_the_folder(folder: Path) -> None:
+def test_frame_put_by_one_cache_is_found_by_another_on_the_same_folder(folder: Path) -> None:
     row, data = copy(1)
     ours = tier(folder)
     assert ours.get(row) is None
@@ -37,7 +37,7 @@ def test_what_was_put_is_found_by_whoever_opens_the_folder(folder: Path) -> None
     assert tier(folder).get(row) == data
 
 
-def test_looking_creates_nothing(folder: Path) -> None:
+def test_lookup_creates_nothing_on_disk(folder: Path) -> None:
     tier(folder).get(copy(1).row)
     assert not tier(folder).prefetch(copy(1).row)
     assert not folder.parent.exists()
@@ -60,7 +60,7 @@ def test_looking_creates_nothing(folder: Path) -> None:
     ),
     urls=st.tuples(st.sampled_from([URL, "s3://other"]), st.sampled_from([URL, "s3://other"])),
 )
-def test_frames_share_a_file_only_when_they_are_the_same(
+def test_frames_share_a_file_only_when_identical(
     first: Row, other: Row, urls: tuple[str, str]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -69,7 +69,7 @@ def test_frames_share_a_file_only_when_they_are_the_same(
         assert len(files(Path(name))) == (1 if (first, urls[0]) == (other, urls[1]) else 2)
 
 
-def test_another_picture_under_the_same_key_is_another_frame(folder: Path) -> None:
+def test_another_picture_under_the_same_key_is_a_separate_entry(folder: Path) -> None:
     before, after = copy(1), copy(2)
     rebuilt = Copy(dataclasses.replace(after.row, key=before.row.key), after.data)
     ours = tier(folder)
@@ -79,7 +79,7 @@ def test_another_picture_under_the_same_key_is_another_frame(folder: Path) -> No
     assert (ours.get(before.row), ours.get(rebuilt.row)) == (before.data, rebuilt.data)
 
 
-def test_a_copy_seems_to_be_there_when_a_file_of_its_own_has_its_length(folder: Path) -> None:
+def test_prefetch_reports_only_a_regular_file_of_the_right_length(folder: Path) -> None:
     row, data = copy(1)
     ours = tier(folder)
     ours.put(row, data)
@@ -96,7 +96,7 @@ def test_a_copy_seems_to_be_there_when_a_file_of_its_own_has_its_length(folder: 
 
 
 @given(damage=st.data())
-def test_a_damaged_copy_is_never_given_and_gives_way_to_a_sound_one(damage: st.DataObject) -> None:
+def test_damaged_file_is_never_returned_and_can_be_replaced(damage: st.DataObject) -> None:
     row, data = copy(1, size=500)
     kind = damage.draw(st.sampled_from(["flip", "cut", "longer"]))
     position = damage.draw(st.integers(0, len(data) - 1))
@@ -117,7 +117,7 @@ def test_a_damaged_copy_is_never_given_and_gives_way_to_a_sound_one(damage: st.D
         assert ours.get(row) == data
 
 
-def test_a_put_replaces_what_is_damaged(folder: Path) -> None:
+def test_put_replaces_a_damaged_file(folder: Path) -> None:
     row, data = copy(1)
     tier(folder).put(row, data)
     [file] = files(folder)
@@ -126,7 +126,7 @@ def test_a_put_replaces_what_is_damaged(folder: Path) -> None:
     assert tier(folder).get(row) == data
 
 
-def test_only_its_user_can_look_into_a_tier(folder: Path) -> None:
+def test_files_are_accessible_to_their_owner_only(folder: Path) -> None:
     before = os.umask(0)
     try:
         tier(folder).put(*copy(1))
@@ -138,7 +138,7 @@ def test_only_its_user_can_look_into_a_tier(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_the_copy_of_another_user_is_not_believed(folder: Path) -> None:
+def test_file_owned_by_another_user_is_ignored(folder: Path) -> None:
     row, data = copy(1)
     tier(folder).put(row, data)
     [file] = files(folder)
@@ -150,7 +150,7 @@ def test_the_copy_of_another_user_is_not_believed(folder: Path) -> None:
 
 
 @given(sizes=st.lists(st.integers(1, 150_000), max_size=40))
-def test_the_folder_never_takes_more_than_its_bound(sizes: list[int]) -> None:
+def test_folder_never_exceeds_its_limit(sizes: list[int]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours = tier(folder)
@@ -159,7 +159,7 @@ def test_the_folder_never_takes_more_than_its_bound(sizes: list[int]) -> None:
             assert bytes_on_disk(folder) <= LIMIT
 
 
-def test_many_tiny_frames_stay_within_the_bound(folder: Path) -> None:
+def test_many_tiny_frames_stay_within_the_limit(folder: Path) -> None:
     ours = tier(folder, limit=4 * LIMIT)
     for start in range(0, 1100, 10):
         put(ours, [copy(number, size=1) for number in range(start, start + 10)])
@@ -167,12 +167,12 @@ def test_many_tiny_frames_stay_within_the_bound(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("less", range(0, 16 * UNIT, UNIT))
-def test_a_frame_that_nearly_fills_the_bound_stays_within_it(folder: Path, less: int) -> None:
+def test_frame_that_nearly_fills_the_limit_stays_within_it(folder: Path, less: int) -> None:
     tier(folder).put(*copy(1, size=LIMIT - less))
     assert not folder.exists() or bytes_on_disk(folder) <= LIMIT
 
 
-def test_a_frame_larger_than_the_bound_is_not_kept(folder: Path) -> None:
+def test_frame_larger_than_the_limit_is_not_kept(folder: Path) -> None:
     small, large = copy(1), copy(2, size=LIMIT)
     ours = tier(folder)
     ours.put(*small)
@@ -184,7 +184,7 @@ def test_a_frame_larger_than_the_bound_is_not_kept(folder: Path) -> None:
     sizes=st.lists(st.integers(1, 60_000), min_size=30, max_size=60),
     uses=st.lists(st.integers(0, 59), min_size=50, max_size=150),
 )
-def test_the_least_recently_used_go_first(sizes: list[int], uses: list[int]) -> None:
+def test_least_recently_used_frames_are_evicted_first(sizes: list[int], uses: list[int]) -> None:
     copies = [copy(number, size) for number, size in enumerate(sizes)]
     expected = LeastRecentlyUsed()
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
@@ -220,7 +220,7 @@ class LeastRecentlyUsed:
         self._units[row] = needed
 
 
-def test_a_use_counts_once_its_last_is_a_minute_old(folder: Path) -> None:
+def test_last_use_is_recorded_at_most_once_a_minute(folder: Path) -> None:
     row, data = copy(1)
     ours = tier(folder)
     ours.put(row, data)
@@ -233,7 +233,7 @@ def test_a_use_counts_once_its_last_is_a_minute_old(folder: Path) -> None:
     assert file.stat().st_mtime_ns >= put_at
 
 
-def test_a_smaller_bound_holds_from_the_next_frame_on(folder: Path) -> None:
+def test_smaller_limit_applies_from_the_next_put(folder: Path) -> None:
     large = tier(folder, limit=8 * LIMIT)
     for number in range(200):
         large.put(*copy(number, size=30_000))
@@ -244,7 +244,7 @@ def test_a_smaller_bound_holds_from_the_next_frame_on(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["gone", "of another start of the machine", "empty"])
-def test_what_is_there_is_counted_anew_when_the_ledger_is(folder: Path, what: str) -> None:
+def test_limit_holds_after_the_ledger_is_lost_or_reset(folder: Path, what: str) -> None:
     ours = tier(folder)
     for number in range(50):
         ours.put(*copy(number))
@@ -258,7 +258,7 @@ def test_what_is_there_is_counted_anew_when_the_ledger_is(folder: Path, what: st
         assert bytes_on_disk(folder) <= LIMIT
 
 
-def test_what_killed_writers_left_goes_when_room_is_made(folder: Path) -> None:
+def test_files_left_by_killed_writers_are_removed_on_eviction(folder: Path) -> None:
     ours = tier(folder)
     ours.put(*copy(0))
     [file] = files(folder)
@@ -270,7 +270,7 @@ def test_what_killed_writers_left_goes_when_room_is_made(folder: Path) -> None:
     assert kept(folder, [copy(0), copy(1)]) == [copy(0).row, copy(1).row]
 
 
-def test_threads_that_put_and_get_at_once_lose_nothing_while_there_is_room(folder: Path) -> None:
+def test_concurrent_puts_and_gets_lose_nothing_below_the_limit(folder: Path) -> None:
     copies = [copy(number, size=5_000) for number in range(80)]
     ours = tier(folder)
 
@@ -283,7 +283,7 @@ def test_threads_that_put_and_get_at_once_lose_nothing_while_there_is_room(folde
     assert len(kept(folder, copies)) == 80
 
 
-def test_a_tier_travels_to_another_process(folder: Path) -> None:
+def test_disk_cache_can_be_pickled(folder: Path) -> None:
     row, data = copy(1)
     ours = tier(folder)
     ours.put(row, data)
@@ -307,7 +307,7 @@ print(ours.get(copy(2).row) == copy(2).data)
 """
 
 
-def test_a_forked_process_goes_on_with_the_tier(folder: Path, s3_url: str) -> None:
+def test_forked_process_keeps_using_the_disk_cache(folder: Path, s3_url: str) -> None:
     command = [sys.executable, "-c", FORK, str(folder), s3_url]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run(

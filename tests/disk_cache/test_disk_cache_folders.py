@@ -28,7 +28,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_folder_with_other_files_is_rejected_and_left_unchanged(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "mine.jpg").write_bytes(b"mine")
     before = snapshot(tmp_path)
@@ -38,13 +38,13 @@ def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path: Pa
     assert snapshot(tmp_path) == before
 
 
-def test_a_file_is_refused(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     with pytest.raises(InvalidValue, match="not a folder"):
         tier(tmp_path / "file")
 
 
-def test_a_folder_that_came_to_hold_other_things_is_left_alone(tmp_path: Path) -> None:
+def test_folder_that_later_gains_other_files_is_left_unchanged(tmp_path: Path) -> None:
     ours = tier(tmp_path / "tier")
     (tmp_path / "tier").mkdir()
     (tmp_path / "tier" / "mine").write_bytes(b"mine")
@@ -53,12 +53,12 @@ def test_a_folder_that_came_to_hold_other_things_is_left_alone(tmp_path: Path) -
     assert snapshot(tmp_path / "tier") == {"mine": b"mine"}
 
 
-def test_an_empty_folder_becomes_a_tiers(tmp_path: Path) -> None:
+def test_empty_folder_is_adopted(tmp_path: Path) -> None:
     tier(tmp_path).put(*copy(1))
     assert kept(tmp_path, [copy(1)]) == [copy(1).row]
 
 
-def test_things_of_others_in_a_tiers_folder_stay(tmp_path: Path) -> None:
+def test_other_files_in_the_cache_folder_are_kept(tmp_path: Path) -> None:
     ours = tier(tmp_path / "tier")
     ours.put(*copy(0))
     aside, below = tmp_path / "tier" / "aside", tmp_path / "tier" / "frames" / "below"
@@ -74,7 +74,7 @@ def test_things_of_others_in_a_tiers_folder_stay(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
-def test_nothing_is_read_through_a_link_in_a_copys_place(tmp_path: Path) -> None:
+def test_link_in_place_of_a_frame_file_is_not_followed(tmp_path: Path) -> None:
     row, data = copy(1)
     ours = tier(tmp_path / "tier")
     ours.put(row, data)
@@ -88,7 +88,7 @@ def test_nothing_is_read_through_a_link_in_a_copys_place(tmp_path: Path) -> None
     assert (tmp_path / "outside").read_bytes() == data
 
 
-def test_nothing_is_written_or_deleted_through_a_link_in_the_place_of_the_frames(
+def test_link_in_place_of_the_frames_folder_is_not_written_through(
     tmp_path: Path,
 ) -> None:
     folder, outside = tmp_path / "tier", tmp_path / "outside"
@@ -107,14 +107,14 @@ def test_nothing_is_written_or_deleted_through_a_link_in_the_place_of_the_frames
     assert snapshot(outside) == before
 
 
-def test_a_tier_may_be_reached_through_a_link(tmp_path: Path) -> None:
+def test_folder_may_be_reached_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     tier(tmp_path / "link").put(*copy(1))
     assert kept(tmp_path / "real", [copy(1)]) == [copy(1).row]
 
 
-def test_a_full_disk_is_said_once_and_what_is_there_is_found(small_disk: Path) -> None:
+def test_full_disk_warns_once_and_keeps_stored_frames_readable(small_disk: Path) -> None:
     copies = [copy(number, size=50_000) for number in range(40)]
     ours = tier(small_disk / "tier", limit=8 * LIMIT)
     with pytest.warns(LocalCacheWarning, match="no space is left") as met:
@@ -126,7 +126,7 @@ def test_a_full_disk_is_said_once_and_what_is_there_is_found(small_disk: Path) -
 
 
 @pytest.mark.parametrize(("seconds", "is_used"), [(0.0, True), (3600.0, False)])
-def test_a_disk_that_was_full_is_used_again_after_a_while(
+def test_disk_cache_is_used_again_some_time_after_the_disk_was_full(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, *, is_used: bool
 ) -> None:
     monkeypatch.setattr("framecache._read.disk_cache.cache._SUSPEND_SECONDS", seconds)
@@ -139,7 +139,7 @@ def test_a_disk_that_was_full_is_used_again_after_a_while(
     assert bool(kept(small_disk / "tier", [copy(1, size=200_000)])) == is_used
 
 
-def test_a_read_only_tier_is_read_and_said_once(small_disk: Path) -> None:
+def test_read_only_folder_is_read_and_warns_once(small_disk: Path) -> None:
     folder = small_disk / "tier"
     tier(folder).put(*copy(1))
     [file] = files(folder)
@@ -153,7 +153,7 @@ def test_a_read_only_tier_is_read_and_said_once(small_disk: Path) -> None:
     file.is_file()
 
 
-def test_a_folder_without_permission_is_said_and_is_no_tier(locked_folder: Path) -> None:
+def test_folder_without_permission_warns_and_caches_nothing(locked_folder: Path) -> None:
     with pytest.warns(LocalCacheWarning, match="Permission denied") as met:
         ours = tier(locked_folder / "tier")
     ours.put(*copy(1))
@@ -161,7 +161,7 @@ def test_a_folder_without_permission_is_said_and_is_no_tier(locked_folder: Path)
     assert ours.get(copy(1).row) is None
 
 
-def test_whoever_holds_the_lock_holds_up_no_one(tmp_path: Path) -> None:
+def test_held_lock_does_not_block_reads_or_puts(tmp_path: Path) -> None:
     ours = tier(tmp_path)
     ours.put(*copy(1))
     with (tmp_path / "framecache-tier").open() as lock:
@@ -173,7 +173,7 @@ def test_whoever_holds_the_lock_holds_up_no_one(tmp_path: Path) -> None:
     assert kept(tmp_path, [copy(1), copy(2)]) == [copy(1).row, copy(2).row]
 
 
-def test_a_folder_that_goes_meanwhile_comes_back(tmp_path: Path) -> None:
+def test_deleted_folder_is_created_again_on_the_next_put(tmp_path: Path) -> None:
     ours = tier(tmp_path / "tier")
     ours.put(*copy(1))
     shutil.rmtree(tmp_path / "tier")

@@ -175,7 +175,7 @@ def test_garbage_collection_keeps_every_blob_that_a_fixture_needs(
         assert make_fixture.contents(cache.timeline(timeline_id)) == frames
 
 
-def test_today_writes_every_entry_and_column_that_a_fixture_has(
+def test_current_release_writes_every_entry_and_column_of_a_fixture(
     cache: FrameCache, tmp_path: Path
 ) -> None:
     """Releases that wrote the fixture need them to read what today's code stores."""
@@ -205,7 +205,7 @@ def names_in(value: object, *, at: str = "") -> set[str]:
     return set()
 
 
-def test_entries_that_a_manifest_gains_within_a_format_are_ignored(
+def test_unknown_manifest_entries_of_the_same_format_are_ignored(
     cache: FrameCache, expected: dict[str, list[dict[str, Any]]]
 ) -> None:
     store = Path(cache.url.removeprefix("file://"))
@@ -213,7 +213,7 @@ def test_entries_that_a_manifest_gains_within_a_format_are_ignored(
     assert make_fixture.contents(cache.timeline("objects")) == expected["objects"]
 
 
-def test_columns_that_the_index_gains_within_a_format_are_ignored(
+def test_unknown_index_columns_of_the_same_format_are_ignored(
     cache: FrameCache, expected: dict[str, list[dict[str, Any]]]
 ) -> None:
     [part] = [blob.key for blob in cache.store.list("cache/timelines/packs/index")]
