@@ -96,7 +96,7 @@ def _value(setting: Setting | None) -> str | None:
         ({}, f"[default]\nendpoint_url = {A}\nignore_configured_endpoint_urls =\n", ""),
     ],
 )
-def test_the_endpoint_is_that_of_boto3(
+def test_endpoint_equals_that_of_boto3(
     variables: dict[str, str],
     config: str,
     credentials: str,
@@ -119,7 +119,7 @@ def test_the_endpoint_is_that_of_boto3(
         ({}, ""),
     ],
 )
-def test_the_file_of_certificates_is_that_of_boto3(
+def test_certificate_file_equals_that_of_boto3(
     variables: dict[str, str], config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, KEYS | variables)
@@ -139,7 +139,7 @@ def test_the_file_of_certificates_is_that_of_boto3(
         ({}, "region = eu-west-3"),
     ],
 )
-def test_the_region_is_that_of_boto3(
+def test_region_equals_that_of_boto3(
     variables: dict[str, str], config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, KEYS | variables)
@@ -148,14 +148,14 @@ def test_the_region_is_that_of_boto3(
         assert _value(_found().region) == client.meta.region_name
 
 
-def test_the_region_of_other_tools_counts_where_boto3_knows_none(
+def test_aws_region_is_used_when_boto3_finds_no_region(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _set(monkeypatch, {**KEYS, "AWS_REGION": "us-west-1"})
     assert _value(_found().region) == "us-west-1"
 
 
-def test_each_partition_of_amazon_is_reached_where_boto3_reaches_it(
+def test_endpoint_of_each_aws_partition_equals_that_of_boto3(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _set(monkeypatch, KEYS)
@@ -177,7 +177,7 @@ def test_each_partition_of_amazon_is_reached_where_boto3_reaches_it(
         ("http://192.0.2.1:9", "media"),
     ],
 )
-def test_a_bucket_has_the_address_that_boto3_gives_it(
+def test_bucket_address_equals_that_of_boto3(
     endpoint: str, bucket: str, style: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, {**KEYS, "AWS_DEFAULT_REGION": "us-east-1", "http_proxy": server.address})
@@ -202,7 +202,7 @@ def test_a_bucket_has_the_address_that_boto3_gives_it(
         ("false", {}, "http://store.invalid/media/a"),
     ],
 )
-def test_the_style_of_the_environment_reaches_the_bucket_and_no_other(
+def test_addressing_style_from_the_environment_applies_to_the_bucket_only(
     variable: str,
     given: dict[str, str],
     path: str,
@@ -218,7 +218,7 @@ def test_the_style_of_the_environment_reaches_the_bucket_and_no_other(
     assert server.paths == [path]
 
 
-def test_a_token_that_boto3_does_not_read_is_not_sent(
+def test_aws_token_that_boto3_ignores_is_not_sent(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, {**KEYS, "AWS_TOKEN": "stray", "AWS_ENDPOINT_URL": server.address})
@@ -226,7 +226,7 @@ def test_a_token_that_boto3_does_not_read_is_not_sent(
     assert "x-amz-security-token" not in server.headers[0]
 
 
-def test_an_endpoint_that_is_given_is_reached_with_the_keys_of_the_environment(
+def test_given_endpoint_is_used_with_keys_from_the_environment(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, {**KEYS, "AWS_ENDPOINT_URL": A})
@@ -235,7 +235,7 @@ def test_an_endpoint_that_is_given_is_reached_with_the_keys_of_the_environment(
     assert server.signers == ["ENVIRONMENT"]
 
 
-def test_credentials_are_not_used_longer_than_they_live(tmp_path: Path) -> None:
+def test_process_credentials_expire_when_stated(tmp_path: Path) -> None:
     ends = (datetime.now(UTC) + timedelta(seconds=20)).replace(microsecond=0)
     answer = {
         "Version": 1,
@@ -253,19 +253,19 @@ def test_credentials_are_not_used_longer_than_they_live(tmp_path: Path) -> None:
     assert credential["expires_at"] == ends
 
 
-def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repr_of_settings_contains_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     _set(monkeypatch, {**KEYS, "AWS_SESSION_TOKEN": "hidden-word"})
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden-word")
     assert "hidden-word" not in repr(_found())
 
 
-def test_region_and_style_come_from_the_profile(tmp_path: Path) -> None:
+def test_region_and_addressing_style_come_from_the_profile(tmp_path: Path) -> None:
     _write(tmp_path, "[default]\nregion = eu-north-1\ns3 =\n  addressing_style = virtual\n")
     found = _found()
     assert (_value(found.region), _value(found.style)) == ("eu-north-1", "virtual")
 
 
-def test_requests_go_to_the_endpoint_of_the_profile(
+def test_requests_use_the_endpoint_of_the_profile(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, KEYS)
@@ -287,7 +287,7 @@ def _use_web_identity(server: Server, tmp_path: Path, monkeypatch: pytest.Monkey
     )
 
 
-def test_a_web_identity_is_exchanged_at_the_private_endpoint(
+def test_web_identity_is_exchanged_at_the_private_endpoint(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_web_identity(server, tmp_path, monkeypatch)
@@ -295,7 +295,7 @@ def test_a_web_identity_is_exchanged_at_the_private_endpoint(
     assert server.signers == ["IDENTITY"]
 
 
-def test_a_web_identity_is_exchanged_at_the_endpoint_that_the_program_gives(
+def test_web_identity_is_exchanged_at_the_endpoint_option(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_web_identity(server, tmp_path, monkeypatch)
@@ -305,7 +305,7 @@ def test_a_web_identity_is_exchanged_at_the_endpoint_that_the_program_gives(
     assert server.signers == ["IDENTITY"]
 
 
-def test_a_web_identity_is_exchanged_at_amazon_for_an_endpoint_of_amazon_s(
+def test_web_identity_for_an_amazon_endpoint_is_exchanged_at_amazon(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_web_identity(server, tmp_path, monkeypatch)
@@ -315,7 +315,7 @@ def test_a_web_identity_is_exchanged_at_amazon_for_an_endpoint_of_amazon_s(
     assert (signer.source, signer.provider) == ("AWS_WEB_IDENTITY_TOKEN_FILE", None)
 
 
-def test_a_web_identity_never_goes_to_amazon_for_want_of_boto3(
+def test_web_identity_without_boto3_is_refused_for_a_private_endpoint(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_web_identity(server, tmp_path, monkeypatch)
@@ -326,7 +326,7 @@ def test_a_web_identity_never_goes_to_amazon_for_want_of_boto3(
         open_store("s3://media")
 
 
-def test_a_container_signs_with_what_its_agent_gives(
+def test_container_credentials_sign_requests(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(
@@ -342,7 +342,7 @@ def test_a_container_signs_with_what_its_agent_gives(
     assert server.signers == ["CONTAINER"]
 
 
-def test_a_profile_signs_before_the_agent_of_a_container(
+def test_profile_credentials_take_precedence_over_container_credentials(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = "aws_access_key_id = PROFILE\naws_secret_access_key = secret\n"
@@ -366,7 +366,7 @@ def test_a_profile_signs_before_the_agent_of_a_container(
         ({}, "", "no credentials were found"),
     ],
 )
-def test_what_only_boto3_reads_is_refused_without_it(
+def test_settings_that_need_boto3_are_refused_without_it(
     variables: dict[str, str],
     config: str,
     named: str,
@@ -417,7 +417,7 @@ def test_what_only_boto3_reads_is_refused_without_it(
         ({"REQUESTS_CA_BUNDLE": os.devnull}, "", "REQUESTS_CA_BUNDLE: .* no certificate"),
     ],
 )
-def test_what_is_not_followed_is_refused_by_name(
+def test_unsupported_settings_are_refused_by_name(
     variables: dict[str, str],
     config: str,
     named: str,
@@ -430,7 +430,7 @@ def test_what_is_not_followed_is_refused_by_name(
         open_store("s3://media")
 
 
-def test_a_certificate_in_the_form_of_openssl_is_refused_by_name(
+def test_openssl_trusted_certificate_is_refused_with_a_conversion_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, trusted = tmp_path / "plain.pem", tmp_path / "trusted.pem"
@@ -444,5 +444,5 @@ def test_a_certificate_in_the_form_of_openssl_is_refused_by_name(
         open_store("s3://media")
 
 
-def test_certificates_do_not_matter_where_nothing_is_encrypted() -> None:
+def test_certificates_are_ignored_for_a_plain_http_endpoint() -> None:
     assert read_certificates(Setting("/nowhere", "AWS_CA_BUNDLE"), A) is None

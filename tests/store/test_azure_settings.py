@@ -62,7 +62,7 @@ def _kind_sent(server: Server) -> str:
         },
     ],
 )
-def test_the_signer_is_that_of_object_store(
+def test_signer_equals_that_of_object_store(
     variables: dict[str, str], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account = {"AZURE_STORAGE_ACCOUNT_NAME": "own", "AZURE_STORAGE_ENDPOINT": server.address}
@@ -78,7 +78,7 @@ def test_the_signer_is_that_of_object_store(
 @pytest.mark.parametrize(
     "variables", [{}, {"AZURE_STORAGE_ACCOUNT_NAME": "own", "AZURE_STORAGE_ACCOUNT_KEY": KEY}]
 )
-def test_the_emulator_is_reached_as_object_store_reaches_it(
+def test_emulator_requests_equal_those_of_object_store(
     variables: dict[str, str], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator = {"AZURE_STORAGE_USE_EMULATOR": "true", "AZURITE_BLOB_STORAGE_URL": server.address}
@@ -105,7 +105,7 @@ def test_the_emulator_is_reached_as_object_store_reaches_it(
         ),
     ],
 )
-def test_an_identity_of_the_directory_is_named_by_what_proves_it(
+def test_identity_signer_names_its_source_variable(
     variables: dict[str, str], source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, {"AZURE_CLIENT_ID": "c", "AZURE_TENANT_ID": "t", **variables})
@@ -128,7 +128,7 @@ SECRETS = [
 
 @pytest.mark.parametrize("options", OTHERS)
 @pytest.mark.parametrize("secret", SECRETS)
-def test_a_secret_of_one_account_is_refused_for_another(
+def test_secret_of_one_account_is_refused_for_another(
     options: dict[str, str], secret: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, {"AZURE_STORAGE_ACCOUNT_NAME": "own", **secret})
@@ -139,7 +139,7 @@ def test_a_secret_of_one_account_is_refused_for_another(
 
 
 @pytest.mark.parametrize("options", OTHERS)
-def test_another_account_has_its_own_endpoint_and_no_secret_of_a_connection_string(
+def test_other_account_uses_its_own_endpoint_and_no_secret_of_the_connection_string(
     options: dict[str, str], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = f"AccountName=own;AccountKey={KEY};BlobEndpoint={server.address}"
@@ -149,7 +149,7 @@ def test_another_account_has_its_own_endpoint_and_no_secret_of_a_connection_stri
     assert found.signer.secret is None
 
 
-def test_the_secret_that_is_given_signs_for_another_account(
+def test_given_key_signs_requests_to_another_account(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(monkeypatch, {"AZURE_STORAGE_ACCOUNT_NAME": "own", "AZURE_STORAGE_TOKEN": "t"})
@@ -158,7 +158,7 @@ def test_the_secret_that_is_given_signs_for_another_account(
     assert server.headers[0]["authorization"].startswith("SharedKey other:")
 
 
-def test_what_is_left_open_for_the_same_account_the_environment_says(
+def test_unset_options_of_the_same_account_come_from_the_environment(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _set(
@@ -181,7 +181,7 @@ def test_what_is_left_open_for_the_same_account_the_environment_says(
         {"connection_string": f"AccountName=own;AccountKey={KEY}"},
     ],
 )
-def test_settings_show_no_secret(options: dict[str, str]) -> None:
+def test_repr_of_settings_contains_no_secret(options: dict[str, str]) -> None:
     found: AzureSettings = azure_settings(options)
     assert KEY not in repr(found)
     assert "hidden-word" not in repr(found)

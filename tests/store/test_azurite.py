@@ -116,7 +116,7 @@ def _connection_string(endpoint: str, key: str = _KEY) -> str:
 
 
 @pytest.mark.parametrize("by", ["environment", "options"])
-def test_a_timeline_is_extracted_and_read(
+def test_timeline_is_extracted_read_and_deleted(
     by: str, azurite: str, container: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = chunks()[0]
@@ -139,13 +139,13 @@ def test_a_timeline_is_extracted_and_read(
     assert cache.timelines() == []
 
 
-def test_all_that_a_cache_needs_works(azurite: str, container: str) -> None:
+def test_all_doctor_checks_pass(azurite: str, container: str) -> None:
     options = {"connection_string": _connection_string(azurite)}
     checks = run_checks(FrameCache(f"az://{container}", storage_options=options).store)
     assert [check for check in checks if not check.ok] == []
 
 
-def test_a_public_container_is_read_without_credentials(azurite: str, container: str) -> None:
+def test_public_container_is_read_without_credentials(azurite: str, container: str) -> None:
     _put(f"{azurite}/{container}/a", {"x-ms-blob-type": "BlockBlob"}, b"open to all")
     options: dict[str, str | bool] = {"account": _ACCOUNT, "endpoint": azurite, "anon": True}
     store = FrameCache(f"az://{container}", storage_options=options).store
@@ -155,7 +155,7 @@ def test_a_public_container_is_read_without_credentials(azurite: str, container:
         store.put("b", b"x")
 
 
-def test_a_wrong_key_is_denied_and_the_server_named(azurite: str, container: str) -> None:
+def test_wrong_key_error_names_the_server(azurite: str, container: str) -> None:
     wrong = base64.b64encode(b"wrong").decode()
     options = {"connection_string": _connection_string(azurite, wrong)}
     store = FrameCache(f"az://{container}", storage_options=options).store

@@ -113,7 +113,7 @@ def _round_trip(cache: FrameCache) -> None:
 
 
 @pytest.mark.parametrize("way", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "profile", "option"])
-def test_the_authority_that_is_named_is_trusted(
+def test_named_authority_is_trusted(
     way: str,
     url: str,
     moto_endpoint: str,
@@ -136,7 +136,7 @@ def test_the_authority_that_is_named_is_trusted(
     assert {"0.jpg", "1.jpg"} <= set(frames_of(outside(url), "t"))
 
 
-def test_a_listing_past_an_odd_key_trusts_it_too(
+def test_named_authority_is_trusted_when_listing_past_an_odd_key(
     url: str, moto_endpoint: str, authorities: tuple[Authority, Authority]
 ) -> None:
     bucket = url.removeprefix("s3://")
@@ -154,7 +154,7 @@ def _put(client: "S3Client", bucket: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("is_other_named", [False, True])
-def test_a_server_of_an_authority_that_is_not_named_is_refused(
+def test_server_of_an_untrusted_authority_is_refused(
     is_other_named: bool,  # noqa: FBT001 - a parameter
     url: str,
     server: str,
@@ -171,7 +171,7 @@ def test_a_server_of_an_authority_that_is_not_named_is_refused(
     assert "AWS_CA_BUNDLE" in message
 
 
-def test_a_certificate_of_another_host_is_refused(
+def test_certificate_of_another_host_is_refused(
     url: str,
     authorities: tuple[Authority, Authority],
     tmp_path: Path,

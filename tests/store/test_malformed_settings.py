@@ -57,12 +57,12 @@ def _open(url: str, **options: str) -> None:
         ("az://media", {"account": "a", "key": "aGk="}),
     ],
 )
-def test_what_is_no_address_is_refused(url: str, given: dict[str, str], endpoint: str) -> None:
+def test_invalid_endpoint_url_is_rejected(url: str, given: dict[str, str], endpoint: str) -> None:
     with pytest.raises(InvalidValue, match=r"storage_options\['endpoint'\] is not a valid URL"):
         _open(url, endpoint=endpoint, **given)
 
 
-def test_obstore_can_use_every_address_that_is_accepted() -> None:
+def test_obstore_can_use_every_endpoint_that_is_accepted() -> None:
     forms = ("http://h{}", "http://127.0.0.1:1/a{}b", "http://u:p{}@127.0.0.1:1", "http://[::1]:1")
     for form in forms:
         for character in PRINTABLE:
@@ -98,7 +98,7 @@ def test_obstore_can_use_every_address_that_is_accepted() -> None:
         ("az://media", {"account": "a", "sas": "sv=1&sig=x\n"}, "sas"),
     ],
 )
-def test_an_option_that_cannot_be_sent_is_refused_and_not_shown(
+def test_option_that_cannot_be_sent_is_rejected_without_a_request(
     url: str, given: dict[str, str], named: str, server: Server
 ) -> None:
     with pytest.raises(InvalidValue, match=rf"^storage_options\['{named}'\] ") as met:
@@ -116,7 +116,7 @@ def _panic() -> None:
     obstore.get(client, "a")
 
 
-def test_a_panic_of_obstore_is_an_error_of_the_store() -> None:
+def test_panic_of_obstore_becomes_store_unavailable() -> None:
     with (
         pytest.raises(StoreUnavailable, match="s3://media: cannot read 'a': a setting, "),
         translate_errors(parse("s3://media"), action="read", key="a"),
@@ -129,7 +129,7 @@ class _Panicking:
         _panic()
 
 
-def test_a_panic_in_the_helper_of_a_forked_process_is_answered(
+def test_panic_in_the_helper_process_is_returned_as_store_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours, theirs = socketpair()

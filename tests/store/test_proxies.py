@@ -52,7 +52,7 @@ def proxy() -> Iterator[Server]:
         {"REQUEST_METHOD": "GET"},
     ],
 )
-def test_a_proxy_is_named_where_obstore_uses_it(
+def test_reported_proxy_is_the_one_that_obstore_uses(
     variables: dict[str, str],
     host: str,
     server: Server,

@@ -55,7 +55,7 @@ def _opened(url: str, **options: object) -> Store:
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_two_stores_of_one_name_have_each_their_own_endpoint_and_keys(
+def test_stores_of_the_same_name_use_their_own_endpoint_and_keys(
     server: Server, other_server: Server
 ) -> None:
     one = _opened("s3://media", endpoint=server.address, key="ONE", secret="s")
@@ -65,7 +65,7 @@ def test_two_stores_of_one_name_have_each_their_own_endpoint_and_keys(
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_a_token_of_the_environment_is_not_sent_with_other_keys(
+def test_session_token_of_the_environment_is_not_sent_with_given_keys(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "of-others")
@@ -74,7 +74,7 @@ def test_a_token_of_the_environment_is_not_sent_with_other_keys(
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_region_token_and_style_are_those_given(
+def test_given_region_token_and_style_are_used(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", server.address)  # the host need not be looked up then
@@ -94,7 +94,7 @@ def test_region_token_and_style_are_those_given(
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_options_reach_another_process(server: Server) -> None:
+def test_options_are_pickled_with_the_store(server: Server) -> None:
     store = _opened("s3://media", endpoint=server.address, **KEYS)
     copy = pickle.loads(pickle.dumps(store))
     assert copy.get("a") == b""
@@ -102,7 +102,7 @@ def test_options_reach_another_process(server: Server) -> None:
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_the_longest_prefix_says_how_a_chunk_is_reached(
+def test_longest_matching_prefix_selects_the_options_of_a_chunk(
     server: Server, other_server: Server
 ) -> None:
     options = check_options(
@@ -137,7 +137,7 @@ def test_chunks_of_another_account_are_extracted(
     assert len(timeline.index) == int(counted.stdout)
 
 
-def test_secrets_are_not_shown(server: Server) -> None:
+def test_repr_of_options_contains_no_secret(server: Server) -> None:
     options = check_options({**KEYS, "endpoint": server.address}, url="s3://media")
     assert "own-secret" not in repr(options)
     assert "secret" in repr(options)
@@ -160,14 +160,12 @@ def test_secrets_are_not_shown(server: Server) -> None:
     ],
 )
 @pytest.mark.usefixtures("s3_url")
-def test_an_option_that_cannot_be_used_is_refused(given: dict[str, str], named: str) -> None:
+def test_unusable_option_is_rejected(given: dict[str, str], named: str) -> None:
     with pytest.raises(InvalidValue, match=named):
         FrameCache("s3://media", storage_options=given)
 
 
-def test_google_is_reached_by_plain_http_where_that_is_named(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_google_base_url_may_be_plain_http(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
     monkeypatch.setenv("GOOGLE_BASE_URL", server.address)
     assert open_store("gs://bucket/p").get("a") == b""
@@ -175,7 +173,7 @@ def test_google_is_reached_by_plain_http_where_that_is_named(
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
-def test_the_emulator_of_google_needs_no_credentials(
+def test_google_emulator_needs_no_credentials(
     scheme: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = server.address.replace("http://", scheme)
@@ -194,7 +192,7 @@ def test_the_emulator_of_google_needs_no_credentials(
         ("GOOGLE_SERVICE_ACCOUNT_KEY", "nonsense"),
     ],
 )
-def test_credentials_of_google_that_are_not_used_need_not_be_there(
+def test_missing_google_credentials_are_accepted_when_unused(
     variable: str,
     value: str,
     given: dict[str, str],
@@ -207,12 +205,12 @@ def test_credentials_of_google_that_are_not_used_need_not_be_there(
     assert server.headers[0].get("authorization") == ("Bearer t" if given else None)
 
 
-def test_a_token_for_google_is_the_one_given(server: Server) -> None:
+def test_given_google_token_is_sent(server: Server) -> None:
     _opened("gs://bucket", endpoint=server.address, token="t").get("a")
     assert server.headers[0]["authorization"] == "Bearer t"
 
 
-def test_azure_is_reached_as_a_connection_string_says(
+def test_azure_connection_string_sets_endpoint_and_key(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(
@@ -225,7 +223,7 @@ def test_azure_is_reached_as_a_connection_string_says(
     assert server.headers[0]["authorization"].startswith("SharedKey own:")
 
 
-def test_a_signature_for_azure_is_the_one_given(
+def test_given_azure_sas_replaces_the_account_key(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", EMULATOR_KEY)
@@ -251,7 +249,7 @@ def test_a_signature_for_azure_is_the_one_given(
         ),
     ],
 )
-def test_a_connection_string_names_endpoint_and_account(
+def test_connection_string_sets_endpoint_and_account(
     connection: str, endpoint: str, account: str
 ) -> None:
     found = azure_settings({"connection_string": connection})
@@ -270,33 +268,33 @@ def test_a_connection_string_names_endpoint_and_account(
         ({"account": "a", "connection_string": "AccountName=a"}, "'connection_string'"),
     ],
 )
-def test_settings_of_azure_that_contradict_each_other_are_refused(
-    given: dict[str, str], named: str
-) -> None:
+def test_contradictory_azure_options_are_rejected(given: dict[str, str], named: str) -> None:
     with pytest.raises(InvalidValue, match=named):
         azure_settings(given)
 
 
-def test_two_accounts_in_the_environment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contradictory_azure_accounts_in_the_environment_are_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "other")
     monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=own;AccountKey=k")
     with pytest.raises(InvalidValue, match="'own', but AZURE_STORAGE_ACCOUNT_NAME is 'other'"):
         open_store("az://container")
 
 
-def test_no_options_are_those_of_the_environment() -> None:
+def test_empty_options_equal_the_default() -> None:
     assert check_options({}, url="s3://media") == StorageOptions()
 
 
 @pytest.mark.usefixtures("s3_url")
 @pytest.mark.parametrize("anon", [True, "true"])
-def test_requests_to_a_public_bucket_of_s3_are_not_signed(anon: object, server: Server) -> None:
+def test_anonymous_requests_to_s3_are_not_signed(anon: object, server: Server) -> None:
     assert _opened("s3://media", endpoint=server.address, anon=anon).get("a") == b""
     assert "authorization" not in server.headers[0]
 
 
 @pytest.mark.parametrize("url", ["gs://media", "az://media"])
-def test_requests_to_a_public_bucket_are_not_signed(
+def test_anonymous_requests_ignore_credentials_in_the_environment(
     url: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "own")
@@ -306,7 +304,7 @@ def test_requests_to_a_public_bucket_are_not_signed(
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_a_listing_past_an_odd_key_of_a_public_bucket_is_not_signed(
+def test_anonymous_listing_past_an_odd_key_is_not_signed(
     server: Server,
 ) -> None:
     options = check_options({"endpoint": server.address, "anon": True}, url="s3://media")
@@ -318,7 +316,7 @@ def test_a_listing_past_an_odd_key_of_a_public_bucket_is_not_signed(
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_an_option_that_is_off_says_nothing(server: Server) -> None:
+def test_anon_false_has_no_effect(server: Server) -> None:
     _opened("s3://media", endpoint=server.address, **KEYS, anon=False).get("a")
     assert server.signers == ["OWN"]
 
@@ -334,7 +332,7 @@ def test_an_option_that_is_off_says_nothing(server: Server) -> None:
     ],
 )
 @pytest.mark.usefixtures("s3_url")
-def test_no_credentials_beside_some_are_refused(
+def test_anon_together_with_credentials_is_rejected(
     url: str, given: dict[str, object], named: str
 ) -> None:
     with pytest.raises(InvalidValue, match=named):
@@ -349,7 +347,7 @@ def options_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_a_file_says_how_stores_are_reached(server: Server, options_file: Path) -> None:
+def test_options_file_sets_endpoint_and_keys(server: Server, options_file: Path) -> None:
     options_file.write_text(
         f'["s3://"]\nendpoint = "{server.address}"\nkey = "FILE"\nsecret = "own-secret"\n'
         f'["s3://open"]\nendpoint = "{server.address}"\nanon = true\n'
@@ -361,13 +359,15 @@ def test_a_file_says_how_stores_are_reached(server: Server, options_file: Path) 
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_options_of_the_program_replace_the_file(server: Server, options_file: Path) -> None:
+def test_options_of_the_program_replace_the_options_file(
+    server: Server, options_file: Path
+) -> None:
     options_file.write_text('["s3://"]\nendpoint = "http://127.0.0.1:1"\n')
     cache = FrameCache("s3://media", storage_options={"endpoint": server.address, **KEYS})
     assert cache.store.get("a") == b""
 
 
-def test_caches_of_other_kinds_are_reached_beside_a_file(
+def test_options_file_without_a_matching_prefix_is_ignored(
     memory_url: str, options_file: Path
 ) -> None:
     options_file.write_text('["s3://"]\nanon = true\n')
@@ -383,7 +383,7 @@ def test_caches_of_other_kinds_are_reached_beside_a_file(
         ('["s3://"]\nkeyy = "secret-word"', "'keyy', which s3://"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_without_its_secrets(
+def test_unusable_options_file_is_rejected_without_showing_secrets(
     text: str | None, named: str, options_file: Path
 ) -> None:
     if text is not None:
