@@ -67,7 +67,7 @@ _MARKS_OF_PLACES = {
     "video/test_video_sparse.py": "slow",
     "store/test_forks.py": "slow",
     "store/test_network_faults.py": "slow",
-    "store/test_probing.py": "slow",
+    "store/test_atomic_create.py": "slow",
     "test_demo.py": "docs",
     "test_docs.py": "docs",
 }

@@ -54,7 +54,7 @@ def _skipped(checks: list[Check]) -> set[str]:
 
 
 @pytest.mark.every_store
-def test_a_sound_store_passes_and_is_left_empty(store_url: str) -> None:
+def test_working_store_passes_every_check_and_is_left_empty(store_url: str) -> None:
     store = open_store(store_url)
     checks = run_checks(store)
     assert _failed(checks) == {}
@@ -72,7 +72,7 @@ def test_a_sound_store_passes_and_is_left_empty(store_url: str) -> None:
         ("s3:DeleteObject", {"delete"}),
     ],
 )
-def test_a_missing_permission_is_named(ceph_url: str, action: str, failing: set[str]) -> None:
+def test_missing_permission_is_named(ceph_url: str, action: str, failing: set[str]) -> None:
     _deny(ceph_url, action)
     checks = run_checks(open_store(ceph_url))
     failed = _failed(checks)
@@ -85,7 +85,7 @@ def test_a_missing_permission_is_named(ceph_url: str, action: str, failing: set[
         assert PREFIX in failed["delete"]
 
 
-def test_a_missing_bucket_is_said_once(s3_url: str) -> None:
+def test_missing_bucket_is_reported_once(s3_url: str) -> None:
     checks = run_checks(open_store(f"{s3_url}-of-nobody"))
     assert not any(check.ok for check in checks)
     assert "does not exist" in checks[0].detail
@@ -96,21 +96,21 @@ def test_a_missing_bucket_is_said_once(s3_url: str) -> None:
 
 
 @pytest.mark.ceph
-def test_wrong_credentials_are_said(ceph_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_credentials_are_reported(ceph_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     failed = _failed(run_checks(open_store(ceph_url)))
     assert len(failed) == len(_NAMES)
     assert "AWS_SECRET_ACCESS_KEY" in failed["write"]
 
 
-def test_a_store_that_creates_twice_is_found_out(wrapped: Wrapped) -> None:
+def test_store_that_creates_a_key_twice_fails_the_create_check(wrapped: Wrapped) -> None:
     wrapped.create = wrapped.put
     failed = _failed(run_checks(wrapped))
     assert list(failed) == ["create once"]
     assert "If-None-Match" in failed["create once"]
 
 
-def test_a_store_that_refuses_but_overwrites_is_found_out(wrapped: Wrapped) -> None:
+def test_store_that_overwrites_on_a_refused_create_fails_the_create_check(wrapped: Wrapped) -> None:
     create, put = wrapped.create, wrapped.put
 
     def overwriting(key: str, data: bytes) -> None:
@@ -124,12 +124,12 @@ def test_a_store_that_refuses_but_overwrites_is_found_out(wrapped: Wrapped) -> N
     assert list(_failed(run_checks(wrapped))) == ["create once"]
 
 
-def test_a_store_that_lists_late_is_found_out(wrapped: Wrapped) -> None:
+def test_store_with_delayed_listing_fails_the_list_check(wrapped: Wrapped) -> None:
     wrapped.list = lambda _: iter(())
     assert list(_failed(run_checks(wrapped))) == ["list"]
 
 
-def test_a_store_that_alters_bytes_is_found_out(wrapped: Wrapped) -> None:
+def test_store_that_alters_bytes_fails_the_read_and_create_checks(wrapped: Wrapped) -> None:
     get = wrapped.get
     wrapped.get = lambda key: get(key)[:-1]
     failed = _failed(run_checks(wrapped))
@@ -137,7 +137,7 @@ def test_a_store_that_alters_bytes_is_found_out(wrapped: Wrapped) -> None:
     assert "altered" in failed["read"]
 
 
-def test_a_store_that_keeps_what_was_deleted_is_found_out(wrapped: Wrapped) -> None:
+def test_store_that_keeps_deleted_blobs_fails_the_delete_check(wrapped: Wrapped) -> None:
     wrapped.delete = lambda keys: len(list(keys))
     assert list(_failed(run_checks(wrapped))) == ["delete"]
 
@@ -175,7 +175,7 @@ def _deny(url: str, action: str) -> None:
         (network.conflict_304, "PUT", {}),
     ],
 )
-def test_what_a_server_does_otherwise_than_s3_is_named(
+def test_deviations_of_a_server_from_s3_fail_the_affected_checks(
     proxy: Proxy, s3_url: str, fault: Fault, method: str, failing: dict[str, str]
 ) -> None:
     proxy.always(fault, method=method)

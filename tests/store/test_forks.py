@@ -59,7 +59,7 @@ def in_child(url: str, work: str, *, before: str = "", after: str = "") -> list[
     return run.stdout.splitlines()
 
 
-def test_a_forked_child_reads_and_writes_and_its_parent_goes_on(shared_url: str) -> None:
+def test_forked_child_and_its_parent_both_use_the_store(shared_url: str) -> None:
     work = """
 print(store.get("old"), flush=True)
 store.put("new", b"from the child")
@@ -68,7 +68,7 @@ store.put("new", b"from the child")
     assert lines == ["b'old'", "b'from the child'"]
 
 
-def test_a_forked_child_goes_on_with_a_copy_of_what_is_in_memory(memory_url: str) -> None:
+def test_forked_child_uses_a_copy_of_the_memory_store(memory_url: str) -> None:
     work = """
 print(store.get("old"), flush=True)
 store.put("new", b"from the child")
@@ -77,11 +77,11 @@ store.put("new", b"from the child")
     assert lines == ["b'old'", "['old']"]
 
 
-def test_a_store_opened_in_a_forked_child_works(shared_url: str) -> None:
+def test_store_opened_in_a_forked_child_is_usable(shared_url: str) -> None:
     assert in_child(shared_url, "print(open_store(sys.argv[1]).get('old'))") == ["b'old'"]
 
 
-def test_many_requests_at_once_in_several_children_each_get_their_own_answer(s3_url: str) -> None:
+def test_concurrent_requests_in_several_children_each_get_their_own_response(s3_url: str) -> None:
     before = """
 for number in range(20):
     store.put(f"many/{number}", b"%d," % number * (10_000 + number))
@@ -107,7 +107,7 @@ with ThreadPoolExecutor(8) as pool:
     assert lines == ["60", "60", "60"]
 
 
-def test_a_child_of_a_child_has_requests_of_its_own(s3_url: str) -> None:
+def test_forked_grandchild_makes_its_own_requests(s3_url: str) -> None:
     work = """
 store.get("old")
 if os.fork() == 0:
@@ -119,7 +119,7 @@ print(store.get("old"))
     assert in_child(s3_url, work) == ["b'old'", "b'old'"]
 
 
-def test_warnings_of_a_forked_child_s_requests_are_the_child_s_own(s3_url: str) -> None:
+def test_warnings_in_a_forked_child_are_raised_in_the_child(s3_url: str) -> None:
     outside(s3_url).put("odd//1", b"x")
     work = """
 import warnings
@@ -132,7 +132,7 @@ print([(one.category.__name__, "'odd//1' was skipped" in str(one.message)) for o
     assert in_child(s3_url, work) == ["['old']"] * 2 + ["[('StoreWarning', True)]"]
 
 
-def test_a_request_that_is_broken_off_leaves_nothing_for_the_next(s3_url: str) -> None:
+def test_interrupted_request_does_not_affect_the_next_one(s3_url: str) -> None:
     work = """
 for number in range(3):
     store.put(f"listed/{number}", b"")
@@ -153,7 +153,7 @@ print(store.get("old"), [info.key for info in store.list("")])
 _HELPER = "Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text().split()"
 
 
-def test_a_helper_that_was_killed_is_told_of_and_replaced(s3_url: str) -> None:
+def test_killed_helper_is_replaced(s3_url: str) -> None:
     work = f"""
 store.get("old")
 (helper,) = {_HELPER}
@@ -168,7 +168,7 @@ print(store.get("old"))
 @pytest.mark.parametrize(
     "end", ["sys.exit()", "os._exit(0)", f"os.kill(os.getpid(), {int(signal.SIGKILL)})"]
 )
-def test_a_helper_ends_with_the_process_it_helps(s3_url: str, end: str) -> None:
+def test_helper_ends_with_its_process(s3_url: str, end: str) -> None:
     work = f"""
 store.get("old")
 print(*{_HELPER}, flush=True)
@@ -178,7 +178,7 @@ print(*{_HELPER}, flush=True)
     _wait_for_end(helper)
 
 
-def test_a_process_forked_while_a_helper_starts_does_not_keep_it_running(s3_url: str) -> None:
+def test_process_forked_during_helper_start_does_not_keep_the_helper_running(s3_url: str) -> None:
     # The fork comes when a socket has just been made, unless it waits.
     work = f"""
 import socket, threading, time
@@ -215,7 +215,7 @@ os._exit(0)
         os.kill(int(other), signal.SIGKILL)
 
 
-def test_a_process_forked_within_a_request_does_not_take_part_in_it(s3_url: str) -> None:
+def test_process_forked_during_a_request_does_not_take_part_in_it(s3_url: str) -> None:
     work = """
 def blocks():
     yield b"a"
@@ -250,7 +250,7 @@ def _is_ours(pid: str) -> bool:
 
 
 @pytest.mark.parametrize("executable", ["", "/nowhere/python", "/bin/true"])
-def test_where_no_helper_starts_the_child_is_told_to_spawn(s3_url: str, executable: str) -> None:
+def test_error_advises_spawn_when_no_helper_can_start(s3_url: str, executable: str) -> None:
     work = f"""
 sys.executable = {executable!r}
 try:
@@ -262,7 +262,7 @@ except StoreUnavailable as error:
     assert 'Start processes with the "spawn" method' in line
 
 
-def test_errors_of_the_store_are_the_same_in_a_child(s3_url: str) -> None:
+def test_store_errors_are_the_same_in_a_forked_child(s3_url: str) -> None:
     report = """
 from framecache.store import BlobExists, BlobMissing
 def failures(bucket):
@@ -319,7 +319,7 @@ os._exit(0)
 
 
 @pytest.mark.parametrize(("kind", "children"), [("memory", 8), ("local", 8), ("s3", 3)])
-def test_children_read_right_frames_while_threads_of_their_parent_read(
+def test_children_read_correct_frames_while_parent_threads_read(
     kind: str, children: int, request: pytest.FixtureRequest
 ) -> None:
     url = str(request.getfixturevalue(f"{kind}_url"))
@@ -352,7 +352,7 @@ reading.join()
 """
 
 
-def test_a_child_reads_though_a_thread_of_its_parent_was_importing_what_reads(
+def test_child_forked_during_an_import_of_the_reader_can_read(
     local_url: str,
 ) -> None:
     FrameCache(local_url).timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
@@ -363,7 +363,7 @@ def test_a_child_reads_though_a_thread_of_its_parent_was_importing_what_reads(
     assert run.stdout == "1\n", run.stderr
 
 
-def test_a_pickled_timeline_has_no_snapshot(local_url: str) -> None:
+def test_pickled_timeline_contains_no_snapshot(local_url: str) -> None:
     writer = FrameCache(local_url).timeline("t")
     writer.write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
     timeline = FrameCache(local_url).timeline("t")
@@ -379,7 +379,7 @@ def read_sum(cache: FrameCache) -> int:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cache_and_its_timelines_travel_to_a_spawned_process(
+def test_cache_and_timelines_can_be_sent_to_a_spawned_process(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     cache = FrameCache(str(request.getfixturevalue(f"{kind}_url")))
@@ -416,7 +416,7 @@ native_call(calling.join)()
 """
 
 
-def test_a_fork_waits_for_the_native_calls_of_other_threads() -> None:
+def test_fork_waits_for_native_calls_of_other_threads() -> None:
     run = subprocess.run(
         [sys.executable, "-c", _WHILE_A_THREAD_IS_IN_A_NATIVE_CALL],
         check=True,
@@ -463,7 +463,7 @@ os.waitpid(child, 0)
 """
 
 
-def test_an_interrupt_while_a_fork_waits_is_not_lost() -> None:
+def test_interrupt_during_a_waiting_fork_is_not_lost() -> None:
     run = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED_AT_A_FORK],
         check=True,

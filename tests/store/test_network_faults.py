@@ -108,7 +108,7 @@ _PASSING: Final = [network.slow_down, network.reset_before, network.reset_after]
 
 @pytest.mark.parametrize("fault", _PASSING)
 @pytest.mark.parametrize("name", _READS)
-def test_a_read_survives_faults_that_pass(
+def test_read_survives_transient_faults(
     name: str, fault: Fault, store: Store, proxy: Proxy
 ) -> None:
     proxy.harm(fault, times=2)
@@ -118,7 +118,7 @@ def test_a_read_survives_faults_that_pass(
 
 
 @pytest.mark.parametrize("name", _WRITES)
-def test_a_write_survives_a_storm_that_passes(
+def test_write_survives_transient_503_responses(
     name: str, store: Store, proxy: Proxy, stored: Callable[[], dict[str, bytes]]
 ) -> None:
     proxy.harm(network.slow_down, times=2)
@@ -130,7 +130,7 @@ def test_a_write_survives_a_storm_that_passes(
 
 @pytest.mark.parametrize("fault", [network.reset_before, network.reset_after])
 @pytest.mark.parametrize("name", _WRITES)
-def test_a_write_whose_answer_is_lost_is_done_or_not_known(
+def test_write_with_a_lost_response_is_done_or_reported_unknown(
     name: str,
     fault: Fault,
     store: Store,
@@ -165,7 +165,7 @@ def test_a_write_whose_answer_is_lost_is_done_or_not_known(
     ],
 )
 @pytest.mark.parametrize("name", [*_READS, *_WRITES])
-def test_a_fault_that_stays_is_said_in_good_time(
+def test_permanent_fault_is_reported_in_time(
     name: str, fault: Fault, store: Store, proxy: Proxy, s3_url: str
 ) -> None:
     proxy.always(fault)
@@ -180,7 +180,7 @@ def test_a_fault_that_stays_is_said_in_good_time(
 
 
 @pytest.mark.parametrize("name", ["get", "get_range"])
-def test_the_other_half_of_a_blob_is_fetched(name: str, store: Store, proxy: Proxy) -> None:
+def test_second_half_of_a_truncated_blob_is_fetched(name: str, store: Store, proxy: Proxy) -> None:
     proxy.harm(network.truncated, times=1)
     request, expected = _READS[name]
     assert _timed(lambda: request(store)) == expected
@@ -188,7 +188,7 @@ def test_the_other_half_of_a_blob_is_fetched(name: str, store: Store, proxy: Pro
 
 
 @pytest.mark.parametrize("name", ["list", "list_folders"])
-def test_half_a_listing_is_no_listing(name: str, store: Store, proxy: Proxy, s3_url: str) -> None:
+def test_truncated_listing_is_an_error(name: str, store: Store, proxy: Proxy, s3_url: str) -> None:
     proxy.harm(network.truncated, times=1)
     with pytest.raises(StoreUnavailable) as met:
         _timed(lambda: _READS[name][0](store))
@@ -198,7 +198,7 @@ def test_half_a_listing_is_no_listing(name: str, store: Store, proxy: Proxy, s3_
 @pytest.mark.usefixtures("short_deadlines")
 @pytest.mark.parametrize("fault", [network.truncated, network.silent_after_half, network.trickling])
 @pytest.mark.parametrize("name", _WITH_BODY)
-def test_answers_that_never_end_are_said_in_good_time(
+def test_endless_response_is_reported_in_time(
     name: str, fault: Fault, store: Store, proxy: Proxy, s3_url: str
 ) -> None:
     proxy.always(fault)
@@ -208,7 +208,9 @@ def test_answers_that_never_end_are_said_in_good_time(
 
 
 @pytest.mark.usefixtures("short_deadlines")
-def test_an_upload_that_nobody_reads_is_given_up(store: Store, proxy: Proxy, s3_url: str) -> None:
+def test_upload_that_the_server_does_not_read_is_given_up(
+    store: Store, proxy: Proxy, s3_url: str
+) -> None:
     proxy.always(network.deaf)
     with pytest.raises(StoreUnavailable) as met:
         _timed(lambda: store.put("large", bytes(12 << 20)))
@@ -220,7 +222,7 @@ def test_an_upload_that_nobody_reads_is_given_up(store: Store, proxy: Proxy, s3_
     "fault", [network.conflict, network.reset_before, network.reset_after, network.silent]
 )
 @pytest.mark.parametrize("times", [1, 2])
-def test_create_once_survives_a_lost_answer_or_a_conflict(
+def test_create_verified_survives_a_lost_response_or_a_conflict(
     fault: Fault,
     times: int,
     store: Store,
@@ -235,7 +237,7 @@ def test_create_once_survives_a_lost_answer_or_a_conflict(
     assert stored() == {"a/b": _BODY, "a/c": body}
 
 
-def test_a_conflict_with_nothing_stored_is_an_existing_blob_that_is_missing(
+def test_conflict_on_create_means_the_blob_exists_even_if_it_is_missing(
     store: Store, proxy: Proxy
 ) -> None:
     proxy.harm(network.conflict, times=1, method="PUT")
@@ -247,7 +249,7 @@ def test_a_conflict_with_nothing_stored_is_an_existing_blob_that_is_missing(
 
 @pytest.mark.usefixtures("short_deadlines")
 @pytest.mark.parametrize("fault", [network.conflict, network.reset_before])
-def test_create_once_gives_up_where_nothing_can_be_created(
+def test_create_verified_fails_when_nothing_can_be_created(
     fault: Fault, store: Store, proxy: Proxy, stored: Callable[[], dict[str, bytes]]
 ) -> None:
     proxy.always(fault, method="PUT")
@@ -267,7 +269,9 @@ def _clip() -> Path:
     return made("network.mp4", lambda path: make_clip(path, frames=6))
 
 
-def test_a_flip_in_one_answer_is_invisible(timeline_cache: FrameCache, proxy: Proxy) -> None:
+def test_bit_flip_in_one_response_is_corrected_by_a_second_request(
+    timeline_cache: FrameCache, proxy: Proxy
+) -> None:
     timeline = timeline_cache.timeline("t")
     expected = timeline.frame(3)
     proxy.met.clear()
@@ -278,7 +282,7 @@ def test_a_flip_in_one_answer_is_invisible(timeline_cache: FrameCache, proxy: Pr
     assert sum("/frames/3.jpg" in path for _, path in proxy.met) == 2
 
 
-def test_a_flip_in_every_answer_is_a_corrupt_frame(
+def test_bit_flip_in_every_response_raises_corrupt_frame(
     timeline_cache: FrameCache, proxy: Proxy
 ) -> None:
     timeline = timeline_cache.timeline("t")
@@ -296,7 +300,7 @@ def test_a_flip_in_every_answer_is_a_corrupt_frame(
 @pytest.mark.parametrize(
     "fault", [network.slow_down, network.reset_before, network.reset_after, network.truncated]
 )
-def test_a_timeline_is_extracted_and_read_through_a_network_that_often_fails(
+def test_timeline_is_extracted_and_read_through_an_unreliable_network(
     fault: Fault, proxy: Proxy, s3_url: str, tmp_path: Path
 ) -> None:
     timeline = FrameCache(s3_url).timeline("t")
@@ -313,7 +317,7 @@ def test_a_timeline_is_extracted_and_read_through_a_network_that_often_fails(
     assert proxy.is_done
 
 
-def test_an_empty_blob_that_goes_while_it_is_looked_at_is_missing(
+def test_empty_blob_deleted_during_head_raises_blob_missing(
     store: Store, proxy: Proxy, s3_url: str, moto_endpoint: str
 ) -> None:
     """S3 refuses a range of it, and its response to a HEAD does not show what is missing."""
@@ -333,7 +337,7 @@ def test_an_empty_blob_that_goes_while_it_is_looked_at_is_missing(
 
 
 @pytest.mark.parametrize("key", ["a/b", "a/none"])
-def test_whether_a_blob_is_there_is_one_request(store: Store, proxy: Proxy, key: str) -> None:
+def test_blob_exists_makes_one_request(store: Store, proxy: Proxy, key: str) -> None:
     proxy.met.clear()
     assert blob_exists(store, key) == (key == "a/b")
     assert [method for method, _ in proxy.met] == ["GET"]

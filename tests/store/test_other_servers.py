@@ -57,7 +57,7 @@ def _cache(scheme: str, server: str) -> FrameCache:
     ],
     ids=["timelines", "info", "table", "delete", "list"],
 )
-def test_a_page_is_no_empty_cache(
+def test_html_page_is_not_an_empty_cache(
     scheme: str, headers: dict[str, str], look: Callable[[FrameCache], object]
 ) -> None:
     with (
@@ -68,7 +68,7 @@ def test_a_page_is_no_empty_cache(
 
 
 @pytest.mark.parametrize("ask", [functional.cache_exists, functional.load_cached_frames])
-def test_a_page_is_no_empty_cache_to_functions(
+def test_html_page_is_not_an_empty_cache_for_the_functions(
     ask: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with answering(body=_PAGE) as server:
@@ -80,7 +80,7 @@ def test_a_page_is_no_empty_cache_to_functions(
 
 @schemes
 @pytest.mark.parametrize("request_name", ["get", "head"])
-def test_a_404_of_another_server_is_no_missing_blob(scheme: str, request_name: str) -> None:
+def test_http_404_of_another_server_is_not_a_missing_blob(scheme: str, request_name: str) -> None:
     with (
         answering(404, _PAGE) as server,
         pytest.raises(UnexpectedResponse, match=f"not that of .*{_SERVERS[scheme]}"),
@@ -98,17 +98,17 @@ def test_a_404_of_another_server_is_no_missing_blob(scheme: str, request_name: s
         ("az", b"<Error><Code>BlobNotFound</Code></Error>"),
     ],
 )
-def test_a_404_in_the_words_of_its_store_is_a_missing_blob(scheme: str, body: bytes) -> None:
+def test_http_404_in_the_format_of_the_store_is_a_missing_blob(scheme: str, body: bytes) -> None:
     with answering(404, body) as server, pytest.raises(BlobMissing):
         _opened(scheme, server).get("a")
 
 
-def test_a_page_is_not_taken_for_a_deletion() -> None:
+def test_html_page_is_not_a_successful_delete() -> None:
     with answering(404, _PAGE) as server, pytest.raises(UnexpectedResponse):
         _opened("gs", server).delete(["a"])
 
 
-def test_an_empty_store_is_asked_for_one_missing_blob_only(proxy: Proxy, s3_url: str) -> None:
+def test_empty_store_is_probed_with_one_missing_blob_only_once(proxy: Proxy, s3_url: str) -> None:
     for _ in range(2):
         assert list(open_store(s3_url).list("")) == []
         assert open_store(f"{s3_url}/p").list_folders("") == []
@@ -116,9 +116,7 @@ def test_an_empty_store_is_asked_for_one_missing_blob_only(proxy: Proxy, s3_url:
     assert len(proxy.met) == 5
 
 
-def test_a_store_that_has_listed_or_missed_a_blob_is_asked_for_none(
-    proxy: Proxy, s3_url: str
-) -> None:
+def test_store_that_has_reported_a_missing_blob_is_not_probed(proxy: Proxy, s3_url: str) -> None:
     store = open_store(s3_url)
     with pytest.raises(BlobMissing):
         store.get("a")
@@ -126,7 +124,7 @@ def test_a_store_that_has_listed_or_missed_a_blob_is_asked_for_none(
     assert len(proxy.met) == 2
 
 
-def test_who_may_list_but_not_read_finds_a_store_empty(proxy: Proxy, s3_url: str) -> None:
+def test_empty_store_is_listed_without_permission_to_read(proxy: Proxy, s3_url: str) -> None:
     proxy.always(lambda exchange: exchange.refuse(403, "AccessDenied"), within="/cache/absent-")
     assert list(open_store(s3_url).list("")) == []
 
@@ -142,7 +140,7 @@ def test_who_may_list_but_not_read_finds_a_store_empty(proxy: Proxy, s3_url: str
         ("gs", 403, "AccessDenied", r"lack storage\.objects\.get"),
     ],
 )
-def test_wrong_credentials_are_told_from_a_missing_permission(
+def test_wrong_credentials_are_distinguished_from_a_missing_permission(
     scheme: str, status: int, code: str, words: str
 ) -> None:
     with (
@@ -188,7 +186,7 @@ def _messages(scheme: str, certificate: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
-def test_remedies_are_those_of_the_kind_of_store(scheme: str, certificate: Path) -> None:
+def test_remedies_match_the_kind_of_store(scheme: str, certificate: Path) -> None:
     told = list(_messages(scheme, certificate))
     assert [text for text in told if "AWS" in text or "S3" in text or "If-None-Match" in text] == []
     endpoint = {"gs": "GOOGLE_BASE_URL", "az": "AZURE_STORAGE_ENDPOINT"}[scheme]

@@ -47,7 +47,7 @@ def _trials(proxy: Proxy) -> int:
     return sum(_TRIAL_PATH in path for _, path in proxy.met)
 
 
-def test_a_server_that_ignores_the_condition_lies_unprobed(proxy: Proxy, s3_url: str) -> None:
+def test_unprobed_server_that_ignores_the_condition_overwrites(proxy: Proxy, s3_url: str) -> None:
     proxy.always(network.unconditional, method="PUT")
     store = open_store(s3_url)
     store.create("a", b"first")
@@ -55,16 +55,16 @@ def test_a_server_that_ignores_the_condition_lies_unprobed(proxy: Proxy, s3_url:
     assert store.get("a") == b"second"
 
 
-def test_a_server_without_conditions_says_so_unprobed(proxy: Proxy, s3_url: str) -> None:
+def test_unprobed_server_without_conditional_put_raises_create_unsupported(
+    proxy: Proxy, s3_url: str
+) -> None:
     proxy.always(network.not_implemented, method="PUT")
     with pytest.raises(CreateUnsupported, match="If-None-Match") as met:
         open_store(s3_url).create("a", b"x")
     assert s3_url in str(met.value)
 
 
-def test_conditions_that_the_user_switched_off_are_said(
-    s3_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disabled_conditional_put_is_reported(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
     with pytest.raises(CreateUnsupported):
         open_store(s3_url).create("a", b"x")
@@ -72,7 +72,7 @@ def test_conditions_that_the_user_switched_off_are_said(
         with_atomic_create(open_store(s3_url)).create("a", b"x")
 
 
-def test_a_store_that_refuses_is_tried_once_in_a_process(proxy: Proxy, s3_url: str) -> None:
+def test_store_is_probed_once_per_process(proxy: Proxy, s3_url: str) -> None:
     for key in ("a", "b"):
         store = with_atomic_create(open_store(s3_url))
         store.create(key, b"x")
@@ -82,7 +82,7 @@ def test_a_store_that_refuses_is_tried_once_in_a_process(proxy: Proxy, s3_url: s
     assert b"framecache creates this blob" in store.get(PROBE_KEY)
 
 
-def test_where_it_was_tried_before_one_request_is_enough(proxy: Proxy, s3_url: str) -> None:
+def test_probe_of_an_already_probed_store_makes_one_request(proxy: Proxy, s3_url: str) -> None:
     unwrap_store(with_atomic_create(open_store(s3_url))).create(PROBE_KEY, b"of another process")
     proxy.met.clear()
     with_atomic_create(open_store(s3_url)).create("a", b"x")
@@ -91,7 +91,7 @@ def test_where_it_was_tried_before_one_request_is_enough(proxy: Proxy, s3_url: s
 
 
 @pytest.mark.every_store
-def test_nothing_is_tried_while_nothing_is_created(store_url: str) -> None:
+def test_store_is_not_probed_before_the_first_create(store_url: str) -> None:
     store = with_atomic_create(open_store(store_url))
     store.put("a", b"x")
     assert store.get("a") == b"x"
@@ -99,7 +99,7 @@ def test_nothing_is_tried_while_nothing_is_created(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("fault", [network.slow_down, network.reset_before])
-def test_nothing_is_concluded_while_the_store_cannot_be_reached(
+def test_failed_probe_is_repeated_on_the_next_create(
     fault: Fault, proxy: Proxy, s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
@@ -114,7 +114,7 @@ def test_nothing_is_concluded_while_the_store_cannot_be_reached(
         store.create("a", b"y")
 
 
-def test_the_second_answer_may_be_lost_too(
+def test_probe_with_a_failed_second_request_is_repeated(
     proxy: Proxy, s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
@@ -128,7 +128,9 @@ def test_the_second_answer_may_be_lost_too(
 
 
 @pytest.mark.parametrize("fault", [network.reset_after, network.slow_down, network.conflict])
-def test_a_lost_answer_is_no_lie(fault: Fault, proxy: Proxy, s3_url: str) -> None:
+def test_lost_response_to_the_probe_does_not_disable_atomic_create(
+    fault: Fault, proxy: Proxy, s3_url: str
+) -> None:
     proxy.harm(fault, times=1, within=_TRIAL_PATH)
     store = with_atomic_create(open_store(s3_url))
     try:
@@ -139,7 +141,7 @@ def test_a_lost_answer_is_no_lie(fault: Fault, proxy: Proxy, s3_url: str) -> Non
         store.create("a", b"y")
 
 
-def test_threads_share_one_trial_and_one_warning(lying_url: str, proxy: Proxy) -> None:
+def test_threads_share_one_probe_and_one_warning(lying_url: str, proxy: Proxy) -> None:
     store = with_atomic_create(open_store(lying_url))
     barrier = Barrier(8)
 
@@ -159,7 +161,7 @@ def test_threads_share_one_trial_and_one_warning(lying_url: str, proxy: Proxy) -
     assert _trials(proxy) == trials
 
 
-def test_the_warning_says_what_where_and_what_to_do(lying_url: str) -> None:
+def test_warning_states_problem_place_and_remedy(lying_url: str) -> None:
     with pytest.warns(StoreWarning) as met:
         with_atomic_create(open_store(lying_url)).create("a", b"x")
     message = str(met[0].message)
@@ -168,7 +170,7 @@ def test_the_warning_says_what_where_and_what_to_do(lying_url: str) -> None:
     assert "Amazon S3" in message
 
 
-def test_a_warning_made_an_error_comes_once(lying_url: str) -> None:
+def test_warning_raised_as_an_error_is_raised_once(lying_url: str) -> None:
     store = with_atomic_create(open_store(lying_url))
     with pytest.raises(StoreWarning):
         store.create("a", b"x")
@@ -177,7 +179,7 @@ def test_a_warning_made_an_error_comes_once(lying_url: str) -> None:
         store.create("a", b"y")
 
 
-def test_a_put_is_not_lost_to_a_create_that_looked_before(
+def test_put_during_an_emulated_create_is_not_lost(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ThreadPoolExecutor(1) as pool:
@@ -201,7 +203,7 @@ def test_a_put_is_not_lost_to_a_create_that_looked_before(
     assert store.get("a") == b"put"
 
 
-def test_it_travels_to_another_process_and_is_tried_there(lying_url: str) -> None:
+def test_pickled_store_is_probed_in_the_other_process(lying_url: str) -> None:
     store = with_atomic_create(open_store(lying_url))
     assert pickle.loads(pickle.dumps(store)).url == store.url
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -218,7 +220,7 @@ def _warned(store: Store) -> list[str]:
     return [str(warning.message) for warning in met]
 
 
-def test_doctor_says_the_same(lying_url: str) -> None:
+def test_doctor_reports_the_same_problem(lying_url: str) -> None:
     cache = FrameCache(lying_url)
     failed = {check.name: check.detail for check in run_checks(cache.store) if not check.ok}
     assert failed == {"create once": overwrite_warning(open_store(lying_url).display_name)}
@@ -229,7 +231,7 @@ def _clip() -> Path:
     return made("network.mp4", lambda path: make_clip(path, frames=6))
 
 
-def test_one_writer_does_all_its_work(lying_url: str, tmp_path: Path) -> None:
+def test_single_writer_works_without_atomic_create(lying_url: str, tmp_path: Path) -> None:
     reference = FrameCache(str(tmp_path)).timeline("t")
     reference.extract([_clip()])
     jpegs = list(reference.jpegs(range(6)))
@@ -288,7 +290,7 @@ print(len(list(timeline.jpegs(range(6)))), *(warning.message for warning in met)
 """
 
 
-def test_a_disk_without_hard_links_serves_one_writer(local_url: str) -> None:
+def test_disk_without_hard_links_serves_a_single_writer(local_url: str) -> None:
     command = [sys.executable, "-c", _WITHOUT_LINKS, local_url, str(_clip())]
     finished = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert finished.stderr == ""
@@ -321,7 +323,7 @@ is_over.set()
 """
 
 
-def test_a_process_forked_while_a_thread_looks_at_a_trial_creates() -> None:
+def test_process_forked_while_a_thread_reads_the_probe_can_create() -> None:
     command = [sys.executable, "-c", _FORK_WHILE_A_TRIAL_IS_LOOKED_AT]
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=100)
     assert run.stdout == "0\n"
