@@ -66,7 +66,9 @@ _STEPS = st.lists(
 # The file is put back at its beginning, so that examples may share it.
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=_STEPS)
-def test_it_reads_as_the_bytes_do(chunk: BlobFile, steps: list[tuple[str, int]]) -> None:
+def test_reads_and_seeks_match_those_of_bytesio(
+    chunk: BlobFile, steps: list[tuple[str, int]]
+) -> None:
     truth = io.BytesIO(_BODY)
     buffered = io.BufferedReader(chunk, buffer_size=64)
     chunk.seek(0)
@@ -83,7 +85,7 @@ def test_it_reads_as_the_bytes_do(chunk: BlobFile, steps: list[tuple[str, int]])
     buffered.detach()
 
 
-def test_it_is_read_to_its_end(chunk: BlobFile) -> None:
+def test_readall_returns_the_whole_blob(chunk: BlobFile) -> None:
     assert chunk.readall() == _BODY
     assert chunk.read(1) == b""
     assert chunk.seekable()
@@ -91,7 +93,7 @@ def test_it_is_read_to_its_end(chunk: BlobFile) -> None:
     assert not chunk.writable()
 
 
-def test_it_tells_what_identify_tells(chunk: BlobFile, chunk_url: str) -> None:
+def test_identity_equals_that_of_identify_blob(chunk: BlobFile, chunk_url: str) -> None:
     identity = identify_blob(chunk_url)
     assert (chunk.url, chunk.etag, chunk.size_bytes) == (
         identity.url,
@@ -103,7 +105,7 @@ def test_it_tells_what_identify_tells(chunk: BlobFile, chunk_url: str) -> None:
     assert "://" in identity.url
 
 
-def test_it_opens_as_the_blob_that_was_expected(chunk_url: str) -> None:
+def test_blob_with_the_expected_identity_is_opened(chunk_url: str) -> None:
     identity = identify_blob(chunk_url)
     with open_blob_file(
         identity.url, expected_etag=identity.etag, expected_size=identity.size_bytes
@@ -111,7 +113,7 @@ def test_it_opens_as_the_blob_that_was_expected(chunk_url: str) -> None:
         assert file.read(3) == _BODY[:3]
 
 
-def test_another_blob_than_expected_is_refused(chunk_url: str) -> None:
+def test_blob_with_another_identity_than_expected_is_refused(chunk_url: str) -> None:
     with pytest.raises(ChunkChanged, match="ETag"):
         open_blob_file(chunk_url, expected_etag="another")
     with pytest.raises(ChunkChanged, match="size"):
@@ -122,7 +124,7 @@ def test_another_blob_than_expected_is_refused(chunk_url: str) -> None:
     "successor", [_BODY[::-1], _BODY[:-1], _BODY[:500], b"", _BODY + b"more", None]
 )
 @pytest.mark.parametrize("kind", ["memory", "s3", pytest.param("ceph", marks=pytest.mark.ceph)])
-def test_a_change_under_way_is_seen(
+def test_change_while_reading_raises_chunk_changed(
     kind: str, successor: bytes | None, request: pytest.FixtureRequest
 ) -> None:
     url = request.getfixturevalue(f"{kind}_url")
@@ -139,7 +141,7 @@ def test_a_change_under_way_is_seen(
         assert isinstance(file.error, ChunkChanged)
 
 
-def test_a_failed_file_is_at_its_end(memory_chunk_url: str) -> None:
+def test_file_is_at_its_end_after_a_failed_read(memory_chunk_url: str) -> None:
     with open_blob_file(memory_chunk_url) as file:
         _replace(memory_chunk_url, _BODY[::-1])
         with pytest.raises(ChunkChanged):
@@ -149,7 +151,7 @@ def test_a_failed_file_is_at_its_end(memory_chunk_url: str) -> None:
         assert file.read(10) == b""
 
 
-def test_a_local_file_written_to_under_way_is_seen(tmp_path: Path) -> None:
+def test_local_file_changed_while_reading_raises_chunk_changed(tmp_path: Path) -> None:
     path = tmp_path / "c0.mp4"
     path.write_bytes(_BODY)
     with open_blob_file(str(path)) as file:
@@ -159,7 +161,7 @@ def test_a_local_file_written_to_under_way_is_seen(tmp_path: Path) -> None:
             file.read(10)
 
 
-def test_a_local_file_that_is_replaced_stays_what_was_opened(tmp_path: Path) -> None:
+def test_replaced_local_file_is_read_as_it_was_opened(tmp_path: Path) -> None:
     path = tmp_path / "c0.mp4"
     path.write_bytes(_BODY)
     with open_blob_file(str(path)) as file:
@@ -169,7 +171,7 @@ def test_a_local_file_that_is_replaced_stays_what_was_opened(tmp_path: Path) -> 
     assert identify_blob(str(path)).etag != file.etag
 
 
-def test_a_store_that_fails_under_way_is_not_the_end(
+def test_store_failure_while_reading_is_not_end_of_file(
     memory_chunk_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_blob_file(memory_chunk_url) as file:
@@ -184,12 +186,12 @@ def test_a_store_that_fails_under_way_is_not_the_end(
 
 @pytest.mark.parametrize("open_it", [identify_blob, open_blob_file])
 @pytest.mark.every_store
-def test_what_is_not_there_is_a_bad_chunk(store_url: str, open_it: type) -> None:
+def test_missing_blob_is_an_unreadable_chunk(store_url: str, open_it: type) -> None:
     with pytest.raises(UnreadableChunk, match="no such"):
         open_it(f"{store_url}/missing.mp4")
 
 
-def test_what_is_no_file_is_a_bad_chunk(tmp_path: Path) -> None:
+def test_path_that_is_not_a_file_is_an_unreadable_chunk(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_bytes(b"x")
     for path, what in [
@@ -204,23 +206,23 @@ def test_what_is_no_file_is_a_bad_chunk(tmp_path: Path) -> None:
         open_blob_file("/" + "x" * 300)
 
 
-def test_what_is_no_object_is_a_bad_chunk(memory_url: str) -> None:
+def test_bucket_url_is_an_unreadable_chunk(memory_url: str) -> None:
     with pytest.raises(UnreadableChunk, match="is a bucket"):
         open_blob_file(memory_url)
 
 
 @pytest.mark.parametrize("url", ["http://example.org/c.mp4", "hls://x/y.m3u8", "", "a\0b"])
-def test_what_is_no_store_is_refused(url: str) -> None:
+def test_url_of_no_store_is_rejected(url: str) -> None:
     with pytest.raises(InvalidValue):
         open_blob_file(url)
 
 
-def test_a_missing_bucket_is_not_a_missing_chunk(s3_url: str) -> None:
+def test_missing_bucket_is_not_a_missing_chunk(s3_url: str) -> None:
     with pytest.raises(StoreUnavailable, match="does not exist"):
         identify_blob(f"{s3_url}-of-nobody/c0.mp4")
 
 
-def test_an_object_of_any_name_is_read(s3_url: str) -> None:
+def test_object_with_special_characters_in_its_key_is_read(s3_url: str) -> None:
     import boto3  # noqa: PLC0415 - only this test writes past framecache
 
     key = "Ärger & Co/take #1 (50%20).mp4"
@@ -232,7 +234,7 @@ def test_an_object_of_any_name_is_read(s3_url: str) -> None:
         assert file.url == f"{s3_url}/{key}"
 
 
-def test_a_local_url_is_absolute_and_encoded(
+def test_local_url_is_absolute_and_percent_encoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -244,13 +246,13 @@ def test_a_local_url_is_absolute_and_encoded(
     assert identity.etag == f"{found.st_mtime_ns:x}-1"
 
 
-def test_an_empty_object_is_an_empty_file(memory_url: str) -> None:
+def test_empty_object_is_an_empty_file(memory_url: str) -> None:
     open_store(memory_url).put("empty", b"")
     with open_blob_file(f"{memory_url}/empty") as file:
         assert file.read() == b""
 
 
-def test_reading_in_order_reads_ahead_and_closing_ends_that(memory_chunk_url: str) -> None:
+def test_sequential_reading_prefetches_until_the_file_is_closed(memory_chunk_url: str) -> None:
     file = open_blob_file(memory_chunk_url)
     assert _reading_threads() == []
     file.readall()
@@ -262,7 +264,7 @@ def test_reading_in_order_reads_ahead_and_closing_ends_that(memory_chunk_url: st
         file.read(1)
 
 
-def test_a_failed_file_ends_its_thread_too(memory_chunk_url: str) -> None:
+def test_prefetch_thread_ends_after_a_failed_read(memory_chunk_url: str) -> None:
     with open_blob_file(memory_chunk_url) as file:
         file.read(_BLOCK)
         file.read(_BLOCK)
@@ -292,13 +294,13 @@ def _count_frames(file: BlobFile) -> int:
 
 
 @pytest.mark.every_store
-def test_a_video_is_decoded_through_it(store_url: str, video: Path) -> None:
+def test_video_is_decoded_through_a_blob_file(store_url: str, video: Path) -> None:
     open_store(store_url).put("clip.mkv", video.read_bytes())
     with open_blob_file(f"{store_url}/clip.mkv") as file:
         assert _count_frames(file) == 100
 
 
-def test_a_change_passes_through_the_decoder(
+def test_chunk_changed_error_passes_through_the_decoder(
     memory_url: str, video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     store = open_store(memory_url)

@@ -32,7 +32,7 @@ def _fill(url: str, keys: dict[str, bytes]) -> None:
 @ignored
 @pytest.mark.parametrize("prefix", ["x", ""])
 @pytest.mark.parametrize("marker", [b"", b"not empty"])
-def test_deleting_what_is_listed_spares_the_blob_beside_a_folder(
+def test_delete_of_listed_keys_spares_the_blob_named_like_a_folder(
     bucket_url: str, marker: bytes, prefix: str
 ) -> None:
     _fill(bucket_url, {"p/x": b"mine", "p/x/": marker, "p/x/1": b"1", "p/y/": b"", "p/z-/1": b"1"})
@@ -45,27 +45,25 @@ def test_deleting_what_is_listed_spares_the_blob_beside_a_folder(
 
 @ignored
 @pytest.mark.parametrize("marker", [b"", b"not empty"])
-def test_a_marker_alone_before_what_lies_in_its_folder_is_no_blob(
-    bucket_url: str, marker: bytes
-) -> None:
+def test_marker_listed_before_its_folder_is_not_a_blob(bucket_url: str, marker: bytes) -> None:
     _fill(bucket_url, {"x-": b"1", "x/": marker, "x/1": b"1", "y": b"", "y/1": b"1"})
     listed = {info.key: info.size_bytes for info in open_store(bucket_url).list("")}
     assert listed == {"x-": 1, "x/1": 1, "y": 0, "y/1": 1}
 
 
 @ignored
-def test_markers_are_told_from_blobs_past_an_odd_key(bucket_url: str) -> None:
+def test_markers_are_distinguished_from_blobs_past_an_odd_key(bucket_url: str) -> None:
     _fill(bucket_url, {"p//": b"", "p/x": b"mine", "p/x/": b"", "p/x/1": b"1", "p/y/": b""})
     assert [info.key for info in open_store(bucket_url).list("p")] == ["p/x", "p/x/1"]
 
 
-def test_the_marker_of_the_store_s_own_folder_is_no_blob_and_no_concern(s3_url: str) -> None:
+def test_marker_of_the_store_root_is_skipped_without_a_warning(s3_url: str) -> None:
     _fill(s3_url, {"p/": b"", "p/p": b"mine"})
     store = open_store(f"{s3_url}/p")
     assert [(info.key, info.size_bytes) for info in store.list("")] == [("p", 4)]
 
 
-def test_a_marker_is_named_once(s3_url: str) -> None:
+def test_marker_is_warned_about_once(s3_url: str) -> None:
     _fill(s3_url, {"x/": b"", "x/1": b"1"})
     with pytest.warns(StoreWarning, match="'x/' was skipped"):
         assert [info.key for info in open_store(s3_url).list("x")] == ["x/1"]
@@ -74,7 +72,7 @@ def test_a_marker_is_named_once(s3_url: str) -> None:
 
 
 @ignored
-def test_a_timeline_among_markers_is_deleted_whole(bucket_url: str) -> None:
+def test_timeline_among_markers_is_deleted_completely(bucket_url: str) -> None:
     _fill(bucket_url, dict.fromkeys(MARKERS, b""))
     cache = FrameCache(f"{bucket_url}/p")
     timeline = cache.timeline("t")
@@ -92,7 +90,7 @@ def test_a_timeline_among_markers_is_deleted_whole(bucket_url: str) -> None:
 
 
 @ignored
-def test_a_marker_alone_goes_with_its_timeline_and_counts_as_nothing(bucket_url: str) -> None:
+def test_lone_marker_is_deleted_with_its_timeline_and_not_counted(bucket_url: str) -> None:
     _fill(bucket_url, {"cache/timelines/t/": b"", "cache/timelines/t/a+b %/": b""})
     _fill(bucket_url, {"cache/timelines/t2/": b""})
     cache = FrameCache(bucket_url)
@@ -102,13 +100,13 @@ def test_a_marker_alone_goes_with_its_timeline_and_counts_as_nothing(bucket_url:
 
 
 @ignored
-def test_a_marker_alone_is_removed_on_the_command_line(s3_url: str) -> None:
+def test_lone_marker_is_deleted_on_the_command_line(s3_url: str) -> None:
     _fill(s3_url, {"cache/timelines/t/": b""})
     assert main(["rm", "t", "--yes", "--cache", s3_url]) == 0
     assert outside(s3_url).list() == []
 
 
-def test_without_markers_a_delete_asks_for_none(proxy: Proxy, s3_url: str) -> None:
+def test_delete_without_markers_makes_no_request_for_them(proxy: Proxy, s3_url: str) -> None:
     cache = FrameCache(s3_url)
     cache.timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
     cache.timeline("t").delete()
@@ -116,9 +114,7 @@ def test_without_markers_a_delete_asks_for_none(proxy: Proxy, s3_url: str) -> No
 
 
 @ignored
-def test_an_empty_blob_that_goes_while_it_is_listed_is_not_listed(
-    proxy: Proxy, s3_url: str
-) -> None:
+def test_empty_blob_deleted_during_the_listing_is_not_listed(proxy: Proxy, s3_url: str) -> None:
     _fill(s3_url, {"a": b"", "b": b""})
     bucket = outside(s3_url)
     listed = open_store(s3_url).list("")

@@ -42,12 +42,12 @@ def _unused_address() -> str:
         return f"127.0.0.1:{unheard.getsockname()[1]}"
 
 
-def test_a_name_that_dns_does_not_know_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresolvable_host_name_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://no-such-host.invalid")
     assert "its host name cannot be resolved" in _why()
 
 
-def test_a_server_that_stays_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_server_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache.store.client_config._READ_TIMEOUT", timedelta(seconds=1))
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ def test_a_server_that_stays_silent_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         assert "did not respond in time" in _why()
 
 
-def test_a_certificate_that_nobody_trusted_signed_is_told(
+def test_self_signed_certificate_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "both.pem"
@@ -75,13 +75,15 @@ def test_a_certificate_that_nobody_trusted_signed_is_told(
     assert "CA:FALSE" in why
 
 
-def test_a_server_that_speaks_plain_http_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_server_at_an_https_endpoint_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with answering() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://{server}")
         assert "does not speak TLS" in _why()
 
 
-def test_a_proxy_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_proxy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://s3.example.com")
     monkeypatch.setenv("HTTP_PROXY", f"http://{_unused_address()}")
     assert "the proxy in HTTP_PROXY cannot be reached" in _why()
@@ -89,7 +91,7 @@ def test_a_proxy_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(("scheme", "variable"), [("http", "HTTP_PROXY"), ("https", "HTTPS_PROXY")])
 @pytest.mark.parametrize(("status", "words"), [(407, "requires a different user"), (502, "")])
-def test_a_proxy_that_refuses_is_told(
+def test_error_response_of_a_proxy_is_reported(
     scheme: str, variable: str, status: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"{scheme}://s3.example.com")
@@ -102,7 +104,7 @@ def test_a_proxy_that_refuses_is_told(
     assert (f"the proxy in {variable}" in why) == ((scheme, status) != ("http", 502))
 
 
-def test_a_server_past_the_proxy_is_not_the_proxy_s_fault(
+def test_bypassed_proxy_is_not_blamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{_unused_address()}")
@@ -133,7 +135,7 @@ def test_a_server_past_the_proxy_is_not_the_proxy_s_fault(
         ({"HTTP_PROXY": "http://p:1", "REQUEST_METHOD": "GET"}, "http://s3.example.com", None),
     ],
 )
-def test_the_proxy_to_a_server_is_that_of_the_environment(
+def test_proxy_to_a_server_is_chosen_from_the_environment(
     variables: dict[str, str],
     url: str,
     expected: tuple[str, str] | None,
@@ -156,7 +158,7 @@ def test_the_proxy_to_a_server_is_that_of_the_environment(
         ),
     ],
 )
-def test_the_right_region_is_named(
+def test_correct_region_is_named(
     status: int, body: bytes, region: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with answering(status, body, headers={"x-amz-bucket-region": "eu-west-3"}) as server:
@@ -180,7 +182,7 @@ def test_the_right_region_is_named(
         ),
     ],
 )
-def test_a_missing_token_file_is_named(
+def test_missing_token_file_is_named(
     variables: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -205,7 +207,7 @@ _LOCKED = (
         (200, f"<DeleteResult><Error><Key>a</Key>{_LOCKED}</Error></DeleteResult>"),
     ],
 )
-def test_an_object_lock_is_told(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_object_lock_is_reported(status: int, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(status, body.encode()) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server}")
         with pytest.raises(
@@ -214,7 +216,7 @@ def test_an_object_lock_is_told(status: int, body: str, monkeypatch: pytest.Monk
             open_store("s3://media").delete(["a"])
 
 
-def test_a_bucket_that_locks_what_is_stored_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bucket_with_default_retention_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     body = (
         b"<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR x-amz-checksum- HTTP header is "
         b"required for Put Object requests with Object Lock parameters</Message></Error>"
@@ -225,7 +227,7 @@ def test_a_bucket_that_locks_what_is_stored_is_told(monkeypatch: pytest.MonkeyPa
             open_store("s3://media").put("a", b"x")
 
 
-def test_a_listing_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_listing_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(body=b"a login page") as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server}")
         with pytest.raises(UnexpectedResponse, match="listing is not that of an S3 server"):
@@ -233,7 +235,7 @@ def test_a_listing_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("fault", [network.not_implemented_delete, network.invalid_delete])
-def test_without_a_bulk_delete_each_object_is_deleted(
+def test_objects_are_deleted_singly_without_bulk_delete(
     proxy: Proxy, s3_url: str, fault: network.Fault
 ) -> None:
     proxy.always(fault, method="POST")
@@ -250,7 +252,7 @@ def test_without_a_bulk_delete_each_object_is_deleted(
     assert methods == ["POST", *["DELETE"] * 5]
 
 
-def test_a_bulk_delete_that_is_denied_is_not_tried_singly(proxy: Proxy, s3_url: str) -> None:
+def test_denied_bulk_delete_is_not_retried_singly(proxy: Proxy, s3_url: str) -> None:
     def denied(exchange: Exchange) -> None:
         exchange.refuse(403, "AccessDenied")
 
@@ -260,9 +262,7 @@ def test_a_bulk_delete_that_is_denied_is_not_tried_singly(proxy: Proxy, s3_url: 
     assert "DELETE" not in {method for method, _ in proxy.met}
 
 
-def test_a_server_whose_etags_differ_each_time_is_not_taken_for_a_changed_video(
-    proxy: Proxy, s3_url: str
-) -> None:
+def test_varying_etags_are_not_reported_as_a_changed_video(proxy: Proxy, s3_url: str) -> None:
     outside(s3_url).put("v.mp4", bytes(5000))
     proxy.always(network.other_etag, within="v.mp4")
     with pytest.raises(UnexpectedResponse, match="another ETag each time"):

@@ -48,7 +48,7 @@ def _assert_discreet(error: FrameCacheError) -> None:
 
 @pytest.mark.parametrize("request_name", _REQUESTS)
 @pytest.mark.parametrize("server", ["s3", pytest.param("ceph", marks=pytest.mark.ceph)])
-def test_a_missing_bucket_is_named(
+def test_missing_bucket_is_named(
     server: str, request_name: str, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue(f"{server}_url")
@@ -72,7 +72,7 @@ def test_wrong_credentials_are_denied(
 
 @pytest.mark.usefixtures("s3_url")
 @pytest.mark.parametrize("request_name", ["get", "create", "list"])
-def test_a_refused_connection_is_unavailable(
+def test_refused_connection_is_unavailable(
     request_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as unheard:
@@ -149,7 +149,7 @@ def canned(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[CannedServe
         (503, "SlowDown", StoreUnavailable, "503 SlowDown"),
     ],
 )
-def test_an_answer_is_told_by_what_to_do(
+def test_error_response_is_mapped_to_a_typed_error_with_advice(
     canned: CannedServer, status: int, code: str, error: type[FrameCacheError], words: str
 ) -> None:
     canned.answer(status, code)
@@ -160,7 +160,7 @@ def test_an_answer_is_told_by_what_to_do(
 
 
 @pytest.mark.parametrize("request_name", _REQUESTS)
-def test_a_refusal_is_never_a_missing_blob(canned: CannedServer, request_name: str) -> None:
+def test_access_denied_is_never_a_missing_blob(canned: CannedServer, request_name: str) -> None:
     canned.answer(403, "AccessDenied")
     with pytest.raises(StorePermissionDenied) as met:
         _requests(open_store("s3://media"))[request_name]()
@@ -168,7 +168,7 @@ def test_a_refusal_is_never_a_missing_blob(canned: CannedServer, request_name: s
 
 
 @pytest.mark.parametrize("request_name", ["get", "get_range", "head"])
-def test_a_404_that_is_not_of_an_s3_server_is_no_missing_blob(
+def test_http_404_of_a_server_other_than_s3_is_not_a_missing_blob(
     canned: CannedServer, request_name: str
 ) -> None:
     canned.status, canned.body = 404, "<html>not here</html>"
@@ -176,7 +176,7 @@ def test_a_404_that_is_not_of_an_s3_server_is_no_missing_blob(
         _requests(open_store("s3://media"))[request_name]()
 
 
-def test_a_refusal_inside_a_bulk_delete_is_seen(canned: CannedServer) -> None:
+def test_access_denied_within_a_bulk_delete_is_raised(canned: CannedServer) -> None:
     canned.body = (
         "<DeleteResult><Deleted><Key>a</Key></Deleted>"
         "<Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
@@ -185,7 +185,7 @@ def test_a_refusal_inside_a_bulk_delete_is_seen(canned: CannedServer) -> None:
         open_store("s3://media").delete(["a", "b"])
 
 
-def test_a_lost_race_is_an_existing_blob(canned: CannedServer) -> None:
+def test_precondition_failed_on_create_raises_blob_exists(canned: CannedServer) -> None:
     canned.answer(412, "PreconditionFailed")
     with pytest.raises(BlobExists):
         open_store("s3://media").create("a", b"x")
@@ -203,7 +203,7 @@ def test_region_and_session_token_come_from_the_environment(
     assert headers["x-amz-security-token"] == "a-session-token"
 
 
-def test_the_endpoint_of_s3_itself_comes_first(
+def test_s3_specific_endpoint_variable_takes_precedence(
     s3_url: str, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://127.0.0.1:1")
@@ -213,7 +213,7 @@ def test_the_endpoint_of_s3_itself_comes_first(
     assert store.get("a") == b"x"
 
 
-def test_plain_http_is_not_spoken_to_an_endpoint_named_with_https(
+def test_https_endpoint_is_never_reached_by_plain_http(
     s3_url: str, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto_endpoint.replace("http:", "https:"))
@@ -223,9 +223,7 @@ def test_plain_http_is_not_spoken_to_an_endpoint_named_with_https(
 
 
 @pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "gopher:x", "http://", "ftp://host"])
-def test_an_endpoint_that_is_no_address_is_refused(
-    endpoint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_invalid_endpoint_url_is_rejected(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(InvalidValue, match="AWS_ENDPOINT_URL is not a valid URL"):
         open_store("s3://media")
@@ -247,7 +245,7 @@ def _use_profile(name: str, *, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AWS_PROFILE", name)
 
 
-def test_missing_credentials_are_said(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_reported(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _forget_keys(monkeypatch)
     with pytest.raises(StorePermissionDenied, match="no credentials were found") as met:
         open_store(s3_url).get("a")
@@ -256,7 +254,7 @@ def test_missing_credentials_are_said(s3_url: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.ceph
-def test_a_profile_gives_credentials(
+def test_credentials_come_from_the_profile(
     ceph_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_profile("studio", folder=tmp_path, monkeypatch=monkeypatch)
@@ -265,7 +263,7 @@ def test_a_profile_gives_credentials(
     assert store.get("a") == b"x"
 
 
-def test_a_profile_that_is_not_there_is_said(
+def test_missing_profile_is_reported(
     s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_profile("misspelt", folder=tmp_path, monkeypatch=monkeypatch)
@@ -273,7 +271,7 @@ def test_a_profile_that_is_not_there_is_said(
         open_store(s3_url)
 
 
-def test_a_profile_without_boto3_names_the_extra(
+def test_profile_without_boto3_names_the_extra(
     s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _use_profile("studio", folder=tmp_path, monkeypatch=monkeypatch)
@@ -282,7 +280,7 @@ def test_a_profile_without_boto3_names_the_extra(
         open_store(s3_url)
 
 
-def test_azure_without_an_account_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_azure_without_an_account_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(StorePermissionDenied, match="AZURE_STORAGE_ACCOUNT_NAME"):
         open_store("az://container/prefix")

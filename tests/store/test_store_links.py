@@ -70,7 +70,7 @@ _REQUESTS: dict[str, Callable[[Store, str], object]] = {
         ("a/twice", "hop", "a/twice/frames/0.jpg"),
     ],
 )
-def test_no_request_goes_where_a_link_leads_out(
+def test_link_that_leads_out_of_the_store_is_not_followed(
     name: str, link: str, target: str, key: str, root: Path, elsewhere: Path, store: Store
 ) -> None:
     (root / "a" / "hop").symlink_to(elsewhere)
@@ -85,7 +85,7 @@ def test_no_request_goes_where_a_link_leads_out(
     assert (_files(root), _files(elsewhere)) == before
 
 
-def test_a_neighbour_of_the_same_beginning_is_outside(root: Path, store: Store) -> None:
+def test_sibling_folder_with_the_same_name_prefix_is_outside(root: Path, store: Store) -> None:
     neighbour = root.with_name("store-2")
     neighbour.mkdir()
     (neighbour / "b").write_bytes(_SECRET)
@@ -95,7 +95,7 @@ def test_a_neighbour_of_the_same_beginning_is_outside(root: Path, store: Store) 
     assert _keys(store) == ["a/b"]
 
 
-def test_what_leads_outside_is_not_listed(root: Path, elsewhere: Path, store: Store) -> None:
+def test_links_that_lead_outside_are_not_listed(root: Path, elsewhere: Path, store: Store) -> None:
     (root / "folder").symlink_to(elsewhere)
     (root / "a" / "file").symlink_to(elsewhere / "frames" / "0.jpg")
     (root / "everything").symlink_to("/")
@@ -121,13 +121,13 @@ def test_links_that_stay_inside_are_followed(root: Path, store: Store) -> None:
     assert _keys(store, "a") == ["a/b", "a/new"]
 
 
-def test_a_link_that_is_deleted_leaves_what_it_led_to(root: Path, store: Store) -> None:
+def test_delete_of_a_link_keeps_its_target(root: Path, store: Store) -> None:
     (root / "c").symlink_to("a/b")
     store.delete(["c"])
     assert _files(root) == {"a/b": b"x"}
 
 
-def test_loops_are_listed_once(root: Path, store: Store) -> None:
+def test_link_loops_are_listed_once(root: Path, store: Store) -> None:
     (root / "a" / "up").symlink_to("..")
     (root / "a" / "self").symlink_to("self")
     (root / "d").mkdir()
@@ -141,7 +141,7 @@ def test_loops_are_listed_once(root: Path, store: Store) -> None:
         store.head("a/self")
 
 
-def test_the_store_itself_may_be_a_link(tmp_path: Path, root: Path, elsewhere: Path) -> None:
+def test_store_folder_may_be_a_link(tmp_path: Path, root: Path, elsewhere: Path) -> None:
     (tmp_path / "link").symlink_to(root)
     (root / "folder").symlink_to(elsewhere)
     (root / "same").symlink_to("a")
@@ -155,7 +155,7 @@ def test_the_store_itself_may_be_a_link(tmp_path: Path, root: Path, elsewhere: P
     assert (root / "a" / "c").read_bytes() == b"y"
 
 
-def test_names_that_no_key_can_hold_do_not_spoil_a_listing(root: Path, store: Store) -> None:
+def test_file_names_that_are_not_valid_keys_are_not_listed(root: Path, store: Store) -> None:
     for name in (b"new\nline", b"\xff\xfe", b"staged#12"):
         Path(os.fsdecode(os.fsencode(root / "a") + b"/" + name)).write_bytes(b"x")
     (root / "ä").write_bytes(b"x")
@@ -164,7 +164,7 @@ def test_names_that_no_key_can_hold_do_not_spoil_a_listing(root: Path, store: St
     assert _keys(store) == ["a/b"]
 
 
-def test_what_is_no_file_is_no_blob(root: Path, store: Store) -> None:
+def test_pipes_and_folders_are_not_blobs(root: Path, store: Store) -> None:
     os.mkfifo(root / "pipe")
     assert _keys(store) == ["a/b"]
     for key in ("pipe", "a", "a/b/c"):

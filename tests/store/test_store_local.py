@@ -22,20 +22,20 @@ def test_reading_creates_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["put", "create"])
-def test_the_first_write_creates_the_folder(tmp_path: Path, method: str) -> None:
+def test_first_write_creates_the_folder(tmp_path: Path, method: str) -> None:
     store = open_store(str(tmp_path / "deep" / "store"))
     getattr(store, method)("a", b"x")
     assert (tmp_path / "deep" / "store" / "a").read_bytes() == b"x"
 
 
-def test_a_store_opened_before_its_folder_sees_it(tmp_path: Path) -> None:
+def test_store_opened_before_its_folder_exists_sees_later_blobs(tmp_path: Path) -> None:
     reader = open_store(str(tmp_path / "store"))
     assert list(reader.list("")) == []
     open_store(str(tmp_path / "store")).put("a", b"x")
     assert reader.get("a") == b"x"
 
 
-def test_a_folder_that_was_removed_is_empty_and_comes_back(tmp_path: Path) -> None:
+def test_store_in_a_removed_folder_is_empty_and_writable(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     store.put("a", b"x")
     (tmp_path / "store" / "a").unlink()
@@ -70,7 +70,7 @@ def test_writes_survive_deletes_that_empty_their_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["put", "create"])
-def test_a_full_disk_is_said_and_leaves_nothing(small_disk: Path, method: str) -> None:
+def test_full_disk_raises_store_full_and_leaves_nothing(small_disk: Path, method: str) -> None:
     store = open_store(str(small_disk))
     store.put("small", b"x")
     with pytest.raises(StoreFull, match="no space is left") as met:
@@ -81,7 +81,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(small_disk: Path, method: str) -
     assert files == [small_disk / "small"]
 
 
-def test_a_blob_stays_when_its_successor_does_not_fit(small_disk: Path) -> None:
+def test_blob_is_kept_when_its_replacement_does_not_fit(small_disk: Path) -> None:
     store = open_store(str(small_disk))
     store.put("a", b"first")
     with pytest.raises(StoreFull):
@@ -89,7 +89,7 @@ def test_a_blob_stays_when_its_successor_does_not_fit(small_disk: Path) -> None:
     assert store.get("a") == b"first"
 
 
-def test_a_read_only_folder_is_read_but_not_written(read_only_folder: Path) -> None:
+def test_read_only_folder_is_read_but_not_written(read_only_folder: Path) -> None:
     store = open_store(str(read_only_folder))
     assert store.get("a") == b"kept"
     for write in (store.put, store.create):
@@ -102,7 +102,7 @@ def test_a_read_only_folder_is_read_but_not_written(read_only_folder: Path) -> N
         open_store(str(read_only_folder / "store")).put("a", b"x")
 
 
-def test_a_folder_without_permission_is_denied(locked_folder: Path) -> None:
+def test_folder_without_permission_is_denied(locked_folder: Path) -> None:
     store = open_store(str(locked_folder / "store"))
     for request in (lambda: store.get("a"), lambda: store.head("a"), lambda: list(store.list(""))):
         with pytest.raises(StorePermissionDenied, match="permission denied"):
@@ -112,7 +112,7 @@ def test_a_folder_without_permission_is_denied(locked_folder: Path) -> None:
             write("b", b"x")
 
 
-def test_a_file_is_no_store(tmp_path: Path) -> None:
+def test_file_in_place_of_the_store_folder_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     store = open_store(str(tmp_path / "file"))
     for request in (lambda: store.get("a"), lambda: list(store.list("")), lambda: store.head("a")):
@@ -125,7 +125,7 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
         open_store(str(tmp_path / "file" / "below")).put("a", b"x")
 
 
-def test_a_blob_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
+def test_blob_in_place_of_a_folder_is_reported(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     store.put("a", b"x")
     with pytest.raises(StoreUnavailable, match="there is a file where a folder is needed"):
@@ -134,7 +134,7 @@ def test_a_blob_in_the_way_of_a_folder_is_said(tmp_path: Path) -> None:
     assert store.get("a") == b"x"
 
 
-def test_the_time_of_storing_is_that_of_the_file(tmp_path: Path) -> None:
+def test_modified_at_is_the_mtime_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     os.utime(tmp_path / "a", ns=(0, 1_234_567_890_999_999_999))
     store = open_store(str(tmp_path))

@@ -23,7 +23,7 @@ _ODD = [
 
 @pytest.mark.parametrize("key", _ODD)
 @pytest.mark.filterwarnings("ignore::framecache.errors.StoreWarning")
-def test_such_a_key_blocks_nothing_and_stays(s3_url: str, key: str) -> None:
+def test_odd_key_does_not_affect_a_timeline_and_is_kept(s3_url: str, key: str) -> None:
     bucket = outside(s3_url)
     bucket.put(key, b"x")
     cache = FrameCache(f"{s3_url}/p")
@@ -40,7 +40,7 @@ def test_such_a_key_blocks_nothing_and_stays(s3_url: str, key: str) -> None:
     assert set(bucket.list("p/")) == {key, "p/cache/create-if-absent"}
 
 
-def test_such_a_key_is_named(s3_url: str) -> None:
+def test_odd_key_is_named_in_a_warning(s3_url: str) -> None:
     bucket = outside(s3_url)
     for key in ("a/1", "a/b//x", "a/b/2", "c/3"):
         bucket.put(key, b"x")
@@ -49,7 +49,7 @@ def test_such_a_key_is_named(s3_url: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::framecache.errors.StoreWarning")
-def test_all_other_keys_are_listed_once_and_in_order(s3_url: str) -> None:
+def test_valid_keys_are_listed_once_and_in_order_among_odd_keys(s3_url: str) -> None:
     bucket = outside(s3_url)
     sound = ["a", "a.b/c", "a/b/1", "a/b/c/2", "a/b0/3", "a/z", "b/1", "b/c/2", "ba/4"]
     for key in (*sound, "a/b//1", "a/b//0/1", "b/../1", "c//", "c/.", "c//d/./e"):
@@ -71,7 +71,7 @@ def bucket_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
-def test_odd_keys_of_all_kinds_together_block_nothing(bucket_url: str) -> None:
+def test_odd_keys_of_all_kinds_do_not_change_a_listing(bucket_url: str) -> None:
     bucket = outside(bucket_url)
     sound = ["a", "a-b", "a/", "a/ü +%2F&=?/1", "a/b/", "a/b/3", "a/c/4", "b/5"]
     for key in sound:
@@ -91,7 +91,7 @@ def test_odd_keys_of_all_kinds_together_block_nothing(bucket_url: str) -> None:
     assert "\x1b" not in told
 
 
-def test_such_a_key_is_named_once(s3_url: str) -> None:
+def test_odd_key_is_warned_about_once(s3_url: str) -> None:
     bucket = outside(s3_url)
     for number in range(12):
         bucket.put(f"a//{number:02}", b"x")
@@ -113,7 +113,7 @@ def test_all_pages_are_read_past_an_odd_key(
     assert sum("continuation-token" in path for _, path in proxy.met) == 3
 
 
-def test_many_odd_keys_are_counted(s3_url: str) -> None:
+def test_more_than_ten_odd_keys_are_counted_in_one_warning(s3_url: str) -> None:
     bucket = outside(s3_url)
     for number in range(13):
         bucket.put(f"a//{number}", b"x")
@@ -123,7 +123,7 @@ def test_many_odd_keys_are_counted(s3_url: str) -> None:
     assert "3 more keys were skipped" in str(met[-1].message)
 
 
-def test_a_listing_past_an_odd_key_that_fails_is_told(proxy: Proxy, s3_url: str) -> None:
+def test_denied_listing_past_an_odd_key_is_reported(proxy: Proxy, s3_url: str) -> None:
     def denied(exchange: Exchange) -> None:
         exchange.refuse(403, "AccessDenied")
 
@@ -134,7 +134,7 @@ def test_a_listing_past_an_odd_key_that_fails_is_told(proxy: Proxy, s3_url: str)
 
 
 @pytest.mark.parametrize("path", ["/clip.mp4", "a//clip.mp4", "./clip.mp4", "a/../clip.mp4"])
-def test_a_video_of_such_a_key_is_refused_and_never_another(s3_url: str, path: str) -> None:
+def test_video_with_an_odd_key_is_rejected(s3_url: str, path: str) -> None:
     bucket = outside(s3_url)
     for key in (path, "clip.mp4", "a/clip.mp4"):
         bucket.put(key, b"x")

@@ -25,7 +25,7 @@ from framecache.store import open_store
         "x" * 100 + "://a",
     ],
 )
-def test_a_url_of_no_store_is_refused(url: str) -> None:
+def test_url_of_no_store_is_rejected(url: str) -> None:
     with pytest.raises(InvalidValue) as met:
         open_store(url)
     assert len(str(met.value)) < 400
@@ -47,7 +47,7 @@ def test_a_url_of_no_store_is_refused(url: str) -> None:
         "://foo",
     ],
 )
-def test_what_is_nearly_a_url_is_not_taken_for_a_path(
+def test_malformed_url_is_not_taken_for_a_path(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -55,7 +55,7 @@ def test_what_is_nearly_a_url_is_not_taken_for_a_path(
         open_store(url)
 
 
-def test_a_path_that_resembles_a_url_can_be_written_so_that_it_is_one(
+def test_path_that_resembles_a_url_can_be_escaped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -78,13 +78,13 @@ def test_a_path_that_resembles_a_url_can_be_written_so_that_it_is_one(
         ("file://localhost/a", "file:///a"),
     ],
 )
-def test_urls_are_normalised(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urls_are_normalized(url: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     assert open_store(url).url == expected
 
 
-def test_a_plain_path_is_relative_to_the_current_folder(
+def test_plain_path_is_relative_to_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -92,18 +92,18 @@ def test_a_plain_path_is_relative_to_the_current_folder(
     assert (tmp_path / "store" / "a" / "b").read_bytes() == b"x"
 
 
-def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     open_store("~/store").put("a", b"x")
     assert (tmp_path / "store" / "a").read_bytes() == b"x"
 
 
-def test_a_file_url_is_decoded(tmp_path: Path) -> None:
+def test_file_url_is_percent_decoded(tmp_path: Path) -> None:
     open_store(f"file://{tmp_path}/a%20b").put("c", b"x")
     assert (tmp_path / "a b" / "c").read_bytes() == b"x"
 
 
-def test_a_memory_store_is_shared_by_name(memory_url: str) -> None:
+def test_memory_store_is_shared_by_name(memory_url: str) -> None:
     open_store(memory_url).put("a/b", b"x")
     assert open_store(f"{memory_url}/a").get("b") == b"x"
     assert list(open_store(f"{memory_url}-other").list("")) == []

@@ -21,7 +21,7 @@ def refuse_links(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["EPERM", "EOPNOTSUPP", "ENOSYS", "EMLINK", "EXDEV"])
-def test_a_folder_without_links_is_for_one_program_at_a_time(
+def test_folder_without_hard_links_warns_and_serves_a_single_writer(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_links(monkeypatch, getattr(errno, name))
@@ -31,7 +31,7 @@ def test_a_folder_without_links_is_for_one_program_at_a_time(
     assert [frame.sequence for frame in walk.frames()] == [0]
 
 
-def test_a_disk_that_fails_is_not_taken_for_one_without_links(
+def test_failing_disk_is_not_taken_for_one_without_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_links(monkeypatch, errno.EIO)

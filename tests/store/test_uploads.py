@@ -51,7 +51,7 @@ def _found(folder: Path, *, older_than_seconds: float = _HOUR_SECONDS) -> list[P
 @pytest.mark.parametrize(
     ("method", "size_bytes_given"), [("put", 1 << 20), ("create", 1 << 20), ("put", 20 << 20)]
 )
-def test_what_a_killed_writer_leaves_is_found_and_removed(
+def test_upload_left_by_a_killed_writer_is_found_and_removed(
     tmp_path: Path, method: str, size_bytes_given: int
 ) -> None:
     command = [sys.executable, "-c", _WRITER_THAT_IS_KILLED, str(tmp_path), method]
@@ -71,7 +71,7 @@ def test_what_a_killed_writer_leaves_is_found_and_removed(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [left.with_name("0.jpg")]
 
 
-def test_it_tells_when_the_last_byte_was_written(tmp_path: Path) -> None:
+def test_modified_at_is_the_time_of_the_last_write(tmp_path: Path) -> None:
     path = _make(tmp_path / "cache" / "a#1")
     os.utime(path, (0, 1_234_567_890))
     assert list(abandoned_uploads(open_store(str(tmp_path)), older_than_seconds=1)) == [
@@ -79,13 +79,13 @@ def test_it_tells_when_the_last_byte_was_written(tmp_path: Path) -> None:
     ]
 
 
-def test_only_what_is_old_counts(tmp_path: Path) -> None:
+def test_recent_uploads_are_not_reported(tmp_path: Path) -> None:
     old = _make(tmp_path / "cache" / "a#1", age_seconds=2 * _HOUR_SECONDS)
     _make(tmp_path / "cache" / "a#2", age_seconds=_HOUR_SECONDS / 2)
     assert _found(tmp_path) == [old]
 
 
-def test_other_names_are_never_touched(tmp_path: Path) -> None:
+def test_files_with_other_names_are_never_removed(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     uploads = [_make(cache / "timelines" / "t" / name) for name in ("0.jpg#1", "x#12", "#3")]
     others = [
@@ -100,7 +100,7 @@ def test_other_names_are_never_touched(tmp_path: Path) -> None:
     assert not any(path.exists() for path in uploads)
 
 
-def test_no_link_is_followed_or_removed(tmp_path: Path) -> None:
+def test_links_are_neither_followed_nor_removed(tmp_path: Path) -> None:
     outside = _make(tmp_path / "elsewhere" / "a#1")
     store = tmp_path / "store"
     inside = _make(store / "cache" / "a" / "b#1")
@@ -114,27 +114,29 @@ def test_no_link_is_followed_or_removed(tmp_path: Path) -> None:
     assert (store / "cache" / "link#1").is_symlink()
 
 
-def test_a_cache_folder_that_is_a_link_is_passed_over(tmp_path: Path) -> None:
+def test_cache_folder_that_is_a_link_is_skipped(tmp_path: Path) -> None:
     _make(tmp_path / "elsewhere" / "a#1")
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "cache").symlink_to(tmp_path / "elsewhere")
     assert _found(tmp_path / "store") == []
 
 
-def test_the_store_itself_may_be_a_link(tmp_path: Path) -> None:
+def test_store_folder_may_be_a_link(tmp_path: Path) -> None:
     upload = _make(tmp_path / "store" / "cache" / "a#1")
     (tmp_path / "link").symlink_to(tmp_path / "store")
     assert _found(tmp_path / "link") == [upload]
 
 
-def test_where_nothing_is_nothing_is_found(tmp_path: Path, memory_url: str, s3_url: str) -> None:
+def test_empty_missing_and_remote_stores_have_no_abandoned_uploads(
+    tmp_path: Path, memory_url: str, s3_url: str
+) -> None:
     for url in (memory_url, s3_url, str(tmp_path / "missing"), str(tmp_path)):
         store = open_store(url)
         assert remove_abandoned_uploads(store, older_than_seconds=0) == RemovedUploads(0, 0)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_may_not_be_removed_is_said(tmp_path: Path) -> None:
+def test_upload_that_cannot_be_removed_is_reported(tmp_path: Path) -> None:
     _make(tmp_path / "cache" / "a#1")
     lock = ["chattr", "+i", str(tmp_path / "cache")]
     if subprocess.run(lock, check=False, capture_output=True).returncode != 0:

@@ -10,7 +10,7 @@ ID = "2024-01-02T03:04:05+01:00,a=b@c~d._-"
 PNG = png_by_pillow(1)
 
 
-def test_the_id_has_each_character_that_is_allowed_beside_letters_and_digits() -> None:
+def test_sample_id_contains_every_allowed_special_character() -> None:
     allowed = {chr(n) for n in range(128) if ID_PATTERN.fullmatch(f"x{chr(n)}")}
     assert (
         {c for c in allowed if not c.isalnum()}
@@ -20,7 +20,7 @@ def test_the_id_has_each_character_that_is_allowed_beside_letters_and_digits() -
 
 
 @pytest.mark.every_store
-def test_keys_are_byte_for_byte_what_other_programs_see(store_url: str) -> None:
+def test_stored_keys_are_those_that_other_programs_expect(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline(ID)
     timeline.write([frame(0)])
     timeline.overlays(job_id=ID, stage=ID).save(7, {ID: PNG})
@@ -32,7 +32,7 @@ def test_keys_are_byte_for_byte_what_other_programs_see(store_url: str) -> None:
 
 
 @pytest.mark.every_store
-def test_what_other_programs_stored_under_such_keys_is_found(store_url: str) -> None:
+def test_blobs_stored_by_other_programs_with_special_characters_are_found(store_url: str) -> None:
     blobs = outside(store_url)
     blobs.put(f"cache/timelines/{ID}/frames/3.jpg", jpeg_by_pillow(3))
     blobs.put(f"cache/timelines/{ID}/overlays/{ID}/{ID}/3_{ID}.png", PNG)
@@ -46,7 +46,9 @@ def test_what_other_programs_stored_under_such_keys_is_found(store_url: str) -> 
 
 @pytest.mark.parametrize("character", sorted({*".:_@+=,~-"}))
 @pytest.mark.every_store
-def test_ids_that_differ_in_one_character_are_others(store_url: str, character: str) -> None:
+def test_ids_that_differ_in_one_character_name_separate_timelines(
+    store_url: str, character: str
+) -> None:
     cache = FrameCache(store_url)
     names = [f"a{character}b", "ab"]
     for number, name in enumerate(names):

@@ -15,7 +15,7 @@ def _place(url: str, **options: str) -> str:
     return open_store(url, check_options(options, url=url)).display_name
 
 
-def test_a_store_without_servers_is_named_by_its_url(memory_url: str, local_url: str) -> None:
+def test_store_without_a_server_is_named_by_its_url(memory_url: str, local_url: str) -> None:
     for url in (memory_url, local_url):
         store = open_store(url)
         assert store.display_name == store.url
@@ -48,7 +48,7 @@ def test_a_store_without_servers_is_named_by_its_url(memory_url: str, local_url:
     ],
 )
 @pytest.mark.usefixtures("s3_url")
-def test_the_server_is_named(url: str, options: dict[str, str], server: str) -> None:
+def test_server_is_part_of_the_display_name(url: str, options: dict[str, str], server: str) -> None:
     assert _place(url, **options) == f"{url} ({server})"
 
 
@@ -60,13 +60,13 @@ def test_amazon_is_named_by_its_region(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_an_address_is_shortened() -> None:
+def test_long_endpoint_is_shortened() -> None:
     place = _place("s3://media", **KEYS, endpoint=f"http://{'x' * 3000}", region="eu-north-1")
     assert len(place) < 200
 
 
 @pytest.mark.usefixtures("s3_url")
-def test_the_server_of_a_cache_is_the_one_of_its_options() -> None:
+def test_error_names_the_server_of_the_options() -> None:
     options = {**KEYS, "endpoint": "http://127.0.0.1:1", "region": "eu-north-1"}
     cache = FrameCache("s3://media", storage_options=options)
     with pytest.raises(StoreUnavailable) as met:
@@ -75,15 +75,13 @@ def test_the_server_of_a_cache_is_the_one_of_its_options() -> None:
     assert "secret-word" not in str(met.value)
 
 
-def test_a_video_that_is_missing_is_told_with_the_server(s3_url: str, moto_endpoint: str) -> None:
+def test_missing_video_error_names_the_server(s3_url: str, moto_endpoint: str) -> None:
     with pytest.raises(UnreadableChunk, match="no such object") as met:
         FrameCache("memory://places").timeline("t").extract([f"{s3_url}/a.mp4"])
     assert f"(endpoint {moto_endpoint}, region us-east-1)" in str(met.value)
 
 
-def test_a_timeline_that_is_missing_is_told_with_the_server(
-    s3_url: str, moto_endpoint: str
-) -> None:
+def test_missing_timeline_error_names_the_server(s3_url: str, moto_endpoint: str) -> None:
     with pytest.raises(NotCached) as met:
         FrameCache(s3_url).timeline("t").frame(0)
     assert f"(endpoint {moto_endpoint}, region us-east-1)" in str(met.value)
@@ -96,7 +94,7 @@ def test_a_timeline_that_is_missing_is_told_with_the_server(
         ("false", "boto3 found no credentials: it raised CredentialRetrievalError"),
     ],
 )
-def test_what_boto3_met_is_told(
+def test_error_of_boto3_is_reported(
     program: str, told: str, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "config"
