@@ -89,7 +89,7 @@ def encode_tagged(path: Path, source: str, matrix: Matrix, *, full: bool, pixels
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020"])
 @pytest.mark.parametrize("source", ["bikes.mp4", "bigbuckbunny.mp4"])
-def test_colours_are_within_one_level_of_the_reference_or_what_a_jpeg_of_grain_loses(
+def test_tagged_clip_colors_match_zscale(
     source: str, matrix: Matrix, *, full: bool, pixels: str
 ) -> None:
     path = tagged_clip(source, matrix, full=full, pixels=pixels)
@@ -101,7 +101,7 @@ def test_colours_are_within_one_level_of_the_reference_or_what_a_jpeg_of_grain_l
 
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
-def test_real_clips_lose_hardly_more_than_a_jpeg_of_the_reference_would(name: str) -> None:
+def test_real_clip_colors_match_zscale_within_jpeg_loss(name: str) -> None:
     matrix: Matrix = "bt709" if name == "bigbuckbunny.mp4" else "bt601"
     # Their grain costs up to 1.2 levels at quality 95, whatever the encoder is given.
     path = real_clip(name)
@@ -112,7 +112,7 @@ def test_real_clips_lose_hardly_more_than_a_jpeg_of_the_reference_would(name: st
 
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("pixels", ["yuv422p", "yuv444p", "yuv422p10le", "yuv444p12le"])
-def test_finer_chroma_and_more_bits_keep_the_colours(pixels: str, *, full: bool) -> None:
+def test_finer_chroma_and_higher_bit_depths_keep_their_colors(pixels: str, *, full: bool) -> None:
     path = tagged_clip("bikes.mp4", "bt709", full=full, pixels=pixels)
     references = zscaled(path, "bt709", full=full)
     for picture, reference in zip(frames_of(path), references, strict=True):
@@ -120,7 +120,7 @@ def test_finer_chroma_and_more_bits_keep_the_colours(pixels: str, *, full: bool)
 
 
 @pytest.mark.parametrize("pixels", ["bgr0", "gray", "gray10le"])
-def test_rgb_and_gray_sources_keep_their_colours(pixels: str) -> None:
+def test_rgb_and_gray_sources_keep_their_colors(pixels: str) -> None:
     path = made(
         f"lossless-{pixels}.mkv",
         lambda one: ffmpeg(
@@ -137,16 +137,14 @@ def test_rgb_and_gray_sources_keep_their_colours(pixels: str) -> None:
 @pytest.mark.parametrize(
     ("size", "matrix"), [((1280, 720), "bt709"), ((1280, 718), "bt601"), ((64, 720), "bt709")]
 )
-def test_an_untagged_picture_is_bt709_from_720_lines_up(
-    size: tuple[int, int], matrix: Matrix
-) -> None:
+def test_untagged_picture_is_bt709_from_720_lines_up(size: tuple[int, int], matrix: Matrix) -> None:
     name = f"untagged-{size[0]}x{size[1]}.mp4"
     path = made(name, lambda one: make_clip(one, size=size, frames=1))
     [picture] = frames_of(path)
     assert (picture.matrix, picture.full_range) == (matrix, False)
 
 
-def test_motion_jpeg_means_full_range_bt601_at_any_size() -> None:
+def test_motion_jpeg_is_full_range_bt601_at_any_size() -> None:
     path = made(
         "large.avi",
         lambda one: make_clip(
@@ -177,7 +175,7 @@ def upright(path: Path, width: int, height: int) -> npt.NDArray[np.uint8]:
         "odd-turned-270.mp4",
     ],
 )
-def test_pictures_are_turned_as_ffmpeg_turns_them(name: str) -> None:
+def test_pictures_are_rotated_as_by_ffmpeg(name: str) -> None:
     path = clip(name)
     pictures = frames_of(path)
     as_full = [Picture(p.y, p.u, p.v, "bt601", True, p.quarter_turns) for p in pictures]
@@ -191,7 +189,7 @@ def test_pictures_are_turned_as_ffmpeg_turns_them(name: str) -> None:
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 @pytest.mark.parametrize("shape", [(6, 8), (7, 8), (6, 9), (7, 9), (1, 1), (1, 5), (64, 33)])
-def test_chroma_stays_where_it_belongs_when_a_picture_is_turned(
+def test_chroma_keeps_its_position_when_a_picture_is_rotated(
     shape: tuple[int, int], turns: int
 ) -> None:
     # Chroma that rises along a diagonal shows the position of each sample.
@@ -216,7 +214,7 @@ def average_pairs(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
 @pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020", "fcc", "smpte240m"])
-def test_flat_colours_follow_the_standards(matrix: Matrix, *, full: bool) -> None:
+def test_flat_colors_match_the_formulas_of_the_standards(matrix: Matrix, *, full: bool) -> None:
     for rgb in ((0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 30, 60), (20, 180, 90)):
         coded = to_ycc(rgb, *KR_KB[matrix], full=full)
         y, u, v = (np.full((4, 4), round(value), np.uint8) for value in coded)
@@ -249,7 +247,7 @@ def to_ycc(
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (2, 2), (5, 3), (33, 64)])
 @pytest.mark.parametrize("matrix", ["bt601", "bt709"])
-def test_any_size_is_converted(matrix: Matrix, shape: tuple[int, int]) -> None:
+def test_picture_of_any_size_is_converted(matrix: Matrix, shape: tuple[int, int]) -> None:
     dice = np.random.default_rng(1)
     half = tuple(-(-side // 2) for side in shape)
     y, u, v = (dice.integers(16, 235, one, np.uint8) for one in (shape, half, half))
@@ -259,7 +257,7 @@ def test_any_size_is_converted(matrix: Matrix, shape: tuple[int, int]) -> None:
     assert shown.y[-1, -1] == alone.y[0, 0]
 
 
-def test_rows_may_lie_apart_in_memory() -> None:
+def test_rows_with_padding_between_them_are_converted() -> None:
     dice = np.random.default_rng(2)
     y, u, v = (dice.integers(16, 235, (40, 100), np.uint8) for _ in range(3))
     apart = color.to_jfif(Picture(y[:, :51], u[:20, :26], v[:20, :26], "bt709", False, 0))
@@ -269,14 +267,14 @@ def test_rows_may_lie_apart_in_memory() -> None:
     assert (apart.u == together.u).all()
 
 
-def test_jfif_planes_are_passed_on_untouched() -> None:
+def test_jfif_planes_are_returned_unchanged() -> None:
     y, u = np.zeros((4, 4), np.uint8), np.zeros((2, 2), np.uint8)
     shown = color.to_jfif(Picture(y, u, u, "bt601", True, 0))
     assert shown.y is y
     assert shown.u is u
 
 
-def test_the_source_is_not_written_to() -> None:
+def test_source_planes_are_not_modified() -> None:
     y, u = np.full((8, 8), 90, np.uint8), np.full((4, 4), 70, np.uint8)
     for matrix, turns in (("bt709", 0), ("bt601", 2)):
         color.to_jfif(Picture(y, u, u, matrix, False, turns))  # type: ignore[arg-type]
@@ -284,7 +282,7 @@ def test_the_source_is_not_written_to() -> None:
     assert np.unique(u).tolist() == [70]
 
 
-def test_planes_keep_their_memory_when_the_frame_is_gone() -> None:
+def test_planes_stay_valid_after_the_frame_is_released() -> None:
     pictures = frames_of(clip("h264.mp4"))
     again = frames_of(clip("h264.mp4"))
     assert all((one.y == other.y).all() for one, other in zip(pictures, again, strict=True))

@@ -42,14 +42,14 @@ def furthest(left: Image, right: Image) -> int:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_image_comes_back_as_pillow_reads_it(shape: tuple[int, int]) -> None:
+def test_decoded_image_matches_that_of_pillow(shape: tuple[int, int]) -> None:
     data = jpeg.encode_rgb(picture_of(*shape), quality=95)
     assert furthest(jpeg.decode(data), by_pillow(data)) <= 2
     assert jpeg.size(data) == shape
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_planes_are_stored_as_they_are(shape: tuple[int, int]) -> None:
+def test_planes_are_stored_unchanged(shape: tuple[int, int]) -> None:
     picture = planes_of(*shape)
     data = jpeg.encode_picture(picture, quality=100)
     stored = by_pillow(data, "YCbCr")
@@ -70,7 +70,7 @@ def test_chroma_is_stored_at_half_size() -> None:
             assert image.info["jfif"] == 0x0101
 
 
-def test_memory_behind_the_planes_is_not_stored() -> None:
+def test_memory_beyond_the_planes_does_not_affect_the_jpeg() -> None:
     differing = [
         (height, width)
         for height in range(1, 65)
@@ -80,7 +80,7 @@ def test_memory_behind_the_planes_is_not_stored() -> None:
     assert differing == []
 
 
-def test_memory_behind_an_rgb_image_is_not_stored() -> None:
+def test_memory_beyond_an_rgb_image_does_not_affect_the_jpeg() -> None:
     for height, width in SHAPES:
         image = picture_of(height, width)
         low, high = (
@@ -91,7 +91,7 @@ def test_memory_behind_an_rgb_image_is_not_stored() -> None:
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_odd_sides_end_in_a_copy_of_the_last_pixels_however_they_are_turned(turns: int) -> None:
+def test_odd_sides_are_padded_with_the_last_pixels_in_every_orientation(turns: int) -> None:
     """So they compress like the same picture with even sides; only the size in the header differs.
 
     Along a side of one pixel, chroma cannot be coarser than luma, and the JPEG says so.
@@ -123,21 +123,21 @@ def _encoded_amid(value: int, height: int, width: int) -> bytes:
 
 @pytest.mark.parametrize("scale", [1, 1.0, 0.5, 0.25, 0.125])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_scaled_pictures_have_the_size_rounded_up(shape: tuple[int, int], scale: float) -> None:
+def test_scaled_sizes_are_rounded_up(shape: tuple[int, int], scale: float) -> None:
     data = jpeg.encode_rgb(picture_of(*shape), quality=95)
     size = tuple(int(np.ceil(side * scale)) for side in shape)
     assert jpeg.decode(data, scale=scale).shape == (*size, 3)
     assert jpeg.decode(data, scale=scale, color="gray").shape == size
 
 
-def test_a_scaled_picture_is_the_average_of_the_whole() -> None:
+def test_scaled_picture_is_the_block_average_of_the_whole() -> None:
     data = jpeg.encode_rgb(picture_of(64, 96), quality=98)
     blocks = jpeg.decode(data, color="gray").astype(float).reshape(8, 8, 12, 8).mean(axis=(1, 3))
     small = jpeg.decode(data, scale=0.125, color="gray")
     assert np.abs(small - blocks).max() <= 2
 
 
-def test_gray_is_the_luma() -> None:
+def test_gray_image_is_the_luma_plane() -> None:
     data = jpeg.encode_rgb(picture_of(40, 60), quality=95)
     assert furthest(jpeg.decode(data, color="gray"), by_pillow(data, "L")) <= 1
 
@@ -146,7 +146,7 @@ def test_gray_is_the_luma() -> None:
     ("color", "scale", "shape"),
     [("rgb", 1.0, (101, 67, 3)), ("gray", 1.0, (101, 67)), ("rgb", 0.5, (51, 34, 3))],
 )
-def test_pixels_can_be_put_into_an_array_of_the_caller(
+def test_pixels_are_decoded_into_a_given_array(
     color: Color, scale: float, shape: tuple[int, ...]
 ) -> None:
     data = jpeg.encode_rgb(picture_of(101, 67), quality=90)
@@ -169,7 +169,7 @@ def test_pixels_can_be_put_into_an_array_of_the_caller(
         np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (101, 67, 3)),
     ],
 )
-def test_an_array_that_does_not_fit_is_refused(out: Image) -> None:
+def test_array_of_the_wrong_shape_or_type_is_rejected(out: Image) -> None:
     data = jpeg.encode_rgb(picture_of(101, 67), quality=90)
     with pytest.raises(InvalidValue, match=r"out must be .*\(101, 67, 3\)"):
         jpeg.decode(data, out=out)
@@ -185,7 +185,7 @@ def test_an_array_that_does_not_fit_is_refused(out: Image) -> None:
         np.s_[5:50, 7:40, :],
     ],
 )
-def test_views_with_any_strides_are_encoded(view: tuple[slice, ...]) -> None:
+def test_array_views_with_any_strides_are_encoded(view: tuple[slice, ...]) -> None:
     image = picture_of(64, 80)[view]
     assert jpeg.encode_rgb(image, quality=90) == jpeg.encode_rgb(image.copy(), quality=90)
 
@@ -210,13 +210,13 @@ def test_views_with_any_strides_are_encoded(view: tuple[slice, ...]) -> None:
         (b"\xff\xd8\xff", "bytes"),
     ],
 )
-def test_what_is_no_rgb_image_is_refused_naming_what_was_met(image: Image, met: str) -> None:
+def test_invalid_rgb_image_is_rejected_with_its_properties(image: Image, met: str) -> None:
     with pytest.raises(InvalidValue, match=met):
         jpeg.encode_rgb(image, quality=85)
 
 
 @pytest.mark.parametrize("quality", [0, 101, -1, 85.0, "85", None, True])
-def test_a_quality_out_of_range_is_refused(quality: int) -> None:
+def test_quality_out_of_range_is_rejected(quality: int) -> None:
     with pytest.raises(InvalidValue, match="quality must be an integer from 1 to 100"):
         jpeg.encode_rgb(picture_of(4, 4), quality=quality)
     with pytest.raises(InvalidValue, match="quality must be an integer from 1 to 100"):
@@ -224,18 +224,18 @@ def test_a_quality_out_of_range_is_refused(quality: int) -> None:
 
 
 @pytest.mark.parametrize("scale", [0, 0.3, 2, -1, 0.0625, float("nan")])
-def test_other_scales_are_refused_naming_those_there_are(scale: float) -> None:
+def test_unsupported_scale_is_rejected_with_the_supported_ones(scale: float) -> None:
     with pytest.raises(InvalidValue, match=r"1, 0\.5, 0\.25 or 0\.125"):
         jpeg.decode(jpeg.encode_rgb(picture_of(4, 4), quality=90), scale=scale)
 
 
-def test_another_color_is_refused() -> None:
+def test_unsupported_color_is_rejected() -> None:
     data = jpeg.encode_rgb(picture_of(4, 4), quality=90)
     with pytest.raises(InvalidValue, match='"rgb", "bgr" or "gray"'):
         jpeg.decode(data, color="BGR")  # type: ignore[arg-type]
 
 
-def test_planes_that_mean_something_else_are_refused() -> None:
+def test_planes_that_are_not_upright_full_range_bt601_are_rejected() -> None:
     planes = planes_of(4, 4)
     for other in (
         replace(planes, matrix="bt709"),
@@ -247,13 +247,13 @@ def test_planes_that_mean_something_else_are_refused() -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 2, 100, 300, -2, -40])
-def test_a_jpeg_cut_short_is_bad(keep: int) -> None:
+def test_truncated_jpeg_is_invalid(keep: int) -> None:
     data = jpeg.encode_rgb(picture_of(64, 64), quality=90)
     with pytest.raises(jpeg.InvalidJpeg):
         jpeg.decode(data[:keep])
 
 
-def test_other_bytes_are_bad() -> None:
+def test_data_that_is_not_a_jpeg_is_invalid() -> None:
     for data in (b"", b"\0" * 100, b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"\xff\xd8\xff\xd9"):
         with pytest.raises(jpeg.InvalidJpeg):
             jpeg.decode(data)
@@ -261,7 +261,7 @@ def test_other_bytes_are_bad() -> None:
             jpeg.size(data)
 
 
-def test_a_header_that_announces_billions_of_pixels_is_bad() -> None:
+def test_header_with_billions_of_pixels_is_invalid() -> None:
     data = bytearray(jpeg.encode_rgb(picture_of(8, 8), quality=90))
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = b"\xff\xdc\xff\xdc"
@@ -269,7 +269,7 @@ def test_a_header_that_announces_billions_of_pixels_is_bad() -> None:
         jpeg.decode(bytes(data))
 
 
-def test_jpegs_of_other_programs_are_read() -> None:
+def test_jpegs_of_other_programs_are_decoded() -> None:
     image = picture_of(40, 60)
     for options in ({"progressive": True}, {"subsampling": 0}, {"quality": 30}):
         file = io.BytesIO()
@@ -280,7 +280,7 @@ def test_jpegs_of_other_programs_are_read() -> None:
     assert furthest(jpeg.decode(file.getvalue()), by_pillow(file.getvalue())) <= 2
 
 
-def test_threads_do_not_disturb_each_other() -> None:
+def test_concurrent_encoding_in_threads_gives_the_same_bytes() -> None:
     images = [picture_of(50 + n, 70) for n in range(8)]
     alone = [jpeg.encode_rgb(image, quality=85) for image in images]
     with ThreadPoolExecutor(4) as pool:
@@ -288,5 +288,5 @@ def test_threads_do_not_disturb_each_other() -> None:
     assert together == alone * 20
 
 
-def test_the_encoder_is_named() -> None:
+def test_encoder_version_names_simplejpeg() -> None:
     assert jpeg.encoder_version().startswith("simplejpeg ")

@@ -66,7 +66,7 @@ def test_hashes_of_stored_jpegs_are_within_four_bits_of_imagehash(name: str) -> 
     "shape",
     [(32, 32), (31, 33), (8, 8), (40, 200), (255, 256), (257, 511), (1080, 1920), (64, 2000)],
 )
-def test_pictures_of_any_shape_are_hashed_as_by_imagehash(shape: tuple[int, int]) -> None:
+def test_hashes_of_pictures_of_any_shape_match_imagehash(shape: tuple[int, int]) -> None:
     image = textured(*shape)
     assert bits_apart(phash.hash_from_rgb(image), by_imagehash(image)) <= FEW_BITS
 
@@ -84,13 +84,13 @@ def textured(height: int, width: int) -> Image:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 2)])
-def test_tiny_pictures_have_a_hash_too(shape: tuple[int, int]) -> None:
+def test_tiny_pictures_have_a_hash(shape: tuple[int, int]) -> None:
     found = phash.perceptual_hash(np.full(shape, 77, np.uint8))
     assert len(found) == 16
     assert int(found, 16) >= 0
 
 
-def test_pictures_that_look_alike_are_near_and_others_far() -> None:
+def test_similar_pictures_have_near_hashes_and_different_ones_far() -> None:
     image = textured(180, 320)
     brighter = (image.astype(np.int16) + 9).clip(0, 255).astype(np.uint8)
     here = phash.hash_from_rgb(image)
@@ -98,7 +98,7 @@ def test_pictures_that_look_alike_are_near_and_others_far() -> None:
     assert bits_apart(here, phash.hash_from_rgb(image[::-1])) > 3 * FEW_BITS
 
 
-def test_rows_may_lie_apart_in_memory() -> None:
+def test_rows_with_padding_between_them_are_hashed() -> None:
     luma = textured(200, 400)[:, :, 0]
     apart = np.pad(luma, ((0, 0), (0, 24)))[:, :400]
     packed = np.ascontiguousarray(luma)

@@ -70,7 +70,7 @@ CONVERTED = {name: both for name in ALL if (both := converted(name)) is not None
 
 
 @pytest.mark.parametrize("name", CONVERTED)
-def test_a_picture_in_any_format_that_ffmpeg_converts_looks_like_the_original(name: str) -> None:
+def test_picture_in_any_convertible_format_resembles_the_original(name: str) -> None:
     original, frame = CONVERTED[name]
     if name in DITHERED:
         assert np.abs(coarse(stored(frame)) - coarse(original)).mean() < 12
@@ -79,7 +79,7 @@ def test_a_picture_in_any_format_that_ffmpeg_converts_looks_like_the_original(na
 
 
 @pytest.mark.parametrize("name", ["bggr", "rggb", "gbrg", "grbg"])
-def test_the_colours_of_a_mosaic_are_found(name: str) -> None:
+def test_bayer_mosaic_is_converted_to_its_colors(name: str) -> None:
     original = gradient()
     frame = VideoFrame(WIDTH, HEIGHT, f"bayer_{name}8")
     rows = np.zeros((HEIGHT, frame.planes[0].line_size), np.uint8)
@@ -91,11 +91,11 @@ def test_the_colours_of_a_mosaic_are_found(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ABORTING | {"rgba128le", "gray32be"}))
-def test_a_format_that_ffmpeg_does_not_convert_is_known_as_such(name: str) -> None:
+def test_format_that_ffmpeg_cannot_convert_is_not_convertible(name: str) -> None:
     assert not decoded.is_convertible(name)
 
 
-def test_a_video_in_a_format_that_is_not_converted_is_refused_by_name(
+def test_video_in_an_unconvertible_format_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(decoded, "_CRASHING_FORMATS", frozenset({"yuv411p"}))
@@ -104,7 +104,7 @@ def test_a_video_in_a_format_that_is_not_converted_is_refused_by_name(
         video.scan(io.BytesIO(path.read_bytes()), name="chunk.mkv")
 
 
-def test_rows_that_lie_from_bottom_to_top_in_memory_are_read_in_order() -> None:
+def test_bottom_up_rows_are_read_in_order() -> None:
     """FFmpeg gives the pictures of AMV players so."""
     path = made(
         "bottom-up.avi",
@@ -132,7 +132,7 @@ PICK = [0, 5, 16, 64, 128, 235, 245, 255]
         ("ramp-h264.mp4", ("-pix_fmt", "gray", "-c:v", "libx264", "-crf", "1")),
     ],
 )
-def test_gray_video_has_the_values_that_ffmpeg_gives_it(name: str, options: tuple[str]) -> None:
+def test_gray_video_has_the_values_of_ffmpeg(name: str, options: tuple[str]) -> None:
     path = made(name, lambda one: _ramp(one, options))
     raw = ffmpeg("-i", str(path), "-f", "rawvideo", "-pix_fmt", "rgb24", "-frames:v", "1", "-")
     truth = np.frombuffer(raw, np.uint8).reshape(64, 256, 3)
@@ -141,7 +141,7 @@ def test_gray_video_has_the_values_that_ffmpeg_gives_it(name: str, options: tupl
 
 
 @pytest.mark.parametrize("codec", ["libx265", "libaom-av1"])
-def test_monochrome_of_codecs_whose_standards_say_so_is_limited(codec: str) -> None:
+def test_monochrome_video_is_limited_range_where_the_standard_says_so(codec: str) -> None:
     options = ("-pix_fmt", "gray", "-c:v", codec, "-crf", "1")
     quick = ("-x265-params", "log-level=none") if codec == "libx265" else ("-cpu-used", "8")
     path = made(f"ramp-{codec}.mp4", lambda one: _ramp(one, (*options, *quick)))
@@ -153,7 +153,7 @@ def test_monochrome_of_codecs_whose_standards_say_so_is_limited(codec: str) -> N
 
 
 @pytest.mark.parametrize("value", range(1, 9))
-def test_pictures_are_oriented_as_their_exif_says(value: int, tmp_path: Path) -> None:
+def test_pictures_are_oriented_by_their_exif_data(value: int, tmp_path: Path) -> None:
     """EXIF comes with frames as side data that PyAV has no name for; Pillow reads it, too."""
     exif = PillowImage.Exif()
     exif[0x0112] = value  # Orientation (EXIF 2.32, 4.6.4)

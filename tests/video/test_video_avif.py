@@ -24,7 +24,7 @@ def avif(levels: list[int]) -> bytes:
     return file.getvalue()
 
 
-def test_all_frames_of_an_animation_are_read() -> None:
+def test_all_frames_of_an_avif_animation_are_read() -> None:
     levels = [20, 60, 100, 140, 180]
     data = avif(levels)
     found = video.scan(io.BytesIO(data), name="animation.avif")
@@ -35,7 +35,7 @@ def test_all_frames_of_an_animation_are_read() -> None:
     assert [float(np.mean(picture)) for picture in shown] == pytest.approx(levels, abs=3)
 
 
-def test_a_picture_of_tiles_is_refused_by_name() -> None:
+def test_tiled_picture_is_refused_by_name() -> None:
     with pytest.raises(UnreadableChunk, match="is one picture in 2 tiles"):
         video.scan(io.BytesIO(_tiled(avif([80]))), name="tiles.avif")
 

@@ -68,17 +68,17 @@ _ONE = ("-frames:v", "1")
         (b"This is a letter, not a video.\n" * 200, "not"),
     ],
 )
-def test_what_is_no_video_is_refused_in_one_line(data: bytes, said: str) -> None:
+def test_invalid_file_is_refused_in_one_line(data: bytes, said: str) -> None:
     with pytest.raises(UnreadableChunk, match=rf"^chunk\.mp4 [^\n]*{said}[^\n]*$"):
         scan(data)
 
 
-def test_what_is_no_video_is_not_told_that_few_containers_are_read() -> None:
+def test_refusal_of_unknown_data_names_supported_containers() -> None:
     with pytest.raises(UnreadableChunk, match="in a supported container, such as MP4"):
         scan(b"\0" * 5000)
 
 
-def test_an_mp4_without_its_index_is_said_to_be_cut_short() -> None:
+def test_mp4_without_its_index_is_reported_as_cut_short() -> None:
     data = clip("no-edit-list.mp4").read_bytes()
     assert data.index(b"moov") > data.index(b"mdat")
     with pytest.raises(UnreadableChunk, match=r"cut short.*copy it again"):
@@ -86,7 +86,7 @@ def test_an_mp4_without_its_index_is_said_to_be_cut_short() -> None:
 
 
 @pytest.mark.parametrize(("name", "make"), [("sound.m4a", audio), ("cover-art.m4a", cover_art)])
-def test_sound_without_video_is_refused(name: str, make: Callable[[Path], None]) -> None:
+def test_audio_without_video_is_refused(name: str, make: Callable[[Path], None]) -> None:
     with pytest.raises(UnreadableChunk, match="contains no video") as refused:
         scan(made(name, make).read_bytes())
     assert "ffmpeg" not in str(refused.value)
@@ -97,7 +97,7 @@ def test_cover_art_is_not_taken_for_the_video() -> None:
     assert (found.width, found.height, len(found.pts)) == (160, 120, 50)
 
 
-def test_a_video_of_which_nothing_can_be_decoded_is_refused() -> None:
+def test_video_without_any_decodable_picture_is_refused() -> None:
     data = bytearray(clip("h264.mp4").read_bytes())
     begin = data.index(b"mdat") + 4
     data[begin:] = bytes(len(data) - begin)
@@ -105,7 +105,7 @@ def test_a_video_of_which_nothing_can_be_decoded_is_refused() -> None:
         scan(bytes(data))
 
 
-def test_huge_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_PIXELS", 160 * 120 - 1)
     with pytest.raises(UnreadableChunk, match="160x120"):
         scan(clip("h264.mp4").read_bytes())
@@ -123,9 +123,7 @@ def test_huge_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("other.obu", r"not supported.*ffmpeg"),
     ],
 )
-def test_other_containers_are_refused_with_a_way_to_make_them_readable(
-    name: str, said: str
-) -> None:
+def test_unsupported_containers_are_refused_with_a_conversion_command(name: str, said: str) -> None:
     codec = {"rm": ("-c:v", "rv20"), "swf": ("-c:v", "flv1"), "obu": ("-c:v", "libaom-av1")}
     options = ("-frames:v", "3", *codec.get(name.rpartition(".")[2], ()))
     path = made(name, lambda one: ffmpeg("-i", str(clip("h264.mp4")), *options, str(one)))
@@ -156,12 +154,12 @@ _S3_ERROR = b'<?xml version="1.0"?>\n<Error><Code>NoSuchKey</Code></Error>'
         (b"PK\3\4", "is an archive.*unpack"),
     ],
 )
-def test_what_is_no_video_is_named_as_what_it_is(data: bytes, said: str) -> None:
+def test_file_of_another_type_is_refused_by_its_type(data: bytes, said: str) -> None:
     with pytest.raises(UnreadableChunk, match=rf"^chunk\.mp4 [^\n]*{said}[^\n]*$"):
         scan(data + b" " * 300)
 
 
-def test_a_quicktime_reference_movie_is_named_as_one() -> None:
+def test_quicktime_reference_movie_is_refused_by_name() -> None:
     data = b"url \0\0\0\x14http://127.0.0.1/x\0"
     for kind in (b"rdrf", b"rmda", b"rmra", b"moov"):
         data = (8 + len(data)).to_bytes(4, "big") + kind + data
@@ -169,7 +167,7 @@ def test_a_quicktime_reference_movie_is_named_as_one() -> None:
         scan(b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + data)
 
 
-def test_motion_jpeg_becomes_readable_by_the_line_of_its_message(tmp_path: Path) -> None:
+def test_raw_motion_jpeg_is_readable_after_the_suggested_command(tmp_path: Path) -> None:
     raw, copy = tmp_path / "raw.mjpeg", tmp_path / "copy.mkv"
     ffmpeg("-i", str(clip("h264.mp4")), "-frames:v", "3", "-vf", "scale=640:-2", str(raw))
     with pytest.raises(UnreadableChunk, match=r"'ffmpeg -i FILE -map 0:v -c copy COPY\.mkv'"):
@@ -178,7 +176,7 @@ def test_motion_jpeg_becomes_readable_by_the_line_of_its_message(tmp_path: Path)
     assert len(scan(copy.read_bytes()).pts) == 3
 
 
-def test_a_jpeg_picture_with_more_pictures_behind_it_is_still_a_picture() -> None:
+def test_multi_picture_jpeg_is_refused_as_a_picture() -> None:
     file, picture = io.BytesIO(), Image.new("RGB", (64, 48))
     picture.save(file, "MPO", save_all=True, append_images=[picture])
     assert b"\xff\xd9\xff\xd8" in file.getvalue()
@@ -190,7 +188,7 @@ def test_a_jpeg_picture_with_more_pictures_behind_it_is_still_a_picture() -> Non
     ("form", "said"),
     [("JPEG", "JPEG"), ("PNG", "PNG"), ("BMP", "BMP"), ("TIFF", "TIFF"), ("WEBP", "WebP")],
 )
-def test_a_still_picture_is_named_as_one(form: str, said: str) -> None:
+def test_still_picture_is_refused_by_its_format(form: str, said: str) -> None:
     file = io.BytesIO()
     Image.new("RGB", (64, 48)).save(file, form)
     with pytest.raises(UnreadableChunk, match=f"is a {said} picture, not a video"):
@@ -206,7 +204,7 @@ def hls(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in ("init.mp4", "0.m4s", "1.m4s", "2.m4s")]
 
 
-def test_segments_are_read_behind_their_init_segment_only(tmp_path: Path) -> None:
+def test_media_segments_are_read_only_after_their_init_segment(tmp_path: Path) -> None:
     init, first, second, third = hls(tmp_path)
     assert len(scan(init + first + second + third).pts) == 30
     assert len(scan(init + third).pts) == 10
@@ -220,7 +218,7 @@ def test_segments_are_read_behind_their_init_segment_only(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("form", [(), ("-movflags", "empty_moov+frag_keyframe")])
 @pytest.mark.parametrize("scheme", ["cenc-aes-ctr"])
-def test_an_encrypted_video_is_said_to_be_encrypted(scheme: str, form: tuple[str, ...]) -> None:
+def test_encrypted_mp4_is_reported_as_encrypted(scheme: str, form: tuple[str, ...]) -> None:
     key = ("-encryption_key", "0" * 32, "-encryption_kid", "1" * 32)
     path = made(
         f"encrypted{len(form)}.mp4",
@@ -253,7 +251,7 @@ def with_content_encryption(data: bytes) -> bytes:
     return data[:at] + bytes([0x80 | len(grown)]) + grown + data[end:]
 
 
-def test_an_encrypted_matroska_video_is_said_to_be_encrypted() -> None:
+def test_encrypted_matroska_is_reported_as_encrypted() -> None:
     live = ("-c:v", "libvpx", "-f", "webm", "-live", "1", "pipe:1")
     data = ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=1", *live)
     assert len(scan(data).pts) == 25
@@ -262,7 +260,7 @@ def test_an_encrypted_matroska_video_is_said_to_be_encrypted() -> None:
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_a_list_of_addresses_is_refused_and_none_is_asked(kind: str, tmp_path: Path) -> None:
+def test_playlist_is_refused_and_its_addresses_are_not_opened(kind: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret.ts"
     secret.write_bytes(clip("h264.ts").read_bytes())
     with Listener() as listener:
@@ -322,7 +320,7 @@ class Failing(io.BytesIO):
     [StoreUnavailable("no network"), ChunkChanged("other bytes"), KeyboardInterrupt(), OSError()],
 )
 @pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "h264.ts", "mjpeg.avi"])
-def test_errors_of_the_file_surface_unchanged(
+def test_errors_of_the_file_are_raised_unchanged(
     name: str, error: BaseException, share: float
 ) -> None:
     data = clip(name).read_bytes() * (1 if name.endswith("mp4") else 4)
@@ -332,7 +330,7 @@ def test_errors_of_the_file_surface_unchanged(
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-def test_errors_of_the_file_surface_while_decoding(threads: int) -> None:
+def test_errors_of_the_file_are_raised_unchanged_while_decoding(threads: int) -> None:
     data = clip("h264-long.mp4").read_bytes()
     found = scan(data)
     error = StoreUnavailable("no network")
@@ -343,7 +341,7 @@ def test_errors_of_the_file_surface_while_decoding(threads: int) -> None:
     assert raised.value is error
 
 
-def test_an_error_does_not_linger_for_the_next_video() -> None:
+def test_error_of_one_video_does_not_affect_the_next() -> None:
     data = clip("h264.mp4").read_bytes()
     with pytest.raises(OSError, match="gone"):
         video.scan(Failing(data, share=0.0, error=OSError("gone")), name="bad")
@@ -366,7 +364,7 @@ class Bare:
         return self._file.tell()
 
 
-def test_read_seek_and_tell_are_all_a_file_needs() -> None:
+def test_file_object_needs_only_read_seek_and_tell() -> None:
     with clip("h264.mp4").open("rb") as file:
         found = video.scan(Bare(file), name="bare")
     assert len(found.pts) == 50
@@ -382,5 +380,5 @@ def test_ffmpeg_writes_nothing_to_the_terminal(
     assert capfd.readouterr() == ("", "")
 
 
-def test_versions_are_named() -> None:
+def test_ffmpeg_version_is_reported() -> None:
     assert re.match(r"\d+\.\d+", video.ffmpeg_version())

@@ -44,7 +44,7 @@ def shown_by_ffmpeg(name: str) -> tuple[list[Fraction], list[Image]]:
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_frames_are_those_that_ffmpeg_shows(name: str) -> None:
+def test_frames_match_those_of_ffmpeg(name: str) -> None:
     data = clip(name).read_bytes()
     found = video.scan(io.BytesIO(data), name=name)
     times, truth = shown_by_ffmpeg(name)
@@ -62,7 +62,7 @@ def test_frames_are_those_that_ffmpeg_shows(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_any_frame_is_the_same_alone_as_among_all(name: str) -> None:
+def test_frame_decoded_alone_equals_the_frame_decoded_among_all(name: str) -> None:
     data = clip(name).read_bytes()
     found = video.scan(io.BytesIO(data), name=name)
     whole = list(video.decode(io.BytesIO(data), found, found.pts, name=name, threads=2))

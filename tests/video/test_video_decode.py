@@ -111,12 +111,12 @@ def undecodable(results: Result) -> list[int]:
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_every_frame_of_a_sound_video_is_decoded(name: str) -> None:
+def test_every_frame_of_an_intact_video_is_decoded(name: str) -> None:
     assert undecodable(decode(clip(name), threads=3)) == []
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "vp9.webm", "mjpeg.mp4", "edit-list.mp4", "h264.ts"])
-def test_planes_are_the_ones_ffmpeg_decodes(name: str) -> None:
+def test_planes_match_those_of_ffmpeg(name: str) -> None:
     raw = ffmpeg("-i", str(clip(name)), "-fps_mode", "passthrough", "-f", "rawvideo", "-")
     size = 160 * 120 * 3 // 2
     expected = [digest_of(raw[at : at + size]) for at in range(0, len(raw), size)]
@@ -124,20 +124,20 @@ def test_planes_are_the_ones_ffmpeg_decodes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*SOUND, *DAMAGED])
-def test_one_thread_and_eight_give_the_same(name: str) -> None:
+def test_one_thread_and_eight_give_the_same_frames(name: str) -> None:
     assert decode(clip(name), threads=1) == decode(clip(name), threads=8)
 
 
 @pytest.mark.parametrize("step", [1, 7, 45, 1000])
 @pytest.mark.parametrize("name", SAMPLED)
-def test_frames_do_not_depend_on_which_others_are_wanted(name: str, step: int) -> None:
+def test_frames_do_not_depend_on_the_selection(name: str, step: int) -> None:
     everything = decode(clip(name))
     wanted = list(everything)[3::step]
     assert decode(clip(name), wanted, threads=2) == {pts: everything[pts] for pts in wanted}
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-def test_keyframes_alone_are_those_of_the_whole(name: str) -> None:
+def test_keyframes_decoded_alone_equal_those_of_the_whole(name: str) -> None:
     found, everything = scan(clip(name)), decode(clip(name))
     keys = found.pts[found.is_key].tolist()
     assert decode(clip(name), keys, threads=2) == {pts: everything[pts] for pts in keys}
@@ -145,7 +145,7 @@ def test_keyframes_alone_are_those_of_the_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["h264-long.mp4", "h264-long.ts", "hevc-long.mp4"])
 @pytest.mark.parametrize(("after", "at_most"), [(0, 2), (5, 16)])
-def test_far_frames_cost_only_what_they_are_built_on(
+def test_sparse_frames_cost_only_the_packets_they_depend_on(
     name: str, after: int, at_most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from framecache._media.video.container import Container, VideoPacket  # noqa: PLC0415 - internals
@@ -167,7 +167,7 @@ def test_far_frames_cost_only_what_they_are_built_on(
     assert len(sent) <= at_most * len(wanted)
 
 
-def test_decoding_stops_after_the_last_wanted_frame() -> None:
+def test_decoding_stops_after_the_last_selected_frame() -> None:
     path = clip("h264-long.mp4")
     found = scan(path)
     with path.open("rb") as file:
@@ -176,17 +176,17 @@ def test_decoding_stops_after_the_last_wanted_frame() -> None:
         assert file.tell() < path.stat().st_size
 
 
-def test_wanted_frames_may_come_in_any_order_and_twice() -> None:
+def test_frames_may_be_selected_in_any_order_and_twice() -> None:
     path = clip("h264.mp4")
     times = scan(path).pts.tolist()
     assert list(decode(path, [times[9], times[2], times[9]])) == [times[2], times[9]]
 
 
-def test_nothing_wanted_gives_nothing() -> None:
+def test_empty_selection_gives_no_frames() -> None:
     assert decode(clip("h264.mp4"), []) == {}
 
 
-def test_a_time_that_is_not_in_the_file_is_undecodable() -> None:
+def test_time_after_the_end_of_the_file_is_undecodable() -> None:
     result = decode(clip("h264.mp4"), [scan(clip("h264.mp4")).end_pts + 5])
     assert list(result.values()) == ["the file ends before it"]
 
@@ -222,7 +222,7 @@ def test_frames_before_garbage_are_kept_and_the_rest_is_undecodable(name: str, s
         ("vp9.mp4", 0.0),
     ],
 )
-def test_one_damaged_packet_spoils_no_frame_but_those_built_on_it(
+def test_damaged_packet_spoils_only_the_frames_that_depend_on_it(
     name: str, keep: float, which: int, threads: int
 ) -> None:
     path = clip(name)
@@ -240,7 +240,7 @@ def test_one_damaged_packet_spoils_no_frame_but_those_built_on_it(
 
 
 @pytest.mark.parametrize("name", ["h264-open.mp4", "h264-simple.mp4"])
-def test_threads_never_miss_damage_that_one_alone_notices(name: str) -> None:
+def test_threaded_decoding_reports_all_damage_that_one_thread_reports(name: str) -> None:
     # A race between threads shows only now and then.
     damaged = without_packet(clip(name), 33, keep=0.5)
     noticed = undecodable(decode(damaged, threads=1))
@@ -249,12 +249,12 @@ def test_threads_never_miss_damage_that_one_alone_notices(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cut-short-vp9.mp4", "cut-short-mjpeg.mp4"])
-def test_a_frame_in_which_the_file_ends_is_undecodable(name: str) -> None:
+def test_frame_cut_off_by_the_end_of_the_file_is_undecodable(name: str) -> None:
     results = decode(clip(name))
     assert undecodable(results) == [max(results)]
 
 
-def test_a_damaged_motion_jpeg_picture_is_noticed() -> None:
+def test_damaged_motion_jpeg_picture_is_undecodable() -> None:
     path = clip("mjpeg.mp4")
     damaged = without_packet(path, 7, keep=0.5)
     assert undecodable(decode(damaged)) == [int(scan(path).pts[7])]
@@ -277,7 +277,7 @@ def without_packet(path: Path, which: int, *, keep: float) -> Path:
     return damaged
 
 
-def test_memory_stays_bounded_while_nobody_asks() -> None:
+def test_decoder_reads_ahead_only_a_bounded_amount() -> None:
     path = real_clip("bikes.mp4")
     found = scan(path)
     with path.open("rb") as file:
@@ -297,7 +297,7 @@ def decimated(times: Iterable[int]) -> list[int]:
     return list(times)[::10]
 
 
-def test_decoding_leaves_nothing_to_the_garbage_collector() -> None:
+def test_decoding_leaves_no_reference_cycles_or_threads() -> None:
     def decode_all() -> None:
         with clip("h264.mp4").open("rb") as file:
             found = video.scan(file, name="clip")
@@ -317,7 +317,7 @@ def test_decoding_leaves_nothing_to_the_garbage_collector() -> None:
         gc.enable()
 
 
-def test_videos_decoded_at_once_keep_the_numbers_of_their_packets_apart() -> None:
+def test_concurrent_decoders_keep_their_packet_numbers_separate() -> None:
     data = clip("mpeg4.avi").read_bytes()
 
     def order(_: int) -> list[int]:

@@ -198,7 +198,7 @@ def use_all_of_it(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseExcept
                     item.to_planes()
 
 
-def test_whatever_a_library_raises_comes_out_as_an_error_of_framecache(
+def test_library_errors_surface_only_as_framecache_errors(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for error in ERRORS:
@@ -208,13 +208,13 @@ def test_whatever_a_library_raises_comes_out_as_an_error_of_framecache(
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), SystemExit(3)])
-def test_interrupts_stay_what_they_are(
+def test_interrupts_are_raised_unchanged(
     place: str, interrupt: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(type(interrupt)):
         use_all_of_it(monkeypatch, place, interrupt)
 
 
-def test_a_lack_of_memory_is_said_to_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_error_is_reported_as_insufficient_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnreadableChunk, match=r"^chunk needs more memory than there is: give"):
         use_all_of_it(monkeypatch, "codec_context.decode", MemoryError())

@@ -78,7 +78,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_an_index_that_would_take_gigabytes_is_refused(kind: str) -> None:
+def test_index_that_would_need_gigabytes_is_refused(kind: str) -> None:
     with pytest.raises(
         UnreadableChunk, match=r"^chunk (declares|has).*damaged or hostile.*ffmpeg -i"
     ):
@@ -96,9 +96,7 @@ print(len(found.pts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - befor
 
 
 @pytest.mark.parametrize("name", ["times", "filepositions"])
-def test_an_flv_that_announces_a_huge_index_takes_no_memory_for_it(
-    name: str, tmp_path: Path
-) -> None:
+def test_huge_declared_flv_index_allocates_no_memory(name: str, tmp_path: Path) -> None:
     sound, hostile = clip("h264-index.flv"), tmp_path / "hostile.flv"
     array = name.encode() + b"\x0a"
     head, found, rest = sound.read_bytes().partition(array)
@@ -115,14 +113,14 @@ def test_an_flv_that_announces_a_huge_index_takes_no_memory_for_it(
     assert kibibytes < 64 << 10
 
 
-def test_boxes_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_boxes_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_BOXES", 100)
     assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
     with pytest.raises(UnreadableChunk, match="more than 100 boxes"):
         scan(struct.pack(">I4s", 8, b"free") * 101 + clip("h264.mp4").read_bytes())
 
 
-def test_boxes_nested_without_end_are_no_trouble() -> None:
+def test_deeply_nested_boxes_are_refused_without_a_recursion_error() -> None:
     with pytest.raises(UnreadableChunk):
         scan(changed("h264.mp4", b"udta", lambda _: nested(b"udta", 5000)))
 
@@ -136,7 +134,7 @@ def with_tracks(count: int) -> Callable[[bytes], bytes]:
     return change
 
 
-def test_pictures_of_many_tracks_are_not_all_decoded() -> None:
+def test_more_tracks_than_the_limit_are_refused() -> None:
     assert len(scan(changed("no-edit-list.mp4", b"moov", with_tracks(32))).pts) > 0
     with pytest.raises(UnreadableChunk, match="more than 32 tracks besides sound"):
         scan(changed("no-edit-list.mp4", b"moov", with_tracks(33)))
@@ -159,7 +157,7 @@ def plain_sound(path: Path) -> None:
     ffmpeg("-i", str(clip("h264.mp4")), *sound, "-c:v", "copy", str(path))
 
 
-def test_plain_sound_counts_by_the_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pcm_audio_is_counted_by_index_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of its 96,000 samples is one in the index, of which FFmpeg makes far fewer."""
     data = made("plain-sound.mov", plain_sound).read_bytes()
     monkeypatch.setattr("framecache._media.video.limits.MAX_INDEX_ENTRIES", 2000)
@@ -177,20 +175,20 @@ def test_more_frames_than_the_limit_are_refused(name: str, monkeypatch: pytest.M
         scan(data)
 
 
-def test_a_huge_packet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_packet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_PACKET_BYTES", 100)
     with pytest.raises(UnreadableChunk, match=r"packet of \d+ bytes, more than the 100 "):
         scan(clip("h264.mp4").read_bytes())
 
 
-def test_times_too_far_apart_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_longer_time_span_than_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_SECONDS", 2)
     assert len(scan(clip("h264.mp4").read_bytes()).pts) == 50
     with pytest.raises(UnreadableChunk, match="spans 12 s, more than the 2 of a chunk"):
         scan(clip("h264-long.mp4").read_bytes())
 
 
-def test_times_at_the_edge_of_64_bits_are_refused() -> None:
+def test_times_near_the_64_bit_limit_are_refused() -> None:
     # The clusters of a Matroska file say the time with up to 8 bytes.
     data = clip("h264.mkv").read_bytes()
     begin = data.rindex(b"\x1f\x43\xb6\x75")
@@ -203,7 +201,7 @@ def test_times_at_the_edge_of_64_bits_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264.ts", "mjpeg.avi"])
-def test_work_that_does_not_get_on_ends(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stalled_decoding_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = clip(name).read_bytes()
     found = scan(data)
     monkeypatch.setattr("framecache._media.video.limits.MAX_STALL_SECONDS", -1)
@@ -220,7 +218,7 @@ class Endless(io.BytesIO):
         return super().read(size) or bytes([0x47, 0x1F, 0xFF, 0x10] + [0xFF] * 184) * 600
 
 
-def test_reading_on_and_on_for_one_packet_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_reading_for_one_packet_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_STALL_SECONDS", 0.5)
     with pytest.raises(UnreadableChunk, match=r"busy for more than 0\.5 s"):
         video.scan(Endless(clip("h264.ts").read_bytes()), name="chunk")
@@ -251,13 +249,13 @@ def test_pictures_that_grow_beyond_the_limit_are_undecodable(
     assert decoded == [True] * 25 + [False] * 25
 
 
-def test_wide_pictures_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wider_pictures_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_SIDE", 159)
     with pytest.raises(UnreadableChunk, match="160x120"):
         scan(clip("h264.mp4").read_bytes())
 
 
-def test_chunks_whose_times_have_no_common_measure_are_refused() -> None:
+def test_chunks_with_incommensurable_time_bases_are_refused() -> None:
     """A description could not hold their sum, which grows by the digits of every chunk."""
     found = scan(clip("h264.mp4").read_bytes())
     chunks = [

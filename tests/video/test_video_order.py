@@ -33,7 +33,7 @@ def packets(path: Path) -> Iterator[Packet]:  # type: ignore[type-arg]  # generi
 
 
 @pytest.mark.parametrize("name", [*_REORDERED, "h264-simple.mp4", "h264-refresh.ts"])
-def test_slices_state_the_order_in_which_the_decoder_shows_pictures(name: str) -> None:
+def test_picture_order_in_slices_matches_the_decoder(name: str) -> None:
     path = clip(name)
     with av.open(path) as container:
         context = container.streams.video[0].codec_context
@@ -46,7 +46,7 @@ def test_slices_state_the_order_in_which_the_decoder_shows_pictures(name: str) -
 
 
 @pytest.mark.parametrize("name", _REORDERED)
-def test_times_of_a_sound_video_need_no_decoding_to_be_believed(name: str) -> None:
+def test_times_of_an_intact_video_are_accepted_without_decoding(name: str) -> None:
     found = scan(clip(name))
     assert found.packet_numbers is None
     assert found.times_replaced == 0
@@ -67,9 +67,7 @@ def swapped(source: str, path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["ts", "mkv"])
 @pytest.mark.parametrize("source", ["h264-open.ts", "hevc.ts"])
-def test_pictures_whose_times_are_swapped_come_in_the_order_of_the_decoder(
-    source: str, kind: str
-) -> None:
+def test_pictures_with_swapped_times_keep_decoder_order(source: str, kind: str) -> None:
     path = made(f"swapped-{source}.{kind}", lambda path: swapped(source, path))
     found = scan(path)
     with path.open("rb") as file:
@@ -101,7 +99,7 @@ def with_messages(path: Path) -> None:
                 target.mux(extra)
 
 
-def test_packets_of_messages_alone_are_no_frames_and_no_damage() -> None:
+def test_packets_without_pictures_are_neither_frames_nor_damage() -> None:
     path = made("with-messages.mkv", with_messages)
     found = scan(path)
     assert (len(found.pts), found.packet_counts.hidden) == (50, 5)
@@ -125,7 +123,7 @@ def in_pairs(path: Path) -> None:
             target.mux(packet)
 
 
-def test_both_pictures_of_a_packet_are_frames() -> None:
+def test_both_pictures_of_one_packet_are_frames() -> None:
     path = made("in-pairs.webm", in_pairs)
     assert all(count_shown_pictures(bytes(packet)) == 2 for packet in packets(path))
     found = scan(path)
@@ -137,11 +135,11 @@ def test_both_pictures_of_a_packet_are_frames() -> None:
 
 
 @pytest.mark.parametrize("name", ["vp9.webm", "vp9-hidden.webm"])
-def test_vp9_packets_mostly_show_one_picture(name: str) -> None:
+def test_vp9_packet_shows_one_picture(name: str) -> None:
     assert {count_shown_pictures(bytes(packet)) for packet in packets(clip(name))} == {1}
 
 
-def test_refused_packets_among_repeated_times_keep_their_places() -> None:
+def test_refused_packets_among_repeated_times_keep_their_positions() -> None:
     good = [bytes(packet) for packet in packets(clip("mjpeg.mp4"))]
     buffer = io.BytesIO()
     with av.open(clip("mjpeg.mp4")) as origin, av.open(buffer, "w", format="matroska") as target:

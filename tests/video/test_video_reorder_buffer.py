@@ -51,47 +51,47 @@ def bad(*times: int) -> dict[int, bool]:
     return dict.fromkeys(times, False)
 
 
-def test_a_picture_waits_for_those_decoded_before_it() -> None:
+def test_picture_is_held_until_earlier_decoded_ones_arrive() -> None:
     story = Story("I0 P4 B2 B1 B3").send()
     assert story.come(0) == good(0)
     assert story.come(1, 2, 3) == {}
     assert story.come(4) == good(1, 2, 3, 4)
 
 
-def test_what_is_built_on_a_corrupt_picture_is_bad_though_it_came_earlier() -> None:
+def test_picture_that_depends_on_a_corrupt_one_is_bad_even_if_shown_earlier() -> None:
     story = Story("I0 P4 B2 I8 P12").send()
     assert story.come(0, 2, 4, corrupt=[4]) == good(0) | bad(2, 4)
     assert story.come(8, 12) == good(8, 12)
 
 
-def test_what_is_built_on_a_lost_picture_is_bad() -> None:
+def test_picture_that_depends_on_a_lost_one_is_bad() -> None:
     story = Story("I0 P2 P4 P6 I8").send()
     assert story.come(0, 2, 6, 8) == good(0, 2) | bad(4, 6) | good(8)
 
 
-def test_what_was_decoded_before_a_failure_stays_good() -> None:
+def test_picture_decoded_before_a_failure_stays_good() -> None:
     story = Story("I0 P4 B2 P8 B6").send(failing=[8])
     assert story.come(0, 2, 4) == good(0, 2, 4)
     assert story.come(6) == {}
     assert story.finish() == bad(6, 8)
 
 
-def test_damage_reaches_the_pictures_that_lead_the_next_keyframe_and_no_others() -> None:
+def test_damage_reaches_only_the_leading_pictures_of_the_next_keyframe() -> None:
     story = Story("I0 P4 I8 B6 P12").send(failing=[4])
     assert story.come(0, 6, 8, 12) == good(0) | bad(4, 6) | good(8, 12)
 
 
-def test_pictures_that_lead_a_keyframe_damage_none_that_follow_it() -> None:
+def test_damaged_leading_pictures_do_not_affect_trailing_ones() -> None:
     story = Story("I0 P4 I8 B6 B7 P12").send(failing=[6])
     assert story.come(0, 4, 7, 8, 12) == good(0, 4) | bad(6, 7) | good(8, 12)
 
 
-def test_pictures_before_the_floor_may_stay_away() -> None:
+def test_missing_pictures_before_the_floor_are_not_damage() -> None:
     story = Story("I8 B6 P12", floor=8).send()
     assert story.come(8, 12) == good(8, 12)
 
 
-def test_pictures_that_are_not_shown_may_stay_away() -> None:
+def test_missing_pictures_that_are_not_shown_are_not_damage() -> None:
     ledger = ReorderBuffer({0, 2})
     ledger.add_packet(0, is_keyframe=True)
     ledger.add_packet(1, is_keyframe=False, is_shown=False)
@@ -102,13 +102,13 @@ def test_pictures_that_are_not_shown_may_stay_away() -> None:
     assert [item.pts for item in ledger.pop_ready()] == [0, 2]
 
 
-def test_the_end_brings_what_was_held_back() -> None:
+def test_finish_releases_held_pictures() -> None:
     story = Story("I0 P4 B2").send()
     assert story.come(0, 2) == good(0)
     assert story.finish() == bad(2, 4)
 
 
-def test_damaged_times_do_not_hold_all_pictures_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_time_does_not_hold_all_pictures_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_HELD_PICTURES", 3)
     # The picture with the wild time is lost, and nothing ever comes so late.
     story = Story("I0 P99999999 P1 P2 P3 P4 P5 P6").send()
@@ -117,7 +117,7 @@ def test_damaged_times_do_not_hold_all_pictures_back(monkeypatch: pytest.MonkeyP
     assert story.finish() == bad(3, 4, 5, 6, 99999999)
 
 
-def test_holding_too_many_pictures_is_an_irregularity(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_holding_more_pictures_than_the_limit_is_not_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._media.video.limits.MAX_HELD_PICTURES", 3)
     ledger = ReorderBuffer(set(range(10)) | {99})
     for pts in (0, 99, 1, 2, 3, 4):
@@ -130,7 +130,7 @@ def test_holding_too_many_pictures_is_an_irregularity(monkeypatch: pytest.Monkey
     assert not ledger.is_clean
 
 
-def test_damage_all_over_takes_no_more_time_for_each_picture() -> None:
+def test_damage_state_stays_small_when_every_other_picture_is_damaged() -> None:
     ledger = ReorderBuffer(set(range(20_000)))
     given_out = 0
     for pts in range(20_000):
@@ -144,17 +144,17 @@ def test_damage_all_over_takes_no_more_time_for_each_picture() -> None:
     assert len(ledger._damage) == 1  # noqa: SLF001 - what the time of each depends on
 
 
-def test_a_picture_that_comes_too_early_takes_none_away() -> None:
+def test_picture_that_arrives_too_early_makes_no_other_bad() -> None:
     story = Story("I0 P2 P4 P6 I8").send()
     assert story.come(0, 6, 2, 4, 8) == good(0, 2, 4) | bad(6) | good(8)
 
 
-def test_a_picture_that_comes_after_one_it_was_decoded_after_is_out_of_place() -> None:
+def test_picture_that_arrives_after_its_successor_is_bad() -> None:
     story = Story("I0 P4 B2 I8").send()
     assert story.come(0, 4, 2, 8) == good(0) | bad(2) | good(4, 8)
 
 
-def test_what_is_said_of_a_picture_does_not_depend_on_what_is_decoded_after_it() -> None:
+def test_verdict_on_a_picture_does_not_depend_on_later_packets() -> None:
     for seed in range(300):
         dice = Random(seed)
         order = [0]

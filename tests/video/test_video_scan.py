@@ -74,17 +74,17 @@ def check_against_ffprobe(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [*SOUND, *CUT_SHORT])
-def test_frames_times_and_keyframes_are_those_ffprobe_displays(name: str) -> None:
+def test_frames_times_and_keyframes_match_ffprobe(name: str) -> None:
     check_against_ffprobe(clip(name))
 
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
-def test_frames_of_real_clips_are_those_ffprobe_displays(name: str) -> None:
+def test_frames_of_real_clips_match_ffprobe(name: str) -> None:
     check_against_ffprobe(real_clip(name))
 
 
 @pytest.mark.parametrize("name", WITHOUT_PTS)
-def test_frames_without_a_time_go_on_at_the_pace_of_the_others(name: str) -> None:
+def test_frames_without_a_time_continue_at_the_usual_interval(name: str) -> None:
     path = clip(name)
     found, timed = scan(path), ffprobe_frames(path)
     assert len(found.pts) == len(ffprobe(path, "-show_frames")["frames"]) > len(timed)
@@ -93,13 +93,13 @@ def test_frames_without_a_time_go_on_at_the_pace_of_the_others(name: str) -> Non
     assert found.end_pts == found.pts[-1] + found.pts[-1] - found.pts[-2]
 
 
-def test_a_single_frame_without_a_time_is_listed() -> None:
+def test_single_frame_without_a_time_is_listed() -> None:
     found = scan(clip("one-frame.avi"))
     assert len(found.pts) == 1
     assert found.end_pts > found.pts[0]
 
 
-def test_clips_are_what_their_names_say() -> None:
+def test_generated_clips_have_the_properties_in_their_names() -> None:
     assert scan(clip("negative.ts")).pts[0] < 0
     assert scan(clip("late.mp4")).pts[0] > 0
     assert len(set(np.diff(scan(clip("vfr.mp4")).pts).tolist())) > 2
@@ -130,7 +130,7 @@ def frames_of(name: str) -> list[dict[str, object]]:
         ("odd-turned-90.mp4", 121, 161),
     ],
 )
-def test_size_is_that_of_the_picture_as_seen(name: str, width: int, height: int) -> None:
+def test_size_is_that_of_the_displayed_picture(name: str, width: int, height: int) -> None:
     found = scan(clip(name))
     assert (found.width, found.height) == (width, height)
 
@@ -145,13 +145,13 @@ def test_size_is_that_of_the_picture_as_seen(name: str, width: int, height: int)
         ("theora.ogg", "theora", "ogg"),
     ],
 )
-def test_codec_and_container_are_named(name: str, codec: str, container: str) -> None:
+def test_codec_and_container_are_reported(name: str, codec: str, container: str) -> None:
     found = scan(clip(name))
     assert (found.codec, found.container) == (codec, container)
 
 
 @pytest.mark.parametrize("name", ["h264-long.mp4", "hevc-long.mp4", "vp8.webm", "vp9-hidden.webm"])
-def test_where_packets_tell_only_one_picture_is_decoded(
+def test_few_packets_are_decoded_when_packets_state_the_order(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = count_decoded_packets(monkeypatch)
@@ -159,7 +159,7 @@ def test_where_packets_tell_only_one_picture_is_decoded(
     assert len(sent) < 20
 
 
-def test_decoding_may_begin_at_keyframes_that_nothing_leads() -> None:
+def test_random_access_points_are_keyframes_without_leading_pictures() -> None:
     for name in ("h264-long.mp4", "vp9.webm", "mjpeg.avi", "hevc-long.mp4"):
         found = scan(clip(name))
         assert found.is_random_access.tolist() == found.is_key.tolist()
@@ -168,7 +168,7 @@ def test_decoding_may_begin_at_keyframes_that_nothing_leads() -> None:
     assert 0 < found.is_random_access.sum() < found.is_key.sum()
 
 
-def test_a_doubtful_beginning_is_decoded_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_an_ambiguous_beginning_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = count_decoded_packets(monkeypatch)
     path = clip("h264-long-open-cut.ts")
     found = scan(path)

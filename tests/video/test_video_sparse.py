@@ -69,7 +69,7 @@ def samples(found: video.VideoScan, dice: Random) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("name", [name for name in clip_names() if name not in UNNOTICED])
-def test_what_is_decoded_alone_is_what_is_decoded_among_all(name: str) -> None:
+def test_frames_decoded_alone_equal_those_decoded_among_all(name: str) -> None:
     data = clip(name).read_bytes()
     found = scan(data)
     everything = decode(data, found, found.pts.tolist(), threads=1)
@@ -82,7 +82,7 @@ def test_what_is_decoded_alone_is_what_is_decoded_among_all(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", DAMAGEABLE)
-def test_damage_looks_the_same_whichever_frames_are_wanted(name: str, seed: int) -> None:
+def test_damage_is_the_same_for_every_selection_of_frames(name: str, seed: int) -> None:
     dice = Random(f"{name} {seed}")
     data = damaged(clip(name).read_bytes(), dice)
     try:
@@ -113,7 +113,7 @@ def damaged(data: bytes, dice: Random) -> bytes:
     return bytes(changed)
 
 
-def test_frames_that_a_keyframe_takes_away_are_missing_when_wanted_alone() -> None:
+def test_frames_dropped_at_a_keyframe_are_missing_when_selected_alone() -> None:
     data = clip("hevc-dropping.ts").read_bytes()
     found = scan(data)
     everything = decode(data, found, found.pts.tolist(), threads=1)
@@ -138,7 +138,7 @@ class Counted:
 
 @pytest.mark.parametrize("threads", [1, 2, 8])
 @pytest.mark.parametrize("name", ["h264-seconds.mp4", "h264-seconds.mkv", "h264-seconds.ts"])
-def test_one_frame_a_second_at_keyframes_costs_one_packet_each(
+def test_one_keyframe_a_second_costs_one_packet_each(
     name: str, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = clip(name).read_bytes()
@@ -149,7 +149,7 @@ def test_one_frame_a_second_at_keyframes_costs_one_packet_each(
     assert counted.packets == 10
 
 
-def test_a_group_is_not_decoded_beyond_its_wanted_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_group_is_not_decoded_beyond_its_selected_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     data = clip("h264-seconds.mp4").read_bytes()
     found = scan(data)
     counted = Counted(monkeypatch)
@@ -158,7 +158,9 @@ def test_a_group_is_not_decoded_beyond_its_wanted_frames(monkeypatch: pytest.Mon
     assert 10 * 10 <= counted.packets <= 10 * 12
 
 
-def test_hevc_begins_at_keyframes_that_others_lead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hevc_decoding_starts_at_keyframes_with_leading_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     data = clip("hevc-long.mp4").read_bytes()
     found = scan(data)
     counted = Counted(monkeypatch)
@@ -167,7 +169,7 @@ def test_hevc_begins_at_keyframes_that_others_lead(monkeypatch: pytest.MonkeyPat
     assert counted.packets == len(keys) == 10
 
 
-def test_damage_elsewhere_costs_no_more_than_beginning_anew(
+def test_damaged_keyframe_costs_no_more_than_a_second_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = clip("h264-seconds.mp4")
@@ -195,14 +197,14 @@ def test_damage_elsewhere_costs_no_more_than_beginning_anew(
         ("prores.mov", 20),
     ],
 )
-def test_entries_are_where_the_codec_forgets_whatever_the_container_says(
+def test_random_access_points_are_those_of_the_codec_not_of_the_container(
     name: str, entries: int
 ) -> None:
     assert scan(clip(name).read_bytes()).is_random_access.sum() == entries
 
 
 @pytest.mark.parametrize("pts", [40, 600, 1160])
-def test_a_frame_beside_a_hidden_one_of_its_time_is_decoded(pts: int) -> None:
+def test_frame_with_the_time_of_a_hidden_one_is_decoded(pts: int) -> None:
     data = clip("vp8.webm").read_bytes()
     found = scan(data)
     everything = decode(data, found, found.pts.tolist(), threads=1)
@@ -234,7 +236,7 @@ def entries(codec: str, extradata: bytes | None, *packets: bytes) -> list[bool]:
 @pytest.mark.parametrize(
     ("pack", "extradata"), [(sized, AVC_CONFIGURATION), (marked, marked(SPS, PPS))]
 )
-def test_a_packet_is_no_entry_while_parameters_before_it_may_be_missed(
+def test_packet_after_possibly_missed_parameter_sets_is_not_a_random_access_point(
     pack: Callable[..., bytes], extradata: bytes
 ) -> None:
     assert entries(
@@ -251,12 +253,12 @@ def test_a_packet_is_no_entry_while_parameters_before_it_may_be_missed(
     ) == [True, False, True, True, False, False, False, True]
 
 
-def test_long_messages_before_a_slice_do_not_hide_it() -> None:
+def test_long_sei_messages_before_a_slice_do_not_hide_it() -> None:
     message = b"\x06" + b"\x55" * 10_000
     assert entries("h264", marked(SPS, PPS), marked(message, SPS, PPS, IDR)) == [True]
 
 
-def test_new_extradata_on_the_way_leaves_no_entry() -> None:
+def test_new_extradata_invalidates_all_random_access_points() -> None:
     finder = RandomAccessFinder("h264", AVC_CONFIGURATION)
     finder.inspect(sized(IDR), has_new_extradata=False)
     finder.inspect(sized(IDR), has_new_extradata=True)
@@ -264,14 +266,14 @@ def test_new_extradata_on_the_way_leaves_no_entry() -> None:
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "vp8", "vp9", "av1", "mjpeg", "mpeg4", "ffv1"])
-def test_bytes_that_tell_nothing_are_no_entry(codec: str) -> None:
+def test_random_bytes_are_not_random_access_points(codec: str) -> None:
     dice = Random(codec)
     for extradata in (None, b"", b"\1", b"\1\0\0", dice.randbytes(30), AVC_CONFIGURATION):
         assert entries(codec, extradata, b"\0") == [False]
         entries(codec, extradata, *(dice.randbytes(dice.randint(1, 40)) for _ in range(200)))
 
 
-def test_a_motion_jpeg_picture_without_tables_is_no_entry() -> None:
+def test_motion_jpeg_picture_without_tables_is_not_a_random_access_point() -> None:
     data = clip("mjpeg.avi").read_bytes()
     begin = data.index(b"\xff\xd8")
     packet = data[begin : data.index(b"\xff\xd9", begin) + 2]

@@ -19,7 +19,7 @@ def mended(*times: int | None, step: int = 4) -> list[Fraction]:
 
 
 @given(STATED)
-def test_times_ascend_in_the_order_of_the_pictures(times: list[int | None]) -> None:
+def test_repaired_times_ascend_strictly(times: list[int | None]) -> None:
     found = repair_times(times, average_step=4)
     if found is not None:
         assert len(found.times) == len(times)
@@ -28,7 +28,7 @@ def test_times_ascend_in_the_order_of_the_pictures(times: list[int | None]) -> N
 
 
 @given(st.lists(st.integers(0, 10**9), unique=True, min_size=1))
-def test_times_that_ascend_stay_as_they_are(times: list[int]) -> None:
+def test_ascending_times_are_unchanged(times: list[int]) -> None:
     found = repair_times(sorted(times), average_step=1)
     assert found is not None
     assert list(found.times) == sorted(times)
@@ -55,24 +55,24 @@ def test_times_that_ascend_stay_as_they_are(times: list[int]) -> None:
         ),
     ],
 )
-def test_a_time_that_strays_follows_from_those_beside_it(
+def test_stray_time_is_replaced_from_its_neighbors(
     stated: list[int | None], right: list[int | Fraction]
 ) -> None:
     assert mended(*stated) == right
 
 
-def test_a_clock_that_begins_again_goes_on_from_the_picture_before() -> None:
+def test_restarted_clock_continues_from_the_previous_picture() -> None:
     found = repair_times([*range(100, 140, 4), *range(0, 40, 4)], average_step=1)
     assert found is not None
     assert list(found.times) == list(range(100, 180, 4))
     assert (found.replaced, found.restarts, found.final_offset) == (0, 1, 140)
 
 
-def test_fewer_than_eight_pictures_that_go_back_are_strays() -> None:
+def test_fewer_than_eight_pictures_with_earlier_times_are_strays() -> None:
     found = repair_times([*range(0, 80, 4), *range(20, 48, 4), *range(108, 200, 4)], average_step=1)
     assert found is not None
     assert (found.replaced, found.restarts) == (7, 0)
 
 
-def test_times_without_room_between_them_are_not_mended() -> None:
+def test_times_without_room_between_them_are_not_repaired() -> None:
     assert repair_times([0] * (2 * SUBDIVISIONS) + [1], average_step=1) is None

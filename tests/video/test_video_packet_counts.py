@@ -29,7 +29,7 @@ def frames_of(path: Path) -> int:
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_packets_and_frames_are_as_many_as_ffprobe_has(name: str) -> None:
+def test_packet_and_frame_counts_match_ffprobe(name: str) -> None:
     path = clip(name)
     found = scan(path)
     assert found.packet_counts.total == packets_of(path)
@@ -43,12 +43,12 @@ def test_packets_and_frames_are_as_many_as_ffprobe_has(name: str) -> None:
     assert sum(ends) + account.not_displayed == account.total
 
 
-def test_packets_that_an_edit_list_leaves_out_are_hidden() -> None:
+def test_packets_excluded_by_an_edit_list_are_hidden() -> None:
     account = scan(clip("edit-list.mp4")).packet_counts
     assert account.hidden == account.total - account.shown > 0
 
 
-def test_packets_before_the_first_keyframe_lead_nowhere() -> None:
+def test_packets_before_the_first_keyframe_are_leading() -> None:
     account = scan(clip("from-the-middle.ts")).packet_counts
     assert account.leading == account.total - account.shown > 0
     assert account.not_displayed == account.leading
@@ -61,7 +61,7 @@ def joined_theora(path: Path) -> None:
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 
-def test_headers_that_come_again_hold_no_picture() -> None:
+def test_repeated_headers_are_hidden_packets() -> None:
     account = scan(made("joined-theora.ogg", joined_theora)).packet_counts
     assert (account.shown, account.hidden, account.undecodable) == (20, 3, 0)
 
@@ -76,7 +76,7 @@ def refused(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_a_refused_packet_between_others_keeps_its_place() -> None:
+def test_refused_packet_between_others_keeps_its_position() -> None:
     path = made("refused.mp4", refused)
     found = scan(path)
     assert len(found.pts) == 20
@@ -87,7 +87,7 @@ def test_a_refused_packet_between_others_keeps_its_place() -> None:
     ]
 
 
-def test_a_video_without_keyframe_marks_of_its_own_is_whole() -> None:
+def test_video_without_keyframe_marks_is_displayed_completely() -> None:
     path = made(
         "no-marks.ts", lambda path: ffmpeg("-i", str(clip("h264.mp4")), "-c", "copy", str(path))
     )
