@@ -105,7 +105,7 @@ def store() -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_an_operation_that_dies_at_any_request_can_be_repeated(
+def test_operation_that_crashes_at_any_request_can_be_repeated(
     operation: Operation, store: Store, proof: Proof
 ) -> None:
     matrix = Matrix(operation, store)
@@ -122,7 +122,7 @@ def test_an_operation_that_dies_at_any_request_can_be_repeated(
     proof.found(points=tried, pairs=pairs, states=matrix.states)
 
 
-def test_a_lone_program_stores_what_ffmpeg_decodes() -> None:
+def test_undisturbed_extraction_stores_the_frames_that_ffmpeg_decodes() -> None:
     urls = chunks(3)
     raw = b"".join(
         media.ffmpeg("-i", url, "-f", "rawvideo", "-pix_fmt", "gray", "-") for url in urls

@@ -205,7 +205,7 @@ class Matrix:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_replacement_that_dies_anywhere_loses_no_frame(
+def test_replacement_that_crashes_at_any_request_loses_no_frame(
     case: Case, store: Store, proof: Proof
 ) -> None:
     matrix = Matrix(case, store)

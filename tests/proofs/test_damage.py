@@ -79,7 +79,7 @@ FRAME_READERS: Final[list[Callable[[Timeline, int], object]]] = [
 ]
 
 
-def test_no_damaged_frame_is_given(stored: Stored, proof: Proof) -> None:
+def test_damaged_frame_is_never_returned(stored: Stored, proof: Proof) -> None:
     keys = stored.keys("frames")
     assert len(keys) == FRAMES
     timeline, times = stored.reader(), proof.size(short=500, long=50_000)
@@ -92,7 +92,9 @@ def test_no_damaged_frame_is_given(stored: Stored, proof: Proof) -> None:
     proof.found(jpegs=times, detected=times)
 
 
-def test_no_frame_is_given_for_another(stored: Stored, proof: Proof) -> None:
+def test_frame_stored_under_the_key_of_another_is_never_returned(
+    stored: Stored, proof: Proof
+) -> None:
     timeline, given = stored.reader(), 0
     for wanted in range(FRAMES):
         for other in range(FRAMES):
@@ -157,7 +159,9 @@ READERS: Final = [assert_columns, assert_frame, assert_frames, assert_info]
         "description",
     ],
 )
-def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str) -> None:
+def test_damaged_index_and_manifest_are_detected(
+    stored: Stored, proof: Proof, *, kind: str
+) -> None:
     """A damaged compacted index is replaced by the parts; other damaged blobs are refused."""
     if kind == "part":
         stored = without_compacted(stored)
@@ -176,7 +180,7 @@ def test_nothing_damaged_is_believed(stored: Stored, proof: Proof, *, kind: str)
     proof.found(index=times, detected=detected)
 
 
-def test_a_damaged_description_is_made_anew(stored: Stored, proof: Proof) -> None:
+def test_damaged_manifest_is_repaired_without_losing_frames(stored: Stored, proof: Proof) -> None:
     """Whatever happened to it, all that was cached is there, with what the index said of it."""
     times = proof.size(short=30, long=3_000)
     damaged = damaged_bodies(stored.blobs[stored.keys("timeline")[-1]], seed=1)

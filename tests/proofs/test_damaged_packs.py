@@ -135,7 +135,7 @@ TOGETHER: Final[list[Callable[[Timeline], Iterator[object]]]] = [
 
 
 @pytest.mark.parametrize("damages", DAMAGED)
-def test_a_frame_of_a_damaged_pack_is_right_or_refused(
+def test_frame_of_a_damaged_pack_is_correct_or_refused(
     packed: Packed,
     proof: Proof,
     damages: Callable[[Packed, int], Iterator[Bodies]],
@@ -175,7 +175,7 @@ def read_until_refused(reading: Iterator[object]) -> list[object]:
 
 
 @pytest.mark.parametrize("damages", DAMAGED)
-def test_verify_finds_the_damaged_frames_of_packs_and_mends_them(
+def test_verify_finds_and_repairs_the_damaged_frames_of_packs(
     packed: Packed,
     proof: Proof,
     damages: Callable[[Packed, int], Iterator[Bodies]],
@@ -202,7 +202,7 @@ def test_verify_finds_the_damaged_frames_of_packs_and_mends_them(
     proof.found(packs=times, frames_mended=mended)
 
 
-def test_a_damaged_description_loses_no_pack(packed: Packed, proof: Proof) -> None:
+def test_damaged_manifest_is_repaired_without_losing_packs(packed: Packed, proof: Proof) -> None:
     """A manifest that is created again names the packs of the previous epoch."""
     times, key = proof.size(short=15, long=1_500), max(packed.folder("timeline"))
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
@@ -218,7 +218,7 @@ def test_a_damaged_description_loses_no_pack(packed: Packed, proof: Proof) -> No
     proof.found(descriptions=times, made_anew=times)
 
 
-def test_a_pack_from_which_bytes_went_gives_no_neighbours(packed: Packed, proof: Proof) -> None:
+def test_shifted_pack_never_returns_neighboring_frames(packed: Packed, proof: Proof) -> None:
     """Each frame in turn has the bytes of another: shifted, or in the other's place and length."""
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     given = 0

@@ -230,7 +230,7 @@ EACH_KIND_OF_ID: Final[list[Functions]] = [by_timeline_id, by_job_id, by_stage, 
 
 
 @pytest.mark.parametrize("functions", EACH_KIND_OF_ID, ids=lambda each: each.__name__)
-def test_what_is_no_id_is_refused_before_any_request(
+def test_invalid_id_is_rejected_before_any_request(
     store: HookedStore, functions: Functions, proof: Proof
 ) -> None:
     tried, calls = proof.size(short=2_500, long=250_000), functions(store)
@@ -257,7 +257,7 @@ def refuses(call: Callable[[Any], object], value: object) -> None:
         pytest.fail(f"{ascii(value)[:100]} was taken for an id")
 
 
-def test_what_is_an_id_is_taken_and_stays_in_its_place(store: HookedStore, proof: Proof) -> None:
+def test_valid_id_is_accepted_and_stays_within_its_prefix(store: HookedStore, proof: Proof) -> None:
     choose, taken = random.Random(1), proof.size(short=1_000, long=20_000)
     for _ in range(taken):
         timeline_id, job_id, stage, name = (valid(choose) for _ in range(4))
@@ -313,7 +313,7 @@ LYING: Final = [*UGLY, *DEVICES, "t", "good-id", "a..b", "7"]
 
 
 @pytest.mark.parametrize("functions", EACH_KIND_OF_ID, ids=lambda each: each.__name__)
-def test_a_text_that_lies_is_taken_as_its_characters(
+def test_str_subclass_with_misleading_methods_is_used_by_its_characters(
     store: HookedStore, functions: Functions
 ) -> None:
     for text in LYING:
@@ -409,9 +409,7 @@ def by_range(_: HookedStore) -> list[Callable[[Any], object]]:
     ]
 
 
-def test_what_is_no_sequence_is_refused_before_any_request(
-    store: HookedStore, proof: Proof
-) -> None:
+def test_invalid_sequence_is_rejected_before_any_request(store: HookedStore, proof: Proof) -> None:
     calls, tried = by_sequence(store), proof.size(short=4_000, long=100_000)
     for value in hostile_sequences(random.Random(2), tried):
         for call in calls:
@@ -420,7 +418,9 @@ def test_what_is_no_sequence_is_refused_before_any_request(
     proof.found(hostile_sequences=tried, functions=len(calls))
 
 
-def test_what_is_no_sequence_is_no_end_of_a_range(store: HookedStore, proof: Proof) -> None:
+def test_invalid_sequence_is_rejected_as_the_end_of_a_range(
+    store: HookedStore, proof: Proof
+) -> None:
     tried = proof.size(short=500, long=10_000)
     values = [value for value in hostile_sequences(random.Random(3), tried) if value is not None]
     for value in values:
@@ -431,7 +431,7 @@ def test_what_is_no_sequence_is_no_end_of_a_range(store: HookedStore, proof: Pro
 
 
 @pytest.mark.parametrize("value", BAD_SEQUENCES, ids=lambda value: type(value).__name__)
-def test_a_frame_that_has_no_sequence_is_not_stored(store: HookedStore, value: Any) -> None:  # noqa: ANN401
+def test_frame_with_an_invalid_sequence_is_not_stored(store: HookedStore, value: Any) -> None:  # noqa: ANN401
     frame = Frame(value, 0, 0.0, np.zeros((8, 8, 3), dtype=np.uint8), "")
     refuses_value(lambda bad: functional.cache_frames("t", [bad]), frame)
     assert [*store.inner.list("cache/timelines/t/frames/")] == []
@@ -446,7 +446,7 @@ def refuses_value(call: Callable[[Any], object], value: object) -> None:
         pytest.fail(f"{ascii(value)[:100]} was taken for a sequence")
 
 
-def test_a_number_of_any_size_is_refused_by_its_own_error(store: HookedStore) -> None:
+def test_huge_integer_is_rejected_with_a_typed_error(store: HookedStore) -> None:
     for functions in EACH_KIND_OF_ID:
         for call in functions(store):
             refuses(call, HUGE)
@@ -456,14 +456,14 @@ def test_a_number_of_any_size_is_refused_by_its_own_error(store: HookedStore) ->
     assert store.requests == []
 
 
-def test_a_sequence_that_is_none_is_refused_without_an_overlay_too(store: HookedStore) -> None:
+def test_invalid_sequence_is_rejected_even_without_overlays(store: HookedStore) -> None:
     overlays = FrameCache().timeline("t").overlays(job_id="j", stage="s")
     refuses_value(lambda bad: overlays.save(bad, {}), -1)
     assert store.requests == []
 
 
 @pytest.mark.parametrize("value", GOOD_SEQUENCES, ids=ascii)
-def test_what_is_a_sequence_is_taken_as_the_number_it_is(store: HookedStore, value: Any) -> None:  # noqa: ANN401
+def test_valid_sequence_is_accepted_as_its_integer_value(store: HookedStore, value: Any) -> None:  # noqa: ANN401
     functional.save_overlays("t", "j", "s", value, {"n": PNG_B64})
     assert puts(store) == [f"cache/timelines/t/overlays/j/s/{int(value)}_n.png"]
     assert functional.load_overlays("t", "j", "s", value) == {"n": PNG_B64}

@@ -49,7 +49,7 @@ class Ended:
     """Without the time in which any process of this machine waited for a processor."""
 
 
-def test_an_interrupted_command_ends_within_a_second(tmp_path: Path, proof: Proof) -> None:
+def test_interrupted_command_ends_within_a_second(tmp_path: Path, proof: Proof) -> None:
     clip = made("interrupted.mp4", _make_clip)
     cache = str(tmp_path / "cache")
     FrameCache(cache).timeline("walk").extract(clip)
