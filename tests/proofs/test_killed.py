@@ -67,20 +67,20 @@ class Seen:
         return {match[1]: match[0] for match in matches if match}
 
 
-def test_extraction_killed_on_local_disk_is_finished_by_another(
+def test_extraction_killed_on_local_disk_is_finished_by_another_process(
     local_url: str, proof: Proof
 ) -> None:
     prove(local_url, ("", ""), proof, kills=proof.size(short=15, long=500))
 
 
 @pytest.mark.ceph
-def test_extraction_killed_on_ceph_is_finished_by_another(
+def test_extraction_killed_on_ceph_is_finished_by_another_process(
     ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
 ) -> None:
     prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=15, long=500))
 
 
-def test_extraction_into_packs_killed_on_local_disk_is_finished_by_another(
+def test_extraction_into_packs_killed_on_local_disk_is_finished_by_another_process(
     local_url: str, proof: Proof
 ) -> None:
     kills = proof.size(short=6, long=250)
@@ -88,7 +88,7 @@ def test_extraction_into_packs_killed_on_local_disk_is_finished_by_another(
 
 
 @pytest.mark.ceph
-def test_extraction_into_packs_killed_on_ceph_is_finished_by_another(
+def test_extraction_into_packs_killed_on_ceph_is_finished_by_another_process(
     ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
 ) -> None:
     kills = proof.size(short=6, long=250)

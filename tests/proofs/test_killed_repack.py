@@ -37,12 +37,14 @@ class Scene:
     """Repacks of these chunks into either layout that were not killed."""
 
 
-def test_repack_killed_on_local_disk_is_finished_by_another(local_url: str, proof: Proof) -> None:
+def test_repack_killed_on_local_disk_is_finished_by_another_process(
+    local_url: str, proof: Proof
+) -> None:
     prove(local_url, ("", ""), proof, kills=proof.size(short=8, long=300))
 
 
 @pytest.mark.ceph
-def test_repack_killed_on_ceph_is_finished_by_another(
+def test_repack_killed_on_ceph_is_finished_by_another_process(
     ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
 ) -> None:
     prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=3, long=200))

@@ -17,7 +17,7 @@ _SHORT_STEPS = 60
 """Amount in which each defect of this file is found, so no less may be tried."""
 
 
-def test_programs_on_failing_stores_do_what_the_model_allows(proof: Proof) -> None:
+def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> None:
     figures = run_model(
         proof.size(short=_SHORT_STORES, long=2_000),
         proof.size(short=_SHORT_STEPS, long=300),
@@ -42,7 +42,7 @@ def test_programs_on_failing_stores_do_what_the_model_allows(proof: Proof) -> No
     assert figures.replaced > 0
 
 
-def test_the_model_sees_what_is_believed_without_reading_it_back(
+def test_model_detects_creates_that_are_not_read_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def create(store: Store, key: str, body: bytes) -> bool:
@@ -55,7 +55,7 @@ def test_the_model_sees_what_is_believed_without_reading_it_back(
         run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
-def test_the_model_sees_commits_into_an_epoch_that_others_may_end(
+def test_model_detects_commits_into_an_epoch_that_may_have_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RunningEpoch, "ensure_begun", RunningEpoch.ensure_current)
@@ -63,7 +63,7 @@ def test_the_model_sees_commits_into_an_epoch_that_others_may_end(
         run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
-def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
+def test_model_detects_frames_that_are_not_checked_against_the_index(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def compare_the_length(_: FrameSource, data: bytes, row: FrameRow) -> str:
@@ -74,7 +74,7 @@ def test_the_model_sees_frames_that_are_not_compared_with_what_was_committed(
         run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
-def test_the_model_sees_packs_that_go_before_their_frames_are_named_elsewhere(
+def test_model_detects_packs_deleted_before_their_frames_are_indexed_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     remove_packs_first(monkeypatch)
@@ -82,7 +82,7 @@ def test_the_model_sees_packs_that_go_before_their_frames_are_named_elsewhere(
         run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
-def test_the_model_sees_replaced_frames_that_keep_their_old_times(
+def test_model_detects_replaced_frames_that_keep_their_old_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     keep_old_times(monkeypatch)

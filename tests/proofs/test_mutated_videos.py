@@ -47,7 +47,7 @@ class Found:
     failures: list[str] = field(default_factory=list)
 
 
-def test_mutated_videos_end_in_frames_or_a_clear_word(proof: Proof) -> None:
+def test_mutated_videos_end_in_frames_or_a_clear_error(proof: Proof) -> None:
     files = proof.size(short=120, long=10_000)
     kept = Path(tempfile.mkdtemp(prefix="framecache-mutated-"))
     seeds: SimpleQueue[int | None] = SimpleQueue()
@@ -74,7 +74,7 @@ def test_mutated_videos_end_in_frames_or_a_clear_word(proof: Proof) -> None:
     assert len(found.outcomes) == files
 
 
-def test_the_watchdog_tells_of_a_process_that_died_and_of_one_that_hangs(
+def test_watchdog_reports_a_dead_and_a_hanging_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     attempt = Attempt(str(clip("h264.mp4")), {}, 1)

@@ -41,7 +41,7 @@ def processes() -> Iterator[Processes]:
         yield one, two, three
 
 
-def test_repacks_race_an_extraction_and_a_reader(
+def test_repacks_during_an_extraction_and_reads_lose_no_frame(
     processes: Processes, local_url: str, proof: Proof
 ) -> None:
     """In any layout no reader sees a wrong frame, and in the end all frames are cached."""
@@ -62,7 +62,9 @@ def test_repacks_race_an_extraction_and_a_reader(
     proof.found(**found)
 
 
-def test_repacks_race_a_writer(processes: Processes, local_url: str, proof: Proof) -> None:
+def test_repacks_during_writes_lose_no_frame(
+    processes: Processes, local_url: str, proof: Proof
+) -> None:
     """Every frame that a write reported as written is there, and none is another."""
     found, count = Counter[str](), 20
     repacker, writer, _ = processes
@@ -82,7 +84,7 @@ def test_repacks_race_a_writer(processes: Processes, local_url: str, proof: Proo
     proof.found(**found)
 
 
-def test_repacks_race_clears_rebuilds_and_a_reader(
+def test_repacks_during_rebuilds_and_reads_leave_a_repairable_timeline(
     processes: Processes, local_url: str, proof: Proof
 ) -> None:
     """The result can be repaired to what a lone extraction stores."""

@@ -141,7 +141,7 @@ class Interleaving:
 
 @pytest.mark.parametrize("others_work", [(write(OTHERS),), WRITE_AND_MOVE], ids=["write", "move"])
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_whoever_replaces_in_between_tears_no_picture(
+def test_replacement_during_another_one_tears_no_picture(
     layout: Layout, others_work: tuple[Work, ...], proof: Proof
 ) -> None:
     proof.found(interleavings=Interleaving(layout, others_work).try_all())
@@ -178,7 +178,7 @@ def read_often(url: str, until: str) -> set[int]:
     return seen
 
 
-def test_processes_that_replace_at_once_leave_one_call_whole(
+def test_concurrent_replacements_leave_one_call_complete(
     local_url: str, tmp_path: Path, proof: Proof
 ) -> None:
     writers, rounds = 3, proof.size(short=8, long=200)

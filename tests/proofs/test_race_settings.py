@@ -11,7 +11,9 @@ from framecache import Timeline
 from proving import Proof
 
 
-def test_race_of_settings(local_url: str, proof: Proof) -> None:
+def test_exactly_one_of_concurrent_extractions_with_different_settings_succeeds(
+    local_url: str, proof: Proof
+) -> None:
     rounds = proof.size(short=16, long=200)
     chunks = numbered_chunks(2, frames_each=2)
     contestants = [

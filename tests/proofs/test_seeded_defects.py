@@ -609,7 +609,7 @@ DEFECTS: Final = (
 )
 
 
-def test_every_seeded_defect_is_caught(proof: Proof) -> None:
+def test_every_seeded_defect_is_detected(proof: Proof) -> None:
     catch_all(DEFECTS, proof)
 
 

@@ -152,5 +152,5 @@ DEFECTS: Final = (
 )
 
 
-def test_every_seeded_defect_of_packs_is_caught(proof: Proof) -> None:
+def test_every_seeded_pack_defect_is_detected(proof: Proof) -> None:
     catch_all(DEFECTS, proof)

@@ -138,13 +138,13 @@ DEFECTS = [
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
-def test_a_defect_is_found(defect: Defect) -> None:
+def test_seeded_defect_is_detected(defect: Defect) -> None:
     with pytest.MonkeyPatch.context() as patch:
         defect.put_in(patch)
         with pytest.raises((Violation, FrameCacheError, KeyError)):
             defect.check()
 
 
-def test_without_a_defect_nothing_is_found() -> None:
+def test_check_passes_without_a_defect() -> None:
     every_crash_of_another_programs_frames()
     assert read(open_store("memory://seeded-adopt"))

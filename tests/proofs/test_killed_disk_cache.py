@@ -57,7 +57,9 @@ print(json.dumps({"largest": largest, "half_written": half_written, "ends": sort
 """
 
 
-def test_killed_users_of_a_tier(tmp_path: Path, proof: Proof) -> None:
+def test_disk_cache_stays_within_its_limit_and_usable_when_its_users_are_killed(
+    tmp_path: Path, proof: Proof
+) -> None:
     folder = tmp_path / "tier"
     kills = proof.size(short=100, long=5_000)
     command = [sys.executable, "-c", PROGRAM, str(folder), str(kills), "7"]
