@@ -30,30 +30,30 @@ def aspects(expected: Truth, file: Path) -> set[str]:
     return set(compare_with(expected, file, NUMBERS).aspects)
 
 
-def test_what_is_right_differs_in_nothing(file: Path, right: Truth) -> None:
+def test_correct_frames_have_no_differences(file: Path, right: Truth) -> None:
     assert aspects(right, file) == set()
 
 
-def test_a_frame_too_many_is_noticed(file: Path, right: Truth) -> None:
+def test_extra_frame_is_reported(file: Path, right: Truth) -> None:
     fewer = replace(right, pictures=right.pictures[:-1])
     assert "frames" in aspects(fewer, file)
 
 
-def test_a_time_that_is_off_by_a_microsecond_is_noticed(file: Path, right: Truth) -> None:
+def test_time_off_by_one_microsecond_is_reported(file: Path, right: Truth) -> None:
     later = [*right.times[:-1], right.times[-1] + Fraction(1, 1_000_000)]
     assert aspects(replace(right, times=later), file) == {"times"}
 
 
-def test_a_mended_file_that_is_not_reported_is_noticed(file: Path, right: Truth) -> None:
+def test_unreported_time_repair_is_reported(file: Path, right: Truth) -> None:
     assert aspects(replace(right, is_mended=True, restarts=1), file) == {"report"}
 
 
-def test_another_size_is_noticed(file: Path, right: Truth) -> None:
+def test_different_size_is_reported(file: Path, right: Truth) -> None:
     wider = [np.repeat(image, 2, axis=1) for image in right.pictures]
     assert aspects(replace(right, pictures=wider), file) == {"sizes"}
 
 
-def test_frames_that_are_off_by_one_are_noticed(file: Path, right: Truth) -> None:
+def test_frames_shifted_by_one_are_reported(file: Path, right: Truth) -> None:
     shifted = [*right.pictures[1:], right.pictures[0]]
     assert aspects(replace(right, pictures=shifted), file) == {"pictures", "order"}
 
@@ -66,7 +66,7 @@ def test_numbers_are_read_from_the_pictures_of_the_file(file: Path, right: Truth
     "mistake",
     ["in_color_matrix=bt709", "in_color_matrix=bt2020", "in_color_matrix=smpte240m", "in_range=pc"],
 )
-def test_a_wrong_matrix_or_range_is_told_from_rounding(file: Path, mistake: str) -> None:
+def test_wrong_matrix_or_range_differs_by_more_than_rounding(file: Path, mistake: str) -> None:
     wrong, true = decoded(file, mistake), decoded(file, "in_color_matrix=bt601")
     distances = [
         np.abs(thumbnail(as_jpeg(one, QUALITY)) - thumbnail(as_jpeg(other, QUALITY))).mean()
@@ -76,7 +76,7 @@ def test_a_wrong_matrix_or_range_is_told_from_rounding(file: Path, mistake: str)
 
 
 @pytest.mark.parametrize("number", [0, 1, 100, 129, 254, 255])
-def test_a_picture_shows_its_number_after_a_jpeg(number: int) -> None:
+def test_picture_shows_its_number_after_jpeg_compression(number: int) -> None:
     assert number_shown(as_jpeg(picture(number, SIZE), 50)) == number
 
 

@@ -77,7 +77,7 @@ def corpus(
 
 
 @pytest.mark.parametrize("name", READ_FILES)
-def test_frames_times_sizes_and_pictures_are_those_of_ffmpeg(corpus: Corpus, name: str) -> None:
+def test_frames_times_sizes_and_pictures_match_ffmpeg(corpus: Corpus, name: str) -> None:
     comparison = corpus[name]
     expected = DIFFERENT[name].aspects if name in DIFFERENT else frozenset()
     assert comparison.refusal == ""
@@ -85,16 +85,14 @@ def test_frames_times_sizes_and_pictures_are_those_of_ffmpeg(corpus: Corpus, nam
 
 
 @pytest.mark.parametrize("name", REFUSED_FILES)
-def test_what_is_not_read_is_named_with_a_way_to_make_it_readable(
-    corpus: Corpus, name: str
-) -> None:
+def test_unreadable_file_is_refused_with_a_conversion_command(corpus: Corpus, name: str) -> None:
     refusal = corpus[name].refusal
     assert refusal.startswith("UnreadableChunk: ")
     assert re.search(REFUSED[CASES[name].container], refusal)
     assert "'ffmpeg " in refusal
 
 
-def test_the_tables_in_the_docs_are_what_the_corpus_says(corpus: Corpus) -> None:
+def test_tables_in_the_docs_match_the_corpus(corpus: Corpus) -> None:
     tables = matrix.tables({name: (case, corpus[name]) for name, case in CASES.items()})
     page = matrix.written_into(PAGE.read_text(), tables)
     if os.environ.get("UPDATE_SNAPSHOTS"):

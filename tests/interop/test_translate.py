@@ -43,7 +43,9 @@ def read_by_ffmpeg(path: Path, *options: str) -> dict[int, int | None]:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_a_number_of_opencv_is_the_frame_that_its_read_returns(name: str, sampling: str) -> None:
+def test_opencv_number_is_translated_to_the_frame_that_read_returns(
+    name: str, sampling: str
+) -> None:
     timeline = extracted(name, sampling=sampling)
     shown = read_by_opencv(clip(name))
     counts = outcomes(timeline, shown, of="opencv")
@@ -60,7 +62,7 @@ def test_a_number_of_opencv_is_the_frame_that_its_read_returns(name: str, sampli
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_number_of_ffmpeg_is_the_frame_that_its_decoder_outputs(name: str) -> None:
+def test_ffmpeg_number_is_translated_to_the_frame_that_the_decoder_outputs(name: str) -> None:
     shown = read_by_ffmpeg(clip(name))
     counts = outcomes(extracted(name), shown, of="ffmpeg")
     assert counts == {"AmbiguousFrame" if name in _UNKNOWN else "right": len(shown)}
@@ -68,7 +70,7 @@ def test_a_number_of_ffmpeg_is_the_frame_that_its_decoder_outputs(name: str) -> 
 
 @pytest.mark.parametrize("fps", ["5", "25/2", "30000/1001", "50"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_number_of_the_filter_fps_is_the_frame_that_it_outputs(name: str, fps: str) -> None:
+def test_fps_filter_number_is_translated_to_the_frame_that_it_outputs(name: str, fps: str) -> None:
     shown = read_by_ffmpeg(clip(name), "-vf", f"fps={fps}")
     counts = outcomes(extracted(name), shown, of="ffmpeg", fps=fps)
     if name in {*_UNKNOWN, "sound-first.mp4", "negative.mkv", "no-times.ts", "jump.ts"} | {
@@ -84,7 +86,7 @@ def test_a_number_of_the_filter_fps_is_the_frame_that_it_outputs(name: str, fps:
 
 @pytest.mark.parametrize("sampling", ["fps", "every", "keyframes"])
 @pytest.mark.parametrize("name", ["b-frames.mp4", "vfr.mp4", "ntsc.mp4"])
-def test_a_number_of_the_filter_fps_is_never_a_frame_that_was_not_sampled(
+def test_fps_filter_number_of_an_unsampled_frame_is_never_translated_wrongly(
     name: str, sampling: str
 ) -> None:
     shown = read_by_ffmpeg(clip(name), "-vf", "fps=25")
@@ -113,7 +115,7 @@ def test_a_number_of_ffmpeg_is_ambiguous_where_pictures_change_their_size() -> N
 
 
 @pytest.mark.parametrize("chunk_id", [0, 1, 2])
-def test_a_number_is_counted_in_the_chunk_that_is_named(chunk_id: int) -> None:
+def test_number_is_counted_within_the_given_chunk(chunk_id: int) -> None:
     names = ["b-frames.mp4", "vfr.mp4", "edit-list.mp4"]
     shown = read_by_opencv(clip(names[chunk_id]))
     for sampling in ("all", "every"):
@@ -125,7 +127,7 @@ def test_a_number_is_counted_in_the_chunk_that_is_named(chunk_id: int) -> None:
         assert found.chunk_id == 2
 
 
-def test_a_number_without_a_chunk_is_ambiguous_on_several_chunks() -> None:
+def test_number_without_a_chunk_is_ambiguous_on_several_chunks() -> None:
     timeline = extracted("b-frames.mp4", "vfr.mp4")
     with pytest.raises(AmbiguousFrame, match="give chunk_id, 0 to 1"):
         timeline.translate(3, of="opencv")
@@ -133,7 +135,7 @@ def test_a_number_without_a_chunk_is_ambiguous_on_several_chunks() -> None:
         timeline.translate(3, of="opencv", chunk_id=2)
 
 
-def test_a_number_that_disagrees_with_its_time_is_ambiguous() -> None:
+def test_number_that_disagrees_with_its_time_is_ambiguous() -> None:
     constant, uneven = extracted("b-frames.mp4"), extracted("vfr.mp4")
     assert constant.translate(47, of="opencv", fps=25).sequence == 47
     with pytest.raises(AmbiguousFrame, match=r"begins 2\.064 s after the first one"):
@@ -142,7 +144,7 @@ def test_a_number_that_disagrees_with_its_time_is_ambiguous() -> None:
         constant.translate(47, of="opencv", fps=24)
 
 
-def test_a_number_that_no_frame_has_is_refused() -> None:
+def test_invalid_or_missing_number_is_rejected() -> None:
     timeline = extracted("b-frames.mp4")
     with pytest.raises(NotCached, match=f"has {FRAMES} frames, counted from 0"):
         timeline.translate(FRAMES, of="opencv")
@@ -156,12 +158,12 @@ def test_a_number_that_no_frame_has_is_refused() -> None:
         timeline.translate_back(99, of="opencv")
 
 
-def test_a_frame_that_a_low_rate_never_shows_has_no_number() -> None:
+def test_frame_that_a_low_rate_never_shows_has_no_number() -> None:
     with pytest.raises(AmbiguousFrame, match="no number at 5 fps is sure to show frame 3"):
         extracted("b-frames.mp4").translate_back(3, of="ffmpeg", fps=5)
 
 
-def test_a_timeline_without_a_video_is_ambiguous() -> None:
+def test_timeline_without_a_video_is_ambiguous() -> None:
     source = extracted("b-frames.mp4")
     written = FrameCache(f"memory://{uuid.uuid4().hex}").timeline("t")
     written.write(list(source.frames(stop=3)))

@@ -83,7 +83,7 @@ def read_by_browser(page: Page, name: str, fps: float, count: int) -> dict[int, 
         ("vp9.webm", "50"),
     ],
 )
-def test_a_number_of_a_page_is_the_frame_that_chromium_shows(
+def test_page_number_is_translated_to_the_frame_that_chromium_shows(
     page: Page, name: str, fps: str
 ) -> None:
     top, _, below = fps.partition("/")
@@ -108,13 +108,13 @@ def test_a_number_of_a_page_is_the_frame_that_chromium_shows(
         *("no-edit-list.mp4", "fragments.mp4", "sound-first.mp4", "open-groups.mp4", "late.mp4"),
     ],
 )
-def test_a_number_of_a_page_is_ambiguous_where_browsers_differ(name: str) -> None:
+def test_page_number_is_ambiguous_where_browsers_differ(name: str) -> None:
     counts = outcomes(extracted(name), dict.fromkeys(range(20)), of="browser", fps="25")
     assert counts == {"AmbiguousFrame": 20}
 
 
 @pytest.mark.parametrize("sampling", ["fps", "every", "keyframes"])
-def test_a_number_of_a_page_is_never_a_frame_that_was_not_sampled(
+def test_page_number_of_an_unsampled_frame_is_never_translated_wrongly(
     page: Page, sampling: str
 ) -> None:
     shown = read_by_browser(page, "b-frames.mp4", 25, 45)

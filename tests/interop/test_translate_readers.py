@@ -45,7 +45,7 @@ def read_in_any_order(path: Path, tool: Tool) -> dict[int, int | None]:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("tool", ["decord", "torchcodec"])
-def test_a_number_of_a_reader_is_the_frame_that_it_returns(
+def test_reader_number_is_translated_to_the_frame_that_the_reader_returns(
     tool: Tool, name: str, sampling: str
 ) -> None:
     shown = read_in_any_order(clip(name), tool)

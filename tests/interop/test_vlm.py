@@ -40,7 +40,7 @@ def check_fields_as_vllm_does(made: VlmClip) -> None:
     "name", ["b-frames.mp4", "ntsc.mp4", "vfr.mp4", "vfr.mkv", "edit-list.mp4", "b-frames.ts"]
 )
 @pytest.mark.parametrize("max_frames", [1, 7, 32, 100])
-def test_the_receiver_computes_each_frames_own_time(name: str, max_frames: int) -> None:
+def test_receiver_computes_the_time_of_each_frame(name: str, max_frames: int) -> None:
     made = extracted(name).to_vlm(max_frames=max_frames)
     truth = probed(clip(name))
     expected = [truth[sequence] for sequence in made.sequences]
@@ -49,7 +49,7 @@ def test_the_receiver_computes_each_frames_own_time(name: str, max_frames: int) 
     check_fields_as_vllm_does(made)
 
 
-def test_times_are_right_across_joins_and_gaps() -> None:
+def test_times_are_correct_across_joins_and_gaps() -> None:
     timeline = FrameCache(f"memory://{uuid.uuid4().hex}").timeline("t")
     names = ["b-frames.mp4", "vfr.mp4", "ntsc.mp4"]
     starts = [None, "7.3333", 60]
@@ -70,7 +70,7 @@ def test_times_are_right_across_joins_and_gaps() -> None:
         timeline.to_vlm(timing="rate")
 
 
-def test_a_range_counts_from_the_start_of_the_timeline_or_from_its_first_frame() -> None:
+def test_range_counts_from_the_timeline_start_or_from_its_first_frame() -> None:
     timeline = extracted("b-frames.mp4")
     by_indices = timeline.to_vlm(1, 2)
     by_rate = timeline.to_vlm(1, 2, timing="rate")
@@ -81,12 +81,12 @@ def test_a_range_counts_from_the_start_of_the_timeline_or_from_its_first_frame()
 
 
 @pytest.mark.parametrize("name", ["vfr.mp4", "vfr.mkv"])
-def test_a_variable_rate_is_refused_where_the_receiver_uses_the_rate_alone(name: str) -> None:
+def test_variable_rate_is_rejected_with_rate_timing(name: str) -> None:
     with pytest.raises(InvalidValue, match="do not follow each other at one rate"):
         extracted(name).to_vlm(timing="rate")
 
 
-def test_parts_hold_the_stored_bytes_and_their_times() -> None:
+def test_parts_contain_the_stored_bytes_and_their_times() -> None:
     timeline = extracted("vfr.mp4")
     made = timeline.to_vlm(max_frames=5)
     stored = [timeline.jpeg(sequence) for sequence in made.sequences]
@@ -130,14 +130,14 @@ def test_frames_of_several_sizes_make_images_but_no_video() -> None:
         _ = made.video_part
 
 
-def test_frames_without_distinct_times_are_refused() -> None:
+def test_frames_without_distinct_ascending_times_are_rejected() -> None:
     with pytest.raises(InvalidValue, match="within a millisecond"):
         written(blank(0, 0), blank(1, 0)).to_vlm()
     with pytest.raises(InvalidValue, match="do not ascend"):
         written(blank(0, 1), blank(1, 0)).to_vlm()
 
 
-def test_a_range_without_frames_and_bad_arguments_are_refused() -> None:
+def test_empty_range_and_invalid_arguments_are_rejected() -> None:
     timeline = extracted("b-frames.mp4")
     with pytest.raises(NotCached, match="no frame begins from 90 to 91 s"):
         timeline.to_vlm(90, 91)

@@ -53,7 +53,7 @@ def expected(made: VlmClip, name: str) -> list[float]:
 
 @pytest.mark.parametrize("name", ["b-frames.mp4", "ntsc.mp4", "vfr.mp4"])
 @pytest.mark.parametrize("kind", _PROCESSORS)
-def test_a_processor_keeps_the_time_of_each_frame(kind: str, name: str) -> None:
+def test_processor_keeps_the_time_of_each_frame(kind: str, name: str) -> None:
     processor = getattr(import_module("transformers"), kind)(**_PROCESSORS[kind])
     made = extracted(name).to_vlm(max_frames=16)
     result = processor(
@@ -79,7 +79,7 @@ def test_qwen3_states_the_mean_time_of_each_pair_of_frames(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["b-frames.mp4", "ntsc.mp4"])
-def test_a_rate_alone_gives_the_time_of_each_frame(name: str) -> None:
+def test_rate_alone_gives_the_time_of_each_frame(name: str) -> None:
     made = extracted(name).to_vlm(max_frames=20, timing="rate")
     step = 1 / metadata(made).sampled_fps
     times = made.origin_seconds + step * np.arange(len(made.jpegs))

@@ -25,11 +25,11 @@ from corpus.mending import mended
         ([None, None, None], [0, 5, 10]),
     ],
 )
-def test_irregular_times_are_mended_by_the_rule(
+def test_irregular_times_are_repaired_by_the_rule(
     times: list[int | None], expected: list[int]
 ) -> None:
     assert mended(times, step=5) == [Fraction(time) for time in expected]
 
 
-def test_a_division_is_floored_to_a_1024th_of_the_time_base() -> None:
+def test_interpolated_time_is_rounded_down_to_a_1024th_of_the_time_base() -> None:
     assert mended([0, 0, 0, 1, 2, 3], step=1)[1:3] == [Fraction(341, 1024), Fraction(682, 1024)]
