@@ -21,7 +21,7 @@ def places(segments: Sequence[tuple[int, int]]) -> list[int]:
 
 
 @given(sizes=SIZES, block_size=SMALL, mixed=SMALL, key=st.none() | st.integers(0, 2**64 - 1))
-def test_every_item_comes_once(
+def test_every_item_occurs_once(
     sizes: list[int], block_size: int, mixed: int, key: int | None
 ) -> None:
     order = BlockOrder(sizes, block_size=block_size, mixed_blocks=mixed, key=key)
@@ -30,7 +30,7 @@ def test_every_item_comes_once(
 
 
 @given(sizes=SIZES, block_size=SMALL, mixed=SMALL, key=st.integers(0, 2**64 - 1), data=st.data())
-def test_a_part_is_that_of_the_whole(
+def test_slice_equals_that_of_the_whole_order(
     sizes: list[int], block_size: int, mixed: int, key: int, data: st.DataObject
 ) -> None:
     order = BlockOrder(sizes, block_size=block_size, mixed_blocks=mixed, key=key)
@@ -40,7 +40,7 @@ def test_a_part_is_that_of_the_whole(
 
 
 @given(sizes=SIZES)
-def test_without_a_key_the_order_is_that_of_the_dataset(sizes: list[int]) -> None:
+def test_order_without_a_key_is_that_of_the_dataset(sizes: list[int]) -> None:
     order = BlockOrder(sizes, block_size=4, mixed_blocks=3, key=None)
     assert [*order.items((0, len(order)))] == [*range(sum(sizes))]
 
@@ -54,7 +54,7 @@ def test_items_of_mixed_blocks_stay_together() -> None:
     assert items != sorted(items)
 
 
-def test_no_block_extends_over_two_timelines() -> None:
+def test_block_does_not_span_two_timelines() -> None:
     order = BlockOrder([5, 5], block_size=4, mixed_blocks=1, key=3)
     items = [*order.items((0, 10))]
     block_of = [(item // 5, item % 5 // 4) for item in items]
@@ -62,19 +62,19 @@ def test_no_block_extends_over_two_timelines() -> None:
     assert changes == 3  # four blocks, each without interruption
 
 
-def test_a_key_gives_the_same_order_with_every_version_of_numpy() -> None:
+def test_key_gives_the_same_order_with_every_version_of_numpy() -> None:
     """Kept values: another order would make saved positions refer to other items."""
     order = BlockOrder([10, 6], block_size=4, mixed_blocks=2, key=hashed(7, 2))
     expected = [8, 9, 6, 5, 4, 7, 15, 13, 10, 14, 11, 12, 2, 3, 0, 1]
     assert [*order.items((0, 16))] == expected
 
 
-def test_the_hash_is_splitmix64() -> None:
+def test_hash_is_splitmix64() -> None:
     """The first number of its published implementation for the seed 0."""
     assert hashed(1) == 0xE220A8397B1DCDAF
 
 
-def test_keys_of_seeds_and_epochs_differ() -> None:
+def test_keys_of_different_seeds_and_epochs_differ() -> None:
     keys = {hashed(seed, epoch) for seed in range(100) for epoch in range(100)}
     assert len(keys) == 10_000
 
@@ -89,7 +89,7 @@ def test_parts_of_segments_are_disjoint_complete_and_even(
 
 
 @given(segments=SEGMENTS, start=st.integers(0, 80), stop=st.integers(0, 80))
-def test_a_cut_counts_through_all_segments(
+def test_cut_counts_through_all_segments(
     segments: list[tuple[int, int]], start: int, stop: int
 ) -> None:
     assert places(cut(segments, start, stop)) == places(segments)[start:stop]

@@ -63,7 +63,7 @@ def runs(draw: st.DrawFn) -> list[tuple[int, int, list[int]]]:
     interrupted=runs(),
     seed=st.integers(0, 1000),
 )
-def test_no_item_of_an_epoch_is_lost_or_doubled(
+def test_resumed_epoch_delivers_every_item_exactly_once(
     sizes: list[int], interrupted: list[tuple[int, int, list[int]]], seed: int
 ) -> None:
     numbers = Numbers(sizes)
@@ -84,7 +84,7 @@ def test_no_item_of_an_epoch_is_lost_or_doubled(
     assert Counter(seen) == Counter(range(len(numbers)))
 
 
-def test_the_state_of_one_rank_stands_for_all_that_used_equally_much() -> None:
+def test_state_of_one_rank_suffices_when_all_used_equally_many_items() -> None:
     numbers = Numbers([40, 33])
     ranks = [sampler(numbers, rank=rank, world_size=3) for rank in range(3)]
     seen = [
@@ -133,7 +133,7 @@ def test_ranks_differ_by_at_most_one_item() -> None:
     assert len({one for rank in even for one in rank}) == 72
 
 
-def test_a_seed_and_an_epoch_determine_the_order() -> None:
+def test_order_is_determined_by_seed_and_epoch() -> None:
     numbers = Numbers([100])
     one, same, other = (sampler(numbers, seed=seed) for seed in (5, 5, 6))
     assert [*one] == [*same] != [*other]
@@ -145,11 +145,11 @@ def test_a_seed_and_an_epoch_determine_the_order() -> None:
     assert [*one] == [*same]
 
 
-def test_without_shuffling_the_order_is_that_of_the_dataset() -> None:
+def test_order_without_shuffling_is_that_of_the_dataset() -> None:
     assert [*sampler(Numbers([7, 5]), shuffle=False)] == [*range(12)]
 
 
-def test_a_tracked_epoch_begins_the_next_one() -> None:
+def test_completed_tracked_epoch_starts_the_next_one() -> None:
     numbers = Numbers([10])
     one = sampler(numbers)
     first = [*batches(one, numbers, 3)]
@@ -160,7 +160,7 @@ def test_a_tracked_epoch_begins_the_next_one() -> None:
     assert first != second
 
 
-def test_an_epoch_that_was_left_continues_where_it_was() -> None:
+def test_interrupted_epoch_continues_at_its_position() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     seen = [*chain.from_iterable(islice(batches(one, numbers, 3), 2))]
@@ -170,7 +170,7 @@ def test_an_epoch_that_was_left_continues_where_it_was() -> None:
     assert sorted(seen) == [*range(20)]
 
 
-def test_another_epoch_starts_at_its_beginning() -> None:
+def test_set_epoch_to_another_epoch_starts_at_its_beginning() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     assert len([*islice(batches(one, numbers, 3), 2)]) == 2
@@ -178,7 +178,7 @@ def test_another_epoch_starts_at_its_beginning() -> None:
     assert (one.epoch, len(one)) == (4, 20)
 
 
-def test_a_state_after_the_last_batch_continues_with_the_next_epoch() -> None:
+def test_state_after_the_last_batch_resumes_with_the_next_epoch() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     states = [one.state_dict() for _ in batches(one, numbers, 6)]
@@ -189,7 +189,7 @@ def test_a_state_after_the_last_batch_continues_with_the_next_epoch() -> None:
     assert (resumed.epoch, len(resumed)) == (0, 14)
 
 
-def test_a_state_can_be_saved_by_torch(tmp_path: Path) -> None:
+def test_state_can_be_saved_with_torch(tmp_path: Path) -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     next(batches(one, numbers, 6))
@@ -199,7 +199,7 @@ def test_a_state_can_be_saved_by_torch(tmp_path: Path) -> None:
     assert len(resumed) == 14
 
 
-def test_the_loader_of_another_sampler_cannot_be_tracked() -> None:
+def test_loader_of_another_sampler_cannot_be_tracked() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     with pytest.raises(InvalidValue, match="another sampler"):
@@ -209,14 +209,14 @@ def test_the_loader_of_another_sampler_cannot_be_tracked() -> None:
         next(one.track(DataLoader(numbers, batch_sampler=batch_sampler)))
 
 
-def test_a_loader_that_does_not_keep_the_order_cannot_be_tracked() -> None:
+def test_loader_that_does_not_keep_the_order_cannot_be_tracked() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     with pytest.raises(InvalidValue, match="in_order=True"):
         next(one.track(DataLoader(numbers, sampler=one, in_order=False)))
 
 
-def test_a_loader_with_a_batch_sampler_or_without_batches_is_tracked() -> None:
+def test_loader_with_a_batch_sampler_or_without_batches_is_tracked() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     loader = DataLoader(numbers, batch_sampler=BatchSampler(one, 3, drop_last=False))
@@ -227,7 +227,7 @@ def test_a_loader_with_a_batch_sampler_or_without_batches_is_tracked() -> None:
     assert one.state_dict()["used"] == 10
 
 
-def test_an_untracked_loader_leaves_the_state_unknown() -> None:
+def test_untracked_loader_leaves_the_state_unknown() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
     assert one.state_dict()["used"] == 0
@@ -241,7 +241,7 @@ def test_an_untracked_loader_leaves_the_state_unknown() -> None:
         one.state_dict(used=2.5)  # type: ignore[arg-type]
 
 
-def test_a_state_of_another_dataset_or_order_is_refused() -> None:
+def test_state_of_another_dataset_or_order_is_rejected() -> None:
     state = sampler(Numbers([20, 5])).state_dict()
     for other in (
         sampler(Numbers([5, 20])),
@@ -255,7 +255,7 @@ def test_a_state_of_another_dataset_or_order_is_refused() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{}, {"epoch": 1}, 7, []], ids=str)
-def test_what_is_not_a_state_is_refused(wrong: Any) -> None:  # noqa: ANN401 -- anything
+def test_invalid_state_is_rejected(wrong: Any) -> None:  # noqa: ANN401 -- anything
     with pytest.raises(InvalidValue, match="state"):
         sampler(Numbers([20])).load_state_dict(wrong)
 
@@ -274,7 +274,7 @@ def test_integers_of_every_type_are_taken() -> None:
     assert [*one] == [*sampler(numbers, seed=2**64 - 1, block_size=8)]
 
 
-def test_states_of_some_ranks_or_of_different_times_are_refused() -> None:
+def test_incomplete_or_inconsistent_rank_states_are_rejected() -> None:
     numbers = Numbers([20])
     states = [sampler(numbers, rank=rank, world_size=3).state_dict() for rank in range(3)]
     with pytest.raises(InvalidValue, match="one of each of the 3 ranks"):
@@ -299,12 +299,12 @@ def test_states_of_some_ranks_or_of_different_times_are_refused() -> None:
     ],
     ids=str,
 )
-def test_a_setting_out_of_range_is_refused(settings: dict[str, Any]) -> None:
+def test_setting_out_of_range_is_rejected(settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue, match=next(iter(settings))):
         sampler(Numbers([20]), **settings)
 
 
-def test_the_frames_of_a_dataset_come_once_an_epoch(tmp_path: Path) -> None:
+def test_every_frame_of_a_dataset_is_delivered_once_per_epoch(tmp_path: Path) -> None:
     dataset = FrameDataset(timelines(tmp_path))
     one = BlockSampler(dataset, block_size=4, mixed_blocks=2)
     loader = DataLoader(dataset, batch_size=5, sampler=one)

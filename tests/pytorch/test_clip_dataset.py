@@ -41,7 +41,7 @@ def written(folder: Path, times: Sequence[float], **options: Any) -> Timeline:  
     return timeline
 
 
-def test_an_item_is_a_dict_with_the_window_and_the_positions_of_its_frames(
+def test_item_is_a_dict_with_the_window_and_the_positions_of_its_frames(
     tmp_path: Path,
 ) -> None:
     item = ClipDataset(timelines(tmp_path), offsets=(-2, 0, 1))[0]
@@ -54,7 +54,7 @@ def test_an_item_is_a_dict_with_the_window_and_the_positions_of_its_frames(
     assert item["chunk_id"].tolist() == [0, 0, 0]
 
 
-def test_windows_in_frames_stay_on_their_timeline(tmp_path: Path) -> None:
+def test_windows_in_frames_do_not_span_two_timelines(tmp_path: Path) -> None:
     found = windows(ClipDataset(timelines(tmp_path, count=2), offsets=(-4, 0)))
     expected = [(name, [n - 4, n]) for name in ("t0", "t1") for n in range(4, FRAMES)]
     assert found == expected
@@ -68,7 +68,7 @@ def test_windows_in_seconds_take_the_nearest_frames(tmp_path: Path) -> None:
     assert sequences(wider) == [[0, 1], [1, 2], [2, 3], [3, 4]]
 
 
-def test_a_step_takes_a_window_for_every_nth_frame(tmp_path: Path) -> None:
+def test_step_selects_a_window_for_every_nth_frame(tmp_path: Path) -> None:
     assert sequences(ClipDataset(timelines(tmp_path, count=1), offsets=(0, 1), step=4)) == [
         [0, 1],
         [4, 5],
@@ -76,19 +76,19 @@ def test_a_step_takes_a_window_for_every_nth_frame(tmp_path: Path) -> None:
     ]
 
 
-def test_no_window_leaves_the_range(tmp_path: Path) -> None:
+def test_windows_stay_within_the_range(tmp_path: Path) -> None:
     dataset = ClipDataset(timelines(tmp_path, count=1), offsets=(-1, 0, 1), start=3, stop=7)
     assert sequences(dataset) == [[3, 4, 5], [4, 5, 6]]
 
 
-def test_no_window_extends_over_a_missing_frame_unless_asked(tmp_path: Path) -> None:
+def test_windows_do_not_span_a_missing_frame_unless_allowed(tmp_path: Path) -> None:
     (timeline,) = timelines(tmp_path, count=1, sequences=[0, 1, 2, 5, 6])
     assert sequences(ClipDataset(timeline, offsets=(0, 1))) == [[0, 1], [1, 2], [5, 6]]
     crossing = ClipDataset(timeline, offsets=(0, 1), gaps="cross")
     assert sequences(crossing) == [[0, 1], [1, 2], [2, 5], [5, 6]]
 
 
-def test_no_window_extends_over_a_gap_between_chunks_unless_asked(tmp_path: Path) -> None:
+def test_windows_do_not_span_a_gap_between_chunks_unless_allowed(tmp_path: Path) -> None:
     (_, second, third) = clips.chunks()
     timeline = FrameCache(tmp_path).timeline("t")
     # Chunk 0 lasts 0.4 s; 60 ms without a picture are less than two intervals of 40 ms.
@@ -101,7 +101,7 @@ def test_no_window_extends_over_a_gap_between_chunks_unless_asked(tmp_path: Path
     assert len(ClipDataset(timeline, offsets=(0, 1), gaps="cross")) == 24
 
 
-def test_windows_extend_over_joins_of_chunks_without_a_gap(tmp_path: Path) -> None:
+def test_windows_span_chunk_boundaries_without_a_gap(tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.chunks())
     dataset = ClipDataset(timeline, offsets=(0, 1))
@@ -109,13 +109,13 @@ def test_windows_extend_over_joins_of_chunks_without_a_gap(tmp_path: Path) -> No
     assert dataset[19]["chunk_id"].tolist() == [0, 1]
 
 
-def test_a_sampled_timeline_has_no_gaps(tmp_path: Path) -> None:
+def test_sampled_timeline_has_no_gaps(tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.chunks(), fps=5)
     assert len(ClipDataset(timeline, offsets=(0, 1))) == len(timeline) - 1
 
 
-def test_no_window_contains_a_frame_without_a_picture(tmp_path: Path) -> None:
+def test_windows_contain_no_frame_without_a_picture(tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.ends_in_garbage())
     is_ok = timeline.index.is_ok
@@ -124,14 +124,14 @@ def test_no_window_contains_a_frame_without_a_picture(tmp_path: Path) -> None:
     assert [dataset[number]["sequence"].tolist() for number in range(len(dataset))] == pairs
 
 
-def test_a_long_interval_is_a_gap_unless_allowed(tmp_path: Path) -> None:
+def test_long_interval_is_a_gap_unless_allowed(tmp_path: Path) -> None:
     timeline = written(tmp_path, [0.0, 0.1, 0.2, 1.0, 1.1])
     assert sequences(ClipDataset(timeline, offsets=(0, 1))) == [[0, 1], [1, 2], [3, 4]]
     longer = ClipDataset(timeline, offsets=(0, 1), max_interval_seconds=1.0)
     assert len(longer) == 4
 
 
-def test_a_batch_of_windows_is_one_tensor_in_order(tmp_path: Path) -> None:
+def test_batch_of_windows_is_one_tensor_in_order(tmp_path: Path) -> None:
     dataset = ClipDataset(timelines(tmp_path), offsets=(-1, 0, 1), target=lambda *name: name)
     order = [25, 3, 4, 11]
     (batch,) = DataLoader(dataset, batch_size=4, sampler=order)
@@ -149,7 +149,7 @@ def test_a_batch_of_windows_is_one_tensor_in_order(tmp_path: Path) -> None:
     assert batch["target"][1].tolist() == [6, 4, 5, 2]
 
 
-def test_frames_that_windows_share_are_fetched_once(tmp_path: Path) -> None:
+def test_frames_shared_by_windows_are_fetched_once(tmp_path: Path) -> None:
     timelines(tmp_path, count=1)
     store = HookedStore(FrameCache(tmp_path).store)
     dataset = ClipDataset(Timeline(store, "t0"), offsets=(-2, -1, 0))
@@ -159,7 +159,7 @@ def test_frames_that_windows_share_are_fetched_once(tmp_path: Path) -> None:
     assert len(fetched) == len(set(fetched)) == 7
 
 
-def test_options_are_those_of_frames(tmp_path: Path) -> None:
+def test_image_options_are_those_of_frame_dataset(tmp_path: Path) -> None:
     dataset = ClipDataset(
         timelines(tmp_path, count=1), offsets=(0, 1), scale=0.5, color="gray", channels="last"
     )
@@ -170,19 +170,19 @@ def test_options_are_those_of_frames(tmp_path: Path) -> None:
     assert changed[3]["image"].item() == pytest.approx((gray_of(0, 3) + gray_of(0, 4)) / 2, abs=1)
 
 
-def test_a_window_of_several_sizes_is_refused_by_name(tmp_path: Path) -> None:
+def test_window_of_several_sizes_is_rejected_by_name(tmp_path: Path) -> None:
     FrameCache(tmp_path).timeline("t0").write([frame(0, 0), frame(0, 1, size=(16, 24))])
     with pytest.raises(InvalidValue, match="frames 0 and 1 of timeline t0 differ in size"):
         ClipDataset(unopened(tmp_path, count=1), offsets=(0, 1))[0]
 
 
-def test_a_dataset_without_windows_is_refused(tmp_path: Path) -> None:
+def test_dataset_without_windows_is_rejected(tmp_path: Path) -> None:
     dataset = ClipDataset(timelines(tmp_path), offsets=(0, 50))
     with pytest.raises(InvalidValue, match="the dataset has no windows"):
         len(dataset)
 
 
-def test_offsets_in_seconds_need_frames_in_the_order_of_time(tmp_path: Path) -> None:
+def test_offsets_in_seconds_need_frames_in_time_order(tmp_path: Path) -> None:
     timeline = written(tmp_path, [0.0, 2.0, 1.0])
     with pytest.raises(InvalidValue, match="give offsets in frames"):
         len(ClipDataset(timeline, offsets_seconds=(0, 1)))
@@ -205,7 +205,7 @@ def test_offsets_in_seconds_need_frames_in_the_order_of_time(tmp_path: Path) -> 
     ],
     ids=str,
 )
-def test_wrong_arguments_are_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_invalid_arguments_are_rejected(tmp_path: Path, settings: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue):
         ClipDataset(unopened(tmp_path), **settings)
 
@@ -228,7 +228,7 @@ def test_no_numbers_are_no_items(tmp_path: Path) -> None:
     assert ClipDataset(timelines(tmp_path), offsets=(0, 1)).__getitems__([]) == []
 
 
-def test_a_cleared_timeline_is_a_typed_error(tmp_path: Path) -> None:
+def test_cleared_timeline_raises_a_typed_error(tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.chunks())
     dataset = ClipDataset(FrameCache(tmp_path).timeline("t"), offsets=(0, 1))
@@ -238,7 +238,7 @@ def test_a_cleared_timeline_is_a_typed_error(tmp_path: Path) -> None:
         dataset[0]
 
 
-def test_a_sampler_delivers_each_window_once(tmp_path: Path) -> None:
+def test_sampler_delivers_each_window_once(tmp_path: Path) -> None:
     dataset = ClipDataset(timelines(tmp_path), offsets=(0, 3))
     sampler = BlockSampler(dataset, block_size=3, mixed_blocks=2)
     loader = DataLoader(dataset, batch_size=4, sampler=sampler, num_workers=2)

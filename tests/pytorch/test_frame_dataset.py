@@ -46,7 +46,7 @@ def extracted(tmp_path: Path) -> Timeline:
     return timeline
 
 
-def test_an_item_is_a_dict_with_the_picture_and_the_position_of_its_frame(
+def test_item_is_a_dict_with_the_picture_and_the_position_of_its_frame(
     extracted: Timeline,
 ) -> None:
     item = FrameDataset(extracted)[25]
@@ -60,7 +60,7 @@ def test_an_item_is_a_dict_with_the_picture_and_the_position_of_its_frame(
     assert item["image"].shape == (3, clips.HEIGHT, clips.WIDTH)
 
 
-def test_the_image_is_the_stored_picture(extracted: Timeline, tmp_path: Path) -> None:
+def test_image_is_the_stored_picture(extracted: Timeline, tmp_path: Path) -> None:
     picture = decoded(tmp_path / "extracted", 7)
     first = FrameDataset(extracted)[7]["image"].numpy()
     last = FrameDataset(extracted, channels="last")[7]["image"].numpy()
@@ -79,7 +79,7 @@ def test_scale_and_gray_change_the_shape(extracted: Timeline) -> None:
     assert last[0]["image"].shape == (clips.HEIGHT, clips.WIDTH, 1)
 
 
-def test_the_frames_of_all_timelines_follow_each_other(tmp_path: Path) -> None:
+def test_frames_of_all_timelines_are_concatenated(tmp_path: Path) -> None:
     dataset = FrameDataset(timelines(tmp_path))
     assert isinstance(dataset, Dataset)
     assert len(dataset) == 3 * FRAMES
@@ -88,7 +88,7 @@ def test_the_frames_of_all_timelines_follow_each_other(tmp_path: Path) -> None:
     assert [identity(dataset[number]) for number in range(len(dataset))] == all_frames()
 
 
-def test_several_items_are_read_in_the_order_asked_for(tmp_path: Path) -> None:
+def test_items_are_read_in_the_requested_order(tmp_path: Path) -> None:
     dataset = FrameDataset(timelines(tmp_path))
     numbers = [30, 2, 15, 2, -1, 0, torch.tensor(7), np.int64(29)]
     expected = [all_frames()[int(number)] for number in numbers]
@@ -100,25 +100,25 @@ def test_no_numbers_are_no_items(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [36, -37])
-def test_a_number_past_the_end_is_an_index_error(tmp_path: Path, number: int) -> None:
+def test_number_past_the_end_raises_index_error(tmp_path: Path, number: int) -> None:
     dataset = FrameDataset(timelines(tmp_path))
     with pytest.raises(IndexError, match="has 36 items"):
         dataset[number]
 
 
-def test_a_subset_reads_in_batches(tmp_path: Path) -> None:
+def test_subset_is_read_in_batches(tmp_path: Path) -> None:
     loader = DataLoader(Subset(FrameDataset(timelines(tmp_path)), [3, 20, 1]), batch_size=3)
     assert [identities(batch) for batch in loader] == [[("t0", 3), ("t1", 8), ("t0", 1)]]
 
 
-def test_a_range_of_sequences_or_times_limits_each_timeline(extracted: Timeline) -> None:
+def test_range_of_sequences_or_times_limits_each_timeline(extracted: Timeline) -> None:
     stepped = FrameDataset(extracted, start=5, stop=30, step=10)
     assert [stepped[number]["sequence"] for number in range(len(stepped))] == [5, 15, 25]
     timed = FrameDataset(extracted, start_seconds=1.0, stop_seconds="1.2s")
     assert [timed[number]["sequence"] for number in range(len(timed))] == [25, 26, 27, 28, 29]
 
 
-def test_frames_without_a_picture_are_left_out(tmp_path: Path) -> None:
+def test_frames_without_a_picture_are_omitted(tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path / "store").timeline("garbage")
     timeline.extract(clips.ends_in_garbage())
     index = timeline.index
@@ -128,7 +128,7 @@ def test_frames_without_a_picture_are_left_out(tmp_path: Path) -> None:
     assert read == index.sequence[index.is_ok].tolist()
 
 
-def test_the_default_collate_function_copies_no_image(tmp_path: Path) -> None:
+def test_default_collate_function_copies_no_image(tmp_path: Path) -> None:
     dataset = FrameDataset(timelines(tmp_path))
     seen: list[int] = []
 
@@ -145,7 +145,7 @@ def test_the_default_collate_function_copies_no_image(tmp_path: Path) -> None:
     assert len(seen) == 9
 
 
-def test_a_batch_is_a_plain_dict_of_tensors_and_lists(tmp_path: Path) -> None:
+def test_batch_is_a_plain_dict_of_tensors_and_lists(tmp_path: Path) -> None:
     (batch,) = DataLoader(FrameDataset(timelines(tmp_path)), batch_size=36)
     assert type(batch) is dict
     assert identities(batch) == all_frames()
@@ -155,24 +155,24 @@ def test_a_batch_is_a_plain_dict_of_tensors_and_lists(tmp_path: Path) -> None:
     assert batch["chunk_id"].tolist() == [0] * 36
 
 
-def test_a_batch_of_shuffled_timelines_has_each_item_in_its_place(tmp_path: Path) -> None:
+def test_shuffled_batch_over_timelines_keeps_the_requested_order(tmp_path: Path) -> None:
     order = torch.randperm(36, generator=torch.Generator().manual_seed(5)).tolist()
     (batch,) = DataLoader(FrameDataset(timelines(tmp_path)), batch_size=36, sampler=order)
     assert identities(batch) == [all_frames()[number] for number in order]
 
 
-def test_a_loader_without_batches_yields_single_items(tmp_path: Path) -> None:
+def test_loader_without_batches_yields_single_items(tmp_path: Path) -> None:
     loader = DataLoader(FrameDataset(timelines(tmp_path)), batch_size=None)
     assert [identity(item) for item in loader] == all_frames()
 
 
-def test_an_image_stays_valid_while_later_batches_are_read(tmp_path: Path) -> None:
+def test_image_stays_valid_while_later_batches_are_read(tmp_path: Path) -> None:
     loader = DataLoader(FrameDataset(timelines(tmp_path)), batch_size=6)
     batches = [*loader]
     assert [name for batch in batches for name in identities(batch)] == all_frames()
 
 
-def test_a_transform_replaces_the_image_and_a_target_is_added(tmp_path: Path) -> None:
+def test_transform_replaces_the_image_and_target_is_added(tmp_path: Path) -> None:
     dataset = FrameDataset(
         timelines(tmp_path),
         transform=lambda image: image[:1, :4, :4].float() / 255,
@@ -194,7 +194,7 @@ def test_frames_of_several_sizes_keep_their_size(tmp_path: Path) -> None:
     assert [tuple(item["image"].shape[1:]) for item in items] == sizes
 
 
-def test_a_batch_of_several_sizes_is_refused_by_name(tmp_path: Path) -> None:
+def test_batch_of_several_sizes_is_rejected_by_name(tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t0")
     timeline.write([frame(0, 0), frame(0, 1, size=(16, 24))])
     loader = DataLoader(FrameDataset(timeline), batch_size=2)
@@ -204,14 +204,14 @@ def test_a_batch_of_several_sizes_is_refused_by_name(tmp_path: Path) -> None:
         next(iter(loader))
 
 
-def test_a_transform_may_bring_several_sizes_to_one(tmp_path: Path) -> None:
+def test_transform_can_unify_several_sizes(tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t0")
     timeline.write([frame(0, 0), frame(0, 1, size=(16, 24))])
     dataset = FrameDataset(timeline, transform=lambda image: image[:, :8, :8])
     assert next(iter(DataLoader(dataset, batch_size=2)))["image"].shape == (2, 3, 8, 8)
 
 
-def test_frames_that_another_program_stored_are_read(tmp_path: Path) -> None:
+def test_frames_stored_by_another_program_are_read(tmp_path: Path) -> None:
     timelines(tmp_path / "ours", count=1)
     frames = tmp_path / "theirs" / "cache" / "timelines" / "t0" / "frames"
     frames.mkdir(parents=True)
@@ -231,7 +231,7 @@ def test_frames_replaced_by_another_size_are_read(tmp_path: Path) -> None:
     assert items[1]["image"].shape == (3, 16, 16)
 
 
-def test_frames_appended_since_the_opening_change_no_number(tmp_path: Path) -> None:
+def test_frames_appended_after_opening_change_no_number(tmp_path: Path) -> None:
     dataset = FrameDataset(timelines(tmp_path))
     assert len(dataset) == 36
     FrameCache(tmp_path).timeline("t0").write([frame(0, sequence) for sequence in (12, 13)])
@@ -240,7 +240,7 @@ def test_frames_appended_since_the_opening_change_no_number(tmp_path: Path) -> N
     assert len(FrameDataset(unopened(tmp_path))) == 38
 
 
-def test_a_dataset_makes_no_request_until_it_is_used(tmp_path: Path) -> None:
+def test_dataset_makes_no_request_before_first_use(tmp_path: Path) -> None:
     store = HookedStore(FrameCache(tmp_path).store)
     dataset = FrameDataset(Timeline(store, "t0"), start=3)
     assert store.requests == []
@@ -249,7 +249,7 @@ def test_a_dataset_makes_no_request_until_it_is_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cached", [True, False], ids=["empty range", "empty timeline"])
-def test_a_dataset_without_frames_is_refused(tmp_path: Path, *, cached: bool) -> None:
+def test_dataset_without_frames_is_rejected(tmp_path: Path, *, cached: bool) -> None:
     if cached:
         timelines(tmp_path, count=1)
     dataset = FrameDataset(unopened(tmp_path, count=1), start=100)
@@ -257,7 +257,7 @@ def test_a_dataset_without_frames_is_refused(tmp_path: Path, *, cached: bool) ->
         len(dataset)
 
 
-def test_a_timeline_without_frames_in_the_range_adds_none(tmp_path: Path) -> None:
+def test_timeline_without_frames_in_the_range_adds_none(tmp_path: Path) -> None:
     (long, short) = timelines(tmp_path, count=2)
     FrameCache(tmp_path).timeline("t0").write([frame(0, 20)])
     dataset = FrameDataset([short, long], start=15)
@@ -265,7 +265,7 @@ def test_a_timeline_without_frames_in_the_range_adds_none(tmp_path: Path) -> Non
     assert identity(dataset[0]) == ("t0", 20)
 
 
-def test_wrong_arguments_are_refused_before_any_request(tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected_before_any_request(tmp_path: Path) -> None:
     (timeline,) = unopened(tmp_path, count=1)
     with pytest.raises(InvalidValue, match="at least one timeline"):
         FrameDataset([])
@@ -280,7 +280,7 @@ def test_wrong_arguments_are_refused_before_any_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["clear", "rebuild", "delete"])
-def test_a_timeline_that_changed_since_the_opening_is_cleared(
+def test_timeline_changed_after_opening_raises_timeline_cleared(
     extracted: Timeline, tmp_path: Path, change: str
 ) -> None:
     dataset = FrameDataset(extracted)
@@ -297,7 +297,7 @@ def test_a_timeline_that_changed_since_the_opening_is_cleared(
         assert len(FrameDataset(other)) == 23
 
 
-def test_a_timeline_rebuilt_before_a_worker_opens_it_is_cleared(
+def test_timeline_rebuilt_before_a_worker_opens_it_raises_timeline_cleared(
     extracted: Timeline, tmp_path: Path
 ) -> None:
     """The worker has no old snapshot, and its first read would find another frame."""

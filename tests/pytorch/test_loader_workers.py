@@ -41,7 +41,7 @@ def loaded(url: str, workers: int, start: str, *, opened: bool) -> list[list[tup
     ("workers", "start"),
     [(0, "fork"), (2, "fork"), (2, "spawn"), (8, "fork"), (8, "spawn")],
 )
-def test_workers_deliver_every_frame_once_an_epoch(
+def test_workers_deliver_every_frame_once_per_epoch(
     tmp_path: Path, workers: int, start: str
 ) -> None:
     timelines(tmp_path)
@@ -52,13 +52,13 @@ def test_workers_deliver_every_frame_once_an_epoch(
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("opened", [True, False], ids=["opened", "unopened"])
-def test_workers_read_a_bucket(s3_url: str, start: str, *, opened: bool) -> None:
+def test_workers_read_from_a_bucket(s3_url: str, start: str, *, opened: bool) -> None:
     timelines(s3_url)
     epochs = loaded(s3_url, 2, start, opened=opened)
     assert [sorted(epoch) for epoch in epochs] == [all_frames()] * 2
 
 
-def test_a_killed_worker_loses_no_frame(tmp_path: Path) -> None:
+def test_killed_worker_loses_no_frame(tmp_path: Path) -> None:
     timelines(tmp_path)
     killed, *names = output_of("killing.py", str(tmp_path))
     assert killed.startswith("DataLoader worker")
@@ -66,7 +66,7 @@ def test_a_killed_worker_loses_no_frame(tmp_path: Path) -> None:
     assert sorted(found) == all_frames()
 
 
-def test_ranks_of_a_process_group_share_an_epoch_that_other_ranks_finish(tmp_path: Path) -> None:
+def test_epoch_started_by_two_ranks_is_completed_by_three(tmp_path: Path) -> None:
     timelines(tmp_path / "store")
     first = of_ranks(tmp_path, ranks=2, batches=2)
     assert [len(names) for names in first] == [6, 6]
@@ -100,7 +100,7 @@ def of_ranks(folder: Path, *, ranks: int, batches: int) -> list[list[tuple[str, 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("change", ["clear", "rebuild"])
-def test_a_timeline_that_changes_while_workers_read_is_a_typed_error(
+def test_timeline_changed_while_workers_read_raises_a_typed_error(
     tmp_path: Path, change: str, start: str
 ) -> None:
     FrameCache(tmp_path).timeline("match").extract(clips.chunks())

@@ -41,7 +41,7 @@ def opening_requests(store: HookedStore) -> Counter[str]:
     )
 
 
-def test_a_thousand_timelines_are_opened_by_three_requests_each(store: HookedStore) -> None:
+def test_opening_a_thousand_timelines_makes_three_requests_each(store: HookedStore) -> None:
     names = [timeline.timeline_id for timeline in unopened("memory://many", count=TIMELINES)]
     dataset = FrameDataset(Timeline(store, name) for name in names)
     assert store.requests == []
@@ -54,7 +54,7 @@ def test_a_thousand_timelines_are_opened_by_three_requests_each(store: HookedSto
     assert opening_requests(store).total() == 3 * TIMELINES
 
 
-def test_clips_are_found_without_a_further_request(store: HookedStore) -> None:
+def test_finding_windows_makes_no_further_request(store: HookedStore) -> None:
     dataset = ClipDataset(
         [Timeline(store, f"t{number}") for number in range(50)], offsets_seconds=(0, 0.04)
     )

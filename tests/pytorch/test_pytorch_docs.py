@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "how-to" / "pytorch.md"
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create 8 worker processes")
-def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_in_the_docs_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for timeline_id in ("match-42", "match-43"):
         FrameCache(tmp_path).timeline(timeline_id).extract(clips.chunks())
     code = [
@@ -34,7 +34,7 @@ def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert namespace["sampler"].epoch == 10
 
 
-def test_the_example_resumes_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+def test_example_resumes_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
     program = ROOT / "examples" / "train_pytorch.py"
     run = subprocess.run(
         [sys.executable, program, clips.clip(frames=100), tmp_path],

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("version", ["2.12.1+cu130", "1.13.0", "main"])
-def test_an_older_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+def test_older_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setattr(torch, "__version__", version)
     with pytest.raises(MissingPackage) as caught:
         importlib.reload(framecache.torch)
@@ -27,12 +27,12 @@ def test_an_older_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, ve
 
 
 @pytest.mark.parametrize("version", ["2.13.0", "2.14.1+cpu", "3.0.0a0"])
-def test_a_newer_version_is_accepted(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+def test_newer_version_is_accepted(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setattr(torch, "__version__", version)
     importlib.reload(framecache.torch)
 
 
-def test_the_extra_and_the_check_ask_for_the_same_version() -> None:
+def test_extra_and_version_check_require_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra = map(Requirement, project["optional-dependencies"]["torch"])
     needed = {one.name: str(one.specifier) for one in extra}

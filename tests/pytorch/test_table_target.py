@@ -41,7 +41,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
-def test_a_row_of_any_table_is_found_by_timeline_and_sequence(make: Any) -> None:  # noqa: ANN401 -- see above
+def test_row_of_any_table_is_found_by_timeline_and_sequence(make: Any) -> None:  # noqa: ANN401 -- see above
     target = TableTarget(make())
     found = target("t0", 7)
     assert found["score"] == 0.25
@@ -51,7 +51,7 @@ def test_a_row_of_any_table_is_found_by_timeline_and_sequence(make: Any) -> None
     assert target("t1", 0)["label"] == "none"
 
 
-def test_columns_can_be_chosen() -> None:
+def test_columns_can_be_selected() -> None:
     assert TableTarget(COLUMNS, columns=["label"])("t1", 3) == {"label": "goal"}
     with pytest.raises(
         InvalidValue, match="no column 'scores': it has timeline_id, sequence, score"
@@ -59,7 +59,7 @@ def test_columns_can_be_chosen() -> None:
         TableTarget(COLUMNS, columns=["scores"])
 
 
-def test_a_frame_without_a_row_is_refused_or_gets_the_default() -> None:
+def test_frame_without_a_row_is_rejected_or_gets_the_default() -> None:
     with pytest.raises(InvalidValue, match="no row for frame 8 of timeline t0: add one, or"):
         TableTarget(COLUMNS)("t0", 8)
     with pytest.raises(InvalidValue, match="timeline t9"):
@@ -67,7 +67,7 @@ def test_a_frame_without_a_row_is_refused_or_gets_the_default() -> None:
     assert TableTarget(COLUMNS, default={"score": -1.0})("t0", 8) == {"score": -1.0}
 
 
-def test_several_rows_of_a_frame_are_refused_or_all_returned() -> None:
+def test_several_rows_of_a_frame_are_rejected_or_all_returned() -> None:
     table = {
         "timeline_id": ["t0"] * 4,
         "sequence": [5, 1, 5, 5],
@@ -88,7 +88,7 @@ def test_several_rows_of_a_frame_are_refused_or_all_returned() -> None:
     assert empty["label"] == []
 
 
-def test_nulls_and_lists_of_several_lengths_stay_what_they_are() -> None:
+def test_nulls_and_lists_of_different_lengths_are_returned_unchanged() -> None:
     table = {
         "timeline_id": ["t0", "t0"],
         "sequence": [0, 1],
@@ -121,17 +121,17 @@ def test_lists_whose_inner_lists_have_several_lengths_stay_lists() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_joined_is_refused(table: Any, message: str) -> None:  # noqa: ANN401 -- anything
+def test_table_that_cannot_be_joined_is_rejected(table: Any, message: str) -> None:  # noqa: ANN401 -- anything
     with pytest.raises(InvalidValue, match=message):
         TableTarget(table)
 
 
-def test_the_rows_are_all_or_one() -> None:
+def test_invalid_rows_option_is_rejected() -> None:
     with pytest.raises(InvalidValue, match='"one" or "all"'):
         TableTarget(COLUMNS, rows="many")  # type: ignore[arg-type]
 
 
-def test_a_target_can_be_sent_to_a_worker() -> None:
+def test_target_can_be_pickled() -> None:
     target = pickle.loads(pickle.dumps(TableTarget(COLUMNS)))
     assert target("t0", 2)["label"] == "foul"
     with pytest.raises(InvalidValue, match="no row"):

@@ -23,7 +23,7 @@ def rows_of(windows: Windows) -> list[list[int]]:
 
 
 @given(count=COUNTS, offsets=OFFSETS, step=st.integers(1, 4))
-def test_offsets_in_frames_give_the_windows_that_exist(
+def test_offsets_in_frames_give_all_windows_within_the_timeline(
     count: int, offsets: list[int], step: int
 ) -> None:
     found = at_frames(count, np.arange(0, count, step), np.array(offsets))
@@ -58,7 +58,7 @@ def test_offsets_in_seconds_give_the_nearest_frames_within_the_tolerance(
 
 
 @given(count=COUNTS, offsets=OFFSETS, gaps=st.sets(st.integers(0, 24)))
-def test_a_window_with_a_gap_between_its_frames_or_its_anchor_is_left_out(
+def test_window_with_a_gap_between_its_frames_or_its_anchor_is_omitted(
     count: int, offsets: list[int], gaps: set[int]
 ) -> None:
     is_gap = np.array([row in gaps for row in range(count)])
@@ -73,7 +73,7 @@ def test_a_window_with_a_gap_between_its_frames_or_its_anchor_is_left_out(
 
 
 @given(ticks=TICKS, offsets=TICK_OFFSETS, gaps=st.sets(st.integers(0, 20)))
-def test_gaps_are_left_out_of_windows_of_several_patterns(
+def test_windows_of_several_patterns_with_a_gap_are_omitted(
     ticks: list[int], offsets: list[int], gaps: set[int]
 ) -> None:
     is_gap = np.array([row in gaps for row in range(len(ticks))])
@@ -89,7 +89,7 @@ def test_gaps_are_left_out_of_windows_of_several_patterns(
     assert rows_of(without_gaps(windows, is_gap)) == wanted
 
 
-def test_the_default_tolerance_is_half_the_usual_interval() -> None:
+def test_default_tolerance_is_half_the_usual_interval() -> None:
     times = np.array([0.0, 1.0, 2.0, 3.0, 3.4])
     found = at_times(times, np.arange(5), np.array([0.5]), None)
     assert rows_of(found) == [[0], [1], [2], [4], [4]]
@@ -108,11 +108,11 @@ def gaps(
     return rows
 
 
-def test_a_missing_sequence_is_a_gap() -> None:
+def test_missing_sequence_is_a_gap() -> None:
     assert gaps([0, 1, 3, 4], [0.0, 1.0, 2.0, 3.0]) == [1]
 
 
-def test_a_long_interval_is_a_gap() -> None:
+def test_long_interval_is_a_gap() -> None:
     times = [0.0, 1.0, 2.0, 3.0, 6.0, 9.5]
     assert gaps([*range(6)], times) == [4]
     assert gaps([*range(6)], times, longest=2.0) == [3, 4]
@@ -120,11 +120,11 @@ def test_a_long_interval_is_a_gap() -> None:
 
 
 @pytest.mark.parametrize("start", [2.0, 1.5])
-def test_a_chunk_that_starts_late_is_a_gap(start: float) -> None:
+def test_chunk_that_starts_late_is_a_gap(start: float) -> None:
     assert gaps([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], starts=[start]) == [1]
     assert gaps([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], starts=[0.0, 9.0]) == []
 
 
-def test_frames_of_any_number_have_no_gap_at_the_end() -> None:
+def test_zero_or_one_frames_have_no_gap() -> None:
     assert gaps([], []) == []
     assert gaps([7], [1.0]) == []
