@@ -45,7 +45,7 @@ def square_by_ffmpeg(path: Path, shape: tuple[int, int]) -> Image:
         ("16/15", True, (180, 135)),
     ],
 )
-def test_square_frames_are_those_that_ffmpeg_scales(
+def test_square_frames_equal_those_scaled_by_ffmpeg(
     ratio: str, *, turned: bool, shape: tuple[int, int], tmp_path: Path
 ) -> None:
     path = clip(ratio, turned=turned)
@@ -59,7 +59,7 @@ def test_square_frames_are_those_that_ffmpeg_scales(
     assert match.info().pixel_aspect_ratio == 1
 
 
-def test_frames_keep_the_pixels_of_the_video_unless_asked_otherwise(tmp_path: Path) -> None:
+def test_frames_keep_stored_pixels_by_default(tmp_path: Path) -> None:
     match = FrameCache(str(tmp_path)).timeline("t")
     match.extract([clip()])
     assert match.frame(0).image.shape == (144, 180, 3)
@@ -68,7 +68,7 @@ def test_frames_keep_the_pixels_of_the_video_unless_asked_otherwise(tmp_path: Pa
     assert str(info.chunks[0].sample_aspect_ratio) == "16/15"
 
 
-def test_another_aspect_is_a_conflict_until_the_timeline_is_rebuilt(tmp_path: Path) -> None:
+def test_different_aspect_conflicts_until_timeline_is_rebuilt(tmp_path: Path) -> None:
     match = FrameCache(str(tmp_path)).timeline("t")
     match.extract([clip()])
     with pytest.raises(SettingsConflict, match="square pixels"):
@@ -80,13 +80,13 @@ def test_another_aspect_is_a_conflict_until_the_timeline_is_rebuilt(tmp_path: Pa
     assert match.verify(deep=True).ok
 
 
-def test_an_aspect_that_is_not_offered_is_refused(tmp_path: Path) -> None:
+def test_unknown_aspect_is_rejected(tmp_path: Path) -> None:
     match = FrameCache(str(tmp_path)).timeline("t")
     with pytest.raises(InvalidValue, match='"stored" or "square"'):
         match.extract([clip()], aspect="wide")  # type: ignore[arg-type]
 
 
-def test_the_index_names_the_ratio_of_its_chunk(tmp_path: Path) -> None:
+def test_index_part_records_sample_aspect_ratio_of_its_chunk(tmp_path: Path) -> None:
     match = FrameCache(str(tmp_path)).timeline("t")
     match.extract([clip()])
     parts = [pq.read_schema(path).metadata for path in tmp_path.rglob("*.parquet")]

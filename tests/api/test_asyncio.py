@@ -33,7 +33,7 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 @pytest.mark.every_store
-def test_frames_are_awaited(store_url: str) -> None:
+def test_async_reads_return_the_stored_frames(store_url: str) -> None:
     match = FrameCache(store_url).timeline("t")
     match.extract(clips.chunks())
     stored = frames_of(outside(store_url), "t")
@@ -51,7 +51,7 @@ def test_frames_are_awaited(store_url: str) -> None:
     run(work)
 
 
-def test_many_frames_are_awaited_at_once_on_few_threads(url: str) -> None:
+def test_many_concurrent_reads_use_few_threads(url: str) -> None:
     match = FrameCache(url).timeline("t")
 
     async def work() -> None:
@@ -63,7 +63,7 @@ def test_many_frames_are_awaited_at_once_on_few_threads(url: str) -> None:
     assert threading.active_count() <= known + 32
 
 
-def test_errors_are_those_of_the_library(url: str) -> None:
+def test_async_reads_raise_the_errors_of_sync_reads(url: str) -> None:
     match = FrameCache(url).timeline("t")
     with pytest.raises(InvalidValue, match="step"):
         match.aframes(step=0)
@@ -110,7 +110,7 @@ def test_other_tasks_run_while_a_frame_is_read(url: str) -> None:
 
 
 @pytest.mark.parametrize("is_iterating", [False, True])
-def test_a_canceled_task_ends_before_its_request_and_leaves_no_thread(
+def test_canceled_task_ends_before_its_request_and_leaves_no_thread(
     url: str, *, is_iterating: bool
 ) -> None:
     gate = Gate(url, 7)
@@ -132,7 +132,7 @@ def test_a_canceled_task_ends_before_its_request_and_leaves_no_thread(
     wait_for_library_threads()
 
 
-def test_a_canceled_wait_for_frames_ends_its_thread(url: str) -> None:
+def test_canceled_follow_ends_its_thread(url: str) -> None:
     match = FrameCache(url).timeline("t")
     seen: list[int] = []
     has_all = threading.Event()
@@ -169,7 +169,7 @@ def test_leaving_a_loop_early_closes_the_iterator(url: str) -> None:
     wait_until(lambda: not library_threads())
 
 
-def test_prefetching_is_bounded_while_the_loop_is_busy(memory_url: str) -> None:
+def test_prefetch_is_bounded_while_consumer_is_idle(memory_url: str) -> None:
     FrameCache(memory_url).timeline("t").extract(clips.clip(frames=150))
     store = HookedStore(open_store(memory_url))
 

@@ -110,7 +110,7 @@ def bad_chunk(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("call", ["extract", "append"])
-def test_a_bad_chunk_is_refused_and_leaves_no_trace(
+def test_bad_chunk_is_rejected_and_stores_nothing(
     local_url: str, bad_chunk: Path, call: str
 ) -> None:
     with pytest.raises(UnreadableChunk) as met:
@@ -120,7 +120,7 @@ def test_a_bad_chunk_is_refused_and_leaves_no_trace(
     assert library_threads() == set()
 
 
-def test_a_bad_object_is_refused_and_leaves_no_trace(
+def test_bad_object_is_rejected_and_stores_nothing(
     local_url: str, memory_url: str, bad_chunk: Path
 ) -> None:
     outside(memory_url).put("videos/bad.mp4", bad_chunk.read_bytes())
@@ -133,7 +133,9 @@ def test_a_bad_object_is_refused_and_leaves_no_trace(
 @pytest.mark.parametrize(
     "name", ["missing.mp4", "no/such/folder/c.mp4", ".", "file.txt/c.mp4", "x" * 300]
 )
-def test_a_chunk_that_is_no_file_is_refused(local_url: str, tmp_path: Path, name: str) -> None:
+def test_chunk_path_that_is_not_a_file_is_rejected(
+    local_url: str, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "file.txt").write_text("a file")
     with pytest.raises(UnreadableChunk) as met:
         timeline(local_url).extract(tmp_path / name)
@@ -142,14 +144,14 @@ def test_a_chunk_that_is_no_file_is_refused(local_url: str, tmp_path: Path, name
 
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
-def test_a_device_is_no_chunk(local_url: str, device: str) -> None:
+def test_device_as_chunk_is_rejected(local_url: str, device: str) -> None:
     with pytest.raises(UnreadableChunk, match=rf"{device}: this is a device or pipe, not a file"):
         timeline(local_url).extract(device)
     assert outside(local_url).list() == []
 
 
 @pytest.mark.parametrize("kind", ["memory", "s3", pytest.param("ceph", marks=pytest.mark.ceph)])
-def test_an_object_that_is_missing_is_refused(
+def test_missing_object_is_rejected(
     kind: str, request: pytest.FixtureRequest, local_url: str
 ) -> None:
     source = str(request.getfixturevalue(f"{kind}_url"))
@@ -175,7 +177,7 @@ def test_an_object_that_is_missing_is_refused(
         "data:video/mp4;base64,AAAA",
     ],
 )
-def test_an_address_that_is_none_is_refused(local_url: str, url: str) -> None:
+def test_invalid_chunk_url_is_rejected(local_url: str, url: str) -> None:
     with pytest.raises((InvalidValue, UnreadableChunk)) as met:
         timeline(local_url).extract(url)
     assert repr(url)[1:12].rstrip("'") in one_line(met.value)
@@ -185,25 +187,25 @@ def test_an_address_that_is_none_is_refused(local_url: str, url: str) -> None:
 @pytest.mark.parametrize(
     "chunks", [None, 7, [None], [7], [["c.mp4"]], {"a": 1}, io.BytesIO(b"c.mp4")]
 )
-def test_what_names_no_chunk_is_refused(local_url: str, chunks: Any) -> None:  # noqa: ANN401
+def test_chunks_of_wrong_type_are_rejected(local_url: str, chunks: Any) -> None:  # noqa: ANN401
     with pytest.raises((FrameCacheError, TypeError)):
         timeline(local_url).extract(chunks)
     assert outside(local_url).list() == []
 
 
-def test_no_chunks_are_refused(local_url: str) -> None:
+def test_empty_list_of_chunks_is_rejected(local_url: str) -> None:
     with pytest.raises(InvalidValue, match=r"no chunk .*timeline t$"):
         timeline(local_url).extract([])
     assert outside(local_url).list() == []
 
 
-def test_appending_no_chunks_to_nothing_leaves_no_trace(local_url: str) -> None:
+def test_append_of_no_chunks_to_new_timeline_stores_nothing(local_url: str) -> None:
     with suppress(InvalidValue):
         timeline(local_url).append([])
     assert outside(local_url).list() == []
 
 
-def test_appending_no_chunks_to_a_timeline_changes_nothing(local_url: str) -> None:
+def test_append_of_no_chunks_to_existing_timeline_changes_nothing(local_url: str) -> None:
     timeline(local_url).extract(clips.chunks()[1])
     before = everything(outside(local_url))
     with suppress(InvalidValue):
@@ -212,14 +214,14 @@ def test_appending_no_chunks_to_a_timeline_changes_nothing(local_url: str) -> No
 
 
 @pytest.mark.parametrize("start", [-1, -0.001, float("nan"), float("inf"), "soon", True])
-def test_a_start_that_is_none_is_refused(local_url: str, start: float) -> None:
+def test_invalid_start_seconds_is_rejected(local_url: str, start: float) -> None:
     path = clips.chunks()[0]
     with pytest.raises(InvalidValue, match=f"start_seconds.*{path.name}"):
         timeline(local_url).extract(Chunk(str(path), start))
     assert outside(local_url).list() == []
 
 
-def test_a_chunk_cut_short_keeps_its_good_frames(local_url: str, tmp_path: Path) -> None:
+def test_truncated_chunk_keeps_its_good_frames(local_url: str, tmp_path: Path) -> None:
     whole = clips.clip(kind="mkv")
     path = tmp_path / "cut.mkv"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
@@ -233,7 +235,7 @@ def test_a_chunk_cut_short_keeps_its_good_frames(local_url: str, tmp_path: Path)
         assert clips.nearest(read.image, whole) == read.sequence
 
 
-def test_a_chunk_that_may_not_be_read_is_denied() -> None:
+def test_chunk_without_read_permission_is_denied() -> None:
     with folder_for_all() as folder:
         path = clips.copy_to(clips.chunks()[0], folder)
         path.chmod(0)
@@ -269,7 +271,7 @@ def test_a_chunk_that_may_not_be_read_is_denied() -> None:
     ids=str,
 )
 @pytest.mark.parametrize("call", ["extract", "rebuild"])
-def test_settings_out_of_range_are_refused_and_named(
+def test_settings_out_of_range_are_rejected_by_name(
     local_url: str, call: str, settings: dict[str, Any]
 ) -> None:
     if call == "rebuild":
@@ -328,7 +330,7 @@ def check_refused(call: Callable[[], object], what: str) -> None:
 
 
 @IDS
-def test_a_bad_id_is_refused_before_any_request(memory_url: str, bad: Any) -> None:  # noqa: ANN401
+def test_invalid_id_is_rejected_before_any_request(memory_url: str, bad: Any) -> None:  # noqa: ANN401
     store = HookedStore(FrameCache(memory_url).store)
     check_refused(lambda: Timeline(store, bad), "timeline_id")
     check_refused(lambda: FrameCache(memory_url).timeline(bad), "timeline_id")
@@ -344,7 +346,7 @@ def test_a_bad_id_is_refused_before_any_request(memory_url: str, bad: Any) -> No
 
 
 @IDS
-def test_the_plain_functions_refuse_a_bad_id(
+def test_plain_functions_reject_invalid_id(
     tmp_path: Path,
     bad: Any,  # noqa: ANN401
     monkeypatch: pytest.MonkeyPatch,
@@ -363,7 +365,7 @@ def test_the_plain_functions_refuse_a_bad_id(
 
 
 @pytest.mark.parametrize("good", ["a", "7", "A.b-c_d", "a.b.c", "x" * 128, "match-42", "0_"])
-def test_ids_of_the_contract_are_fine(local_url: str, good: str) -> None:
+def test_valid_ids_are_accepted(local_url: str, good: str) -> None:
     t = timeline(local_url, good)
     t.write([frame(0)])
     png = png_by_pillow(1, width=48, height=32)
@@ -402,7 +404,7 @@ def test_ids_of_the_contract_are_fine(local_url: str, good: str) -> None:
     ],
     ids=lambda value: f"{type(value).__name__} {getattr(value, 'shape', repr(value)[:12])}",
 )
-def test_an_overlay_that_is_no_picture_is_refused_and_none_of_its_call_is_stored(
+def test_invalid_overlay_is_rejected_and_none_of_its_call_is_stored(
     local_url: str,
     bad: Any,  # noqa: ANN401
 ) -> None:
@@ -415,7 +417,9 @@ def test_an_overlay_that_is_no_picture_is_refused_and_none_of_its_call_is_stored
 
 @pytest.mark.parametrize("sequence", [-1, 1.5, 1.0, "1", None, True, float("nan"), 10**16])
 @pytest.mark.parametrize("call", ["save", "load"])
-def test_an_overlay_of_no_sequence_is_refused(local_url: str, sequence: int, call: str) -> None:
+def test_overlay_with_invalid_sequence_is_rejected(
+    local_url: str, sequence: int, call: str
+) -> None:
     overlays = timeline(local_url).overlays(job_id="j", stage="s")
     arguments = [{"o": png_by_pillow(1)}] if call == "save" else []
     with pytest.raises(InvalidValue, match="sequence"):
@@ -440,7 +444,7 @@ def test_an_overlay_of_no_sequence_is_refused(local_url: str, sequence: int, cal
         "a\0b",
     ],
 )
-def test_a_url_of_no_store_is_refused(url: str) -> None:
+def test_invalid_store_url_is_rejected(url: str) -> None:
     with pytest.raises(InvalidValue) as met:
         FrameCache(url)
     assert repr(url)[1:8] in one_line(met.value)
@@ -475,7 +479,7 @@ EVERY_OPERATION = pytest.mark.parametrize("operation", OPERATIONS)
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("ceph", marks=pytest.mark.ceph)])
 @EVERY_OPERATION
-def test_a_bucket_that_does_not_exist_is_an_error_of_every_operation(
+def test_missing_bucket_is_an_error_in_every_operation(
     kind: str, request: pytest.FixtureRequest, operation: str
 ) -> None:
     url = f"{request.getfixturevalue(f'{kind}_url')}-missing"
@@ -518,7 +522,7 @@ def dead_endpoint(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("operation", ["exists", "frame", "write", "load overlays"])
-def test_a_server_that_is_not_there_is_an_error_that_names_the_setting(
+def test_unreachable_server_error_names_endpoint_setting(
     dead_endpoint: str, operation: str
 ) -> None:
     with pytest.raises(StoreUnavailable) as met:
@@ -529,9 +533,7 @@ def test_a_server_that_is_not_there_is_an_error_that_names_the_setting(
     assert library_threads() == set()
 
 
-def test_a_chunk_on_a_server_that_is_not_there_leaves_no_trace(
-    dead_endpoint: str, local_url: str
-) -> None:
+def test_chunk_on_unreachable_server_stores_nothing(dead_endpoint: str, local_url: str) -> None:
     with pytest.raises(StoreUnavailable, match=f"{dead_endpoint}.*AWS_ENDPOINT_URL"):
         timeline(local_url).extract([clips.chunks()[0], f"{dead_endpoint}/c.mp4"])
     assert outside(local_url).list() == []
@@ -552,7 +554,7 @@ def shared_folder() -> Iterator[Path]:
 @pytest.mark.parametrize(
     "operation", ["append", "rebuild", "clear", "delete", "save overlays", "clear overlays"]
 )
-def test_a_read_only_folder_denies_every_change_and_stays_as_it_is(
+def test_read_only_folder_denies_every_change_and_stays_unchanged(
     shared_folder: Path, operation: str
 ) -> None:
     before = everything(outside(str(shared_folder)))
@@ -566,7 +568,7 @@ def test_a_read_only_folder_denies_every_change_and_stays_as_it_is(
 
 
 @pytest.mark.parametrize("operation", ["write", "extract", "save overlays"])
-def test_a_read_only_folder_that_is_empty_denies_and_stays_empty(operation: str) -> None:
+def test_empty_read_only_folder_denies_every_change_and_stays_empty(operation: str) -> None:
     with folder_for_all() as folder:
         path = clips.copy_to(clips.chunks()[1], folder / "videos")
         changes = OPERATIONS | {"extract": lambda t: t.extract(path)}
@@ -576,7 +578,7 @@ def test_a_read_only_folder_that_is_empty_denies_and_stays_empty(operation: str)
         assert [child.name for child in folder.iterdir()] == ["videos"]
 
 
-def test_a_read_only_folder_can_be_read(shared_folder: Path) -> None:
+def test_read_only_folder_can_be_read(shared_folder: Path) -> None:
     with without_privileges():
         t = timeline(str(shared_folder))
         assert t.complete
@@ -586,9 +588,7 @@ def test_a_read_only_folder_can_be_read(shared_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("operation", ["exists", "info", "frame", "frames", "jobs"])
-def test_a_folder_that_may_not_be_read_is_denied_and_never_a_miss(
-    shared_folder: Path, operation: str
-) -> None:
+def test_unreadable_folder_is_denied_and_never_a_miss(shared_folder: Path, operation: str) -> None:
     shared_folder.chmod(0)
     try:
         with without_privileges(), pytest.raises(StorePermissionDenied) as met:
@@ -598,14 +598,14 @@ def test_a_folder_that_may_not_be_read_is_denied_and_never_a_miss(
     assert str(shared_folder) in one_line(met.value)
 
 
-def test_a_frame_that_may_not_be_read_is_denied_and_never_a_miss(shared_folder: Path) -> None:
+def test_unreadable_frame_is_denied_and_never_a_miss(shared_folder: Path) -> None:
     (shared_folder / "cache/timelines/t/frames/5.jpg").chmod(0)
     with without_privileges(), pytest.raises(StorePermissionDenied, match=r"frames/5\.jpg"):
         timeline(str(shared_folder)).frame(5)
 
 
 @pytest.mark.parametrize("operation", ["write", "extract", "save overlays"])
-def test_a_file_where_the_store_should_be_is_an_error(tmp_path: Path, operation: str) -> None:
+def test_file_in_place_of_store_folder_is_an_error(tmp_path: Path, operation: str) -> None:
     path = tmp_path / "a-file"
     path.write_text("not a folder")
     with pytest.raises(StoreUnavailable) as met:
@@ -616,9 +616,7 @@ def test_a_file_where_the_store_should_be_is_an_error(tmp_path: Path, operation:
 
 
 @pytest.mark.parametrize("operation", ["write", "extract"])
-def test_a_folder_where_a_frame_should_be_leaves_nothing_visible(
-    local_url: str, operation: str
-) -> None:
+def test_folder_in_place_of_frame_leaves_nothing_visible(local_url: str, operation: str) -> None:
     in_the_way = Path(local_url) / "cache/timelines/t/frames/0.jpg"
     in_the_way.mkdir(parents=True)
     with pytest.raises(StoreUnavailable, match=r"frames/0\.jpg"):

@@ -88,9 +88,7 @@ def collect(url: str) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("nth", range(1, 6))
-def test_frames_outlive_a_collection_in_the_midst_of_a_repack(
-    memory_url: str, layout: Layout, nth: int
-) -> None:
+def test_frames_survive_gc_during_repack(memory_url: str, layout: Layout, nth: int) -> None:
     other: Layout = "objects" if layout == "packs" else "packs"
     timeline(memory_url).extract(clips.chunks(), layout=layout)
     jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
@@ -112,7 +110,7 @@ def test_frames_outlive_a_collection_in_the_midst_of_a_repack(
     assert timeline(memory_url).verify(deep=True).ok
 
 
-def test_nothing_is_removed_where_the_rows_of_the_new_places_are_gone(memory_url: str) -> None:
+def test_repack_removes_no_old_frames_when_new_index_parts_are_lost(memory_url: str) -> None:
     timeline(memory_url).extract(clips.clip())
     jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
     store = FrameCache(memory_url).store
@@ -130,7 +128,7 @@ def test_nothing_is_removed_where_the_rows_of_the_new_places_are_gone(memory_url
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("nth", range(1, 12))
-def test_of_two_pictures_under_one_number_the_first_stays(
+def test_concurrent_write_of_same_sequence_keeps_first_frame(
     memory_url: str, layout: Layout, nth: int
 ) -> None:
     """Another program writes its own at each request of this one."""
@@ -154,7 +152,7 @@ def test_of_two_pictures_under_one_number_the_first_stays(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("nth", range(1, 16))
-def test_a_write_across_a_clear_stores_all_it_says_or_tells(
+def test_write_during_clear_stores_all_it_reports_or_raises(
     memory_url: str, layout: Layout, nth: int
 ) -> None:
     frames = [frame(number) for number in range(6)]
@@ -170,7 +168,7 @@ def test_a_write_across_a_clear_stores_all_it_says_or_tells(
 
 @pytest.mark.parametrize("count", [3, 4])
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_cached_frames_that_are_written_across_a_delete_are_not_left(
+def test_rewrite_of_cached_frames_during_delete_leaves_no_blobs(
     memory_url: str, layout: Layout, count: int
 ) -> None:
     """They seem lost to the write, which stores them again, with or without another."""
@@ -182,7 +180,7 @@ def test_cached_frames_that_are_written_across_a_delete_are_not_left(
     assert outside(memory_url).list(PREFIX) == []
 
 
-def test_a_part_of_ones_own_that_is_misread_is_not_taken_for_anothers(memory_url: str) -> None:
+def test_own_index_part_misread_after_lost_response_is_still_committed(memory_url: str) -> None:
     """Its answer is lost, and a bit flips each time it is read back."""
     met: list[str] = []
 
@@ -204,7 +202,7 @@ def test_a_part_of_ones_own_that_is_misread_is_not_taken_for_anothers(memory_url
     assert timeline(memory_url).verify(deep=True).ok
 
 
-def test_what_is_stored_after_a_delete_is_collected(local_url: str) -> None:
+def test_blobs_stored_after_delete_are_removed_by_gc(local_url: str) -> None:
     timeline(local_url).extract(clips.clip(), layout="packs")
     left = {
         key: outside(local_url).read(key)
@@ -218,7 +216,7 @@ def test_what_is_stored_after_a_delete_is_collected(local_url: str) -> None:
     assert outside(local_url).list(PREFIX) == []
 
 
-def test_frames_beside_what_is_stored_after_a_delete_stay(local_url: str) -> None:
+def test_gc_keeps_foreign_frames_next_to_blobs_stored_after_delete(local_url: str) -> None:
     """They may be another program's."""
     timeline(local_url).extract(clips.clip(), layout="packs")
     [pack] = [key for key in outside(local_url).list(PREFIX) if "/packs/" in key]
@@ -230,7 +228,7 @@ def test_frames_beside_what_is_stored_after_a_delete_stay(local_url: str) -> Non
     assert f"{PREFIX}frames/0.jpg" in outside(local_url).list(PREFIX)
 
 
-def test_frames_beyond_what_a_pack_holds_come_into_another(
+def test_frames_beyond_pack_size_limit_start_another_pack(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeline(memory_url).extract(clips.clip())
@@ -245,9 +243,7 @@ def test_frames_beyond_what_a_pack_holds_come_into_another(
     assert list(FrameCache(memory_url).store.list(f"{PREFIX}packs")) == []
 
 
-def test_of_packs_that_are_not_finished_none_is_left(
-    memory_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_leaves_no_packs(memory_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("framecache._layouts.packs._MAX_PACK_BYTES", 2_000)
 
     def frames() -> Iterator[Frame]:

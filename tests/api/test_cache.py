@@ -15,12 +15,12 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("S3_BUCKET", raising=False)
 
 
-def test_the_store_is_the_one_given(store_url: str) -> None:
+def test_cache_opens_the_given_store(store_url: str) -> None:
     FrameCache(store_url).timeline("t").write([frame(0)])
     assert set(frames_of(outside(store_url), "t")) == {"0.jpg"}
 
 
-def test_a_folder_may_be_a_path_or_a_file_url(tmp_path: Path) -> None:
+def test_folder_may_be_a_path_or_a_file_url(tmp_path: Path) -> None:
     for place in (tmp_path / "a", str(tmp_path / "b"), (tmp_path / "c").as_uri()):
         FrameCache(place).timeline("t").write([frame(0)])
     for name in "abc":
@@ -28,7 +28,7 @@ def test_a_folder_may_be_a_path_or_a_file_url(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "s3", pytest.param("ceph", marks=pytest.mark.ceph)])
-def test_a_prefix_is_a_cache_of_its_own(kind: str, request: pytest.FixtureRequest) -> None:
+def test_prefix_is_a_separate_cache(kind: str, request: pytest.FixtureRequest) -> None:
     url = str(request.getfixturevalue(f"{kind}_url"))
     FrameCache(f"{url}/a/b").timeline("t").write([frame(0)])
     assert "a/b/cache/timelines/t/frames/0.jpg" in outside(url).list()
@@ -37,7 +37,7 @@ def test_a_prefix_is_a_cache_of_its_own(kind: str, request: pytest.FixtureReques
     assert FrameCache(url).timelines() == []
 
 
-def test_without_a_url_the_environment_names_the_store(
+def test_store_comes_from_environment_without_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -49,7 +49,7 @@ def test_without_a_url_the_environment_names_the_store(
     assert FrameCache().url == (tmp_path / "elsewhere").as_uri()
 
 
-def test_variables_that_are_empty_count_as_unset(
+def test_empty_environment_variables_count_as_unset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,20 +58,20 @@ def test_variables_that_are_empty_count_as_unset(
     assert FrameCache().url == (tmp_path / ".framecache").as_uri()
 
 
-def test_caches_of_one_memory_url_share_their_blobs(memory_url: str) -> None:
+def test_caches_of_same_memory_url_share_their_blobs(memory_url: str) -> None:
     FrameCache(memory_url).timeline("t").write([frame(0)])
     assert FrameCache(memory_url).timeline("t").exists
     assert not FrameCache(f"{memory_url}x").timeline("t").exists
 
 
-def test_a_memory_store_needs_no_name() -> None:
+def test_memory_store_needs_no_name() -> None:
     FrameCache("memory://").timeline("t").write([frame(0)])
     assert FrameCache("memory://").timeline("t").exists
     FrameCache("memory://").timeline("t").delete()
 
 
 @pytest.mark.every_store
-def test_timelines_are_named_in_order(store_url: str) -> None:
+def test_timelines_are_listed_in_order(store_url: str) -> None:
     cache = FrameCache(store_url)
     assert cache.timelines() == []
     for name in ("b", "a", "a-2", "B"):
@@ -82,7 +82,7 @@ def test_timelines_are_named_in_order(store_url: str) -> None:
     assert cache.timelines() == ["B", "a", "a-2", "b", "drawn", "foreign"]
 
 
-def test_asking_for_a_timeline_makes_none(store_url: str) -> None:
+def test_timeline_handle_creates_no_timeline(store_url: str) -> None:
     cache = FrameCache(store_url)
     timeline = cache.timeline("t")
     assert timeline.timeline_id == "t"
@@ -91,7 +91,7 @@ def test_asking_for_a_timeline_makes_none(store_url: str) -> None:
     assert outside(store_url).list() == []
 
 
-def test_a_cache_and_a_timeline_say_what_they_are(local_url: str) -> None:
+def test_repr_shows_url_of_cache_and_id_of_timeline(local_url: str) -> None:
     assert Path(local_url).as_uri() in repr(FrameCache(local_url))
     assert "match-42" in repr(FrameCache(local_url).timeline("match-42"))
 
@@ -99,7 +99,7 @@ def test_a_cache_and_a_timeline_say_what_they_are(local_url: str) -> None:
 @pytest.mark.parametrize(
     "given", [7, 1.5, True, ["a"], pytest.param(object(), id="object")], ids=repr
 )
-def test_what_is_no_path_is_refused(given: Any) -> None:  # noqa: ANN401 -- of any type
+def test_url_or_local_cache_of_wrong_type_is_rejected(given: Any) -> None:  # noqa: ANN401 -- of any type
     with pytest.raises(InvalidValue, match="url is a path or the URL of a store, not"):
         FrameCache(given)
     with pytest.raises(InvalidValue, match="local_cache is the path of a folder, not"):

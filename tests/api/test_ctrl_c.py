@@ -36,7 +36,7 @@ except KeyboardInterrupt:
         ("list-type=2", "timeline.overlays(job_id='j', stage='s').frames()"),
     ],
 )
-def test_ctrl_c_ends_a_read_from_a_silent_server(
+def test_ctrl_c_ends_read_from_silent_server(
     s3_url: str, proxy: Proxy, silent_within: str, read: str
 ) -> None:
     timeline = FrameCache(s3_url).timeline("t")

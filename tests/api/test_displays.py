@@ -29,7 +29,7 @@ def pictures(html: str) -> list[Pillow.Image]:
 
 
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
-def test_a_filmstrip_shows_each_frame_with_its_sequence_and_time(
+def test_filmstrip_shows_each_frame_with_its_sequence_and_time(
     match: Timeline, color: Color
 ) -> None:
     strip = Filmstrip(match.frames(0, 45, 20, color=color))
@@ -43,7 +43,7 @@ def test_a_filmstrip_shows_each_frame_with_its_sequence_and_time(
 
 
 @pytest.mark.parametrize(("size", "expected"), [((1000, 400), (142, 57)), ((161, 3), (80, 1))])
-def test_a_filmstrip_shows_large_frames_small(
+def test_filmstrip_scales_large_frames_down(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     width, height = size
@@ -56,11 +56,11 @@ def test_a_filmstrip_shows_large_frames_small(
         assert ImageStat.Stat(ImageChops.difference(picture, smaller)).mean[0] < 2
 
 
-def test_a_filmstrip_of_no_frames_is_empty() -> None:
+def test_filmstrip_of_no_frames_is_empty() -> None:
     assert pictures(Filmstrip([])._repr_html_()) == []
 
 
-def test_a_comparison_has_the_differences_that_pillow_and_imagehash_have(match: Timeline) -> None:
+def test_comparison_differences_equal_those_of_pillow_and_imagehash(match: Timeline) -> None:
     left, right = match.frame(3), match.frame(30)
     compared = FrameComparison(left, right)
     difference = ImageChops.difference(left.pil, right.pil)
@@ -70,7 +70,7 @@ def test_a_comparison_has_the_differences_that_pillow_and_imagehash_have(match: 
     assert f"{compared.changed_bits} bits of the hash" in repr(compared)
 
 
-def test_a_comparison_shows_both_frames_and_a_brightened_difference(match: Timeline) -> None:
+def test_comparison_shows_both_frames_and_brightened_difference(match: Timeline) -> None:
     left, right = match.frame(3), match.frame(4)
     first, second, third = pictures(FrameComparison(left, right)._repr_html_())
     assert np.array_equal(np.asarray(first), left.image)
@@ -94,7 +94,7 @@ def test_frames_without_a_hash_are_compared_by_their_pixels() -> None:
 
 
 @pytest.mark.parametrize("other", [{"scale": 0.5}, {"color": "bgr"}, {"color": "gray"}])
-def test_frames_of_different_sizes_or_colors_are_not_compared(
+def test_comparison_of_different_sizes_or_colors_is_rejected(
     match: Timeline, other: dict[str, object]
 ) -> None:
     with pytest.raises(InvalidValue, match="differ in size or color"):
