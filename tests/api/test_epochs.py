@@ -161,7 +161,7 @@ def require_sound(store: Store, frames: int = FRAMES) -> None:
 # Begun
 
 
-def test_an_epoch_is_begun_by_one_version_before_its_first_commit(store: Store) -> None:
+def test_epoch_is_begun_by_one_manifest_version_before_first_commit(store: Store) -> None:
     seen: list[list[bool]] = []
     looking = HookedStore(
         store,
@@ -174,7 +174,7 @@ def test_an_epoch_is_begun_by_one_version_before_its_first_commit(store: Store) 
     assert begun(store) == [False, True, True]
 
 
-def test_programs_that_share_an_extraction_share_its_begun_version(store: Store) -> None:
+def test_concurrent_extractions_share_one_begun_manifest_version(store: Store) -> None:
     together = threading.Barrier(3)
 
     def extract_at_once(_: int) -> int:
@@ -187,7 +187,7 @@ def test_programs_that_share_an_extraction_share_its_begun_version(store: Store)
     assert documents(store)[-1]["compaction"] is not None
 
 
-def test_what_follows_in_an_epoch_is_begun_and_a_new_epoch_is_not(store: Store) -> None:
+def test_later_versions_of_epoch_are_begun_and_new_epoch_is_not(store: Store) -> None:
     timeline = Timeline(store, "t")
     extract(store, clips.chunks()[0])
     timeline.append(clips.chunks()[1])
@@ -200,7 +200,7 @@ def test_what_follows_in_an_epoch_is_begun_and_a_new_epoch_is_not(store: Store) 
     assert begun(store)[before:] == [False, True, True]
 
 
-def test_an_extraction_that_commits_nothing_begins_nothing(store: Store) -> None:
+def test_extraction_without_commit_leaves_epoch_not_begun(store: Store) -> None:
     with pytest.raises(Exception, match="no"):
         extract(HookedStore(store, before=refuse_puts))
     assert begun(store) == [False]
@@ -212,7 +212,7 @@ def refuse_puts(action: str, _: str) -> None:
 
 
 @DIFFERING
-def test_once_it_is_begun_others_are_refused_though_its_program_died(
+def test_begun_epoch_of_dead_program_conflicts_with_other_settings(
     store: Store, otherwise: Extract
 ) -> None:
     die_once_it_is_begun(store)
@@ -224,7 +224,7 @@ def test_once_it_is_begun_others_are_refused_though_its_program_died(
 
 
 @DIFFERING
-def test_a_clear_lets_others_have_what_a_dead_program_began(
+def test_clear_of_begun_epoch_of_dead_program_allows_other_settings(
     store: Store, otherwise: Extract
 ) -> None:
     die_once_it_is_begun(store)
@@ -233,13 +233,13 @@ def test_a_clear_lets_others_have_what_a_dead_program_began(
     require_sound(store, report.frame_count)
 
 
-def test_a_rebuild_ends_what_a_dead_program_began(store: Store) -> None:
+def test_rebuild_replaces_begun_epoch_of_dead_program(store: Store) -> None:
     die_once_it_is_begun(store)
     assert Timeline(store, "t").rebuild(every=3).frames_extracted == 15
     require_sound(store, 15)
 
 
-def test_a_rebuild_is_left_alone_once_it_is_begun(store: Store) -> None:
+def test_begun_rebuild_of_dead_program_conflicts_with_other_settings(store: Store) -> None:
     extract(store)
     die(
         store,
@@ -256,7 +256,7 @@ def test_a_rebuild_is_left_alone_once_it_is_begun(store: Store) -> None:
 
 
 @DIFFERING
-def test_before_it_is_begun_others_are_refused_at_the_first_sign_of_life(
+def test_live_extraction_conflicts_at_first_heartbeat_before_epoch_is_begun(
     store: Store, otherwise: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 4.0)
@@ -269,7 +269,7 @@ def test_before_it_is_begun_others_are_refused_at_the_first_sign_of_life(
 
 
 @DIFFERING
-def test_who_watches_is_refused_as_soon_as_it_is_begun(
+def test_waiting_extraction_conflicts_as_soon_as_epoch_is_begun(
     store: Store, otherwise: Extract, clock: Clock
 ) -> None:
     is_begun, may_commit = threading.Event(), threading.Event()
@@ -297,7 +297,7 @@ def test_who_watches_is_refused_as_soon_as_it_is_begun(
 
 
 @DIFFERING
-def test_before_it_is_begun_a_dead_program_is_replaced_after_the_lifetime_of_its_claim(
+def test_dead_program_is_replaced_after_lease_ttl_before_epoch_is_begun(
     store: Store, otherwise: Extract, clock: Clock
 ) -> None:
     die_before_it_is_begun(store)
@@ -308,7 +308,7 @@ def test_before_it_is_begun_a_dead_program_is_replaced_after_the_lifetime_of_its
 
 
 @DIFFERING
-def test_where_nobody_claims_anything_and_nothing_is_begun_others_need_not_wait(
+def test_epoch_without_leases_or_commits_is_replaced_without_wait(
     store: Store, otherwise: Extract, clock: Clock
 ) -> None:
     abandon(store)
@@ -322,7 +322,7 @@ def test_where_nobody_claims_anything_and_nothing_is_begun_others_need_not_wait(
 
 @pytest.mark.parametrize("start", [None, abandon], ids=["from nothing", "abandoned"])
 @pytest.mark.parametrize("nth", range(1, 41))
-def test_of_two_that_differ_one_is_done_and_the_other_is_told(
+def test_one_of_two_conflicting_extractions_succeeds_and_other_raises(
     store: Store,
     start: Callable[[Store], None] | None,
     nth: int,
@@ -358,9 +358,7 @@ def test_of_two_that_differ_one_is_done_and_the_other_is_told(
 
 
 @DIFFERING
-def test_what_was_done_between_the_look_and_the_new_description_stays(
-    store: Store, otherwise: Extract
-) -> None:
+def test_commit_between_check_and_new_manifest_is_kept(store: Store, otherwise: Extract) -> None:
     # With one chunk no manifest names a compaction, which would hinder the other as well.
     one = clips.chunks()[0]
     die(store, at="put", within="/frames/0.jpg", extract=lambda dying: extract(dying, one))
@@ -377,7 +375,7 @@ def test_what_was_done_between_the_look_and_the_new_description_stays(
 
 
 @DIFFERING
-def test_who_is_replaced_before_it_is_begun_is_told_and_has_committed_nothing(
+def test_extraction_replaced_before_epoch_is_begun_raises_and_commits_nothing(
     store: Store, otherwise: Extract
 ) -> None:
     reports: list[ExtractReport] = []
@@ -394,7 +392,7 @@ def test_who_is_replaced_before_it_is_begun_is_told_and_has_committed_nothing(
     assert len(Timeline(store, "t")) == reports[0].frame_count
 
 
-def test_who_claims_a_chunk_as_its_epoch_ends_is_waited_for(store: Store, clock: Clock) -> None:
+def test_lease_acquired_as_epoch_ends_is_waited_for(store: Store, clock: Clock) -> None:
     """It saw the epoch current, and its frames have the names that the new ones have."""
     abandon(store)
     others: list[Future[ExtractReport]] = []
@@ -426,7 +424,7 @@ def test_who_claims_a_chunk_as_its_epoch_ends_is_waited_for(store: Store, clock:
     require_sound(store)
 
 
-def test_who_is_cleared_before_it_is_begun_is_told_so(store: Store) -> None:
+def test_clear_before_epoch_is_begun_raises_timeline_cleared(store: Store) -> None:
     slow = meanwhile(
         store,
         lambda: Timeline(store, "t").clear(),
@@ -438,7 +436,7 @@ def test_who_is_cleared_before_it_is_begun_is_told_so(store: Store) -> None:
     assert begun(store) == [False, False]
 
 
-def test_a_version_after_one_of_a_timeline_made_anew_is_taken_back(store: Store) -> None:
+def test_stale_version_after_manifest_of_recreated_timeline_is_withdrawn(store: Store) -> None:
     """A program sleeps before it begins; its timeline is deleted and recreated up to there."""
 
     def make_anew() -> None:
@@ -461,7 +459,7 @@ def test_a_version_after_one_of_a_timeline_made_anew_is_taken_back(store: Store)
 # Written frames, and stores of earlier versions
 
 
-def test_frames_that_are_being_written_are_not_ended_by_an_extraction(
+def test_extraction_does_not_interrupt_write_in_progress(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 4.0)
@@ -490,7 +488,9 @@ def as_earlier_versions_wrote(store: Store) -> None:
 
 
 @DIFFERING
-def test_what_an_earlier_version_committed_is_not_ended(store: Store, otherwise: Extract) -> None:
+def test_commit_of_earlier_version_conflicts_with_other_settings(
+    store: Store, otherwise: Extract
+) -> None:
     extract(store)
     as_earlier_versions_wrote(store)
     with pytest.raises(SettingsConflict, match="timeline t is cached"):
@@ -499,7 +499,7 @@ def test_what_an_earlier_version_committed_is_not_ended(store: Store, otherwise:
 
 
 @DIFFERING
-def test_what_an_earlier_version_only_described_is_free_for_others(
+def test_manifest_of_earlier_version_without_commit_allows_other_settings(
     store: Store, otherwise: Extract
 ) -> None:
     abandon(store)
@@ -507,7 +507,7 @@ def test_what_an_earlier_version_only_described_is_free_for_others(
     require_sound(store, otherwise(store).frame_count)
 
 
-def test_what_an_earlier_version_described_is_begun_when_more_is_committed(store: Store) -> None:
+def test_manifest_of_earlier_version_is_begun_at_next_commit(store: Store) -> None:
     extract(store, clips.chunks()[0])
     as_earlier_versions_wrote(store)
     extract(store)

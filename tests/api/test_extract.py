@@ -115,7 +115,9 @@ def test_all_frames_of_several_chunks_are_cached(store_url: str) -> None:
     assert report.bytes_stored == sum(map(len, stored.values()))
 
 
-def test_no_frame_goes_through_rgb(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extraction_encodes_and_hashes_without_rgb(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("went through RGB")
 
@@ -128,7 +130,7 @@ def test_no_frame_goes_through_rgb(url: str, monkeypatch: pytest.MonkeyPatch) ->
         timeline(url, "w").write([frame(0)])
 
 
-def test_chunks_cut_at_keyframes_show_what_the_whole_clip_shows(url: str) -> None:
+def test_chunks_cut_at_keyframes_show_the_frames_of_the_whole_clip(url: str) -> None:
     timeline(url).extract(clips.chunks())
     whole = clips.timeline_of([clips.clip()])
     assert timeline(url).index.timestamp.tolist() == [float(one.start) for one in whole]
@@ -150,7 +152,7 @@ def test_chunks_cut_at_keyframes_show_what_the_whole_clip_shows(url: str) -> Non
     ],
     ids=str,
 )
-def test_a_rate_takes_the_frame_on_screen_at_each_instant(
+def test_fps_takes_frame_on_screen_at_each_instant(
     url: str, fps: float | str | Fraction, rate: Fraction
 ) -> None:
     paths = clips.chunks()
@@ -167,7 +169,7 @@ def test_every_nth_frame_counts_across_chunks(url: str, every: int) -> None:
     assert_shows(url, clips.timeline_of(paths)[::every], paths)
 
 
-def test_keyframes_are_those_that_ffprobe_marks(url: str) -> None:
+def test_keyframes_equal_those_marked_by_ffprobe(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths, keyframes=True)
     expected = [one for one in clips.timeline_of(paths) if one.key]
@@ -175,7 +177,7 @@ def test_keyframes_are_those_that_ffprobe_marks(url: str) -> None:
     assert_shows(url, expected, paths)
 
 
-def test_chunks_of_other_rates_and_containers_follow_each_other(url: str) -> None:
+def test_chunks_of_different_rates_and_containers_form_one_timeline(url: str) -> None:
     paths = [
         clips.clip(frames=7, rate="30000/1001", keyframe_every=5),
         clips.clip(frames=12, rate="25", keyframe_every=5, kind="mkv"),
@@ -197,7 +199,7 @@ def test_times_do_not_drift_over_many_joins(url: str, fps: int | None) -> None:
     assert timeline(url).index.timestamp.tolist() == [float(one.start) for one in expected]
 
 
-def test_the_frame_at_a_time_is_the_one_on_screen(url: str) -> None:
+def test_frame_at_returns_frame_on_screen(url: str) -> None:
     paths = clips.chunks()
     t = timeline(url)
     t.extract(paths)
@@ -210,7 +212,7 @@ def test_the_frame_at_a_time_is_the_one_on_screen(url: str) -> None:
         t.frame_at(-0.01)
 
 
-def test_of_a_sampled_timeline_the_frame_at_a_time_is_the_last_that_was_taken(url: str) -> None:
+def test_frame_at_on_sampled_timeline_returns_last_sampled_frame(url: str) -> None:
     t = timeline(url)
     t.extract(clips.chunks(), every=10)
     assert [t.frame_at(k / 25).sequence for k in range(45)] == [k // 10 for k in range(45)]
@@ -219,14 +221,14 @@ def test_of_a_sampled_timeline_the_frame_at_a_time_is_the_last_that_was_taken(ur
 # Where chunks come from
 
 
-def test_a_chunk_may_be_a_path_a_string_or_a_file_url(url: str, own: list[Path]) -> None:
+def test_chunk_may_be_a_path_a_string_or_a_file_url(url: str, own: list[Path]) -> None:
     given: list[Path | str] = [own[0], str(own[1]), own[2].as_uri()]
     timeline(url).extract(given)
     assert_shows(url, clips.timeline_of(own), own)
     assert timeline(url).extract(own).chunks_cached == 3
 
 
-def test_a_single_chunk_needs_no_list(url: str) -> None:
+def test_single_chunk_needs_no_list(url: str) -> None:
     paths = clips.chunks()
     timeline(url, "a").extract(paths[0])
     timeline(url, "b").extract(str(paths[0]))
@@ -260,14 +262,14 @@ def test_chunks_of_any_store_give_the_same_frames(
 @pytest.mark.parametrize(
     "name", ["a b.mp4", "50%.mp4", "a#1.mp4", "a?b.mp4", "ä%20ü.mp4", "%41.mp4"]
 )
-def test_a_local_chunk_may_have_any_name(url: str, tmp_path: Path, name: str) -> None:
+def test_local_chunk_may_have_any_name(url: str, tmp_path: Path, name: str) -> None:
     path = clips.copy_to(clips.chunks()[1], tmp_path / "odd names", name)
     assert timeline(url).extract(path).frame_count == 10
     assert timeline(url).extract(path.as_uri()).chunks_cached == 1
     assert timeline(url).rebuild().chunks_extracted == 1
 
 
-def test_a_relative_path_is_found_again_from_elsewhere(
+def test_relative_path_resolves_from_another_working_directory(
     url: str, own: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(own[0].parent)
@@ -280,7 +282,7 @@ def test_a_relative_path_is_found_again_from_elsewhere(
 
 
 @pytest.mark.parametrize("settings", [{}, {"fps": 7.3}, {"every": 4}, {"keyframes": True}], ids=str)
-def test_one_and_eight_workers_store_the_same(
+def test_one_and_eight_workers_store_same_frames_and_rows(
     url: str, memory_url: str, settings: dict[str, Any]
 ) -> None:
     timeline(url).extract(clips.chunks(), workers=1, **settings)
@@ -289,7 +291,7 @@ def test_one_and_eight_workers_store_the_same(
     assert rows(url) == rows(memory_url)
 
 
-def test_appending_chunk_by_chunk_is_extracting_them_all(store_url: str) -> None:
+def test_append_chunk_by_chunk_equals_one_extraction(store_url: str) -> None:
     paths = clips.chunks()
     t = timeline(store_url, "grown")
     t.extract(paths[0], fps=10)
@@ -305,7 +307,7 @@ def test_appending_chunk_by_chunk_is_extracting_them_all(store_url: str) -> None
     assert grown.complete
 
 
-def test_appending_many_chunks_one_by_one_is_exact(url: str) -> None:
+def test_append_of_many_chunks_one_by_one_has_exact_times(url: str) -> None:
     path = clips.clip(frames=7, rate="30000/1001", keyframe_every=5)
     t = timeline(url)
     for n in range(20):
@@ -315,12 +317,12 @@ def test_appending_many_chunks_one_by_one_is_exact(url: str) -> None:
     assert len(list(timeline(url).frames())) == 140
 
 
-def test_appending_to_nothing_extracts_every_frame(url: str) -> None:
+def test_append_to_new_timeline_extracts_every_frame(url: str) -> None:
     assert timeline(url).append(clips.chunks()[:2]).frame_count == 30
     assert_shows(url, clips.timeline_of(clips.chunks()[:2]), clips.chunks())
 
 
-def test_appending_again_changes_nothing(store_url: str) -> None:
+def test_append_of_cached_chunk_changes_nothing(store_url: str) -> None:
     paths = clips.chunks()
     t = timeline(store_url)
     t.extract(paths[:2])
@@ -331,7 +333,7 @@ def test_appending_again_changes_nothing(store_url: str) -> None:
     assert everything(outside(store_url)) == before
 
 
-def test_appending_chunks_of_which_some_are_there_adds_the_others(url: str) -> None:
+def test_append_of_partly_cached_chunks_adds_the_missing_ones(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths[:2])
     report = timeline(url).append(paths)
@@ -339,7 +341,7 @@ def test_appending_chunks_of_which_some_are_there_adds_the_others(url: str) -> N
     assert_shows(url, clips.timeline_of(paths), paths)
 
 
-def test_two_files_of_one_size_and_time_are_two_chunks(url: str, own: list[Path]) -> None:
+def test_files_of_same_size_and_mtime_are_separate_chunks(url: str, own: list[Path]) -> None:
     # As a recorder with a constant bit rate makes them, and an archive unpacks them.
     size_bytes = max(path.stat().st_size for path in own) + 100
     for path in own:
@@ -351,7 +353,7 @@ def test_two_files_of_one_size_and_time_are_two_chunks(url: str, own: list[Path]
     assert_shows(url, clips.timeline_of(own), own)
 
 
-def test_extracting_again_decodes_and_changes_nothing(
+def test_repeated_extraction_decodes_and_changes_nothing(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeline(store_url).extract(clips.chunks(), fps=5)
@@ -368,7 +370,7 @@ def test_extracting_again_decodes_and_changes_nothing(
     assert everything(outside(store_url)) == before
 
 
-def test_extracting_the_first_chunks_again_changes_nothing(url: str) -> None:
+def test_extraction_of_first_chunks_again_changes_nothing(url: str) -> None:
     timeline(url).extract(clips.chunks())
     before = everything(outside(url))
     report = timeline(url).extract(clips.chunks()[:1])
@@ -376,7 +378,7 @@ def test_extracting_the_first_chunks_again_changes_nothing(url: str) -> None:
     assert everything(outside(url)) == before
 
 
-def test_extracting_more_chunks_extends_the_timeline(url: str) -> None:
+def test_extraction_of_more_chunks_extends_timeline(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths[:1])
     report = timeline(url).extract(paths)
@@ -385,7 +387,7 @@ def test_extracting_more_chunks_extends_the_timeline(url: str) -> None:
 
 
 @pytest.mark.every_store
-def test_programs_that_extract_at_once_all_succeed(store_url: str) -> None:
+def test_concurrent_extractions_all_succeed(store_url: str) -> None:
     paths = clips.chunks()
 
     def extract(_: int) -> int:
@@ -396,7 +398,7 @@ def test_programs_that_extract_at_once_all_succeed(store_url: str) -> None:
     assert_shows(store_url, clips.timeline_of(paths)[::3], paths)
 
 
-def test_an_extraction_that_another_program_was_faster_with_succeeds(url: str) -> None:
+def test_extraction_finished_by_another_program_succeeds(url: str) -> None:
     paths = clips.chunks()
 
     def be_faster(action: str, key: str) -> None:
@@ -408,7 +410,7 @@ def test_an_extraction_that_another_program_was_faster_with_succeeds(url: str) -
     assert_shows(url, clips.timeline_of(paths), paths)
 
 
-def test_programs_that_append_different_chunks_at_once_all_succeed(url: str) -> None:
+def test_concurrent_appends_of_different_chunks_all_succeed(url: str) -> None:
     paths = clips.chunks()
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda path: timeline(url).append(path), paths))
@@ -431,7 +433,7 @@ def test_programs_that_append_different_chunks_at_once_all_succeed(url: str) -> 
     ],
     ids=str,
 )
-def test_other_settings_are_refused_and_both_are_named(
+def test_different_settings_conflict_and_error_names_both(
     url: str, cached: dict[str, Any], asked: dict[str, Any], said: str
 ) -> None:
     path = clips.chunks()[1]
@@ -442,7 +444,7 @@ def test_other_settings_are_refused_and_both_are_named(
     assert everything(outside(url)) == before
 
 
-def test_other_chunks_are_refused_and_both_are_named(url: str) -> None:
+def test_different_chunks_conflict_and_error_names_both(url: str) -> None:
     one, two, three = clips.chunks()
     timeline(url).extract([one, two])
     before = everything(outside(url))
@@ -451,7 +453,7 @@ def test_other_chunks_are_refused_and_both_are_named(url: str) -> None:
     assert everything(outside(url)) == before
 
 
-def test_after_a_clear_other_settings_are_fine(url: str) -> None:
+def test_clear_allows_different_settings(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths, fps=5)
     timeline(url).clear()
@@ -460,7 +462,7 @@ def test_after_a_clear_other_settings_are_fine(url: str) -> None:
     assert set(frames_of(outside(url), "t")) == {f"{n}.jpg" for n in range(5)}
 
 
-def test_after_a_clear_other_chunks_are_fine(url: str) -> None:
+def test_clear_allows_different_chunks(url: str) -> None:
     timeline(url).extract(clips.chunks())
     timeline(url).clear()
     timeline(url).extract(clips.chunks()[1:])
@@ -468,7 +470,7 @@ def test_after_a_clear_other_chunks_are_fine(url: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["extract", "append"])
-def test_chunks_are_refused_beside_written_frames(url: str, call: str) -> None:
+def test_extraction_on_written_timeline_conflicts(url: str, call: str) -> None:
     timeline(url).write([frame(0)])
     before = everything(outside(url))
     with pytest.raises(SettingsConflict, match=r"timeline t .*clear"):
@@ -476,7 +478,7 @@ def test_chunks_are_refused_beside_written_frames(url: str, call: str) -> None:
     assert everything(outside(url)) == before
 
 
-def test_written_frames_are_refused_beside_chunks(url: str) -> None:
+def test_write_on_extracted_timeline_conflicts(url: str) -> None:
     timeline(url).extract(clips.chunks()[1])
     before = everything(outside(url))
     with pytest.raises(SettingsConflict, match="timeline t "):
@@ -485,7 +487,7 @@ def test_written_frames_are_refused_beside_chunks(url: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["extract", "append"])
-def test_chunks_are_refused_beside_another_programs_frames(url: str, call: str) -> None:
+def test_extraction_next_to_foreign_frames_conflicts(url: str, call: str) -> None:
     outside(url).put(f"{PREFIX}frames/0.jpg", jpeg_by_pillow(1))
     before = everything(outside(url))
     with pytest.raises(SettingsConflict, match=r"timeline t .*another program"):
@@ -493,13 +495,13 @@ def test_chunks_are_refused_beside_another_programs_frames(url: str, call: str) 
     assert everything(outside(url)) == before
 
 
-def test_chunks_are_fine_beside_what_is_no_frame(url: str) -> None:
+def test_extraction_next_to_foreign_file_succeeds(url: str) -> None:
     outside(url).put(f"{PREFIX}frames/notes.txt", b"labels by hand")
     assert timeline(url).extract(clips.chunks()[1]).frame_count == 10
     assert outside(url).read(f"{PREFIX}frames/notes.txt") == b"labels by hand"
 
 
-def test_written_frames_that_were_cleared_make_place_for_chunks(url: str) -> None:
+def test_extraction_after_clear_of_written_frames_succeeds(url: str) -> None:
     timeline(url).write([frame(n) for n in range(99)])
     timeline(url).clear()
     timeline(url).extract(clips.chunks())
@@ -507,7 +509,7 @@ def test_written_frames_that_were_cleared_make_place_for_chunks(url: str) -> Non
     assert set(frames_of(outside(url), "t")) == {f"{n}.jpg" for n in range(45)}
 
 
-def test_a_write_that_failed_leaves_no_frames_to_an_extraction(url: str) -> None:
+def test_extraction_after_failed_write_keeps_no_written_frames(url: str) -> None:
     def produce() -> Iterator[Any]:
         yield from (frame(n) for n in range(60))
         raise ZeroDivisionError
@@ -519,7 +521,7 @@ def test_a_write_that_failed_leaves_no_frames_to_an_extraction(url: str) -> None
     assert set(frames_of(outside(url), "t")) == {f"{n}.jpg" for n in range(45)}
 
 
-def test_an_extraction_that_failed_leaves_no_frames_to_one_with_other_settings(url: str) -> None:
+def test_extraction_after_failed_one_keeps_none_of_its_frames(url: str) -> None:
     hook = fail_from_nth(StoreFull("no room"), action="put", nth=19, within="/frames/")
     store = HookedStore(FrameCache(url).store, before=hook)
     with pytest.raises(StoreFull):
@@ -533,7 +535,7 @@ def test_an_extraction_that_failed_leaves_no_frames_to_one_with_other_settings(u
 # Chunks that changed
 
 
-def test_a_chunk_that_changed_is_refused_and_nothing_is_lost(url: str, own: list[Path]) -> None:
+def test_changed_chunk_is_rejected_and_nothing_is_lost(url: str, own: list[Path]) -> None:
     timeline(url).extract(own)
     before = everything(outside(url))
     clips.copy_to(clips.clip(), own[0].parent, own[1].name)
@@ -544,7 +546,7 @@ def test_a_chunk_that_changed_is_refused_and_nothing_is_lost(url: str, own: list
 
 
 @pytest.mark.parametrize("kind", ["memory", "s3", pytest.param("ceph", marks=pytest.mark.ceph)])
-def test_an_object_that_changed_is_refused(
+def test_changed_object_is_rejected(
     kind: str, request: pytest.FixtureRequest, local_url: str
 ) -> None:
     source = str(request.getfixturevalue(f"{kind}_url"))
@@ -557,7 +559,7 @@ def test_an_object_that_changed_is_refused(
     assert len(list(timeline(local_url).frames())) == 10
 
 
-def test_a_chunk_that_changed_is_not_appended_as_another(url: str, own: list[Path]) -> None:
+def test_changed_chunk_is_not_appended_as_new_chunk(url: str, own: list[Path]) -> None:
     timeline(url).extract(own[:1])
     timeline(url).append(own[1])
     before = everything(outside(url))
@@ -567,7 +569,7 @@ def test_a_chunk_that_changed_is_not_appended_as_another(url: str, own: list[Pat
     assert everything(outside(url)) == before
 
 
-def test_a_rebuild_takes_the_chunk_as_it_is_now(url: str, own: list[Path]) -> None:
+def test_rebuild_extracts_changed_chunk(url: str, own: list[Path]) -> None:
     timeline(url).extract(own)
     clips.copy_to(clips.clip(), own[0].parent, own[1].name)
     timeline(url).rebuild()
@@ -575,9 +577,7 @@ def test_a_rebuild_takes_the_chunk_as_it_is_now(url: str, own: list[Path]) -> No
     assert timeline(url).extract(own).chunks_cached == 3
 
 
-def test_a_chunk_that_changes_between_planning_and_decoding_is_refused(
-    url: str, own: list[Path]
-) -> None:
+def test_chunk_changed_between_planning_and_decoding_is_rejected(url: str, own: list[Path]) -> None:
     def change(action: str, key: str) -> None:
         if action == "create" and "/timeline/" in key:
             clips.copy_to(clips.clip(), own[0].parent, own[1].name)
@@ -606,7 +606,7 @@ def test_a_chunk_that_changes_between_planning_and_decoding_is_refused(
     ids=["as it was", "fps", "every", "every frame", "keyframes", "quality"],
 )
 @pytest.mark.parametrize("is_cleared", [False, True], ids=["cached", "cleared"])
-def test_a_rebuild_needs_no_arguments_and_takes_what_it_is_given(
+def test_rebuild_applies_given_settings_and_keeps_the_others(
     url: str,
     settings: dict[str, Any],
     sample: Callable[[Sequence[Shown]], Sequence[Shown]],
@@ -630,7 +630,7 @@ def test_a_rebuild_needs_no_arguments_and_takes_what_it_is_given(
     }
 
 
-def test_a_rebuilt_timeline_is_cached_with_its_new_settings(url: str) -> None:
+def test_rebuilt_timeline_is_cached_with_its_new_settings(url: str) -> None:
     timeline(url).extract(clips.chunks(), fps=5, quality=70)
     timeline(url).rebuild(every=9)
     report = timeline(url).extract(clips.chunks(), every=9, quality=70)
@@ -639,7 +639,7 @@ def test_a_rebuilt_timeline_is_cached_with_its_new_settings(url: str) -> None:
         timeline(url).extract(clips.chunks(), fps=5, quality=70)
 
 
-def test_a_rebuild_leaves_one_epoch_in_the_store(store_url: str) -> None:
+def test_rebuild_leaves_one_epoch_in_store(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks(), every=9)
     timeline(store_url).rebuild()
     keys = outside(store_url).list(f"{PREFIX}index/")
@@ -648,7 +648,7 @@ def test_a_rebuild_leaves_one_epoch_in_the_store(store_url: str) -> None:
     }
 
 
-def test_a_rebuild_keeps_overlays(url: str) -> None:
+def test_rebuild_keeps_overlays(url: str) -> None:
     timeline(url).extract(clips.chunks()[1])
     overlays = timeline(url).overlays(job_id="j", stage="s")
     png = png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)
@@ -657,7 +657,7 @@ def test_a_rebuild_keeps_overlays(url: str) -> None:
     assert overlays.load(3) == {"o": png}
 
 
-def test_a_rebuild_without_one_of_the_chunks_changes_nothing(url: str, own: list[Path]) -> None:
+def test_rebuild_with_missing_chunk_changes_nothing(url: str, own: list[Path]) -> None:
     timeline(url).extract(own)
     before = everything(outside(url))
     own[2].unlink()
@@ -668,7 +668,7 @@ def test_a_rebuild_without_one_of_the_chunks_changes_nothing(url: str, own: list
 
 
 @pytest.mark.parametrize("settings", [{}, {"fps": 5}, {"quality": 50}], ids=str)
-def test_without_described_chunks_there_is_nothing_to_rebuild(
+def test_rebuild_without_chunks_in_manifest_raises_not_cached(
     url: str, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(NotCached, match=r"timeline t .*extract"):
@@ -680,7 +680,7 @@ def test_without_described_chunks_there_is_nothing_to_rebuild(
     assert len(timeline(url)) == 1
 
 
-def test_a_clear_removes_frames_and_index_and_keeps_the_rest(store_url: str) -> None:
+def test_clear_removes_frames_and_index_and_keeps_the_rest(store_url: str) -> None:
     t = timeline(store_url)
     t.extract(clips.chunks(), every=9)
     t.overlays(job_id="j", stage="s").save(
@@ -700,7 +700,7 @@ def test_a_clear_removes_frames_and_index_and_keeps_the_rest(store_url: str) -> 
         assert info.frames_described == 5
 
 
-def test_clearing_twice_is_fine(url: str) -> None:
+def test_second_clear_changes_nothing(url: str) -> None:
     timeline(url).extract(clips.chunks()[1])
     timeline(url).clear()
     timeline(url).clear()
@@ -708,9 +708,7 @@ def test_clearing_twice_is_fine(url: str) -> None:
 
 
 @pytest.mark.every_store
-def test_a_delete_leaves_nothing_of_the_timeline_and_all_of_others(
-    store_url: str, own: list[Path]
-) -> None:
+def test_delete_removes_whole_timeline_and_no_other(store_url: str, own: list[Path]) -> None:
     for name in ("t", "t2"):
         timeline(store_url, name).extract(own, every=9)
         timeline(store_url, name).overlays(job_id="j", stage="s").save(
@@ -725,7 +723,7 @@ def test_a_delete_leaves_nothing_of_the_timeline_and_all_of_others(
     assert [path.read_bytes() for path in own] == [p.read_bytes() for p in clips.chunks()]
 
 
-def test_a_deleted_timeline_can_be_made_anew(url: str) -> None:
+def test_deleted_timeline_can_be_extracted_again(url: str) -> None:
     timeline(url).extract(clips.chunks(), fps=5)
     timeline(url).delete()
     timeline(url).delete()
@@ -749,7 +747,7 @@ def test_progress_grows_to_its_total(url: str, workers: int) -> None:
     assert len(seen) == 23
 
 
-def test_progress_is_told_by_one_thread_at_a_time(url: str) -> None:
+def test_progress_callback_runs_in_one_thread_at_a_time(url: str) -> None:
     inside, met = Lock(), list[bool]()
 
     def progress(_: Progress) -> None:
@@ -760,7 +758,7 @@ def test_progress_is_told_by_one_thread_at_a_time(url: str) -> None:
     assert met == [True] * 45
 
 
-def test_progress_of_what_is_cached_is_complete(url: str) -> None:
+def test_progress_of_cached_chunks_is_complete(url: str) -> None:
     timeline(url).extract(clips.chunks())
     seen: list[Progress] = []
     timeline(url).extract(clips.chunks(), progress=seen.append)
@@ -777,7 +775,7 @@ class StoppedByCallerError(Exception):
     """Error with which a caller's progress callback stops an extraction."""
 
 
-def test_a_progress_callback_that_fails_stops_the_extraction(url: str) -> None:
+def test_failing_progress_callback_stops_extraction(url: str) -> None:
     def progress(now: Progress) -> None:
         if now.frames_done == 3:
             raise StoppedByCallerError
@@ -802,7 +800,7 @@ def damaged(url: str) -> Timeline:
     return t
 
 
-def test_good_frames_of_a_chunk_that_ends_in_garbage_are_kept(damaged: Timeline) -> None:
+def test_good_frames_before_garbage_are_kept(damaged: Timeline) -> None:
     expected = clips.timeline_of([clips.clip()])
     read = list(damaged.frames())
     assert [f.sequence for f in read] == damaged.sequences() == list(range(20))
@@ -812,7 +810,7 @@ def test_good_frames_of_a_chunk_that_ends_in_garbage_are_kept(damaged: Timeline)
     assert damaged.complete
 
 
-def test_the_rest_is_recorded_as_undecodable_with_the_reason(damaged: Timeline, url: str) -> None:
+def test_frames_from_garbage_on_are_undecodable_with_reason(damaged: Timeline, url: str) -> None:
     index = damaged.index
     assert len(damaged) == 45
     assert index.status.tolist() == ["ok"] * 20 + ["undecodable"] * 25
@@ -837,7 +835,7 @@ def test_the_rest_is_recorded_as_undecodable_with_the_reason(damaged: Timeline, 
     ],
     ids=["frame", "frame_at", "sequence_at", "jpeg", "batch", "jpegs"],
 )
-def test_asking_for_an_undecodable_frame_raises_its_reason(
+def test_read_of_undecodable_frame_raises_its_reason(
     damaged: Timeline, read: Callable[[Timeline], object]
 ) -> None:
     with pytest.raises(UndecodableFrame) as met:
@@ -846,7 +844,7 @@ def test_asking_for_an_undecodable_frame_raises_its_reason(
     assert str(damaged.index.reason[30]) in str(met.value)
 
 
-def test_the_plain_functions_pass_over_undecodable_frames(
+def test_plain_functions_skip_undecodable_frames(
     damaged: Timeline, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", url)
@@ -856,14 +854,14 @@ def test_the_plain_functions_pass_over_undecodable_frames(
     assert [one["seq"] for one in load_cached_frames_b64("t")] == list(range(20))
 
 
-def test_garbage_is_not_tried_again(damaged: Timeline, url: str) -> None:
+def test_repeated_extraction_does_not_retry_garbage(damaged: Timeline, url: str) -> None:
     before = everything(outside(url))
     report = damaged.extract(clips.ends_in_garbage())
     assert (report.chunks_extracted, report.chunks_cached) == (0, 1)
     assert everything(outside(url)) == before
 
 
-def test_chunks_after_garbage_are_where_they_belong(url: str) -> None:
+def test_chunk_after_garbage_keeps_its_times(url: str) -> None:
     paths = [clips.ends_in_garbage(), clips.chunks()[1]]
     timeline(url).extract(paths)
     sound = clips.timeline_of([clips.clip(), clips.chunks()[1]])
@@ -878,7 +876,7 @@ def test_chunks_after_garbage_are_where_they_belong(url: str) -> None:
     "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
 )
 @pytest.mark.parametrize(("workers", "nth"), [(1, 1), (1, 25), (8, 25)])
-def test_a_store_that_fails_midway_leaves_no_part_of_a_chunk_visible(
+def test_store_failure_midway_leaves_no_partial_chunk_visible(
     url: str, error: FrameCacheError, workers: int, nth: int
 ) -> None:
     hook = fail_from_nth(error, action="put", nth=nth, within="/frames/")
@@ -899,7 +897,7 @@ def test_a_store_that_fails_midway_leaves_no_part_of_a_chunk_visible(
 
 
 @pytest.mark.parametrize("within", ["/index/", "/timeline/"])
-def test_a_commit_that_fails_leaves_its_chunk_invisible(url: str, within: str) -> None:
+def test_failed_commit_leaves_its_chunk_invisible(url: str, within: str) -> None:
     hook = fail_from_nth(StorePermissionDenied("no"), action="create", nth=1, within=within)
     store = HookedStore(FrameCache(url).store, before=hook)
     with pytest.raises(StorePermissionDenied):
@@ -910,7 +908,7 @@ def test_a_commit_that_fails_leaves_its_chunk_invisible(url: str, within: str) -
     assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())
 
 
-def test_commits_whose_answers_were_lost_are_successes(url: str) -> None:
+def test_commit_with_lost_response_succeeds(url: str) -> None:
     lost = set[str]()
 
     def lose_first_answers(action: str, key: str) -> None:
@@ -924,7 +922,7 @@ def test_commits_whose_answers_were_lost_are_successes(url: str) -> None:
     assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())
 
 
-def test_of_a_timeline_in_the_making_the_frames_of_a_missing_chunk_are_not_cached(
+def test_frames_of_uncommitted_chunk_are_not_cached(
     url: str,
 ) -> None:
     hook = fail_from_nth(StorePermissionDenied("no"), action="create", nth=2, within="/index/")
@@ -945,7 +943,7 @@ def test_of_a_timeline_in_the_making_the_frames_of_a_missing_chunk_are_not_cache
 
 
 @pytest.mark.parametrize("call", ["extract", "append"])
-def test_a_missing_second_chunk_leaves_no_trace_and_can_be_put_there(
+def test_missing_second_chunk_stores_nothing_and_can_be_added_later(
     url: str, own: list[Path], call: str
 ) -> None:
     own[1].unlink()
@@ -958,9 +956,7 @@ def test_a_missing_second_chunk_leaves_no_trace_and_can_be_put_there(
     assert_shows(url, clips.timeline_of(own), own)
 
 
-def test_a_bad_chunk_that_is_appended_leaves_the_timeline_as_it_was(
-    url: str, own: list[Path]
-) -> None:
+def test_append_of_bad_chunk_leaves_timeline_unchanged(url: str, own: list[Path]) -> None:
     timeline(url).extract(own[:2])
     before = everything(outside(url))
     own[2].write_bytes(b"this is no video" * 1000)
@@ -970,7 +966,7 @@ def test_a_bad_chunk_that_is_appended_leaves_the_timeline_as_it_was(
     assert timeline(url).complete
 
 
-def test_an_extraction_during_which_the_timeline_is_cleared_says_so(url: str) -> None:
+def test_clear_during_extraction_raises_timeline_cleared(url: str) -> None:
     cleared: list[str] = []
 
     def clear_once(action: str, key: str) -> None:
@@ -985,7 +981,7 @@ def test_an_extraction_during_which_the_timeline_is_cleared_says_so(url: str) ->
     assert library_threads() == set()
 
 
-def test_a_reader_of_a_rebuilt_timeline_gets_no_wrong_picture(url: str) -> None:
+def test_stale_reader_of_rebuilt_timeline_raises_timeline_cleared(url: str) -> None:
     timeline(url).extract(clips.chunks(), every=2)
     t = timeline(url)
     assert t.frame(0).sequence == 0
@@ -998,21 +994,21 @@ def test_a_reader_of_a_rebuilt_timeline_gets_no_wrong_picture(url: str) -> None:
 # Chunks that the caller places
 
 
-def test_a_chunk_starts_where_the_caller_says(url: str) -> None:
+def test_chunk_starts_at_given_start_seconds(url: str) -> None:
     paths = clips.chunks()
     starts = [None, Fraction("1.3"), None]
     timeline(url).extract([paths[0], Chunk(str(paths[1]), 1.3), paths[2]])
     assert_shows(url, clips.timeline_of(paths, starts), paths)
 
 
-def test_the_first_chunk_may_start_late(url: str) -> None:
+def test_first_chunk_may_start_after_zero(url: str) -> None:
     path = clips.chunks()[1]
     timeline(url).extract(Chunk(str(path), start_seconds=100))
     assert_shows(url, clips.timeline_of([path], [Fraction(100)]), [path])
 
 
 @pytest.mark.parametrize("fps", [5, 0.7])
-def test_a_rate_takes_nothing_from_a_gap(url: str, fps: float) -> None:
+def test_fps_takes_no_frame_in_a_gap(url: str, fps: float) -> None:
     paths = clips.chunks()[:2]
     timeline(url).extract([paths[0], Chunk(str(paths[1]), 3.33)], fps=fps)
     shown = clips.timeline_of(paths, [None, Fraction("3.33")])
@@ -1020,7 +1016,7 @@ def test_a_rate_takes_nothing_from_a_gap(url: str, fps: float) -> None:
 
 
 @pytest.mark.parametrize("start_seconds", [1.3, 0.9, 2.3, 10 / 3])
-def test_at_its_start_a_placed_chunk_is_on_screen_and_in_the_gap_nothing_is(
+def test_frame_at_in_gap_before_placed_chunk_raises_not_cached(
     url: str, start_seconds: float
 ) -> None:
     paths = clips.chunks()
@@ -1035,21 +1031,21 @@ def test_at_its_start_a_placed_chunk_is_on_screen_and_in_the_gap_nothing_is(
         t.frame_at(start_seconds - 0.01)
 
 
-def test_a_chunk_cannot_start_within_the_one_before_it(url: str) -> None:
+def test_chunk_that_overlaps_previous_chunk_is_rejected(url: str) -> None:
     paths = clips.chunks()
     with pytest.raises(InvalidValue, match=rf"{paths[1].name}.*0\.79.*0\.8"):
         timeline(url).extract([paths[0], Chunk(str(paths[1]), 0.79)])
     assert outside(url).list() == []
 
 
-def test_a_chunk_may_start_exactly_where_the_one_before_it_ends(url: str) -> None:
+def test_chunk_placed_at_end_of_previous_chunk_follows_it(url: str) -> None:
     paths = clips.chunks()
     timeline(url, "placed").extract([paths[0], Chunk(str(paths[1]), 0.8)])
     timeline(url, "followed").extract(paths[:2])
     assert rows(url, "placed") == rows(url, "followed")
 
 
-def test_another_place_is_refused_and_both_are_named(url: str) -> None:
+def test_different_start_seconds_conflicts_and_error_names_both(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract([paths[0], Chunk(str(paths[1]), 1.5)])
     before = everything(outside(url))
@@ -1058,7 +1054,7 @@ def test_another_place_is_refused_and_both_are_named(url: str) -> None:
     assert everything(outside(url)) == before
 
 
-def test_a_rebuild_keeps_the_places_that_were_given(url: str) -> None:
+def test_rebuild_keeps_given_start_seconds(url: str) -> None:
     paths = clips.chunks()
     starts = [None, Fraction("1.3"), None]
     timeline(url).extract([paths[0], Chunk(str(paths[1]), 1.3), paths[2]])
@@ -1070,7 +1066,7 @@ def test_a_rebuild_keeps_the_places_that_were_given(url: str) -> None:
 # What is stored
 
 
-def test_index_rows_tell_of_each_frame_what_is_stored(store_url: str) -> None:
+def test_index_rows_match_stored_frames(store_url: str) -> None:
     paths = clips.chunks()
     timeline(store_url).extract(paths, every=4)
     stored = frames_of(outside(store_url), "t")
@@ -1098,7 +1094,7 @@ def test_index_rows_tell_of_each_frame_what_is_stored(store_url: str) -> None:
         }
 
 
-def test_index_parts_are_plain_parquet_that_says_what_it_was_made_from(store_url: str) -> None:
+def test_index_parts_are_plain_parquet_with_provenance(store_url: str) -> None:
     paths = clips.chunks()
     timeline(store_url).extract(paths, every=4)
     blobs = outside(store_url)
@@ -1124,7 +1120,7 @@ def test_index_parts_are_plain_parquet_that_says_what_it_was_made_from(store_url
             assert said in metadata
 
 
-def test_a_complete_timeline_of_several_chunks_opens_in_three_requests(store_url: str) -> None:
+def test_complete_timeline_of_several_chunks_opens_in_three_requests(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks(), every=4)
     store = HookedStore(FrameCache(store_url).store)
     assert len(Timeline(store, "t").index) == 12
@@ -1140,7 +1136,7 @@ def test_a_complete_timeline_of_several_chunks_opens_in_three_requests(store_url
     assert table["sequence"].to_pylist() == list(range(12))
 
 
-def test_without_its_compacted_index_a_timeline_still_opens(url: str) -> None:
+def test_timeline_without_compacted_index_opens(url: str) -> None:
     timeline(url).extract(clips.chunks())
     blobs = outside(url)
     for key in blobs.list(f"{PREFIX}index/"):
@@ -1150,7 +1146,7 @@ def test_without_its_compacted_index_a_timeline_still_opens(url: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"PAR1", b"PAR1 and noise PAR1"])
-def test_a_damaged_compacted_index_is_passed_over_for_the_parts(url: str, body: bytes) -> None:
+def test_damaged_compacted_index_falls_back_to_index_parts(url: str, body: bytes) -> None:
     timeline(url).extract(clips.chunks())
     blobs = outside(url)
     *parts, compacted = blobs.list(f"{PREFIX}index/")
@@ -1170,7 +1166,7 @@ def test_a_damaged_compacted_index_is_passed_over_for_the_parts(url: str, body: 
     assert_shows(url, clips.timeline_of(clips.chunks()), clips.chunks())
 
 
-def test_a_damaged_compacted_index_that_is_swept_meanwhile_is_no_damage(url: str) -> None:
+def test_damaged_compacted_index_cleared_during_read_is_not_an_error(url: str) -> None:
     timeline(url).extract(clips.chunks())
     compacted = outside(url).list(f"{PREFIX}index/")[-1]
     outside(url).put(compacted, b"")
@@ -1186,7 +1182,7 @@ def test_a_damaged_compacted_index_that_is_swept_meanwhile_is_no_damage(url: str
     assert (info.exists, len(info.chunks), cleared) == (False, 3, [compacted])
 
 
-def test_the_description_says_what_the_timeline_is(store_url: str, own: list[Path]) -> None:
+def test_manifest_records_chunks_sampling_and_settings(store_url: str, own: list[Path]) -> None:
     timeline(store_url).extract(own, fps="30000/1001", quality=77)
     blobs = outside(store_url)
     versions = blobs.list(f"{PREFIX}timeline/")
@@ -1213,7 +1209,7 @@ def test_the_description_says_what_the_timeline_is(store_url: str, own: list[Pat
         assert (chunk["first_sequence"], chunk["frame_count"]) == (sequences[0], len(sequences))
 
 
-def test_info_tells_what_is_cached(url: str) -> None:
+def test_info_reports_cached_chunks_frames_and_settings(url: str) -> None:
     timeline(url).extract(clips.chunks(), every=4)
     info = timeline(url).info()
     assert (info.exists, info.complete, info.chunks_cached, len(info.chunks)) == (True, True, 3, 3)
@@ -1226,7 +1222,7 @@ def test_info_tells_what_is_cached(url: str) -> None:
     assert str(info.settings.sampling) == "every 4 frames"
 
 
-def test_the_report_is_what_changed(url: str) -> None:
+def test_report_counts_only_the_changes(url: str) -> None:
     first = timeline(url).extract(clips.chunks(), every=4)
     again = timeline(url).extract(clips.chunks(), every=4)
     assert first.seconds > 0

@@ -105,14 +105,14 @@ def test_frames_of_appended_chunks_are_read_until_stop(store_url: str) -> None:
         reader.end()
 
 
-def test_a_followed_frame_is_the_stored_one(url: str) -> None:
+def test_followed_frames_equal_stored_frames(url: str) -> None:
     timeline(url).extract(clips.chunks())
     stored = frames_of(outside(url), "t")
     for one in timeline(url).frames(follow="complete"):
         assert mean_error(one.image, pixels_by_pillow(stored[f"{one.sequence}.jpg"])) <= 0.5
 
 
-def test_a_timeline_is_followed_from_before_its_first_frame(url: str) -> None:
+def test_timeline_can_be_followed_before_its_first_frame(url: str) -> None:
     with reading(url, follow="complete") as reader:
         reader.wait_for_polls(2)
         timeline(url).extract(clips.chunks())
@@ -120,7 +120,7 @@ def test_a_timeline_is_followed_from_before_its_first_frame(url: str) -> None:
         assert reader.seen == list(range(45))
 
 
-def test_following_a_complete_timeline_until_complete_ends_at_once(url: str) -> None:
+def test_follow_until_complete_on_complete_timeline_ends_at_once(url: str) -> None:
     timeline(url).extract(clips.chunks(), every=10)
     assert [one.sequence for one in timeline(url).frames(follow="complete")] == [0, 1, 2, 3, 4]
 
@@ -148,7 +148,7 @@ class HeldCommits:
         wait_until(lambda: any(name in key for key in outside(self._url).list()))
 
 
-def test_frames_are_read_in_order_though_chunks_are_committed_out_of_order(url: str) -> None:
+def test_frames_are_read_in_order_when_chunks_are_committed_out_of_order(url: str) -> None:
     held = HeldCommits(url)
     with ThreadPoolExecutor(1) as pool, reading(url, follow="complete") as reader:
         extracting = pool.submit(
@@ -179,7 +179,7 @@ def test_frames_are_read_in_order_though_chunks_are_committed_out_of_order(url: 
         ({"missing": "raise", "step": 7}, list(range(0, 45, 7))),
     ],
 )
-def test_a_range_continues_across_commits(
+def test_range_continues_across_commits(
     url: str, options: dict[str, Any], expected: list[int]
 ) -> None:
     paths = clips.chunks()
@@ -210,7 +210,7 @@ def test_frames_beyond_a_complete_timeline_raise_where_none_may_be_missing(url: 
         assert reader.seen == list(range(45))
 
 
-def test_the_least_change_is_measured_across_commits(url: str) -> None:
+def test_min_change_is_measured_across_commits(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths[0])
     with reading(url, min_change=10, stop=45) as reader:
@@ -232,7 +232,7 @@ def test_written_frames_are_followed_in_ascending_order(url: str) -> None:
         assert reader.seen == [3, 5, 9, 20]
 
 
-def test_following_goes_on_through_a_repack(url: str) -> None:
+def test_follow_continues_through_repack(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths[:2])
     with reading(url, stop=45) as reader:
@@ -246,7 +246,7 @@ def test_following_goes_on_through_a_repack(url: str) -> None:
 # The end
 
 
-def test_following_ends_when_no_frame_comes_within_the_timeout(url: str) -> None:
+def test_follow_ends_when_no_frame_is_committed_within_timeout(url: str) -> None:
     timeline(url).extract(clips.chunks()[0])
     with reading(url, timeout_seconds=0.3) as reader:
         reader.end()
@@ -284,7 +284,7 @@ def test_following_an_empty_range_ends_before_anything_is_cached(url: str) -> No
 
 
 @pytest.mark.parametrize(("remove", "what"), [(True, "1 of its chunks"), (False, "nothing")])
-def test_an_incomplete_timeline_is_not_cached_after_the_timeout(
+def test_incomplete_timeline_raises_not_cached_after_timeout(
     url: str, *, remove: bool, what: str
 ) -> None:
     if remove:
@@ -297,7 +297,7 @@ def test_an_incomplete_timeline_is_not_cached_after_the_timeout(
         assert reader.seen == (list(range(20)) if remove else [])
 
 
-def test_a_timeline_that_is_cleared_while_it_is_followed_raises(url: str) -> None:
+def test_clear_during_follow_raises_timeline_cleared(url: str) -> None:
     changes: list[Callable[[Timeline], object]] = [
         Timeline.clear,
         lambda match: match.rebuild(every=2),
@@ -312,7 +312,7 @@ def test_a_timeline_that_is_cleared_while_it_is_followed_raises(url: str) -> Non
         timeline(url).delete()
 
 
-def test_a_cleared_timeline_is_followed_into_its_next_frames(url: str) -> None:
+def test_follow_of_cleared_timeline_reads_rebuilt_frames(url: str) -> None:
     timeline(url).extract(clips.chunks())
     timeline(url).clear()
     with reading(url, follow="complete") as reader:
@@ -322,7 +322,7 @@ def test_a_cleared_timeline_is_followed_into_its_next_frames(url: str) -> None:
         assert reader.seen == [0, 1, 2]
 
 
-def test_frames_of_another_program_without_a_manifest_cannot_be_followed(url: str) -> None:
+def test_foreign_frames_without_manifest_cannot_be_followed(url: str) -> None:
     outside(url).put(f"{PREFIX}frames/0.jpg", b"jpeg")
     with pytest.raises(InvalidValue, match="no manifest"):
         next(timeline(url).frames(follow=True))
@@ -340,7 +340,7 @@ def test_frames_of_another_program_without_a_manifest_cannot_be_followed(url: st
         ({"timeout_seconds": 1}, "timeout_seconds needs follow"),
     ],
 )
-def test_arguments_that_do_not_fit_following_are_refused(
+def test_arguments_incompatible_with_follow_are_rejected(
     url: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidValue, match=message):
@@ -350,7 +350,7 @@ def test_arguments_that_do_not_fit_following_are_refused(
 # Requests
 
 
-def test_waiting_for_an_append_is_one_get_for_each_poll(url: str) -> None:
+def test_wait_for_append_takes_one_get_per_poll(url: str) -> None:
     timeline(url).extract(clips.chunks()[0])
     with reading(url, stop=30) as reader:
         reader.wait_for(*range(20))
@@ -360,7 +360,7 @@ def test_waiting_for_an_append_is_one_get_for_each_poll(url: str) -> None:
         reader.end()
 
 
-def test_waiting_for_a_chunk_is_two_gets_for_each_poll(url: str) -> None:
+def test_wait_for_chunk_takes_two_gets_per_poll(url: str) -> None:
     held = HeldCommits(url)
     with ThreadPoolExecutor(1) as pool, reading(url, follow="complete") as reader:
         extracting = pool.submit(
@@ -378,7 +378,7 @@ def test_waiting_for_a_chunk_is_two_gets_for_each_poll(url: str) -> None:
     assert polls == [("get", manifest), ("get", part)] * 2
 
 
-def test_following_lists_only_to_open_the_timeline(url: str) -> None:
+def test_follow_lists_only_to_open_timeline(url: str) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths[0])
     with reading(url, stop=45) as reader:
@@ -391,7 +391,7 @@ def test_following_lists_only_to_open_the_timeline(url: str) -> None:
     assert len(fetched) == len(set(fetched)) == 45
 
 
-def test_a_reader_that_stops_early_leaves_no_thread(url: str) -> None:
+def test_follower_closed_early_leaves_no_thread(url: str) -> None:
     timeline(url).extract(clips.chunks())
     frames = timeline(url).frames(follow=True)
     assert next(frames).sequence == 0

@@ -61,7 +61,7 @@ def _kind(method: str, path: str) -> str:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_filling_takes_as_many_requests_as_told(
+def test_extraction_makes_planned_number_of_requests(
     layout: Layout, chunks: int, s3_url: str, counted: Callable[[], Requests]
 ) -> None:
     timeline = FrameCache(s3_url).timeline("t")
@@ -78,7 +78,7 @@ def test_filling_takes_as_many_requests_as_told(
     assert timeline.footprint().fill == made
 
 
-def test_looking_whether_the_timeline_is_still_there_is_counted(
+def test_checks_for_deletion_during_extraction_are_counted(
     s3_url: str, counted: Callable[[], Requests], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("_ingest.chunk_frames", "_estimate.requests"):
@@ -91,7 +91,7 @@ def test_looking_whether_the_timeline_is_still_there_is_counted(
 
 
 @pytest.mark.parametrize("cached", [1, 2, 3])
-def test_going_on_takes_as_many_requests_as_told(
+def test_resumed_extraction_makes_planned_number_of_requests(
     cached: int, s3_url: str, counted: Callable[[], Requests]
 ) -> None:
     timeline = FrameCache(s3_url).timeline("t")
@@ -102,7 +102,7 @@ def test_going_on_takes_as_many_requests_as_told(
     assert planned.requests == counted()
 
 
-def test_appending_takes_as_many_requests_as_told(
+def test_append_makes_planned_number_of_requests(
     s3_url: str, counted: Callable[[], Requests]
 ) -> None:
     timeline = FrameCache(s3_url).timeline("t")
@@ -115,7 +115,7 @@ def test_appending_takes_as_many_requests_as_told(
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_reading_takes_as_many_requests_as_told(
+def test_read_makes_reported_number_of_requests(
     layout: Layout,
     chunks: int,
     s3_url: str,
@@ -138,7 +138,9 @@ def test_reading_takes_as_many_requests_as_told(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_real_footage_is_read_in_as_many_ranges_as_told(layout: Layout, memory_url: str) -> None:
+def test_read_of_real_footage_fetches_reported_ranges_and_bytes(
+    layout: Layout, memory_url: str
+) -> None:
     timeline = FrameCache(memory_url).timeline("t")
     timeline.extract([real_clip("bikes.mp4"), real_clip("bigbuckbunny.mp4")], layout=layout)
     footprint = timeline.footprint()
@@ -156,7 +158,7 @@ def test_real_footage_is_read_in_as_many_ranges_as_told(layout: Layout, memory_u
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_blobs_and_bytes_are_those_that_lie_in_the_store(layout: Layout, memory_url: str) -> None:
+def test_footprint_blobs_and_bytes_equal_those_in_store(layout: Layout, memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").extract([*clips.chunks(), clips.ends_in_garbage()], layout=layout)
     footprint = cache.timeline("t").footprint()
@@ -167,7 +169,9 @@ def test_blobs_and_bytes_are_those_that_lie_in_the_store(layout: Layout, memory_
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_another_layout_takes_what_it_takes_after_a_repack(layout: Layout, memory_url: str) -> None:
+def test_footprint_of_other_layout_equals_footprint_after_repack(
+    layout: Layout, memory_url: str
+) -> None:
     timeline = FrameCache(memory_url).timeline("t")
     timeline.extract([*clips.chunks(), clips.ends_in_garbage()], layout=layout)
     before = timeline.footprint(OTHER[layout])
@@ -176,7 +180,7 @@ def test_another_layout_takes_what_it_takes_after_a_repack(layout: Layout, memor
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_writing_takes_as_many_requests_as_told(
+def test_write_makes_reported_number_of_requests(
     layout: Layout, s3_url: str, counted: Callable[[], Requests]
 ) -> None:
     timeline = FrameCache(s3_url).timeline("t")
@@ -191,7 +195,7 @@ def test_writing_takes_as_many_requests_as_told(
     assert counted() == footprint.read_all
 
 
-def test_a_large_pack_is_stored_in_parts_which_are_counted(
+def test_multipart_uploads_of_large_pack_are_counted(
     s3_url: str, counted: Callable[[], Requests]
 ) -> None:
     noise = np.random.default_rng(7).integers(0, 256, (1080, 1920, 3), np.uint8)
@@ -207,7 +211,7 @@ def test_a_large_pack_is_stored_in_parts_which_are_counted(
     assert footprint.fill == made
 
 
-def test_a_timeline_that_is_not_complete_takes_more_requests_to_open(
+def test_opening_requests_of_incomplete_timeline_are_counted(
     s3_url: str, counted: Callable[[], Requests]
 ) -> None:
     cache = FrameCache(s3_url)
@@ -224,7 +228,7 @@ def test_a_timeline_that_is_not_complete_takes_more_requests_to_open(
     assert counted() == footprint.read_all
 
 
-def test_frames_of_another_program_can_be_read_and_nobody_knows_how_they_came(
+def test_footprint_of_foreign_frames_has_read_but_no_fill_requests(
     s3_url: str, counted: Callable[[], Requests]
 ) -> None:
     cache = FrameCache(s3_url)
@@ -242,7 +246,7 @@ def test_frames_of_another_program_can_be_read_and_nobody_knows_how_they_came(
         foreign.footprint("packs")
 
 
-def test_what_is_not_cached_has_no_footprint(memory_url: str) -> None:
+def test_footprint_of_uncached_timeline_raises_not_cached(memory_url: str) -> None:
     with pytest.raises(NotCached, match="extract it first"):
         FrameCache(memory_url).timeline("t").footprint()
 

@@ -52,7 +52,7 @@ def opened(path: str, url: str, **options: Any) -> bytes:  # noqa: ANN401 -- of 
 
 
 @IN_BOTH_LAYOUTS
-def test_a_frame_is_the_stored_jpeg_in_every_layout(local_url: str, layout: Layout) -> None:
+def test_frame_file_is_the_stored_jpeg_in_every_layout(local_url: str, layout: Layout) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.extract(clips.chunks())
     stored = frames_of(outside(local_url), "t")
@@ -66,7 +66,7 @@ def test_a_frame_is_the_stored_jpeg_in_every_layout(local_url: str, layout: Layo
 
 
 @pytest.mark.usefixtures("match")
-def test_the_cache_is_that_of_the_environment_unless_one_is_given(
+def test_cache_comes_from_environment_unless_given(
     local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = FrameCache(tmp_path / "other").timeline("t")
@@ -80,7 +80,7 @@ def test_the_cache_is_that_of_the_environment_unless_one_is_given(
 
 
 @pytest.mark.every_store
-def test_frames_of_every_store_are_opened(store_url: str) -> None:
+def test_frame_of_every_store_opens(store_url: str) -> None:
     FrameCache(store_url).timeline("t").write([frame(3)])
     data = opened("framecache://t/frames/3.jpg", store_url)
     assert data == frames_of(outside(store_url), "t")["3.jpg"]
@@ -142,7 +142,7 @@ def test_folders_and_files_are_listed(match: Timeline, local_url: str) -> None:
         ".hidden/frames/0.jpg",
     ],
 )
-def test_a_path_that_is_not_there_is_file_not_found(local_url: str, path: str) -> None:
+def test_missing_path_raises_file_not_found(local_url: str, path: str) -> None:
     fs = files(local_url)
     for call in (fs.info, fs.cat_file, fs.open, fs.ls, fs.modified):
         with pytest.raises(FileNotFoundError):
@@ -152,14 +152,14 @@ def test_a_path_that_is_not_there_is_file_not_found(local_url: str, path: str) -
 
 
 @pytest.mark.usefixtures("match")
-def test_a_folder_cannot_be_read_as_a_file(local_url: str) -> None:
+def test_read_of_folder_raises_is_a_directory(local_url: str) -> None:
     for path in ("", "t", "t/frames", "t/overlays"):
         with pytest.raises(IsADirectoryError):
             files(local_url).cat_file(path)
 
 
 @pytest.mark.usefixtures("match")
-def test_the_file_system_is_read_only(local_url: str) -> None:
+def test_file_system_is_read_only(local_url: str) -> None:
     fs = files(local_url)
     before = outside(local_url).list()
     calls: list[Callable[[], object]] = [
@@ -187,13 +187,13 @@ def test_the_file_system_is_read_only(local_url: str) -> None:
 
 
 @pytest.mark.usefixtures("match")
-def test_a_damaged_frame_is_an_error_of_the_library(local_url: str) -> None:
+def test_damaged_frame_raises_corrupt_frame(local_url: str) -> None:
     outside(local_url).put("cache/timelines/t/frames/3.jpg", b"damaged")
     with pytest.raises(CorruptFrame):
         opened("framecache://t/frames/3.jpg", local_url)
 
 
-def test_an_open_file_system_finds_appended_frames(local_url: str) -> None:
+def test_open_file_system_finds_appended_frames(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     fs = files(local_url)
     assert not fs.exists("t/frames/0.jpg")
@@ -206,7 +206,7 @@ def test_an_open_file_system_finds_appended_frames(local_url: str) -> None:
     assert len(pd.read_parquet(io.BytesIO(fs.cat_file("t/index.parquet")))) == 30
 
 
-def test_parts_of_a_file_are_read(match: Timeline, local_url: str) -> None:
+def test_byte_ranges_of_a_file_are_read(match: Timeline, local_url: str) -> None:
     jpeg = match.jpeg(0)
     fs = files(local_url)
     assert fs.cat_file("t/frames/0.jpg", 2, 10) == jpeg[2:10]
@@ -218,7 +218,7 @@ def test_parts_of_a_file_are_read(match: Timeline, local_url: str) -> None:
 
 
 @IN_BOTH_LAYOUTS
-def test_the_time_of_a_file_is_that_of_its_blob(local_url: str, layout: Layout) -> None:
+def test_modified_time_of_file_is_that_of_its_blob(local_url: str, layout: Layout) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.extract(clips.chunks(), layout=layout)
     timeline.overlays(job_id="j", stage="s").save(3, {"o": png_by_pillow(1)})
@@ -270,19 +270,19 @@ def test_an_open_file_has_a_size_and_cannot_be_changed(match: Timeline, local_ur
             file.write(b"x")
 
 
-def test_a_file_system_is_pickled(match: Timeline, local_url: str) -> None:
+def test_file_system_can_be_pickled(match: Timeline, local_url: str) -> None:
     fs = pickle.loads(pickle.dumps(files(local_url)))
     assert fs.cat_file("t/frames/0.jpg") == match.jpeg(0)
 
 
-def test_frames_are_downloaded(match: Timeline, local_url: str, tmp_path: Path) -> None:
+def test_get_downloads_frames(match: Timeline, local_url: str, tmp_path: Path) -> None:
     files(local_url).get("t/frames/*.jpg", f"{tmp_path / 'out'}{os.sep}")
     assert len(list((tmp_path / "out").iterdir())) == 45
     assert (tmp_path / "out" / "7.jpg").read_bytes() == match.jpeg(7)
 
 
 @IN_BOTH_LAYOUTS
-def test_a_frame_of_an_open_file_system_is_one_request(local_url: str, layout: Layout) -> None:
+def test_frame_read_of_open_file_system_takes_one_request(local_url: str, layout: Layout) -> None:
     FrameCache(local_url).timeline("t").extract(clips.chunks(), layout=layout)
     fs = files(local_url)
     fs.cat_file("t/frames/0.jpg")
@@ -299,7 +299,7 @@ def test_a_frame_of_an_open_file_system_is_one_request(local_url: str, layout: L
 # Libraries
 
 
-def test_pillow_opens_a_frame(match: Timeline, local_url: str) -> None:
+def test_pillow_opens_frame_file(match: Timeline, local_url: str) -> None:
     with (
         fsspec.open("framecache://t/frames/12.jpg", "rb", cache=local_url) as file,
         PIL.Image.open(file) as image,
@@ -322,7 +322,7 @@ def test_pandas_polars_and_duckdb_read_the_index(match: Timeline, local_url: str
     assert sorted(by_duckdb) == expected
 
 
-def test_a_missing_fsspec_is_named_with_its_extra(tmp_path: Path) -> None:
+def test_missing_fsspec_error_names_its_extra(tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['fsspec'] = None\n"
         "from framecache import MissingPackage\n"

@@ -97,7 +97,7 @@ def b64(data: bytes) -> str:
         (frames_to_b64, ["frames", ("quality", 75)]),
     ],
 )
-def test_a_function_has_the_signature_of_the_contract(
+def test_function_has_the_signature_of_the_contract(
     function: Callable[..., Any], parameters: list[str | tuple[str, int]]
 ) -> None:
     met = inspect.signature(function).parameters.values()
@@ -107,13 +107,13 @@ def test_a_function_has_the_signature_of_the_contract(
     assert {p.kind for p in met} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 
-def test_the_module_tells_which_store_it_works_on() -> None:
+def test_module_docstring_names_the_store_variables() -> None:
     told = functional.__doc__ or ""
     assert "$FRAMECACHE_URL" in told
     assert "$S3_BUCKET" in told
 
 
-def test_the_module_has_the_nine_functions_of_the_contract() -> None:
+def test_module_has_the_nine_functions_of_the_contract() -> None:
     functions = {
         name
         for name, value in vars(functional).items()
@@ -144,7 +144,7 @@ def test_nothing_is_cached_in_an_empty_store(blobs: Outside) -> None:
     assert blobs.list() == []
 
 
-def test_frames_come_back_sorted_with_what_they_had(blobs: Outside) -> None:
+def test_loaded_frames_are_sorted_and_keep_their_metadata(blobs: Outside) -> None:
     given = [
         frame(10, chunk_id=2, timestamp=3.25, perceptual_hash=HASH),
         frame(2, chunk_id=1, timestamp=0.1, perceptual_hash="f" * 16),
@@ -166,7 +166,7 @@ def test_frames_come_back_sorted_with_what_they_had(blobs: Outside) -> None:
         assert mean_error(one.image, picture(one.sequence)) <= 3
 
 
-def test_a_program_that_lists_frames_sees_plain_names_and_jpegs(blobs: Outside) -> None:
+def test_stored_frames_are_jpegs_named_by_sequence(blobs: Outside) -> None:
     cache_frames("match-42", [frame(n, width=33, height=17) for n in (0, 7, 12, 100)])
     stored = frames_of(blobs, "match-42")
     assert sorted(stored) == ["0.jpg", "100.jpg", "12.jpg", "7.jpg"]
@@ -194,7 +194,7 @@ def test_b64_frames_can_be_sent_as_json(folder: Outside) -> None:
     assert folder.list()
 
 
-def test_overlays_come_back_byte_for_byte(blobs: Outside) -> None:
+def test_overlays_load_byte_for_byte(blobs: Outside) -> None:
     # What follows a PNG's end is kept too: nothing is encoded again.
     edges, mask = png_by_pillow(1), png_by_pillow(2) + b"trailing"
     save_overlays("t", "job-1", "edges", 7, {"edge_overlay": b64(edges), "mask": b64(mask)})
@@ -210,14 +210,14 @@ def test_overlays_come_back_byte_for_byte(blobs: Outside) -> None:
 
 
 @pytest.mark.parametrize("name", ["a_b", "a__b_", "1_2", "7", "v1.2-x_y", "x" * 128])
-def test_an_overlay_keeps_its_name(folder: Outside, name: str) -> None:
+def test_overlay_keeps_its_name(folder: Outside, name: str) -> None:
     save_overlays("t", "job", "stage", 7, {name: b64(png_by_pillow(0))})
     assert load_overlays("t", "job", "stage", 7) == {name: b64(png_by_pillow(0))}
     assert list_overlay_frames("t", "job", "stage") == [7]
     assert folder.list() == [f"cache/timelines/t/overlays/job/stage/7_{name}.png"]
 
 
-def test_overlays_of_other_frames_stages_and_jobs_are_others(blobs: Outside) -> None:
+def test_overlays_are_separate_per_frame_stage_and_job(blobs: Outside) -> None:
     for seq, stage, job in [(1, "s", "j"), (11, "s", "j"), (1, "s2", "j"), (1, "s", "j-2")]:
         save_overlays("t", job, stage, seq, {"o": b64(png_by_pillow(len(blobs.list())))})
     assert load_overlays("t", "j", "s", 1) == {"o": b64(png_by_pillow(0))}
@@ -228,7 +228,7 @@ def test_overlays_of_other_frames_stages_and_jobs_are_others(blobs: Outside) -> 
     assert load_overlays("t2", "j", "s", 1) is None
 
 
-def test_frames_with_overlays_are_listed_once_and_by_number(blobs: Outside) -> None:
+def test_frames_with_overlays_are_listed_once_in_sequence_order(blobs: Outside) -> None:
     png = b64(png_by_pillow(0))
     for seq in (10, 2, 100):
         save_overlays("t", "j", "s", seq, {"one": png, "an_other": png})
@@ -236,7 +236,7 @@ def test_frames_with_overlays_are_listed_once_and_by_number(blobs: Outside) -> N
     assert len(blobs.list()) == 6
 
 
-def test_saving_an_overlay_again_replaces_it_and_keeps_the_others(folder: Outside) -> None:
+def test_second_save_replaces_overlay_and_keeps_the_others(folder: Outside) -> None:
     first, second = b64(png_by_pillow(1)), b64(png_by_pillow(2))
     save_overlays("t", "j", "s", 0, {"a": first, "b": first})
     save_overlays("t", "j", "s", 0, {"a": second})
@@ -244,7 +244,7 @@ def test_saving_an_overlay_again_replaces_it_and_keeps_the_others(folder: Outsid
     assert len(folder.list()) == 2
 
 
-def test_overlays_that_another_program_stored_load(blobs: Outside) -> None:
+def test_foreign_overlays_load(blobs: Outside) -> None:
     prefix = "cache/timelines/t/overlays/run/edges"
     blobs.put(f"{prefix}/12_edge_overlay.png", png_by_pillow(1))
     blobs.put(f"{prefix}/3_x.png", png_by_pillow(2))
@@ -253,7 +253,7 @@ def test_overlays_that_another_program_stored_load(blobs: Outside) -> None:
     assert load_overlays("t", "run", "edges", 12) == {"edge_overlay": b64(png_by_pillow(1))}
 
 
-def test_clear_removes_the_frames_and_keeps_the_overlays(blobs: Outside) -> None:
+def test_clear_removes_frames_and_keeps_overlays(blobs: Outside) -> None:
     png = b64(png_by_pillow(0, width=48, height=32))
     cache_frames("t", [frame(0), frame(1)])
     save_overlays("t", "j", "s", 1, {"o": png})
@@ -265,7 +265,7 @@ def test_clear_removes_the_frames_and_keeps_the_overlays(blobs: Outside) -> None
     assert load_overlays("t", "j", "s", 1) == {"o": png}
 
 
-def test_clear_leaves_other_timelines_alone(folder: Outside) -> None:
+def test_clear_keeps_other_timelines(folder: Outside) -> None:
     for timeline_id in ("t", "t2", "t-2", "t.2"):
         cache_frames(timeline_id, [frame(0)])
     clear_cache("t")
@@ -273,7 +273,7 @@ def test_clear_leaves_other_timelines_alone(folder: Outside) -> None:
     assert frames_of(folder, "t2").keys() == {"0.jpg"}
 
 
-def test_what_was_cleared_can_be_cached_again_with_other_pictures(blobs: Outside) -> None:
+def test_cleared_timeline_can_be_cached_again_with_other_frames(blobs: Outside) -> None:
     cache_frames("t", [frame(0, number=1), frame(1, number=2)])
     clear_cache("t")
     assert cache_frames("t", [frame(0, number=5)], quality=95) == 1
@@ -282,7 +282,7 @@ def test_what_was_cleared_can_be_cached_again_with_other_pictures(blobs: Outside
     assert list(frames_of(blobs, "t")) == ["0.jpg"]
 
 
-def test_caching_the_same_frames_again_is_fine(blobs: Outside) -> None:
+def test_second_caching_of_same_frames_changes_nothing(blobs: Outside) -> None:
     frames = [frame(0), frame(1)]
     assert cache_frames("t", frames) == 2
     before = frames_of(blobs, "t")
@@ -291,14 +291,14 @@ def test_caching_the_same_frames_again_is_fine(blobs: Outside) -> None:
     assert [f.sequence for f in load_cached_frames("t")] == [0, 1]
 
 
-def test_no_frames_are_no_cache(folder: Outside) -> None:
+def test_caching_no_frames_creates_no_cache(folder: Outside) -> None:
     assert cache_frames("t", []) == 0
     assert cache_exists("t") is False
     assert load_cached_frames("t") == []
     assert frames_of(folder, "t") == {}
 
 
-def test_a_frame_without_a_hash_gets_the_one_that_imagehash_computes(folder: Outside) -> None:
+def test_frame_without_hash_gets_the_hash_of_imagehash(folder: Outside) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     image = np.asarray(Pillow.fromarray(noise).resize((160, 120), Pillow.Resampling.BICUBIC))
     given = frame(0)
@@ -309,7 +309,7 @@ def test_a_frame_without_a_hash_gets_the_one_that_imagehash_computes(folder: Out
     assert folder.list()
 
 
-def test_a_bare_folder_of_jpegs_that_another_program_stored_loads(blobs: Outside) -> None:
+def test_foreign_folder_of_jpegs_loads(blobs: Outside) -> None:
     stored = {n: jpeg_by_pillow(n) for n in (10, 2, 0, 101)}
     for number, data in stored.items():
         blobs.put(f"cache/timelines/foreign/frames/{number}.jpg", data)
@@ -332,14 +332,14 @@ def test_a_bare_folder_of_jpegs_that_another_program_stored_loads(blobs: Outside
     "name",
     ["notes.txt", "x.jpg", "1.jpeg", "1.JPG", "007.jpg", "-1.jpg", "1_2.jpg", "1.jpg.bak"],
 )
-def test_what_is_no_frame_is_passed_over(folder: Outside, name: str) -> None:
+def test_foreign_file_among_frames_is_ignored(folder: Outside, name: str) -> None:
     folder.put("cache/timelines/foreign/frames/1.jpg", jpeg_by_pillow(1))
     folder.put(f"cache/timelines/foreign/frames/{name}", b"something else")
     assert [f.sequence for f in load_cached_frames("foreign")] == [1]
 
 
 @pytest.mark.parametrize("name", ["thumbs/1.jpg", "thumbs/3.jpg"])
-def test_a_jpeg_in_a_folder_below_frames_is_no_frame(folder: Outside, name: str) -> None:
+def test_jpeg_in_subfolder_of_frames_is_ignored(folder: Outside, name: str) -> None:
     folder.put("cache/timelines/foreign/frames/1.jpg", jpeg_by_pillow(1))
     folder.put(f"cache/timelines/foreign/frames/{name}", jpeg_by_pillow(2))
     loaded = load_cached_frames("foreign")
@@ -347,13 +347,13 @@ def test_a_jpeg_in_a_folder_below_frames_is_no_frame(folder: Outside, name: str)
     assert mean_error(loaded[0].image, picture(1)) <= 3
 
 
-def test_only_what_is_no_frame_is_no_cache(folder: Outside) -> None:
+def test_folder_without_frames_is_no_cache(folder: Outside) -> None:
     folder.put("cache/timelines/foreign/frames/readme.txt", b"frames go here")
     assert cache_exists("foreign") is False
     assert load_cached_frames("foreign") == []
 
 
-def test_clear_leaves_what_is_no_frame_where_it_is(folder: Outside) -> None:
+def test_clear_keeps_foreign_files(folder: Outside) -> None:
     prefix = "cache/timelines/foreign/frames"
     folder.put(f"{prefix}/1.jpg", jpeg_by_pillow(1))
     folder.put(f"{prefix}/notes.txt", b"labels by hand")
@@ -361,14 +361,14 @@ def test_clear_leaves_what_is_no_frame_where_it_is(folder: Outside) -> None:
     assert everything(folder) == {f"{prefix}/notes.txt": b"labels by hand"}
 
 
-def test_what_is_no_frame_does_not_keep_frames_from_being_cached(folder: Outside) -> None:
+def test_frames_are_cached_next_to_foreign_file(folder: Outside) -> None:
     folder.put("cache/timelines/t/frames/notes.txt", b"labels by hand")
     assert cache_frames("t", [frame(0)]) == 1
     assert cache_exists("t") is True
     assert set(frames_of(folder, "t")) == {"0.jpg", "notes.txt"}
 
 
-def test_a_gray_jpeg_of_another_program_loads_as_rgb(folder: Outside) -> None:
+def test_foreign_gray_jpeg_loads_as_rgb(folder: Outside) -> None:
     buffer = io.BytesIO()
     Pillow.fromarray(picture(3)).convert("L").save(buffer, "JPEG")
     folder.put("cache/timelines/foreign/frames/0.jpg", buffer.getvalue())
@@ -377,14 +377,14 @@ def test_a_gray_jpeg_of_another_program_loads_as_rgb(folder: Outside) -> None:
     assert mean_error(loaded.image, pixels_by_pillow(buffer.getvalue())) <= 0.5
 
 
-def test_frames_of_another_program_may_differ_in_size(folder: Outside) -> None:
+def test_foreign_frames_may_differ_in_size(folder: Outside) -> None:
     folder.put("cache/timelines/foreign/frames/0.jpg", jpeg_by_pillow(0, width=20, height=10))
     folder.put("cache/timelines/foreign/frames/1.jpg", jpeg_by_pillow(1, width=31, height=7))
     shapes = [f.image.shape for f in load_cached_frames("foreign")]
     assert shapes == [(10, 20, 3), (7, 31, 3)]
 
 
-def test_frames_of_another_program_are_taken_over_and_replaced(blobs: Outside) -> None:
+def test_foreign_frames_are_adopted_and_replaced(blobs: Outside) -> None:
     for number in (0, 4):
         blobs.put(f"cache/timelines/foreign/frames/{number}.jpg", jpeg_by_pillow(9))
     kept = frames_of(blobs, "foreign")["4.jpg"]
@@ -470,7 +470,7 @@ NOT_TAKEN: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("kind", NOT_TAKEN)
-def test_an_image_that_an_8_bit_jpeg_does_not_hold_is_refused(folder: Outside, kind: str) -> None:
+def test_image_that_does_not_fit_8_bit_jpeg_is_rejected(folder: Outside, kind: str) -> None:
     image, said = NOT_TAKEN[kind]
     for call in (
         lambda: cache_frames("t", [Own(7, 0, 0.0, image)]),
@@ -482,20 +482,20 @@ def test_an_image_that_an_8_bit_jpeg_does_not_hold_is_refused(folder: Outside, k
 
 
 @pytest.mark.parametrize("given", [5, None, Own(0, 0, 0.0, GRAY), [object()], [None], ["x"]])
-def test_what_is_no_frame_or_not_several_is_refused(folder: Outside, given: list[Own]) -> None:
+def test_objects_that_are_not_frames_are_rejected(folder: Outside, given: list[Own]) -> None:
     with pytest.raises(InvalidValue, match="frame"):
         cache_frames("t", given)
     assert frames_of(folder, "t") == {}
 
 
-def test_a_single_frame_is_refused_with_the_list_to_give(folder: Outside) -> None:
+def test_single_frame_is_rejected_with_hint_to_give_a_list(folder: Outside) -> None:
     given: Any = frame(0)
     with pytest.raises(InvalidValue, match=r"a single frame was given: give a list"):
         cache_frames("t", given)
     assert frames_of(folder, "t") == {}
 
 
-def test_the_last_call_wins_and_within_it_the_last_of_equal_sequences(blobs: Outside) -> None:
+def test_last_call_wins_and_last_of_equal_sequences_in_one_call(blobs: Outside) -> None:
     assert cache_frames("t", [frame(0), frame(1)]) == 2
     given = [frame(0, number=5), frame(2), frame(0, number=6, width=20, height=10, timestamp=9.0)]
     assert cache_frames("t", given, quality=70) == 2
@@ -508,7 +508,7 @@ def test_the_last_call_wins_and_within_it_the_last_of_equal_sequences(blobs: Out
     ]
 
 
-def test_two_calls_at_once_on_a_new_timeline_may_differ_in_quality(folder: Outside) -> None:
+def test_concurrent_calls_on_new_timeline_may_differ_in_quality(folder: Outside) -> None:
     def given() -> Iterator[Frame]:
         yield frame(0)
         assert cache_frames("t", [frame(1)], quality=50) == 1
@@ -522,7 +522,7 @@ def test_two_calls_at_once_on_a_new_timeline_may_differ_in_quality(folder: Outsi
     assert tables[0] == tables[2] != tables[1]
 
 
-def test_a_timeline_extracted_from_chunks_is_a_conflict(folder: Outside, local_url: str) -> None:
+def test_caching_frames_on_extracted_timeline_conflicts(folder: Outside, local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract(clips.clip(), every=9)
     before = everything(folder)
     with pytest.raises(SettingsConflict, match="extracted from chunks"):
@@ -530,9 +530,7 @@ def test_a_timeline_extracted_from_chunks_is_a_conflict(folder: Outside, local_u
     assert everything(folder) == before
 
 
-def test_a_cache_with_a_chunk_that_is_not_committed_does_not_exist(
-    folder: Outside, local_url: str
-) -> None:
+def test_cache_with_uncommitted_chunk_does_not_exist(folder: Outside, local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract([clips.clip()], every=9)
     assert cache_exists("t") is True
     for key in folder.list("cache/timelines/t/index/"):
@@ -540,19 +538,19 @@ def test_a_cache_with_a_chunk_that_is_not_committed_does_not_exist(
     assert cache_exists("t") is False
 
 
-def test_blobs_are_not_looked_at_to_tell_that_a_cache_exists(folder: Outside) -> None:
+def test_cache_exists_does_not_probe_blobs(folder: Outside) -> None:
     cache_frames("t", [frame(0)])
     folder.remove("cache/timelines/t/frames/0.jpg")
     assert cache_exists("t") is True
 
 
-def test_frames_in_memory_are_sorted_by_number() -> None:
+def test_frames_to_b64_sorts_by_sequence() -> None:
     given = [frame(n, timestamp=n / 4) for n in (5, 2, 9)]
     encoded = frames_to_b64(given)
     assert [(one["seq"], one["timestamp"]) for one in encoded] == [(2, 0.5), (5, 1.25), (9, 2.25)]
 
 
-def test_frames_of_another_program_can_be_cleared_and_replaced(blobs: Outside) -> None:
+def test_foreign_frames_can_be_cleared_and_replaced(blobs: Outside) -> None:
     blobs.put("cache/timelines/foreign/frames/0.jpg", jpeg_by_pillow(9))
     blobs.put("cache/timelines/foreign/frames/1.jpg", jpeg_by_pillow(8))
     clear_cache("foreign")
@@ -563,27 +561,27 @@ def test_frames_of_another_program_can_be_cleared_and_replaced(blobs: Outside) -
     assert mean_error(loaded.image, picture(4)) <= 3
 
 
-def test_a_broken_jpeg_of_another_program_is_an_error_that_names_it(folder: Outside) -> None:
+def test_damaged_foreign_jpeg_error_names_its_key(folder: Outside) -> None:
     folder.put("cache/timelines/foreign/frames/3.jpg", jpeg_by_pillow(3)[:200])
     with pytest.raises(CorruptFrame, match=r"cache/timelines/foreign/frames/3\.jpg"):
         load_cached_frames("foreign")
 
 
-def test_frames_in_memory_encode_as_those_of_the_store_do(folder: Outside) -> None:
+def test_frames_to_b64_equals_bytes_of_cached_frames(folder: Outside) -> None:
     frames = [frame(4, timestamp=1.5), frame(5, timestamp=1.75)]
     cache_frames("t", frames, quality=75)
     assert frames_to_b64(frames) == load_cached_frames_b64("t")
     assert folder.list()
 
 
-def test_frames_in_memory_encode_to_jpegs_that_pillow_opens() -> None:
+def test_frames_to_b64_returns_jpegs_that_pillow_opens() -> None:
     [encoded] = frames_to_b64([frame(6, timestamp=2.5)], quality=95)
     assert (encoded["seq"], encoded["timestamp"]) == (6, 2.5)
     assert mean_error(pixels_by_pillow(base64.b64decode(encoded["jpeg_b64"])), picture(6)) <= 2
     assert frames_to_b64([]) == []
 
 
-def test_a_lower_quality_takes_fewer_bytes() -> None:
+def test_lower_quality_takes_fewer_bytes() -> None:
     [small], [large] = (frames_to_b64([frame(0)], quality=q) for q in (10, 95))
     assert len(small["jpeg_b64"]) < len(large["jpeg_b64"])
 
@@ -601,7 +599,7 @@ print(count)
 
 
 @pytest.mark.parametrize("kind", ["local", "s3", pytest.param("ceph", marks=pytest.mark.ceph)])
-def test_what_one_process_caches_another_loads(
+def test_frames_cached_by_one_process_load_in_another(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", request.getfixturevalue(f"{kind}_url"))
@@ -618,9 +616,7 @@ def test_what_one_process_caches_another_loads(
     assert load_overlays("t", "j", "s", 3) == {"o": png}
 
 
-def test_the_environment_is_read_at_each_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_is_read_at_each_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", str(tmp_path / "one"))
     cache_frames("t", [frame(0)])
     monkeypatch.setenv("FRAMECACHE_URL", str(tmp_path / "two"))
@@ -629,7 +625,7 @@ def test_the_environment_is_read_at_each_call(
     assert cache_exists("t") is True
 
 
-def test_framecache_url_comes_before_the_bucket(
+def test_framecache_url_takes_precedence_over_s3_bucket(
     local_url: str, s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", local_url)
@@ -639,7 +635,7 @@ def test_framecache_url_comes_before_the_bucket(
     assert outside(s3_url).list() == []
 
 
-def test_variables_that_are_empty_count_as_unset(
+def test_empty_environment_variables_count_as_unset(
     s3_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert s3_url

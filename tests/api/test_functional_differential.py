@@ -186,7 +186,7 @@ def compare_frames(plain: Plain, timeline_id: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_calls_do_what_they_do_to_one_object_a_frame(
+def test_random_calls_match_plain_module_with_one_object_per_frame(
     seed: int, ceph_url: str, monkeypatch: pytest.MonkeyPatch, proof: Proof
 ) -> None:
     url = ceph_url
