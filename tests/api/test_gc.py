@@ -147,7 +147,7 @@ def require_readable(url: str, frames: int = FRAMES) -> None:
 # What goes
 
 
-def test_a_cache_that_is_in_order_has_nothing_to_lose(store_url: str) -> None:
+def test_gc_of_intact_cache_removes_nothing(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.clip())
     timeline.overlays(job_id="j", stage="s").save(
@@ -160,7 +160,7 @@ def test_a_cache_that_is_in_order_has_nothing_to_lose(store_url: str) -> None:
     assert gone(before, store_url) == set()
 
 
-def test_a_plan_writes_nothing(store_url: str) -> None:
+def test_gc_plan_writes_nothing(store_url: str) -> None:
     crash_extracting(store_url)
     store = HookedStore(FrameCache(store_url).store)
     met = plan_all(store, max_bytes=0)
@@ -168,7 +168,7 @@ def test_a_plan_writes_nothing(store_url: str) -> None:
     assert {action for action, _ in store.requests} <= {"get", "head", "list"}
 
 
-def test_looking_takes_a_handful_of_requests_a_timeline(local_url: str) -> None:
+def test_gc_plan_takes_a_few_requests_per_timeline(local_url: str) -> None:
     for name in ("t", "u"):
         FrameCache(local_url).timeline(name).extract(clips.chunks())
     store = HookedStore(FrameCache(local_url).store)
@@ -179,7 +179,7 @@ def test_looking_takes_a_handful_of_requests_a_timeline(local_url: str) -> None:
 
 
 @pytest.mark.every_store
-def test_an_attempt_that_crashed_goes_with_its_claims(store_url: str) -> None:
+def test_crashed_extraction_is_removed_with_its_leases(store_url: str) -> None:
     crash_extracting(store_url)
     before = everything(outside(store_url))
     met = plan(store_url, grace_seconds=0)
@@ -202,7 +202,7 @@ def test_an_attempt_that_crashed_goes_with_its_claims(store_url: str) -> None:
     require_readable(store_url)
 
 
-def test_a_clear_that_was_interrupted_is_finished(store_url: str) -> None:
+def test_interrupted_clear_is_completed(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.chunks())
     timeline.overlays(job_id="j", stage="s").save(
@@ -225,7 +225,7 @@ def test_a_clear_that_was_interrupted_is_finished(store_url: str) -> None:
     require_readable(store_url)
 
 
-def test_frames_of_a_denser_sampling_go(store_url: str) -> None:
+def test_leftover_frames_of_denser_sampling_are_removed(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.clip())
     swept = fail_from_nth(DOWN, action="delete", nth=1, within="/frames/")
@@ -244,7 +244,7 @@ def test_frames_of_a_denser_sampling_go(store_url: str) -> None:
     require_readable(store_url, count)
 
 
-def test_frames_that_were_written_and_never_described_go(store_url: str) -> None:
+def test_written_frames_never_committed_to_manifest_are_removed(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.write([frame(n) for n in range(5)])
     hook = fail_from_nth(DOWN, action="create", nth=1, within="/timeline/")
@@ -260,7 +260,7 @@ def test_frames_that_were_written_and_never_described_go(store_url: str) -> None
     require_readable(store_url, 9)
 
 
-def test_index_files_that_others_replaced_go(store_url: str) -> None:
+def test_replaced_index_files_are_removed(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     # In order: the oldest part stays, and must differ from the replaced one.
     timeline.extract(clips.chunks()[:2], workers=1)
@@ -299,7 +299,7 @@ def test_index_files_that_others_replaced_go(store_url: str) -> None:
     assert len(timeline.index) == FRAMES
 
 
-def test_an_upload_that_a_killed_program_left_goes(local_url: str) -> None:
+def test_abandoned_upload_is_removed_after_grace_period(local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract(clips.clip())
     staged = [Path(local_url) / PREFIX / "frames" / name for name in ("7.jpg#1", "8.jpg#1")]
     for path in staged:
@@ -312,7 +312,7 @@ def test_an_upload_that_a_killed_program_left_goes(local_url: str) -> None:
     assert [path.exists() for path in staged] == [False, True]
 
 
-def test_a_note_of_use_beside_nothing_goes(local_url: str) -> None:
+def test_access_log_without_timeline_is_removed(local_url: str) -> None:
     store = FrameCache(local_url).store
     store.put(f"{PREFIX}used", b"")
     store.put("cache/timelines/other/used", b"")
@@ -325,7 +325,7 @@ def test_a_note_of_use_beside_nothing_goes(local_url: str) -> None:
 # What stays
 
 
-def test_within_the_grace_period_nothing_goes(store_url: str) -> None:
+def test_nothing_is_removed_within_grace_period(store_url: str) -> None:
     FrameCache(store_url).timeline("u").extract(clips.chunks())
     crash_clearing(store_url, "u")
     crash_extracting(store_url)
@@ -336,7 +336,7 @@ def test_within_the_grace_period_nothing_goes(store_url: str) -> None:
     assert gone(before, store_url) == set()
 
 
-def test_a_young_claim_keeps_the_attempt(local_url: str) -> None:
+def test_young_lease_keeps_frames_of_its_extraction(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     [name] = blobs(local_url, f"{PREFIX}claims/")
@@ -346,7 +346,7 @@ def test_a_young_claim_keeps_the_attempt(local_url: str) -> None:
     assert gone(before, local_url) == set()
 
 
-def test_the_first_claim_stays_as_long_as_others_follow_it(local_url: str) -> None:
+def test_first_lease_is_kept_while_later_ones_exist(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     [first] = blobs(local_url, f"{PREFIX}claims/")
@@ -357,14 +357,14 @@ def test_the_first_claim_stays_as_long_as_others_follow_it(local_url: str) -> No
     assert gone(before, local_url) == set()
 
 
-def test_a_young_frame_keeps_those_of_the_same_attempt(local_url: str) -> None:
+def test_young_frame_keeps_frames_of_same_extraction(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     age(local_url, DAY / 2, "/frames/20.jpg")
     assert counts(collect(local_url)) == {Reason.EXPIRED_LEASES: 1}
 
 
-def test_a_young_frame_keeps_those_that_are_being_written(local_url: str) -> None:
+def test_young_frame_keeps_frames_of_same_write(local_url: str) -> None:
     hook = fail_from_nth(DOWN, action="create", nth=5, within="/frames/")
     with pytest.raises(StoreUnavailable):
         crashing(local_url, hook).write([frame(n) for n in range(9)], workers=1)
@@ -375,7 +375,7 @@ def test_a_young_frame_keeps_those_that_are_being_written(local_url: str) -> Non
     assert gone(before, local_url) == set()
 
 
-def test_written_frames_whose_index_file_was_lost_stay(local_url: str) -> None:
+def test_written_frames_with_lost_index_part_are_kept(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.write([frame(n) for n in range(5)])
     timeline.write([frame(n) for n in range(5, 9)])
@@ -387,7 +387,7 @@ def test_written_frames_whose_index_file_was_lost_stay(local_url: str) -> None:
     assert gone(before, local_url) == {f"{PREFIX}timeline/00000001.json"}
 
 
-def test_a_version_stays_while_the_one_after_it_is_young(local_url: str) -> None:
+def test_manifest_version_is_kept_while_next_version_is_young(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     for n in range(4):
         timeline.write([frame(n)])
@@ -400,7 +400,7 @@ def test_a_version_stays_while_the_one_after_it_is_young(local_url: str) -> None
     assert gone(before, local_url) == {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
 
 
-def test_the_version_before_the_current_one_stays_however_old_it_is(store_url: str) -> None:
+def test_previous_manifest_version_is_kept_at_any_age(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.chunks()[0])
     timeline.extract(clips.chunks())
@@ -414,7 +414,7 @@ def test_the_version_before_the_current_one_stays_however_old_it_is(store_url: s
     require_readable(store_url)
 
 
-def test_frames_of_another_program_stay(store_url: str) -> None:
+def test_foreign_frames_are_kept(store_url: str) -> None:
     store = outside(store_url)
     for n in range(3):
         store.put(f"{PREFIX}frames/{n}.jpg", jpeg_by_pillow(n))
@@ -431,7 +431,7 @@ def test_frames_of_another_program_stay(store_url: str) -> None:
     assert gone(before, store_url) == set()
 
 
-def test_keys_that_framecache_does_not_know_stay(store_url: str) -> None:
+def test_unknown_keys_are_kept(store_url: str) -> None:
     FrameCache(store_url).timeline("t").extract(clips.clip())
     crash_clearing(store_url)
     names = (
@@ -456,7 +456,7 @@ def test_keys_that_framecache_does_not_know_stay(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["timeline", "index"])
-def test_of_a_timeline_that_cannot_be_read_nothing_goes(local_url: str, damaged: str) -> None:
+def test_gc_removes_nothing_of_unreadable_timeline(local_url: str, damaged: str) -> None:
     cache = FrameCache(local_url)
     for name in ("t", "u"):
         cache.timeline(name).extract(clips.chunks())
@@ -481,7 +481,7 @@ def test_of_a_timeline_that_cannot_be_read_nothing_goes(local_url: str, damaged:
     assert not cache.timeline("u").exists
 
 
-def test_only_the_named_timelines_are_looked_at(store_url: str) -> None:
+def test_gc_reads_only_named_timelines(store_url: str) -> None:
     cache = FrameCache(store_url)
     for name in ("t", "u"):
         cache.timeline(name).extract(clips.clip())
@@ -519,7 +519,7 @@ def size_of(url: str, *prefixes: str) -> int:
 
 
 @pytest.mark.parametrize(("room", "evicted"), [(3, ""), (2, "a"), (1, "ac"), (0, "acb")])
-def test_the_least_recently_used_go_until_the_rest_fits(
+def test_least_recently_used_timelines_are_evicted_until_quota_fits(
     three: str, room: int, evicted: str
 ) -> None:
     quota = size_of(three, "cache/timelines/") - sum(
@@ -550,14 +550,16 @@ def test_the_least_recently_used_go_until_the_rest_fits(
 
 
 @pytest.mark.parametrize(("days", "evicted"), [(41, ""), (30, "a"), (10, "ac"), (1, "acb")])
-def test_what_was_not_used_for_long_goes(three: str, days: int, evicted: str) -> None:
+def test_timelines_unused_longer_than_max_age_are_evicted(
+    three: str, days: int, evicted: str
+) -> None:
     met = plan(three, max_age_seconds=days * DAY)
     assert "".join(eviction.timeline_id for eviction in met.evictions) == evicted
     for eviction in met.evictions:
         assert (time.time() - eviction.last_used_at.timestamp()) > days * DAY
 
 
-def test_a_quota_counts_what_goes_in_any_case(three: str) -> None:
+def test_quota_counts_blobs_removed_without_eviction(three: str) -> None:
     crash_clearing(three, "b")
     age(three, 2 * DAY, "/b/timeline/")
     total = size_of(three, "cache/timelines/")
@@ -568,7 +570,7 @@ def test_a_quota_counts_what_goes_in_any_case(three: str) -> None:
     assert met.size_bytes_after == total - left
 
 
-def test_an_evicted_timeline_comes_back_by_rebuild(store_url: str) -> None:
+def test_evicted_timeline_can_be_rebuilt(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.extract(clips.chunks(), every=2)
     stored = {key: outside(store_url).read(key) for key in blobs(store_url, f"{PREFIX}frames/")}
@@ -627,7 +629,7 @@ def two() -> Iterator[tuple[str, Path]]:
 
 @pytest.mark.parametrize("why", LOSSES)
 @pytest.mark.parametrize("limits", [{"max_bytes": 1}, {"max_age_seconds": DAY}], ids=str)
-def test_what_could_not_be_extracted_again_is_kept_and_does_not_count_as_freed(
+def test_timeline_with_lost_chunk_is_kept_and_not_counted_as_freed(
     two: tuple[str, Path], why: str, limits: dict[str, Any]
 ) -> None:
     url, chunk = two
@@ -647,7 +649,7 @@ def test_what_could_not_be_extracted_again_is_kept_and_does_not_count_as_freed(
     assert not FrameCache(url).timeline("b").exists
 
 
-def test_what_lost_a_chunk_makes_room_for_nobody(two: tuple[str, Path]) -> None:
+def test_next_timeline_is_evicted_in_place_of_one_with_lost_chunk(two: tuple[str, Path]) -> None:
     url, chunk = two
     quota = plan(url).size_bytes_after - 1
     assert [one.timeline_id for one in plan(url, max_bytes=quota).evictions] == ["a"]
@@ -656,7 +658,7 @@ def test_what_lost_a_chunk_makes_room_for_nobody(two: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("why", ["is missing", "changed"])
-def test_what_lost_a_chunk_since_it_was_planned_stays(two: tuple[str, Path], why: str) -> None:
+def test_timeline_that_lost_a_chunk_after_planning_is_kept(two: tuple[str, Path], why: str) -> None:
     url, chunk = two
     met = plan(url, max_bytes=0)
     LOSSES[why](chunk)
@@ -668,7 +670,7 @@ def test_what_lost_a_chunk_since_it_was_planned_stays(two: tuple[str, Path], why
     assert FrameCache(url).timeline("a").complete
 
 
-def test_only_the_chunks_of_what_would_be_evicted_are_looked_at(
+def test_only_chunks_of_eviction_candidates_are_checked(
     two: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, _ = two
@@ -685,12 +687,12 @@ def test_only_the_chunks_of_what_would_be_evicted_are_looked_at(
     assert sorted(looked_at) == sorted(chunk.name for chunk in clips.chunks())
 
 
-def test_what_is_being_filled_is_not_evicted(local_url: str) -> None:
+def test_timeline_being_extracted_is_not_evicted(local_url: str) -> None:
     crash_extracting(local_url)
     assert plan(local_url, max_bytes=0, max_age_seconds=0).evictions == ()
 
 
-def test_what_was_used_since_it_was_planned_stays(three: str) -> None:
+def test_timeline_read_after_planning_is_not_evicted(three: str) -> None:
     met = plan(three, max_bytes=0)
     FrameCache(three).store.put(keys.access_log("c"), b"")
     report = met.execute(max_share=1)
@@ -717,7 +719,9 @@ def test_what_was_used_since_it_was_planned_stays(three: str) -> None:
     ],
     ids=str,
 )
-def test_a_limit_that_is_none_is_refused(local_url: str, limits: dict[str, object]) -> None:
+def test_invalid_limit_is_rejected_before_any_request(
+    local_url: str, limits: dict[str, object]
+) -> None:
     store = HookedStore(FrameCache(local_url).store)
     arguments: dict[str, object] = {
         "timelines": None,
@@ -733,7 +737,7 @@ def test_a_limit_that_is_none_is_refused(local_url: str, limits: dict[str, objec
 # More than half
 
 
-def test_more_than_half_goes_only_when_it_may(three: str) -> None:
+def test_removal_of_more_than_half_needs_max_share(three: str) -> None:
     met = plan(three, max_age_seconds=10 * DAY)
     assert 0.6 < met.share < 0.7
     before = everything(outside(three))
@@ -744,7 +748,7 @@ def test_more_than_half_goes_only_when_it_may(three: str) -> None:
     assert len(set(before) - set(outside(three).list())) == 2 * (FRAMES + 1)
 
 
-def test_half_by_number_counts_as_well_as_half_by_size(local_url: str) -> None:
+def test_share_counts_number_of_blobs_as_well_as_bytes(local_url: str) -> None:
     crash_extracting(local_url)
     # Few bytes in many blobs, next to many bytes in one.
     outside(local_url).put("cache/timelines/u/frames/0.jpg", b"\0" * 10_000_000)
@@ -758,7 +762,7 @@ def test_half_by_number_counts_as_well_as_half_by_size(local_url: str) -> None:
 # Interrupted
 
 
-def test_gc_can_die_anywhere_and_be_repeated(memory_url: str) -> None:
+def test_gc_interrupted_at_any_request_can_be_repeated(memory_url: str) -> None:
     FrameCache(memory_url).timeline("t").extract(clips.chunks())
     crash_clearing(memory_url)
     fail_extracting(memory_url, chunks=clips.chunks(), frames=25)
@@ -792,7 +796,7 @@ def test_gc_can_die_anywhere_and_be_repeated(memory_url: str) -> None:
 
 
 @pytest.mark.every_store
-def test_an_extraction_loses_nothing_while_gc_runs(store_url: str) -> None:
+def test_gc_during_extraction_removes_none_of_its_frames(store_url: str) -> None:
     FrameCache(store_url).timeline("t").extract(clips.chunks())
     crash_clearing(store_url)
     runs = list[GcReport]()
@@ -856,21 +860,21 @@ def _start_at_first_delete_of_frames(url: str, *, max_bytes: int | None) -> Extr
     return extraction
 
 
-def test_an_extraction_that_begins_while_its_old_frames_go_loses_none(local_url: str) -> None:
+def test_extraction_started_during_removal_of_its_old_frames_loses_none(local_url: str) -> None:
     fail_extracting(local_url)
     age(local_url, 2 * DAY)
     _start_at_first_delete_of_frames(local_url, max_bytes=None).finish()
     require_readable(local_url)
 
 
-def test_an_extraction_that_begins_during_an_eviction_loses_no_frame(local_url: str) -> None:
+def test_extraction_started_during_eviction_loses_no_frame(local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract(clips.clip())
     age(local_url, 2 * DAY)
     _start_at_first_delete_of_frames(local_url, max_bytes=0).finish()
     require_readable(local_url)
 
 
-def test_frames_that_were_committed_since_the_plan_stay(local_url: str) -> None:
+def test_frames_committed_after_planning_are_kept(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     met = plan(local_url)
@@ -881,7 +885,7 @@ def test_frames_that_were_committed_since_the_plan_stay(local_url: str) -> None:
     require_readable(local_url)
 
 
-def test_frames_that_are_being_extracted_since_the_plan_stay(local_url: str) -> None:
+def test_frames_being_extracted_after_planning_are_kept(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     met = plan(local_url)
@@ -897,7 +901,7 @@ def test_frames_that_are_being_extracted_since_the_plan_stay(local_url: str) -> 
 
 
 @pytest.mark.parametrize("planned", ["before", "while"])
-def test_frames_that_are_being_written_again_stay(local_url: str, planned: str) -> None:
+def test_old_frames_being_written_again_are_kept(local_url: str, planned: str) -> None:
     """They were stored by an attempt long ago, so that none of them is stored again."""
     timeline = FrameCache(local_url).timeline("t")
     hook = fail_from_nth(DOWN, action="create", nth=2, within="/timeline/")
@@ -945,7 +949,7 @@ def _delete(timeline: Timeline) -> None:
 @pytest.mark.parametrize(
     "change", [_append, _rebuild, _clear, _make_anew, _delete], ids=lambda f: f.__name__[1:]
 )
-def test_a_timeline_that_changed_since_the_plan_is_left_alone(
+def test_timeline_changed_after_planning_is_skipped(
     store_url: str, change: Callable[[Timeline], None], max_bytes: int | None
 ) -> None:
     timeline = FrameCache(store_url).timeline("t")
@@ -982,7 +986,9 @@ READS: list[Callable[[Timeline], object]] = [
 @pytest.mark.parametrize(
     "read", READS, ids=["frame", "frame_at", "jpeg", "batch", "frames", "jpegs"]
 )
-def test_reading_notes_the_use_once(store_url: str, read: Callable[[Timeline], object]) -> None:
+def test_repeated_reads_update_access_log_once(
+    store_url: str, read: Callable[[Timeline], object]
+) -> None:
     FrameCache(store_url).timeline("t").extract(clips.clip())
     store = HookedStore(FrameCache(store_url).store)
     for _ in range(3):
@@ -991,7 +997,7 @@ def test_reading_notes_the_use_once(store_url: str, read: Callable[[Timeline], o
     assert outside(store_url).read(f"{PREFIX}used") == b"\n"
 
 
-def test_an_hour_later_the_use_is_noted_again(
+def test_access_log_is_updated_again_after_an_hour(
     local_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FrameCache(local_url).timeline("t").extract(clips.clip())
@@ -1009,7 +1015,7 @@ def test_an_hour_later_the_use_is_noted_again(
         monkeypatch.undo()
 
 
-def test_looking_is_no_use(local_url: str) -> None:
+def test_metadata_queries_do_not_update_access_log(local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract(clips.clip())
     store = HookedStore(FrameCache(local_url).store)
     timeline = Timeline(store, "t")
@@ -1021,7 +1027,7 @@ def test_looking_is_no_use(local_url: str) -> None:
     assert requests_for_notes(store) == []
 
 
-def test_use_of_what_cannot_be_evicted_is_not_noted(local_url: str) -> None:
+def test_reads_of_unevictable_timelines_do_not_update_access_log(local_url: str) -> None:
     FrameCache(local_url).timeline("t").write([frame(0)])
     outside(local_url).put("cache/timelines/other/frames/0.jpg", jpeg_by_pillow(1))
     store = HookedStore(FrameCache(local_url).store)
@@ -1033,7 +1039,7 @@ def test_use_of_what_cannot_be_evicted_is_not_noted(local_url: str) -> None:
 @pytest.mark.parametrize(
     ("error", "asked"), [(StorePermissionDenied("read only"), 1), (StoreUnavailable("busy"), 2)]
 )
-def test_who_may_not_write_reads_all_the_same(
+def test_read_succeeds_when_access_log_cannot_be_written(
     local_url: str, error: Exception, asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access_log, "_write_denied", set())
@@ -1047,7 +1053,7 @@ def test_who_may_not_write_reads_all_the_same(
     assert len(requests_for_notes(store)) == asked
 
 
-def test_reading_what_was_deleted_stores_nothing(local_url: str) -> None:
+def test_reads_of_deleted_timeline_store_nothing(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.extract(clips.clip())
     readers = [FrameCache(local_url).timeline("t") for _ in READS]
@@ -1060,7 +1066,7 @@ def test_reading_what_was_deleted_stores_nothing(local_url: str) -> None:
     assert blobs(local_url) == set()
 
 
-def test_a_clear_keeps_the_note_and_a_delete_does_not(local_url: str) -> None:
+def test_clear_keeps_access_log_and_delete_removes_it(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.extract(clips.clip())
     timeline.frame(0)

@@ -103,7 +103,7 @@ HISTORIES = (
 
 
 @pytest.mark.parametrize("make", HISTORIES)
-def test_collected_blobs_were_reported_by_verification(
+def test_blobs_removed_by_gc_are_reported_by_verify(
     make: Callable[[FrameCache], None], local_url: str
 ) -> None:
     cache = FrameCache(local_url)
@@ -150,7 +150,7 @@ def _keys(url: str) -> set[str]:
         ("sprites/000001-0123abcd/000000-0.jpg", EpochFolder.SPRITES, "000001-0123abcd", True),
     ],
 )
-def test_key_in_a_folder_with_epochs_is_parsed(
+def test_key_in_folder_with_epochs_is_parsed(
     key: str, folder: EpochFolder, epoch: str, *, is_valid: bool
 ) -> None:
     place = parse_epoch_blob("t", PREFIX + key)
@@ -159,5 +159,5 @@ def test_key_in_a_folder_with_epochs_is_parsed(
 
 
 @pytest.mark.parametrize("key", ["frames/0.jpg", "timeline/00000001.json", "used", "indexes/1/2"])
-def test_key_in_another_folder_has_no_epoch(key: str) -> None:
+def test_key_in_other_folder_has_no_epoch(key: str) -> None:
     assert parse_epoch_blob("t", PREFIX + key) is None

@@ -91,7 +91,7 @@ _OFTEN: Final = ("append", "write", "repack", "repair", "repair", *[_DAMAGE] * 3
 
 
 @pytest.mark.parametrize("begin", ["extract", "write", "write often"])
-def test_a_summary_is_that_of_the_opened_index(begin: str, proof: Proof) -> None:
+def test_summary_equals_that_of_decoded_index(begin: str, proof: Proof) -> None:
     timelines = proof.size(short=4, long=100)
     for seed in range(timelines):
         _check_summaries_of_random_steps(begin, random.Random(f"{begin} {seed}"))
@@ -112,7 +112,7 @@ def _check_summaries_of_random_steps(begin: str, choose: random.Random) -> None:
 
 
 @pytest.mark.parametrize("chunks", [1, 3])
-def test_a_summary_opens_no_index_file(
+def test_summary_opens_no_index_file(
     cache: FrameCache, chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.timeline("t").extract(clips.chunks()[:chunks])
@@ -125,7 +125,7 @@ def test_a_summary_opens_no_index_file(
     assert summary(cache.store, Index.decode_lazy) == expected
 
 
-def test_a_summary_after_a_replacement_is_another_one(cache: FrameCache) -> None:
+def test_summary_changes_after_replacement(cache: FrameCache) -> None:
     timeline = cache.timeline("t")
     timeline.write([Frame(n, 0, n / 25, _IMAGES[0]) for n in range(4)])
     before = summary(cache.store, Index.decode_lazy)
@@ -134,7 +134,7 @@ def test_a_summary_after_a_replacement_is_another_one(cache: FrameCache) -> None
     assert after == summary(cache.store, Index.decode) != before
 
 
-def test_a_timeline_that_changes_meanwhile_is_read_again(cache: FrameCache) -> None:
+def test_summary_of_timeline_cleared_during_read_is_read_again(cache: FrameCache) -> None:
     cache.timeline("t").extract(clips.chunks())
     is_cleared: list[str] = []
 

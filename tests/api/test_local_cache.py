@@ -64,7 +64,7 @@ def without_frames(url: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", ["s3", pytest.param("ceph", marks=pytest.mark.ceph)])
-def test_frames_read_again_are_not_fetched_again(
+def test_second_read_fetches_no_frames(
     kind: str, request: pytest.FixtureRequest, folder: Path
 ) -> None:
     url = str(request.getfixturevalue(f"{kind}_url"))
@@ -80,7 +80,7 @@ def test_frames_read_again_are_not_fetched_again(
             assert mean_error(again.frame(n).image, picture(n)) <= 3
 
 
-def test_every_way_of_reading_keeps_what_it_fetches(s3_url: str, folder: Path) -> None:
+def test_every_read_method_puts_fetched_frames_in_local_cache(s3_url: str, folder: Path) -> None:
     fill(s3_url)
     t = timeline(s3_url, folder)
     t.frame(0)
@@ -93,7 +93,7 @@ def test_every_way_of_reading_keeps_what_it_fetches(s3_url: str, folder: Path) -
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_frames_of_which_some_are_local_come_in_the_order_given(
+def test_partly_local_frames_are_read_in_requested_order(
     s3_url: str, tmp_path: Path, layout: Layout
 ) -> None:
     FrameCache(s3_url).timeline("t").write(
@@ -113,7 +113,7 @@ def test_frames_of_which_some_are_local_come_in_the_order_given(
         assert len(copies(folder)) == 350
 
 
-def test_a_copy_that_goes_before_it_is_read_is_fetched(
+def test_copy_removed_before_read_is_fetched_from_store(
     s3_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(s3_url)
@@ -133,7 +133,7 @@ def test_a_copy_that_goes_before_it_is_read_is_fetched(
     assert np.array_equal(t.batch(SEQUENCES), before)
 
 
-def test_a_spawned_process_uses_the_same_local_cache(s3_url: str, folder: Path) -> None:
+def test_spawned_process_uses_same_local_cache(s3_url: str, folder: Path) -> None:
     fill(s3_url)
     t = timeline(s3_url, folder)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -142,7 +142,7 @@ def test_a_spawned_process_uses_the_same_local_cache(s3_url: str, folder: Path) 
         assert t.jpeg(3) == data
 
 
-def test_stores_that_share_a_local_cache_keep_their_frames_apart(s3_url: str, folder: Path) -> None:
+def test_frames_of_stores_sharing_a_local_cache_are_kept_apart(s3_url: str, folder: Path) -> None:
     for number, name in ((0, "a"), (50, "b")):
         fill(f"{s3_url}/{name}", first=number)
         timeline(f"{s3_url}/{name}", folder).frame(1)
@@ -152,7 +152,7 @@ def test_stores_that_share_a_local_cache_keep_their_frames_apart(s3_url: str, fo
 
 
 @pytest.mark.parametrize("quality", [85, 60])
-def test_what_was_written_after_a_clear_is_what_is_read(
+def test_frames_written_after_clear_replace_local_copies(
     s3_url: str, folder: Path, quality: int
 ) -> None:
     fill(s3_url)
@@ -172,7 +172,7 @@ def test_what_was_written_after_a_clear_is_what_is_read(
 @pytest.mark.parametrize(
     "read", [lambda t: t.jpeg(0), lambda t: t.batch([0])], ids=["jpeg", "batch"]
 )
-def test_a_reader_whose_frames_are_all_local_notices_a_clear_after_a_while(
+def test_clear_is_noticed_by_reader_of_local_copies_after_manifest_ttl(
     s3_url: str,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -188,7 +188,7 @@ def test_a_reader_whose_frames_are_all_local_notices_a_clear_after_a_while(
         read(t)
 
 
-def test_what_differs_from_what_was_committed_is_never_kept(s3_url: str, folder: Path) -> None:
+def test_corrupt_frame_is_not_put_in_local_cache(s3_url: str, folder: Path) -> None:
     fill(s3_url)
     outside(s3_url).put(f"{PREFIX}frames/2.jpg", jpeg_by_pillow(99))
     with pytest.raises(CorruptFrame):
@@ -205,7 +205,7 @@ def test_what_differs_from_what_was_committed_is_never_kept(s3_url: str, folder:
     ],
     ids=["jpeg", "batch", "frames"],
 )
-def test_a_damaged_copy_is_fetched_anew(
+def test_damaged_copy_is_fetched_again(
     s3_url: str, folder: Path, read: Callable[[Timeline], bytes]
 ) -> None:
     fill(s3_url)
@@ -218,7 +218,7 @@ def test_a_damaged_copy_is_fetched_anew(
         assert copy.read_bytes() == data
 
 
-def test_frames_that_another_program_stored_are_never_kept(s3_url: str, folder: Path) -> None:
+def test_foreign_frames_are_not_put_in_local_cache(s3_url: str, folder: Path) -> None:
     blobs = outside(s3_url)
     blobs.put(f"{PREFIX}frames/0.jpg", jpeg_by_pillow(1))
     t = timeline(s3_url, folder)
@@ -229,7 +229,7 @@ def test_frames_that_another_program_stored_are_never_kept(s3_url: str, folder: 
 
 
 @pytest.mark.parametrize("kind", ["memory", "local"])
-def test_of_a_store_on_this_machine_nothing_is_kept(
+def test_frames_of_local_store_are_not_put_in_local_cache(
     kind: str, request: pytest.FixtureRequest, folder: Path
 ) -> None:
     url = str(request.getfixturevalue(f"{kind}_url"))
@@ -238,7 +238,7 @@ def test_of_a_store_on_this_machine_nothing_is_kept(
     assert not folder.exists()
 
 
-def test_without_arguments_the_environment_names_folder_and_bound(
+def test_folder_and_size_limit_come_from_environment_without_arguments(
     s3_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(s3_url)
@@ -258,25 +258,27 @@ def test_without_arguments_the_environment_names_folder_and_bound(
 
 
 @pytest.mark.parametrize("size", [0, -1, 2**20 - 1, 1e9, True, "1000000000"])
-def test_a_bound_out_of_its_range_is_refused(memory_url: str, folder: Path, size: int) -> None:
+def test_local_cache_bytes_out_of_range_is_rejected(
+    memory_url: str, folder: Path, size: int
+) -> None:
     with pytest.raises(InvalidValue, match="local_cache_bytes"):
         FrameCache(memory_url, local_cache=folder, local_cache_bytes=size)
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/x", "file:///x", "a\0b", "~nobody-of-that-name/x"])
-def test_what_is_no_local_folder_is_refused(memory_url: str, path: str) -> None:
+def test_local_cache_that_is_not_a_local_folder_is_rejected(memory_url: str, path: str) -> None:
     with pytest.raises(InvalidValue, match="local_cache"):
         FrameCache(memory_url, local_cache=path)
 
 
-def test_a_folder_of_other_things_is_refused_before_any_request(tmp_path: Path) -> None:
+def test_folder_with_foreign_files_is_rejected_before_any_request(tmp_path: Path) -> None:
     (tmp_path / "mine").write_bytes(b"mine")
     with pytest.raises(InvalidValue, match="not copies of frames"):
         FrameCache("s3://bucket", local_cache=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_full_disk_is_warned_of_and_reading_goes_on(s3_url: str, small_disk: Path) -> None:
+def test_full_disk_raises_a_warning_and_reading_continues(s3_url: str, small_disk: Path) -> None:
     fill(s3_url)
     (small_disk / "filling").write_bytes(bytes(2**20 - 4 * 4096))
     with pytest.warns(LocalCacheWarning, match="no space is left"):

@@ -114,7 +114,7 @@ def refuse(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize("how", DAMAGE)
 @pytest.mark.parametrize("deep", [False, True])
-def test_it_is_found_and_nothing_is_changed(filled: str, how: str, deep: bool) -> None:  # noqa: FBT001
+def test_verify_reports_corrupt_manifest_without_changes(filled: str, how: str, deep: bool) -> None:  # noqa: FBT001
     damage_last(filled, how)
     before = everything(outside(filled))
     report = timeline(filled).verify(deep=deep)
@@ -142,7 +142,7 @@ OPERATIONS: dict[str, Callable[[Timeline], object]] = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_everything_else_says_how_to_repair_it_and_changes_nothing(
+def test_other_operations_name_repair_command_and_change_nothing(
     filled: str, operation: str
 ) -> None:
     key = damage_last(filled)
@@ -154,7 +154,7 @@ def test_everything_else_says_how_to_repair_it_and_changes_nothing(
     assert everything(outside(filled)) == before
 
 
-def test_gc_says_how_to_repair_it_and_takes_nothing(filled: str) -> None:
+def test_gc_names_repair_command_and_removes_nothing(filled: str) -> None:
     damage_last(filled)
     before = everything(outside(filled))
     plan = FrameCache(filled).plan_gc(grace_seconds=0, max_bytes=0)
@@ -163,7 +163,7 @@ def test_gc_says_how_to_repair_it_and_takes_nothing(filled: str) -> None:
     assert everything(outside(filled)) == before
 
 
-def test_who_iterates_again_is_told(filled: str) -> None:
+def test_new_iteration_of_open_reader_raises_corrupt_frame(filled: str) -> None:
     reader = timeline(filled)
     assert len(list(reader.frames())) == FRAMES
     damage_last(filled)
@@ -175,7 +175,7 @@ def test_who_iterates_again_is_told(filled: str) -> None:
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_it_is_made_anew_and_nothing_is_decoded(
+def test_repair_recreates_manifest_without_decoding(
     filled: str, own: list[Path], how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known, stored = timeline(filled).index.to_arrow().to_pylist(), frames_of(outside(filled), "t")
@@ -204,14 +204,14 @@ def counted_requests(url: str) -> int:
 
 
 @pytest.mark.every_store
-def test_it_is_made_anew_in_every_store(store_url: str) -> None:
+def test_repair_recreates_manifest_in_every_store(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks())
     damage_last(store_url)
     repaired(store_url)
     require_frames(store_url, clips.chunks())
 
 
-def test_the_parts_keep_what_they_tell_of_how_they_were_made(filled: str) -> None:
+def test_repair_keeps_provenance_of_index_parts(filled: str) -> None:
     told = index_about(filled)
     damage_last(filled)
     repaired(filled)
@@ -229,7 +229,7 @@ def index_about(url: str) -> list[dict[str, Any]]:
     return [json.loads(metadata[b"framecache"]) for metadata in found]
 
 
-def test_gc_then_finds_no_fault_and_leaves_one_epoch(filled: str, own: list[Path]) -> None:
+def test_gc_after_repair_leaves_one_intact_epoch(filled: str, own: list[Path]) -> None:
     damage_last(filled)
     repaired(filled)
     FrameCache(filled).plan_gc(grace_seconds=0).execute(max_share=1)
@@ -238,7 +238,7 @@ def test_gc_then_finds_no_fault_and_leaves_one_epoch(filled: str, own: list[Path
     require_frames(filled, own)
 
 
-def test_frames_that_are_damaged_too_are_repaired_with_it(filled: str, own: list[Path]) -> None:
+def test_damaged_frames_are_repaired_along_with_manifest(filled: str, own: list[Path]) -> None:
     outside(filled).remove(f"{PREFIX}frames/23.jpg")
     damage_last(filled)
     report = timeline(filled).verify(repair=True)
@@ -246,7 +246,7 @@ def test_frames_that_are_damaged_too_are_repaired_with_it(filled: str, own: list
     require_frames(filled, own)
 
 
-def test_a_chunk_that_was_not_cached_stays_so(url: str, own: list[Path]) -> None:
+def test_uncached_chunk_stays_uncached_after_repair(url: str, own: list[Path]) -> None:
     timeline(url).extract(own)
     for key in outside(url).list(f"{PREFIX}index/"):
         if "/000001-" in key or "/_timeline-" in key:
@@ -260,7 +260,7 @@ def test_a_chunk_that_was_not_cached_stays_so(url: str, own: list[Path]) -> None
 
 
 @pytest.mark.parametrize("video", ["there", "gone"])
-def test_a_chunk_whose_rows_are_lost_as_well_is_extracted_again(
+def test_chunk_with_lost_index_part_is_extracted_again(
     filled: str, own: list[Path], video: str
 ) -> None:
     [lost] = [key for key in outside(filled).list(f"{PREFIX}index/") if "/000001-" in key]
@@ -288,7 +288,7 @@ def damage_append(url: str) -> None:
         outside(url).put(key, b"")
 
 
-def test_an_appended_chunk_is_appended_again(url: str, own: list[Path]) -> None:
+def test_chunk_appended_in_lost_version_can_be_appended_again(url: str, own: list[Path]) -> None:
     timeline(url).extract(own[0])
     timeline(url).append(own[1])
     damage_append(url)
@@ -298,7 +298,7 @@ def test_an_appended_chunk_is_appended_again(url: str, own: list[Path]) -> None:
     require_frames(url, own[:2])
 
 
-def test_nothing_committed_under_the_lost_version_counts_for_another_chunk(
+def test_index_part_of_lost_version_is_not_used_for_another_chunk(
     url: str, own: list[Path]
 ) -> None:
     """Chunk 1 was another video than the one that is appended in its place."""
@@ -311,7 +311,7 @@ def test_nothing_committed_under_the_lost_version_counts_for_another_chunk(
 
 
 @pytest.mark.parametrize("is_swept", [True, False])
-def test_after_a_lost_clear_it_is_cached_again_where_its_rows_were_not_swept(
+def test_timeline_after_lost_clear_is_cached_if_index_was_not_removed(
     filled: str,
     own: list[Path],
     is_swept: bool,  # noqa: FBT001
@@ -328,7 +328,7 @@ def test_after_a_lost_clear_it_is_cached_again_where_its_rows_were_not_swept(
     require_frames(filled, own)
 
 
-def test_after_a_lost_rebuild_the_settings_are_those_before_and_no_frame_is_wrong(
+def test_lost_rebuild_restores_previous_settings_without_wrong_frames(
     filled: str, own: list[Path]
 ) -> None:
     """The rebuild stored other frames under the same names."""
@@ -348,9 +348,7 @@ def test_after_a_lost_rebuild_the_settings_are_those_before_and_no_frame_is_wron
     ]
 
 
-def test_an_epoch_is_begun_later_than_any_that_a_lost_version_began(
-    filled: str, own: list[Path]
-) -> None:
+def test_repair_starts_later_epoch_than_any_lost_version(filled: str, own: list[Path]) -> None:
     timeline(filled).clear()
     timeline(filled).rebuild()
     last = timeline(filled).info().epoch
@@ -370,7 +368,9 @@ def test_an_epoch_is_begun_later_than_any_that_a_lost_version_began(
 # Not recreated
 
 
-def test_without_a_sound_version_it_stays_and_says_what_to_do(filled: str, own: list[Path]) -> None:
+def test_repair_without_intact_version_changes_nothing_and_says_what_to_do(
+    filled: str, own: list[Path]
+) -> None:
     for key in descriptions(filled)[:2]:
         outside(filled).remove(key)
     damage_last(filled)
@@ -384,7 +384,7 @@ def test_without_a_sound_version_it_stays_and_says_what_to_do(filled: str, own: 
     require_frames(filled, own)
 
 
-def test_of_written_frames_nothing_is_guessed_and_the_way_back_works(url: str) -> None:
+def test_written_timeline_is_not_repaired_but_can_go_back_one_version(url: str) -> None:
     timeline(url).write([frame(n) for n in range(3)])
     timeline(url).write([frame(n) for n in range(3, 6)])
     damage_last(url)
@@ -401,7 +401,7 @@ def test_of_written_frames_nothing_is_guessed_and_the_way_back_works(url: str) -
     assert timeline(url).verify(deep=True).ok
 
 
-def test_a_version_before_it_of_a_newer_framecache_says_to_upgrade(filled: str) -> None:
+def test_previous_version_of_newer_format_asks_for_upgrade(filled: str) -> None:
     _, begun, _ = descriptions(filled)
     document = json.loads(outside(filled).read(begun)) | {"format": 99}
     del document["crc32c"]
@@ -440,7 +440,7 @@ def _cut(_: int, body: bytes) -> bytes:
 
 @pytest.mark.parametrize("harm", [_other_each_time, _cut], ids=lambda f: f.__name__[1:])
 @pytest.mark.parametrize("times", [1, 2, 3, 4, 1000])
-def test_one_that_is_damaged_on_the_way_is_left_as_it_is(
+def test_manifest_damaged_in_transit_is_left_unchanged(
     filled: str, own: list[Path], times: int, harm: Callable[[int, bytes], bytes]
 ) -> None:
     before = everything(outside(filled))
@@ -480,9 +480,7 @@ def longest_bytes(filled: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return length
 
 
-def test_of_one_that_is_too_long_no_more_is_read_than_shows_it(
-    filled: str, longest_bytes: int
-) -> None:
+def test_oversized_manifest_is_read_one_byte_past_limit(filled: str, longest_bytes: int) -> None:
     store = Metered(FrameCache(filled).store)
     with pytest.raises(CorruptFrame):
         Timeline(store, "t").info()
@@ -490,12 +488,12 @@ def test_of_one_that_is_too_long_no_more_is_read_than_shows_it(
 
 
 @pytest.mark.usefixtures("longest_bytes")
-def test_one_that_is_too_long_is_repaired(filled: str, own: list[Path]) -> None:
+def test_oversized_manifest_is_repaired(filled: str, own: list[Path]) -> None:
     assert "the last intact one is version 2" in repaired(filled)
     require_frames(filled, own)
 
 
-def test_what_another_program_created_first_is_not_read_whole(filled: str) -> None:
+def test_create_conflict_reads_only_as_many_bytes_as_its_own(filled: str) -> None:
     store = Metered(FrameCache(filled).store)
     key = descriptions(filled)[-1]
     assert not create_verified(store, key, b"mine")
@@ -516,9 +514,7 @@ def meanwhile(url: str, do: Callable[[], object]) -> Store:
     return HookedStore(FrameCache(url).store, before=before)
 
 
-def test_of_two_that_repair_it_one_is_first_and_the_other_goes_on_with_that(
-    filled: str, own: list[Path]
-) -> None:
+def test_concurrent_repairs_share_one_recreated_manifest(filled: str, own: list[Path]) -> None:
     damage_last(filled)
     store = meanwhile(filled, lambda: repaired(filled))
     assert Timeline(store, "t").verify(repair=True).ok
@@ -528,7 +524,7 @@ def test_of_two_that_repair_it_one_is_first_and_the_other_goes_on_with_that(
     require_frames(filled, own)
 
 
-def test_a_description_that_is_damaged_on_its_way_is_none_that_a_delete_passes_over(
+def test_delete_does_not_skip_manifest_damaged_in_transit(
     filled: str,
 ) -> None:
     """Else one that dies leaves it described, in the epoch that it had, without its frames."""
@@ -546,7 +542,7 @@ def test_a_description_that_is_damaged_on_its_way_is_none_that_a_delete_passes_o
     assert outside(filled).list(PREFIX) == []
 
 
-def test_a_timeline_that_is_deleted_meanwhile_stays_so(filled: str) -> None:
+def test_timeline_deleted_during_repair_stays_deleted(filled: str) -> None:
     damage_last(filled)
     store = meanwhile(filled, lambda: timeline(filled).delete())
     with pytest.raises(NotCached):
@@ -554,7 +550,7 @@ def test_a_timeline_that_is_deleted_meanwhile_stays_so(filled: str) -> None:
     assert outside(filled).list(PREFIX) == []
 
 
-def test_an_extraction_that_began_before_ends_and_commits_nothing(
+def test_extraction_started_before_repair_raises_and_commits_nothing(
     url: str, own: list[Path]
 ) -> None:
     """It is at chunk 1 when its manifest is damaged, and recreated."""

@@ -77,12 +77,12 @@ def run(program: str, *arguments: str, url: str = "") -> None:
 
 
 @pytest.mark.parametrize("store", ["memory", "folder"])
-def test_the_nine_functions_work_without_the_extra(store: str, tmp_path: Path) -> None:
+def test_plain_functions_work_without_the_extra(store: str, tmp_path: Path) -> None:
     png = base64.b64encode(png_by_pillow(1)).decode()
     run(FUNCTIONS, png, url="memory://" if store == "memory" else str(tmp_path))
 
 
-def test_what_another_installation_extracted_is_used_without_the_extra(local_url: str) -> None:
+def test_timeline_extracted_elsewhere_is_usable_without_the_extra(local_url: str) -> None:
     cache = FrameCache(local_url)
     timeline = cache.timeline("t")
     timeline.extract(clips.chunks())
@@ -137,7 +137,7 @@ def compare(timeline: Timeline) -> object:
         *("verify repair", "compare"),
     ],
 )
-def test_a_missing_package_is_named_before_any_request(
+def test_missing_package_is_named_before_any_request(
     memory_url: str, packages: str, call: Callable[[Timeline], object]
 ) -> None:
     store = HookedStore(FrameCache(memory_url).store)
@@ -146,7 +146,7 @@ def test_a_missing_package_is_named_before_any_request(
     assert store.requests == []
 
 
-def test_one_missing_package_is_named_alone(
+def test_single_missing_package_is_named_alone(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
@@ -162,7 +162,7 @@ def test_one_missing_package_is_named_alone(
     ],
     ids=["to_arrow", "frames_table"],
 )
-def test_a_table_of_pyarrow_names_its_extra(
+def test_pyarrow_table_without_pyarrow_names_its_extra(
     memory_url: str,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -176,7 +176,7 @@ def test_a_table_of_pyarrow_names_its_extra(
         call(cache)
 
 
-def test_stored_sprites_are_read_without_the_extra_and_others_name_it(
+def test_stored_sprites_are_read_without_the_extra_and_new_ones_name_it(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = FrameCache(memory_url)

@@ -288,12 +288,12 @@ def is_possible(door: str, kind: object) -> bool:
     return door != "Overlays.save_many.frames" or kind in {int, float, np.int64, np.uint8, Index}
 
 
-def test_every_parameter_that_is_a_number_is_tried_here() -> None:
+def test_every_numeric_public_parameter_is_listed() -> None:
     assert doors() == set(WHOLE) | set(REAL)
 
 
 @pytest.mark.parametrize("door", WHOLE)
-def test_a_whole_number_of_any_type_is_taken(given: Given, door: str) -> None:
+def test_integer_of_any_type_is_accepted(given: Given, door: str) -> None:
     value = VALUES.get(door, 2)
     for kind in WHOLE_TYPES:
         if is_possible(door, kind) and value <= np.iinfo(kind if kind is np.uint8 else int).max:
@@ -301,7 +301,7 @@ def test_a_whole_number_of_any_type_is_taken(given: Given, door: str) -> None:
 
 
 @pytest.mark.parametrize("door", WHOLE)
-def test_what_is_no_whole_number_of_its_range_is_refused(given: Given, door: str) -> None:
+def test_invalid_integer_is_rejected(given: Given, door: str) -> None:
     for value in NO_WHOLE:
         if not is_possible(door, type(value)):
             continue
@@ -310,13 +310,13 @@ def test_what_is_no_whole_number_of_its_range_is_refused(given: Given, door: str
 
 
 @pytest.mark.parametrize("door", REAL)
-def test_a_real_number_of_any_type_is_taken(given: Given, door: str) -> None:
+def test_real_number_of_any_type_is_accepted(given: Given, door: str) -> None:
     for kind in REAL_TYPES:
         REAL[door](given, kind(1))
 
 
 @pytest.mark.parametrize("door", REAL)
-def test_what_is_no_real_number_is_refused(given: Given, door: str) -> None:
+def test_invalid_real_number_is_rejected(given: Given, door: str) -> None:
     for value in NO_REAL:
         with pytest.raises(InvalidValue) as met:
             REAL[door](given, value)
