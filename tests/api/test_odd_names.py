@@ -30,7 +30,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 @pytest.mark.parametrize("given", ["text", "bytes", "path", "relative", "url"])
-def test_a_chunk_of_any_name_is_read_and_found_again(
+def test_chunk_of_any_name_is_extracted_and_resolved_again(
     memory_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, given: str
 ) -> None:
     path = tmp_path / name
@@ -55,14 +55,14 @@ def test_a_chunk_of_any_name_is_read_and_found_again(
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_the_url_of_a_path_leads_back_to_it(name: str) -> None:
+def test_url_of_path_converts_back_to_path(name: str) -> None:
     assert path_of_url(url_of_path(f"/a/{name}")) == f"/a/{name}"
     assert normalized_url(url_of_path(f"/a/{name}")) == url_of_path(f"/a/{name}")
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
 @pytest.mark.parametrize("given", [str, os.fsencode, Path])
-def test_a_cache_may_lie_in_a_folder_whose_name_is_no_text(
+def test_cache_works_in_folder_with_undecodable_name(
     tmp_path: Path, layout: str, given: type
 ) -> None:
     folder = str(tmp_path / os.fsdecode(b"d\xe9") / "cache")
@@ -82,7 +82,7 @@ def test_a_cache_may_lie_in_a_folder_whose_name_is_no_text(
     assert list(open_store(folder).list("cache/timelines")) == []
 
 
-def test_of_two_that_create_one_blob_there_one_succeeds(tmp_path: Path) -> None:
+def test_second_create_of_blob_in_undecodable_folder_raises_blob_exists(tmp_path: Path) -> None:
     store = open_store(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
     store.create("a/b", b"first")
     with pytest.raises(Exception, match="a/b") as met:
@@ -92,7 +92,7 @@ def test_of_two_that_create_one_blob_there_one_succeeds(tmp_path: Path) -> None:
     assert [blob.key for blob in store.list("")] == ["a/b"]
 
 
-def test_a_missing_chunk_of_such_a_name_is_said(memory_url: str, tmp_path: Path) -> None:
+def test_missing_chunk_with_undecodable_name_is_rejected(memory_url: str, tmp_path: Path) -> None:
     for chunk in (tmp_path / LATIN, os.fsencode(tmp_path / LATIN), Chunk(str(tmp_path / LATIN))):
         with pytest.raises(UnreadableChunk, match="no such file"):
             FrameCache(memory_url).timeline("t").extract(chunk)
@@ -103,7 +103,7 @@ def test_a_missing_chunk_of_such_a_name_is_said(memory_url: str, tmp_path: Path)
     ["/a\ud800b", "file:///a%00b", "s3://media/\udce9", "memory://\udce9", "gs://\udce9/a"],
     ids=ascii,
 )
-def test_what_stands_for_no_file_and_no_key_is_refused(memory_url: str, url: str) -> None:
+def test_url_that_is_neither_file_nor_key_is_rejected(memory_url: str, url: str) -> None:
     with pytest.raises(InvalidValue):
         FrameCache(memory_url).timeline("t").extract(url)
     with pytest.raises(InvalidValue):
@@ -111,15 +111,13 @@ def test_what_stands_for_no_file_and_no_key_is_refused(memory_url: str, url: str
 
 
 @pytest.mark.parametrize("key", ["a//b", "/a", "a/./b", "a/../b", "a/", "a\tb", "a\nb", "a\x7f"])
-def test_a_key_that_would_be_another_is_refused_before_any_request(
-    memory_url: str, key: str
-) -> None:
+def test_ambiguous_key_is_rejected_as_chunk(memory_url: str, key: str) -> None:
     open_store(memory_url).put("a", clips.chunks()[0].read_bytes())
     with pytest.raises(InvalidValue):
         FrameCache(memory_url).timeline("t").extract(f"{memory_url}/{key}")
 
 
-def test_commands_take_and_show_names_that_are_no_text(tmp_path: Path) -> None:
+def test_commands_accept_and_show_undecodable_names(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/d\xe9"
     os.mkdir(folder)  # noqa: PTH102 -- its name is bytes
     shutil.copyfile(os.fsencode(clips.clip()), folder + b"/a.mp4")

@@ -45,7 +45,7 @@ def index_files(store: Store) -> list[str]:
     return [blob.key for blob in store.list(keys.indexes_prefix("t"))]
 
 
-def test_it_opens_from_that_file_alone(cache: FrameCache, older: str) -> None:
+def test_older_compaction_alone_opens_the_timeline(cache: FrameCache, older: str) -> None:
     store = HookedStore(cache.store)
     assert Timeline(store, "t").index.sequence.tolist() == [*range(FRAMES)]
     assert [key for action, key in store.requests if action == "get" and "/index/" in key] == [
@@ -53,21 +53,23 @@ def test_it_opens_from_that_file_alone(cache: FrameCache, older: str) -> None:
     ]
 
 
-def test_it_verifies_and_nothing_of_it_can_go(cache: FrameCache, older: str) -> None:
+def test_older_compaction_verifies_and_is_not_removed_by_gc(cache: FrameCache, older: str) -> None:
     report = cache.timeline("t").verify()
     assert (report.ok, report.findings) == (True, ())
     assert cache.plan_gc(grace_seconds=0).execute().removed[Reason.ORPHANS].blobs == 0
     assert older in index_files(cache.store)
 
 
-def test_damage_of_it_is_repaired(cache: FrameCache, older: str) -> None:
+def test_damaged_older_compaction_is_repaired(cache: FrameCache, older: str) -> None:
     cache.store.put(older, b"")
     assert cache.timeline("t").verify(repair=True).ok
     assert cache.timeline("t").verify().ok
     assert len(cache.timeline("t").index) == FRAMES
 
 
-def test_the_next_compaction_is_apart_and_this_one_goes(cache: FrameCache, older: str) -> None:
+def test_next_compaction_replaces_older_one_and_gc_removes_it(
+    cache: FrameCache, older: str
+) -> None:
     match = cache.timeline("t")
     before = match.index.to_arrow()
     match.repack("packs")
@@ -81,9 +83,7 @@ def test_the_next_compaction_is_apart_and_this_one_goes(cache: FrameCache, older
     assert match.index.to_arrow().select(kept).equals(before.select(kept))
 
 
-def test_one_of_the_same_number_that_nothing_names_is_an_orphan(
-    cache: FrameCache, older: str
-) -> None:
+def test_unreferenced_compaction_of_same_number_is_an_orphan(cache: FrameCache, older: str) -> None:
     name = older.rpartition("/")[2].replace("timeline", "_timeline").replace("parquet", "compacted")
     other = f"{older.rpartition('/')[0]}/{name}"
     cache.store.put(other, b"x")

@@ -52,7 +52,7 @@ def a_stream(folder: Path, name: str, start_seconds: float) -> Path:
     return media.make_clip(folder / name, frames=25, extra=place)
 
 
-def test_it_reads_verifies_and_repairs_as_before(url: str) -> None:
+def test_timeline_planned_by_older_rules_can_be_read_and_repaired(url: str) -> None:
     match = planned_by_older_rules(url, clips.clip())
     assert len(list(match.frames())) == 45
     open_store(url).delete([keys.frame("t", 7)])
@@ -60,7 +60,9 @@ def test_it_reads_verifies_and_repairs_as_before(url: str) -> None:
     assert np.array_equal(match.frame(7).image.shape, match.frame(6).image.shape)
 
 
-def test_the_next_chunk_starts_where_its_last_one_ends(url: str, tmp_path: Path) -> None:
+def test_chunk_appended_by_current_rules_starts_at_end_of_last_one(
+    url: str, tmp_path: Path
+) -> None:
     match = planned_by_older_rules(url, a_stream(tmp_path, "a.ts", 10))
     match.append(a_stream(tmp_path, "b.ts", 13))
     assert [float(chunk.start) for chunk in match.info().chunks] == [0, 1]
@@ -68,7 +70,7 @@ def test_the_next_chunk_starts_where_its_last_one_ends(url: str, tmp_path: Path)
     assert float(match.info().chunks[2].start) == 3
 
 
-def test_a_repair_that_counts_other_frames_says_what_to_do(url: str) -> None:
+def test_repair_with_different_frame_count_asks_for_rebuild(url: str) -> None:
     match = planned_by_older_rules(url, clips.clip(), source_frame_count=40, frame_count=45)
     open_store(url).delete([keys.frame("t", 7)])
     report = match.verify(repair=True)

@@ -31,7 +31,7 @@ def opened(png: bytes) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 
 
 @pytest.mark.every_store
-def test_what_was_saved_is_loaded(store_url: str) -> None:
+def test_saved_overlays_are_loaded(store_url: str) -> None:
     png = png_by_pillow(1)
     overlays(store_url).save(120, {"edge_overlay": png, "mask": png_by_pillow(2)})
     assert overlays(store_url).load(120) == {"edge_overlay": png, "mask": png_by_pillow(2)}
@@ -42,7 +42,7 @@ def test_what_was_saved_is_loaded(store_url: str) -> None:
     assert overlays(store_url).frames() == [120]
 
 
-def test_without_overlays_there_is_nothing_to_load(store_url: str) -> None:
+def test_timeline_without_overlays_loads_none(store_url: str) -> None:
     found = overlays(store_url)
     assert (found.load(0), found.frames(), found.clear()) == ({}, [], 0)
     assert outside(store_url).list() == []
@@ -53,7 +53,7 @@ def test_without_overlays_there_is_nothing_to_load(store_url: str) -> None:
     [bytes, bytearray, memoryview, lambda png: base64.b64encode(png).decode()],
     ids=["bytes", "bytearray", "memoryview", "base64"],
 )
-def test_bytes_are_kept_as_they_are(local_url: str, given: Callable[[bytes], bytes]) -> None:
+def test_png_bytes_are_kept_unchanged(local_url: str, given: Callable[[bytes], bytes]) -> None:
     png = png_by_pillow(1) + b"trailing"
     overlays(local_url).save(0, {"o": given(png)})
     assert overlays(local_url).load(0) == {"o": png}
@@ -83,7 +83,7 @@ def test_images_of_other_modes_look_the_same(local_url: str, mode: str) -> None:
         assert np.array_equal(np.asarray(read.convert("RGBA")), np.asarray(image.convert("RGBA")))
 
 
-def test_an_array_of_any_strides_is_saved_as_it_looks(local_url: str) -> None:
+def test_array_of_any_strides_is_saved_with_same_pixels(local_url: str) -> None:
     views = {
         "flipped": picture(3)[::-1],
         "bgr": picture(3)[:, :, ::-1],
@@ -94,7 +94,7 @@ def test_an_array_of_any_strides_is_saved_as_it_looks(local_url: str) -> None:
         assert np.array_equal(opened(png), views[name])
 
 
-def test_overlays_need_no_frames_and_make_none(local_url: str) -> None:
+def test_overlays_need_no_frames_and_create_none(local_url: str) -> None:
     overlays(local_url).save(7, {"o": png_by_pillow(1)})
     timeline = FrameCache(local_url).timeline("t")
     assert not timeline.exists
@@ -103,7 +103,7 @@ def test_overlays_need_no_frames_and_make_none(local_url: str) -> None:
     assert overlays(local_url).load(7) == {"o": png_by_pillow(1)}
 
 
-def test_clearing_a_stage_leaves_the_others(store_url: str) -> None:
+def test_clear_of_stage_keeps_other_stages(store_url: str) -> None:
     for job_id, stage in [("j", "s"), ("j", "s2"), ("j", "s-2"), ("j2", "s")]:
         overlays(store_url, job_id=job_id, stage=stage).save(1, {"a": png_by_pillow(1)})
         overlays(store_url, job_id=job_id, stage=stage).save(12, {"a_b": png_by_pillow(2)})
@@ -129,7 +129,7 @@ def test_jobs_are_counted_by_stage(store_url: str) -> None:
     assert list(timeline.jobs()) == ["a", "b"]
 
 
-def test_a_sequence_may_be_a_numpy_integer(local_url: str) -> None:
+def test_sequence_may_be_a_numpy_integer(local_url: str) -> None:
     overlays(local_url).save(int(np.int64(5)), {"o": png_by_pillow(1)})
     assert overlays(local_url).load(np.int64(5).item()) == {"o": png_by_pillow(1)}
     index_like = np.array([7])
@@ -138,7 +138,7 @@ def test_a_sequence_may_be_a_numpy_integer(local_url: str) -> None:
     assert overlays(local_url).frames() == [5, 7]
 
 
-def test_saving_no_overlays_is_fine(local_url: str) -> None:
+def test_save_of_no_overlays_stores_nothing(local_url: str) -> None:
     overlays(local_url).save(0, {})
     assert outside(local_url).list() == []
 
@@ -151,7 +151,7 @@ def test_threads_may_save_to_one_stage(store_url: str) -> None:
     assert shared.load(13) == {"o": png_by_pillow(13)}
 
 
-def test_a_store_that_fails_is_an_error_and_not_an_empty_answer(local_url: str) -> None:
+def test_store_failure_is_an_error_and_not_an_empty_result(local_url: str) -> None:
     overlays(local_url).save(0, {"o": png_by_pillow(1)})
     hook = fail_from_nth(StorePermissionDenied("no"), action="get", nth=1, within="/overlays/")
     broken = Timeline(HookedStore(FrameCache(local_url).store, before=hook), "t")
@@ -159,7 +159,7 @@ def test_a_store_that_fails_is_an_error_and_not_an_empty_answer(local_url: str) 
         broken.overlays(job_id="run-7", stage="edges").load(0)
 
 
-def test_making_a_handle_makes_no_request(local_url: str) -> None:
+def test_overlays_handle_makes_no_request(local_url: str) -> None:
     store = HookedStore(FrameCache(local_url).store)
     handle = Timeline(store, "t").overlays(job_id="j", stage="s")
     assert (handle.timeline_id, handle.job_id, handle.stage) == ("t", "j", "s")
@@ -168,9 +168,7 @@ def test_making_a_handle_makes_no_request(local_url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["overlays/j/s/1_é.png", "frames/x é.jpg", "frames/a b#1.txt"])
-def test_what_others_put_beside_the_frames_does_not_keep_a_timeline_from_being_deleted(
-    local_url: str, name: str
-) -> None:
+def test_foreign_blob_in_timeline_does_not_prevent_delete(local_url: str, name: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.overlays(job_id="j", stage="s").save(1, {"mine": np.zeros((4, 4), np.uint8)})
     path = Path(local_url) / "cache" / "timelines" / "t" / name

@@ -106,7 +106,7 @@ def drawn(store: HookedStore) -> Overlays:
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_overlay_is_refused_before_any_request(store: HookedStore, kind: str) -> None:
+def test_invalid_overlay_is_rejected_before_any_request(store: HookedStore, kind: str) -> None:
     make, reason = BAD[kind]
     bad = make()
     with pytest.raises(InvalidValue, match=reason) as refusal:
@@ -118,7 +118,7 @@ def test_what_is_no_overlay_is_refused_before_any_request(store: HookedStore, ki
     assert store.requests == []
 
 
-def test_a_bad_name_or_sequence_among_many_is_refused_before_any_request(
+def test_invalid_name_or_sequence_in_save_many_is_rejected_before_any_request(
     store: HookedStore,
 ) -> None:
     with pytest.raises(InvalidId):
@@ -128,7 +128,7 @@ def test_a_bad_name_or_sequence_among_many_is_refused_before_any_request(
     assert store.requests == []
 
 
-def test_the_most_pixels_are_taken(local_url: str) -> None:
+def test_overlay_with_maximum_pixels_is_accepted(local_url: str) -> None:
     header = struct.pack(">IIBBBBB", MAX_PIXELS, 1, 1, 0, 0, 0, 0)
     pixels = zlib.compress(bytes(1 + MAX_PIXELS // 8))
     png = PNG[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND")
@@ -137,7 +137,7 @@ def test_the_most_pixels_are_taken(local_url: str) -> None:
     assert drawn_here.load_one(0, "o") == png
 
 
-def test_pixels_may_lie_in_any_number_of_chunks(local_url: str) -> None:
+def test_png_with_many_idat_chunks_is_accepted(local_url: str) -> None:
     pixels = zlib.compress(bytes(6 * (1 + 3 * 8)))
     png = png_of(8, 6, b"", *(pixels[n : n + 1] for n in range(len(pixels))))
     with Pillow.open(io.BytesIO(png)) as image:
@@ -151,7 +151,7 @@ SMALL = png_by_pillow(1, width=24, height=16)
 FITS = png_by_pillow(1, width=48, height=32)
 
 
-def test_an_overlay_of_any_size_is_stored_and_told_of_where_it_does_not_fit(store_url: str) -> None:
+def test_overlay_of_any_size_is_stored_and_misfits_are_reported(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     timeline.write([frame(0), frame(1, width=64, height=40), frame(2)])
     edges = FrameCache(store_url).timeline("t").overlays(job_id="j", stage="s")
@@ -165,7 +165,7 @@ def test_an_overlay_of_any_size_is_stored_and_told_of_where_it_does_not_fit(stor
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_sizes_are_those_of_frames_of_either_layout(local_url: str, layout: Layout) -> None:
+def test_misfits_use_frame_sizes_of_either_layout(local_url: str, layout: Layout) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.extract(clips.clip(), every=9, layout=layout)
     edges = timeline.overlays(job_id="j", stage="s")
@@ -174,14 +174,14 @@ def test_sizes_are_those_of_frames_of_either_layout(local_url: str, layout: Layo
     assert edges.misfits() == {1: ("o",)}
 
 
-def test_frames_whose_size_is_not_known_have_no_misfits(local_url: str) -> None:
+def test_frames_of_unknown_size_have_no_misfits(local_url: str) -> None:
     outside(local_url).put("cache/timelines/t/frames/0.jpg", jpeg_by_pillow(0))
     edges = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
     edges.save_many({0: {"o": SMALL}, 7: {"o": SMALL}})
     assert edges.misfits() == {}
 
 
-def test_the_size_is_that_of_the_frame_that_another_program_put_in_its_place(
+def test_misfits_use_size_of_frame_replaced_by_another_program(
     local_url: str,
 ) -> None:
     mine = FrameCache(local_url).timeline("t")
@@ -194,7 +194,7 @@ def test_the_size_is_that_of_the_frame_that_another_program_put_in_its_place(
     assert edges.misfits() == {0: ("o",)}
 
 
-def test_saving_makes_one_request_an_overlay(store: HookedStore) -> None:
+def test_save_makes_one_request_per_overlay(store: HookedStore) -> None:
     Timeline(store, "t").write([frame(0)])
     store.requests.clear()
     drawn(store).save(0, {"a": SMALL, "b": FITS})
@@ -221,7 +221,7 @@ RNG = np.random.default_rng(1)
     ],
     ids=["uint16", "bool", "bool of three axes", "gray of three axes", "big endian", "a view"],
 )
-def test_an_array_is_loaded_with_the_values_that_it_had(local_url: str, array: np.ndarray) -> None:
+def test_saved_array_loads_with_same_values(local_url: str, array: np.ndarray) -> None:
     edges = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
     edges.save(0, {"o": array})
     expected = array[:, :, 0] if array.ndim == 3 else array
@@ -249,9 +249,7 @@ def with_a_palette(*, transparent: int | None = None) -> Pillow.Image:
     ],
     ids=["palette", "transparent palette", "16 bits", "32 bits", "1 bit", "LA", "RGBA"],
 )
-def test_a_pillow_image_is_loaded_with_the_values_that_it_had(
-    local_url: str, image: Pillow.Image
-) -> None:
+def test_saved_pillow_image_loads_with_same_values(local_url: str, image: Pillow.Image) -> None:
     edges = FrameCache(local_url).timeline("t").overlays(job_id="j", stage="s")
     edges.save(0, {"o": image})
     png = edges.load(0)["o"]
@@ -294,7 +292,7 @@ B64 = base64.b64encode(PNG).decode()
         "long URI",
     ],
 )
-def test_base64_as_programs_write_it_is_taken(
+def test_base64_text_variants_are_accepted(
     local_url: str, monkeypatch: pytest.MonkeyPatch, text: str | bytes
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", local_url)
@@ -302,7 +300,7 @@ def test_base64_as_programs_write_it_is_taken(
     assert functional.load_overlays("t", "j", "s", 0) == {"o": B64}
 
 
-def test_what_was_drawn_is_kept_where_the_timeline_is_damaged(local_url: str) -> None:
+def test_overlays_are_saved_on_timeline_with_corrupt_manifest(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.write([frame(0)])
     blobs = outside(local_url)

@@ -75,7 +75,7 @@ def test_overlays_of_different_sizes_differ() -> None:
     assert not are_equal(encoded(np.zeros((2, 3), np.uint8)), encoded(np.zeros((3, 2), np.uint8)))
 
 
-def test_the_frames_where_two_jobs_differ_are_told(store_url: str) -> None:
+def test_compare_returns_frames_where_two_jobs_differ(store_url: str) -> None:
     same, more = png_by_pillow(1), png_by_pillow(2)
     again = encoded(picture(1, width=8, height=6), compress_level=0)
     drawn(store_url, job_id="one").save_many(
@@ -91,13 +91,15 @@ def test_the_frames_where_two_jobs_differ_are_told(store_url: str) -> None:
     assert one.compare(one) == {}
 
 
-def test_stages_of_other_timelines_and_stores_are_compared(store_url: str, local_url: str) -> None:
+def test_stages_of_different_timelines_and_stores_are_compared(
+    store_url: str, local_url: str
+) -> None:
     drawn(store_url, timeline_id="x").save_many({n: {"a": png_by_pillow(n)} for n in range(30)})
     drawn(local_url, stage="z").save_many({n: {"a": png_by_pillow(n % 29)} for n in range(30)})
     assert drawn(store_url, timeline_id="x").compare(drawn(local_url, stage="z")) == {29: ("a",)}
 
 
-def test_what_has_the_same_etag_is_not_read(s3_url: str) -> None:
+def test_overlays_with_same_etag_are_not_read(s3_url: str) -> None:
     same, again = png_by_pillow(1), encoded(picture(1, width=8, height=6), compress_level=0)
     for job_id, second in [("one", same), ("two", again)]:
         drawn(s3_url, job_id=job_id).save_many({1: {"a": same}, 2: {"a": second}})
@@ -127,7 +129,7 @@ class OneEtag(WrappingStore):
         return (replace(blob, etag="same") for blob in super().list(prefix))
 
 
-def test_etags_that_tell_nothing_of_content_are_not_trusted(memory_url: str) -> None:
+def test_etags_independent_of_content_are_not_trusted(memory_url: str) -> None:
     for job_id, shade in (("one", 1), ("two", 2)):
         drawn(memory_url, job_id=job_id).save(0, {"a": png_by_pillow(shade)})
     store = OneEtag(FrameCache(memory_url).store)
@@ -136,9 +138,7 @@ def test_etags_that_tell_nothing_of_content_are_not_trusted(memory_url: str) -> 
 
 
 @pytest.mark.parametrize("damaged", [b"", b"no PNG", png_by_pillow(1)[:-5]])
-def test_what_another_program_damaged_differs_unless_its_bytes_are_the_same(
-    local_url: str, damaged: bytes
-) -> None:
+def test_damaged_overlay_differs_unless_bytes_are_equal(local_url: str, damaged: bytes) -> None:
     outside(local_url).put(f"{PREFIX}one/s/0_a.png", damaged)
     outside(local_url).put(f"{PREFIX}two/s/0_a.png", png_by_pillow(1))
     outside(local_url).put(f"{PREFIX}three/s/0_a.png", damaged)
@@ -147,7 +147,7 @@ def test_what_another_program_damaged_differs_unless_its_bytes_are_the_same(
     assert one.compare(three) == {}
 
 
-def test_only_overlays_are_compared(local_url: str) -> None:
+def test_compare_with_other_type_is_rejected(local_url: str) -> None:
     with pytest.raises(InvalidValue, match="dict"):
         drawn(local_url).compare({})  # type: ignore[arg-type]
 
@@ -182,7 +182,7 @@ for thread in threads:
 """
 
 
-def test_a_process_forked_while_threads_compare_compares_too(local_url: str) -> None:
+def test_process_forked_while_threads_compare_can_compare(local_url: str) -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     for job_id, level in (("a", 0), ("b", 9)):
         png = encoded(pixels, compress_level=level)

@@ -20,7 +20,7 @@ def drawn(url: str, *, job_id: str = "j", stage: str = "s") -> Overlays:
 
 
 @pytest.mark.every_store
-def test_many_are_saved_and_loaded_in_the_order_asked_for(store_url: str) -> None:
+def test_many_overlays_are_saved_and_loaded_in_requested_order(store_url: str) -> None:
     drawn(store_url).save_many(MANY)
     assert everything(outside(store_url)) == {
         f"{PREFIX}{sequence}_{name}.png": png
@@ -36,7 +36,7 @@ def test_many_are_saved_and_loaded_in_the_order_asked_for(store_url: str) -> Non
     saved=st.dictionaries(st.integers(0, 30), st.sets(st.sampled_from("abc")), max_size=10),
     asked=st.lists(st.integers(0, 40), max_size=20),
 )
-def test_what_is_loaded_is_what_was_saved(saved: dict[int, set[str]], asked: list[int]) -> None:
+def test_loaded_overlays_equal_saved_overlays(saved: dict[int, set[str]], asked: list[int]) -> None:
     overlays = drawn("memory://many-property")
     overlays.clear()
     frames = {n: {name: png_by_pillow(n, width=2) for name in names} for n, names in saved.items()}
@@ -45,7 +45,7 @@ def test_what_is_loaded_is_what_was_saved(saved: dict[int, set[str]], asked: lis
     assert overlays.listing().sequence == tuple(sorted(n for n in saved if saved[n]))
 
 
-def test_many_are_requested_at_once(memory_url: str) -> None:
+def test_many_overlays_are_requested_concurrently(memory_url: str) -> None:
     together = Barrier(4)
 
     def before(action: Action, _: str) -> None:
@@ -59,7 +59,7 @@ def test_many_are_requested_at_once(memory_url: str) -> None:
     assert len(list(overlays.load_many(range(4)))) == 4
 
 
-def test_loading_runs_no_further_ahead_than_a_bound(memory_url: str) -> None:
+def test_load_many_prefetches_a_bounded_number(memory_url: str) -> None:
     drawn(memory_url).save_many({n: {"a": png_by_pillow(n)} for n in range(200)})
     store = HookedStore(FrameCache(memory_url).store)
     loaded = Timeline(store, "t").overlays(job_id="j", stage="s").load_many(range(200))
@@ -69,13 +69,13 @@ def test_loading_runs_no_further_ahead_than_a_bound(memory_url: str) -> None:
     wait_for_library_threads()
 
 
-def test_loading_none_makes_no_request(memory_url: str) -> None:
+def test_load_many_of_no_frames_makes_no_request(memory_url: str) -> None:
     store = HookedStore(FrameCache(memory_url).store)
     assert list(Timeline(store, "t").overlays(job_id="j", stage="s").load_many([])) == []
     assert store.requests == []
 
 
-def test_an_overlay_removed_since_it_was_listed_is_passed_over(memory_url: str) -> None:
+def test_overlay_removed_after_listing_is_skipped(memory_url: str) -> None:
     drawn(memory_url).save_many({1: {"a": png_by_pillow(1), "b": png_by_pillow(2)}})
     gone, lock = [f"{PREFIX}1_b.png"], Lock()
 
@@ -89,7 +89,7 @@ def test_an_overlay_removed_since_it_was_listed_is_passed_over(memory_url: str) 
     assert list(loaded) == [(1, {"a": png_by_pillow(1)})]
 
 
-def test_a_store_that_fails_in_the_midst_is_an_error(memory_url: str) -> None:
+def test_store_failure_during_load_many_is_an_error(memory_url: str) -> None:
     drawn(memory_url).save_many(MANY)
     hook = fail_from_nth(StoreUnavailable("away"), action="get", nth=20, within="/overlays/")
     loaded = (
@@ -113,7 +113,7 @@ def test_one_overlay_is_loaded_and_removed_by_name(store_url: str) -> None:
     assert overlays.frames() == [n for n in range(40) if n != 5]
 
 
-def test_frames_and_names_are_listed_without_reading_a_picture(store_url: str) -> None:
+def test_listing_of_frames_and_names_reads_no_overlay(store_url: str) -> None:
     drawn(store_url).save_many({2: {"b": png_by_pillow(1), "a": png_by_pillow(1)}})
     drawn(store_url).save_many({10: {"a": png_by_pillow(1)}})
     outside(store_url).put(f"{PREFIX}deeper/3_a.png", b"")
@@ -124,7 +124,7 @@ def test_frames_and_names_are_listed_without_reading_a_picture(store_url: str) -
     assert [action for action, _ in store.requests] == ["list", "list"]
 
 
-def test_stages_are_counted_by_frame_and_name_without_reading_a_picture(store_url: str) -> None:
+def test_stage_counts_by_frame_and_name_read_no_overlay(store_url: str) -> None:
     drawn(store_url, job_id="b", stage="z").save_many(
         {1: {"x": png_by_pillow(1), "y": png_by_pillow(1)}, 2: {"x": png_by_pillow(1)}}
     )

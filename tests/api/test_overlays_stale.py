@@ -89,7 +89,7 @@ def after(url: str, *steps: Step) -> list[int]:
 
 
 @pytest.mark.every_store
-def test_overlays_older_than_a_rebuild_are_stale_and_newer_ones_are_not(store_url: str) -> None:
+def test_overlays_older_than_rebuild_are_stale_and_newer_ones_are_not(store_url: str) -> None:
     def draw_again(timeline: Timeline) -> None:
         timeline.overlays(job_id="j", stage="s").save_many({5: {"a": PNG}, 6: {"a": PNG}})
 
@@ -132,7 +132,7 @@ def append(timeline: Timeline) -> None:
         "no frames",
     ],
 )
-def test_what_leaves_the_frames_leaves_the_overlays(
+def test_steps_that_keep_frames_leave_overlays_current(
     memory_url: str, steps: tuple[Step, ...]
 ) -> None:
     assert after(memory_url, *steps) == []
@@ -149,13 +149,13 @@ def test_what_leaves_the_frames_leaves_the_overlays(
     ],
     ids=["clear and extract", "other settings", "rebuild and repack", "rebuild and repair", "late"],
 )
-def test_what_replaces_the_frames_makes_older_overlays_stale(
+def test_steps_that_replace_frames_make_older_overlays_stale(
     memory_url: str, steps: tuple[Step, ...]
 ) -> None:
     assert after(memory_url, *steps) == [1, 5]
 
 
-def test_written_frames_that_were_written_anew_make_older_overlays_stale(memory_url: str) -> None:
+def test_frames_written_again_after_clear_make_older_overlays_stale(memory_url: str) -> None:
     def write(frames: list[Frame]) -> Step:
         return lambda timeline: timeline.write(frames)
 
@@ -215,7 +215,7 @@ def pack(timeline: Timeline) -> None:
         "cleared",
     ],
 )
-def test_overlays_older_than_a_replaced_picture_are_stale(
+def test_overlays_older_than_replaced_frame_are_stale(
     store_url: str, steps: tuple[Step, ...], stale: list[int]
 ) -> None:
     assert after(store_url, *steps) == stale
@@ -223,7 +223,7 @@ def test_overlays_older_than_a_replaced_picture_are_stale(
     assert counted.frame_count == 2
 
 
-def test_overlays_on_another_programs_frames_are_never_stale(store_url: str) -> None:
+def test_overlays_on_foreign_frames_are_never_stale(store_url: str) -> None:
     def put(timeline: Timeline) -> None:
         outside(store_url).put(f"cache/timelines/{timeline.timeline_id}/frames/1.jpg", JPEG)
 
@@ -233,7 +233,7 @@ def test_overlays_on_another_programs_frames_are_never_stale(store_url: str) -> 
 JPEG = jpeg_by_pillow(1)
 
 
-def test_overlays_of_the_very_second_of_a_rebuild_are_not_stale(local_url: str) -> None:
+def test_overlays_of_same_second_as_rebuild_are_not_stale(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     extract(timeline)
     draw(timeline)
@@ -249,7 +249,7 @@ def test_overlays_of_the_very_second_of_a_rebuild_are_not_stale(local_url: str) 
     assert timeline.overlays(job_id="j", stage="s").stale() == [1]
 
 
-def test_the_cost_is_one_more_list(memory_url: str) -> None:
+def test_stale_check_takes_one_more_list(memory_url: str) -> None:
     timeline = FrameCache(memory_url).timeline("t")
     extract(timeline)
     draw(timeline)
@@ -262,7 +262,7 @@ def test_the_cost_is_one_more_list(memory_url: str) -> None:
     ]
 
 
-def test_stages_tell_how_many_frames_have_stale_overlays(memory_url: str) -> None:
+def test_stage_counts_include_frames_with_stale_overlays(memory_url: str) -> None:
     clock = Clock(FrameCache(memory_url).store)
     for step in (extract, draw, rebuild):
         step(Timeline(clock, "t"))
