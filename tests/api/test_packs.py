@@ -57,7 +57,7 @@ def store(memory_url: str) -> Store:
 # What a pack is
 
 
-def test_each_chunk_has_one_pack_and_no_frame_is_a_blob_of_its_own(store_url: str) -> None:
+def test_each_chunk_has_one_pack_and_frames_have_no_own_blobs(store_url: str) -> None:
     extract(store_url)
     named = [row["key"] for row in rows(store_url)]
     epoch = timeline(store_url).info().epoch
@@ -69,7 +69,7 @@ def test_each_chunk_has_one_pack_and_no_frame_is_a_blob_of_its_own(store_url: st
         assert name.startswith(f"{row['chunk_id']:06d}-")
 
 
-def test_the_index_tells_where_each_frame_lies(store_url: str) -> None:
+def test_index_records_offset_and_checksum_of_each_frame(store_url: str) -> None:
     extract(store_url)
     packs = packs_of(outside(store_url), "t")
     for row in rows(store_url):
@@ -79,9 +79,7 @@ def test_the_index_tells_where_each_frame_lies(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_pack_holds_the_frames_of_the_index_for_every_tool(
-    url: str, tmp_path: Path, tool: str
-) -> None:
+def test_pack_holds_frames_of_index_for_every_tool(url: str, tmp_path: Path, tool: str) -> None:
     extract(url)
     for key, pack in packs_of(outside(url), "t").items():
         path = tmp_path / "pack.tar"
@@ -97,7 +95,7 @@ def test_a_pack_holds_the_frames_of_the_index_for_every_tool(
 
 
 @pytest.mark.every_store
-def test_the_frames_and_their_index_are_those_of_layout_objects(store_url: str) -> None:
+def test_frames_and_index_equal_those_of_layout_objects(store_url: str) -> None:
     extract(store_url)
     timeline(store_url, "o").extract(clips.chunks(), layout="objects")
     assert jpegs_in(packs_of(outside(store_url), "t")) == dict(enumerate(expected_jpegs()))
@@ -105,14 +103,14 @@ def test_the_frames_and_their_index_are_those_of_layout_objects(store_url: str) 
     assert [*map(without_place, rows(store_url))] == [*map(without_place, others)]
 
 
-def test_one_and_many_workers_store_the_same_packs(url: str, memory_url: str) -> None:
+def test_one_and_many_workers_store_same_packs(url: str, memory_url: str) -> None:
     timeline(url).extract(clips.chunks(), layout="packs", workers=1)
     timeline(memory_url).extract(clips.chunks(), layout="packs", workers=7)
     one, many = (sorted(packs_of(outside(place), "t").values()) for place in (url, memory_url))
     assert one == many
 
 
-def test_a_frame_without_picture_has_no_member(url: str) -> None:
+def test_undecodable_frame_has_no_pack_member(url: str) -> None:
     timeline(url).extract(clips.ends_in_garbage(), layout="packs")
     with_picture = [row["sequence"] for row in rows(url) if row["status"] == "ok"]
     assert with_picture != [row["sequence"] for row in rows(url)]
@@ -121,7 +119,9 @@ def test_a_frame_without_picture_has_no_member(url: str) -> None:
     assert {row["key"] for row in rows(url) if row["status"] != "ok"} == {""}
 
 
-def test_a_chunk_without_any_picture_has_no_pack(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_without_decodable_frames_has_no_pack(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decode = video.decode
 
     def see_nothing(*args: Any, **kwargs: Any) -> Iterator[object]:  # noqa: ANN401 -- passed on
@@ -135,7 +135,7 @@ def test_a_chunk_without_any_picture_has_no_pack(url: str, monkeypatch: pytest.M
     assert packs_of(outside(url), "t") == {}
 
 
-def test_a_layout_that_is_none_is_refused_before_any_request(url: str) -> None:
+def test_invalid_layout_is_rejected_before_any_request(url: str) -> None:
     layout: Any
     for layout in ("pack", "PACKS", "", "tar", b"packs", 1, ["packs"]):
         for fill in (
@@ -156,7 +156,7 @@ def test_a_layout_that_is_none_is_refused_before_any_request(url: str) -> None:
     "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
 )
 @pytest.mark.parametrize("blocks", [0, 3, 10])
-def test_a_store_that_fails_in_mid_upload_fails_the_extraction_and_leaves_no_pack(
+def test_store_failure_during_upload_fails_extraction_and_leaves_no_pack(
     url: str, error: FrameCacheError, blocks: int
 ) -> None:
     breaking = Breaking(FrameCache(url).store, error, blocks=blocks)
@@ -171,7 +171,7 @@ def test_a_store_that_fails_in_mid_upload_fails_the_extraction_and_leaves_no_pac
     assert list(timeline(url).jpegs(range(FRAMES))) == expected_jpegs()
 
 
-def test_an_upload_whose_answer_was_lost_is_a_success(store: Store) -> None:
+def test_upload_with_lost_response_succeeds(store: Store) -> None:
     def lose(action: str, key: str) -> Fault | None:
         return Fault.LOSE_RESPONSE if action == "put" and "/packs/" in key else None
 
@@ -180,7 +180,7 @@ def test_an_upload_whose_answer_was_lost_is_a_success(store: Store) -> None:
     assert list(Timeline(store, "t").jpegs(range(FRAMES))) == expected_jpegs()
 
 
-def test_an_upload_that_seems_to_succeed_and_is_cut_short_is_not_committed_unseen(
+def test_truncated_upload_with_lost_response_is_not_committed(
     store: Store,
 ) -> None:
     """Its response is lost, and the stored blob is another's, or half of it."""
@@ -195,7 +195,7 @@ def test_an_upload_that_seems_to_succeed_and_is_cut_short_is_not_committed_unsee
     assert not Timeline(store, "t").exists
 
 
-def test_an_upload_takes_frames_no_faster_than_the_store_does(store: Store) -> None:
+def test_upload_to_slow_store_takes_a_bounded_number_of_frames(store: Store) -> None:
     """However many frames there are, those that wait for a slow store are few."""
     given, far_ahead = [0], threading.Event()
 
@@ -225,7 +225,7 @@ def test_an_upload_takes_frames_no_faster_than_the_store_does(store: Store) -> N
 
 
 @pytest.mark.every_store
-def test_programs_that_extract_into_packs_at_once_store_each_once(store_url: str) -> None:
+def test_concurrent_extractions_store_each_pack_once(store_url: str) -> None:
     together = threading.Barrier(3)
 
     def work(_: int) -> int:
@@ -241,7 +241,7 @@ def test_programs_that_extract_into_packs_at_once_store_each_once(store_url: str
 
 
 @pytest.mark.parametrize("moment", [("put", "/packs/"), ("create", "/index/")])
-def test_whoever_slept_and_was_taken_over_leaves_no_pack_behind(
+def test_extraction_that_lost_its_lease_leaves_no_pack(
     store: Store, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
     def take_over() -> None:
@@ -257,7 +257,7 @@ def test_whoever_slept_and_was_taken_over_leaves_no_pack_behind(
     assert list(Timeline(store, "t").jpegs(range(FRAMES))) == expected_jpegs()
 
 
-def test_a_pack_that_is_whole_when_the_take_over_is_learned_of_goes(
+def test_complete_pack_is_removed_when_lease_is_found_lost(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last look ends after the pack is stored."""
@@ -280,7 +280,7 @@ def test_a_pack_that_is_whole_when_the_take_over_is_learned_of_goes(
 
 
 @pytest.mark.parametrize("end", ["clear", "delete"])
-def test_a_pack_that_is_whole_when_the_end_is_learned_of_goes(store: Store, end: str) -> None:
+def test_complete_pack_is_removed_when_timeline_is_found_cleared(store: Store, end: str) -> None:
     """The last look ends after the pack is stored."""
 
     def end_it() -> None:
@@ -295,7 +295,7 @@ def test_a_pack_that_is_whole_when_the_end_is_learned_of_goes(store: Store, end:
         assert not list(store.list(PREFIX))
 
 
-def test_whoever_adopts_packs_of_another_encoder_has_nothing_to_repair(
+def test_adopted_packs_of_another_encoder_need_no_repair(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encode = jpeg.encode_picture
@@ -316,7 +316,7 @@ def test_whoever_adopts_packs_of_another_encoder_has_nothing_to_repair(
 
 @pytest.mark.parametrize("end", ["clear", "delete"])
 @pytest.mark.parametrize("moment", [("put", "/packs/"), ("create", "/claims/")])
-def test_an_extraction_during_which_the_timeline_ends_leaves_no_pack(
+def test_extraction_of_cleared_or_deleted_timeline_leaves_no_pack(
     store_url: str, end: str, moment: tuple[str, str]
 ) -> None:
     def end_it() -> None:
@@ -331,7 +331,7 @@ def test_an_extraction_during_which_the_timeline_ends_leaves_no_pack(
         assert outside(store_url).list(PREFIX) == []
 
 
-def test_a_reader_of_packs_that_are_cleared_says_so(store_url: str) -> None:
+def test_read_of_cleared_packs_raises_timeline_cleared(store_url: str) -> None:
     extract(store_url)
     readers = [timeline(store_url) for _ in range(3)]
     for reader in readers:
@@ -353,7 +353,7 @@ def test_a_reader_of_packs_that_are_cleared_says_so(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("written", [False, True])
-def test_a_clear_leaves_nothing_of_packs(store_url: str, *, written: bool) -> None:
+def test_clear_removes_all_packs(store_url: str, *, written: bool) -> None:
     t = timeline(store_url)
     if written:
         t.write([frame(0), frame(1)], layout="packs")
@@ -373,13 +373,13 @@ def test_a_clear_leaves_nothing_of_packs(store_url: str, *, written: bool) -> No
     assert info.settings.layout == "packs"
 
 
-def test_a_delete_leaves_nothing_of_packs(store_url: str) -> None:
+def test_delete_removes_all_packs(store_url: str) -> None:
     extract(store_url)
     timeline(store_url).delete()
     assert outside(store_url).list(PREFIX) == []
 
 
-def test_a_rebuild_after_a_clear_fills_packs_again(url: str) -> None:
+def test_rebuild_after_clear_fills_packs_again(url: str) -> None:
     extract(url)
     timeline(url).clear()
     timeline(url).rebuild()
@@ -388,7 +388,7 @@ def test_a_rebuild_after_a_clear_fills_packs_again(url: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_a_rebuild_in_the_other_layout_leaves_nothing_of_the_one_before(
+def test_rebuild_in_other_layout_removes_blobs_of_previous_layout(
     store_url: str, layout: Layout
 ) -> None:
     extract(store_url, "packs" if layout == "objects" else "objects")
@@ -400,7 +400,7 @@ def test_a_rebuild_in_the_other_layout_leaves_nothing_of_the_one_before(
     assert (frames, packs) == ((FRAMES, 0) if layout == "objects" else (0, 3))
 
 
-def test_frames_of_an_extraction_that_died_are_gone_once_packs_take_their_place(url: str) -> None:
+def test_extraction_into_packs_removes_frames_of_failed_extraction(url: str) -> None:
     breaking = HookedStore(FrameCache(url).store, before=refuse_to_begin)
     with pytest.raises(StorePermissionDenied):
         Timeline(breaking, "t").extract(clips.chunks())
@@ -414,7 +414,7 @@ def refuse_to_begin(action: str, key: str) -> None:
         raise StorePermissionDenied("no")
 
 
-def test_an_append_goes_into_packs_of_its_own_and_touches_no_other(store_url: str) -> None:
+def test_append_adds_a_pack_and_keeps_existing_packs(store_url: str) -> None:
     paths = clips.chunks()
     timeline(store_url).extract(paths[:2], layout="packs")
     before = packs_of(outside(store_url), "t")
@@ -425,7 +425,7 @@ def test_an_append_goes_into_packs_of_its_own_and_touches_no_other(store_url: st
     assert list(timeline(store_url).jpegs(range(FRAMES))) == expected_jpegs()
 
 
-def test_extracting_into_packs_again_changes_nothing(url: str) -> None:
+def test_repeated_extraction_into_packs_changes_nothing(url: str) -> None:
     extract(url)
     before = everything(outside(url))
     for layout in ("packs", None):
@@ -435,7 +435,7 @@ def test_extracting_into_packs_again_changes_nothing(url: str) -> None:
 
 
 @pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])
-def test_another_layout_is_refused_and_repack_named(
+def test_different_layout_conflicts_and_error_names_repack(
     url: str, layout: Layout, other: Layout
 ) -> None:
     extract(url, layout)
@@ -447,7 +447,7 @@ def test_another_layout_is_refused_and_repack_named(
     assert everything(outside(url)) == before
 
 
-def test_overlays_of_a_timeline_in_packs_are_those_of_any(url: str) -> None:
+def test_overlays_work_on_timeline_in_packs(url: str) -> None:
     extract(url)
     edges = timeline(url).overlays(job_id="j", stage="s")
     edges.save(7, {"o": picture(1, width=clips.WIDTH, height=clips.HEIGHT)})

@@ -69,13 +69,13 @@ def cut(pack: bytes, at: int) -> bytes:
     return pack[:at]
 
 
-def test_sound_packs_are_sound(filled: Timeline) -> None:
+def test_verify_of_intact_packs_reports_every_frame_ok(filled: Timeline) -> None:
     report = filled.verify(deep=True)
     assert counted(report) == {"ok": FRAMES}
     assert report.ok
 
 
-def test_verifying_takes_a_request_a_range_and_changes_nothing(store_url: str) -> None:
+def test_verify_takes_one_request_per_pack_and_changes_nothing(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks(), layout="packs")
     before = everything(outside(store_url))
     store = HookedStore(FrameCache(store_url).store)
@@ -94,7 +94,7 @@ def test_verifying_takes_a_request_a_range_and_changes_nothing(store_url: str) -
         (25, cut, "truncated", {25, 26, 27, 28, 29}),
     ],
 )
-def test_damage_is_found_frame_by_frame_and_repaired(
+def test_damage_is_found_per_frame_and_repaired(
     filled: Timeline,
     sequence: int,
     change: Callable[[bytes, int], bytes],
@@ -115,7 +115,7 @@ def test_damage_is_found_frame_by_frame_and_repaired(
     assert filled.verify(deep=True).counts["ok"] == FRAMES
 
 
-def test_a_lost_pack_is_made_again(url: str, filled: Timeline) -> None:
+def test_lost_pack_is_repaired_as_new_pack(url: str, filled: Timeline) -> None:
     good = all_jpegs(filled)
     lost = filled.index.row(22).key
     FrameCache(url).store.delete([lost])
@@ -125,7 +125,9 @@ def test_a_lost_pack_is_made_again(url: str, filled: Timeline) -> None:
     assert filled.index.row(22).key != lost
 
 
-def test_what_is_repaired_lies_in_a_pack_beside_the_damaged_one(url: str, filled: Timeline) -> None:
+def test_repaired_frame_is_stored_in_new_pack_and_damaged_pack_is_kept(
+    url: str, filled: Timeline
+) -> None:
     before = {sequence: filled.index.row(sequence) for sequence in range(FRAMES)}
     stored = {key: outside(url).read(key) for key in packs(url)}
     damage(filled, 21, flipped)
@@ -137,7 +139,7 @@ def test_what_is_repaired_lies_in_a_pack_beside_the_damaged_one(url: str, filled
     assert len(packs(url)) == len(stored) + 1
 
 
-def test_a_reader_goes_on_after_a_repair(url: str, filled: Timeline) -> None:
+def test_open_reader_reads_repaired_frames(url: str, filled: Timeline) -> None:
     good = all_jpegs(filled)
     reader = timeline(url)
     assert reader.jpeg(21) == good[21]
@@ -146,7 +148,7 @@ def test_a_reader_goes_on_after_a_repair(url: str, filled: Timeline) -> None:
     assert list(reader.jpegs(range(FRAMES))) == good
 
 
-def test_a_repair_that_stops_anywhere_can_be_repeated(memory_url: str) -> None:
+def test_interrupted_repair_can_be_repeated(memory_url: str) -> None:
     packed = timeline(memory_url)
     packed.extract(clips.chunks(), layout="packs")
     good = all_jpegs(packed)
@@ -168,7 +170,7 @@ def test_a_repair_that_stops_anywhere_can_be_repeated(memory_url: str) -> None:
     assert all_jpegs(timeline(memory_url)) == good
 
 
-def test_a_repair_whose_rows_could_not_count_stores_nothing(url: str, filled: Timeline) -> None:
+def test_repair_of_leased_index_part_stores_no_pack(url: str, filled: Timeline) -> None:
     """A part that only the compaction holds cannot be committed: another program works on it."""
     store = FrameCache(url).store
     description = current_manifest(store, "t")
@@ -211,7 +213,7 @@ def move_into_packs(packed: Timeline, url: str) -> None:
     ],
     ids=["append", "repair", "write", "repack"],
 )
-def test_a_store_that_fails_in_the_look_after_a_pack_is_stored_leaves_no_pack(
+def test_store_failure_in_check_after_upload_leaves_no_pack(
     url: str, work: Callable[[Timeline, str], None]
 ) -> None:
     uploads = set[str]()
@@ -231,7 +233,7 @@ def test_a_store_that_fails_in_the_look_after_a_pack_is_stored_leaves_no_pack(
     assert uploads.isdisjoint(packs(url))
 
 
-def test_a_damaged_description_is_made_anew_with_its_packs(url: str, filled: Timeline) -> None:
+def test_corrupt_manifest_of_packs_is_repaired(url: str, filled: Timeline) -> None:
     good = all_jpegs(filled)
     newest = max(outside(url).list(f"{PREFIX}timeline"))
     FrameCache(url).store.put(newest, b"{")
@@ -261,7 +263,7 @@ def leave_a_pack(url: str) -> set[str]:
     return packs(url) - before
 
 
-def test_a_pack_that_nobody_names_is_an_orphan_and_goes_after_a_while(local_url: str) -> None:
+def test_unreferenced_pack_is_an_orphan_and_removed_after_grace_period(local_url: str) -> None:
     timeline(local_url).extract(clips.chunks(), layout="packs")
     good = all_jpegs(timeline(local_url))
     [left] = leave_a_pack(local_url)
@@ -275,7 +277,7 @@ def test_a_pack_that_nobody_names_is_an_orphan_and_goes_after_a_while(local_url:
     assert all_jpegs(timeline(local_url)) == good
 
 
-def test_packs_of_an_epoch_that_was_cleared_halfway_go(local_url: str) -> None:
+def test_packs_of_interrupted_clear_are_stale_and_removed_by_gc(local_url: str) -> None:
     timeline(local_url).extract(clips.chunks(), layout="packs")
     old = packs(local_url)
     error = StoreUnavailable("the test's store went away")
@@ -293,7 +295,7 @@ def test_packs_of_an_epoch_that_was_cleared_halfway_go(local_url: str) -> None:
     assert packs(local_url) == set()
 
 
-def test_an_evicted_timeline_loses_its_packs_and_can_be_rebuilt(local_url: str) -> None:
+def test_evicted_timeline_loses_its_packs_and_can_be_rebuilt(local_url: str) -> None:
     timeline(local_url).extract(clips.chunks(), layout="packs")
     good = all_jpegs(timeline(local_url))
     plan = FrameCache(local_url).plan_gc(grace_seconds=0, max_bytes=1)
@@ -308,7 +310,7 @@ def test_an_evicted_timeline_loses_its_packs_and_can_be_rebuilt(local_url: str) 
     assert all_jpegs(timeline(local_url)) == good
 
 
-def test_packs_of_written_frames_stay_while_rows_of_them_are_lost(local_url: str) -> None:
+def test_packs_of_written_frames_with_lost_index_part_are_kept(local_url: str) -> None:
     written = timeline(local_url)
     written.write([frame(0), frame(1)], layout="packs")
     written.write([frame(2)])

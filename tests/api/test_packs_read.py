@@ -59,7 +59,7 @@ TIME: Final = st.floats(-0.5, 2.5)
 
 
 @given(start=END, stop=END, step=st.integers(1, 50), scale=SCALE, color=COLOR)
-def test_a_range_reads_the_same_in_both_layouts(
+def test_range_reads_the_same_in_both_layouts(
     start: int | None, stop: int | None, step: int, scale: float, color: Color
 ) -> None:
     expected = told(filled("objects").frames(start, stop, step, scale=scale, color=color))
@@ -69,7 +69,7 @@ def test_a_range_reads_the_same_in_both_layouts(
 
 
 @given(start=TIME, stop=TIME, step=st.integers(1, 9))
-def test_a_range_of_times_reads_the_same_in_both_layouts(
+def test_range_of_times_reads_the_same_in_both_layouts(
     start: float, stop: float, step: int
 ) -> None:
     def read(t: Timeline) -> object:
@@ -81,7 +81,7 @@ def test_a_range_of_times_reads_the_same_in_both_layouts(
 
 
 @given(wanted=LIST, scale=SCALE, color=COLOR)
-def test_a_list_reads_the_same_in_both_layouts_in_the_order_given(
+def test_list_reads_the_same_in_both_layouts_in_given_order(
     wanted: list[int], scale: float, color: Color
 ) -> None:
     expected = filled("objects").batch(wanted, scale=scale, color=color)
@@ -93,7 +93,7 @@ def test_a_list_reads_the_same_in_both_layouts_in_the_order_given(
 
 
 @given(sequence=SEQUENCE, seconds=st.floats(0, 1.79), scale=SCALE, color=COLOR)
-def test_a_frame_reads_the_same_in_both_layouts(
+def test_frame_reads_the_same_in_both_layouts(
     sequence: int, seconds: float, scale: float, color: Color
 ) -> None:
     one, other = filled("objects"), filled("packs")
@@ -106,7 +106,7 @@ def test_a_frame_reads_the_same_in_both_layouts(
 
 
 @pytest.mark.every_store
-def test_every_store_reads_packs(store_url: str) -> None:
+def test_packs_are_read_from_every_store(store_url: str) -> None:
     extract(store_url)
     t = timeline(store_url)
     wanted = [44, 0, 17, 17, 18, 30, 3]
@@ -116,7 +116,7 @@ def test_every_store_reads_packs(store_url: str) -> None:
     assert t.frame_at(1.0).image.tobytes() == filled("objects").frame_at(1.0).image.tobytes()
 
 
-def test_the_plain_functions_read_and_fill_packs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_functions_read_and_fill_packs(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", url)
     extract(url)
     assert functional.cache_exists("t")
@@ -135,7 +135,7 @@ def test_the_plain_functions_read_and_fill_packs(url: str, monkeypatch: pytest.M
     assert frames_of(outside(url), "w") == {}
 
 
-def test_info_tells_the_same_of_both_layouts(url: str) -> None:
+def test_info_is_the_same_in_both_layouts(url: str) -> None:
     extract(url)
     info, other = timeline(url).info(), filled("objects").info()
     assert info.settings is not None
@@ -171,7 +171,7 @@ def most_requests(t: Timeline, wanted: Iterable[int]) -> int:
     ids=["frames", "times", "batch", "jpegs"],
 )
 @pytest.mark.parametrize("wanted", [range(100), range(31, 44), range(5, 7), range(99, 100)])
-def test_neighbours_are_read_by_ranges(
+def test_adjacent_frames_are_read_by_coalesced_ranges(
     read: Callable[[Timeline, range], object], wanted: range
 ) -> None:
     for ranges, t in near_and_far(heavy()):
@@ -185,7 +185,7 @@ def test_neighbours_are_read_by_ranges(
         assert "list" not in [action for action, _ in ranges.requests[opened:]]
 
 
-def test_a_shuffled_list_with_repeats_is_a_batch_of_as_few_requests() -> None:
+def test_batch_of_shuffled_repeated_sequences_coalesces_ranges() -> None:
     wanted = np.random.default_rng(3).integers(0, 100, 200).tolist()
     for ranges, t in near_and_far(heavy()):
         batch = t.batch(wanted, scale=0.125, color="gray")
@@ -194,13 +194,13 @@ def test_a_shuffled_list_with_repeats_is_a_batch_of_as_few_requests() -> None:
             assert image.tobytes() == t.frame(sequence, scale=0.125, color="gray").image.tobytes()
 
 
-def test_a_frame_that_is_asked_for_again_and_again_is_held_once() -> None:
+def test_repeated_sequences_share_one_buffer() -> None:
     for _, t in near_and_far(heavy()):
         assert len({id(data) for data in [*t.jpegs([3] * 50 + [4] * 50)]}) == 2
 
 
 @pytest.mark.parametrize("wanted", [range(99, -1, -1), np.random.default_rng(4).permutation(100)])
-def test_bytes_in_any_order_come_by_as_few_requests(wanted: Iterable[int]) -> None:
+def test_jpegs_in_any_order_coalesce_ranges(wanted: Iterable[int]) -> None:
     for ranges, t in near_and_far(heavy()):
         expected = dict(enumerate(t.jpegs(range(100))))
         ranges.ranges.clear()
@@ -208,7 +208,7 @@ def test_bytes_in_any_order_come_by_as_few_requests(wanted: Iterable[int]) -> No
         assert len(ranges.ranges) <= most_requests(t, range(100))
 
 
-def test_frames_that_were_written_in_any_order_are_read_by_as_few_requests(store: Store) -> None:
+def test_frames_written_in_any_order_are_read_by_coalesced_ranges(store: Store) -> None:
     order = np.random.default_rng(5).permutation(60).tolist()
     Timeline(store, "t").write((noise(sequence) for sequence in order), layout="packs")
     for ranges, t in near_and_far(store):
@@ -216,7 +216,7 @@ def test_frames_that_were_written_in_any_order_are_read_by_as_few_requests(store
         assert len(ranges.ranges) <= most_requests(t, range(60))
 
 
-def test_frames_far_apart_are_fetched_without_what_lies_between() -> None:
+def test_distant_frames_are_fetched_without_bytes_between() -> None:
     for ranges, t in near_and_far(heavy()):
         wanted = range(0, 100, 10)
         assert sequences(t.frames(step=10, scale=0.125)) == list(wanted)
@@ -224,7 +224,7 @@ def test_frames_far_apart_are_fetched_without_what_lies_between() -> None:
         assert fetched == sum(int(t.index.size[sequence]) for sequence in wanted)
 
 
-def test_one_frame_is_one_request_after_three_to_open(url: str) -> None:
+def test_frame_takes_one_request_after_three_to_open(url: str) -> None:
     extract(url)
     for ranges, t in near_and_far(FrameCache(url).store):
         t.frame(20)
@@ -238,7 +238,7 @@ def test_one_frame_is_one_request_after_three_to_open(url: str) -> None:
         assert len(ranges.ranges) == 4
 
 
-def test_a_range_never_crosses_from_one_pack_into_another(url: str) -> None:
+def test_range_never_crosses_pack_boundary(url: str) -> None:
     extract(url)
     sizes = {key: len(pack) for key, pack in packs_of(outside(url), "t").items()}
     for ranges, t in near_and_far(FrameCache(url).store):
@@ -263,7 +263,7 @@ def test_jpegs_are_never_decoded(monkeypatch: pytest.MonkeyPatch, layout: Layout
 
 
 @pytest.mark.parametrize("read", [lambda t: t.frames(), lambda t: t.jpegs(range(100))])
-def test_whoever_stops_reading_stops_the_fetching(
+def test_closed_iterator_stops_fetching(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
     monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
@@ -278,7 +278,7 @@ def test_whoever_stops_reading_stops_the_fetching(
 
 
 @pytest.mark.parametrize("read", [lambda t: t.frames(), lambda t: t.jpegs(range(100))])
-def test_what_is_under_way_is_bounded_whatever_the_consumer_takes(
+def test_prefetched_bytes_are_bounded(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
     monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
@@ -314,7 +314,7 @@ class FirstWaits(Ranges):
 
 
 @pytest.mark.parametrize(("step", "others"), [(1, 6), (2, 49)])
-def test_many_ranges_are_under_way_at_once(
+def test_many_ranges_are_fetched_concurrently(
     monkeypatch: pytest.MonkeyPatch, step: int, others: int
 ) -> None:
     monkeypatch.setattr("framecache._layouts.ranges._FREE_GAP_BYTES", 0)  # a range a frame
@@ -329,7 +329,7 @@ def test_many_ranges_are_under_way_at_once(
 
 @pytest.mark.parametrize("fault", [Fault.TRUNCATE, Fault.FLIP_BIT])
 @pytest.mark.parametrize("is_remote", [False, True])
-def test_a_range_that_comes_damaged_once_is_fetched_again(fault: Fault, *, is_remote: bool) -> None:
+def test_range_damaged_in_transit_is_fetched_again(fault: Fault, *, is_remote: bool) -> None:
     struck = set[str]()
 
     def once_a_pack(action: str, key: str) -> Fault | None:
@@ -351,9 +351,7 @@ def test_a_range_that_comes_damaged_once_is_fetched_again(fault: Fault, *, is_re
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_a_damaged_frame_of_a_pack_is_an_error_that_names_it_and_the_way_out(
-    url: str, how: str
-) -> None:
+def test_damaged_frame_error_names_pack_and_repair_command(url: str, how: str) -> None:
     extract(url)
     key = damage(url, 25, how)
     for _, t in near_and_far(FrameCache(url).store):
@@ -375,7 +373,7 @@ def test_a_damaged_frame_of_a_pack_is_an_error_that_names_it_and_the_way_out(
 
 @pytest.mark.parametrize("how", ["a bit flipped", "cut within the frame", "lost"])
 @pytest.mark.every_store
-def test_damage_of_a_pack_is_met_in_every_store(store_url: str, how: str) -> None:
+def test_damaged_pack_raises_corrupt_frame_in_every_store(store_url: str, how: str) -> None:
     extract(store_url)
     damage(store_url, 25, how)
     t = timeline(store_url)
@@ -387,7 +385,7 @@ def test_damage_of_a_pack_is_met_in_every_store(store_url: str, how: str) -> Non
     assert list(t.jpegs(range(30, 45))) == expected_jpegs()[30:]
 
 
-def test_a_flipped_bit_costs_one_frame_and_no_other(url: str) -> None:
+def test_flipped_bit_corrupts_one_frame_only(url: str) -> None:
     extract(url)
     damage(url, 25, "a bit flipped")
     for _, t in near_and_far(FrameCache(url).store):
@@ -395,7 +393,7 @@ def test_a_flipped_bit_costs_one_frame_and_no_other(url: str) -> None:
         assert list(t.jpegs(others)) == [expected_jpegs()[sequence] for sequence in others]
 
 
-def test_a_lost_pack_is_met_after_few_requests(url: str) -> None:
+def test_lost_pack_raises_after_few_requests(url: str) -> None:
     extract(url)
     damage(url, 0, "lost")
     for ranges, t in near_and_far(FrameCache(url).store):

@@ -62,7 +62,7 @@ def store(memory_url: str) -> Store:
 # Writing frames that a program holds
 
 
-def test_written_frames_lie_in_one_pack_a_call(store_url: str, tmp_path: Path) -> None:
+def test_each_write_stores_one_pack(store_url: str, tmp_path: Path) -> None:
     write(store_url, [3, 0, 9], layout="packs")
     write(store_url, [4])
     packs = packs_of(outside(store_url), "t")
@@ -77,14 +77,14 @@ def test_written_frames_lie_in_one_pack_a_call(store_url: str, tmp_path: Path) -
         assert tars.by_webdataset(path) == members_of(pack)
 
 
-def test_the_index_of_written_frames_is_that_of_layout_objects(url: str) -> None:
+def test_index_of_written_frames_equals_that_of_layout_objects(url: str) -> None:
     write(url, [3, 0, 9], layout="packs")
     timeline(url, "o").write([frame(n) for n in (3, 0, 9)])
     others = timeline(url, "o").index.to_arrow().to_pylist()
     assert [*map(without_place, rows(url))] == [*map(without_place, others)]
 
 
-def test_writing_the_same_frames_again_stores_nothing(store_url: str) -> None:
+def test_write_of_cached_frames_stores_nothing(store_url: str) -> None:
     write(store_url, range(5), layout="packs")
     before = everything(outside(store_url))
     assert write(store_url, range(5)) == 5
@@ -92,7 +92,7 @@ def test_writing_the_same_frames_again_stores_nothing(store_url: str) -> None:
     assert everything(outside(store_url)) == before
 
 
-def test_of_a_batch_that_is_cached_in_part_only_the_rest_is_stored(url: str) -> None:
+def test_write_of_partly_cached_frames_stores_only_new_ones(url: str) -> None:
     write(url, range(3), layout="packs")
     before = packs_of(outside(url), "t")
     write(url, range(1, 5))
@@ -102,7 +102,7 @@ def test_of_a_batch_that_is_cached_in_part_only_the_rest_is_stored(url: str) -> 
 
 
 @pytest.mark.parametrize("place", [0, 50, 99])
-def test_another_picture_is_refused_and_leaves_no_pack(store_url: str, place: int) -> None:
+def test_conflicting_frame_is_rejected_and_leaves_no_pack(store_url: str, place: int) -> None:
     write(store_url, [500], layout="packs")
     before = everything(outside(store_url))
     frames = [frame(n) for n in range(100)]
@@ -113,7 +113,7 @@ def test_another_picture_is_refused_and_leaves_no_pack(store_url: str, place: in
 
 
 @pytest.mark.parametrize("how", ["a bit flipped", "cut within the frame", "lost"])
-def test_a_damaged_frame_that_is_written_again_can_be_read(store_url: str, how: str) -> None:
+def test_damaged_frame_can_be_read_after_second_write(store_url: str, how: str) -> None:
     write(store_url, range(5), layout="packs")
     before = rows(store_url)
     damage(store_url, 4, how)
@@ -130,7 +130,7 @@ def test_a_damaged_frame_that_is_written_again_can_be_read(store_url: str, how: 
     assert [*map(without_place, rows(store_url))] == [*map(without_place, before)]
 
 
-def test_only_the_damaged_frames_are_stored_again(url: str) -> None:
+def test_second_write_stores_only_damaged_and_new_frames(url: str) -> None:
     write(url, range(5), layout="packs")
     before = packs_of(outside(url), "t").keys()
     damage(url, 2, "a bit flipped")
@@ -143,7 +143,7 @@ def test_only_the_damaged_frames_are_stored_again(url: str) -> None:
     assert everything(outside(url)) == after
 
 
-def test_a_reader_that_met_the_damage_reads_what_was_written_since(url: str) -> None:
+def test_open_reader_reads_frames_written_after_damage(url: str) -> None:
     write(url, range(5), layout="packs")
     opened = timeline(url)
     frames = opened.frames()
@@ -154,7 +154,7 @@ def test_a_reader_that_met_the_damage_reads_what_was_written_since(url: str) -> 
 
 
 @pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])
-def test_frames_of_another_layout_or_quality_are_refused(
+def test_write_with_different_layout_or_quality_conflicts(
     url: str, layout: Layout, other: Layout
 ) -> None:
     write(url, range(2), layout=layout)
@@ -166,7 +166,7 @@ def test_frames_of_another_layout_or_quality_are_refused(
     assert everything(outside(url)) == before
 
 
-def test_after_a_clear_another_layout_may_be_written(store_url: str) -> None:
+def test_clear_allows_write_in_different_layout(store_url: str) -> None:
     write(store_url, range(2), layout="packs")
     timeline(store_url).clear()
     write(store_url, range(2), layout="objects")
@@ -174,7 +174,7 @@ def test_after_a_clear_another_layout_may_be_written(store_url: str) -> None:
     assert packs_of(outside(store_url), "t") == {}
 
 
-def test_chunks_and_written_frames_are_not_mixed_in_packs(url: str) -> None:
+def test_write_and_extraction_in_one_packs_timeline_conflict(url: str) -> None:
     extract(url)
     before = everything(outside(url))
     with pytest.raises(SettingsConflict, match="extracted from chunks"):
@@ -191,7 +191,7 @@ class ProducerError(Exception):
 
 
 @pytest.mark.parametrize("error", [ProducerError, KeyboardInterrupt, GeneratorExit])
-def test_a_write_whose_frames_end_in_an_error_leaves_no_pack(
+def test_write_with_failing_producer_leaves_no_pack(
     store_url: str, error: type[BaseException]
 ) -> None:
     def produce() -> Iterator[Frame]:
@@ -206,7 +206,7 @@ def test_a_write_whose_frames_end_in_an_error_leaves_no_pack(
 
 
 @pytest.mark.parametrize("bad", [frame(3), "no frame", frame(-1), frame(2**60)])
-def test_a_write_with_a_frame_that_is_none_leaves_no_pack(url: str, bad: Frame) -> None:
+def test_write_with_invalid_frame_leaves_no_pack(url: str, bad: Frame) -> None:
     with pytest.raises(InvalidValue):
         timeline(url).write([*(frame(n) for n in range(40)), bad], layout="packs")
     assert packs_of(outside(url), "t") == {}
@@ -216,7 +216,7 @@ def test_a_write_with_a_frame_that_is_none_leaves_no_pack(url: str, bad: Frame) 
 @pytest.mark.parametrize(
     "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
 )
-def test_a_store_that_fails_in_mid_upload_fails_the_write(url: str, error: FrameCacheError) -> None:
+def test_store_failure_during_upload_fails_the_write(url: str, error: FrameCacheError) -> None:
     write(url, [100], layout="packs")
     before = packs_of(outside(url), "t")
     breaking = Timeline(Breaking(FrameCache(url).store, error, blocks=4), "t")
@@ -228,7 +228,7 @@ def test_a_store_that_fails_in_mid_upload_fails_the_write(url: str, error: Frame
 
 
 @pytest.mark.parametrize("end", ["clear", "delete"])
-def test_a_write_during_which_the_timeline_ends_leaves_no_pack(store_url: str, end: str) -> None:
+def test_write_to_cleared_or_deleted_timeline_leaves_no_pack(store_url: str, end: str) -> None:
     write(store_url, [100], layout="packs")
 
     def produce() -> Iterator[Frame]:
@@ -245,7 +245,7 @@ def test_a_write_during_which_the_timeline_ends_leaves_no_pack(store_url: str, e
     assert len(removed) == len(set(removed)) <= 1
 
 
-def test_programs_that_write_into_packs_at_once_all_succeed(store_url: str) -> None:
+def test_concurrent_writes_into_packs_all_succeed(store_url: str) -> None:
     write(store_url, [0], layout="packs")
     with ThreadPoolExecutor(4) as pool:
         batches = [range(4), range(2, 6), range(4, 8), range(8)]
@@ -255,7 +255,7 @@ def test_programs_that_write_into_packs_at_once_all_succeed(store_url: str) -> N
         assert mean_error(one.image, picture(one.sequence)) <= 3
 
 
-def test_of_two_pictures_written_at_once_the_first_stays_and_the_other_leaves_no_pack(
+def test_concurrent_write_of_same_sequence_keeps_first_and_leaves_no_pack(
     url: str,
 ) -> None:
     def write_another() -> None:
@@ -269,7 +269,7 @@ def test_of_two_pictures_written_at_once_the_first_stays_and_the_other_leaves_no
 
 
 @pytest.mark.every_store
-def test_a_pack_of_many_uploads_is_read_as_it_was_written(store_url: str) -> None:
+def test_multipart_pack_is_read_as_written(store_url: str) -> None:
     """Stores take a larger blob than 16 MiB in parts."""
     timeline(store_url).write((noise(n) for n in range(250)), layout="packs")
     [pack] = packs_of(outside(store_url), "t").values()
@@ -279,7 +279,7 @@ def test_a_pack_of_many_uploads_is_read_as_it_was_written(store_url: str) -> Non
 
 @pytest.mark.parametrize("error", [StoreFull("no room"), ProducerError("broken")])
 @pytest.mark.every_store
-def test_an_upload_that_breaks_off_late_leaves_nothing(store_url: str, error: Exception) -> None:
+def test_upload_interrupted_late_leaves_no_pack(store_url: str, error: Exception) -> None:
     breaking = Breaking(FrameCache(store_url).store, error, blocks=200)
     with pytest.raises(type(error)):
         Timeline(breaking, "t").write((noise(n) for n in range(250)), layout="packs")
@@ -299,7 +299,7 @@ class _InterruptedQueue(Queue[object]):
         super().put(item, *args, **kwargs)
 
 
-def test_ctrl_c_as_the_last_frame_waits_for_the_upload_ends_the_write(
+def test_ctrl_c_while_last_frame_waits_for_upload_ends_write(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("framecache._layouts.packs.Queue", _InterruptedQueue)
@@ -309,7 +309,7 @@ def test_ctrl_c_as_the_last_frame_waits_for_the_upload_ends_the_write(
     assert library_threads() == set()
 
 
-def test_ctrl_c_while_the_upload_ends_leaves_no_pack(url: str) -> None:
+def test_ctrl_c_at_end_of_upload_leaves_no_pack(url: str) -> None:
     came = threading.Event()
 
     def interrupted(*_: object) -> None:
@@ -333,7 +333,7 @@ def test_ctrl_c_while_the_upload_ends_leaves_no_pack(url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["s3_url", pytest.param("ceph_url", marks=pytest.mark.ceph)])
-def test_an_upload_that_breaks_off_leaves_no_parts_that_are_paid_for(
+def test_interrupted_upload_leaves_no_multipart_upload(
     request: pytest.FixtureRequest, name: str
 ) -> None:
     url = request.getfixturevalue(name)

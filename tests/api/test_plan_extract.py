@@ -38,13 +38,13 @@ def looking(url: str) -> Timeline:
     return Timeline(HookedStore(FrameCache(url).store, before=before), "t")
 
 
-def test_a_plan_stores_nothing_and_makes_no_folder(local_url: str) -> None:
+def test_plan_stores_nothing_and_creates_no_folder(local_url: str) -> None:
     plan = FrameCache(local_url).timeline("t").plan_extract(clips.chunks())
     assert plan.frames_to_extract == 45
     assert not Path(local_url).exists()
 
 
-def test_a_plan_changes_nothing_of_a_timeline_in_any_state(store_url: str) -> None:
+def test_plan_changes_nothing_in_any_state_of_timeline(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
     looking(store_url).plan_extract(clips.chunks())
     timeline.extract(clips.chunks()[:2])
@@ -55,7 +55,7 @@ def test_a_plan_changes_nothing_of_a_timeline_in_any_state(store_url: str) -> No
 
 
 @pytest.mark.parametrize("sampled", [{}, {"fps": 5}, {"every": 7}, {"keyframes": True}], ids=str)
-def test_a_plan_names_the_frames_that_an_extraction_then_gives(
+def test_plan_matches_frames_and_chunks_of_extraction(
     sampled: dict[str, int], memory_url: str
 ) -> None:
     timeline = FrameCache(memory_url).timeline("t")
@@ -76,7 +76,7 @@ def test_a_plan_names_the_frames_that_an_extraction_then_gives(
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
 @pytest.mark.parametrize("quality", [50, 85])
-def test_bytes_of_real_footage_are_told_within_a_tenth(
+def test_planned_bytes_of_real_footage_are_within_ten_percent(
     name: str, quality: int, memory_url: str
 ) -> None:
     timeline = FrameCache(memory_url).timeline("t")
@@ -87,9 +87,7 @@ def test_bytes_of_real_footage_are_told_within_a_tenth(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_is_cached_is_told_exactly_and_takes_no_request_of_a_frame(
-    layout: Layout, memory_url: str
-) -> None:
+def test_plan_of_cached_timeline_is_exact(layout: Layout, memory_url: str) -> None:
     timeline = FrameCache(memory_url).timeline("t")
     stored = timeline.extract(clips.chunks(), layout=layout).bytes_stored
 
@@ -167,7 +165,7 @@ def nothing(_: Timeline, __: Path) -> Sequence[Path]:
         (nothing, InvalidValue),
     ],
 )
-def test_a_plan_fails_as_the_extraction_does(
+def test_plan_raises_same_error_as_extraction(
     prepare: Callable[[Timeline, Path], Sequence[Path]],
     expected: type[FrameCacheError],
     memory_url: str,
@@ -182,7 +180,7 @@ def test_a_plan_fails_as_the_extraction_does(
     assert str(planned.value) == str(met.value)
 
 
-def test_a_plan_cannot_be_changed(memory_url: str) -> None:
+def test_plan_is_immutable(memory_url: str) -> None:
     plan = FrameCache(memory_url).timeline("t").plan_extract(clips.clip())
     assert isinstance(plan, ExtractPlan)
     with pytest.raises(AttributeError):

@@ -34,7 +34,7 @@ def parameters(function: object) -> str:
     return str(inspect.Signature(bare))
 
 
-def test_the_package_exports_these_names() -> None:
+def test_package_exports_these_names() -> None:
     assert set(framecache.__all__) == {
         "S3_STANDARD",
         "AmbiguousFrame",
@@ -88,7 +88,7 @@ def test_the_package_exports_these_names() -> None:
     assert all(hasattr(framecache, name) for name in framecache.__all__)
 
 
-def test_a_cache_has_these_members() -> None:
+def test_cache_has_these_members() -> None:
     assert members(FrameCache) == {
         "frames_table",
         "plan_gc",
@@ -99,7 +99,7 @@ def test_a_cache_has_these_members() -> None:
     }
 
 
-def test_a_timeline_has_these_members() -> None:
+def test_timeline_has_these_members() -> None:
     assert members(Timeline) == {
         "abatch",
         "aframe",
@@ -284,7 +284,7 @@ def test_overlays_have_these_members() -> None:
     ],
     ids=lambda value: None if isinstance(value, str) else value.__qualname__,
 )
-def test_a_function_has_this_signature(function: object, expected: str) -> None:
+def test_function_has_this_signature(function: object, expected: str) -> None:
     assert parameters(function) == expected
 
 
@@ -430,14 +430,14 @@ def test_a_function_has_this_signature(function: object, expected: str) -> None:
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
-def test_a_value_has_these_fields_and_cannot_be_changed(value: type, fields: list[str]) -> None:
+def test_dataclass_has_these_fields_and_is_immutable(value: type, fields: list[str]) -> None:
     assert dataclasses.is_dataclass(value)
     assert [field.name for field in dataclasses.fields(value)] == fields
     assert vars(value)["__dataclass_params__"].frozen
     assert "__slots__" in vars(value)
 
 
-def test_the_index_has_these_members() -> None:
+def test_index_has_these_members() -> None:
     assert members(Index) >= {
         "chunk_id",
         "crc32c",
@@ -459,7 +459,7 @@ def test_the_index_has_these_members() -> None:
     }
 
 
-def test_every_error_is_a_child_of_the_base_and_says_what_to_do() -> None:
+def test_every_error_derives_from_base_and_has_docstring() -> None:
     errors = [
         value
         for value in vars(framecache).values()
@@ -482,7 +482,7 @@ def test_every_error_is_a_child_of_the_base_and_says_what_to_do() -> None:
         assert issubclass(getattr(framecache, name), parent)
 
 
-def test_what_is_public_is_documented() -> None:
+def test_public_members_are_documented() -> None:
     undocumented = [
         f"{of.__name__}.{name}"
         for of in (FrameCache, Timeline, Overlays, Index)
@@ -493,7 +493,7 @@ def test_what_is_public_is_documented() -> None:
 
 
 @pytest.mark.parametrize("name", ["frame", "frame_at", "frames", "batch", "jpeg"])
-def test_an_asynchronous_method_takes_the_arguments_of_the_one_it_is_named_after(
+def test_async_method_has_signature_of_its_sync_method(
     name: str,
 ) -> None:
     given = parameters(getattr(Timeline, f"a{name}"))
