@@ -86,7 +86,7 @@ def by_pillow(jpeg: bytes, *, color: str, scale: float) -> npt.NDArray[np.uint8]
 
 
 @pytest.mark.every_store
-def test_a_frame_is_read_by_its_sequence(store_url: str) -> None:
+def test_frame_is_read_by_sequence(store_url: str) -> None:
     fill(store_url)
     stored = frames_of(outside(store_url), "t")
     for n, seconds in SECONDS.items():
@@ -96,19 +96,19 @@ def test_a_frame_is_read_by_its_sequence(store_url: str) -> None:
         assert mean_error(read.image, pixels_by_pillow(stored[f"{n}.jpg"])) <= 0.5
 
 
-def test_a_sequence_may_be_a_numpy_integer(url: str) -> None:
+def test_sequence_may_be_a_numpy_integer(url: str) -> None:
     t = timeline(url)
     assert [t.frame(n).sequence for n in t.index.sequence] == list(SECONDS)
 
 
 @pytest.mark.parametrize("sequence", [3, 4, 8, 19, 22, 10**6, 10**15 - 1])
-def test_a_sequence_that_is_not_there_is_not_cached(url: str, sequence: int) -> None:
+def test_missing_sequence_raises_not_cached(url: str, sequence: int) -> None:
     with pytest.raises(NotCached, match=rf"timeline t .* {sequence}.* 8 frames, 0 to 21"):
         timeline(url).frame(sequence)
 
 
 @pytest.mark.parametrize("sequence", [-1, 1.0, "1", None, float("nan"), 2**63, 10**30])
-def test_a_sequence_that_is_no_number_is_refused(url: str, sequence: int) -> None:
+def test_sequence_of_wrong_type_is_rejected(url: str, sequence: int) -> None:
     with pytest.raises(InvalidValue, match="sequence"):
         timeline(url).frame(sequence)
 
@@ -124,7 +124,7 @@ def test_a_sequence_that_is_no_number_is_refused(url: str, sequence: int) -> Non
     ],
     ids=["frame", "frame_at", "jpeg", "jpegs", "batch"],
 )
-def test_of_an_empty_timeline_nothing_is_cached(
+def test_read_of_empty_timeline_raises_not_cached(
     store_url: str, read: Callable[[Timeline], object]
 ) -> None:
     with pytest.raises(NotCached, match=r"timeline t .*extract") as met:
@@ -133,7 +133,7 @@ def test_of_an_empty_timeline_nothing_is_cached(
     assert outside(store_url).list() == []
 
 
-def test_an_image_is_the_readers_own(url: str) -> None:
+def test_modified_image_does_not_change_later_reads(url: str) -> None:
     t = timeline(url)
     t.frame(0).image[:] = 0
     assert mean_error(t.frame(0).image, picture(0)) <= 3
@@ -161,15 +161,13 @@ def test_an_image_is_the_readers_own(url: str) -> None:
         (4, 20),
     ],
 )
-def test_the_frame_at_a_time_is_the_one_on_screen(
-    url: str, seconds: float | str, sequence: int
-) -> None:
+def test_frame_at_returns_frame_on_screen(url: str, seconds: float | str, sequence: int) -> None:
     assert timeline(url).frame_at(seconds).sequence == sequence
     assert timeline(url).sequence_at(seconds) == sequence
 
 
 @pytest.mark.parametrize("seconds", [-0.001, -5.0, 5.6, 1e9])
-def test_where_the_timeline_shows_nothing_nothing_is_cached(url: str, seconds: float) -> None:
+def test_frame_at_outside_timeline_raises_not_cached(url: str, seconds: float) -> None:
     with pytest.raises(NotCached, match=r"timeline t .* 0\.000 s to 5\.500 s"):
         timeline(url).frame_at(seconds)
 
@@ -177,12 +175,12 @@ def test_where_the_timeline_shows_nothing_nothing_is_cached(url: str, seconds: f
 @pytest.mark.parametrize(
     "seconds", [float("nan"), float("inf"), -float("inf"), "x", None, True, b"1"]
 )
-def test_a_time_that_is_no_number_is_refused(url: str, seconds: float) -> None:
+def test_invalid_time_is_rejected(url: str, seconds: float) -> None:
     with pytest.raises(InvalidValue, match="time"):
         timeline(url).frame_at(seconds)
 
 
-def test_a_tolerance_may_be_given(url: str) -> None:
+def test_tolerance_seconds_widens_time_queries(url: str) -> None:
     t = timeline(url)
     assert t.frame_at(0.45, tolerance_seconds=0.1).sequence == 1
     assert t.sequence_at("0.4", tolerance_seconds=0) == 0
@@ -198,7 +196,7 @@ def test_a_tolerance_may_be_given(url: str) -> None:
 
 
 @pytest.mark.parametrize("start", [None, 0, 1, 3, 5, 21, 22])
-def test_a_range_of_sequences_is_pythons(url: str, start: int | None) -> None:
+def test_range_of_sequences_follows_python_range(url: str, start: int | None) -> None:
     t = timeline(url)
     for stop in (None, 0, 1, 6, 7, 20, 21, 22, 1000):
         for step in (1, 2, 3, 5):
@@ -208,7 +206,7 @@ def test_a_range_of_sequences_is_pythons(url: str, start: int | None) -> None:
             assert t.sequences(start, stop, step) == expected
 
 
-def test_a_range_without_start_counts_from_the_first_frame(local_url: str) -> None:
+def test_range_without_start_counts_from_first_frame(local_url: str) -> None:
     timeline(local_url).write([frame(n) for n in range(3, 12)])
     assert numbers(timeline(local_url).frames(step=4)) == [3, 7, 11]
 
@@ -217,7 +215,7 @@ def test_a_range_without_start_counts_from_the_first_frame(local_url: str) -> No
     ("start_seconds", "stop_seconds"),
     [(None, 2.0), (0.5, None), (0.5, 2.25), (0.51, 2.26), (2.0, 2.0), (3, 1), (-1, 99), (5, 6)],
 )
-def test_a_range_of_times_takes_the_frames_that_begin_in_it(
+def test_range_of_times_takes_frames_that_begin_in_it(
     url: str, start_seconds: float | None, stop_seconds: float | None
 ) -> None:
     low = -math.inf if start_seconds is None else start_seconds
@@ -230,12 +228,12 @@ def test_a_range_of_times_takes_the_frames_that_begin_in_it(
     assert named == expected
 
 
-def test_a_range_may_begin_at_a_time_and_end_at_a_sequence(url: str) -> None:
+def test_range_may_mix_start_time_and_stop_sequence(url: str) -> None:
     assert numbers(timeline(url).frames(start_seconds=0.6, stop=7)) == [2, 5, 6]
     assert numbers(timeline(url).frames(start=2, stop_seconds=3.5)) == [2, 5, 6, 7]
 
 
-def test_a_step_from_a_time_counts_from_the_first_frame_that_is_taken(url: str) -> None:
+def test_step_from_start_time_counts_from_first_taken_frame(url: str) -> None:
     assert numbers(timeline(url).frames(start_seconds=0.6, step=5)) == [2, 7]
 
 
@@ -264,7 +262,7 @@ def test_a_step_from_a_time_counts_from_the_first_frame_that_is_taken(url: str) 
     ],
     ids=str,
 )
-def test_a_range_that_is_none_is_refused_before_the_first_frame(
+def test_invalid_range_is_rejected_before_first_frame(
     url: str, arguments: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InvalidValue, match=said):
@@ -272,7 +270,7 @@ def test_a_range_that_is_none_is_refused_before_the_first_frame(
     assert library_threads() == set()
 
 
-def test_of_an_empty_timeline_there_are_no_frames(store_url: str) -> None:
+def test_empty_timeline_has_no_frames(store_url: str) -> None:
     t = timeline(store_url)
     assert numbers(t.frames()) == []
     assert numbers(t.frames(0, 100, 5)) == []
@@ -286,7 +284,7 @@ def test_of_an_empty_timeline_there_are_no_frames(store_url: str) -> None:
 @pytest.mark.parametrize("color", ["rgb", "gray"])
 @pytest.mark.parametrize("scale", [1, 0.5, 0.25, 0.125])
 @pytest.mark.parametrize(("width", "height"), [(160, 120), (33, 17), (1, 1)])
-def test_scale_and_color_are_done_as_libjpeg_does_them(
+def test_scale_and_color_equal_those_of_libjpeg(
     local_url: str, width: int, height: int, scale: float, color: Color
 ) -> None:
     timeline(local_url).write([frame(1, width=width, height=height)], quality=95)
@@ -310,7 +308,7 @@ def test_scale_and_color_are_done_as_libjpeg_does_them(
 # Iterating
 
 
-def test_frames_come_in_order_even_when_the_first_is_the_last_to_arrive(url: str) -> None:
+def test_frames_are_in_order_when_first_one_arrives_last(url: str) -> None:
     others = Event()
 
     def first_waits_for_another(action: str, key: str) -> None:
@@ -323,7 +321,7 @@ def test_frames_come_in_order_even_when_the_first_is_the_last_to_arrive(url: str
     assert numbers(Timeline(store, "t").frames()) == list(SECONDS)
 
 
-def test_a_slow_answer_from_far_away_keeps_few_frames_waiting(s3_url: str) -> None:
+def test_slow_response_of_remote_store_blocks_few_frames(s3_url: str) -> None:
     timeline(s3_url).write(frame(n, width=8, height=8) for n in range(200))
     arrived, enough = set[str](), Event()
 
@@ -340,7 +338,7 @@ def test_a_slow_answer_from_far_away_keeps_few_frames_waiting(s3_url: str) -> No
     assert numbers(Timeline(store, "t").frames()) == list(range(200))
 
 
-def test_only_what_is_about_to_be_read_is_fetched(local_url: str) -> None:
+def test_prefetch_of_frames_is_bounded(local_url: str) -> None:
     timeline(local_url).write(frame(n, width=8, height=8) for n in range(500))
     store = HookedStore(FrameCache(local_url).store)
     frames = iter(Timeline(store, "t").frames())
@@ -349,12 +347,12 @@ def test_only_what_is_about_to_be_read_is_fetched(local_url: str) -> None:
     assert numbers(frames) == list(range(1, 500))
 
 
-def test_iterating_twice_gives_the_same(url: str) -> None:
+def test_second_iteration_gives_same_frames(url: str) -> None:
     t = timeline(url)
     assert numbers(t.frames()) == numbers(t.frames()) == list(SECONDS)
 
 
-def test_several_iterators_may_run_at_once(url: str) -> None:
+def test_several_iterators_may_run_concurrently(url: str) -> None:
     t = timeline(url)
     pairs = list(zip(t.frames(), t.frames(start=1), strict=False))
     assert [(a.sequence, b.sequence) for a, b in pairs] == list(
@@ -363,7 +361,7 @@ def test_several_iterators_may_run_at_once(url: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["frames", "jpegs"])
-def test_an_iterator_that_is_left_early_leaves_no_threads(local_url: str, what: str) -> None:
+def test_iterator_closed_early_leaves_no_threads(local_url: str, what: str) -> None:
     timeline(local_url).write(frame(n) for n in range(100))
     t = timeline(local_url)
     items: Iterator[object] = t.frames() if what == "frames" else t.jpegs(range(100))
@@ -376,13 +374,13 @@ def test_an_iterator_that_is_left_early_leaves_no_threads(local_url: str, what: 
     wait_for_library_threads()
 
 
-def test_an_iterator_that_is_read_to_its_end_leaves_no_threads(url: str) -> None:
+def test_exhausted_iterator_leaves_no_threads(url: str) -> None:
     frames = timeline(url).frames()
     assert numbers(frames) == list(SECONDS)
     assert library_threads() == set()
 
 
-def test_an_iterator_that_is_not_begun_starts_no_threads(url: str) -> None:
+def test_unstarted_iterator_starts_no_threads(url: str) -> None:
     frames = timeline(url).frames()
     assert library_threads() == set()
     del frames
@@ -391,7 +389,7 @@ def test_an_iterator_that_is_not_begun_starts_no_threads(url: str) -> None:
 # Batches and bytes
 
 
-def test_a_batch_has_the_images_in_the_order_given(store_url: str) -> None:
+def test_batch_has_images_in_given_order(store_url: str) -> None:
     fill(store_url)
     wanted = [7, 0, 20, 0]
     batch = timeline(store_url).batch(wanted)
@@ -404,7 +402,7 @@ def test_a_batch_has_the_images_in_the_order_given(store_url: str) -> None:
 @pytest.mark.parametrize(
     ("color", "shape"), [("rgb", (2, 32, 48, 3)), ("gray", (2, 32, 48))], ids=["rgb", "gray"]
 )
-def test_a_batch_is_put_where_its_caller_says(
+def test_batch_is_written_to_out_array(
     store_url: str, color: Color, shape: tuple[int, ...]
 ) -> None:
     fill(store_url)
@@ -416,7 +414,7 @@ def test_a_batch_is_put_where_its_caller_says(
     assert not larger[[0, 3]].any()
 
 
-def test_batches_share_memory_only_when_nobody_looks_at_the_one_before(url: str) -> None:
+def test_batches_reuse_memory_only_after_previous_batch_is_released(url: str) -> None:
     t = timeline(url)
     first = t.batch([0, 1])
     where, pixels, row = first.ctypes.data, first.copy(), first[0]
@@ -446,7 +444,7 @@ def test_batches_share_memory_only_when_nobody_looks_at_the_one_before(url: str)
     ],
     ids=["length", "color", "type", "gaps", "order", "read-only", "list"],
 )
-def test_a_batch_is_put_into_nothing_that_does_not_fit(url: str, out: Image) -> None:
+def test_batch_with_unsuitable_out_array_is_rejected(url: str, out: Image) -> None:
     before = np.array(out)
     with pytest.raises(InvalidValue, match=r"out must be .* of shape \(2, 32, 48, 3\), not "):
         timeline(url).batch([0, 1], out=out)
@@ -455,21 +453,21 @@ def test_a_batch_is_put_into_nothing_that_does_not_fit(url: str, out: Image) -> 
 
 
 @pytest.mark.parametrize("sequences", [(0, 5), range(3), iter([1, 2]), np.array([5, 6]), {1}])
-def test_a_batch_takes_any_iterable_of_sequences(url: str, sequences: Iterable[int]) -> None:
+def test_batch_accepts_any_iterable_of_sequences(url: str, sequences: Iterable[int]) -> None:
     assert timeline(url).batch(sequences).shape[1:] == (32, 48, 3)
 
 
-def test_a_batch_without_sequences_is_refused(url: str) -> None:
+def test_batch_without_sequences_is_rejected(url: str) -> None:
     with pytest.raises(InvalidValue, match="batch"):
         timeline(url).batch([])
 
 
-def test_a_batch_with_a_sequence_that_is_not_there_is_not_cached(url: str) -> None:
+def test_batch_with_missing_sequence_raises_not_cached(url: str) -> None:
     with pytest.raises(NotCached, match="no frame 3"):
         timeline(url).batch([0, 1, 3])
 
 
-def test_frames_of_two_sizes_are_no_batch(local_url: str) -> None:
+def test_batch_of_frames_of_two_sizes_is_rejected(local_url: str) -> None:
     timeline(local_url).write([frame(0), frame(1), frame(2, width=20, height=10)])
     with pytest.raises(InvalidValue, match="frames 0 and 2 differ in size"):
         timeline(local_url).batch([0, 1, 2])
@@ -485,7 +483,7 @@ def test_jpegs_are_the_stored_bytes(store_url: str) -> None:
     assert list(t.jpegs([])) == []
 
 
-def test_jpegs_of_a_sequence_that_is_not_there_are_refused_before_the_first(url: str) -> None:
+def test_jpegs_with_missing_sequence_raise_before_first_frame(url: str) -> None:
     with pytest.raises(NotCached, match="no frame 3"):
         timeline(url).jpegs([0, 3])
 
@@ -493,7 +491,7 @@ def test_jpegs_of_a_sequence_that_is_not_there_are_refused_before_the_first(url:
 # The index, and what is known
 
 
-def test_the_index_has_the_columns_of_the_contract_as_arrays(url: str) -> None:
+def test_index_has_columns_of_contract_as_read_only_arrays(url: str) -> None:
     columns = (
         "sequence, chunk_id, pts, timestamp, duration, width, height, key, offset, size, crc32c, "
         "perceptual_hash, status"
@@ -509,7 +507,7 @@ def test_the_index_has_the_columns_of_the_contract_as_arrays(url: str) -> None:
             column[0] = column[1]
 
 
-def test_the_index_tells_of_each_frame_what_was_written(store_url: str) -> None:
+def test_index_rows_match_written_frames(store_url: str) -> None:
     fill(store_url)
     stored = frames_of(outside(store_url), "t")
     index = timeline(store_url).index
@@ -522,11 +520,11 @@ def test_the_index_tells_of_each_frame_what_was_written(store_url: str) -> None:
     assert index.duration.tolist() == [0.5, 0.25, 1.25, 0.25, 0.75, 0.5, 1.0, 1.0]
 
 
-def test_the_length_counts_frames(url: str) -> None:
+def test_length_counts_frames(url: str) -> None:
     assert len(timeline(url)) == len(timeline(url).index) == 8
 
 
-def test_info_tells_what_is_cached(store_url: str) -> None:
+def test_info_reports_cached_frames(store_url: str) -> None:
     fill(store_url)
     info = timeline(store_url).info()
     assert (info.timeline_id, info.exists, info.complete) == ("t", True, True)
@@ -549,7 +547,7 @@ def test_info_of_an_empty_timeline_is_empty(store_url: str) -> None:
     assert (info.width, info.height, info.settings, info.chunks) == (0, 0, None, ())
 
 
-def test_looking_creates_nothing(tmp_path: Path) -> None:
+def test_queries_of_missing_timeline_create_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     t = timeline(str(folder))
     assert not t.exists
@@ -561,7 +559,7 @@ def test_looking_creates_nothing(tmp_path: Path) -> None:
 # Requests
 
 
-def test_an_open_timeline_is_read_without_listing_and_with_one_request_a_frame(url: str) -> None:
+def test_open_timeline_reads_take_one_request_per_frame_and_no_list(url: str) -> None:
     store = HookedStore(FrameCache(url).store)
     t = Timeline(store, "t")
     t.frame(0)
@@ -582,7 +580,7 @@ def test_an_open_timeline_is_read_without_listing_and_with_one_request_a_frame(u
     assert len(frames) == len(requests) - 2 == 1 + 1 + 8 + 2 + 3
 
 
-def test_making_a_handle_makes_no_request(url: str) -> None:
+def test_timeline_handle_makes_no_request(url: str) -> None:
     store = HookedStore(FrameCache(url).store)
     t = Timeline(store, "t")
     t.overlays(job_id="j", stage="s")
@@ -628,7 +626,7 @@ def damage(url: str, sequence: int, how: str) -> str:
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_a_damaged_frame_is_an_error_that_names_its_key_and_the_way_out(url: str, how: str) -> None:
+def test_damaged_frame_error_names_key_and_remedy(url: str, how: str) -> None:
     key = damage(url, 5, how)
     with pytest.raises(CorruptFrame) as met:
         timeline(url).frame(5)
@@ -638,7 +636,7 @@ def test_a_damaged_frame_is_an_error_that_names_its_key_and_the_way_out(url: str
 
 @pytest.mark.parametrize("how", ["a bit flipped", "removed"])
 @pytest.mark.every_store
-def test_a_damaged_frame_is_met_in_every_store(store_url: str, how: str) -> None:
+def test_damaged_frame_raises_corrupt_frame_in_every_store(store_url: str, how: str) -> None:
     fill(store_url)
     key = damage(store_url, 5, how)
     with pytest.raises(CorruptFrame) as met:
@@ -660,7 +658,7 @@ def test_a_damaged_frame_is_met_in_every_store(store_url: str, how: str) -> None
     ],
     ids=["frame", "frame_at", "jpeg", "jpegs", "batch", "frames"],
 )
-def test_every_way_of_reading_meets_a_damaged_frame(
+def test_every_read_method_raises_corrupt_frame_on_damage(
     url: str, read: Callable[[Timeline], object], how: str
 ) -> None:
     damage(url, 5, how)
@@ -669,7 +667,7 @@ def test_every_way_of_reading_meets_a_damaged_frame(
     wait_for_library_threads()
 
 
-def test_the_plain_functions_meet_a_damaged_frame(
+def test_plain_functions_raise_corrupt_frame_on_damage(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", url)
@@ -680,7 +678,7 @@ def test_the_plain_functions_meet_a_damaged_frame(
         load_cached_frames_b64("t")
 
 
-def test_frames_before_a_damaged_one_are_given_out(url: str) -> None:
+def test_frames_before_damaged_one_are_yielded(url: str) -> None:
     damage(url, 5, "cut short")
     frames = timeline(url).frames()
     assert [next(frames).sequence for _ in range(3)] == [0, 1, 2]
@@ -688,7 +686,7 @@ def test_frames_before_a_damaged_one_are_given_out(url: str) -> None:
         next(frames)
 
 
-def test_a_frame_that_was_put_back_can_be_read(url: str) -> None:
+def test_restored_frame_can_be_read(url: str) -> None:
     key = f"{PREFIX}frames/5.jpg"
     data = outside(url).read(key)
     t = timeline(url)
@@ -700,7 +698,7 @@ def test_a_frame_that_was_put_back_can_be_read(url: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["a bit flipped", "cut to half", "emptied"])
-def test_a_damaged_index_is_an_error_that_names_its_key(url: str, how: str) -> None:
+def test_damaged_index_error_names_its_key(url: str, how: str) -> None:
     blobs = outside(url)
     [key] = blobs.list(f"{PREFIX}index/")
     damaged = DAMAGE[how](blobs.read(key))
@@ -718,7 +716,7 @@ def test_a_damaged_index_is_an_error_that_names_its_key(url: str, how: str) -> N
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"format": 1}', b"\xff\xfe"])
-def test_a_damaged_description_is_an_error_that_names_its_key(url: str, content: bytes) -> None:
+def test_corrupt_manifest_error_names_its_key(url: str, content: bytes) -> None:
     key = outside(url).list(f"{PREFIX}timeline/")[-1]
     outside(url).put(key, content)
     with pytest.raises(CorruptFrame) as met:
@@ -726,7 +724,7 @@ def test_a_damaged_description_is_an_error_that_names_its_key(url: str, content:
     assert key in str(met.value)
 
 
-def test_a_description_of_a_newer_framecache_says_to_upgrade(url: str) -> None:
+def test_manifest_of_newer_format_asks_for_upgrade(url: str) -> None:
     blobs = outside(url)
     key = blobs.list(f"{PREFIX}timeline/")[-1]
     document = json.loads(blobs.read(key)) | {"format": 99}
@@ -765,7 +763,7 @@ CLEARING = pytest.mark.parametrize(
 
 
 @CLEARING
-def test_a_frame_of_a_timeline_that_was_cleared_is_never_a_wrong_one(
+def test_read_of_cleared_timeline_raises_timeline_cleared(
     store_url: str, clear: Callable[[str], None]
 ) -> None:
     fill(store_url)
@@ -777,7 +775,7 @@ def test_a_frame_of_a_timeline_that_was_cleared_is_never_a_wrong_one(
 
 
 @CLEARING
-def test_iterating_over_a_timeline_that_is_cleared_says_so(
+def test_clear_during_iteration_raises_timeline_cleared(
     local_url: str, clear: Callable[[str], None]
 ) -> None:
     timeline(local_url).write([frame(n) for n in range(200)])
@@ -804,7 +802,7 @@ def test_iterating_over_a_timeline_that_is_cleared_says_so(
     ],
     ids=["frame_at", "jpeg", "jpegs", "batch"],
 )
-def test_every_way_of_reading_notices_a_clear(
+def test_every_read_method_raises_timeline_cleared_after_clear(
     url: str, clear: Callable[[str], None], read: Callable[[Timeline], object]
 ) -> None:
     t = timeline(url)
@@ -814,7 +812,7 @@ def test_every_way_of_reading_notices_a_clear(
         read(t)
 
 
-def test_frames_that_are_just_being_stored_are_not_taken_for_another_programs(
+def test_frames_of_write_in_progress_are_not_taken_for_foreign_ones(
     local_url: str,
 ) -> None:
     def produce() -> Iterator[Frame]:
@@ -830,7 +828,7 @@ def test_frames_that_are_just_being_stored_are_not_taken_for_another_programs(
     assert (t.exists, t.complete, len(t), numbers(t.frames())) == (False, False, 0, [])
 
 
-def test_a_handle_that_met_a_clear_reads_what_was_written_since(url: str) -> None:
+def test_handle_that_raised_timeline_cleared_reads_new_frames(url: str) -> None:
     t = timeline(url)
     t.frame(0)
     _clear_and_write(url)
@@ -839,7 +837,7 @@ def test_a_handle_that_met_a_clear_reads_what_was_written_since(url: str) -> Non
     assert mean_error(t.frame(5).image, picture(105)) <= 3
 
 
-def test_a_handle_that_looked_again_after_a_clear_reads_what_was_written_since(url: str) -> None:
+def test_handle_queried_after_clear_reads_new_frames(url: str) -> None:
     t = timeline(url)
     t.frame(0)
     _clear_and_write(url)
@@ -847,7 +845,7 @@ def test_a_handle_that_looked_again_after_a_clear_reads_what_was_written_since(u
     assert mean_error(t.frame(5).image, picture(105)) <= 3
 
 
-def test_a_handle_sees_its_own_clear(url: str) -> None:
+def test_handle_sees_its_own_clear(url: str) -> None:
     t = timeline(url)
     t.frame(0)
     t.clear()
@@ -856,7 +854,7 @@ def test_a_handle_sees_its_own_clear(url: str) -> None:
         t.frame(0)
 
 
-def test_a_handle_sees_its_own_writes(url: str) -> None:
+def test_handle_sees_its_own_writes(url: str) -> None:
     t = timeline(url)
     assert len(t) == 8
     t.write([frame(50, timestamp=9.0)])
@@ -876,7 +874,7 @@ def test_a_handle_sees_its_own_writes(url: str) -> None:
     ids=["frame", "frame_at", "frames", "batch", "jpegs"],
 )
 @pytest.mark.parametrize("looked", [False, True], ids=["unused", "that found nothing"])
-def test_a_handle_from_before_the_frames_reads_them(
+def test_handle_created_before_frames_reads_them(
     local_url: str, read: Callable[[Timeline], int], *, looked: bool
 ) -> None:
     t = timeline(local_url)
@@ -898,16 +896,14 @@ def test_a_handle_from_before_the_frames_reads_them(
     ],
     ids=["frame", "frame_at", "frames", "batch", "jpegs"],
 )
-def test_a_handle_reads_frames_that_were_added_since(
-    url: str, read: Callable[[Timeline], int]
-) -> None:
+def test_handle_reads_frames_added_later(url: str, read: Callable[[Timeline], int]) -> None:
     t = timeline(url)
     assert numbers(t.frames())[-1] == 21
     timeline(url).write([frame(40, timestamp=6.0)])
     assert read(t) == 40
 
 
-def test_threads_may_share_a_handle(store_url: str) -> None:
+def test_threads_may_share_a_handle_for_reads(store_url: str) -> None:
     fill(store_url)
     t = timeline(store_url)
     together = Barrier(6)
@@ -925,7 +921,7 @@ def test_threads_may_share_a_handle(store_url: str) -> None:
         assert max(max(errors) for errors in pool.map(read, range(6))) <= 3
 
 
-def test_a_handle_that_threads_share_may_look_again_meanwhile(url: str) -> None:
+def test_threads_may_share_a_handle_for_queries_and_reads(url: str) -> None:
     t = timeline(url)
 
     def look(_: int) -> bool:
@@ -939,7 +935,7 @@ def test_a_handle_that_threads_share_may_look_again_meanwhile(url: str) -> None:
         assert all(pool.map(read, range(20)))
 
 
-def test_every_error_is_one_of_framecaches(url: str) -> None:
+def test_every_error_derives_from_frame_cache_error(url: str) -> None:
     for error in (TimelineCleared, CorruptFrame, InvalidValue, NotCached, SettingsConflict):
         assert issubclass(error, FrameCacheError)
     with pytest.raises(FrameCacheError):

@@ -107,7 +107,9 @@ def repacking(store: Store, layout: Layout, hook: Callable[[str, str], None]) ->
 
 @BOTH_WAYS
 @pytest.mark.every_store
-def test_the_frames_stay_to_the_byte(store_url: str, before: Layout, after: Layout) -> None:
+def test_repack_keeps_every_frame_byte_for_byte(
+    store_url: str, before: Layout, after: Layout
+) -> None:
     jpegs = dict(enumerate(extract(store_url, before)))
     expected = rows(store_url)
     timeline(store_url).overlays(job_id="j", stage="s").save(
@@ -128,7 +130,7 @@ def test_the_frames_stay_to_the_byte(store_url: str, before: Layout, after: Layo
 
 
 @BOTH_WAYS
-def test_nothing_is_encoded_nor_read_from_the_video(
+def test_repack_neither_encodes_nor_reads_video(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
     chunk = clips.copy_to(clips.clip(), tmp_path / "chunks")
@@ -146,7 +148,9 @@ def test_nothing_is_encoded_nor_read_from_the_video(
 
 
 @BOTH_WAYS
-def test_there_and_back_again_is_where_it_began(url: str, before: Layout, after: Layout) -> None:
+def test_repack_there_and_back_restores_layout_and_offsets(
+    url: str, before: Layout, after: Layout
+) -> None:
     jpegs = extract(url, before)
     index = timeline(url).index
     timeline(url).repack(after, workers=3)
@@ -158,7 +162,7 @@ def test_there_and_back_again_is_where_it_began(url: str, before: Layout, after:
     ]
 
 
-def test_a_repacked_pack_is_that_of_an_extraction(url: str, memory_url: str) -> None:
+def test_repacked_pack_equals_extracted_pack(url: str, memory_url: str) -> None:
     extract(url, "packs")
     extract(memory_url, "objects")
     timeline(memory_url).repack("packs")
@@ -167,7 +171,7 @@ def test_a_repacked_pack_is_that_of_an_extraction(url: str, memory_url: str) -> 
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_repacking_into_the_layout_it_has_changes_nothing(url: str, layout: Layout) -> None:
+def test_repack_into_same_layout_changes_nothing(url: str, layout: Layout) -> None:
     extract(url, layout)
     before = everything(outside(url))
     report = timeline(url).repack(layout)
@@ -176,7 +180,7 @@ def test_repacking_into_the_layout_it_has_changes_nothing(url: str, layout: Layo
 
 
 @BOTH_WAYS
-def test_frames_that_a_program_wrote_move_too(url: str, before: Layout, after: Layout) -> None:
+def test_written_frames_are_repacked(url: str, before: Layout, after: Layout) -> None:
     write(url, before, range(3), range(5, 8), range(3, 5))
     expected, jpegs = rows(url), dict(enumerate(timeline(url).jpegs(range(8))))
     timeline(url).repack(after)
@@ -186,14 +190,14 @@ def test_frames_that_a_program_wrote_move_too(url: str, before: Layout, after: L
     assert [one.sequence for one in timeline(url).frames()] == list(range(10))
 
 
-def test_packs_of_written_frames_are_known_as_packs(url: str) -> None:
+def test_repacked_written_frames_have_a_valid_pack_key(url: str) -> None:
     write(url, "objects", range(3))
     timeline(url).repack("packs")
     [key] = packs_of(outside(url), "t")
     assert parse_pack("t", key) is not None
 
 
-def test_a_frame_that_was_written_again_elsewhere_moves_as_it_is_read(url: str) -> None:
+def test_frames_written_again_after_lost_pack_are_repacked(url: str) -> None:
     write(url, "packs", range(5))
     [key] = packs_of(outside(url), "t")
     outside(url).remove(key)
@@ -204,7 +208,7 @@ def test_a_frame_that_was_written_again_elsewhere_moves_as_it_is_read(url: str) 
 
 
 @BOTH_WAYS
-def test_frames_without_picture_stay_so(url: str, before: Layout, after: Layout) -> None:
+def test_undecodable_frames_stay_undecodable(url: str, before: Layout, after: Layout) -> None:
     timeline(url).extract(clips.ends_in_garbage(), layout=before)
     expected, jpegs = rows(url), dict(enumerate(timeline(url).jpegs(range(20))))
     timeline(url).repack(after)
@@ -213,7 +217,7 @@ def test_frames_without_picture_stay_so(url: str, before: Layout, after: Layout)
 
 
 @BOTH_WAYS
-def test_a_part_still_tells_what_it_was_made_of(url: str, before: Layout, after: Layout) -> None:
+def test_repacked_index_part_keeps_provenance(url: str, before: Layout, after: Layout) -> None:
     extract(url, before)
     made = about_part(url, "000000-0")
     timeline(url).repack(after)
@@ -238,9 +242,7 @@ def about_part(url: str, name: str) -> dict[str, Any]:
 
 
 @BOTH_WAYS
-def test_a_repacked_timeline_opens_by_three_requests(
-    url: str, before: Layout, after: Layout
-) -> None:
+def test_repacked_timeline_opens_in_three_requests(url: str, before: Layout, after: Layout) -> None:
     extract(url, before)
     timeline(url).repack(after)
     hooked = HookedStore(FrameCache(url).store)
@@ -249,7 +251,9 @@ def test_a_repacked_timeline_opens_by_three_requests(
 
 
 @BOTH_WAYS
-def test_everything_goes_on_after_a_repack(url: str, before: Layout, after: Layout) -> None:
+def test_repacked_timeline_can_be_extended_rebuilt_and_deleted(
+    url: str, before: Layout, after: Layout
+) -> None:
     paths = clips.chunks()
     timeline(url).extract(paths[:2], layout=before)
     timeline(url).repack(after)
@@ -270,7 +274,7 @@ def test_everything_goes_on_after_a_repack(url: str, before: Layout, after: Layo
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_progress_counts_every_frame_once_and_one_at_a_time(url: str, layout: Layout) -> None:
+def test_progress_counts_every_frame_once_in_one_thread_at_a_time(url: str, layout: Layout) -> None:
     extract(url, "packs" if layout == "objects" else "objects")
     seen: list[Progress] = []
     inside, met_another = threading.Lock(), threading.Event()
@@ -291,13 +295,13 @@ def test_progress_counts_every_frame_once_and_one_at_a_time(url: str, layout: La
 # Timelines that are not whole
 
 
-def test_a_timeline_that_is_not_there_is_not_cached(store_url: str) -> None:
+def test_repack_of_missing_timeline_raises_not_cached(store_url: str) -> None:
     with pytest.raises(NotCached, match="timeline t "):
         timeline(store_url).repack("packs")
     assert outside(store_url).list() == []
 
 
-def test_frames_of_another_program_are_not_touched(store_url: str) -> None:
+def test_repack_of_foreign_frames_raises_and_changes_nothing(store_url: str) -> None:
     outside(store_url).put(f"{PREFIX}frames/0.jpg", jpeg_by_pillow(1))
     before = everything(outside(store_url))
     with pytest.raises(NotCached, match=r"timeline t .* extract"):
@@ -306,9 +310,7 @@ def test_frames_of_another_program_are_not_touched(store_url: str) -> None:
 
 
 @BOTH_WAYS
-def test_a_cleared_timeline_is_filled_in_the_new_layout(
-    url: str, before: Layout, after: Layout
-) -> None:
+def test_cleared_timeline_is_rebuilt_in_new_layout(url: str, before: Layout, after: Layout) -> None:
     jpegs = dict(enumerate(extract(url, before)))
     timeline(url).clear()
     report = timeline(url).repack(after)
@@ -318,7 +320,7 @@ def test_a_cleared_timeline_is_filled_in_the_new_layout(
 
 
 @BOTH_WAYS
-def test_of_a_timeline_that_is_cached_in_part_the_rest_comes_in_the_new_layout(
+def test_partly_cached_timeline_is_completed_in_new_layout(
     url: str, before: Layout, after: Layout
 ) -> None:
     def refuse_the_second(action: str, key: str) -> None:
@@ -344,9 +346,7 @@ def test_of_a_timeline_that_is_cached_in_part_the_rest_comes_in_the_new_layout(
 
 
 @BOTH_WAYS
-def test_readers_that_were_opened_before_go_on(
-    store_url: str, before: Layout, after: Layout
-) -> None:
+def test_open_readers_continue_after_repack(store_url: str, before: Layout, after: Layout) -> None:
     jpegs = extract(store_url, before)
     opened = [timeline(store_url) for _ in range(5)]
     assert [len(t) for t in opened] == [FRAMES] * 5
@@ -364,7 +364,9 @@ def test_readers_that_were_opened_before_go_on(
 
 
 @BOTH_WAYS
-def test_a_reader_looks_once_where_all_frames_went(url: str, before: Layout, after: Layout) -> None:
+def test_open_reader_resolves_manifest_a_bounded_number_of_times(
+    url: str, before: Layout, after: Layout
+) -> None:
     extract(url, before)
     hooked = HookedStore(FrameCache(url).store)
     opened = Timeline(hooked, "t")
@@ -377,7 +379,7 @@ def test_a_reader_looks_once_where_all_frames_went(url: str, before: Layout, aft
 
 
 @BOTH_WAYS
-def test_at_every_request_a_new_reader_reads_everything(
+def test_new_reader_reads_every_frame_during_repack(
     store: Store, before: Layout, after: Layout
 ) -> None:
     Timeline(store, "t").extract(clips.chunks(), layout=before)
@@ -400,7 +402,7 @@ def test_at_every_request_a_new_reader_reads_everything(
 
 @BOTH_WAYS
 @pytest.mark.parametrize("how", ["flipped", "lost"])
-def test_a_damaged_frame_is_an_error_and_what_can_be_read_stays(
+def test_repack_with_damaged_frame_raises_and_keeps_intact_frames(
     url: str, before: Layout, after: Layout, how: str
 ) -> None:
     jpegs = extract(url, before)
@@ -434,7 +436,7 @@ def test_a_damaged_frame_is_an_error_and_what_can_be_read_stays(
 )
 @pytest.mark.parametrize("within", ["/index/", "/timeline/0"])
 @BOTH_WAYS
-def test_a_store_that_fails_leaves_the_timeline_as_it_was(
+def test_store_failure_leaves_timeline_in_old_layout(
     url: str, before: Layout, after: Layout, within: str, error: FrameCacheError
 ) -> None:
     jpegs = extract(url, before)
@@ -455,7 +457,7 @@ def test_a_store_that_fails_leaves_the_timeline_as_it_was(
 
 
 @BOTH_WAYS
-def test_answers_that_are_lost_change_nothing(store: Store, before: Layout, after: Layout) -> None:
+def test_repack_succeeds_with_lost_responses(store: Store, before: Layout, after: Layout) -> None:
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     jpegs = list(Timeline(store, "t").jpegs(range(FRAMES)))
     lost = set[str]()
@@ -472,7 +474,9 @@ def test_answers_that_are_lost_change_nothing(store: Store, before: Layout, afte
     assert list(Timeline(store, "t").jpegs(range(FRAMES))) == jpegs
 
 
-def test_a_repack_of_much_holds_little_of_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_repack_to_slow_store_reads_a_bounded_number_of_frames(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The store that takes frames does not: those that were read and wait for it are few."""
     Timeline(store, "t").write(frame(n, width=16, height=16) for n in range(600))
     monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 20_000)
@@ -501,7 +505,7 @@ def test_a_repack_of_much_holds_little_of_it(store: Store, monkeypatch: pytest.M
 
 
 @BOTH_WAYS
-def test_a_claim_of_a_program_that_died_is_taken_over(
+def test_stale_lease_of_dead_program_is_acquired(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.2)
@@ -514,7 +518,7 @@ def test_a_claim_of_a_program_that_died_is_taken_over(
 
 
 @BOTH_WAYS
-def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
+def test_repack_gives_up_waiting_for_live_lease(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
     monkeypatch.setattr("framecache._maintain.repack.run._MAX_LEASE_TIMEOUTS", 0)
@@ -530,7 +534,7 @@ def test_a_claim_that_shows_life_is_not_waited_for_for_ever(
 
 
 @BOTH_WAYS
-def test_of_two_that_repack_at_once_nobody_harms_the_other(
+def test_concurrent_repacks_keep_every_frame(
     store_url: str, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
     monkeypatch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.05)
@@ -559,7 +563,7 @@ def test_of_two_that_repack_at_once_nobody_harms_the_other(
 @pytest.mark.parametrize("meanwhile", ["objects", "packs"])
 @pytest.mark.parametrize("moment", [("create", "/index/"), ("create", "/timeline/"), ("head", "/")])
 @BOTH_WAYS
-def test_whoever_slept_and_was_taken_over_harms_nobody(
+def test_repack_that_lost_its_lease_keeps_every_frame(
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
     before: Layout,
@@ -587,7 +591,7 @@ def test_whoever_slept_and_was_taken_over_harms_nobody(
     "moment",
     [("put", "/frames/2.jpg"), ("create", "-1.parquet"), ("get", "/timeline/00000003.json")],
 )
-def test_a_replacement_that_slept_while_its_frames_went_into_packs_loses_none(
+def test_replacement_that_lost_its_lease_to_repack_loses_no_frame(
     store: Store, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
     """The frames it brings are in a pack of its own, so the repack leaves their part as it is."""
@@ -620,7 +624,7 @@ def grey(sequence: int, shade: int) -> Frame:
     "moment", [("get", "/index/"), ("get", "/frames/"), ("get", "/packs/"), ("put", "/")]
 )
 @BOTH_WAYS
-def test_a_repack_during_which_the_timeline_ends_brings_nothing_back(
+def test_repack_of_cleared_or_deleted_timeline_restores_nothing(
     url: str, before: Layout, after: Layout, moment: tuple[str, str], end: str
 ) -> None:
     extract(url, before)
@@ -651,7 +655,7 @@ def test_a_repack_during_which_the_timeline_ends_brings_nothing_back(
 
 
 @BOTH_WAYS
-def test_a_repack_during_which_the_timeline_is_rebuilt_leaves_the_new_one_alone(
+def test_rebuild_during_repack_keeps_rebuilt_frames(
     url: str, before: Layout, after: Layout
 ) -> None:
     extract(url, before)
@@ -669,7 +673,7 @@ def test_a_repack_during_which_the_timeline_is_rebuilt_leaves_the_new_one_alone(
     "moment", [("create", "/index/"), ("create", "/timeline/"), ("delete", "/")]
 )
 @BOTH_WAYS
-def test_what_is_appended_meanwhile_is_kept(
+def test_chunk_appended_during_repack_is_kept(
     url: str, before: Layout, after: Layout, moment: tuple[str, str]
 ) -> None:
     paths = clips.chunks()
@@ -689,7 +693,7 @@ def test_what_is_appended_meanwhile_is_kept(
     "moment", [("create", "/index/"), ("create", "/timeline/"), ("delete", "/")]
 )
 @BOTH_WAYS
-def test_what_is_written_meanwhile_is_kept(
+def test_frames_written_during_repack_are_kept(
     url: str, before: Layout, after: Layout, moment: tuple[str, str]
 ) -> None:
     write(url, before, range(5))
@@ -706,7 +710,7 @@ def test_what_is_written_meanwhile_is_kept(
 
 
 @BOTH_WAYS
-def test_a_write_during_which_the_timeline_is_repacked_says_so_or_is_kept(
+def test_repack_during_write_raises_conflict_and_keeps_frames(
     url: str, before: Layout, after: Layout
 ) -> None:
     write(url, before, range(5))
@@ -726,7 +730,7 @@ def test_a_write_during_which_the_timeline_is_repacked_says_so_or_is_kept(
 
 
 @BOTH_WAYS
-def test_an_extraction_during_which_the_timeline_is_repacked_succeeds(
+def test_repack_during_extraction_lets_extraction_succeed(
     url: str, before: Layout, after: Layout
 ) -> None:
     paths = clips.chunks()
@@ -742,7 +746,7 @@ def test_an_extraction_during_which_the_timeline_is_repacked_succeeds(
         assert len(list(timeline(url).jpegs(range(FRAMES)))) == FRAMES
 
 
-def test_a_frame_that_was_moved_away_and_back_meanwhile_is_read(memory_url: str) -> None:
+def test_frame_relocated_twice_during_read_is_read(memory_url: str) -> None:
     jpegs = extract(memory_url, "objects")
     moves: list[Layout] = ["packs", "objects"]
 

@@ -94,7 +94,7 @@ def requests_for(url: str, layout: Layout, sequences: Iterable[int]) -> list[tup
         Timeline.frames,
     ],
 )
-def test_opening_is_a_list_of_descriptions_a_description_and_an_index(
+def test_open_takes_a_list_a_manifest_and_an_index(
     local_url: str, store: HookedStore, look: Callable[[Timeline], object]
 ) -> None:
     look(Timeline(store, "t"))
@@ -106,7 +106,7 @@ def test_opening_is_a_list_of_descriptions_a_description_and_an_index(
 EPOCH = r"[0-9]{6}-[0-9a-f]{8}"
 
 
-def test_a_new_timeline_takes_few_requests_before_its_first_frame(local_url: str) -> None:
+def test_new_timeline_takes_few_requests_before_first_frame(local_url: str) -> None:
     store = HookedStore(FrameCache(local_url).store)
     Timeline(store, "t").extract(clips.clip())
     begun = next(
@@ -125,7 +125,7 @@ def test_a_new_timeline_takes_few_requests_before_its_first_frame(local_url: str
     assert re.fullmatch("\n".join(expected), made), made
 
 
-def test_packs_are_filled_while_it_is_looked_whether_the_timeline_is_still_there(
+def test_packs_are_filled_during_check_for_deleted_timeline(
     local_url: str,
 ) -> None:
     is_decoding = threading.Event()
@@ -140,7 +140,7 @@ def test_packs_are_filled_while_it_is_looked_whether_the_timeline_is_still_there
 
 @IN_BOTH_LAYOUTS
 @NEAR_AND_FAR
-def test_the_first_frame_of_a_timeline_opens_it_and_notes_the_use(
+def test_first_frame_opens_timeline_and_updates_access_log(
     local_url: str, store: HookedStore, layout: Layout
 ) -> None:
     Timeline(store, "t").frame(5)
@@ -163,7 +163,7 @@ def test_the_first_frame_of_a_timeline_opens_it_and_notes_the_use(
         (lambda timeline: timeline.index.rows([1, 2]), []),
     ],
 )
-def test_reading_frames_of_an_open_timeline_is_one_request_for_each_or_for_each_pack(
+def test_read_of_open_timeline_takes_one_request_per_frame_or_pack(
     local_url: str,
     store: HookedStore,
     opened: Timeline,
@@ -177,7 +177,7 @@ def test_reading_frames_of_an_open_timeline_is_one_request_for_each_or_for_each_
 
 @IN_BOTH_LAYOUTS
 @NEAR_AND_FAR
-def test_iterating_looks_once_whether_there_is_more_and_lists_nothing(
+def test_iteration_checks_once_for_newer_manifest_and_lists_nothing(
     local_url: str, store: HookedStore, opened: Timeline, layout: Layout, *, is_far: bool
 ) -> None:
     assert len(list(opened.frames(2, 10))) == 8
@@ -207,7 +207,7 @@ def test_iterating_looks_once_whether_there_is_more_and_lists_nothing(
         Timeline.footprint,
     ],
 )
-def test_an_open_timeline_is_never_listed_to_be_read(
+def test_reads_of_open_timeline_list_nothing(
     store: HookedStore, opened: Timeline, read: Callable[[Timeline], object]
 ) -> None:
     for _ in range(2):
@@ -226,7 +226,7 @@ def test_an_open_timeline_is_never_listed_to_be_read(
         lambda timeline: timeline.jpegs([10**9]),
     ],
 )
-def test_asking_an_open_timeline_for_what_it_lacks_lists_nothing(
+def test_request_for_missing_frame_of_open_timeline_lists_nothing(
     store: HookedStore, opened: Timeline, ask: Callable[[Timeline], object]
 ) -> None:
     with pytest.raises(NotCached):
@@ -234,7 +234,7 @@ def test_asking_an_open_timeline_for_what_it_lacks_lists_nothing(
     assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
 
 
-def test_a_timeline_that_grew_is_opened_again_when_more_is_asked_for(
+def test_request_for_appended_frame_opens_timeline_again(
     store: HookedStore, opened: Timeline
 ) -> None:
     FrameCache(store.url).timeline("t").append(clips.clip())
@@ -251,7 +251,7 @@ def overlay_of(sequence: int) -> tuple[str, str]:
     return ("put", f"{PREFIX}overlays/j/s/{sequence}_o.png")
 
 
-def test_an_overlay_is_one_request(store: HookedStore) -> None:
+def test_overlay_save_takes_one_request(store: HookedStore) -> None:
     timeline = Timeline(store, "t")
     overlays = timeline.overlays(job_id="j", stage="s")
     overlays.save_many({n: {"o": PNG} for n in range(3)})
@@ -269,7 +269,7 @@ class Hooked(FrameCache):
         self._store = store
 
 
-def test_an_overlay_by_the_plain_function_is_one_request(
+def test_overlay_save_by_plain_function_takes_one_request(
     local_url: str, store: HookedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = Hooked(store)

@@ -59,20 +59,20 @@ def read(match: Timeline, **selection: Any) -> list[int]:  # noqa: ANN401 -- of 
         ({"reverse": True, "ranges": [(0, 2), (5, 7)]}, [6, 5, 1, 0]),
     ],
 )
-def test_ranges_are_read_in_the_given_order_and_reverse_turns_it(
+def test_ranges_are_read_in_given_or_reverse_order(
     match: Timeline, selection: dict[str, Any], expected: list[int]
 ) -> None:
     assert read(match, **selection) == expected
 
 
-def test_frames_in_reverse_have_their_own_pictures(match: Timeline) -> None:
+def test_frames_in_reverse_have_their_own_images(match: Timeline) -> None:
     stored = frames_of(outside(match.snapshot_cache.store.url), "t")
     for one in match.frames(reverse=True):
         assert mean_error(one.image, pixels_by_pillow(stored[f"{one.sequence}.jpg"])) <= 0.5
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_reading_in_reverse_takes_as_many_requests_as_reading_forward(
+def test_reverse_read_takes_as_many_requests_as_forward_read(
     memory_url: str, layout: Layout
 ) -> None:
     FrameCache(memory_url).timeline("t").extract(clips.chunks(), layout=layout)
@@ -102,7 +102,7 @@ def test_reading_in_reverse_takes_as_many_requests_as_reading_forward(
         ({"missing": "ignore"}, "missing"),
     ],
 )
-def test_a_selection_that_contradicts_itself_is_refused_before_any_request(
+def test_contradictory_selection_is_rejected_before_any_request(
     memory_url: str, selection: dict[str, Any], message: str
 ) -> None:
     store = HookedStore(FrameCache(memory_url).store)
@@ -128,9 +128,7 @@ def changed_by_imagehash(hashes: list[str], least: int) -> list[int]:
 
 
 @pytest.mark.parametrize("least", [1, 2, 3, 4, 32, 60, 61, 64])
-def test_min_change_compares_with_the_last_frame_that_was_yielded(
-    memory_url: str, least: int
-) -> None:
+def test_min_change_compares_with_last_yielded_frame(memory_url: str, least: int) -> None:
     match = FrameCache(memory_url).timeline("t")
     match.write(frame(n, perceptual_hash=text) for n, text in enumerate(HASHES))
     assert read(match, min_change=least) == changed_by_imagehash(HASHES, least)
@@ -139,9 +137,7 @@ def test_min_change_compares_with_the_last_frame_that_was_yielded(
 
 
 @pytest.mark.parametrize("least", [1, 4, 10])
-def test_min_change_selects_the_frames_of_a_video_that_imagehash_selects(
-    memory_url: str, least: int
-) -> None:
+def test_min_change_selects_same_frames_as_imagehash(memory_url: str, least: int) -> None:
     match = FrameCache(memory_url).timeline("t")
     match.extract(clips.clip())
     expected = changed_by_imagehash(match.index.perceptual_hash.tolist(), least)
@@ -149,14 +145,14 @@ def test_min_change_selects_the_frames_of_a_video_that_imagehash_selects(
     assert least == 1 or 1 < len(expected) < len(match)
 
 
-def test_a_frame_without_a_comparable_hash_is_yielded_and_so_is_the_next(memory_url: str) -> None:
+def test_frame_without_comparable_hash_and_next_one_are_yielded(memory_url: str) -> None:
     match = FrameCache(memory_url).timeline("t")
     texts = ["0" * 16, "0" * 16, "unknown", "0" * 16, "0" * 16, "a" * 8, " 0" * 8, "0" * 16]
     match.write(frame(n, perceptual_hash=text) for n, text in enumerate(texts))
     assert read(match, min_change=1) == [0, 2, 3, 5, 6, 7]
 
 
-def test_frames_that_did_not_change_are_not_fetched(memory_url: str) -> None:
+def test_unchanged_frames_are_not_fetched(memory_url: str) -> None:
     match = FrameCache(memory_url).timeline("t")
     match.write(frame(n, perceptual_hash=text) for n, text in enumerate(HASHES))
     store = HookedStore(match.snapshot_cache.store)
@@ -182,7 +178,7 @@ def test_frames_that_did_not_change_are_not_fetched(memory_url: str) -> None:
         ({"ranges_seconds": [(2, 3.1), (3.5, None), (0, 2.1)]}, 3),
     ],
 )
-def test_the_first_missing_frame_is_raised_before_any_frame_is_read(
+def test_first_missing_frame_raises_before_any_frame_is_read(
     match: Timeline, selection: dict[str, Any], sequence: int
 ) -> None:
     store = HookedStore(match.snapshot_cache.store)
@@ -206,13 +202,13 @@ def test_the_first_missing_frame_is_raised_before_any_frame_is_read(
         {"stop_seconds": 0},
     ],
 )
-def test_a_range_without_gaps_is_read_when_missing_frames_raise(
+def test_range_without_gaps_is_read_with_missing_raise(
     match: Timeline, selection: dict[str, Any]
 ) -> None:
     assert read(match, **selection, missing="raise") == read(match, **selection)
 
 
-def test_frames_of_a_chunk_that_is_not_cached_are_missing(memory_url: str) -> None:
+def test_frames_of_uncached_chunk_are_missing(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     paths = clips.chunks()  # 20, 10 and 15 frames at 25 per second
     match = cache.timeline("t")
@@ -240,7 +236,7 @@ def undecodable(url: str) -> tuple[Timeline, list[int]]:
     return match, bad
 
 
-def test_an_undecodable_frame_raises_or_is_skipped(memory_url: str) -> None:
+def test_undecodable_frame_raises_or_is_skipped(memory_url: str) -> None:
     match, bad = undecodable(memory_url)
     assert read(match) == [n for n in range(len(match)) if n not in bad]
     with pytest.raises(UndecodableFrame, match=f"frame {bad[0]} "):
@@ -254,7 +250,7 @@ READS: dict[str, Callable[..., int]] = {
 
 
 @pytest.mark.parametrize("call", READS.values(), ids=READS)
-def test_a_batch_skips_missing_frames_only_when_asked(
+def test_missing_frames_are_skipped_only_with_missing_skip(
     memory_url: str, call: Callable[..., int]
 ) -> None:
     match, bad = undecodable(memory_url)
@@ -269,13 +265,13 @@ def test_a_batch_skips_missing_frames_only_when_asked(
         call(match, [0], missing="ignore")
 
 
-def test_a_batch_keeps_the_order_of_the_frames_that_are_there(match: Timeline) -> None:
+def test_batch_without_missing_frames_keeps_given_order(match: Timeline) -> None:
     batch = match.batch([20, 3, 5], missing="skip")
     for image, sequence in zip(batch, [20, 5], strict=True):
         assert (image == match.frame(sequence).image).all()
 
 
-def test_a_batch_of_missing_frames_alone_is_not_cached(match: Timeline) -> None:
+def test_batch_of_only_missing_frames_raises_not_cached(match: Timeline) -> None:
     with pytest.raises(NotCached, match="no frame 3: "):
         match.batch([3, 4], missing="skip")
     with pytest.raises(InvalidValue, match="at least one frame"):

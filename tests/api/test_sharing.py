@@ -84,7 +84,7 @@ def expected_jpegs(url: str = "memory://sharing-alone") -> list[bytes]:
 
 
 @pytest.mark.parametrize("callers", [2, 5])
-def test_callers_at_once_decode_each_chunk_once_and_all_return_when_all_is_done(
+def test_concurrent_callers_decode_each_chunk_once_and_return_when_complete(
     store: Store, decoded: Counter[str], callers: int
 ) -> None:
     together, paths = threading.Barrier(callers), clips.chunks()
@@ -106,14 +106,14 @@ def test_callers_at_once_decode_each_chunk_once_and_all_return_when_all_is_done(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_claim_that_shows_no_life_is_taken_over(store: Store) -> None:
+def test_stale_lease_is_acquired(store: Store) -> None:
     description = described(store)
     store.create(f"{PREFIX}claims/{description.epoch}/000001-7.json", b"of one who died")
     assert Timeline(store, "t").extract(clips.chunks()).chunks_extracted == 3
     assert claims_left(store) == []
 
 
-def test_a_claim_that_shows_life_is_waited_for(
+def test_live_lease_is_waited_for(
     store: Store, decoded: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)  # four heartbeats: none is late by more
@@ -137,7 +137,7 @@ def test_a_claim_that_shows_life_is_waited_for(
     assert (report.chunks_extracted, decoded["c1.mp4"]) == (3, 1)
 
 
-def test_a_chunk_that_another_commits_meanwhile_counts_as_cached(store: Store) -> None:
+def test_chunk_committed_by_another_program_counts_as_cached(store: Store) -> None:
     description = described(store)
     part = f"{PREFIX}index/{description.epoch}/000001-0.parquet"
     blobs = open_store("memory://sharing-donor")
@@ -164,7 +164,7 @@ def test_a_chunk_that_another_commits_meanwhile_counts_as_cached(store: Store) -
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 
-def test_claims_may_vanish_at_any_moment(store: Store) -> None:
+def test_extraction_succeeds_when_leases_vanish(store: Store) -> None:
     def forget_claims(_: str, key: str) -> None:
         if "/claims/" not in key:
             store.delete(claims_left(store))
@@ -175,7 +175,7 @@ def test_claims_may_vanish_at_any_moment(store: Store) -> None:
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 
-def test_whoever_is_taken_over_stops_and_waits_for_the_other(
+def test_extraction_that_lost_its_lease_stops_and_waits(
     store: Store, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
 ) -> None:
     """It slept, another took it for dead, and it finds out when it wakes up."""
@@ -204,9 +204,7 @@ def test_whoever_is_taken_over_stops_and_waits_for_the_other(
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 
-def test_a_chunk_that_cannot_be_read_is_free_for_others_at_once(
-    store: Store, tmp_path: Path
-) -> None:
+def test_unreadable_chunk_releases_its_lease(store: Store, tmp_path: Path) -> None:
     path = clips.copy_to(clips.clip(), tmp_path)
     description_only = HookedStore(store, before=refuse_puts)
     with pytest.raises(StoreUnavailable):
@@ -217,7 +215,7 @@ def test_a_chunk_that_cannot_be_read_is_free_for_others_at_once(
     assert claims_left(store) == []
 
 
-def test_who_may_not_delete_claims_extracts_all_the_same(store: Store) -> None:
+def test_extraction_succeeds_when_leases_cannot_be_deleted(store: Store) -> None:
     def keep(action: str, key: str) -> None:
         if action == "delete":
             raise StoreUnavailable(key)
@@ -227,7 +225,7 @@ def test_who_may_not_delete_claims_extracts_all_the_same(store: Store) -> None:
     assert Timeline(store, "t").extract(clips.chunks()).chunks_cached == 3
 
 
-def test_what_is_cached_is_found_out_without_claims(store: Store) -> None:
+def test_cached_timeline_is_recognized_without_leases(store: Store) -> None:
     Timeline(store, "t").extract(clips.chunks())
     hooked = HookedStore(store)
     Timeline(hooked, "t").extract(clips.chunks())
@@ -241,7 +239,7 @@ def no_thread_left() -> Iterator[None]:
     assert [one for one in threading.enumerate() if one.name == "framecache-claims"] == []
 
 
-def test_a_clear_that_slept_leaves_what_others_began_since(store: Store) -> None:
+def test_delayed_clear_keeps_later_epoch(store: Store) -> None:
     """It had described its epoch when another began a later one and filled it."""
     Timeline(store, "t").extract(clips.chunks())
 
@@ -254,7 +252,7 @@ def test_a_clear_that_slept_leaves_what_others_began_since(store: Store) -> None
     assert len(list(Timeline(store, "t").frames())) == 23
 
 
-def test_chunks_and_written_frames_do_not_meet_in_one_timeline(store: Store) -> None:
+def test_concurrent_write_and_extraction_conflict(store: Store) -> None:
     """Both find it empty and unleased; the last to create the manifest notices the other."""
     picture = np.zeros((64, 96, 3), np.uint8)
 
@@ -269,7 +267,7 @@ def test_chunks_and_written_frames_do_not_meet_in_one_timeline(store: Store) -> 
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 
-def test_frames_of_two_qualities_do_not_meet_in_one_timeline(store: Store) -> None:
+def test_concurrent_writes_of_two_qualities_conflict(store: Store) -> None:
     picture = np.zeros((64, 96, 3), np.uint8)
 
     def write(action: str, key: str) -> None:
@@ -281,7 +279,7 @@ def test_frames_of_two_qualities_do_not_meet_in_one_timeline(store: Store) -> No
     assert Timeline(store, "t").sequences() == [1]
 
 
-def test_who_opens_a_timeline_during_a_rebuild_sees_the_old_or_the_new(store: Store) -> None:
+def test_reader_opened_during_rebuild_sees_new_frames(store: Store) -> None:
     Timeline(store, "t").extract(clips.chunks())
     left = [True]
 
@@ -293,7 +291,7 @@ def test_who_opens_a_timeline_during_a_rebuild_sees_the_old_or_the_new(store: St
     assert len(Timeline(HookedStore(store, before=rebuild), "t").sequences()) == 23
 
 
-def test_a_timeline_that_was_made_anew_is_not_taken_for_the_one_before(store: Store) -> None:
+def test_open_reader_reads_recreated_timeline(store: Store) -> None:
     reader = Timeline(store, "t")
     reader.extract(clips.chunks())
     assert len(reader.sequences()) == 45
@@ -304,7 +302,7 @@ def test_a_timeline_that_was_made_anew_is_not_taken_for_the_one_before(store: St
     assert len(reader.sequences()) == 23
 
 
-def test_a_sweep_leaves_what_was_made_anew_under_the_same_version(store: Store) -> None:
+def test_delayed_clear_keeps_timeline_recreated_at_same_version(store: Store) -> None:
     """It slept before it removed frames; the timeline was deleted, and extracted again."""
     Timeline(store, "t").extract(clips.chunks())
     left = [True]
@@ -320,7 +318,7 @@ def test_a_sweep_leaves_what_was_made_anew_under_the_same_version(store: Store) 
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 
-def test_an_extraction_leaves_nothing_behind_in_a_deleted_timeline(
+def test_extraction_of_deleted_timeline_leaves_no_frames(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("framecache._ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
@@ -337,7 +335,7 @@ def test_an_extraction_leaves_nothing_behind_in_a_deleted_timeline(
     assert [*store.list(f"{PREFIX}frames")] == []
 
 
-def test_a_delete_takes_what_was_appended_in_its_midst(store: Store) -> None:
+def test_delete_removes_chunk_appended_meanwhile(store: Store) -> None:
     """Its frames would be another program's: nothing could be extracted before a clear."""
     first, second = clips.chunks()[:2]
     Timeline(store, "t").extract(first)
@@ -354,7 +352,7 @@ def test_a_delete_takes_what_was_appended_in_its_midst(store: Store) -> None:
     assert Timeline(store, "t").extract(second).chunks_extracted == 1
 
 
-def test_a_delete_leaves_what_is_made_anew_as_it_ends(store: Store) -> None:
+def test_delete_keeps_timeline_recreated_at_its_end(store: Store) -> None:
     Timeline(store, "t").extract(clips.clip())
     asked: list[str] = []
 
@@ -369,7 +367,7 @@ def test_a_delete_leaves_what_is_made_anew_as_it_ends(store: Store) -> None:
     assert Timeline(store, "t").verify().ok
 
 
-def test_whoever_adopts_a_part_that_names_other_frames_says_so(
+def test_adopted_index_part_of_other_frames_raises_corrupt_frame(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two programs with different encoders, each of which took the other for dead."""
@@ -393,7 +391,7 @@ def test_whoever_adopts_a_part_that_names_other_frames_says_so(
     assert Timeline(store, "t").verify(repair=True).ok
 
 
-def test_a_timeline_whose_description_is_damaged_can_be_deleted(store: Store) -> None:
+def test_timeline_with_corrupt_manifest_can_be_deleted(store: Store) -> None:
     Timeline(store, "t").extract(clips.clip())
     store.put(f"{PREFIX}timeline/00000002.json", b"{}")
     with pytest.raises(CorruptFrame):
