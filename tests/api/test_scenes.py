@@ -65,13 +65,13 @@ def match(memory_url: str) -> Timeline:
     return timeline
 
 
-def test_scenes_begin_at_the_cuts_of_a_film_as_ffmpeg_finds_them(match: Timeline) -> None:
+def test_scenes_begin_at_cuts_found_by_ffmpeg(match: Timeline) -> None:
     assert starts(match.scenes()) == [0, *CUTS]
     assert cuts_by_ffmpeg(film()) == CUTS
 
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
-def test_scenes_of_real_footage_begin_where_ffmpeg_finds_cuts(memory_url: str, name: str) -> None:
+def test_scenes_of_real_footage_begin_at_cuts_found_by_ffmpeg(memory_url: str, name: str) -> None:
     path = real_clip(name)
     timeline = FrameCache(memory_url).timeline("t")
     timeline.extract(path)
@@ -93,14 +93,14 @@ def test_scenes_are_half_open_ranges_that_cover_every_frame_once(match: Timeline
     assert match.sequences(ranges_seconds=scenes[1:2]) == list(range(*bounds[1:3]))
 
 
-def test_scenes_of_sampled_frames_begin_at_the_first_frame_after_a_cut(memory_url: str) -> None:
+def test_scenes_of_sampled_frames_begin_at_first_frame_after_cut(memory_url: str) -> None:
     timeline = FrameCache(memory_url).timeline("t")
     timeline.extract(film(), fps=5)
     expected = [min(n for n in range(100) if n / 5 >= cut / 25) for cut in CUTS]
     assert starts(timeline.scenes()) == [0, *expected]
 
 
-def test_scenes_of_a_range_begin_at_its_first_frame(match: Timeline) -> None:
+def test_scenes_of_range_begin_at_its_first_frame(match: Timeline) -> None:
     assert starts(match.scenes(10, CUTS[1])) == [10, CUTS[0]]
     assert starts(match.scenes(start_seconds=CUTS[2] / 25)) == [CUTS[2], CUTS[3]]
     assert match.scenes(10, 10) == []
@@ -115,7 +115,7 @@ def written(url: str, hashes: Sequence[str], *, fps: float = 25) -> Timeline:
     return timeline
 
 
-def test_a_scene_shorter_than_min_seconds_is_not_ended(memory_url: str) -> None:
+def test_scene_shorter_than_min_seconds_is_not_ended(memory_url: str) -> None:
     zeros, ones = "0" * 16, "f" * 16
     flash = written(memory_url, [zeros] * 20 + [ones] * 2 + [zeros] * 20)
     assert starts(flash.scenes()) == [0, 20]
@@ -123,7 +123,7 @@ def test_a_scene_shorter_than_min_seconds_is_not_ended(memory_url: str) -> None:
     assert starts(flash.scenes(min_seconds=0.81)) == [0, 22]
 
 
-def test_fast_motion_is_no_cut_and_unrelated_pictures_are(memory_url: str) -> None:
+def test_fast_motion_is_no_cut_and_unrelated_images_are(memory_url: str) -> None:
     still, moved = "0" * 16, "0" * 10 + "f" * 6  # 24 bits
     moving = written(memory_url, [still, moved] * 10)
     assert starts(moving.scenes(min_seconds=0)) == [0]
@@ -134,12 +134,12 @@ def test_fast_motion_is_no_cut_and_unrelated_pictures_are(memory_url: str) -> No
     assert starts(slides.scenes()) == list(range(6))
 
 
-def test_frames_without_a_hash_begin_no_scene(memory_url: str) -> None:
+def test_frames_without_hash_begin_no_scene(memory_url: str) -> None:
     unknown = written(memory_url, ["0" * 16] * 20 + ["unknown"] * 3 + ["f" * 16] * 20)
     assert starts(unknown.scenes()) == [0]
 
 
-def test_an_empty_timeline_has_no_scenes(memory_url: str) -> None:
+def test_empty_timeline_has_no_scenes(memory_url: str) -> None:
     assert FrameCache(memory_url).timeline("t").scenes() == []
 
 
@@ -154,7 +154,7 @@ def test_an_empty_timeline_has_no_scenes(memory_url: str) -> None:
         ({"start": 1, "start_seconds": 1}, "not both"),
     ],
 )
-def test_invalid_arguments_of_scenes_are_refused(
+def test_invalid_arguments_of_scenes_are_rejected(
     match: Timeline, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidValue, match=message):

@@ -58,14 +58,14 @@ def opencv(jpeg: bytes) -> np.ndarray:
 # Order of channels
 
 
-def test_bgr_is_what_opencv_reads(hues: Timeline) -> None:
+def test_bgr_equals_image_read_by_opencv(hues: Timeline) -> None:
     frame = hues.frame(2, color="bgr")
     difference = cv2.absdiff(frame.image, opencv(hues.jpeg(2)))
     assert difference.max() <= 4  # another libjpeg
     assert frame.color == "bgr"
 
 
-def test_bgr_is_taken_wherever_a_color_is(hues: Timeline) -> None:
+def test_bgr_is_accepted_by_every_read_method(hues: Timeline) -> None:
     expected = [frame.image[:, :, ::-1] for frame in hues.frames()]
     read: dict[str, Any] = {
         "frame": [hues.frame(n, color="bgr").image for n in range(4)],
@@ -78,18 +78,18 @@ def test_bgr_is_taken_wherever_a_color_is(hues: Timeline) -> None:
         assert np.array_equal(images, expected), how
 
 
-def test_bgr_is_scaled_as_rgb_is(hues: Timeline) -> None:
+def test_bgr_is_scaled_like_rgb(hues: Timeline) -> None:
     halves = hues.batch([1], color="bgr", scale=0.5)
     assert np.array_equal(halves[..., ::-1], hues.batch([1], scale=0.5))
 
 
 @pytest.mark.parametrize("color", ["BGR", "rgba", None])
-def test_another_color_is_refused_by_naming_those_there_are(hues: Timeline, color: Color) -> None:
+def test_unknown_color_error_names_valid_colors(hues: Timeline, color: Color) -> None:
     with pytest.raises(InvalidValue, match='"rgb", "bgr" or "gray"'):
         hues.frame(0, color=color)
 
 
-def test_a_frame_read_as_bgr_is_written_with_its_own_colors(
+def test_frame_read_as_bgr_is_written_with_same_colors(
     cache: FrameCache, hues: Timeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", cache.url)
@@ -103,7 +103,7 @@ def test_a_frame_read_as_bgr_is_written_with_its_own_colors(
             assert copy.perceptual_hash == frame.perceptual_hash
 
 
-def test_the_hash_of_a_bgr_frame_is_that_of_its_picture(cache: FrameCache, hues: Timeline) -> None:
+def test_hash_of_bgr_frame_equals_that_of_rgb_frame(cache: FrameCache, hues: Timeline) -> None:
     read = hues.frames(color="bgr")
     bare = [Frame(one.sequence, 0, one.timestamp, one.image, color="bgr") for one in read]
     cache.timeline("bare").write(bare, quality=95)
@@ -111,7 +111,7 @@ def test_the_hash_of_a_bgr_frame_is_that_of_its_picture(cache: FrameCache, hues:
     assert hashes == [frame.perceptual_hash for frame in hues.frames()]
 
 
-def test_a_frame_of_no_known_color_is_not_written(cache: FrameCache) -> None:
+def test_write_of_frame_with_unknown_color_is_rejected(cache: FrameCache) -> None:
     frame = Frame(0, 0, 0.0, HUES, color="BGR")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match='"rgb", "bgr" or "gray"'):
         cache.timeline("t").write([frame])
@@ -121,7 +121,7 @@ def test_a_frame_of_no_known_color_is_not_written(cache: FrameCache) -> None:
 
 
 @pytest.mark.parametrize("color", ["rgb", "bgr"])
-def test_pil_and_the_notebook_show_the_colors_of_the_picture(hues: Timeline, color: Color) -> None:
+def test_pil_and_notebook_show_same_colors(hues: Timeline, color: Color) -> None:
     frame = hues.frame(1, color=color)
     expected = hues.frame(1).image
     assert frame.pil.mode == "RGB"
@@ -129,41 +129,41 @@ def test_pil_and_the_notebook_show_the_colors_of_the_picture(hues: Timeline, col
     assert np.array_equal(shown(frame._repr_png_()), expected)
 
 
-def test_pil_and_the_notebook_show_a_gray_frame_as_gray(hues: Timeline) -> None:
+def test_pil_and_notebook_show_gray_frame_as_gray(hues: Timeline) -> None:
     frame = hues.frame(1, color="gray")
     assert frame.pil.mode == "L"
     assert np.array_equal(np.asarray(frame.pil), frame.image)
     assert np.array_equal(shown(frame._repr_png_()), frame.image)
 
 
-def test_an_image_that_cannot_be_shown_is_refused_and_left_out_of_a_notebook() -> None:
+def test_unsupported_image_has_no_pil_and_no_notebook_png() -> None:
     frame = Frame(0, 0, 0.0, np.zeros((4, 4, 3)))  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="uint8"):
         _ = frame.pil
     assert frame._repr_png_() is None
 
 
-def test_without_pillow_pil_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pillow_error_names_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(MissingPackage, match=r"Frame\.pil needs pillow: pip install pillow"):
         _ = Frame(0, 0, 0.0, HUES).pil
 
 
 @pytest.mark.parametrize("color", ["rgb", "bgr", "gray"])
-def test_the_text_of_a_frame_is_one_short_line(hues: Timeline, color: Color) -> None:
+def test_repr_of_frame_is_one_short_line(hues: Timeline, color: Color) -> None:
     text = repr(hues.frame(1, color=color))
     assert text.isprintable()
     assert len(text) < 200
     assert "sequence=1, chunk_id=0, timestamp=0.04, image=<uint8 48x64" in text
 
 
-def test_the_text_of_a_frame_with_an_odd_image_and_hash_is_one_line() -> None:
+def test_repr_of_frame_with_list_image_and_multiline_hash_is_one_line() -> None:
     frame = Frame(1, 0, 0.5, [[0, 1], [2, 3]], "two\nlines")  # type: ignore[arg-type]
     assert repr(frame).isprintable()
     assert "image=<list>" in repr(frame)
 
 
-def test_the_text_of_a_frame_whose_numbers_are_arrays_is_one_short_line() -> None:
+def test_repr_of_frame_with_array_fields_is_one_short_line() -> None:
     lines = np.arange(600).reshape(20, 30)
     frame = Frame(lines, lines, lines, HUES)  # type: ignore[arg-type]
     assert repr(frame).isprintable()
@@ -178,7 +178,7 @@ def pictures(html: str) -> list[np.ndarray]:
     return [opencv(base64.b64decode(data)) for data in found]
 
 
-def test_a_timeline_shows_its_facts_and_a_few_frames_in_time_order(cache: FrameCache) -> None:
+def test_timeline_html_shows_facts_and_some_frames_in_time_order(cache: FrameCache) -> None:
     match = cache.timeline("match")
     match.extract(clips.chunks())
     html = match._repr_html_()
@@ -189,18 +189,18 @@ def test_a_timeline_shows_its_facts_and_a_few_frames_in_time_order(cache: FrameC
     assert len(pictures(html)) == 6
 
 
-def test_a_large_frame_is_shown_small(cache: FrameCache) -> None:
+def test_timeline_html_scales_large_frame_down(cache: FrameCache) -> None:
     large = cache.timeline("large")
     large.write([Frame(0, 0, 0.0, np.full((540, 960, 3), 200, np.uint8))])
     [picture] = pictures(large._repr_html_())
     assert picture.shape == (135, 240, 3)
 
 
-def test_a_timeline_of_which_nothing_is_cached_says_so(cache: FrameCache) -> None:
+def test_timeline_html_without_frames_says_nothing_is_cached(cache: FrameCache) -> None:
     assert "Nothing is cached" in cache.timeline("none")._repr_html_()
 
 
-def test_what_keeps_a_timeline_from_being_shown_is_told_in_its_place(cache: FrameCache) -> None:
+def test_timeline_html_shows_escaped_store_error(cache: FrameCache) -> None:
     def fail(action: str, key: str) -> None:
         raise StoreUnavailable(f"the <store> is gone: {action} {key}")
 
@@ -209,7 +209,7 @@ def test_what_keeps_a_timeline_from_being_shown_is_told_in_its_place(cache: Fram
     assert "<store>" not in html
 
 
-def test_a_damaged_frame_leaves_the_facts(cache: FrameCache, hues: Timeline) -> None:
+def test_timeline_html_with_damaged_frame_keeps_facts(cache: FrameCache, hues: Timeline) -> None:
     cache.store.put("cache/timelines/hues/frames/0.jpg", b"damage")
     html = hues._repr_html_()
     assert "4 frames" in html

@@ -86,7 +86,7 @@ def require_right(of: Timeline) -> None:
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
 @pytest.mark.every_store
-def test_each_tile_is_its_frames_thumbnail(store_url: str, layout: Layout) -> None:
+def test_each_tile_is_thumbnail_of_its_frame(store_url: str, layout: Layout) -> None:
     timeline(store_url).extract(clips.chunks(), layout=layout)
     found = timeline(store_url).sprites().map
     assert [(one.chunk_id, one.first_position, one.count) for one in found.sheets] == [
@@ -100,14 +100,14 @@ def test_each_tile_is_its_frames_thumbnail(store_url: str, layout: Layout) -> No
     require_right(timeline(store_url))
 
 
-def test_frames_with_gaps_and_several_sheets_a_chunk(local_url: str) -> None:
+def test_frames_with_gaps_fill_several_sheets(local_url: str) -> None:
     t = timeline(local_url)
     t.write([frame(3 * n, number=n, width=64, height=48) for n in range(230)])
     assert [one.count for one in t.sprites().map.sheets] == [100, 100, 30]
     require_right(t)
 
 
-def test_frames_of_another_size_keep_their_proportions(local_url: str) -> None:
+def test_frames_of_different_size_keep_their_proportions(local_url: str) -> None:
     white = np.full((40, 160, 3), 255, np.uint8)
     t = timeline(local_url)
     t.write([frame(0, width=160, height=160)])
@@ -119,7 +119,7 @@ def test_frames_of_another_size_keep_their_proportions(local_url: str) -> None:
     assert mean_error(tile[104:], np.full((56, 160, 3), 128, np.uint8)) < 3
 
 
-def test_a_frame_without_a_picture_is_gray(local_url: str) -> None:
+def test_undecodable_frame_has_gray_tile(local_url: str) -> None:
     t = timeline(local_url)
     t.extract(clips.ends_in_garbage())
     assert not t.index.is_ok.all()
@@ -127,7 +127,7 @@ def test_a_frame_without_a_picture_is_gray(local_url: str) -> None:
     assert len(stored(local_url)) == 1
 
 
-def test_another_programs_frames_have_sheets_that_are_not_stored(store_url: str) -> None:
+def test_sheets_of_foreign_frames_are_not_stored(store_url: str) -> None:
     for n in (0, 4, 9):
         outside(store_url).put(f"{PREFIX}frames/{n}.jpg", jpeg_by_pillow(n, width=320, height=180))
     before = everything(outside(store_url))
@@ -137,7 +137,7 @@ def test_another_programs_frames_have_sheets_that_are_not_stored(store_url: str)
     assert everything(outside(store_url)) == before
 
 
-def test_a_timeline_without_frames_has_no_sheet(local_url: str) -> None:
+def test_timeline_without_frames_has_no_sheet(local_url: str) -> None:
     sprites = timeline(local_url).sprites()
     assert sprites.map.sheets == ()
     for i in (0, -1, True, "0", 10**9):
@@ -145,7 +145,7 @@ def test_a_timeline_without_frames_has_no_sheet(local_url: str) -> None:
             sprites.sheet(i)  # type: ignore[arg-type]
 
 
-def test_a_sheet_is_made_once_and_then_is_one_request(memory_url: str) -> None:
+def test_stored_sheet_takes_one_request(memory_url: str) -> None:
     timeline(memory_url).extract(clips.chunks())
     store = HookedStore(FrameCache(memory_url).store)
     opened = Timeline(store, "t")
@@ -164,7 +164,7 @@ def test_a_sheet_is_made_once_and_then_is_one_request(memory_url: str) -> None:
     assert store.requests == [("get", key)] * 2
 
 
-def test_all_sheets_can_be_made_at_once(store_url: str) -> None:
+def test_make_all_creates_missing_sheets(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks(), every=3)
     timeline(store_url).sprites().sheet(1)
     assert timeline(store_url).sprites().make_all() == 2
@@ -173,7 +173,7 @@ def test_all_sheets_can_be_made_at_once(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("action", ["create", "put"])
-def test_who_may_not_write_gets_the_sheet_all_the_same(local_url: str, action: Action) -> None:
+def test_sheet_is_returned_when_store_denies_writes(local_url: str, action: Action) -> None:
     timeline(local_url).extract(clips.clip(), every=5)
     if action == "put":
         epoch = timeline(local_url).info().epoch
@@ -221,14 +221,14 @@ def damage_and_repair(url: str) -> None:
     ],
     ids=["append", "rebuild", "every", "repack", "rewrite", "repair", "other chunks"],
 )
-def test_no_sheet_shows_a_wrong_frame_after_a_change(memory_url: str, change: Change) -> None:
+def test_sheets_after_change_show_no_wrong_frame(memory_url: str, change: Change) -> None:
     timeline(memory_url).extract(clips.chunks(), every=3)
     timeline(memory_url).sprites().make_all()
     change(memory_url)
     require_right(timeline(memory_url))
 
 
-def test_written_frames_between_others_move_the_tiles(memory_url: str) -> None:
+def test_frames_written_between_others_move_tiles(memory_url: str) -> None:
     t = timeline(memory_url)
     t.write([frame(2 * n, number=n) for n in range(20)])
     require_right(t)
@@ -238,7 +238,7 @@ def test_written_frames_between_others_move_the_tiles(memory_url: str) -> None:
     require_right(timeline(memory_url))
 
 
-def test_a_damaged_sheet_is_made_anew(memory_url: str) -> None:
+def test_damaged_sheet_is_rendered_again(memory_url: str) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
     made = timeline(memory_url).sprites().sheet(0)
     [key] = stored(memory_url)
@@ -251,7 +251,7 @@ def test_a_damaged_sheet_is_made_anew(memory_url: str) -> None:
             assert outside(memory_url).read(key) == made
 
 
-def test_a_damaged_frame_is_gray_until_it_is_repaired(memory_url: str) -> None:
+def test_damaged_frame_has_gray_tile_until_repaired(memory_url: str) -> None:
     t = timeline(memory_url)
     t.extract(clips.clip(), every=5)
     outside(memory_url).remove(f"{PREFIX}frames/2.jpg")
@@ -263,7 +263,7 @@ def test_a_damaged_frame_is_gray_until_it_is_repaired(memory_url: str) -> None:
     assert len(stored(memory_url)) == 1
 
 
-def test_a_sheet_with_a_frame_of_another_encoder_is_not_stored_as_the_one_before(
+def test_sheet_of_stale_snapshot_is_not_stored_after_repair(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
@@ -276,7 +276,7 @@ def test_a_sheet_with_a_frame_of_another_encoder_is_not_stored_as_the_one_before
     require_right(timeline(memory_url))
 
 
-def test_who_makes_a_sheet_is_let_in_once_and_once_a_frame_that_is_decoded(
+def test_sheet_enters_render_context_once_and_decode_context_per_frame(
     memory_url: str,
 ) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
@@ -303,7 +303,7 @@ def test_who_makes_a_sheet_is_let_in_once_and_once_a_frame_that_is_decoded(
     assert met == []
 
 
-def test_two_makers_at_once_get_one_sheet(store_url: str) -> None:
+def test_concurrent_renders_store_one_sheet(store_url: str) -> None:
     timeline(store_url).extract(clips.clip(), every=5)
     together = Barrier(2)
 
@@ -319,7 +319,7 @@ def test_two_makers_at_once_get_one_sheet(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("ends", [Timeline.clear, Timeline.delete, Timeline.rebuild])
-def test_a_sheet_made_while_its_epoch_ends_is_not_left_behind(
+def test_sheet_rendered_while_epoch_ends_is_not_left_behind(
     memory_url: str, ends: Callable[[Timeline], object]
 ) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
@@ -335,7 +335,7 @@ def test_a_sheet_made_while_its_epoch_ends_is_not_left_behind(
     assert not left
 
 
-def test_sprites_of_a_cleared_timeline_say_so(memory_url: str) -> None:
+def test_sprites_of_cleared_timeline_raise_timeline_cleared(memory_url: str) -> None:
     t = timeline(memory_url)
     t.extract(clips.clip(), every=5)
     sprites = t.sprites()
@@ -346,7 +346,7 @@ def test_sprites_of_a_cleared_timeline_say_so(memory_url: str) -> None:
 
 
 @pytest.mark.parametrize("ends", [Timeline.clear, Timeline.delete, Timeline.rebuild])
-def test_what_ends_an_epoch_takes_its_sheets_along(
+def test_end_of_epoch_removes_its_sheets(
     store_url: str, ends: Callable[[Timeline], object]
 ) -> None:
     timeline(store_url).extract(clips.chunks(), every=5)
@@ -355,7 +355,7 @@ def test_what_ends_an_epoch_takes_its_sheets_along(
     assert stored(store_url) == []
 
 
-def test_verify_tells_of_sheets_of_older_epochs_and_stray_ones_only(memory_url: str) -> None:
+def test_verify_reports_only_stale_and_orphan_sheets(memory_url: str) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
     timeline(memory_url).sprites().make_all()
     assert timeline(memory_url).verify().findings == ()
@@ -368,7 +368,7 @@ def test_verify_tells_of_sheets_of_older_epochs_and_stray_ones_only(memory_url: 
     assert sorted((one.kind, one.key) for one in found) == [("orphan", stray), ("stale", old)]
 
 
-def test_gc_takes_sheets_of_older_epochs_and_leaves_the_others(memory_url: str) -> None:
+def test_gc_removes_sheets_of_older_epochs_only(memory_url: str) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
     timeline(memory_url).sprites().make_all()
     [current] = stored(memory_url)
@@ -382,7 +382,7 @@ def test_gc_takes_sheets_of_older_epochs_and_leaves_the_others(memory_url: str) 
     assert stored(memory_url) == [strange]
 
 
-def test_the_description_names_no_sheet(memory_url: str) -> None:
+def test_manifest_references_no_sheet(memory_url: str) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
     before = outside(memory_url).list(f"{PREFIX}timeline/")
     timeline(memory_url).sprites().make_all()
