@@ -156,7 +156,7 @@ def undisturbed(blobs: Outside) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_sound_timeline_is_ok_and_nothing_is_written(store_url: str, deep: bool) -> None:  # noqa: FBT001
+def test_verify_of_intact_timeline_writes_nothing(store_url: str, deep: bool) -> None:  # noqa: FBT001
     timeline(store_url).extract(clips.chunks())
     hooked = HookedStore(FrameCache(store_url).store)
     report = Timeline(hooked, "t").verify(deep=deep)
@@ -172,7 +172,7 @@ def test_a_sound_timeline_is_ok_and_nothing_is_written(store_url: str, deep: boo
     assert library_threads() == set()
 
 
-def test_a_listing_is_made_once_and_of_everything(filled: str) -> None:
+def test_verify_lists_timeline_once(filled: str) -> None:
     hooked = HookedStore(FrameCache(filled).store)
     Timeline(hooked, "t").verify()
     listed = [key for action, key in hooked.requests if action == "list"]
@@ -180,18 +180,18 @@ def test_a_listing_is_made_once_and_of_everything(filled: str) -> None:
     assert set(listed) == {PREFIX, f"{PREFIX}timeline/"}
 
 
-def test_a_repair_of_a_sound_timeline_writes_nothing(filled: str) -> None:
+def test_repair_of_intact_timeline_writes_nothing(filled: str) -> None:
     with undisturbed(outside(filled)):
         report = timeline(filled).verify(repair=True)
     assert (report.ok, report.repaired) == (True, 0)
 
 
-def test_nothing_at_all_is_not_cached(url: str) -> None:
+def test_verify_of_missing_timeline_raises_not_cached(url: str) -> None:
     with pytest.raises(NotCached, match="extract it first"):
         timeline(url).verify()
 
 
-def test_a_cleared_timeline_has_nothing_damaged(filled: str) -> None:
+def test_cleared_timeline_has_no_damage(filled: str) -> None:
     timeline(filled).clear()
     report = timeline(filled).verify(repair=True)
     assert report.ok
@@ -199,7 +199,7 @@ def test_a_cleared_timeline_has_nothing_damaged(filled: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, "2"])
-def test_workers_are_a_whole_number(filled: str, workers: Any) -> None:  # noqa: ANN401
+def test_invalid_workers_are_rejected(filled: str, workers: Any) -> None:  # noqa: ANN401
     with pytest.raises(InvalidValue, match="workers"):
         timeline(filled).verify(workers=workers)
 
@@ -234,7 +234,7 @@ def damage(blobs: Outside, key: str, how: str) -> str:
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_a_damaged_frame_is_found_and_repaired_to_the_same_bytes(filled: str, how: str) -> None:
+def test_verify_repairs_damaged_frame_to_same_bytes(filled: str, how: str) -> None:
     blobs = outside(filled)
     before = everything(blobs)
     kind = damage(blobs, f"{PREFIX}frames/23.jpg", how)
@@ -253,7 +253,7 @@ def test_a_damaged_frame_is_found_and_repaired_to_the_same_bytes(filled: str, ho
 
 
 @pytest.mark.every_store
-def test_damage_is_found_and_repaired_in_every_store(store_url: str) -> None:
+def test_damaged_frames_are_found_and_repaired_in_every_store(store_url: str) -> None:
     timeline(store_url).extract(clips.chunks())
     blobs = outside(store_url)
     before = everything(blobs)
@@ -269,7 +269,7 @@ def test_damage_is_found_and_repaired_in_every_store(store_url: str) -> None:
     assert everything(blobs) == before
 
 
-def test_only_what_is_bad_is_extracted_again(filled: str) -> None:
+def test_repair_stores_only_damaged_frames(filled: str) -> None:
     outside(filled).remove(f"{PREFIX}frames/23.jpg")
     outside(filled).remove(f"{PREFIX}frames/28.jpg")
     hooked = HookedStore(FrameCache(filled).store)
@@ -281,7 +281,7 @@ def test_only_what_is_bad_is_extracted_again(filled: str) -> None:
     ]
 
 
-def test_a_whole_timeline_without_frames_is_brought_back(filled: str) -> None:
+def test_repair_restores_timeline_without_any_frame(filled: str) -> None:
     blobs = outside(filled)
     before = everything(blobs)
     for key in blobs.list(f"{PREFIX}frames/"):
@@ -307,13 +307,13 @@ class Flaky(HookedStore):
         return data
 
 
-def test_what_was_damaged_on_the_way_is_not_damaged(filled: str) -> None:
+def test_frame_damaged_in_transit_is_ok(filled: str) -> None:
     report = Timeline(Flaky(FrameCache(filled).store), "t").verify()
     assert counted(report) == {"ok": 45}
 
 
 @pytest.mark.parametrize("error", [StorePermissionDenied("no"), StoreUnavailable("away")])
-def test_a_store_that_refuses_is_never_a_missing_frame(filled: str, error: Exception) -> None:
+def test_store_error_is_never_a_missing_frame(filled: str, error: Exception) -> None:
     before = fail_from_nth(error, action="get", nth=5, within="/frames/")
     hooked = HookedStore(FrameCache(filled).store, before=before)
     with pytest.raises(type(error)):
@@ -322,7 +322,7 @@ def test_a_store_that_refuses_is_never_a_missing_frame(filled: str, error: Excep
     wait_for_library_threads()
 
 
-def test_a_timeline_cleared_meanwhile_has_no_missing_frames(filled: str) -> None:
+def test_clear_during_verify_raises_and_reports_no_missing_frames(filled: str) -> None:
     once = threading.Event()
 
     def clear(action: str, key: str) -> None:
@@ -341,7 +341,7 @@ def test_a_timeline_cleared_meanwhile_has_no_missing_frames(filled: str) -> None
         timeline(filled).rebuild()
 
 
-def test_a_frame_without_a_picture_is_named_with_its_reason(url: str) -> None:
+def test_undecodable_frame_is_reported_with_its_reason(url: str) -> None:
     timeline(url).extract(clips.ends_in_garbage())
     index = timeline(url).index
     for deep in (False, True):
@@ -368,7 +368,7 @@ def linked(local_url: str, own: list[Path], tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_a_frame_behind_a_link_out_of_the_store_is_named_and_the_rest_is_looked_at(
+def test_frame_behind_escaping_link_is_reported_and_others_are_checked(
     linked: Path,
     deep: bool,  # noqa: FBT001
 ) -> None:
@@ -382,7 +382,7 @@ def test_a_frame_behind_a_link_out_of_the_store_is_named_and_the_rest_is_looked_
 
 
 @pytest.mark.parametrize("encoder", ["same", "other"])
-def test_behind_a_link_nothing_is_repaired_until_it_is_removed(
+def test_frame_behind_escaping_link_is_repaired_only_after_link_is_removed(
     linked: Path, tmp_path: Path, encoder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if encoder == "other":
@@ -404,7 +404,7 @@ def test_behind_a_link_nothing_is_repaired_until_it_is_removed(
     assert_sound(str(linked), 45)
 
 
-def test_no_part_is_made_again_that_would_name_a_frame_behind_a_link(linked: Path) -> None:
+def test_index_part_with_frame_behind_escaping_link_is_not_repaired(linked: Path) -> None:
     blobs = outside(str(linked))
     for key in blobs.list(f"{PREFIX}index/"):
         if "/000001-" in key or "/_timeline-" in key:
@@ -420,7 +420,7 @@ def test_no_part_is_made_again_that_would_name_a_frame_behind_a_link(linked: Pat
 
 
 @pytest.mark.parametrize("name", ["000001-0.parquet", "_timeline-"])
-def test_an_index_file_behind_a_link_out_of_the_store_is_repaired(
+def test_index_file_behind_escaping_link_is_repaired(
     local_url: str, own: list[Path], tmp_path: Path, name: str
 ) -> None:
     timeline(local_url).extract(own)
@@ -437,7 +437,7 @@ def test_an_index_file_behind_a_link_out_of_the_store_is_repaired(
 
 
 @pytest.mark.parametrize("how", ["removed", "emptied", "cut short"])
-def test_a_damaged_part_is_repaired_from_the_compaction(
+def test_damaged_index_part_is_repaired_from_compaction(
     filled: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = outside(filled)
@@ -474,7 +474,7 @@ def _without_compaction(blobs: Outside) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "emptied", "cut short", "of other rows"])
-def test_a_damaged_compaction_is_repaired_from_the_parts(
+def test_damaged_compaction_is_repaired_from_index_parts(
     filled: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs = outside(filled)
@@ -502,7 +502,7 @@ def test_a_damaged_compaction_is_repaired_from_the_parts(
     assert description.compaction.parts == description.parts
 
 
-def test_without_part_and_compaction_the_chunk_is_extracted_again(filled: str) -> None:
+def test_chunk_without_index_part_and_compaction_is_extracted_again(filled: str) -> None:
     blobs = outside(filled)
     before, stored = rows(filled), frames_of(blobs, "t")
     keys = index_keys(blobs)
@@ -525,7 +525,7 @@ def test_without_part_and_compaction_the_chunk_is_extracted_again(filled: str) -
     assert_sound(filled, 45)
 
 
-def test_the_only_index_file_of_a_timeline_is_made_again(single: str) -> None:
+def test_damaged_only_index_file_is_repaired(single: str) -> None:
     blobs = outside(single)
     before = rows(single)
     [key] = index_keys(blobs)
@@ -537,7 +537,7 @@ def test_the_only_index_file_of_a_timeline_is_made_again(single: str) -> None:
     assert_sound(single, 10)
 
 
-def test_a_part_without_a_described_frame_is_corrupt(single: str) -> None:
+def test_index_part_without_a_planned_frame_is_corrupt(single: str) -> None:
     blobs = outside(single)
     before = rows(single)
     [key] = index_keys(blobs)
@@ -549,7 +549,7 @@ def test_a_part_without_a_described_frame_is_corrupt(single: str) -> None:
     assert rows(single) == before
 
 
-def test_a_part_that_only_fails_when_it_is_decoded_is_corrupt(single: str) -> None:
+def test_index_part_that_fails_only_in_decoding_is_corrupt(single: str) -> None:
     blobs = outside(single)
     before = rows(single)
     [key] = index_keys(blobs)
@@ -560,7 +560,7 @@ def test_a_part_that_only_fails_when_it_is_decoded_is_corrupt(single: str) -> No
     assert rows(single) == before
 
 
-def test_frames_are_acknowledged_before_the_part_that_names_them(filled: str) -> None:
+def test_repaired_frames_are_stored_before_their_index_part(filled: str) -> None:
     blobs = outside(filled)
     keys = index_keys(blobs)
     for key in (keys[0], keys[-1]):
@@ -575,7 +575,7 @@ def test_frames_are_acknowledged_before_the_part_that_names_them(filled: str) ->
 # What nothing names
 
 
-def test_what_nothing_names_is_an_orphan_and_stays(filled: str) -> None:
+def test_unreferenced_blobs_are_orphans_and_are_kept(filled: str) -> None:
     blobs = outside(filled)
     description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
@@ -609,7 +609,7 @@ def test_what_nothing_names_is_an_orphan_and_stays(filled: str) -> None:
     assert counted(report) == {"ok": 45, "orphan": 8, "stale": 2}
 
 
-def test_replaced_index_files_that_gc_keeps_are_no_orphans(url: str) -> None:
+def test_replaced_index_files_kept_by_gc_are_no_orphans(url: str) -> None:
     timeline(url).write([frame(0), frame(1)])
     for number in (2, 3):
         timeline(url).write([frame(0, number=number)], on_conflict="replace")
@@ -621,7 +621,7 @@ def test_replaced_index_files_that_gc_keeps_are_no_orphans(url: str) -> None:
     assert counted(timeline(url).verify()) == {"ok": 2}
 
 
-def test_public_key_of_a_frame_that_is_still_to_be_relocated_is_referenced(url: str) -> None:
+def test_public_key_of_frame_pending_relocation_is_referenced(url: str) -> None:
     timeline(url).write([frame(0), frame(1)])
     hook = fail_from_nth(StoreUnavailable("away"), action="put", nth=1, within="frames/")
     with pytest.raises(StoreUnavailable):
@@ -633,7 +633,7 @@ def test_public_key_of_a_frame_that_is_still_to_be_relocated_is_referenced(url: 
     assert counted(timeline(url).verify(deep=True)) == {"ok": 2}
 
 
-def test_frames_of_a_chunk_that_is_not_cached_are_told_apart(url: str, own: list[Path]) -> None:
+def test_frames_of_uncached_chunk_are_orphans_of_that_chunk(url: str, own: list[Path]) -> None:
     error = StoreUnavailable("away")
     hook = fail_from_nth(error, action="create", nth=1, within="000001-0.parquet")
     with pytest.raises(StoreUnavailable):
@@ -650,7 +650,7 @@ def test_frames_of_a_chunk_that_is_not_cached_are_told_apart(url: str, own: list
 # Videos
 
 
-def test_a_video_that_is_gone_is_named_and_is_no_damage(filled: str, own: list[Path]) -> None:
+def test_missing_source_is_reported_and_is_no_damage(filled: str, own: list[Path]) -> None:
     own[1].unlink()
     for deep in (False, True):
         report = timeline(filled).verify(deep=deep)
@@ -659,7 +659,7 @@ def test_a_video_that_is_gone_is_named_and_is_no_damage(filled: str, own: list[P
         assert only(report).chunk_id == 1
 
 
-def test_a_video_that_changed_is_named_and_is_no_damage(filled: str, own: list[Path]) -> None:
+def test_changed_source_is_reported_and_is_no_damage(filled: str, own: list[Path]) -> None:
     clips.grow(own[2], to_bytes=own[2].stat().st_size + 1000)
     for deep in (False, True):
         report = timeline(filled).verify(deep=deep)
@@ -668,7 +668,7 @@ def test_a_video_that_changed_is_named_and_is_no_damage(filled: str, own: list[P
 
 
 @pytest.mark.parametrize("how", ["gone", "changed"])
-def test_without_its_video_a_frame_stays_damaged_and_says_what_to_do(
+def test_damaged_frame_without_source_is_not_repaired_and_names_remedy(
     filled: str, own: list[Path], how: str
 ) -> None:
     blobs = outside(filled)
@@ -687,7 +687,7 @@ def test_without_its_video_a_frame_stays_damaged_and_says_what_to_do(
     assert (report.ok, report.damaged, report.repaired) == (False, 1, 1)
 
 
-def test_an_index_part_without_its_video_says_what_to_do(single: str, own: list[Path]) -> None:
+def test_damaged_index_part_without_source_names_remedy(single: str, own: list[Path]) -> None:
     [key] = index_keys(outside(single))
     outside(single).remove(key)
     outside(single).put(key, b"")
@@ -709,7 +709,7 @@ def reencoded(jpeg: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_wrong_picture_with_the_right_crc_is_found_deeply_and_repaired(single: str) -> None:
+def test_deep_verify_repairs_wrong_image_with_right_crc(single: str) -> None:
     blobs = outside(single)
     before, known = frames_of(blobs, "t"), rows(single)
     store_other(blobs, 6, before["1.jpg"])
@@ -727,7 +727,7 @@ def test_a_wrong_picture_with_the_right_crc_is_found_deeply_and_repaired(single:
     assert_sound(single, 10)
 
 
-def test_committed_bytes_that_are_no_jpeg_are_found_deeply_and_repaired(single: str) -> None:
+def test_deep_verify_repairs_committed_bytes_that_are_no_jpeg(single: str) -> None:
     blobs = outside(single)
     before = frames_of(blobs, "t")
     store_other(blobs, 3, before["3.jpg"][:-300])
@@ -739,7 +739,7 @@ def test_committed_bytes_that_are_no_jpeg_are_found_deeply_and_repaired(single: 
     assert frames_of(blobs, "t") == before
 
 
-def test_a_picture_of_another_size_is_found_deeply(single: str) -> None:
+def test_deep_verify_finds_image_of_wrong_size(single: str) -> None:
     store_other(outside(single), 3, jpeg_by_pillow(3))
     report = timeline(single).verify(deep=True)
     assert seen(report) == {("corrupt", "frames/3.jpg", 3, False)}
@@ -747,7 +747,7 @@ def test_a_picture_of_another_size_is_found_deeply(single: str) -> None:
     assert f"{clips.WIDTH}×{clips.HEIGHT}" in only(report).detail
 
 
-def test_a_wrong_perceptual_hash_is_found_deeply_and_repaired(single: str) -> None:
+def test_deep_verify_repairs_wrong_perceptual_hash(single: str) -> None:
     blobs = outside(single)
     known, stored = rows(single), frames_of(blobs, "t")
     opposite = f"{~int(known[4]['perceptual_hash'], 16) & (2**64 - 1):016x}"
@@ -759,7 +759,7 @@ def test_a_wrong_perceptual_hash_is_found_deeply_and_repaired(single: str) -> No
     assert rows(single) == known
 
 
-def test_the_same_picture_by_another_encoder_is_no_damage(single: str) -> None:
+def test_same_image_by_another_encoder_is_no_damage(single: str) -> None:
     blobs = outside(single)
     for sequence in range(10):
         jpeg = blobs.read(f"{PREFIX}frames/{sequence}.jpg")
@@ -769,9 +769,7 @@ def test_the_same_picture_by_another_encoder_is_no_damage(single: str) -> None:
     assert counted(timeline(single).verify(deep=True)) == {"ok": 10}
 
 
-def test_the_first_and_the_last_frame_of_a_chunk_are_always_compared(
-    url: str, own: list[Path]
-) -> None:
+def test_first_and_last_frame_of_chunk_are_always_compared(url: str, own: list[Path]) -> None:
     timeline(url).extract(own[0])
     blobs = outside(url)
     middle = blobs.read(f"{PREFIX}frames/10.jpg")
@@ -782,7 +780,7 @@ def test_the_first_and_the_last_frame_of_a_chunk_are_always_compared(
     assert timeline(url).verify(deep=True).findings == found
 
 
-def test_a_frame_that_can_be_decoded_now_is_mentioned(single: str) -> None:
+def test_undecodable_frame_that_decodes_now_is_reported(single: str) -> None:
     blobs = outside(single)
     [key] = index_keys(blobs)
     without = {"status": "undecodable", "reason": "decoder: bad luck", "key": "", "size": 0}
@@ -796,7 +794,7 @@ def test_a_frame_that_can_be_decoded_now_is_mentioned(single: str) -> None:
     assert "rebuild" in only(report).detail
 
 
-def test_a_frame_that_cannot_be_decoded_now_is_mentioned_and_stays(
+def test_frame_that_no_longer_decodes_is_reported_and_kept(
     single: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode = video.decode
@@ -827,7 +825,9 @@ def other_encoder(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa
 
 
 @pytest.mark.usefixtures("other_encoder")
-def test_other_bytes_become_the_next_generation_of_their_part(filled: str, own: list[Path]) -> None:
+def test_frames_repaired_to_other_bytes_commit_next_generation_of_index_part(
+    filled: str, own: list[Path]
+) -> None:
     blobs = outside(filled)
     before, known = frames_of(blobs, "t"), rows(filled)
     files_before = index_keys(blobs)
@@ -870,7 +870,7 @@ def test_other_bytes_become_the_next_generation_of_their_part(filled: str, own: 
         ("create", "/_timeline-"),
     ],
 )
-def test_an_interrupted_repair_leaves_nothing_worse_and_can_be_repeated(
+def test_interrupted_repair_adds_no_damage_and_can_be_repeated(
     filled: str, action: Action, within: str
 ) -> None:
     blobs = outside(filled)
@@ -888,7 +888,7 @@ def test_an_interrupted_repair_leaves_nothing_worse_and_can_be_repeated(
 
 
 @pytest.mark.usefixtures("other_encoder")
-def test_a_generation_that_nobody_described_is_passed_over(filled: str) -> None:
+def test_uncommitted_generation_is_skipped(filled: str) -> None:
     blobs = outside(filled)
     key = index_keys(blobs)[1]
     blobs.put(key.replace("000001-0", "000001-1"), b"an interrupted repair")
@@ -900,7 +900,7 @@ def test_a_generation_that_nobody_described_is_passed_over(filled: str) -> None:
     assert_sound(filled, 45)
 
 
-def test_a_repair_can_be_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_repair_can_be_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     blobs = outside(filled)
     known = rows(filled)
     for generation in (1, 2, 3):
@@ -917,7 +917,7 @@ def test_a_repair_can_be_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("other_encoder")
-def test_a_newer_generation_of_another_program_is_not_undone(filled: str) -> None:
+def test_newer_generation_of_another_program_is_kept(filled: str) -> None:
     outside(filled).remove(f"{PREFIX}frames/22.jpg")
     once = threading.Event()
 
@@ -940,7 +940,7 @@ def test_a_newer_generation_of_another_program_is_not_undone(filled: str) -> Non
     assert description.generations == {"000001": 1}
 
 
-def test_what_a_store_does_not_keep_is_not_called_repaired(single: str) -> None:
+def test_frame_lost_by_store_is_not_reported_as_repaired(single: str) -> None:
     key = f"{PREFIX}frames/2.jpg"
     outside(single).remove(key)
 
@@ -956,9 +956,7 @@ def test_what_a_store_does_not_keep_is_not_called_repaired(single: str) -> None:
 # Concurrent operations
 
 
-def test_a_chunk_on_which_another_is_at_work_is_left_to_it(
-    filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_leased_chunk_is_not_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)
     store = FrameCache(filled).store
     description = current_manifest(store, "t")
@@ -975,7 +973,7 @@ def test_a_chunk_on_which_another_is_at_work_is_left_to_it(
     assert timeline(filled).verify(repair=True).ok
 
 
-def test_rows_that_only_the_compaction_tells_are_not_given_up(
+def test_rows_only_in_compaction_are_kept_while_chunk_is_leased(
     filled: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("other_encoder")
@@ -995,9 +993,7 @@ def test_rows_that_only_the_compaction_tells_are_not_given_up(
     assert_sound(filled, 45)
 
 
-def test_the_claim_of_a_program_that_died_is_taken_over(
-    filled: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stale_lease_is_acquired(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.5)
     description = current_manifest(FrameCache(filled).store, "t")
     assert description is not None
@@ -1010,7 +1006,7 @@ def test_the_claim_of_a_program_that_died_is_taken_over(
 # Frames without a chunk
 
 
-def test_frames_of_another_program_are_counted_and_looked_at_deeply(url: str) -> None:
+def test_foreign_frames_are_counted_and_checked_only_by_deep_verify(url: str) -> None:
     blobs = outside(url)
     for sequence in range(5):
         blobs.put(f"{PREFIX}frames/{sequence}.jpg", jpeg_by_pillow(sequence))
@@ -1025,7 +1021,7 @@ def test_frames_of_another_program_are_counted_and_looked_at_deeply(url: str) ->
     assert report.frames_checked == 6
 
 
-def test_a_written_frame_is_checked_and_cannot_be_repaired(url: str) -> None:
+def test_written_frame_is_checked_and_cannot_be_repaired(url: str) -> None:
     timeline(url).write([frame(n) for n in range(6)])
     outside(url).remove(f"{PREFIX}frames/2.jpg")
     for repair in (False, True):
@@ -1038,7 +1034,7 @@ def test_a_written_frame_is_checked_and_cannot_be_repaired(url: str) -> None:
     assert_sound(url, 6)
 
 
-def test_parts_of_written_frames_are_repaired_from_the_compaction(url: str) -> None:
+def test_index_parts_of_written_frames_are_repaired_from_compaction(url: str) -> None:
     for n in range(17):
         timeline(url).write([frame(n), frame(n + 1)])
     blobs = outside(url)
@@ -1056,7 +1052,7 @@ def test_parts_of_written_frames_are_repaired_from_the_compaction(url: str) -> N
     assert [f.timestamp for f in timeline(url).frames()] == read
 
 
-def test_a_lost_part_of_written_frames_stays_and_says_what_to_do(url: str) -> None:
+def test_lost_index_part_of_written_frames_is_not_repaired_and_names_remedy(url: str) -> None:
     timeline(url).write([frame(n) for n in range(3)])
     timeline(url).write([frame(n) for n in range(3, 6)])
     blobs = outside(url)
@@ -1078,7 +1074,7 @@ def test_progress_counts_every_frame(filled: str) -> None:
     assert told == [Progress(n, 45) for n in range(1, 46)]
 
 
-def test_progress_counts_the_frames_that_are_decoded_again(filled: str) -> None:
+def test_progress_of_deep_verify_counts_decoded_frames(filled: str) -> None:
     told: list[Progress] = []
     assert timeline(filled).verify(deep=True, progress=told.append).ok
     total = told[0].frames_total
@@ -1086,7 +1082,7 @@ def test_progress_counts_the_frames_that_are_decoded_again(filled: str) -> None:
     assert total > 45
 
 
-def test_findings_are_told_as_they_come_and_the_first_thousand_are_kept(memory_url: str) -> None:
+def test_findings_are_streamed_and_report_keeps_first_thousand(memory_url: str) -> None:
     timeline(memory_url).extract(clips.chunks()[1])
     for sequence in range(100, 1300):
         outside(memory_url).put(f"{PREFIX}frames/{sequence}.jpg", b"x")
@@ -1097,7 +1093,7 @@ def test_findings_are_told_as_they_come_and_the_first_thousand_are_kept(memory_u
     assert {one.sequence for one in told} == set(range(100, 1300))
 
 
-def test_frames_are_fetched_no_further_ahead_than_a_window(memory_url: str) -> None:
+def test_prefetch_is_bounded_by_workers(memory_url: str) -> None:
     timeline(memory_url).extract(clips.clip(frames=200))
     fetched = reported = furthest = 0
     lock = threading.Lock()
@@ -1120,7 +1116,7 @@ def test_frames_are_fetched_no_further_ahead_than_a_window(memory_url: str) -> N
     assert furthest <= 2 * 4 + 1
 
 
-def test_a_handle_sees_what_was_repaired(filled: str) -> None:
+def test_handle_reads_repaired_frame(filled: str) -> None:
     t = timeline(filled)
     outside(filled).remove(f"{PREFIX}frames/22.jpg")
     with pytest.raises(CorruptFrame):

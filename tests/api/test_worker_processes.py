@@ -104,9 +104,7 @@ def gunicorn(folder: Path, url: str) -> Iterator[tuple[int, str]]:
         process.communicate()
 
 
-def test_workers_of_gunicorn_read_what_was_opened_before_they_were_forked(
-    url: str, tmp_path: Path
-) -> None:
+def test_forked_gunicorn_workers_read_timeline_opened_by_parent(url: str, tmp_path: Path) -> None:
     with gunicorn(tmp_path, url) as (parent, address):
         for number in range(_FRAMES):
             answer = httpx.get(f"{address}/{number}", timeout=_DEADLINE_SECONDS)
@@ -116,7 +114,7 @@ def test_workers_of_gunicorn_read_what_was_opened_before_they_were_forked(
 
 @pytest.mark.torch
 @pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
-def test_default_workers_of_a_data_loader_read_what_was_opened_before_they_were_forked(
+def test_forked_data_loader_workers_read_timeline_opened_by_parent(
     url: str, tmp_path: Path
 ) -> None:
     program = tmp_path / "loader.py"

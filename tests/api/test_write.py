@@ -68,7 +68,7 @@ def test_any_iterable_of_frames_is_written(
     assert sequences(url) == [0, 1]
 
 
-def test_the_index_tells_what_is_stored(store_url: str) -> None:
+def test_index_rows_match_stored_frames(store_url: str) -> None:
     timeline(store_url).write([frame(3, chunk_id=2, timestamp=1.5, width=31, height=9), frame(8)])
     stored = frames_of(outside(store_url), "t")
     rows = timeline(store_url).index.to_arrow().to_pylist()
@@ -85,7 +85,7 @@ def test_the_index_tells_what_is_stored(store_url: str) -> None:
     assert (row["status"], row["reason"]) == ("ok", "")
 
 
-def test_frames_written_later_join_those_before(store_url: str) -> None:
+def test_frames_written_later_join_earlier_ones(store_url: str) -> None:
     for numbers in ([4, 5], [0, 9], [2]):
         timeline(store_url).write([frame(n) for n in numbers])
     assert sequences(store_url) == [0, 2, 4, 5, 9]
@@ -100,7 +100,7 @@ def test_many_small_writes_are_all_kept(url: str) -> None:
     assert [f.sequence for f in writer.frames()] == list(range(40))
 
 
-def test_a_big_batch_from_a_generator_is_written(url: str) -> None:
+def test_large_batch_from_generator_is_written(url: str) -> None:
     count = 1500
     assert timeline(url).write(frame(n, width=16, height=16) for n in range(count)) == count
     assert len(timeline(url)) == count
@@ -108,7 +108,7 @@ def test_a_big_batch_from_a_generator_is_written(url: str) -> None:
     assert mean_error(timeline(url).frame(1234).image, picture(1234, width=16, height=16)) <= 3
 
 
-def test_a_generator_is_read_as_it_is_written(url: str) -> None:
+def test_generator_is_consumed_while_frames_are_stored(url: str) -> None:
     # All frames at once would not fit into memory.
     store = HookedStore(FrameCache(url).store)
     put_before_the_last = 0
@@ -125,7 +125,7 @@ def test_a_generator_is_read_as_it_is_written(url: str) -> None:
     assert put_before_the_last > 200
 
 
-def test_one_and_eight_workers_store_the_same(url: str, memory_url: str) -> None:
+def test_one_and_eight_workers_store_same_frames_and_rows(url: str, memory_url: str) -> None:
     timeline(url).write([frame(n) for n in range(30)], workers=1)
     timeline(memory_url).write([frame(n) for n in range(30)], workers=8)
     assert frames_of(outside(url), "t") == frames_of(outside(memory_url), "t")
@@ -133,7 +133,7 @@ def test_one_and_eight_workers_store_the_same(url: str, memory_url: str) -> None
     assert one.to_pylist() == eight.to_pylist()
 
 
-def test_images_of_any_strides_are_written_as_they_look(url: str) -> None:
+def test_images_of_any_strides_are_written_with_same_pixels(url: str) -> None:
     base = picture(3, width=60, height=40)
     images = [base[::-1, ::2], np.asfortranarray(base), base[:, :, ::-1], base[5:30, 7:]]
     for image in images:
@@ -149,7 +149,7 @@ def test_frames_of_one_timeline_may_differ_in_size(url: str) -> None:
     assert [f.image.shape for f in timeline(url).frames()] == [(10, 20, 3), (20, 10, 3)]
 
 
-def test_writing_the_same_frames_again_changes_nothing(store_url: str) -> None:
+def test_write_of_cached_frames_changes_nothing(store_url: str) -> None:
     frames = [frame(n) for n in range(3)]
     assert timeline(store_url).write(frames) == 3
     before = everything(outside(store_url))
@@ -157,7 +157,7 @@ def test_writing_the_same_frames_again_changes_nothing(store_url: str) -> None:
     assert everything(outside(store_url)) == before
 
 
-def test_of_a_batch_that_is_cached_in_part_the_rest_is_written(url: str) -> None:
+def test_write_of_partly_cached_frames_adds_new_ones(url: str) -> None:
     timeline(url).write([frame(n) for n in (0, 1, 2)])
     assert timeline(url).write([frame(n) for n in (1, 2, 3, 4)]) == 4
     assert sequences(url) == [0, 1, 2, 3, 4]
@@ -171,7 +171,7 @@ def test_of_a_batch_that_is_cached_in_part_the_rest_is_written(url: str) -> None
         ({"perceptual_hash": "f" * 16}, "perceptual_hash .*given 'f"),
     ],
 )
-def test_a_cached_frame_told_otherwise_is_refused(
+def test_cached_frame_with_different_metadata_conflicts(
     url: str, change: dict[str, Any], said: str
 ) -> None:
     timeline(url).write([frame(0)])
@@ -181,7 +181,7 @@ def test_a_cached_frame_told_otherwise_is_refused(
     assert everything(outside(url)) == before
 
 
-def test_another_picture_under_a_cached_sequence_is_refused(store_url: str) -> None:
+def test_different_image_under_cached_sequence_conflicts(store_url: str) -> None:
     timeline(store_url).write([frame(0), frame(1)])
     before = everything(outside(store_url))
     with pytest.raises(SettingsConflict, match=r"frame 1 of timeline t .* clear"):
@@ -189,7 +189,7 @@ def test_another_picture_under_a_cached_sequence_is_refused(store_url: str) -> N
     assert everything(outside(store_url)) == before
 
 
-def test_a_batch_with_one_conflict_leaves_no_frame_visible(url: str) -> None:
+def test_batch_with_one_conflict_leaves_no_frame_visible(url: str) -> None:
     timeline(url).write([frame(0)])
     with pytest.raises(SettingsConflict):
         timeline(url).write([frame(1), frame(2), frame(0, number=9), frame(3)])
@@ -197,7 +197,7 @@ def test_a_batch_with_one_conflict_leaves_no_frame_visible(url: str) -> None:
     assert mean_error(timeline(url).frame(0).image, picture(0)) <= 3
 
 
-def test_another_quality_is_refused_and_both_are_named(url: str) -> None:
+def test_different_quality_conflicts_and_error_names_both(url: str) -> None:
     timeline(url).write([frame(0)], quality=85)
     before = everything(outside(url))
     with pytest.raises(SettingsConflict, match=r"timeline t .*85.*60.*clear"):
@@ -205,7 +205,7 @@ def test_another_quality_is_refused_and_both_are_named(url: str) -> None:
     assert everything(outside(url)) == before
 
 
-def test_after_a_clear_another_quality_and_other_pictures_are_fine(store_url: str) -> None:
+def test_clear_allows_different_quality_and_images(store_url: str) -> None:
     timeline(store_url).write([frame(0), frame(1)], quality=85)
     timeline(store_url).clear()
     assert not timeline(store_url).exists
@@ -214,7 +214,7 @@ def test_after_a_clear_another_quality_and_other_pictures_are_fine(store_url: st
     assert mean_error(timeline(store_url).frame(0).image, picture(7)) <= 5
 
 
-def test_the_quality_is_that_of_libjpeg(url: str) -> None:
+def test_quality_is_passed_to_jpeg_encoder(url: str) -> None:
     timeline(url).write([frame(0)], quality=20)
     low = frames_of(outside(url), "t")["0.jpg"]
     timeline(url, "u").write([frame(0)], quality=95)
@@ -223,13 +223,13 @@ def test_the_quality_is_that_of_libjpeg(url: str) -> None:
     assert mean_error(pixels_by_pillow(high), picture(0)) <= 1.5
 
 
-def test_a_sequence_twice_in_one_call_is_refused(url: str) -> None:
+def test_duplicate_sequence_in_one_call_is_rejected(url: str) -> None:
     with pytest.raises(InvalidValue, match="sequence 4 was given twice"):
         timeline(url).write([frame(4), frame(5), frame(4)])
     assert not timeline(url).exists
 
 
-def test_nothing_is_visible_before_everything_is_stored(store_url: str) -> None:
+def test_frames_are_visible_only_after_all_are_stored(store_url: str) -> None:
     seen: list[tuple[bool, list[int]]] = []
 
     def produce() -> Iterator[Frame]:
@@ -243,7 +243,7 @@ def test_nothing_is_visible_before_everything_is_stored(store_url: str) -> None:
     assert sequences(store_url) == [0, 1, 2]
 
 
-def test_frames_cached_before_stay_visible_while_others_are_written(url: str) -> None:
+def test_cached_frames_stay_visible_during_write(url: str) -> None:
     timeline(url).write([frame(0)])
     seen: list[list[int]] = []
 
@@ -261,7 +261,7 @@ class ProducerError(Exception):
     """Error with which a caller's generator fails."""
 
 
-def test_a_generator_that_fails_leaves_nothing_visible(store_url: str) -> None:
+def test_failing_generator_leaves_no_frame_visible(store_url: str) -> None:
     def produce() -> Iterator[Frame]:
         yield from (frame(n) for n in range(20))
         raise ProducerError
@@ -278,7 +278,7 @@ def test_a_generator_that_fails_leaves_nothing_visible(store_url: str) -> None:
 @pytest.mark.parametrize(
     "error", [StoreFull("no room"), StorePermissionDenied("no"), StoreUnavailable("?")]
 )
-def test_a_store_that_fails_midway_leaves_nothing_visible(url: str, error: FrameCacheError) -> None:
+def test_store_failure_midway_leaves_no_frame_visible(url: str, error: FrameCacheError) -> None:
     timeline(url).write([frame(100)])
     hook = fail_from_nth(error, action="create", nth=6, within="/frames/")
     failing = Timeline(HookedStore(FrameCache(url).store, before=hook), "t")
@@ -291,7 +291,7 @@ def test_a_store_that_fails_midway_leaves_nothing_visible(url: str, error: Frame
     assert sequences(url) == [*range(50), 100]
 
 
-def test_a_commit_that_fails_leaves_nothing_visible(url: str) -> None:
+def test_failed_commit_leaves_no_frame_visible(url: str) -> None:
     hook = fail_from_nth(StorePermissionDenied("no"), action="create", nth=1, within="/index/")
     with pytest.raises(StorePermissionDenied):
         Timeline(HookedStore(FrameCache(url).store, before=hook), "t").write([frame(0)])
@@ -300,7 +300,7 @@ def test_a_commit_that_fails_leaves_nothing_visible(url: str) -> None:
 
 
 @pytest.mark.parametrize("within", ["/timeline/", "/index/"])
-def test_a_commit_whose_answer_was_lost_is_a_success(url: str, within: str) -> None:
+def test_commit_with_lost_response_succeeds(url: str, within: str) -> None:
     lost = set[str]()
 
     def lose_the_first_answer(action: str, key: str) -> None:
@@ -314,7 +314,7 @@ def test_a_commit_whose_answer_was_lost_is_a_success(url: str, within: str) -> N
     assert sequences(url) == [0, 1]
 
 
-def test_a_write_during_which_the_timeline_is_cleared_says_so(store_url: str) -> None:
+def test_clear_during_write_raises_timeline_cleared(store_url: str) -> None:
     timeline(store_url).write([frame(100)])
 
     def produce() -> Iterator[Frame]:
@@ -327,7 +327,7 @@ def test_a_write_during_which_the_timeline_is_cleared_says_so(store_url: str) ->
     assert not timeline(store_url).exists
 
 
-def test_a_write_during_which_the_timeline_is_deleted_says_so(url: str) -> None:
+def test_delete_during_write_raises_timeline_cleared(url: str) -> None:
     timeline(url).write([frame(100)])
 
     def produce() -> Iterator[Frame]:
@@ -341,7 +341,7 @@ def test_a_write_during_which_the_timeline_is_deleted_says_so(url: str) -> None:
 
 
 @pytest.mark.every_store
-def test_programs_that_write_at_once_all_succeed(store_url: str) -> None:
+def test_concurrent_writes_all_succeed(store_url: str) -> None:
     def write(part: int) -> int:
         return timeline(store_url).write([frame(n) for n in range(part * 3, part * 3 + 3)])
 
@@ -350,7 +350,7 @@ def test_programs_that_write_at_once_all_succeed(store_url: str) -> None:
     assert sequences(store_url) == list(range(12))
 
 
-def test_programs_that_write_the_same_frames_at_once_all_succeed(store_url: str) -> None:
+def test_concurrent_writes_of_same_frames_all_succeed(store_url: str) -> None:
     def write(_: int) -> int:
         return timeline(store_url).write([frame(n) for n in range(5)])
 
@@ -359,7 +359,7 @@ def test_programs_that_write_the_same_frames_at_once_all_succeed(store_url: str)
     assert sequences(store_url) == list(range(5))
 
 
-def test_a_write_that_another_program_was_faster_with_succeeds(url: str) -> None:
+def test_write_overtaken_by_another_program_succeeds(url: str) -> None:
     def be_faster(action: str, key: str) -> None:
         if (action, key) == ("list", "cache/timelines/t/frames/"):
             timeline(url).write([frame(0)])
@@ -369,14 +369,14 @@ def test_a_write_that_another_program_was_faster_with_succeeds(url: str) -> None
     assert sequences(url) == [0, 1]
 
 
-def test_one_handle_may_write_from_several_threads(url: str) -> None:
+def test_handle_may_write_from_several_threads(url: str) -> None:
     shared = timeline(url)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda n: shared.write([frame(n)]), range(8)))
     assert [f.sequence for f in shared.frames()] == list(range(8))
 
 
-def test_of_two_pictures_written_at_once_under_one_sequence_the_first_stays(url: str) -> None:
+def test_concurrent_write_of_same_sequence_keeps_first_frame(url: str) -> None:
     stored = Event()
 
     def tell(action: str, key: str) -> None:
@@ -434,7 +434,7 @@ IMAGE = picture(1)
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_a_frame_that_is_none_is_refused(url: str, bad: Frame, said: str) -> None:
+def test_invalid_frame_is_rejected(url: str, bad: Frame, said: str) -> None:
     timeline(url).write([frame(0)])
     before = everything(outside(url))
     with pytest.raises(InvalidValue, match=said):
@@ -443,13 +443,13 @@ def test_a_frame_that_is_none_is_refused(url: str, bad: Frame, said: str) -> Non
     assert library_threads() == set()
 
 
-def test_a_bad_image_is_named_by_its_sequence(url: str) -> None:
+def test_invalid_image_error_names_its_sequence(url: str) -> None:
     with pytest.raises(InvalidValue, match=r"\b7\b"):
         timeline(url).write([frame(6), _altered(sequence=7, image=IMAGE > 0)])
     assert not timeline(url).exists
 
 
-def test_good_frames_beside_a_bad_one_stay_invisible(store_url: str) -> None:
+def test_valid_frames_with_an_invalid_one_stay_invisible(store_url: str) -> None:
     with pytest.raises(InvalidValue):
         timeline(store_url).write([frame(0), frame(1), _altered(sequence=2, image=IMAGE[:0])])
     assert not timeline(store_url).exists
@@ -459,45 +459,45 @@ def test_good_frames_beside_a_bad_one_stay_invisible(store_url: str) -> None:
 
 
 @pytest.mark.parametrize("items", [[IMAGE], [None], [(0, 0, 0.0, IMAGE)]])
-def test_what_is_no_frame_is_refused(url: str, items: Iterable[Frame]) -> None:
+def test_objects_that_are_not_frames_are_rejected(url: str, items: Iterable[Frame]) -> None:
     with pytest.raises(InvalidValue, match="Frame"):
         timeline(url).write(items)
     assert not timeline(url).exists
 
 
 @pytest.mark.parametrize("quality", [0, 101, -1, 85.0, "85", None, True, 10**9])
-def test_a_quality_that_is_none_is_refused(url: str, quality: int) -> None:
+def test_invalid_quality_is_rejected(url: str, quality: int) -> None:
     with pytest.raises(InvalidValue, match=r"quality .* 1 to 100"):
         timeline(url).write([frame(0)], quality=quality)
     assert outside(url).list() == []
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, "2"])
-def test_a_number_of_workers_that_is_none_is_refused(url: str, workers: int) -> None:
+def test_invalid_number_of_workers_is_rejected(url: str, workers: int) -> None:
     with pytest.raises(InvalidValue, match="workers"):
         timeline(url).write([frame(0)], workers=workers)
     assert outside(url).list() == []
 
 
 @pytest.mark.parametrize("quality", [1, 100])
-def test_the_ends_of_the_range_of_qualities_are_fine(url: str, quality: int) -> None:
+def test_lowest_and_highest_quality_are_accepted(url: str, quality: int) -> None:
     assert timeline(url).write([frame(0)], quality=quality) == 1
     assert timeline(url).frame(0).image.shape == (32, 48, 3)
 
 
-def test_numpy_numbers_are_numbers(url: str) -> None:
+def test_numpy_numbers_are_accepted(url: str) -> None:
     given = _altered(sequence=np.int64(5), chunk_id=np.int32(2), timestamp=np.float64(1.5))
     assert timeline(url).write([given]) == 1
     read = timeline(url).frame(5)
     assert (read.sequence, read.chunk_id, read.timestamp) == (5, 2, 1.5)
 
 
-def test_a_time_before_zero_and_one_that_is_huge_come_back(url: str) -> None:
+def test_negative_and_huge_timestamps_are_kept(url: str) -> None:
     timeline(url).write([frame(0, timestamp=-2.5), frame(1, timestamp=1e9)])
     assert [f.timestamp for f in timeline(url).frames()] == [-2.5, 1e9]
 
 
-def test_writing_creates_no_blob_but_those_of_the_contract(url: str) -> None:
+def test_write_creates_only_blobs_of_the_contract(url: str) -> None:
     timeline(url).write([frame(0), frame(12)])
     allowed = ("frames/", "timeline/", "index/")
     names = [key.removeprefix("cache/timelines/t/") for key in outside(url).list()]

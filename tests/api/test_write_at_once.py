@@ -51,9 +51,7 @@ def shown(url: str, sequence: int) -> set[int]:
 
 
 @pytest.mark.parametrize("start", ["objects", "packs"])
-def test_what_is_replaced_while_another_program_repacks_comes_to_its_place(
-    url: str, start: Layout
-) -> None:
+def test_frame_replaced_during_repack_is_relocated_to_public_key(url: str, start: Layout) -> None:
     timeline(url).write([frame(n) for n in range(3)], layout=start)
     action, within = ("create", "/index/") if start == "packs" else ("get", "/index/")
     hook = once(action, within, lambda: replace(url, 1, 9))
@@ -62,7 +60,7 @@ def test_what_is_replaced_while_another_program_repacks_comes_to_its_place(
     assert outside(url).list("cache/timelines/t/packs/") == []
 
 
-def test_a_move_stores_over_no_frame_of_a_later_epoch(url: str) -> None:
+def test_relocation_overwrites_no_frame_of_later_epoch(url: str) -> None:
     timeline(url).write([frame(n) for n in range(3)])
 
     def write_anew() -> None:
@@ -77,7 +75,7 @@ def test_a_move_stores_over_no_frame_of_a_later_epoch(url: str) -> None:
     assert shown(url, 1) == {7}
 
 
-def test_frames_that_others_left_to_a_call_that_fails_come_to_their_places(url: str) -> None:
+def test_failed_write_still_relocates_frames_replaced_by_others(url: str) -> None:
     timeline(url).write([frame(0)])
 
     def given() -> Iterator[Frame]:
@@ -96,7 +94,7 @@ def test_frames_that_others_left_to_a_call_that_fails_come_to_their_places(url: 
     assert shown(url, 5) == {8}
 
 
-def test_no_write_waits_for_a_program_that_was_killed_as_it_wrote(
+def test_write_does_not_wait_for_program_killed_during_write(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeline(url).write([frame(0)])
@@ -117,7 +115,7 @@ def test_no_write_waits_for_a_program_that_was_killed_as_it_wrote(
     assert mean_error(timeline(url).frame(5).image, picture(8)) <= 3
 
 
-def test_any_number_of_calls_that_were_killed_before_they_described_is_passed_over(
+def test_index_parts_of_killed_writes_are_skipped_in_few_requests(
     url: str,
 ) -> None:
     timeline(url).write([frame(0)])
@@ -139,7 +137,7 @@ def test_any_number_of_calls_that_were_killed_before_they_described_is_passed_ov
     assert timeline(url).sequences() == [0, 1]
 
 
-def test_a_batch_of_frames_that_were_replaced_in_another_size_has_their_size(url: str) -> None:
+def test_batch_of_frames_replaced_in_another_size_has_new_size(url: str) -> None:
     timeline(url).write([frame(n) for n in range(3)])
     handle = timeline(url)
     assert handle.batch([0, 1, 2]).shape == (3, 32, 48, 3)
@@ -151,7 +149,7 @@ def test_a_batch_of_frames_that_were_replaced_in_another_size_has_their_size(url
     assert [Pillow.open(io.BytesIO(stored[f"{n}.jpg"])).size for n in range(3)] == [(56, 40)] * 3
 
 
-def test_a_call_that_keeps_what_others_wrote_leaves_no_pack(url: str) -> None:
+def test_write_with_keep_of_frame_written_meanwhile_leaves_no_pack(url: str) -> None:
     timeline(url).write([frame(0)], layout="packs")
     packs = len(outside(url).list("cache/timelines/t/packs/"))
     hook = once("create", "/index/", lambda: replace(url, 5, 8))

@@ -71,7 +71,7 @@ def private_blobs(url: str) -> list[str]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.every_store
-def test_a_replaced_frame_is_the_new_one_whole(store_url: str, layout: Layout) -> None:
+def test_replaced_frame_has_image_and_metadata_of_new_one(store_url: str, layout: Layout) -> None:
     timeline(store_url).write([frame(n) for n in range(3)], layout=layout)
     new = frame(
         1, number=9, width=20, height=10, timestamp=7.5, chunk_id=4, perceptual_hash="f" * 16
@@ -86,7 +86,7 @@ def test_a_replaced_frame_is_the_new_one_whole(store_url: str, layout: Layout) -
     assert timeline(store_url).verify(deep=True).ok
 
 
-def test_a_replaced_frame_lies_under_its_public_name_and_nowhere_else(store_url: str) -> None:
+def test_replaced_frame_is_stored_only_under_its_public_key(store_url: str) -> None:
     timeline(store_url).write([frame(0), frame(1)])
     timeline(store_url).write([frame(1, number=9)], on_conflict="replace")
     stored = frames_of(outside(store_url), "t")
@@ -102,7 +102,7 @@ def test_a_replaced_frame_lies_under_its_public_name_and_nowhere_else(store_url:
 @pytest.mark.parametrize(
     "change", [{"timestamp": 9.5}, {"chunk_id": 7}, {"perceptual_hash": "a" * 64}]
 )
-def test_what_is_told_of_the_same_picture_is_replaced(
+def test_metadata_of_same_image_is_replaced(
     url: str, layout: Layout, change: dict[str, Any]
 ) -> None:
     timeline(url).write([frame(0)], layout=layout)
@@ -125,7 +125,7 @@ def test_what_is_told_of_the_same_picture_is_replaced(
     ],
 )
 @pytest.mark.parametrize("on_conflict", ["replace", "keep"])
-def test_frames_last_until_the_next_of_the_timeline(
+def test_frame_duration_lasts_until_next_frame_of_timeline(
     url: str,
     given: list[int],
     numbers: dict[int, int],
@@ -140,19 +140,19 @@ def test_frames_last_until_the_next_of_the_timeline(
     assert timeline(url).index.duration.tolist() == durations
 
 
-def test_a_frame_given_between_two_lasts_until_the_second(url: str) -> None:
+def test_frame_written_between_two_lasts_until_the_second(url: str) -> None:
     timeline(url).write([frame(n, timestamp=float(n)) for n in (0, 2)])
     timeline(url).write([frame(n, timestamp=float(n)) for n in range(3)], on_conflict="keep")
     assert timeline(url).index.duration[1] == 1.0
 
 
-def test_a_frame_replaced_with_another_time_lasts_until_the_next(url: str) -> None:
+def test_frame_replaced_with_another_time_lasts_until_the_next(url: str) -> None:
     timeline(url).write([frame(n, timestamp=float(n)) for n in range(4)])
     timeline(url).write([frame(1, timestamp=1.5)], on_conflict="replace")
     assert timeline(url).index.duration.tolist() == [1, 0.5, 1, 1]
 
 
-def test_the_quality_is_kept_with_each_frame(url: str) -> None:
+def test_write_with_replace_keeps_quality_per_row(url: str) -> None:
     timeline(url).write([frame(0), frame(1)], quality=90)
     timeline(url).write([frame(1), frame(2)], on_conflict="replace", quality=30)
     assert timeline(url).index.quality.tolist() == [90, 30, 30]
@@ -161,7 +161,7 @@ def test_the_quality_is_kept_with_each_frame(url: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_writing_what_is_cached_just_so_changes_nothing(url: str, layout: Layout) -> None:
+def test_write_with_replace_of_same_frames_changes_nothing(url: str, layout: Layout) -> None:
     frames = [frame(0), frame(1)]
     timeline(url).write(frames, layout=layout)
     before = everything(outside(url))
@@ -172,7 +172,7 @@ def test_writing_what_is_cached_just_so_changes_nothing(url: str, layout: Layout
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("count", [2, 3])
-def test_of_equal_sequences_in_one_call_the_last_counts_and_once(
+def test_last_of_equal_sequences_in_one_call_counts_once(
     url: str, layout: Layout, count: int
 ) -> None:
     timeline(url).write([frame(5)], layout=layout)
@@ -185,7 +185,9 @@ def test_of_equal_sequences_in_one_call_the_last_counts_and_once(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_keep_leaves_what_is_cached_and_tells_how_many(store_url: str, layout: Layout) -> None:
+def test_write_with_keep_leaves_cached_frames_and_counts_them(
+    store_url: str, layout: Layout
+) -> None:
     timeline(store_url).write([frame(0), frame(1)], layout=layout)
     report = timeline(store_url).write(
         [frame(n, number=n + 20) for n in (1, 2, 3)], on_conflict="keep", quality=50
@@ -197,23 +199,21 @@ def test_keep_leaves_what_is_cached_and_tells_how_many(store_url: str, layout: L
 
 
 @pytest.mark.parametrize("value", ["", "overwrite", None, True, 1])
-def test_another_way_with_conflicts_is_refused(url: str, value: OnConflict) -> None:
+def test_unknown_on_conflict_is_rejected(url: str, value: OnConflict) -> None:
     with pytest.raises(InvalidValue, match="on_conflict"):
         timeline(url).write([frame(0)], on_conflict=value)
     assert outside(url).list() == []
 
 
 @pytest.mark.parametrize("on_conflict", ["raise", "keep"])
-def test_a_sequence_given_twice_is_refused_unless_it_replaces(
-    url: str, on_conflict: OnConflict
-) -> None:
+def test_duplicate_sequence_is_rejected_unless_replacing(url: str, on_conflict: OnConflict) -> None:
     with pytest.raises(InvalidValue, match="sequence 4 was given twice"):
         timeline(url).write([frame(4), frame(5), frame(4)], on_conflict=on_conflict)
     assert not timeline(url).exists
 
 
 @pytest.mark.parametrize("name", ["", "x", "A" * 16, "0" * 255, "ü" * 256, "a\nb"])
-def test_any_text_up_to_256_characters_is_kept_as_hash(url: str, name: str) -> None:
+def test_any_hash_up_to_256_characters_is_kept(url: str, name: str) -> None:
     timeline(url).write([frame(0, perceptual_hash=name), frame(1, perceptual_hash="f" * 16)])
     [first, second] = timeline(url).frames()
     assert first.perceptual_hash == name or not name
@@ -221,13 +221,13 @@ def test_any_text_up_to_256_characters_is_kept_as_hash(url: str, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["a" * 257, "\ud800", 17, None, b"aa"])
-def test_what_cannot_be_a_hash_is_refused(url: str, name: str) -> None:
+def test_invalid_hash_is_rejected(url: str, name: str) -> None:
     with pytest.raises(InvalidValue, match="perceptual_hash"):
         timeline(url).write([frame(0, perceptual_hash=name)])
 
 
 @pytest.mark.parametrize("on_conflict", ["replace", "keep"])
-def test_frames_of_another_program_are_taken_over(store_url: str, on_conflict: OnConflict) -> None:
+def test_foreign_frames_are_adopted(store_url: str, on_conflict: OnConflict) -> None:
     blobs = outside(store_url)
     for n in (0, 1, 5):
         blobs.put(f"cache/timelines/t/frames/{n}.jpg", jpeg_by_pillow(n))
@@ -248,7 +248,7 @@ def test_frames_of_another_program_are_taken_over(store_url: str, on_conflict: O
     assert timeline(store_url).verify(deep=True).ok
 
 
-def test_a_reader_that_finds_a_frame_replaced_looks_up_its_time_again(url: str) -> None:
+def test_reader_of_replaced_frame_resolves_its_time_again(url: str) -> None:
     timeline(url).write([frame(0), frame(5, timestamp=5.0)], layout="objects")
     reader = timeline(url)
     assert reader.frame_at(3.0).sequence == 0
@@ -268,7 +268,7 @@ def with_frames_of_another_program(url: str) -> Store:
 
 @pytest.mark.parametrize("on_conflict", ["replace", "keep"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_clear_during_which_a_write_takes_frames_over_leaves_no_row_without_a_frame(
+def test_write_that_adopts_frames_during_clear_leaves_no_row_without_frame(
     memory_url: str, layout: Layout, on_conflict: OnConflict
 ) -> None:
     store = with_frames_of_another_program(memory_url)
@@ -290,7 +290,7 @@ def test_a_clear_during_which_a_write_takes_frames_over_leaves_no_row_without_a_
 
 @pytest.mark.parametrize("on_conflict", ["replace", "keep"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_write_that_takes_over_frames_which_a_clear_removed_leaves_no_row_without_a_frame(
+def test_clear_during_write_that_adopts_frames_leaves_no_row_without_frame(
     memory_url: str, layout: Layout, on_conflict: OnConflict
 ) -> None:
     store = with_frames_of_another_program(memory_url)
@@ -310,7 +310,7 @@ def test_a_write_that_takes_over_frames_which_a_clear_removed_leaves_no_row_with
 
 
 @pytest.mark.parametrize("on_conflict", ["raise", "replace", "keep"])
-def test_a_frame_that_is_lost_after_an_interrupted_write_took_it_over_is_missing(
+def test_adopted_frame_lost_after_interrupted_write_is_missing(
     memory_url: str, on_conflict: OnConflict
 ) -> None:
     store = with_frames_of_another_program(memory_url)
@@ -329,7 +329,7 @@ def test_a_frame_that_is_lost_after_an_interrupted_write_took_it_over_is_missing
 
 @pytest.mark.parametrize("step", [Timeline.clear, Timeline.delete])
 @pytest.mark.parametrize("action", ["get", "list"])
-def test_a_write_is_refused_whose_epoch_ends_once_its_manifest_names_the_frames_it_took_over(
+def test_write_raises_when_epoch_ends_after_manifest_names_adopted_frames(
     memory_url: str, step: Callable[[Timeline], object], action: str
 ) -> None:
     store = with_frames_of_another_program(memory_url)
@@ -349,7 +349,7 @@ def test_a_write_is_refused_whose_epoch_ends_once_its_manifest_names_the_frames_
     assert not list(store.list("cache/timelines/t/frames"))
 
 
-def test_a_frame_that_another_program_stored_over_is_corrupt_until_it_is_replaced(
+def test_frame_overwritten_by_another_program_is_corrupt_until_replaced(
     store_url: str,
 ) -> None:
     timeline(store_url).write([frame(0), frame(1)])
@@ -362,7 +362,7 @@ def test_a_frame_that_another_program_stored_over_is_corrupt_until_it_is_replace
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_frame_replaced_many_times_is_the_last(url: str, layout: Layout) -> None:
+def test_frame_replaced_many_times_is_the_last_one(url: str, layout: Layout) -> None:
     timeline(url).write([frame(0), frame(1)], layout=layout)
     for number in range(2, 40):
         timeline(url).write([frame(1, number=number)], on_conflict="replace")
@@ -372,7 +372,7 @@ def test_a_frame_replaced_many_times_is_the_last(url: str, layout: Layout) -> No
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_reader_that_opened_before_gets_a_whole_picture(store_url: str, layout: Layout) -> None:
+def test_open_reader_of_replaced_frame_gets_a_whole_image(store_url: str, layout: Layout) -> None:
     timeline(store_url).write([frame(n) for n in range(4)], layout=layout)
     handle = timeline(store_url)
     handle.frame(0)
@@ -385,7 +385,7 @@ def test_a_reader_that_opened_before_gets_a_whole_picture(store_url: str, layout
             assert shows(image, n + 10 * round_ + 10) or (layout == "packs" and shows(image, n))
 
 
-def test_a_reader_that_opened_before_gets_times_and_hashes_of_the_picture_it_gets(
+def test_open_reader_of_replaced_frame_gets_matching_metadata(
     store_url: str,
 ) -> None:
     timeline(store_url).write([frame(0), frame(1, timestamp=2.0), frame(2, timestamp=4.0)])
@@ -405,7 +405,7 @@ def test_a_reader_that_opened_before_gets_times_and_hashes_of_the_picture_it_get
 
 @pytest.mark.parametrize("target", LAYOUTS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_repacking_keeps_replaced_frames(url: str, layout: Layout, target: Layout) -> None:
+def test_repack_keeps_replaced_frames(url: str, layout: Layout, target: Layout) -> None:
     timeline(url).write([frame(n) for n in range(4)], layout=layout, quality=90)
     timeline(url).write([frame(2, number=9)], on_conflict="replace", quality=80)
     before = timeline(url).index.to_arrow().select(["sequence", "crc32c", "quality"])
@@ -419,7 +419,7 @@ def test_repacking_keeps_replaced_frames(url: str, layout: Layout, target: Layou
     assert shows(timeline(url).frame(2).image, 9)
 
 
-def test_repacking_moves_no_frame_that_was_replaced(url: str) -> None:
+def test_repack_moves_no_replaced_frame(url: str) -> None:
     """It has the public name, too; under that lies the picture which took its place."""
     timeline(url).write([frame(0), frame(1)])
     timeline(url).write([frame(0, number=9)], on_conflict="replace")
@@ -431,7 +431,7 @@ def test_repacking_moves_no_frame_that_was_replaced(url: str) -> None:
     assert shows(pixels_by_pillow(jpegs_in(packs)[0]), 9)
 
 
-def test_a_timeline_of_chunks_takes_no_frames_of_a_program(url: str) -> None:
+def test_write_on_extracted_timeline_conflicts(url: str) -> None:
     timeline(url).extract(clips.chunks(), every=8)
     before = everything(outside(url))
     for on_conflict in ("raise", "replace", "keep"):
@@ -450,7 +450,7 @@ def test_a_timeline_of_chunks_takes_no_frames_of_a_program(url: str) -> None:
     ],
     ids=["write", "verify", "gc", "repack"],
 )
-def test_a_replacement_that_stopped_is_finished_later(
+def test_interrupted_replacement_is_completed_later(
     url: str, finish: Callable[[str], object]
 ) -> None:
     timeline(url).write([frame(0), frame(1)])
@@ -483,7 +483,7 @@ def die_at_a_move(url: str) -> None:
         )
 
 
-def test_no_write_waits_for_a_program_that_was_killed_at_a_move(
+def test_write_does_not_wait_for_program_killed_during_relocation(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeline(url).write([frame(0), frame(1)])
@@ -499,7 +499,7 @@ def test_no_write_waits_for_a_program_that_was_killed_at_a_move(
     ]
 
 
-def test_what_is_replaced_while_another_program_ends_its_moves_is_moved_by_that(url: str) -> None:
+def test_frame_replaced_at_end_of_relocation_is_relocated_by_that_program(url: str) -> None:
     timeline(url).write([frame(0), frame(1)])
     is_done: list[bool] = []
 
@@ -531,7 +531,7 @@ def meeting(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_of_two_that_replace_at_once_the_later_description_wins(url: str, layout: Layout) -> None:
+def test_later_manifest_wins_between_concurrent_replacements(url: str, layout: Layout) -> None:
     timeline(url).write([frame(n) for n in range(3)], layout=layout)
     meeting(
         url,
@@ -549,7 +549,7 @@ def test_of_two_that_replace_at_once_the_later_description_wins(url: str, layout
     assert timeline(url).verify(deep=True).ok
 
 
-def test_what_another_program_cached_meanwhile_is_kept(url: str) -> None:
+def test_write_with_keep_leaves_frame_cached_meanwhile(url: str) -> None:
     report = meeting(url, [frame(0), frame(1)], [frame(1, number=21)], "keep")
     assert told(report) == (2, 1, 0, 1, 0)
     assert shows(timeline(url).frame(1).image, 21)
@@ -558,9 +558,7 @@ def test_what_another_program_cached_meanwhile_is_kept(url: str) -> None:
 
 @pytest.mark.parametrize("within", ["/claims/", "/frames/", "/index/", "/timeline/"])
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_delete_while_frames_are_replaced_leaves_none_behind(
-    url: str, within: str, nth: int
-) -> None:
+def test_delete_during_replacement_leaves_no_frames(url: str, within: str, nth: int) -> None:
     """Whatever is stored after it would seem to be another program's."""
     timeline(url).write([frame(0), frame(1)])
     requests: list[str] = []
@@ -578,7 +576,7 @@ def test_a_delete_while_frames_are_replaced_leaves_none_behind(
     assert frames_of(outside(url), "t") == {} or timeline(url).info().epoch is not None
 
 
-def test_an_index_file_of_an_earlier_version_is_read() -> None:
+def test_index_part_of_earlier_version_is_read() -> None:
 
     table = Index.from_listing([(3, "k", 5)]).to_arrow().drop_columns(["quality", "picture_since"])
     sink = io.BytesIO()
