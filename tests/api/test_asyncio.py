@@ -155,7 +155,7 @@ def test_canceled_follow_ends_its_thread(url: str) -> None:
     assert seen == list(range(40, 45))
 
 
-def test_leaving_a_loop_early_closes_the_iterator(url: str) -> None:
+def test_aclose_after_early_break_leaves_no_thread(url: str) -> None:
     match = FrameCache(url).timeline("t")
 
     async def work() -> None:

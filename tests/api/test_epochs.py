@@ -256,7 +256,7 @@ def test_begun_rebuild_of_dead_program_conflicts_with_other_settings(store: Stor
 
 
 @DIFFERING
-def test_live_extraction_conflicts_at_first_heartbeat_before_epoch_is_begun(
+def test_other_settings_conflict_at_first_heartbeat_before_epoch_is_begun(
     store: Store, otherwise: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 4.0)
@@ -269,7 +269,7 @@ def test_live_extraction_conflicts_at_first_heartbeat_before_epoch_is_begun(
 
 
 @DIFFERING
-def test_waiting_extraction_conflicts_as_soon_as_epoch_is_begun(
+def test_other_settings_conflict_as_soon_as_epoch_is_begun(
     store: Store, otherwise: Extract, clock: Clock
 ) -> None:
     is_begun, may_commit = threading.Event(), threading.Event()

@@ -189,7 +189,7 @@ def test_chunks_of_different_rates_and_containers_form_one_timeline(url: str) ->
 
 
 @pytest.mark.parametrize("fps", [None, 10], ids=["every frame", "a rate"])
-def test_times_do_not_drift_over_many_joins(url: str, fps: int | None) -> None:
+def test_timestamps_do_not_drift_over_many_chunks(url: str, fps: int | None) -> None:
     path = clips.clip(frames=7, rate="30000/1001", keyframe_every=5)
     timeline(url).extract([path] * 60, fps=fps, quality=10)
     whole = clips.timeline_of([path] * 60)

@@ -134,7 +134,7 @@ def test_module_has_the_nine_functions_of_the_contract() -> None:
     }
 
 
-def test_nothing_is_cached_in_an_empty_store(blobs: Outside) -> None:
+def test_empty_store_has_no_frames_and_no_overlays(blobs: Outside) -> None:
     assert cache_exists("t") is False
     assert load_cached_frames("t") == []
     assert load_cached_frames_b64("t") == []

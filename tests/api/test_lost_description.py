@@ -368,7 +368,7 @@ def test_repair_starts_later_epoch_than_any_lost_version(filled: str, own: list[
 # Not recreated
 
 
-def test_repair_without_intact_version_changes_nothing_and_says_what_to_do(
+def test_repair_without_intact_version_changes_nothing_and_names_remedy(
     filled: str, own: list[Path]
 ) -> None:
     for key in descriptions(filled)[:2]:

@@ -75,7 +75,7 @@ def test_arrays_and_images_become_pngs_of_the_same_pixels(
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA"])
-def test_images_of_other_modes_look_the_same(local_url: str, mode: str) -> None:
+def test_images_of_other_modes_keep_their_rgba_pixels(local_url: str, mode: str) -> None:
     image: Any = Pillow.fromarray(picture(3)).convert(mode)
     overlays(local_url).save(0, {"o": image})
     [png] = overlays(local_url).load(0).values()

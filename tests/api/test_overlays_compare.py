@@ -67,7 +67,7 @@ def pngs(draw: st.DrawFn) -> bytes:
 
 
 @given(pngs(), pngs())
-def test_overlays_are_equal_when_pillow_sees_the_same_pixels(one: bytes, other: bytes) -> None:
+def test_overlays_are_equal_when_pillow_decodes_same_pixels(one: bytes, other: bytes) -> None:
     assert are_equal(one, other) == np.array_equal(rgba64(one), rgba64(other))
 
 

@@ -248,7 +248,9 @@ def test_range_never_crosses_pack_boundary(url: str) -> None:
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_jpegs_are_never_decoded(monkeypatch: pytest.MonkeyPatch, layout: Layout) -> None:
+def test_jpegs_are_returned_without_decoding(
+    monkeypatch: pytest.MonkeyPatch, layout: Layout
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded")
 

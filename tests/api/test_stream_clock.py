@@ -59,7 +59,7 @@ def starting_at(folder: Path, name: str, seconds: float, **settings: float) -> P
 
 
 @pytest.mark.parametrize("picked", ["1", _STILL, "lt(mod(t,4),1)+eq(mod(n,25),0)"])
-def test_segments_of_a_stream_keep_the_times_of_the_whole(tmp_path: Path, picked: str) -> None:
+def test_segments_of_stream_keep_times_of_whole_stream(tmp_path: Path, picked: str) -> None:
     whole, parts = segments(tmp_path, picked)
     match = timeline()
     match.extract(parts)
@@ -67,7 +67,7 @@ def test_segments_of_a_stream_keep_the_times_of_the_whole(tmp_path: Path, picked
     assert match.index.timestamp == pytest.approx(times(whole), abs=1e-9)
 
 
-def test_segments_appended_one_by_one_are_those_extracted_at_once(tmp_path: Path) -> None:
+def test_segments_appended_one_by_one_equal_one_extraction(tmp_path: Path) -> None:
     _, parts = segments(tmp_path, _STILL)
     at_once, grown = timeline(), timeline()
     at_once.extract(parts, fps=3)
@@ -80,7 +80,7 @@ def test_segments_appended_one_by_one_are_those_extracted_at_once(tmp_path: Path
     assert grown.index.pts.tolist() == at_once.index.pts.tolist()
 
 
-def test_fragments_with_their_header_are_placed_by_their_clock(tmp_path: Path) -> None:
+def test_fragments_with_header_are_placed_by_clock(tmp_path: Path) -> None:
     playlist = ("-f", "hls", "-hls_time", "1", "-hls_segment_type", "fmp4", "-hls_list_size", "0")
     names = ("-hls_segment_filename", str(tmp_path / "s%d.m4s"), "-g", "25")
     encode(tmp_path / "list.m3u8", *playlist, *names, seconds=4)
@@ -106,7 +106,7 @@ def placed(*chunks: Path | Chunk) -> tuple[list[float], ExtractReport]:
     return [round(float(chunk.start), 6) for chunk in match.info().chunks], report
 
 
-def test_a_small_overlap_shortens_the_frame_before(tmp_path: Path) -> None:
+def test_small_overlap_shortens_previous_frame(tmp_path: Path) -> None:
     first = encode(tmp_path / "a.ts", "-muxdelay", "0", picked="lt(n,2)+eq(n,25)")
     second = starting_at(tmp_path, "b.ts", times(first)[-1] + 0.02)
     match = timeline()
@@ -117,7 +117,7 @@ def test_a_small_overlap_shortens_the_frame_before(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", [5, Fraction(30000, 1001)])
-def test_an_instant_in_an_overlap_is_sampled_once(tmp_path: Path, fps: Fraction) -> None:
+def test_instant_in_overlap_is_sampled_once(tmp_path: Path, fps: Fraction) -> None:
     first = starting_at(tmp_path, "a.ts", 10)
     second = starting_at(tmp_path, "b.ts", 11.97)
     at_once, grown = timeline(), timeline()
@@ -131,7 +131,7 @@ def test_an_instant_in_an_overlap_is_sampled_once(tmp_path: Path, fps: Fraction)
 
 
 @pytest.mark.parametrize(("second", "start"), [(11.0, 2.0), (9.0, 2.0), (23.0, 2.0), (21.5, 11.5)])
-def test_chunks_farther_apart_than_a_break_follow_each_other(
+def test_clock_gap_longer_than_limit_is_not_kept(
     tmp_path: Path, second: float, start: float
 ) -> None:
     parts = starting_at(tmp_path, "a.ts", 10), starting_at(tmp_path, "b.ts", second)
@@ -141,7 +141,7 @@ def test_chunks_farther_apart_than_a_break_follow_each_other(
     assert ("not kept" in report.timing[0].notes[0]) == (start == 2.0)
 
 
-def test_a_long_break_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_long_clock_gap_is_kept_with_start_by_pts(tmp_path: Path) -> None:
     first, second = starting_at(tmp_path, "a.ts", 10), starting_at(tmp_path, "b.ts", 72)
     third = starting_at(tmp_path, "c.ts", 74)
     match = timeline()
@@ -152,19 +152,19 @@ def test_a_long_break_is_kept_where_it_is_asked_for(tmp_path: Path) -> None:
     assert [float(chunk.start) for chunk in match.info().chunks] == [0, 62, 64]
 
 
-def test_the_clock_may_wrap_between_two_chunks(tmp_path: Path) -> None:
+def test_clock_may_wrap_between_two_chunks(tmp_path: Path) -> None:
     turn = 2**33 / 90_000
     starts, _ = placed(starting_at(tmp_path, "a.ts", turn - 2), starting_at(tmp_path, "b.ts", 1.0))
     assert starts == [0, pytest.approx(3.0, abs=1e-4)]
 
 
-def test_a_start_by_pts_without_a_common_clock_is_refused(tmp_path: Path) -> None:
+def test_start_by_pts_without_common_clock_is_rejected(tmp_path: Path) -> None:
     first, second = encode(tmp_path / "a.mp4"), encode(tmp_path / "b.mp4")
     with pytest.raises(InvalidValue, match="cannot be placed by its PTS"):
         placed(first, Chunk(str(second), start_seconds="pts"))
 
 
-def test_a_start_by_pts_inside_the_chunk_before_is_refused(tmp_path: Path) -> None:
+def test_start_by_pts_inside_previous_chunk_is_rejected(tmp_path: Path) -> None:
     first, second = starting_at(tmp_path, "a.ts", 10), starting_at(tmp_path, "b.ts", 11)
     with pytest.raises(InvalidValue, match=r"begins 1\.000 s before the previous chunk ends"):
         placed(first, Chunk(str(second), start_seconds="pts"))
@@ -181,21 +181,21 @@ def with_sound(folder: Path, suffix: str, *, sound: float, picked: str = "1") ->
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_a_chunk_ends_with_its_sound_where_that_goes_on(tmp_path: Path, suffix: str) -> None:
+def test_chunk_ends_with_longer_audio(tmp_path: Path, suffix: str) -> None:
     first = with_sound(tmp_path, suffix, sound=4)
     starts, _ = placed(first, encode(tmp_path / "b.webm", "-c:v", "libvpx"))
     assert starts[1] == pytest.approx(4, abs=0.1)
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
-def test_the_last_block_of_sound_does_not_delay_the_next_chunk(tmp_path: Path, suffix: str) -> None:
+def test_last_audio_block_does_not_delay_next_chunk(tmp_path: Path, suffix: str) -> None:
     first = with_sound(tmp_path, suffix, sound=2.02)
     starts, _ = placed(first, encode(tmp_path / "b.webm", "-c:v", "libvpx"))
     assert starts[1] == 2
 
 
 @pytest.mark.parametrize("has_programs", [False, True])
-def test_sound_on_another_clock_does_not_make_a_chunk_longer(
+def test_audio_on_another_clock_does_not_extend_chunk(
     tmp_path: Path,
     has_programs: bool,  # noqa: FBT001 -- a parameter
 ) -> None:
@@ -211,7 +211,7 @@ def test_sound_on_another_clock_does_not_make_a_chunk_longer(
     assert report.timing == ()
 
 
-def test_a_header_that_promises_hours_is_not_believed(tmp_path: Path) -> None:
+def test_wrong_duration_in_header_is_ignored(tmp_path: Path) -> None:
     first = encode(tmp_path / "a.mkv")
     data = first.read_bytes()
     at = data.index(b"\x44\x89\x88") + 3
@@ -221,9 +221,7 @@ def test_a_header_that_promises_hours_is_not_believed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", [None, 1, 5])
-def test_a_chunk_appended_behind_sound_is_the_one_extracted_with_it(
-    tmp_path: Path, fps: int | None
-) -> None:
+def test_chunk_appended_after_audio_equals_one_extraction(tmp_path: Path, fps: int | None) -> None:
     tail = ("-output_ts_offset", "10", "-muxdelay", "0", "-muxpreload", "0")
     source = f"testsrc2=size=64x48:rate={_RATE}:duration=2"
     first = tmp_path / "a.ts"
@@ -241,7 +239,7 @@ def test_a_chunk_appended_behind_sound_is_the_one_extracted_with_it(
     assert float(at_once.info().chunks[0].end) == 3
 
 
-def test_a_file_that_was_cut_short_is_reported(tmp_path: Path) -> None:
+def test_truncated_file_is_reported(tmp_path: Path) -> None:
     whole = encode(tmp_path / "a.mp4", "-movflags", "+faststart", "-g", "5")
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
     report = timeline().extract(whole)
@@ -250,7 +248,7 @@ def test_a_file_that_was_cut_short_is_reported(tmp_path: Path) -> None:
     assert "cut short: frames are missing at its end" in report.timing[0].notes
 
 
-def test_a_given_start_may_lie_where_only_sound_goes_on(tmp_path: Path) -> None:
+def test_start_seconds_may_lie_in_trailing_audio(tmp_path: Path) -> None:
     first = with_sound(tmp_path, "mp4", sound=4)
     second = encode(tmp_path / "b.mp4")
     starts, _ = placed(first, Chunk(str(second), start_seconds=2.5))
@@ -259,7 +257,7 @@ def test_a_given_start_may_lie_where_only_sound_goes_on(tmp_path: Path) -> None:
         placed(first, Chunk(str(second), start_seconds=1.5))
 
 
-def test_a_segment_cut_before_its_keyframe_keeps_its_place(tmp_path: Path) -> None:
+def test_segment_cut_before_keyframe_keeps_its_start(tmp_path: Path) -> None:
     _, parts = segments(tmp_path, "1")
     parts[1].write_bytes(_from_middle(parts[1:3]))
     match = timeline()

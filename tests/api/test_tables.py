@@ -75,15 +75,13 @@ def counted(pattern: str) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("glob", GLOBS)
-def test_a_pattern_over_a_store_counts_each_frame_once(filled: Path, glob: str) -> None:
+def test_glob_over_store_counts_each_frame_once(filled: Path, glob: str) -> None:
     compacted = {path.parents[2].name for path in filled.rglob("*.compacted")}
     assert compacted == {"objects", "packs", "grown", "written"}
     assert counted(f"{filled}/{glob}") == (FILLED, FILLED)
 
 
-def test_a_pattern_counts_each_frame_once_after_a_rebuild_and_gc(
-    cache: FrameCache, folder: Path
-) -> None:
+def test_glob_counts_each_frame_once_after_rebuild_and_gc(cache: FrameCache, folder: Path) -> None:
     match = cache.timeline("match")
     match.extract(clips.chunks())
     match.rebuild(every=2)
@@ -93,7 +91,7 @@ def test_a_pattern_counts_each_frame_once_after_a_rebuild_and_gc(
     assert counted(f"{folder}/{GLOBS[0]}") == (expected, expected)
 
 
-def test_a_folder_read_by_arrow_has_each_frame_once(cache: FrameCache, folder: Path) -> None:
+def test_index_folder_read_by_arrow_has_each_frame_once(cache: FrameCache, folder: Path) -> None:
     cache.timeline("match").extract(clips.chunks())
     index = folder / "cache/timelines/match/index"
     assert ds.dataset(index, format="parquet").count_rows() == FRAMES
@@ -102,7 +100,7 @@ def test_a_folder_read_by_arrow_has_each_frame_once(cache: FrameCache, folder: P
 # The table of current rows
 
 
-def test_the_table_has_what_each_timeline_shows_and_where(cache: FrameCache) -> None:
+def test_table_has_id_url_and_location_of_each_frame(cache: FrameCache) -> None:
     cache.timeline("objects").extract(clips.chunks())
     cache.timeline("packs").extract(clips.chunks(), layout="packs")
     table = cache.frames_table()
@@ -115,7 +113,7 @@ def test_the_table_has_what_each_timeline_shows_and_where(cache: FrameCache) -> 
         assert jpeg == cache.timeline(row["timeline_id"]).jpeg(row["sequence"])
 
 
-def test_duckdb_finds_the_near_duplicates_that_imagehash_finds(cache: FrameCache) -> None:
+def test_duckdb_finds_same_near_duplicates_as_imagehash(cache: FrameCache) -> None:
     cache.timeline("a").extract(clips.chunks())
     cache.timeline("b").extract(clips.clip(), every=2)
     connection = duckdb.connect()
@@ -140,7 +138,7 @@ def test_duckdb_finds_the_near_duplicates_that_imagehash_finds(cache: FrameCache
     assert len(expected) < len(first) * len(second)
 
 
-def test_the_table_has_only_rows_that_count(cache: FrameCache) -> None:
+def test_table_has_only_current_rows(cache: FrameCache) -> None:
     replaced = cache.timeline("replaced")
     replaced.write([frame(n) for n in range(10)])
     replaced.write([frame(n, shade=200) for n in range(3)], on_conflict="replace")
@@ -165,33 +163,33 @@ def test_the_table_has_only_rows_that_count(cache: FrameCache) -> None:
     assert crcs == set(replaced.index.crc32c.tolist())
 
 
-def test_the_table_has_the_timelines_that_are_named_each_once(cache: FrameCache) -> None:
+def test_table_has_each_named_timeline_once(cache: FrameCache) -> None:
     for name in ("a", "b", "c"):
         cache.timeline(name).write([frame(0)])
     assert cache.frames_table(["c", "a", "c"])["timeline_id"].to_pylist() == ["a", "c"]
     assert len(cache.frames_table([])) == 0
 
 
-def test_frames_of_another_program_are_in_the_table(cache: FrameCache) -> None:
+def test_foreign_frames_are_in_table(cache: FrameCache) -> None:
     cache.store.put("cache/timelines/theirs/frames/7.jpg", b"jpeg")
     [row] = cache.frames_table().to_pylist()
     assert (row["timeline_id"], row["sequence"], row["size"]) == ("theirs", 7, 4)
 
 
-def test_an_undecodable_frame_has_no_url(cache: FrameCache) -> None:
+def test_undecodable_frame_has_no_url(cache: FrameCache) -> None:
     cache.timeline("t").extract(clips.ends_in_garbage())
     states = {(row["status"], row["url"] is None) for row in cache.frames_table().to_pylist()}
     assert states == {("ok", False), ("undecodable", True)}
 
 
-def test_the_table_of_an_empty_store_has_all_columns(cache: FrameCache) -> None:
+def test_table_of_empty_store_has_all_columns(cache: FrameCache) -> None:
     table = cache.frames_table()
     assert len(table) == 0
     assert table.schema.field("timestamp").type == pa.float64()
     assert {"timeline_id", "url", "key"} <= set(table.column_names)
 
 
-def test_a_name_that_no_timeline_has_is_refused(cache: FrameCache) -> None:
+def test_unknown_or_invalid_timeline_id_is_rejected(cache: FrameCache) -> None:
     cache.timeline("a").write([frame(0)])
     with pytest.raises(NotCached, match="no timeline b "):
         cache.frames_table(["a", "b"])
@@ -200,14 +198,16 @@ def test_a_name_that_no_timeline_has_is_refused(cache: FrameCache) -> None:
 
 
 @pytest.mark.parametrize("given", ["a", b"a", 5, 0.5])
-def test_timelines_that_are_not_several_are_refused(cache: FrameCache, given: list[str]) -> None:
+def test_timelines_argument_that_is_not_a_list_is_rejected(
+    cache: FrameCache, given: list[str]
+) -> None:
     with pytest.raises(InvalidValue, match="give a list"):
         cache.frames_table(given)
     with pytest.raises(InvalidValue, match="give a list"):
         cache.plan_gc(timelines=given)
 
 
-def test_a_damaged_index_is_told_rather_than_left_out(cache: FrameCache, folder: Path) -> None:
+def test_damaged_index_raises_corrupt_frame(cache: FrameCache, folder: Path) -> None:
     cache.timeline("a").write([frame(0)])
     [part] = folder.rglob("*.parquet")
     part.write_bytes(b"")
@@ -218,7 +218,7 @@ def test_a_damaged_index_is_told_rather_than_left_out(cache: FrameCache, folder:
 # Of one timeline
 
 
-def test_pandas_is_given_all_columns_with_their_types(cache: FrameCache) -> None:
+def test_to_pandas_has_all_columns_with_types(cache: FrameCache) -> None:
     pandas = importlib.import_module("pandas")
     cache.timeline("t").extract(clips.chunks())
     index = cache.timeline("t").index
@@ -230,7 +230,7 @@ def test_pandas_is_given_all_columns_with_their_types(cache: FrameCache) -> None
     assert table.dtypes["crc32c"] == np.uint32
 
 
-def test_polars_is_given_all_columns_with_their_types(cache: FrameCache) -> None:
+def test_to_polars_has_all_columns_with_types(cache: FrameCache) -> None:
     polars = importlib.import_module("polars")
     cache.timeline("t").extract(clips.chunks())
     index = cache.timeline("t").index
@@ -243,9 +243,7 @@ def test_polars_is_given_all_columns_with_their_types(cache: FrameCache) -> None
 
 
 @pytest.mark.parametrize("package", ["pandas", "polars"])
-def test_a_package_that_is_not_installed_is_named(
-    monkeypatch: pytest.MonkeyPatch, package: str
-) -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     convert = getattr(Index.empty(), f"to_{package}")
     with pytest.raises(MissingPackage, match=f"Index.to_{package} needs {package}: pip install"):

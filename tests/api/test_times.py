@@ -18,9 +18,7 @@ def timeline(url: str, timeline_id: str = "t") -> Timeline:
 
 @pytest.mark.parametrize("rate", [*NTSC, "25", "30"])
 @pytest.mark.parametrize("n", [2, 3, 7])
-def test_a_rate_divided_as_a_float_keeps_every_nth_frame(
-    memory_url: str, rate: str, n: int
-) -> None:
+def test_float_fraction_of_rate_keeps_every_nth_frame(memory_url: str, rate: str, n: int) -> None:
     path = clips.clip(rate=rate)
     t = timeline(memory_url)
     t.extract(path, fps=float(Fraction(rate)) / n)
@@ -28,7 +26,7 @@ def test_a_rate_divided_as_a_float_keeps_every_nth_frame(
 
 
 @pytest.mark.parametrize("rate", NTSC)
-def test_a_frame_number_divided_by_the_rate_gives_that_frame(memory_url: str, rate: str) -> None:
+def test_frame_number_divided_by_rate_gives_that_frame(memory_url: str, rate: str) -> None:
     t, fps = timeline(memory_url), float(Fraction(rate))
     t.extract(clips.clip(rate=rate))
     for n in range(45):
@@ -51,7 +49,7 @@ def test_a_frame_number_divided_by_the_rate_gives_that_frame(memory_url: str, ra
 
 
 @pytest.mark.parametrize("start", [1_700_000_000, 1_700_000_000.25, "1700000000.25"])
-def test_a_timeline_may_be_in_unix_time(memory_url: str, start: float) -> None:
+def test_timeline_may_be_in_unix_time(memory_url: str, start: float) -> None:
     path = clips.clip(rate="30000/1001")
     t = timeline(memory_url)
     t.extract(Chunk(str(path), start_seconds=start))
@@ -62,12 +60,12 @@ def test_a_timeline_may_be_in_unix_time(memory_url: str, start: float) -> None:
             assert t.sequence_at(seconds) == n
 
 
-def test_unix_time_in_milliseconds_is_refused(memory_url: str) -> None:
+def test_unix_time_in_milliseconds_is_rejected(memory_url: str) -> None:
     with pytest.raises(InvalidValue, match=r"start_seconds of .* in seconds from 0, below"):
         timeline(memory_url).extract(Chunk(str(clips.clip()), 1_700_000_000_000))
 
 
-def test_a_start_may_be_a_text(memory_url: str) -> None:
+def test_start_seconds_may_be_a_string(memory_url: str) -> None:
     t = timeline(memory_url)
     t.extract(Chunk(str(clips.clip()), "1:02.5"))
     assert t.frame(0).timestamp == 62.5
@@ -80,7 +78,7 @@ FIRST_ENDS = Fraction(45 * 1001, 30000)
 @pytest.mark.parametrize(
     "early", [Fraction(1, 10**9), Fraction(1, 10**6), Fraction(1, 60_001)], ids=str
 )
-def test_a_start_rounded_to_less_than_half_a_tick_before_an_end_is_that_end(
+def test_start_less_than_half_a_tick_before_previous_end_is_that_end(
     memory_url: str, early: Fraction
 ) -> None:
     first, second = clips.clip(rate="30000/1001"), clips.clip(rate="30000/1001", kind="mov")
@@ -94,13 +92,13 @@ def test_a_start_rounded_to_less_than_half_a_tick_before_an_end_is_that_end(
     assert t.index.timestamp.tolist() == followed.index.timestamp.tolist()
 
 
-def test_a_start_half_a_tick_before_an_end_is_an_overlap(memory_url: str) -> None:
+def test_start_half_a_tick_before_previous_end_is_an_overlap(memory_url: str) -> None:
     first, second = clips.clip(rate="30000/1001"), clips.clip(rate="30000/1001", kind="mov")
     with pytest.raises(InvalidValue, match="must be in time order"):
         timeline(memory_url).extract([first, Chunk(str(second), FIRST_ENDS - Fraction(1, 60_000))])
 
 
-def test_a_start_that_was_given_elsewhere_is_another_place(memory_url: str) -> None:
+def test_different_start_seconds_conflicts(memory_url: str) -> None:
     first, second = clips.clip(rate="30000/1001"), clips.clip(rate="30000/1001", kind="mov")
     for start in (FIRST_ENDS, Fraction(3)):
         t = timeline(memory_url, f"at-{float(start)}")
