@@ -79,7 +79,7 @@ def guarded(cache: FrameCache) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize("path", READS)
-def test_nothing_is_read_without_a_token(guarded: Service, path: str) -> None:
+def test_read_without_token_is_unauthorized(guarded: Service, path: str) -> None:
     answer = guarded.get(path)
     assert problem_of(answer) == (401, "unauthorized")
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -87,12 +87,12 @@ def test_nothing_is_read_without_a_token(guarded: Service, path: str) -> None:
 
 @pytest.mark.parametrize("path", READS)
 @pytest.mark.parametrize("token", [READ, WRITE])
-def test_either_token_reads(guarded: Service, path: str, token: str) -> None:
+def test_read_token_and_write_token_both_read(guarded: Service, path: str, token: str) -> None:
     assert guarded.get(path, headers=bearer(token)).status_code == 200
 
 
 @pytest.mark.parametrize(("method", "path", "given"), WRITES)
-def test_nothing_is_changed_without_a_token_that_may(
+def test_write_without_write_token_is_refused(
     guarded: Service, method: str, path: str, given: dict[str, Any]
 ) -> None:
     assert problem_of(guarded.client.request(method, path, **given)) == (401, "unauthorized")
@@ -101,7 +101,7 @@ def test_nothing_is_changed_without_a_token_that_may(
 
 
 @pytest.mark.parametrize(("method", "path", "given"), WRITES)
-def test_a_service_that_only_reads_changes_nothing(
+def test_read_only_service_refuses_every_write(
     cache: FrameCache, method: str, path: str, given: dict[str, Any]
 ) -> None:
     with serving(cache, ServiceSettings(read_only=True)) as service:
@@ -112,17 +112,17 @@ def test_a_service_that_only_reads_changes_nothing(
 @pytest.mark.parametrize(
     "header", ["", "Bearer", f"Basic {WRITE}", f"Bearer {WRITE}x", "Bearer \xff" * 9]
 )
-def test_what_is_no_token_opens_nothing(guarded: Service, header: str) -> None:
+def test_invalid_authorization_header_is_unauthorized(guarded: Service, header: str) -> None:
     answer = guarded.get("api/v1/timelines", headers={"Authorization": header.encode("latin-1")})
     assert problem_of(answer) == (401, "unauthorized")
 
 
-def test_health_and_the_page_need_no_token(guarded: Service) -> None:
+def test_health_and_page_need_no_token(guarded: Service) -> None:
     assert guarded.json("healthz") == {"status": "ok"}
     assert guarded.get("").status_code == 200
 
 
-def test_a_cookie_stands_for_a_token(guarded: Service) -> None:
+def test_session_cookie_has_the_scopes_of_its_token(guarded: Service) -> None:
     answer = guarded.client.post("api/v1/session", json={"token": READ})
     assert answer.json()["scopes"] == ["read"]
     attributes = answer.headers["set-cookie"].lower()
@@ -135,14 +135,14 @@ def test_a_cookie_stands_for_a_token(guarded: Service) -> None:
 
 
 @pytest.mark.parametrize("other", ['prefs={"a": 1}', "a b=c", "=", "x", 'open="'])
-def test_cookies_of_others_hide_none_of_this_service(guarded: Service, other: str) -> None:
+def test_foreign_cookies_do_not_hide_the_session_cookie(guarded: Service, other: str) -> None:
     value = TOKENS.create_session(READ)
     headers = {"Cookie": f"{other}; framecache_session={value}; {other}"}
     assert guarded.get("api/v1/timelines", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("spoilt", ["", "x", "1.2.3", "{}x", "9{}"])
-def test_a_cookie_that_was_made_up_opens_nothing(guarded: Service, spoilt: str) -> None:
+def test_forged_cookie_is_unauthorized(guarded: Service, spoilt: str) -> None:
     answer = guarded.client.post("api/v1/session", json={"token": WRITE})
     value = answer.cookies["framecache_session"]
     guarded.client.cookies.clear()
@@ -160,7 +160,9 @@ def test_cookie_with_any_character_changed_is_refused() -> None:
             assert (TOKENS.authenticate_session(changed) is None) == (changed != value)
 
 
-def test_a_cookie_ends_with_its_token(guarded: Service, cache: FrameCache) -> None:
+def test_session_cookie_is_invalid_once_its_token_is_removed(
+    guarded: Service, cache: FrameCache
+) -> None:
     value = guarded.client.post("api/v1/session", json={"token": WRITE}).cookies[
         "framecache_session"
     ]
@@ -170,7 +172,7 @@ def test_a_cookie_ends_with_its_token(guarded: Service, cache: FrameCache) -> No
             assert other.get("api/v1/timelines", headers=headers).status_code == status
 
 
-def test_a_wrong_token_begins_no_session(guarded: Service) -> None:
+def test_wrong_token_starts_no_session(guarded: Service) -> None:
     answer = guarded.client.post("api/v1/session", json={"token": "wrong" * 5})
     assert problem_of(answer) == (401, "invalid_token")
     assert "set-cookie" not in answer.headers
@@ -189,14 +191,14 @@ def guess(service: Service, way: str, token: str) -> int:
 
 
 @pytest.mark.parametrize("way", ["session", "bearer", "cookie"])
-def test_guessing_tokens_has_to_wait_even_for_the_right_one(cache: FrameCache, way: str) -> None:
+def test_too_many_wrong_tokens_also_delay_the_right_one(cache: FrameCache, way: str) -> None:
     settings = ServiceSettings(tokens=TOKENS, limits=Limits(auth_failures_per_minute=3))
     with serving(cache, settings) as service:
         assert [guess(service, way, f"{'wrong' * 5}{one}") for one in range(3)] == [401] * 3
         assert guess(service, way, WRITE) == 429
 
 
-def test_a_cookie_whose_time_is_over_is_no_guess(
+def test_expired_cookie_does_not_count_as_wrong_token(
     cache: FrameCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -209,7 +211,7 @@ def test_a_cookie_whose_time_is_over_is_no_guess(
         assert service.get("api/v1/timelines", headers=bearer(WRITE)).status_code == 200
 
 
-def test_asking_without_a_token_too_often_has_to_wait(cache: FrameCache) -> None:
+def test_unauthenticated_requests_have_a_rate_limit_of_their_own(cache: FrameCache) -> None:
     settings = ServiceSettings(tokens=TOKENS, limits=Limits(requests_per_second=1))
     with serving(cache, settings) as service:
         assert service.get("api/v1/timelines").status_code == 401
@@ -218,12 +220,12 @@ def test_asking_without_a_token_too_often_has_to_wait(cache: FrameCache) -> None
 
 
 @pytest.mark.parametrize("token", ["short", "a" * 15, "has a space in it, this one", "ä" * 20])
-def test_what_is_easily_guessed_cannot_be_a_token(token: str) -> None:
+def test_weak_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidValue, match="a token must be"):
         Tokens(write=[token])
 
 
-def test_a_token_cannot_both_write_and_only_read() -> None:
+def test_token_in_both_scopes_is_refused() -> None:
     with pytest.raises(InvalidValue, match="create another"):
         Tokens(write=[READ, WRITE], read=[READ])
 
@@ -231,14 +233,14 @@ def test_a_token_cannot_both_write_and_only_read() -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.nip.io", ""]
 )
-def test_a_name_that_was_made_to_lead_here_is_refused(open_service: Service, host: str) -> None:
+def test_foreign_host_header_is_refused(open_service: Service, host: str) -> None:
     for path in ("", "api/v1/timelines", "healthz"):
         answer = open_service.get(path, headers={"Host": host})
         assert problem_of(answer) == (421, "host_not_allowed")
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:9"])
-def test_loopback_names_are_accepted(open_service: Service, host: str) -> None:
+def test_loopback_host_header_is_accepted(open_service: Service, host: str) -> None:
     assert open_service.get("api/v1/timelines", headers={"Host": host}).status_code == 200
 
 
@@ -254,14 +256,14 @@ def test_loopback_names_are_accepted(open_service: Service, host: str) -> None:
     ],
 )
 @pytest.mark.parametrize(("method", "path", "given"), WRITES)
-def test_a_page_elsewhere_changes_nothing(
+def test_cross_origin_write_is_refused(
     open_service: Service, headers: dict[str, str], method: str, path: str, given: dict[str, Any]
 ) -> None:
     answer = open_service.client.request(method, path, headers=headers, **given)
     assert problem_of(answer) == (403, "cross_origin")
 
 
-def test_a_page_of_this_service_may_change_things(open_service: Service) -> None:
+def test_same_origin_write_is_accepted(open_service: Service) -> None:
     parts = urlsplit(open_service.url)
     headers = {"Origin": f"http://{parts.netloc}", "Sec-Fetch-Site": "same-origin"}
     answer = open_service.client.post("api/v1/timelines/t/clear", headers=headers)
@@ -271,7 +273,7 @@ def test_a_page_of_this_service_may_change_things(open_service: Service) -> None
 @pytest.mark.parametrize(
     "path", ["", "docs", "docs.css", *READS, "nothing", "api/v1/timelines/..%2f"]
 )
-def test_every_answer_says_how_a_browser_is_to_treat_it(open_service: Service, path: str) -> None:
+def test_every_response_has_security_headers(open_service: Service, path: str) -> None:
     headers = open_service.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -284,7 +286,7 @@ def test_every_answer_says_how_a_browser_is_to_treat_it(open_service: Service, p
     assert "server" not in headers
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(cache: FrameCache) -> None:
+def test_rate_limited_response_has_retry_after(cache: FrameCache) -> None:
     settings = ServiceSettings(limits=Limits(requests_per_second=0.1))
     with serving(cache, settings) as service:
         service.get("healthz")
@@ -293,7 +295,7 @@ def test_who_asks_too_often_is_told_when_to_come_back(cache: FrameCache) -> None
     assert 1 <= int(answer.headers["retry-after"]) <= 10
 
 
-def test_rate_limiter_forgets_the_longest_unseen_of_too_many_clients() -> None:
+def test_rate_limiter_drops_least_recent_client_beyond_limit() -> None:
     limiter = RateLimiter(per_second=0.0001, burst=1)
     assert limiter.consume("a") == 0
     assert limiter.consume("b") == 0
@@ -305,7 +307,7 @@ def test_rate_limiter_forgets_the_longest_unseen_of_too_many_clients() -> None:
     assert limiter.consume("b") == 0
 
 
-def test_more_requests_at_once_than_allowed_are_refused(cache: FrameCache) -> None:
+def test_requests_beyond_concurrency_limit_are_refused(cache: FrameCache) -> None:
     with serving(cache, ServiceSettings(limits=Limits(requests_at_once=1))) as service:
 
         def slow_body() -> Iterator[bytes]:
@@ -317,7 +319,7 @@ def test_more_requests_at_once_than_allowed_are_refused(cache: FrameCache) -> No
         assert service.get("api/v1/timelines").status_code == 200
 
 
-def test_more_streams_of_events_than_allowed_are_refused(cache: FrameCache) -> None:
+def test_event_streams_beyond_limit_are_refused(cache: FrameCache) -> None:
     with (
         serving(cache, ServiceSettings(limits=Limits(event_streams=1))) as service,
         service.client.stream("GET", "api/v1/events"),
@@ -327,7 +329,7 @@ def test_more_streams_of_events_than_allowed_are_refused(cache: FrameCache) -> N
 
 
 @pytest.mark.parametrize("path", ["api/v1/timelines/t/extract", "api/v1/session"])
-def test_a_body_that_is_too_large_is_refused(cache: FrameCache, path: str) -> None:
+def test_too_large_body_is_refused(cache: FrameCache, path: str) -> None:
     with serving(cache, ServiceSettings(limits=Limits(body_bytes=1000))) as service:
         announced = service.client.post(path, content=b" " * 1001)
         chunked = service.client.post(
@@ -349,7 +351,7 @@ def begun(service: Service, method: str, path: str, *headers: str) -> Iterator[s
         yield connection
 
 
-def test_strangers_that_stand_about_block_neither_login_nor_page_nor_tokens(
+def test_stalled_unauthenticated_requests_block_neither_login_nor_page_nor_tokens(
     cache: FrameCache,
 ) -> None:
     limits = Limits(requests_at_once=1, unauthenticated_at_once=1)
@@ -373,7 +375,7 @@ def open_connections(service: Service) -> int:
     return int(found[1])
 
 
-def test_one_client_cannot_take_all_streams_of_events(cache: FrameCache) -> None:
+def test_one_client_cannot_take_all_event_streams(cache: FrameCache) -> None:
     limits = Limits(event_streams=2, event_streams_of_one_client=1)
     with (
         serving(cache, ServiceSettings(tokens=TOKENS, limits=limits)) as service,
@@ -387,7 +389,7 @@ def test_one_client_cannot_take_all_streams_of_events(cache: FrameCache) -> None
             assert other.status_code == 200
 
 
-def test_one_token_cannot_take_all_streams_of_events_from_many_addresses(
+def test_one_token_on_many_addresses_cannot_take_all_event_streams(
     cache: FrameCache,
 ) -> None:
     limits = Limits(event_streams=4, event_streams_of_one_client=1)
@@ -407,7 +409,7 @@ def test_one_token_cannot_take_all_streams_of_events_from_many_addresses(
         assert listen("127.0.0.5", WRITE) == 200
 
 
-def test_one_address_cannot_take_all_places_with_many_tokens() -> None:
+def test_one_address_with_many_tokens_cannot_take_all_slots() -> None:
     places = ConcurrencyLimit(8, "Full.", max_per_client=2)
     with ExitStack() as held:
         for token in "abc":
@@ -420,13 +422,13 @@ def test_one_address_cannot_take_all_places_with_many_tokens() -> None:
     assert len(places) == 0
 
 
-def test_an_ipv6_subscriber_is_one_client_whatever_its_address() -> None:
+def test_ipv6_addresses_of_one_64_bit_prefix_are_one_client() -> None:
     assert client_network("2001:db8:0:1::1") == client_network("2001:db8:0:1:ffff::2")
     assert client_network("2001:db8:0:1::1") != client_network("2001:db8:0:2::1")
     assert client_network("::ffff:192.0.2.1") == client_network("192.0.2.1") == "192.0.2.1"
 
 
-def test_wrong_tokens_of_an_ipv6_subscriber_count_together(guarded: Service) -> None:
+def test_wrong_tokens_of_one_ipv6_prefix_are_counted_together(guarded: Service) -> None:
     for number in range(30):
         guarded.inside.record_auth_failure(f"2001:db8:0:1::{number:x}")
     with pytest.raises(ProblemError):
@@ -434,7 +436,7 @@ def test_wrong_tokens_of_an_ipv6_subscriber_count_together(guarded: Service) -> 
     guarded.inside.check_auth_failures("2001:db8:0:2::1")
 
 
-def test_requests_and_streams_leave_connections_for_others() -> None:
+def test_limits_fitted_to_connections_leave_some_for_others() -> None:
     few = Limits().fit_to_connections(128)
     assert few.requests_at_once + few.event_streams < 128
     assert few.requests_of_one_client < few.requests_at_once
@@ -495,7 +497,7 @@ def test_one_client_cannot_take_all_requests(cache: FrameCache) -> None:
         assert service.get("api/v1/tasks", headers=bearer(READ)).status_code == 200
 
 
-def test_a_full_service_still_says_that_it_is_alive(cache: FrameCache) -> None:
+def test_health_check_of_full_service_succeeds(cache: FrameCache) -> None:
     with (
         serving(cache, ServiceSettings(limits=Limits(requests_at_once=1))) as service,
         begun(service, "PUT", "api/v1/timelines/t/overlays/j/s/0/a.png"),
@@ -511,7 +513,7 @@ def test_a_full_service_still_says_that_it_is_alive(cache: FrameCache) -> None:
         ("PUT", "api/v1/timelines/t/overlays/j/s/0/a.png", "image/png"),
     ],
 )
-def test_a_body_that_does_not_come_is_given_up(
+def test_body_that_does_not_arrive_times_out(
     cache: FrameCache, method: str, path: str, kind: str
 ) -> None:
     with (
@@ -521,7 +523,7 @@ def test_a_body_that_does_not_come_is_given_up(
         assert connection.recv(12) == b"HTTP/1.1 408"
 
 
-def test_body_announced_with_a_get_is_bounded(open_service: Service) -> None:
+def test_get_with_too_large_content_length_is_refused(open_service: Service) -> None:
     parts = urlsplit(open_service.url)
     with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)) as one:
         one.putrequest("GET", "/api/v1/timelines")
@@ -530,12 +532,12 @@ def test_body_announced_with_a_get_is_bounded(open_service: Service) -> None:
         assert one.getresponse().status == 413
 
 
-def test_what_begins_a_session_is_small(guarded: Service) -> None:
+def test_too_large_session_body_is_refused(guarded: Service) -> None:
     body = {"token": "a" * 4096}
     assert problem_of(guarded.client.post("api/v1/session", json=body)) == (413, "too_large")
 
 
-def test_bodies_together_are_bounded(cache: FrameCache) -> None:
+def test_concurrent_bodies_beyond_total_size_are_refused(cache: FrameCache) -> None:
     path, block = "api/v1/timelines/t/overlays/j/s/0/a.png", b"a" * 600
     with serving(cache, ServiceSettings(limits=Limits(total_body_bytes=1000))) as service:
 
@@ -548,7 +550,7 @@ def test_bodies_together_are_bounded(cache: FrameCache) -> None:
         assert problem_of(service.client.put(path, content=block)) == (422, "invalid_value")
 
 
-def test_a_length_that_is_none_ends_the_request(open_service: Service) -> None:
+def test_negative_content_length_is_refused(open_service: Service) -> None:
     parts = urlsplit(open_service.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     connection.putrequest("POST", "/api/v1/session")
@@ -578,7 +580,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     return [vars(one)["fields"] for one in caplog.records if one.name == "framecache.server.access"]
 
 
-def test_request_id_of_a_client_is_replaced_in_the_response_and_in_every_log_line(
+def test_client_request_id_is_replaced_in_response_and_log(
     cache: FrameCache,
 ) -> None:
     def fail(action: Action, _: str) -> None:
@@ -608,7 +610,7 @@ def test_request_id_of_a_client_is_replaced_in_the_response_and_in_every_log_lin
     assert [line["request_id"] for line in lines] == [one[0] for one in ids for _ in range(2)]
 
 
-def test_a_long_path_is_cut_in_the_log(cache: FrameCache, caplog: pytest.LogCaptureFixture) -> None:
+def test_long_path_is_truncated_in_log(cache: FrameCache, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     with serving(cache, ServiceSettings(tokens=TOKENS)) as guarded:
         assert guarded.get("a" * 5000).status_code == 401
@@ -617,11 +619,11 @@ def test_a_long_path_is_cut_in_the_log(cache: FrameCache, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize("target", ["a" * 9000, f"?q={'a' * 9000}"])
-def test_a_longer_target_is_refused(guarded: Service, target: str) -> None:
+def test_too_long_request_target_is_refused(guarded: Service, target: str) -> None:
     assert problem_of(guarded.get(target)) == (414, "too_long")
 
 
-def test_asking_too_often_is_logged_once_a_minute(
+def test_rate_limited_requests_are_logged_once_a_minute(
     cache: FrameCache, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -640,14 +642,14 @@ def test_metrics_count_requests_by_route(open_service: Service) -> None:
         assert f"framecache_http_requests_total{{{labels}}} 1.0" in text
 
 
-def test_methods_that_are_made_up_count_as_one(open_service: Service) -> None:
+def test_metrics_count_unknown_methods_as_other(open_service: Service) -> None:
     for method in ("BREW", "WHEN"):
         open_service.client.send(httpx.Request(method, f"{open_service.url}healthz"))
     text = open_service.get("metrics").text
     assert set(re.findall(r'requests_total{method="(\w+)"', text)) == {"other"}
 
 
-def test_the_reference_names_every_operation_and_loads_nothing_from_elsewhere(
+def test_api_reference_names_every_operation_and_loads_nothing_external(
     open_service: Service,
 ) -> None:
     page = open_service.get("docs").text
@@ -667,7 +669,7 @@ def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_viewer_is_served_where_it_is_built(cache: FrameCache, viewer: Path) -> None:
+def test_built_viewer_is_served_without_other_files(cache: FrameCache, viewer: Path) -> None:
     (viewer / "assets" / "a.js").write_text("1")
     (viewer / "secret").write_text("not an asset")
     with serving(cache, ServiceSettings(tokens=TOKENS)) as service:
@@ -679,9 +681,7 @@ def test_a_viewer_is_served_where_it_is_built(cache: FrameCache, viewer: Path) -
 
 
 @pytest.mark.parametrize("prefix", ["", "/frames"])
-def test_a_service_answers_below_the_path_of_a_proxy(
-    cache: FrameCache, viewer: Path, prefix: str
-) -> None:
+def test_service_answers_below_its_root_path(cache: FrameCache, viewer: Path, prefix: str) -> None:
     (viewer / "assets" / "a.js").write_text("1")
     settings = ServiceSettings(root_path="/frames", tokens=TOKENS)
     with serving(cache, settings) as service:
@@ -695,12 +695,12 @@ def test_a_service_answers_below_the_path_of_a_proxy(
     assert [one["timeline_id"] for one in listed["timelines"]] == ["t"]
 
 
-def test_a_slash_too_many_leads_nowhere(open_service: Service) -> None:
+def test_trailing_slash_is_not_found(open_service: Service) -> None:
     assert problem_of(open_service.get("api/v1/timelines/")) == (404, "not_found")
 
 
 @pytest.mark.parametrize("path", ["", "healthz", *READS, "api/v1/timelines/none", "nothing"])
-def test_head_is_answered_as_get_without_the_body(open_service: Service, path: str) -> None:
+def test_head_has_the_headers_of_get_and_no_body(open_service: Service, path: str) -> None:
     answers = [open_service.client.request(method, path) for method in ("GET", "HEAD")]
     changing = {"date", "x-request-id", *(["content-length"] if path == "metrics" else [])}
     headers = [
@@ -713,7 +713,7 @@ def test_head_is_answered_as_get_without_the_body(open_service: Service, path: s
     assert not answers[1].content
 
 
-def test_head_of_the_events_ends(open_service: Service) -> None:
+def test_head_of_events_is_not_allowed(open_service: Service) -> None:
     assert open_service.client.head("api/v1/events").status_code == 405
 
 
@@ -722,7 +722,7 @@ def test_head_needs_a_token_where_get_does(guarded: Service) -> None:
         assert guarded.client.head(path).status_code == 401
 
 
-def test_requests_at_once_are_answered_alike(open_service: Service) -> None:
+def test_concurrent_requests_have_equal_responses(open_service: Service) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = list(
             pool.map(lambda _: open_service.get("api/v1/timelines/t").content, range(64))

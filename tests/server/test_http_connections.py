@@ -57,7 +57,7 @@ def is_closed(connection: socket.socket) -> bool:
     return True
 
 
-def test_the_body_of_a_response_does_not_wait_for_the_client_to_acknowledge_its_head(
+def test_accepted_connection_sets_tcp_nodelay(
     cache: FrameCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
@@ -76,15 +76,13 @@ def test_the_body_of_a_response_does_not_wait_for_the_client_to_acknowledge_its_
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET", HALF_A_REQUEST])
-def test_a_request_that_does_not_come_is_given_up(cache: FrameCache, sent: bytes) -> None:
+def test_incomplete_request_times_out(cache: FrameCache, sent: bytes) -> None:
     with guarded(cache, Limits(header_seconds=0.05)) as service, connected(service, sent) as slow:
         assert slow.recv(1) == b""
 
 
 @pytest.mark.parametrize(("first", "then"), [(b"\r\n", b"GET"), (b"\r\nGET", b"")])
-def test_a_second_request_that_does_not_come_is_given_up(
-    cache: FrameCache, first: bytes, then: bytes
-) -> None:
+def test_incomplete_second_request_times_out(cache: FrameCache, first: bytes, then: bytes) -> None:
     with (
         guarded(cache, Limits(header_seconds=2.0)) as service,
         connected(service, HALF_A_REQUEST + first) as slow,
@@ -95,7 +93,7 @@ def test_a_second_request_that_does_not_come_is_given_up(
         assert is_closed(slow)
 
 
-def test_a_body_that_nobody_wants_keeps_no_connection(cache: FrameCache) -> None:
+def test_unread_body_of_refused_request_closes_connection(cache: FrameCache) -> None:
     refused = HALF_A_REQUEST.replace(b"GET / ", b"POST /api/v1/timelines/t/clear ")
     with (
         guarded(cache, Limits(header_seconds=2.0)) as service,
@@ -107,7 +105,7 @@ def test_a_body_that_nobody_wants_keeps_no_connection(cache: FrameCache) -> None
         assert is_closed(slow)
 
 
-def test_an_answer_that_is_not_read_is_given_up(cache: FrameCache) -> None:
+def test_response_that_client_does_not_read_times_out(cache: FrameCache) -> None:
     request = HALF_A_REQUEST.replace(b"/", b"/api/v1/timelines/t/frames/0.jpg", 1)
     request += f"Authorization: Bearer {READ}\r\n\r\n".encode()
     with (
@@ -118,7 +116,7 @@ def test_an_answer_that_is_not_read_is_given_up(cache: FrameCache) -> None:
         until(lambda: open_connections(service) == 1)  # that which asks
 
 
-def test_half_open_connections_do_not_stop_a_client_with_a_token(cache: FrameCache) -> None:
+def test_half_open_connections_do_not_block_authenticated_client(cache: FrameCache) -> None:
     with guarded(cache, Limits(connections=4)) as service, ExitStack() as slow:
         for _ in range(20):
             slow.enter_context(connected(service, HALF_A_REQUEST))
@@ -127,7 +125,9 @@ def test_half_open_connections_do_not_stop_a_client_with_a_token(cache: FrameCac
         assert open_connections(service) <= 4
 
 
-def test_bodies_of_strangers_that_do_not_come_keep_no_connection(cache: FrameCache) -> None:
+def test_stalled_unauthenticated_bodies_do_not_block_authenticated_client(
+    cache: FrameCache,
+) -> None:
     begun = b"POST /api/v1/session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
     with guarded(cache, Limits(connections=4)) as service, ExitStack() as slow:
         for _ in range(20):
@@ -135,7 +135,7 @@ def test_bodies_of_strangers_that_do_not_come_keep_no_connection(cache: FrameCac
         assert service.get("api/v1/timelines", headers=BEARER).status_code == 200
 
 
-def test_requests_that_are_worked_on_are_never_dropped(cache: FrameCache) -> None:
+def test_connections_with_active_request_are_never_dropped(cache: FrameCache) -> None:
     stream = (
         f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {READ}\r\n\r\n"
     )
@@ -150,7 +150,7 @@ def test_requests_that_are_worked_on_are_never_dropped(cache: FrameCache) -> Non
             is_closed(listening)
 
 
-def test_bodies_of_one_token_that_do_not_come_leave_connections_for_others(
+def test_stalled_bodies_of_one_token_leave_connections_for_others(
     cache: FrameCache,
 ) -> None:
     put = "PUT /api/v1/timelines/t/overlays/j/s/0/a.png HTTP/1.1\r\nHost: localhost\r\n"
@@ -173,7 +173,7 @@ def open_connections(service: Service) -> int:
 
 
 @pytest.mark.parametrize(("descriptors", "most"), [(256, 128), (1024, 768), (65536, 1024)])
-def test_fewer_connections_are_open_than_the_process_may_open_files(
+def test_connection_limit_stays_below_open_file_limit(
     monkeypatch: pytest.MonkeyPatch, descriptors: int, most: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))

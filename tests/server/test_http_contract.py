@@ -34,14 +34,14 @@ def document() -> dict[str, Any]:
     return create_app(FrameCache("memory://openapi")).openapi()
 
 
-def test_the_document_is_the_one_that_clients_were_made_for() -> None:
+def test_openapi_document_matches_snapshot() -> None:
     text = json.dumps(document(), indent=1, sort_keys=True) + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):
         SNAPSHOT.write_text(text)
     assert text == SNAPSHOT.read_text(), "UPDATE_SNAPSHOTS=1 writes it anew"
 
 
-def test_every_operation_says_which_problems_it_has() -> None:
+def test_every_operation_documents_its_problems() -> None:
     for path, item in document()["paths"].items():
         for method, operation in item.items():
             kinds = [
@@ -85,5 +85,5 @@ def ask_for_what_is_there(
 
 @schema.parametrize()
 @settings(settings.get_profile(ANSWERS_PROFILE), suppress_health_check=list(HealthCheck))
-def test_every_answer_is_one_that_is_documented(case: "schemathesis.Case[Any]") -> None:
+def test_every_response_matches_openapi_document(case: "schemathesis.Case[Any]") -> None:
     case.call_and_validate(checks=CHECKS)

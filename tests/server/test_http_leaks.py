@@ -88,7 +88,7 @@ def filled(url: str) -> FrameCache:
     ("kind", "after"),
     [(StorePermissionDenied, 1), *((StoreUnavailable, after) for after in (0, 2, 4, 8))],
 )
-def test_a_store_that_fails_is_told_of_without_its_names(
+def test_store_failure_response_hides_store_location(
     tmp_path: Path, kind: type[Exception], after: int
 ) -> None:
     folder = tmp_path / SECRET
@@ -117,7 +117,7 @@ def test_a_store_that_fails_is_told_of_without_its_names(
         assert failed >= 20
 
 
-def test_a_broken_folder_is_told_of_without_its_path(tmp_path: Path) -> None:
+def test_damaged_blob_response_hides_folder_path(tmp_path: Path) -> None:
     folder = tmp_path / SECRET
     filled(str(folder))
     blobs = [path for path in folder.rglob("*") if path.is_file()]
@@ -135,7 +135,7 @@ def test_a_broken_folder_is_told_of_without_its_path(tmp_path: Path) -> None:
         broken.write_bytes(sound)
 
 
-def test_what_a_server_answers_stays_within(s3_url: str, proxy: Proxy) -> None:
+def test_object_store_error_response_hides_server_reply(s3_url: str, proxy: Proxy) -> None:
     cache = filled(s3_url)
     bucket = s3_url.removeprefix("s3://")
     with serving(cache, impatient()) as service:
@@ -147,7 +147,7 @@ def test_what_a_server_answers_stays_within(s3_url: str, proxy: Proxy) -> None:
             assert hidden not in text_of(answer)
 
 
-def test_no_answer_tells_where_a_sound_store_is(tmp_path: Path) -> None:
+def test_no_response_contains_store_location(tmp_path: Path) -> None:
     folder = tmp_path / SECRET
     cache = FrameCache(str(folder))
     cache.timeline("t").extract(clips.clip(), every=20)
@@ -159,7 +159,7 @@ def test_no_answer_tells_where_a_sound_store_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ugly", UGLY)
-def test_a_hostile_id_is_refused_before_any_request_is_made(local_url: str, ugly: str) -> None:
+def test_hostile_id_is_refused_before_any_store_request(local_url: str, ugly: str) -> None:
     store = HookedStore(FrameCache(local_url).store)
     with serving(over(store), impatient()) as service:
         until_resumed = [("list", "service/tasks/")]
@@ -173,7 +173,7 @@ def test_a_hostile_id_is_refused_before_any_request_is_made(local_url: str, ugly
 
 
 @pytest.mark.parametrize("sequence", ["-1", "1.5", "a", "1e3", "0x1", "9" * 30, "%00", "1_0"])
-def test_a_hostile_sequence_is_refused(local_url: str, sequence: str) -> None:
+def test_hostile_sequence_is_refused(local_url: str, sequence: str) -> None:
     with serving(filled(local_url)) as service:
         for path in (f"frames/{sequence}", f"frames/{sequence}.jpg", f"overlays/j/s/{sequence}"):
             assert service.get(f"api/v1/timelines/t/{path}").status_code in {404, 422}

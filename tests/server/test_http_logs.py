@@ -12,19 +12,19 @@ def record(message: str, error: Exception | None = None) -> logging.LogRecord:
     return logging.LogRecord("uvicorn.error", 40, __file__, 1, message, (), raised)
 
 
-def test_a_message_is_logged_once_a_minute() -> None:
+def test_duplicate_filter_passes_repeated_message_once() -> None:
     seldom = logs.DuplicateFilter()
     assert [seldom.filter(record("a")) for _ in range(3)] == [True, False, False]
 
 
-def test_another_exception_under_the_same_message_is_logged() -> None:
+def test_duplicate_filter_passes_same_message_with_another_exception() -> None:
     seldom = logs.DuplicateFilter()
     assert seldom.filter(record("failed", ValueError()))
     assert not seldom.filter(record("failed", ValueError()))
     assert seldom.filter(record("failed", KeyError()))
 
 
-def test_what_was_kept_back_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_throttle_counts_suppressed_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_THROTTLE_SECONDS", 0.5)
     repeats = logs.Throttle()
     told = [repeats.count_suppressed("a")]
@@ -34,7 +34,7 @@ def test_what_was_kept_back_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told[-1] == len(told) - 2
 
 
-def test_few_of_many_messages_are_remembered() -> None:
+def test_throttle_remembers_limited_number_of_messages() -> None:
     repeats = logs.Throttle()
     for number in range(5000):
         assert repeats.count_suppressed(f"message {number}") == 0

@@ -62,7 +62,7 @@ class Hanging:
                 self._ended.set()
 
 
-def test_threads_are_left_when_all_gates_are_full() -> None:
+def test_full_work_limits_leave_threads_free() -> None:
     limits = Limits()
     behind_gates = (
         limits.decodes_at_once
@@ -88,7 +88,7 @@ def asked_by(client: str, work: Callable[[], Result]) -> Result:
     return copy_context().run(ask)
 
 
-def test_one_client_leaves_a_place_behind_a_gate_for_others() -> None:
+def test_one_client_leaves_a_slot_for_others() -> None:
     gate = QueuedConcurrencyLimit("A page", max_concurrent=4, max_waiting=4)
     with ExitStack() as held:
 
@@ -100,7 +100,7 @@ def test_one_client_leaves_a_place_behind_a_gate_for_others() -> None:
 
 
 @pytest.mark.parametrize("name", ["decodes", "sheets", "comparisons", "pages"])
-def test_one_client_leaves_room_before_a_gate_for_others(name: str) -> None:
+def test_one_client_leaves_queue_places_for_others(name: str) -> None:
     gate: QueuedConcurrencyLimit = getattr(WorkLimits.from_limits(Limits()), name)
     begun, ended = threading.Event(), threading.Event()
 
@@ -121,7 +121,7 @@ def test_one_client_leaves_room_before_a_gate_for_others(name: str) -> None:
         assert other.exception() is None
 
 
-def test_documents_are_answered_while_many_wait_for_thumbnails(memory_url: str) -> None:
+def test_documents_are_served_while_many_thumbnails_wait(memory_url: str) -> None:
     settings = ServiceSettings(limits=Limits(decodes_at_once=1))
     waiting = settings.limits.decodes_waiting
     thumbnail = "api/v1/timelines/t/frames/0.jpg?width=16"
@@ -134,7 +134,7 @@ def test_documents_are_answered_while_many_wait_for_thumbnails(memory_url: str) 
         assert service.json("api/v1/timelines/t")["frame_count"] == 1
 
 
-def test_a_timeline_that_hangs_keeps_no_other_waiting(memory_url: str) -> None:
+def test_hanging_timeline_does_not_delay_others(memory_url: str) -> None:
     hanging = Hanging()
     store = HookedStore(filled(memory_url, "known", "new", "t").store, before=hanging)
     with serving(over(store), impatient()) as service, hanging.with_many() as pool:
@@ -145,7 +145,7 @@ def test_a_timeline_that_hangs_keeps_no_other_waiting(memory_url: str) -> None:
         assert service.json("api/v1/timelines/new")["frame_count"] == 1
 
 
-def test_a_known_timeline_is_answered_as_it_was_while_one_looks_at_it(memory_url: str) -> None:
+def test_cached_timeline_is_served_while_its_refresh_hangs(memory_url: str) -> None:
     hanging = Hanging()
     store = HookedStore(filled(memory_url, "t").store, before=hanging)
 
@@ -161,7 +161,7 @@ def test_a_known_timeline_is_answered_as_it_was_while_one_looks_at_it(memory_url
         assert len(service.json("api/v1/timelines/t/frames")["frames"]) == 1
 
 
-def test_a_known_timeline_is_answered_while_all_who_may_look_wait(memory_url: str) -> None:
+def test_cached_timeline_is_served_while_all_load_slots_hang(memory_url: str) -> None:
     hanging = Hanging()
     names = [f"t{number}" for number in range(MANY)]
     store = HookedStore(filled(memory_url, "known").store, before=hanging)
@@ -177,7 +177,7 @@ def test_a_known_timeline_is_answered_while_all_who_may_look_wait(memory_url: st
         assert len(service.json("api/v1/timelines/known/frames")["frames"]) == 1
 
 
-def test_what_is_forgotten_during_a_look_is_looked_at_again(memory_url: str) -> None:
+def test_timeline_invalidated_during_load_is_loaded_again(memory_url: str) -> None:
     cache = filled(memory_url, "t")
     limits = Limits(cache_ttl_seconds=3600.0)
     known = TimelineCache(cache, limits, WorkLimits.from_limits(limits)).get("t")
@@ -197,7 +197,7 @@ def test_what_is_forgotten_during_a_look_is_looked_at_again(memory_url: str) -> 
     assert known.row_count == 2
 
 
-def test_an_older_look_that_ends_later_changes_nothing(memory_url: str) -> None:
+def test_older_load_that_ends_later_does_not_replace_newer_one(memory_url: str) -> None:
     cache = filled(memory_url, "t")
     limits = Limits(cache_ttl_seconds=3600.0)
     known = TimelineCache(cache, limits, WorkLimits.from_limits(limits)).get("t")
@@ -216,7 +216,7 @@ def test_an_older_look_that_ends_later_changes_nothing(memory_url: str) -> None:
     assert known.row_count == 2
 
 
-def test_refreshes_leave_places_for_those_who_look_first(memory_url: str) -> None:
+def test_refreshes_leave_load_slots_for_first_loads(memory_url: str) -> None:
     hanging = Hanging()
     store = HookedStore(filled(memory_url, "t", "u", "new").store, before=hanging)
     refreshing = {"Cache-Control": "no-cache"}
@@ -239,7 +239,7 @@ def test_refreshes_leave_places_for_those_who_look_first(memory_url: str) -> Non
         assert service.json("api/v1/timelines/new")["frame_count"] == 1
 
 
-def test_a_client_that_looks_at_many_timelines_leaves_places_for_others(memory_url: str) -> None:
+def test_client_loading_many_timelines_leaves_slots_for_others(memory_url: str) -> None:
     hanging = Hanging()
     names = [f"t{number}" for number in range(MANY)]
     store = HookedStore(filled(memory_url, "new").store, before=hanging)
@@ -257,7 +257,7 @@ def test_a_client_that_looks_at_many_timelines_leaves_places_for_others(memory_u
         assert other.json("api/v1/timelines/new")["frame_count"] == 1
 
 
-def test_a_client_that_refreshes_much_leaves_places_for_others(memory_url: str) -> None:
+def test_client_with_many_refreshes_leaves_slots_for_others(memory_url: str) -> None:
     hanging = Hanging()
     store = HookedStore(filled(memory_url, "t", "known").store, before=hanging)
     refreshing = {"Cache-Control": "no-cache"}
@@ -277,7 +277,7 @@ def test_a_client_that_refreshes_much_leaves_places_for_others(memory_url: str) 
         assert other.json("api/v1/timelines/known", headers=refreshing)["frame_count"] == 1
 
 
-def test_pages_with_pictures_are_made_a_few_at_a_time(memory_url: str) -> None:
+def test_embedded_frame_pages_beyond_limit_are_refused(memory_url: str) -> None:
     limits = Limits(pages_at_once=1, pages_waiting=0)
     page = "api/v1/timelines/t/frames?embed=jpeg_b64"
     with serving(filled(memory_url, "t"), ServiceSettings(limits=limits)) as service:
@@ -286,7 +286,7 @@ def test_pages_with_pictures_are_made_a_few_at_a_time(memory_url: str) -> None:
         assert len(service.json(page)["frames"]) == 1
 
 
-def test_a_stored_sheet_waits_for_nobody(memory_url: str) -> None:
+def test_stored_sprite_sheet_needs_no_slot(memory_url: str) -> None:
     cache = filled(memory_url, "t", "u")
     cache.timeline("t").sprites().make_all()
     limits = Limits(sheets_at_once=1, sheets_waiting=0, decodes_at_once=1)
@@ -299,7 +299,7 @@ def test_a_stored_sheet_waits_for_nobody(memory_url: str) -> None:
         assert service.get("api/v1/timelines/u/sprites/0.jpg").status_code == 200
 
 
-def test_who_asks_for_too_many_comparisons_is_told_to_come_back(memory_url: str) -> None:
+def test_comparisons_beyond_limit_are_refused(memory_url: str) -> None:
     limits = Limits(comparisons_at_once=1, comparisons_waiting=0)
     path = "api/v1/timelines/t/overlays/j/s/compare?job=k&stage=s"
     with serving(filled(memory_url, "t"), ServiceSettings(limits=limits)) as service:
@@ -308,7 +308,7 @@ def test_who_asks_for_too_many_comparisons_is_told_to_come_back(memory_url: str)
         assert service.get(path).status_code == 200
 
 
-def test_all_pages_of_a_list_take_one_listing_of_the_store(memory_url: str) -> None:
+def test_all_pages_of_timeline_list_take_one_store_listing(memory_url: str) -> None:
     names = [f"t{number:02}" for number in range(MANY)]
     listings = 0
 
@@ -330,7 +330,7 @@ def test_all_pages_of_a_list_take_one_listing_of_the_store(memory_url: str) -> N
         assert service.json("api/v1/timeline-ids")["ids"] == ["t", *names]
 
 
-def test_a_list_takes_three_requests_a_timeline_and_decodes_no_row(
+def test_timeline_list_takes_three_requests_per_timeline_and_decodes_no_row(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"t{number:02}" for number in range(MANY)]
@@ -357,7 +357,7 @@ def cached(cache: FrameCache, limits: Limits) -> TimelineCache:
     return TimelineCache(cache, limits, WorkLimits.from_limits(limits))
 
 
-def test_timeline_not_requested_for_longest_is_dropped_beyond_the_limit(memory_url: str) -> None:
+def test_least_recently_requested_timeline_is_dropped_beyond_limit(memory_url: str) -> None:
     known = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_timelines=2))
     first, second = known.get("t"), known.get("u")
     assert known.get("t") is first
@@ -367,7 +367,7 @@ def test_timeline_not_requested_for_longest_is_dropped_beyond_the_limit(memory_u
     assert known.get("u") is not second
 
 
-def test_timelines_with_too_many_rows_together_are_dropped_once_they_are_loaded(
+def test_timelines_beyond_row_limit_are_dropped_after_load(
     memory_url: str,
 ) -> None:
     known = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_frames=2))
@@ -382,7 +382,7 @@ def test_timelines_with_too_many_rows_together_are_dropped_once_they_are_loaded(
     assert len(alone) == 1
 
 
-def test_ids_are_listed_without_looking_at_a_timeline(memory_url: str) -> None:
+def test_ids_are_listed_without_reading_a_timeline(memory_url: str) -> None:
     def refuse(_: Action, key: str) -> None:
         assert not key.startswith("cache/timelines/t")
 
@@ -394,7 +394,7 @@ def test_ids_are_listed_without_looking_at_a_timeline(memory_url: str) -> None:
         assert rest == {"ids": ["t2"], "next": None}
 
 
-def test_a_list_of_timelines_holds_few_of_them_at_a_time(memory_url: str) -> None:
+def test_timeline_list_holds_few_snapshots_in_memory(memory_url: str) -> None:
     names = [f"t{number}" for number in range(MANY)]
     cache = filled(memory_url, *names)
     limits = Limits()
@@ -417,7 +417,7 @@ def test_a_list_of_timelines_holds_few_of_them_at_a_time(memory_url: str) -> Non
     assert 0 < alive < MANY / 2
 
 
-def test_overlays_that_are_too_large_together_are_got_one_by_one(local_url: str) -> None:
+def test_overlays_too_large_together_are_served_one_by_one(local_url: str) -> None:
     prefix = "cache/timelines/t/overlays/j/s/"
     cache = filled(local_url, "t")
     for name in ("a", "b"):
