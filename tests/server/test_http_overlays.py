@@ -52,7 +52,7 @@ def save(service: Service, path: str, overlays: dict[str, bytes]) -> None:
 
 
 @pytest.mark.every_store
-def test_what_is_saved_here_is_what_the_plain_functions_load(
+def test_overlays_saved_over_http_equal_those_of_functional_api(
     service: Service, cache: FrameCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", cache.url)
@@ -63,7 +63,7 @@ def test_what_is_saved_here_is_what_the_plain_functions_load(
     assert service.json(f"{STAGE}/4") == saved
 
 
-def test_an_overlay_is_a_png_that_comes_as_it_went(service: Service) -> None:
+def test_overlay_is_served_byte_identical_with_etag(service: Service) -> None:
     answer = service.client.put(
         f"{STAGE}/3/mask.png", content=png(9), headers={"Content-Type": "image/png"}
     )
@@ -77,7 +77,7 @@ def test_an_overlay_is_a_png_that_comes_as_it_went(service: Service) -> None:
     assert service.get(f"{STAGE}/3/mask.png", headers=held).content == png(10)
 
 
-def test_overlays_are_removed_one_by_one_by_frame_and_by_stage(service: Service) -> None:
+def test_overlays_are_deleted_by_name_by_frame_and_by_stage(service: Service) -> None:
     for sequence in (1, 2, 3):
         save(service, f"{STAGE}/{sequence}", {"a": png(1), "b": png(2)})
     assert service.client.delete(f"{STAGE}/1/a.png").status_code == 204
@@ -88,7 +88,7 @@ def test_overlays_are_removed_one_by_one_by_frame_and_by_stage(service: Service)
     assert service.json(STAGE)["sequence"] == []
 
 
-def test_a_stage_is_listed_in_columns(service: Service) -> None:
+def test_stage_is_listed_in_columns(service: Service) -> None:
     save(service, f"{STAGE}/5", {"b": png(1), "a": png(2)})
     save(service, f"{STAGE}/2", {"a": png(1)})
     assert service.json(STAGE) == {
@@ -98,7 +98,7 @@ def test_a_stage_is_listed_in_columns(service: Service) -> None:
     }
 
 
-def test_overlays_of_another_size_than_their_frame_are_stored_and_told_of(
+def test_overlays_of_other_size_than_their_frame_are_stored_and_listed(
     service: Service,
 ) -> None:
     save(service, f"{STAGE}/5", {"a": png(1), "b": png(2, (16, 16))})
@@ -126,7 +126,7 @@ def test_jobs_are_counted_by_frame_and_name(service: Service) -> None:
     assert service.json("api/v1/timelines/t")["jobs"] == expected
 
 
-def test_overlays_of_pictures_that_are_others_now_are_stale(local_url: str) -> None:
+def test_overlays_older_than_rebuilt_frame_are_stale(local_url: str) -> None:
     cache = FrameCache(local_url)
     cache.timeline("t").extract(clips.clip())
     with serving(cache, impatient()) as service:
@@ -161,7 +161,7 @@ def test_stages_are_compared_by_bytes(service: Service) -> None:
         ({"a": 1}, 422),
     ],
 )
-def test_what_is_no_overlay_is_refused_and_nothing_is_stored(
+def test_invalid_overlays_are_refused_and_not_stored(
     service: Service, cache: FrameCache, overlays: object, status: int
 ) -> None:
     answer = service.client.put(f"{STAGE}/3", json=overlays)
@@ -170,13 +170,13 @@ def test_what_is_no_overlay_is_refused_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize(("kind", "status"), [("text/html", 415), ("image/png", 422)])
-def test_a_body_that_is_no_png_is_refused(service: Service, kind: str, status: int) -> None:
+def test_body_that_is_not_png_is_refused(service: Service, kind: str, status: int) -> None:
     headers = {"Content-Type": kind}
     answer = service.client.put(f"{STAGE}/3/a.png", content=b"<script>", headers=headers)
     assert problem_of(answer)[0] == status
 
 
-def test_sheets_show_every_frame_once_in_order(service: Service) -> None:
+def test_sprite_map_covers_every_frame_once_in_order(service: Service) -> None:
     found = service.json("api/v1/timelines/t/sprites")
     assert found["sheet_count"] == len(found["sheets"])
     covered = [
@@ -190,7 +190,7 @@ def test_sheets_show_every_frame_once_in_order(service: Service) -> None:
     assert detail == size | {"sheet_count": found["sheet_count"]}
 
 
-def test_a_sheet_has_the_pictures_its_map_says(service: Service, cache: FrameCache) -> None:
+def test_sprite_sheet_shows_frame_at_its_mapped_tile(service: Service, cache: FrameCache) -> None:
     found = service.json("api/v1/timelines/t/sprites")
     number = len(found["sheets"]) - 1
     last = found["sheets"][number]
@@ -206,7 +206,7 @@ def test_a_sheet_has_the_pictures_its_map_says(service: Service, cache: FrameCac
     assert np.abs(tile - expected).mean() < 12
 
 
-def test_a_sheet_is_kept_for_ever_under_the_name_of_its_snapshot(service: Service) -> None:
+def test_sprite_sheet_with_version_is_immutable(service: Service) -> None:
     version = service.json("api/v1/timelines/t")["version"]
     answer = service.get("api/v1/timelines/t/sprites/0.jpg", params={"v": version})
     assert "immutable" in answer.headers["cache-control"]
@@ -214,7 +214,7 @@ def test_a_sheet_is_kept_for_ever_under_the_name_of_its_snapshot(service: Servic
     assert service.get("api/v1/timelines/t/sprites/0.jpg", headers=held).status_code == 304
 
 
-def test_a_sheet_with_a_damaged_frame_is_asked_for_again_until_it_is_repaired(
+def test_sprite_sheet_with_damaged_frame_is_not_immutable_until_repaired(
     memory_url: str,
 ) -> None:
     cache = FrameCache(memory_url)
@@ -234,7 +234,7 @@ def test_a_sheet_with_a_damaged_frame_is_asked_for_again_until_it_is_repaired(
     assert (again.content, again.headers["etag"]) == (whole.content, whole.headers["etag"])
 
 
-def test_a_sheet_is_one_of_the_snapshot_it_is_named_for(memory_url: str) -> None:
+def test_sprite_sheet_belongs_to_its_requested_version(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").write([frame(one) for one in range(4)])
     settings = ServiceSettings(limits=Limits(cache_ttl_seconds=3600.0))
@@ -251,5 +251,5 @@ def test_a_sheet_is_one_of_the_snapshot_it_is_named_for(memory_url: str) -> None
         assert sheet.height == found["tile_height"]
 
 
-def test_a_sheet_that_is_none_is_not_found(service: Service) -> None:
+def test_unknown_sprite_sheet_is_not_found(service: Service) -> None:
     assert problem_of(service.get("api/v1/timelines/t/sprites/99.jpg")) == (404, "not_cached")

@@ -56,7 +56,7 @@ def stored(url: str, layout: Layout) -> dict[int, bytes]:
 
 @IN_BOTH_LAYOUTS
 @pytest.mark.every_store
-def test_a_picture_is_the_stored_bytes(service: Service, served_url: str, layout: Layout) -> None:
+def test_frame_image_is_the_stored_bytes(service: Service, served_url: str, layout: Layout) -> None:
     jpegs = stored(served_url, layout)
     assert sorted(jpegs) == list(range(FRAMES))
     for sequence in (0, 7, FRAMES - 1):
@@ -66,7 +66,7 @@ def test_a_picture_is_the_stored_bytes(service: Service, served_url: str, layout
 
 
 @IN_BOTH_LAYOUTS
-def test_the_picture_at_a_time_is_the_one_of_the_frame_on_screen(service: Service) -> None:
+def test_image_at_time_is_that_of_the_frame_on_screen(service: Service) -> None:
     at, frame = service.get("api/v1/timelines/t/at/0.9.jpg"), service.get(PICTURE)
     assert at.content == frame.content
     assert at.headers["etag"] == frame.headers["etag"]
@@ -74,7 +74,7 @@ def test_the_picture_at_a_time_is_the_one_of_the_frame_on_screen(service: Servic
 
 @IN_BOTH_LAYOUTS
 @pytest.mark.parametrize("query", ["", "?width=32"])
-def test_who_has_a_picture_is_not_sent_it_again(service: Service, query: str) -> None:
+def test_matching_etag_is_not_modified(service: Service, query: str) -> None:
     etag = service.get(PICTURE + query).headers["etag"]
     assert etag.startswith('"')
     for held in (etag, f'"other", {etag}', "*"):
@@ -85,7 +85,7 @@ def test_who_has_a_picture_is_not_sent_it_again(service: Service, query: str) ->
 
 
 @IN_BOTH_LAYOUTS
-def test_pictures_that_differ_have_other_etags(service: Service) -> None:
+def test_different_images_have_different_etags(service: Service) -> None:
     paths = [
         f"api/v1/timelines/t/frames/{one}.jpg{width}"
         for one in (1, 2)
@@ -107,7 +107,7 @@ def test_pictures_that_differ_have_other_etags(service: Service) -> None:
     ],
 )
 @pytest.mark.every_store
-def test_a_range_is_that_part_of_it(
+def test_byte_range_returns_that_part(
     service: Service, served_url: str, layout: Layout, wanted: str, part: slice
 ) -> None:
     whole = stored(served_url, layout)[7]
@@ -119,7 +119,7 @@ def test_a_range_is_that_part_of_it(
 
 
 @pytest.mark.parametrize("wanted", ["bytes=99999999-", "bytes=5-4", "bytes=-0"])
-def test_a_range_beyond_it_is_refused_with_its_length(service: Service, wanted: str) -> None:
+def test_unsatisfiable_range_is_refused_with_length(service: Service, wanted: str) -> None:
     answer = service.get(PICTURE, headers={"Range": wanted})
     assert problem_of(answer) == (416, "no_such_range")
     size = len(service.get(PICTURE).content)
@@ -127,32 +127,30 @@ def test_a_range_beyond_it_is_refused_with_its_length(service: Service, wanted: 
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-1,5-6", "frames=0-1", "bytes=a-b", "bytes=-"])
-def test_ranges_of_another_kind_are_passed_over(service: Service, wanted: str) -> None:
+def test_unsupported_ranges_are_ignored(service: Service, wanted: str) -> None:
     answer = service.get(PICTURE, headers={"Range": wanted})
     assert answer.status_code == 200
 
 
-def test_a_range_of_another_picture_is_the_whole_of_this_one(service: Service) -> None:
+def test_range_with_other_if_range_etag_returns_whole_image(service: Service) -> None:
     headers = {"Range": "bytes=0-9", "If-Range": '"other"'}
     assert service.get(PICTURE, headers=headers).status_code == 200
     headers["If-Range"] = service.get(PICTURE).headers["etag"]
     assert service.get(PICTURE, headers=headers).status_code == 206
 
 
-def test_a_picture_is_kept_for_ever_under_the_name_of_its_snapshot(service: Service) -> None:
+def test_image_with_version_is_immutable(service: Service) -> None:
     version = service.json("api/v1/timelines/t")["version"]
     kept = service.get(PICTURE, params={"v": version}).headers["cache-control"]
     assert kept == "private, max-age=31536000, immutable"
 
 
 @pytest.mark.parametrize("query", [{}, {"v": "other"}])
-def test_a_picture_is_asked_for_again_under_any_other_name(
-    service: Service, query: dict[str, str]
-) -> None:
+def test_image_with_other_version_is_revalidated(service: Service, query: dict[str, str]) -> None:
     assert service.get(PICTURE, params=query).headers["cache-control"] == "private, no-cache"
 
 
-def test_another_programs_picture_is_asked_for_again_each_time(local_url: str) -> None:
+def test_image_of_unindexed_prefix_is_revalidated(local_url: str) -> None:
     outside(local_url).put("cache/timelines/plain/frames/0.jpg", jpeg_by_pillow(1))
     with serving(FrameCache(local_url), impatient()) as service:
         version = service.json("api/v1/timelines/plain")["version"]
@@ -163,7 +161,7 @@ def test_another_programs_picture_is_asked_for_again_each_time(local_url: str) -
             assert answer.headers["cache-control"] == "private, no-cache"
 
 
-def test_timelines_that_lack_other_chunks_have_other_versions(local_url: str) -> None:
+def test_timelines_with_different_missing_chunks_have_different_versions(local_url: str) -> None:
     cache = FrameCache(local_url)
     cache.timeline("t").extract(clips.chunks())
     index = Path(local_url) / "cache/timelines/t/index"
@@ -184,7 +182,7 @@ def test_timelines_that_lack_other_chunks_have_other_versions(local_url: str) ->
 
 @IN_BOTH_LAYOUTS
 @pytest.mark.parametrize("query", ["", "&width=32"])
-def test_a_picture_that_was_stored_anew_is_not_kept_as_the_one_that_was_there(
+def test_repaired_image_has_a_new_etag_and_is_revalidated(
     memory_url: str, layout: Layout, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = FrameCache(memory_url)
@@ -210,7 +208,7 @@ def test_a_picture_that_was_stored_anew_is_not_kept_as_the_one_that_was_there(
         assert service.get(path, headers=held).status_code == 304
 
 
-def test_thumbnails_that_other_versions_make_have_other_etags() -> None:
+def test_thumbnail_etag_depends_on_library_versions() -> None:
     def etags(of: str) -> list[str]:
         code = f"""
 import importlib.metadata
@@ -229,7 +227,7 @@ print(etag_of(1, 2, width=None), etag_of(1, 2, width=32))
 
 
 @pytest.mark.parametrize("width", [16, 24, 48, 50, 95])
-def test_a_thumbnail_is_as_wide_as_it_was_asked_for(service: Service, width: int) -> None:
+def test_thumbnail_has_requested_width(service: Service, width: int) -> None:
     answer = service.get(PICTURE, params={"width": width})
     with Image.open(io.BytesIO(answer.content)) as image:
         assert image.format == "JPEG"
@@ -238,7 +236,7 @@ def test_a_thumbnail_is_as_wide_as_it_was_asked_for(service: Service, width: int
 
 
 @IN_BOTH_LAYOUTS
-def test_a_thumbnail_shows_what_the_picture_shows(service: Service) -> None:
+def test_thumbnail_resembles_its_frame(service: Service) -> None:
     def pixels(query: dict[str, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         with Image.open(io.BytesIO(service.get(PICTURE, params=query).content)) as image:
             small = image.convert("RGB").resize((24, 16), Image.Resampling.BOX)
@@ -250,7 +248,7 @@ def test_a_thumbnail_shows_what_the_picture_shows(service: Service) -> None:
 
 
 @IN_BOTH_LAYOUTS
-def test_a_sheet_shows_every_picture_in_its_place(
+def test_sprite_sheet_shows_every_frame_in_its_tile(
     service: Service, served_url: str, layout: Layout
 ) -> None:
     found = service.json("api/v1/timelines/t/sprites")
@@ -273,19 +271,21 @@ def test_a_sheet_shows_every_picture_in_its_place(
 
 @IN_BOTH_LAYOUTS
 @pytest.mark.parametrize("width", [clips.WIDTH, 5000])
-def test_a_picture_is_never_made_wider(service: Service, cache: FrameCache, width: int) -> None:
+def test_thumbnail_wider_than_frame_returns_stored_bytes(
+    service: Service, cache: FrameCache, width: int
+) -> None:
     answer = service.get(PICTURE, params={"width": width})
     assert answer.content == cache.timeline("t").jpeg(7)
 
 
 @pytest.mark.parametrize("width", [0, 15, 65501, -1, "a"])
-def test_a_width_no_picture_has_is_refused(service: Service, width: object) -> None:
+def test_invalid_thumbnail_width_is_refused(service: Service, width: object) -> None:
     answer = service.get(PICTURE, params={"width": str(width)})
     assert problem_of(answer) == (422, "invalid_value")
 
 
 @IN_BOTH_LAYOUTS
-def test_a_frame_without_a_picture_says_so(local_url: str, layout: Layout) -> None:
+def test_undecodable_frame_is_reported_with_its_reason(local_url: str, layout: Layout) -> None:
     cache = FrameCache(local_url)
     cache.timeline("bad").extract(clips.ends_in_garbage(), layout=layout)
     index = cache.timeline("bad").index
@@ -299,9 +299,7 @@ def test_a_frame_without_a_picture_says_so(local_url: str, layout: Layout) -> No
 
 
 @IN_BOTH_LAYOUTS
-def test_pictures_of_a_rebuilt_timeline_are_the_new_ones(
-    service: Service, cache: FrameCache
-) -> None:
+def test_images_of_rebuilt_timeline_are_the_new_ones(service: Service, cache: FrameCache) -> None:
     before = service.get(PICTURE)
     cache.timeline("t").rebuild(quality=30)
     after = service.get(PICTURE, headers={"If-None-Match": before.headers["etag"]})
@@ -310,7 +308,7 @@ def test_pictures_of_a_rebuilt_timeline_are_the_new_ones(
 
 
 @IN_BOTH_LAYOUTS
-def test_a_clear_that_is_not_known_yet_is_met_by_the_picture(cache: FrameCache) -> None:
+def test_image_cleared_behind_the_cache_is_not_cached(cache: FrameCache) -> None:
     settings = ServiceSettings()
     settings = replace(settings, limits=replace(settings.limits, cache_ttl_seconds=3600.0))
     with serving(cache, settings) as service:
@@ -319,7 +317,7 @@ def test_a_clear_that_is_not_known_yet_is_met_by_the_picture(cache: FrameCache) 
         assert problem_of(service.get(PICTURE)) == (404, "not_cached")
 
 
-def test_who_asks_for_too_many_thumbnails_at_once_is_told_when_to_come_back(
+def test_thumbnails_beyond_limit_are_refused_with_retry_after(
     local_url: str,
 ) -> None:
     cache = FrameCache(local_url)

@@ -33,7 +33,7 @@ def service(cache: FrameCache) -> Iterator[Service]:
 
 
 @pytest.mark.every_store
-def test_a_list_says_what_there_is_of_each_timeline(service: Service) -> None:
+def test_timeline_list_summarizes_each_timeline(service: Service) -> None:
     page = service.json("api/v1/timelines")
     (summary,) = page["timelines"]
     assert page["next"] is None
@@ -45,14 +45,14 @@ def test_a_list_says_what_there_is_of_each_timeline(service: Service) -> None:
     assert summary["duration_seconds"] == pytest.approx(FRAMES / 25)
 
 
-def test_the_poster_of_a_timeline_is_a_picture(service: Service) -> None:
+def test_timeline_poster_is_an_immutable_jpeg(service: Service) -> None:
     (summary,) = service.json("api/v1/timelines")["timelines"]
     answer = service.get(summary["poster"])
     assert answer.headers["content-type"] == "image/jpeg"
     assert "immutable" in answer.headers["cache-control"]
 
 
-def test_pages_of_a_list_follow_each_other(local_url: str) -> None:
+def test_timeline_list_pages_follow_each_other(local_url: str) -> None:
     cache = FrameCache(local_url)
     names = [f"m{number}" for number in range(5)]
     image = np.zeros((16, 16, 3), np.uint8)
@@ -70,7 +70,7 @@ def test_pages_of_a_list_follow_each_other(local_url: str) -> None:
     assert met == names
 
 
-def test_a_timeline_that_cannot_be_opened_is_listed_with_its_problem(
+def test_unreadable_timeline_is_listed_with_its_problem(
     local_url: str,
 ) -> None:
     cache = FrameCache(local_url)
@@ -86,7 +86,7 @@ def test_a_timeline_that_cannot_be_opened_is_listed_with_its_problem(
     assert sound["problem"] is None
 
 
-def test_the_detail_of_a_timeline_tells_of_its_chunks(service: Service) -> None:
+def test_timeline_detail_describes_its_chunks(service: Service) -> None:
     detail = service.json("api/v1/timelines/t")
     chunks = detail["chunks"]
     assert [one["name"] for one in chunks] == [path.name for path in clips.chunks()]
@@ -97,7 +97,7 @@ def test_the_detail_of_a_timeline_tells_of_its_chunks(service: Service) -> None:
     assert detail["sampling"] == "every frame"
 
 
-def test_the_version_changes_with_the_timeline(service: Service, cache: FrameCache) -> None:
+def test_timeline_version_changes_with_rebuild(service: Service, cache: FrameCache) -> None:
     before = service.json("api/v1/timelines/t")["version"]
     assert service.json("api/v1/timelines/t")["version"] == before
     cache.timeline("t").rebuild(quality=50)
@@ -108,11 +108,11 @@ def test_the_version_changes_with_the_timeline(service: Service, cache: FrameCac
     "path",
     ["", "/frames", "/frames/0", "/frames/0.jpg", "/at/0", "/at/0.jpg", "/overview", "/sprites"],
 )
-def test_what_is_not_there_is_not_found(service: Service, path: str) -> None:
+def test_unknown_timeline_is_not_cached(service: Service, path: str) -> None:
     assert problem_of(service.get(f"api/v1/timelines/none{path}")) == (404, "not_cached")
 
 
-def test_frames_are_those_of_the_index(service: Service, cache: FrameCache) -> None:
+def test_listed_frames_equal_the_index(service: Service, cache: FrameCache) -> None:
     index = cache.timeline("t").index
     frames = service.json("api/v1/timelines/t/frames")["frames"]
     assert [one["sequence"] for one in frames] == index.sequence.tolist()
@@ -134,7 +134,7 @@ def test_frames_are_those_of_the_index(service: Service, cache: FrameCache) -> N
         ({"position": 45}, []),
     ],
 )
-def test_a_range_of_frames_is_half_open(
+def test_frame_range_is_half_open(
     service: Service, query: dict[str, int], expected: list[int]
 ) -> None:
     frames = service.json("api/v1/timelines/t/frames", params=query)["frames"]
@@ -142,7 +142,7 @@ def test_a_range_of_frames_is_half_open(
 
 
 @pytest.mark.parametrize("embed", [{}, {"embed": "jpeg_b64"}])
-def test_pages_of_frames_follow_each_other(service: Service, embed: dict[str, str]) -> None:
+def test_frame_pages_follow_each_other(service: Service, embed: dict[str, str]) -> None:
     met: list[int] = []
     start: int | None = 1
     while start is not None:
@@ -153,9 +153,7 @@ def test_pages_of_frames_follow_each_other(service: Service, embed: dict[str, st
     assert met == list(range(1, FRAMES, 2))
 
 
-def test_embedded_frames_are_the_dicts_of_the_plain_functions(
-    service: Service, cache: FrameCache
-) -> None:
+def test_embedded_frames_equal_dicts_of_functional_api(service: Service, cache: FrameCache) -> None:
     timeline = cache.timeline("t")
     query = {"embed": "jpeg_b64", "start": 3, "stop": 6}
     frames = service.json("api/v1/timelines/t/frames", params=query)["frames"]
@@ -170,7 +168,7 @@ def test_embedded_frames_are_the_dicts_of_the_plain_functions(
 
 
 @pytest.mark.parametrize("count", [3, 20])
-def test_embedded_frames_of_a_timeline_that_was_written_anew_are_the_new_ones(
+def test_embedded_frames_of_rewritten_timeline_are_the_new_ones(
     memory_url: str, count: int
 ) -> None:
     cache = FrameCache(memory_url)
@@ -194,7 +192,7 @@ def test_embedded_frames_of_a_timeline_that_was_written_anew_are_the_new_ones(
     assert page["next_start"] == (110 if count > 10 else None)
 
 
-def test_a_replaced_frame_has_the_time_of_its_picture_in_pages_and_by_time(
+def test_replaced_frame_has_its_new_time_in_pages_and_by_time(
     memory_url: str,
 ) -> None:
     cache = FrameCache(memory_url)
@@ -218,22 +216,20 @@ def test_a_replaced_frame_has_the_time_of_its_picture_in_pages_and_by_time(
     assert at_time.content == cache.timeline("t").jpeg(0), "frame 1 is not on screen yet"
 
 
-def test_a_position_and_a_sequence_cannot_both_begin_a_page(service: Service) -> None:
+def test_page_start_by_position_and_sequence_is_refused(service: Service) -> None:
     answer = service.get("api/v1/timelines/t/frames", params={"position": 1, "start": 1})
     assert problem_of(answer) == (422, "invalid_value")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 0.79, 0.81, 1.79])
-def test_the_frame_at_a_time_is_the_one_ffprobe_shows_then(
-    service: Service, seconds: float
-) -> None:
+def test_frame_at_time_is_the_one_ffprobe_shows(service: Service, seconds: float) -> None:
     shown = [one for one in clips.timeline_of(clips.chunks()) if one.start <= seconds]
     frame = service.json(f"api/v1/timelines/t/at/{seconds}")
     assert frame["sequence"] == len(shown) - 1
 
 
 @pytest.mark.parametrize("text", ["0.8", "0.80s", "0:00.8", "0:00:00.800", "0.8%20s", "8e-1"])
-def test_a_time_may_be_written_in_any_way(service: Service, text: str) -> None:
+def test_every_time_format_finds_the_frame(service: Service, text: str) -> None:
     assert service.json(f"api/v1/timelines/t/at/{text}")["sequence"] == 20
     pictures = [
         service.get(f"api/v1/timelines/t/{name}.jpg") for name in (f"at/{text}", "frames/20")
@@ -242,7 +238,7 @@ def test_a_time_may_be_written_in_any_way(service: Service, text: str) -> None:
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001"])
-def test_a_time_in_a_document_leads_back_to_its_frame(cache: FrameCache, rate: str) -> None:
+def test_timestamp_from_document_finds_its_frame(cache: FrameCache, rate: str) -> None:
     cache.timeline("ntsc").extract(clips.clip(rate=rate))
     fps = float(Fraction(rate))
     with serving(cache, impatient()) as service:
@@ -253,7 +249,7 @@ def test_a_time_in_a_document_leads_back_to_its_frame(cache: FrameCache, rate: s
                 assert service.json(f"api/v1/timelines/ntsc/at/{text}")["sequence"] == n
 
 
-def test_a_tolerance_may_be_given(service: Service) -> None:
+def test_given_tolerance_widens_the_lookup(service: Service) -> None:
     def at(text: str, tolerance: str) -> int:
         given = {"tolerance_seconds": tolerance}
         found = service.json(f"api/v1/timelines/t/at/{text}", params=given)["sequence"]
@@ -267,16 +263,16 @@ def test_a_tolerance_may_be_given(service: Service) -> None:
     ("text", "given"),
     [("x", {}), ("1:75", {}), ("nan", {}), ("1", {"tolerance_seconds": "-1"}), ("9" * 81, {})],
 )
-def test_what_is_no_time_is_refused(service: Service, text: str, given: dict[str, str]) -> None:
+def test_invalid_time_is_refused(service: Service, text: str, given: dict[str, str]) -> None:
     answer = service.get(f"api/v1/timelines/t/at/{text}", params=given)
     assert problem_of(answer) == (422, "invalid_value")
 
 
-def test_nothing_is_shown_after_the_end(service: Service) -> None:
+def test_time_after_end_is_not_cached(service: Service) -> None:
     assert problem_of(service.get("api/v1/timelines/t/at/1.81")) == (404, "not_cached")
 
 
-def test_an_overview_counts_every_position_once(service: Service, cache: FrameCache) -> None:
+def test_overview_counts_every_position_once(service: Service, cache: FrameCache) -> None:
     overview = service.json("api/v1/timelines/t/overview", params={"buckets": 10})
     index = cache.timeline("t").index
     assert (overview["count"], overview["bucket_size"]) == (FRAMES, 5)
@@ -286,7 +282,7 @@ def test_an_overview_counts_every_position_once(service: Service, cache: FrameCa
     assert overview["gap"] == [False] * 9
 
 
-def test_the_change_of_a_bucket_is_the_greatest_between_neighbours(
+def test_overview_change_is_the_greatest_hash_distance_in_bucket(
     service: Service, cache: FrameCache
 ) -> None:
     hashes = [int(one, 16) for one in cache.timeline("t").index.perceptual_hash]
@@ -307,7 +303,7 @@ def test_change_of_hashes_that_are_other_text_is_unknown(memory_url: str) -> Non
     assert overview["change"] == [None, 63 / 64, None, None, None, 1]
 
 
-def test_an_overview_shows_gaps_and_frames_without_a_picture(local_url: str) -> None:
+def test_overview_shows_gaps_and_undecodable_frames(local_url: str) -> None:
     cache = FrameCache(local_url)
     image = np.zeros((16, 16, 3), np.uint8)
     cache.timeline("gap").write([Frame(one, 0, one / 10, image) for one in (1, 2, 5, 6)])
@@ -323,7 +319,7 @@ def test_an_overview_shows_gaps_and_frames_without_a_picture(local_url: str) -> 
 
 
 @pytest.mark.parametrize("said", ["no-cache", "max-age=0, No-Cache"])
-def test_whoever_wants_the_latest_is_told_of_a_change_at_once(memory_url: str, said: str) -> None:
+def test_no_cache_request_returns_the_latest_timeline(memory_url: str, said: str) -> None:
     cache = FrameCache(memory_url)
     image = np.zeros((16, 16, 3), np.uint8)
     cache.timeline("t").write([Frame(0, 0, 0.0, image)])
@@ -337,7 +333,7 @@ def test_whoever_wants_the_latest_is_told_of_a_change_at_once(memory_url: str, s
         assert len(service.json("api/v1/timelines/t/frames")["frames"]) == 2
 
 
-def test_frames_of_another_program_are_shown_too(local_url: str, cache: FrameCache) -> None:
+def test_frames_of_unindexed_prefix_are_served(local_url: str, cache: FrameCache) -> None:
     folder = Path(local_url) / "cache/timelines/plain/frames"
     folder.mkdir(parents=True)
     for sequence in (0, 3):
@@ -350,7 +346,7 @@ def test_frames_of_another_program_are_shown_too(local_url: str, cache: FrameCac
     assert answer.content == cache.timeline("t").jpeg(3)
 
 
-def test_scrubbing_takes_one_request_of_the_store_a_frame(local_url: str) -> None:
+def test_scrubbing_takes_one_store_request_per_frame(local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract(clips.chunks())
     store = HookedStore(FrameCache(local_url).store)
     with serving(over(store)) as service:

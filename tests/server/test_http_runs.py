@@ -59,16 +59,14 @@ def service(cache: FrameCache) -> Iterator[Service]:
 
 
 @pytest.mark.every_store
-def test_a_run_has_the_stored_bytes_of_its_frames_in_order(
-    service: Service, cache: FrameCache
-) -> None:
+def test_run_returns_stored_frame_bytes_in_order(service: Service, cache: FrameCache) -> None:
     parts = parts_of(service.get(RUN, params={"position": 30, "count": 5}))
     stored = cache.timeline("t").jpegs(range(30, 35))
     assert parts == dict(zip([f"frames/{one}.jpg" for one in range(30, 35)], stored, strict=True))
     assert list(parts) == sorted(parts)
 
 
-def test_a_run_has_the_overlays_that_are_named_beside_their_frame(
+def test_run_returns_requested_overlays_after_their_frame(
     service: Service, cache: FrameCache
 ) -> None:
     drawn = {one: noise(one) for one in range(8, 12)}
@@ -91,13 +89,13 @@ def test_a_run_has_the_overlays_that_are_named_beside_their_frame(
     assert parts["overlays/run-7/edges/5/canny.png"] == drawn[10]
 
 
-def test_a_run_ends_with_the_timeline(service: Service) -> None:
+def test_run_ends_at_the_last_frame(service: Service) -> None:
     parts = parts_of(service.get(RUN, params={"position": FRAMES - 2, "count": 50}))
     assert list(parts) == [f"frames/{FRAMES - 2}.jpg", f"frames/{FRAMES - 1}.jpg"]
     assert parts_of(service.get(RUN, params={"position": FRAMES})) == {}
 
 
-def test_a_run_skips_frames_without_a_picture(memory_url: str) -> None:
+def test_run_skips_undecodable_frames(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").extract(clips.ends_in_garbage())
     with serving(cache, impatient()) as service:
@@ -108,7 +106,7 @@ def test_a_run_skips_frames_without_a_picture(memory_url: str) -> None:
     assert list(parts) == [f"frames/{one}.jpg" for one in sound]
 
 
-def test_an_answer_ends_at_16_mib_after_a_whole_frame(memory_url: str) -> None:
+def test_run_ends_at_16_mib_after_a_whole_frame(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").extract(clips.clip())
     edges = cache.timeline("t").overlays(job_id="run-7", stage="edges")
@@ -124,7 +122,7 @@ def test_an_answer_ends_at_16_mib_after_a_whole_frame(memory_url: str) -> None:
     assert len(parts) == 9
 
 
-def test_an_overlay_above_4_mib_is_left_out(memory_url: str) -> None:
+def test_run_omits_overlay_above_4_mib(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").extract(clips.clip())
     cache.timeline("t").overlays(job_id="run-7", stage="edges").save(0, {"a": noise(1300)})
@@ -134,7 +132,7 @@ def test_an_overlay_above_4_mib_is_left_out(memory_url: str) -> None:
         assert service.get("api/v1/timelines/t/overlays/run-7/edges/0/a.png").status_code == 200
 
 
-def test_an_answer_ends_when_a_thousand_overlays_were_looked_for(memory_url: str) -> None:
+def test_run_ends_after_a_thousand_overlay_lookups(memory_url: str) -> None:
     looked_for: list[str] = []
 
     def note(_: Action, key: str) -> None:
@@ -153,17 +151,17 @@ def test_an_answer_ends_when_a_thousand_overlays_were_looked_for(memory_url: str
 
 
 @pytest.mark.parametrize("overlay", ["run-7/edges", "a/b/c/d", "../edges/x", "run-7//x", 'a/b/c"'])
-def test_what_names_no_overlay_is_refused(service: Service, overlay: str) -> None:
+def test_invalid_overlay_name_is_refused(service: Service, overlay: str) -> None:
     answer = service.get(RUN, params={"position": 0, "overlay": overlay})
     assert answer.status_code == 422
 
 
-def test_a_run_of_no_timeline_is_not_there(service: Service) -> None:
+def test_run_of_unknown_timeline_is_not_cached(service: Service) -> None:
     answer = service.get("api/v1/timelines/nothing/run", params={"position": 0})
     assert problem_of(answer) == (404, "not_cached")
 
 
-def test_runs_are_made_a_few_at_a_time(memory_url: str) -> None:
+def test_runs_beyond_limit_are_refused(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").extract(clips.clip())
     limits = Limits(pages_at_once=1, pages_waiting=0)

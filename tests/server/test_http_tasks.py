@@ -56,9 +56,7 @@ def extract(service: Service, **given: object) -> dict[str, Any]:
 
 
 @pytest.mark.every_store
-def test_an_extraction_makes_the_frames_that_the_library_makes(
-    service: Service, cache: FrameCache
-) -> None:
+def test_extract_task_stores_the_frames_of_the_library(service: Service, cache: FrameCache) -> None:
     task = extract(service, every=4)
     cache.timeline("same").extract(clips.chunks(), every=4)
     assert task["state"] == "done"
@@ -68,12 +66,12 @@ def test_an_extraction_makes_the_frames_that_the_library_makes(
     assert list(cache.timeline("t").jpegs(same.sequences())) == list(same.jpegs(same.sequences()))
 
 
-def test_what_is_done_leaves_no_task_in_the_store(service: Service, cache: FrameCache) -> None:
+def test_done_task_is_removed_from_store(service: Service, cache: FrameCache) -> None:
     extract(service)
     assert list(cache.store.list(TASKS)) == []
 
 
-def test_chunks_are_appended(service: Service) -> None:
+def test_extract_with_append_adds_chunks(service: Service) -> None:
     first, *others = urls(clips.chunks())
     extract(service, chunks=[first], every=2)
     assert extract(service, chunks=others, append=True)["state"] == "done"
@@ -81,14 +79,14 @@ def test_chunks_are_appended(service: Service) -> None:
     assert [one["frame_count"] for one in detail["chunks"]] == [10, 5, 8]
 
 
-def test_a_conflict_fails_the_task_and_says_why(service: Service) -> None:
+def test_conflicting_extract_task_fails_with_reason(service: Service) -> None:
     extract(service, every=4)
     task = extract(service, every=5)
     assert task["state"] == "failed"
     assert "rebuild" in task["problem"]
 
 
-def test_a_rebuild_takes_other_settings(service: Service) -> None:
+def test_rebuild_task_applies_new_settings(service: Service) -> None:
     extract(service, every=4)
     task = service.task(service.client.post("api/v1/timelines/t/rebuild", json={"quality": 30}))
     assert task["state"] == "done"
@@ -96,14 +94,14 @@ def test_a_rebuild_takes_other_settings(service: Service) -> None:
     assert (detail["quality"], detail["cached_count"]) == (30, 12)
 
 
-def test_a_clear_takes_frames_and_leaves_what_they_were_made_from(service: Service) -> None:
+def test_clear_task_removes_frames_and_keeps_chunks(service: Service) -> None:
     extract(service, every=4)
     service.task(service.client.post("api/v1/timelines/t/clear"))
     detail = service.json("api/v1/timelines/t")
     assert (detail["state"], detail["cached_count"], detail["chunk_count"]) == ("cleared", 0, 3)
 
 
-def test_a_delete_leaves_nothing(service: Service, cache: FrameCache) -> None:
+def test_delete_task_removes_every_blob(service: Service, cache: FrameCache) -> None:
     extract(service, every=4)
     service.task(service.client.delete("api/v1/timelines/t"))
     assert list(cache.store.list("cache/timelines/")) == []
@@ -111,7 +109,7 @@ def test_a_delete_leaves_nothing(service: Service, cache: FrameCache) -> None:
 
 
 @pytest.mark.every_store
-def test_a_verification_counts_and_repairs_damage(service: Service, cache: FrameCache) -> None:
+def test_verify_task_counts_and_repairs_damage(service: Service, cache: FrameCache) -> None:
     extract(service, every=4)
     sound = cache.store.get("cache/timelines/t/frames/3.jpg")
     cache.store.put("cache/timelines/t/frames/3.jpg", b"damaged")
@@ -122,7 +120,7 @@ def test_a_verification_counts_and_repairs_damage(service: Service, cache: Frame
     assert cache.store.get("cache/timelines/t/frames/3.jpg") == sound
 
 
-def test_packs_are_made_verified_repaired_and_cleared(
+def test_packs_are_extracted_verified_repaired_and_cleared(
     service: Service, cache: FrameCache, served_url: str
 ) -> None:
     blobs = outside(served_url)
@@ -155,9 +153,7 @@ def test_packs_are_made_verified_repaired_and_cleared(
     ("method", "path"),
     [("POST", "/clear"), ("POST", "/rebuild"), ("POST", "/verify"), ("DELETE", "")],
 )
-def test_there_is_nothing_to_do_on_what_is_not_there(
-    service: Service, method: str, path: str
-) -> None:
+def test_task_on_unknown_timeline_is_not_cached(service: Service, method: str, path: str) -> None:
     answer = service.client.request(method, f"api/v1/timelines/none{path}")
     assert problem_of(answer) == (404, "not_cached")
 
@@ -176,7 +172,7 @@ def test_there_is_nothing_to_do_on_what_is_not_there(
         {"unknown": 1},
     ],
 )
-def test_what_cannot_be_extracted_is_refused_at_once(
+def test_invalid_extract_request_is_refused_and_stores_nothing(
     service: Service, cache: FrameCache, given: dict[str, Any]
 ) -> None:
     body = {"chunks": urls(clips.chunks())} | given
@@ -218,7 +214,7 @@ def chunks_elsewhere(tmp_path: Path) -> list[str]:
     ]
 
 
-def test_no_chunk_outside_the_allowed_places_is_read(local_url: str, tmp_path: Path) -> None:
+def test_chunk_outside_allowed_locations_is_refused(local_url: str, tmp_path: Path) -> None:
     cache = FrameCache(local_url)
     settings = allowing(clips.chunks()[0].parent, "s3://allowed/videos")
     with serving(cache, settings) as service:
@@ -228,7 +224,7 @@ def test_no_chunk_outside_the_allowed_places_is_read(local_url: str, tmp_path: P
     assert list(cache.store.list("")) == []
 
 
-def test_a_link_out_of_an_allowed_folder_is_not_followed(local_url: str, tmp_path: Path) -> None:
+def test_symlink_out_of_allowed_folder_is_refused(local_url: str, tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     (folder / "link.mp4").symlink_to(clips.clip())
@@ -245,7 +241,7 @@ def test_a_link_out_of_an_allowed_folder_is_not_followed(local_url: str, tmp_pat
     ("path", "body"),
     [("rebuild", {}), ("verify", {}), ("verify", {"deep": True}), ("verify", {"repair": True})],
 )
-def test_nothing_is_asked_about_described_chunks_that_are_not_allowed(
+def test_task_on_timeline_with_forbidden_chunks_is_refused(
     local_url: str, path: str, body: dict[str, bool]
 ) -> None:
     cache = FrameCache(local_url)
@@ -263,7 +259,7 @@ def damage_description(cache: FrameCache) -> None:
     cache.store.put(f"cache/timelines/t/timeline/{description.version:08d}.json", b"damaged")
 
 
-def test_chunks_of_the_last_sound_description_must_be_allowed_where_it_is_repaired(
+def test_repair_of_corrupt_manifest_with_forbidden_chunks_is_refused(
     local_url: str,
 ) -> None:
     cache = FrameCache(local_url)
@@ -275,7 +271,7 @@ def test_chunks_of_the_last_sound_description_must_be_allowed_where_it_is_repair
     assert problem_of(answer) == (403, "chunk_not_allowed")
 
 
-def test_a_damaged_description_is_repaired(service: Service, cache: FrameCache) -> None:
+def test_corrupt_manifest_is_repaired(service: Service, cache: FrameCache) -> None:
     extract(service, every=4)
     damage_description(cache)
     answer = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
@@ -307,7 +303,7 @@ def begun(service: Service, held: Held) -> str:
     return task_id
 
 
-def test_a_task_that_is_cancelled_goes_no_further(cache: FrameCache) -> None:
+def test_running_task_is_cancelled_before_completion(cache: FrameCache) -> None:
     held = Held(cache)
     with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
         task_id = begun(service, held)
@@ -318,7 +314,7 @@ def test_a_task_that_is_cancelled_goes_no_further(cache: FrameCache) -> None:
     assert not cache.timeline("t").complete
 
 
-def test_a_task_that_waits_can_be_cancelled(cache: FrameCache) -> None:
+def test_queued_task_is_cancelled(cache: FrameCache) -> None:
     held = Held(cache)
     with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
         begun(service, held)
@@ -328,7 +324,7 @@ def test_a_task_that_waits_can_be_cancelled(cache: FrameCache) -> None:
     assert len(list(cache.store.list(TASKS))) <= 1
 
 
-def test_more_tasks_than_allowed_have_to_come_back(cache: FrameCache) -> None:
+def test_tasks_beyond_queue_limit_are_refused(cache: FrameCache) -> None:
     held = Held(cache)
     settings = allowing(clips.chunks()[0].parent, tasks_waiting=1)
     with serving(held.cache, settings) as service:
@@ -340,7 +336,7 @@ def test_more_tasks_than_allowed_have_to_come_back(cache: FrameCache) -> None:
     assert answer.headers["retry-after"]
 
 
-def test_a_service_that_is_started_again_goes_on_with_what_was_left(cache: FrameCache) -> None:
+def test_restarted_service_resumes_unfinished_task(cache: FrameCache) -> None:
     held = Held(cache)
     settings = allowing(clips.chunks()[0].parent)
     with serving(held.cache, settings) as service:
@@ -355,7 +351,7 @@ def test_a_service_that_is_started_again_goes_on_with_what_was_left(cache: Frame
     assert list(cache.store.list(TASKS)) == []
 
 
-def test_an_order_that_is_done_late_takes_nothing_away_that_came_after_it(
+def test_resumed_clear_keeps_frames_written_later(
     local_url: str,
 ) -> None:
     cache = FrameCache(local_url)
@@ -394,7 +390,7 @@ def resumed(cache: FrameCache) -> dict[str, Any]:
         return next(task for task in service.events() if task["state"] in ended)
 
 
-def test_an_order_that_another_service_did_is_not_done_again(cache: FrameCache) -> None:
+def test_task_done_by_another_service_is_not_repeated(cache: FrameCache) -> None:
     held = Held(cache)
     with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
         begun(service, held)
@@ -406,9 +402,7 @@ def test_an_order_that_another_service_did_is_not_done_again(cache: FrameCache) 
 
 
 @pytest.mark.parametrize(("method", "path"), ORDERS)
-def test_an_order_that_waited_takes_nothing_away_that_came_after_it(
-    cache: FrameCache, method: str, path: str
-) -> None:
+def test_queued_task_keeps_frames_written_later(cache: FrameCache, method: str, path: str) -> None:
     held = Held(cache)
     with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
         begun(service, held)
@@ -423,7 +417,9 @@ def test_an_order_that_waited_takes_nothing_away_that_came_after_it(
 
 
 @pytest.mark.parametrize("key", ["timeline/00000000.json", "frames/0.jpg"])
-def test_an_order_to_delete_what_was_not_described_leaves_what_is(local_url: str, key: str) -> None:
+def test_delete_task_created_without_valid_manifest_keeps_later_timeline(
+    local_url: str, key: str
+) -> None:
     cache = FrameCache(local_url)
     cache.store.put(f"cache/timelines/t/{key}", b"damaged")
     order(cache, "DELETE", "")
@@ -434,7 +430,7 @@ def test_an_order_to_delete_what_was_not_described_leaves_what_is(local_url: str
 
 
 @pytest.mark.parametrize(("method", "path"), ORDERS)
-def test_an_order_that_is_done_late_leaves_alone_who_has_committed_nothing_yet(
+def test_resumed_task_keeps_later_epoch_without_commits(
     local_url: str, method: str, path: str
 ) -> None:
     cache = FrameCache(local_url)
@@ -450,9 +446,7 @@ def test_an_order_that_is_done_late_leaves_alone_who_has_committed_nothing_yet(
 
 
 @pytest.mark.parametrize(("method", "path"), ORDERS)
-def test_an_order_that_was_interrupted_is_done_to_its_end(
-    local_url: str, method: str, path: str
-) -> None:
+def test_interrupted_task_is_completed_on_resume(local_url: str, method: str, path: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
     order(cache, method, path)
@@ -466,7 +460,7 @@ def test_an_order_that_was_interrupted_is_done_to_its_end(
     assert set(left) == (set() if method == "DELETE" else {"timeline"})
 
 
-def test_a_rebuild_that_was_interrupted_keeps_what_it_had_extracted(cache: FrameCache) -> None:
+def test_interrupted_rebuild_resumes_in_its_epoch(cache: FrameCache) -> None:
     timeline = cache.timeline("t")
     timeline.extract(clips.chunks(), every=4)
     held = Held(cache)
@@ -486,7 +480,7 @@ def test_a_rebuild_that_was_interrupted_keeps_what_it_had_extracted(cache: Frame
     assert info.settings.jpeg.quality == 30
 
 
-def test_a_service_that_only_reads_leaves_tasks_alone(local_url: str) -> None:
+def test_read_only_service_ignores_stored_tasks(local_url: str) -> None:
     cache = FrameCache(local_url)
     cache.store.put(f"{TASKS}20260101T000000000000-0123456789abcdef.json", b"{}")
     with serving(cache, ServiceSettings(read_only=True)) as service:
@@ -494,14 +488,14 @@ def test_a_service_that_only_reads_leaves_tasks_alone(local_url: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"format": 2}'])
-def test_a_stored_task_that_is_none_hinders_nobody(local_url: str, body: bytes) -> None:
+def test_invalid_stored_task_does_not_block_new_tasks(local_url: str, body: bytes) -> None:
     cache = FrameCache(local_url)
     cache.store.put(f"{TASKS}20260101T000000000000-0123456789abcdef.json", body)
     with serving(cache, allowing(clips.chunks()[0].parent)) as service:
         assert extract(service)["state"] == "done"
 
 
-def test_an_order_that_cannot_be_stored_is_not_accepted(local_url: str) -> None:
+def test_task_that_cannot_be_stored_is_not_accepted(local_url: str) -> None:
     cache = FrameCache(local_url)
     cache.timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
     hook = fail_from_nth(StoreUnavailable("gone"), action="create", nth=1, within=TASKS)
@@ -511,7 +505,7 @@ def test_an_order_that_cannot_be_stored_is_not_accepted(local_url: str) -> None:
         assert service.json("api/v1/tasks") == {"tasks": []}
 
 
-def test_an_order_too_long_to_be_read_again_is_not_accepted(
+def test_too_long_task_is_not_accepted(
     service: Service, cache: FrameCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_documents, "MAX_BYTES", 300)
@@ -522,12 +516,12 @@ def test_an_order_too_long_to_be_read_again_is_not_accepted(
     assert service.json("api/v1/tasks") == {"tasks": []}
 
 
-def test_an_order_with_half_a_character_is_not_stored() -> None:
+def test_task_with_lone_surrogate_is_not_stored() -> None:
     with pytest.raises(InvalidValue, match="this task cannot be stored"):
         TaskSpec.create("t", "clear", {"name": "\ud800"}).encode()
 
 
-def test_a_stored_order_whose_time_is_of_no_zone_is_damaged() -> None:
+def test_stored_task_with_naive_time_is_corrupt() -> None:
     order = TaskSpec.create("t", "clear", {})
     document = json.loads(order.encode())
     assert TaskSpec.decode(json.dumps(document).encode(), key=order.key) == order
@@ -560,7 +554,7 @@ def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_soon_again")
 @pytest.mark.parametrize("action", ["list", "get", "head", "delete"])
-def test_an_order_outlasts_a_store_that_does_not_answer(local_url: str, action: str) -> None:
+def test_task_completes_after_store_outage(local_url: str, action: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
     order(cache, "DELETE", "")
@@ -570,7 +564,7 @@ def test_an_order_outlasts_a_store_that_does_not_answer(local_url: str, action: 
     assert not [blob for folder in (TASKS, "cache/timelines") for blob in cache.store.list(folder)]
 
 
-def test_an_order_that_is_no_order_stops_no_other(local_url: str) -> None:
+def test_invalid_stored_tasks_do_not_stop_a_valid_one(local_url: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
     order(cache, "DELETE", "")
@@ -595,7 +589,7 @@ _NO_ORDERS = [
 
 
 @pytest.mark.usefixtures("_soon_again")
-def test_an_order_that_cannot_be_read_stops_no_other(local_url: str) -> None:
+def test_unreadable_stored_task_does_not_stop_others(local_url: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
     order(cache, "DELETE", "")
@@ -606,7 +600,7 @@ def test_an_order_that_cannot_be_read_stops_no_other(local_url: str) -> None:
 
 @pytest.mark.usefixtures("_soon_again")
 @pytest.mark.parametrize("action", ["get", "head", "delete"])
-def test_a_service_that_stops_waits_for_no_store(local_url: str, action: str) -> None:
+def test_stopping_service_does_not_wait_for_silent_store(local_url: str, action: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
     order(cache, "DELETE", "")
@@ -621,7 +615,7 @@ def test_a_service_that_stops_waits_for_no_store(local_url: str, action: str) ->
 
 
 @pytest.mark.usefixtures("_soon_again")
-def test_a_task_is_cancelled_when_its_order_is_gone_and_no_sooner(cache: FrameCache) -> None:
+def test_running_task_is_cancelled_only_once_its_blob_is_deleted(cache: FrameCache) -> None:
     held = Held(cache)
     silent = Silent(held.cache, "delete", times=None)
     with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
@@ -636,7 +630,7 @@ def test_a_task_is_cancelled_when_its_order_is_gone_and_no_sooner(cache: FrameCa
 
 
 @pytest.mark.usefixtures("_soon_again")
-def test_a_task_that_waits_is_cancelled_later_where_its_order_cannot_be_deleted(
+def test_queued_task_is_cancelled_later_if_its_blob_cannot_be_deleted(
     cache: FrameCache,
 ) -> None:
     held = Held(cache)
@@ -652,7 +646,7 @@ def test_a_task_that_waits_is_cancelled_later_where_its_order_cannot_be_deleted(
     assert cache.timeline("t").complete
 
 
-def test_an_event_is_sent_of_every_state(service: Service) -> None:
+def test_events_report_task_states_until_done(service: Service) -> None:
     body = {"chunks": urls(clips.chunks())}
     states = []
     with service.client.stream("GET", "api/v1/events") as stream:
@@ -668,7 +662,9 @@ def test_an_event_is_sent_of_every_state(service: Service) -> None:
     assert set(states) <= {"queued", "running", "done"}
 
 
-def test_a_chunk_whose_name_is_no_text_is_named_by_its_url(local_url: str, tmp_path: Path) -> None:
+def test_chunk_with_undecodable_file_name_is_extracted_by_url(
+    local_url: str, tmp_path: Path
+) -> None:
     folder = tmp_path / os.fsdecode(b"d\xe9")
     path = clips.copy_to(clips.chunks()[0], folder).rename(folder / os.fsdecode(b"\xff.mp4"))
     with serving(FrameCache(local_url), allowing(folder)) as service:
@@ -688,7 +684,7 @@ def test_a_chunk_whose_name_is_no_text_is_named_by_its_url(local_url: str, tmp_p
     ],
     ids=["extract", "rebuild", "verify deep", "verify repair"],
 )
-def test_a_task_that_needs_a_missing_package_is_refused(
+def test_task_that_needs_missing_package_is_refused(
     service: Service, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any] | None
 ) -> None:
     monkeypatch.setitem(sys.modules, "av", None)  # as if it were not there

@@ -40,7 +40,7 @@ def put(service: Service, content: bytes) -> int:
 
 
 @pytest.mark.every_store
-def test_an_upload_is_stored_as_it_came(service: Service, cache: FrameCache) -> None:
+def test_upload_is_stored_byte_identical(service: Service, cache: FrameCache) -> None:
     content = clips.clip().read_bytes()
     answer = service.client.put(UPLOAD, content=content)
     assert answer.status_code == 201
@@ -49,7 +49,7 @@ def test_an_upload_is_stored_as_it_came(service: Service, cache: FrameCache) -> 
     assert [blob.key for blob in cache.store.list("service")] == []
 
 
-def test_an_upload_is_a_chunk(service: Service) -> None:
+def test_upload_is_extracted_as_a_chunk(service: Service) -> None:
     put(service, clips.clip().read_bytes())
     body = {"chunks": ["upload:a.mp4"], "every": 5}
     task = service.task(service.client.post("api/v1/timelines/t/extract", json=body))
@@ -60,9 +60,7 @@ def test_an_upload_is_a_chunk(service: Service) -> None:
     assert service.task(rebuilt)["state"] == "done"
 
 
-def test_an_upload_of_one_timeline_is_no_chunk_of_another(
-    service: Service, cache: FrameCache
-) -> None:
+def test_upload_of_other_timeline_is_refused_as_chunk(service: Service, cache: FrameCache) -> None:
     put(service, clips.clip().read_bytes())
     for chunk in (f"{cache.url}/{KEY}", "upload:a.mp4"):
         answer = service.client.post("api/v1/timelines/u/extract", json={"chunks": [chunk]})
@@ -73,13 +71,13 @@ def test_an_upload_of_one_timeline_is_no_chunk_of_another(
 
 
 @pytest.mark.every_store
-def test_an_upload_is_never_replaced(service: Service, cache: FrameCache) -> None:
+def test_upload_with_existing_name_is_refused(service: Service, cache: FrameCache) -> None:
     assert put(service, b"first") == 201
     assert problem_of(service.client.put(UPLOAD, content=b"second")) == (409, "upload_exists")
     assert cache.store.get(KEY) == b"first"
 
 
-def test_no_two_uploads_of_one_name_become_one(service: Service, cache: FrameCache) -> None:
+def test_concurrent_upload_of_same_name_is_refused(service: Service, cache: FrameCache) -> None:
     def slow() -> Iterator[bytes]:
         yield b"first"
         until(lambda: next(iter(cache.store.list("service")), None) is not None)
@@ -89,7 +87,7 @@ def test_no_two_uploads_of_one_name_become_one(service: Service, cache: FrameCac
     assert cache.store.get(KEY) == b"first"
 
 
-def test_an_upload_that_was_taken_over_stores_nothing(
+def test_upload_that_lost_its_lease_stores_nothing(
     service: Service, cache: FrameCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 3600.0)
@@ -106,7 +104,7 @@ def test_an_upload_that_was_taken_over_stores_nothing(
     assert [*cache.store.list("uploads")] == []
 
 
-def test_nothing_takes_an_upload_away(service: Service, cache: FrameCache) -> None:
+def test_upload_survives_clear_delete_and_gc(service: Service, cache: FrameCache) -> None:
     put(service, clips.clip().read_bytes())
     body = {"chunks": ["upload:a.mp4"], "every": 20}
     service.task(service.client.post("api/v1/timelines/t/extract", json=body))
@@ -116,7 +114,7 @@ def test_nothing_takes_an_upload_away(service: Service, cache: FrameCache) -> No
     assert [blob.key for blob in cache.store.list("uploads")] == [KEY]
 
 
-def test_what_is_no_video_fails_when_it_is_extracted(service: Service) -> None:
+def test_extract_of_upload_that_is_not_video_fails(service: Service) -> None:
     put(service, b"#EXTM3U\nfile:///etc/passwd\n")
     answer = service.client.post("api/v1/timelines/t/extract", json={"chunks": ["upload:a.mp4"]})
     task = service.task(answer)
@@ -125,7 +123,7 @@ def test_what_is_no_video_fails_when_it_is_extracted(service: Service) -> None:
 
 
 @pytest.mark.parametrize("send", [b"".join, iter], ids=["announced", "chunked"])
-def test_an_upload_that_is_too_large_leaves_nothing(
+def test_too_large_upload_stores_nothing(
     cache: FrameCache, send: Callable[[list[bytes]], bytes | Iterator[bytes]]
 ) -> None:
     settings = ServiceSettings(limits=Limits(upload_bytes=10**6))
@@ -137,7 +135,7 @@ def test_an_upload_that_is_too_large_leaves_nothing(
     assert list(cache.store.list("service")) == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(service: Service, cache: FrameCache) -> None:
+def test_aborted_upload_stores_nothing(service: Service, cache: FrameCache) -> None:
     parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname, parts.port)) as connection:
         connection.sendall(begun(99_999_999))
@@ -148,7 +146,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(service: Service, cache: Frame
     assert put(service, b"again") == 201
 
 
-def test_an_upload_that_pauses_too_long_is_given_up(cache: FrameCache) -> None:
+def test_stalled_upload_times_out(cache: FrameCache) -> None:
     settings = ServiceSettings(limits=Limits(upload_pause_seconds=0.05))
     with serving(cache, settings) as service:
         parts = urlsplit(service.url)
@@ -158,7 +156,7 @@ def test_an_upload_that_pauses_too_long_is_given_up(cache: FrameCache) -> None:
     assert list(cache.store.list("uploads")) == []
 
 
-def test_more_uploads_at_once_than_allowed_have_to_come_back(cache: FrameCache) -> None:
+def test_uploads_beyond_limit_are_refused(cache: FrameCache) -> None:
     with serving(cache, ServiceSettings(limits=Limits(uploads_at_once=1))) as service:
 
         def slow() -> Iterator[bytes]:
@@ -170,13 +168,13 @@ def test_more_uploads_at_once_than_allowed_have_to_come_back(cache: FrameCache) 
         assert service.client.put(UPLOAD, content=slow()).status_code == 201
 
 
-def test_a_service_can_take_no_uploads(cache: FrameCache) -> None:
+def test_upload_limit_of_zero_disables_uploads(cache: FrameCache) -> None:
     with serving(cache, ServiceSettings(limits=Limits(upload_bytes=0))) as service:
         assert problem_of(service.client.put(UPLOAD, content=b"")) == (403, "no_uploads")
         assert service.json("api/v1/session")["upload"] is False
 
 
-def test_a_link_among_uploads_is_not_followed(local_url: str, tmp_path: Path) -> None:
+def test_symlink_among_uploads_is_refused(local_url: str, tmp_path: Path) -> None:
     folder = Path(local_url) / "uploads" / "t"
     folder.mkdir(parents=True)
     (tmp_path / "secret.mp4").write_bytes(clips.clip().read_bytes())

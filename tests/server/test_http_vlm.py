@@ -56,7 +56,7 @@ def test_video_has_the_stored_bytes_and_indices_of_their_times(
     assert computed == pytest.approx([number / 25 for number in made["sequences"]], abs=0.001)
 
 
-def test_scaled_frames_are_smaller_pictures(service: Service) -> None:
+def test_scaled_frames_have_the_scaled_size(service: Service) -> None:
     made = service.json(CLIP, params={"max_frames": 2, "scale": "0.5"})
     [first] = data_of(made["content"][1])
     with Pillow.open(io.BytesIO(first)) as picture:
@@ -84,7 +84,7 @@ def test_unknown_timeline_is_not_cached(service: Service) -> None:
     assert problem_of(service.get("api/v1/timelines/other/vlm")) == (404, "not_cached")
 
 
-def test_frames_without_a_common_rate_are_refused_for_a_receiver_of_the_rate(
+def test_frames_without_common_rate_are_refused_for_rate_timing(
     local_url: str,
 ) -> None:
     cache = FrameCache(local_url)
@@ -95,7 +95,7 @@ def test_frames_without_a_common_rate_are_refused_for_a_receiver_of_the_rate(
         assert problem_of(answer) == (422, "invalid_value")
 
 
-def test_frames_of_too_many_bytes_are_refused(local_url: str) -> None:
+def test_frames_beyond_16_mib_are_refused(local_url: str) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (1200, 1600, 3), np.uint8)
     cache = FrameCache(local_url)
     cache.timeline("t").write(
@@ -110,7 +110,7 @@ def test_frames_of_too_many_bytes_are_refused(local_url: str) -> None:
         assert len(service.json(CLIP, params={"max_frames": 4})["sequences"]) == 4
 
 
-def test_frames_of_several_sizes_are_no_video(local_url: str) -> None:
+def test_frames_of_different_sizes_are_refused_as_video(local_url: str) -> None:
     cache = FrameCache(local_url)
     sizes = [(16, 16, 3), (16, 24, 3)]
     cache.timeline("t").write(
