@@ -21,7 +21,7 @@ TEST_PROCESSES ?= 2
 # What uses each dependency; the conformance tests use obstore, against an S3 server from PyPI.
 LOWEST_TESTS ?= tests/unit tests/store/test_conformance.py tests/api/test_read.py \
   tests/api/test_extract.py tests/api/test_missing_packages.py tests/video/test_phash.py \
-  tests/cli/test_cli_help.py tests/cli/test_cli_look.py tests/server/test_http_reading.py
+  tests/cli/test_cli_help.py tests/cli/test_cli_ls_info.py tests/server/test_http_reading.py
 TORCH_TESTS ?= tests/pytorch tests/api/test_worker_processes.py
 BENCH_ARGS ?=
 CLIPS := .cache/clips

@@ -39,7 +39,7 @@ def compaction(cache: Path) -> object:
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_a_copy_has_the_same_bytes_and_is_sound(
+def test_copy_has_the_same_bytes_and_verifies(
     layout: Layout, local_url: str, tmp_path: Path
 ) -> None:
     filled(local_url, layout)
@@ -55,9 +55,7 @@ def test_a_copy_has_the_same_bytes_and_is_sound(
     assert FrameCache(target).timeline("walk").complete
 
 
-def test_a_copy_can_be_extracted_appended_to_and_cleared_like_any_timeline(
-    local_url: str, tmp_path: Path
-) -> None:
+def test_copy_can_be_extracted_appended_to_and_rebuilt(local_url: str, tmp_path: Path) -> None:
     filled(local_url)
     run("cp", "walk", tmp_path / "target", "--cache", local_url).succeeded()
     copy = FrameCache(tmp_path / "target").timeline("walk")
@@ -68,7 +66,7 @@ def test_a_copy_can_be_extracted_appended_to_and_cleared_like_any_timeline(
     assert copy.verify().ok
 
 
-def test_a_copy_goes_on_where_it_was_interrupted(local_url: str, tmp_path: Path) -> None:
+def test_interrupted_copy_resumes(local_url: str, tmp_path: Path) -> None:
     source = filled(local_url).store
     target = FrameCache(tmp_path / "target")
 
@@ -86,7 +84,7 @@ def test_a_copy_goes_on_where_it_was_interrupted(local_url: str, tmp_path: Path)
     assert half.verify().ok
 
 
-def test_frames_of_a_copy_are_seen_once_their_part_is_committed(
+def test_frames_of_copy_are_visible_once_their_part_is_committed(
     local_url: str, tmp_path: Path
 ) -> None:
     source = filled(local_url).store
@@ -101,7 +99,7 @@ def test_frames_of_a_copy_are_seen_once_their_part_is_committed(
     assert seen == {0, 50}
 
 
-def test_a_timeline_that_is_another_one_is_not_replaced(local_url: str, tmp_path: Path) -> None:
+def test_copy_does_not_replace_a_different_timeline(local_url: str, tmp_path: Path) -> None:
     filled(local_url)
     target = tmp_path / "target"
     other = FrameCache(target).timeline("walk")
@@ -115,7 +113,7 @@ def test_a_timeline_that_is_another_one_is_not_replaced(local_url: str, tmp_path
     assert "another program" in run("cp", "walk", target, "--cache", local_url).failed(4)
 
 
-def test_a_damaged_frame_is_not_copied_as_a_sound_one(local_url: str, tmp_path: Path) -> None:
+def test_damaged_frame_stops_the_copy(local_url: str, tmp_path: Path) -> None:
     filled(local_url)
     (Path(local_url) / FOLDER / "frames" / "60.jpg").write_bytes(b"other")
     target = tmp_path / "target"
@@ -134,7 +132,7 @@ def test_written_and_replaced_frames_are_copied(local_url: str, tmp_path: Path) 
     assert copy.verify().ok
 
 
-def test_stale_overlays_are_left_out_and_told_of(local_url: str, tmp_path: Path) -> None:
+def test_stale_overlays_are_skipped_with_a_note(local_url: str, tmp_path: Path) -> None:
     walk = filled(local_url).timeline("walk")
     walk.overlays(job_id="run-7", stage="edges").save(4, {"canny": PNG})
     old = Path(local_url) / FOLDER / "overlays" / "run-7" / "edges" / "4_canny.png"
@@ -146,14 +144,14 @@ def test_stale_overlays_are_left_out_and_told_of(local_url: str, tmp_path: Path)
     assert copy.overlays(job_id="run-7", stage="edges").frames() == [3]
 
 
-def test_a_timeline_is_copied_from_a_bucket(s3_url: str, tmp_path: Path) -> None:
+def test_timeline_is_copied_from_a_bucket(s3_url: str, tmp_path: Path) -> None:
     cache = filled(s3_url)
     run("cp", "walk", tmp_path / "target", "--cache", s3_url).succeeded()
     copied = FrameCache(tmp_path / "target").timeline("walk")
     assert copied.jpeg(60) == cache.timeline("walk").jpeg(60)
 
 
-def test_an_overlay_that_is_there_is_left_alone(local_url: str, tmp_path: Path) -> None:
+def test_existing_overlay_is_not_replaced(local_url: str, tmp_path: Path) -> None:
     walk = filled(local_url).timeline("walk")
     run("cp", "walk", tmp_path / "target", "--cache", local_url).succeeded()
     name = Path("overlays/run-7/edges/3_canny.png")
@@ -171,7 +169,7 @@ def test_an_overlay_that_is_there_is_left_alone(local_url: str, tmp_path: Path) 
     )
 
 
-def test_an_overlay_that_comes_meanwhile_is_left_alone(local_url: str, tmp_path: Path) -> None:
+def test_overlay_created_during_copy_is_not_replaced(local_url: str, tmp_path: Path) -> None:
     source = filled(local_url).store
     target = FrameCache(tmp_path / "target").store
     key = "cache/timelines/walk/overlays/run-7/edges/3_canny.png"
@@ -186,9 +184,7 @@ def test_an_overlay_that_comes_meanwhile_is_left_alone(local_url: str, tmp_path:
 
 
 @pytest.mark.parametrize("layout", ["objects", "packs"])
-def test_a_copy_gets_the_chunks_that_were_appended_since(
-    layout: Layout, local_url: str, tmp_path: Path
-) -> None:
+def test_second_copy_adds_appended_chunks(layout: Layout, local_url: str, tmp_path: Path) -> None:
     own = filled(local_url, layout).timeline("walk")
     words = ("cp", "walk", tmp_path / "target", "--json", "--cache", local_url)
     run(*words).succeeded()
@@ -204,7 +200,7 @@ def test_a_copy_gets_the_chunks_that_were_appended_since(
     assert compaction(tmp_path / "target") == compaction(Path(local_url)) is not None
 
 
-def test_a_copy_that_was_changed_apart_is_refused_with_the_command_that_deletes_it(
+def test_diverged_copy_is_refused_with_the_command_that_deletes_it(
     local_url: str, tmp_path: Path
 ) -> None:
     own = filled(local_url).timeline("walk")
@@ -220,9 +216,7 @@ def test_a_copy_that_was_changed_apart_is_refused_with_the_command_that_deletes_
     assert len(FrameCache(target).timeline("walk")) == len(own)
 
 
-def test_frames_that_another_program_stored_are_said_to_be_those(
-    local_url: str, tmp_path: Path
-) -> None:
+def test_cp_of_unindexed_frames_is_refused(local_url: str, tmp_path: Path) -> None:
     FrameCache(local_url).store.put("cache/timelines/own/frames/0.jpg", b"jpeg")
     assert "frames only" in run("ls", "--cache", local_url).text
     line = run("cp", "own", tmp_path / "target", "--cache", local_url).failed(3)
@@ -232,7 +226,7 @@ def test_frames_that_another_program_stored_are_said_to_be_those(
 
 
 @pytest.mark.parametrize("words", [("nothing", "TARGET"), ("walk", "SOURCE"), ("walk", "s3:/a")])
-def test_what_cannot_be_copied_is_said(
+def test_invalid_cp_arguments_are_refused_without_a_target_folder(
     words: tuple[str, str], local_url: str, tmp_path: Path
 ) -> None:
     filled(local_url)

@@ -16,7 +16,7 @@ from network import Fault, Proxy
 
 
 @pytest.mark.every_store
-def test_doctor_finds_nothing_wrong_and_leaves_nothing_behind(store_url: str) -> None:
+def test_doctor_on_working_store_reports_ok_and_leaves_no_blob(store_url: str) -> None:
     text = run("doctor", "--cache", store_url).succeeded().text
     rows = [line.split() for line in text.splitlines()]
     assert ["framecache", framecache.__version__] in rows
@@ -38,7 +38,7 @@ def test_doctor_writes_json(local_url: str) -> None:
     ]
 
 
-def test_doctor_lists_the_extras_and_how_to_install_the_missing_ones(
+def test_doctor_lists_extras_and_how_to_install_missing_ones(
     local_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("av", "boto3"):
@@ -65,7 +65,7 @@ def test_doctor_lists_the_extras_and_how_to_install_the_missing_ones(
         ({"S3_BUCKET": "media", "FRAMECACHE_URL": "folder"}, "$FRAMECACHE_URL"),
     ],
 )
-def test_doctor_says_who_chose_the_cache(
+def test_doctor_reports_origin_of_cache_url(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], origin: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -76,7 +76,7 @@ def test_doctor_says_who_chose_the_cache(
     assert run("doctor", "--json", "-q").succeeded().document["url_from"] == origin
 
 
-def test_doctor_fails_where_the_store_does(tmp_path: Path) -> None:
+def test_doctor_fails_if_store_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     outcome = run("doctor", "--cache", tmp_path / "file")
     assert (outcome.code, outcome.errors) == (1, "")
@@ -84,14 +84,14 @@ def test_doctor_fails_where_the_store_does(tmp_path: Path) -> None:
     assert "there is a file where a folder is needed" in outcome.text
 
 
-def test_doctor_names_the_bucket_that_is_missing(s3_url: str) -> None:
+def test_doctor_names_the_missing_bucket(s3_url: str) -> None:
     outcome = run("doctor", "--json", "--cache", f"{s3_url}-missing")
     assert outcome.code == 1
     assert outcome.document["ok"] is False
     assert "does not exist" in outcome.document["checks"][1]["detail"]
 
 
-def test_the_whole_command_line_works_on_s3(s3_url: str, tmp_path: Path) -> None:
+def test_every_main_command_works_on_s3(s3_url: str, tmp_path: Path) -> None:
     cache = ("--cache", f"{s3_url}/some/prefix")
     run("extract", "walk", clip(), "--fps", "5", *cache).succeeded()
     assert "complete" in run("ls", *cache).succeeded().text
@@ -106,7 +106,7 @@ def test_the_whole_command_line_works_on_s3(s3_url: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("fault", [network.unconditional, network.not_implemented])
-def test_a_store_that_creates_what_exists_is_warned_of_in_one_line(
+def test_store_without_conditional_create_is_warned_of_in_one_line(
     fault: Fault, proxy: Proxy, s3_url: str
 ) -> None:
     proxy.always(fault, method="PUT")
@@ -118,7 +118,7 @@ def test_a_store_that_creates_what_exists_is_warned_of_in_one_line(
     spawn("extract", "walk", clip(), "--fps", "5", "--cache", s3_url).succeeded()
 
 
-def test_doctor_finds_a_store_that_creates_what_exists(proxy: Proxy, s3_url: str) -> None:
+def test_doctor_fails_on_store_without_conditional_create(proxy: Proxy, s3_url: str) -> None:
     proxy.always(network.unconditional, method="PUT")
     outcome = run("doctor", "--json", "--cache", s3_url)
     assert (outcome.code, outcome.errors) == (1, "")
@@ -128,7 +128,7 @@ def test_doctor_finds_a_store_that_creates_what_exists(proxy: Proxy, s3_url: str
     ]
 
 
-def test_doctor_tells_apart_what_failed_and_what_was_not_tried(s3_url: str) -> None:
+def test_doctor_distinguishes_failed_and_skipped_checks(s3_url: str) -> None:
     outcome = run("doctor", "--cache", f"{s3_url}-missing")
     assert outcome.code == 1
     assert outcome.text.splitlines()[-1] == "1 check failed, 7 skipped."
@@ -161,7 +161,7 @@ def test_why_names_each_setting_and_its_source(
     assert _why(s3_url)["proxy"] == ("http://127.0.0.1:1", "HTTP_PROXY")
 
 
-def test_why_names_the_profile_that_signs(
+def test_why_names_the_signing_profile(
     s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "credentials"
@@ -182,7 +182,7 @@ def test_why_names_the_profile_that_signs(
     assert "eu-west-3" in region
 
 
-def test_why_of_an_identity_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_names_the_variable_of_a_container_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -194,16 +194,16 @@ def test_why_of_an_identity_names_its_variable(monkeypatch: pytest.MonkeyPatch) 
     assert signer.source == "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 
 
-def test_why_of_a_folder_names_it(local_url: str) -> None:
+def test_why_names_the_folder(local_url: str) -> None:
     assert _why(local_url) == {"folder": (local_url, "the URL")}
 
 
 @pytest.mark.parametrize("key_id", ["", "x", "short", "AKIAIOSFODNN7EXAMPLE", "k" * 200])
-def test_a_key_is_never_shown_as_a_whole(key_id: str) -> None:
+def test_access_key_id_is_shown_shortened(key_id: str) -> None:
     assert len(shorten_key_id(key_id).replace("…", "")) <= len(key_id) / 2
 
 
-def test_why_names_the_options_of_a_file(
+def test_why_names_options_of_storage_options_file(
     s3_url: str, moto_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -226,7 +226,7 @@ def test_why_names_the_options_of_a_file(
     "variable",
     ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"],
 )
-def test_a_variable_that_cannot_be_sent_is_refused_by_every_command(
+def test_variable_with_line_break_is_refused_by_every_command(
     variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

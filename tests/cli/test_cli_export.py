@@ -53,7 +53,7 @@ def test_export_writes_each_frame_and_a_table(
         "--min-change 16 --start 3 --step 2",
     ],
 )
-def test_export_takes_the_range_that_the_library_reads(
+def test_export_range_equals_range_of_library(
     walk: Timeline, local_url: str, tmp_path: Path, words: str
 ) -> None:
     options = words.split()
@@ -79,9 +79,7 @@ def test_export_reports_as_json(local_url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("walk")
-def test_export_writes_into_a_filled_folder_only_when_forced(
-    local_url: str, tmp_path: Path
-) -> None:
+def test_export_into_non_empty_folder_needs_force(local_url: str, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "note.txt").touch()
     words = ("export", "walk", tmp_path / "out", "--stop", "2", "--cache", local_url)
@@ -91,31 +89,31 @@ def test_export_writes_into_a_filled_folder_only_when_forced(
 
 
 @pytest.mark.usefixtures("walk")
-def test_export_needs_a_folder(local_url: str, tmp_path: Path) -> None:
+def test_export_to_existing_file_is_refused(local_url: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     line = run("export", "walk", tmp_path / "file", "--cache", local_url).failed(2)
     assert "is a file, not a folder" in line
 
 
 @pytest.mark.usefixtures("walk")
-def test_export_of_an_empty_range_makes_no_folder(local_url: str, tmp_path: Path) -> None:
+def test_export_of_empty_range_creates_no_folder(local_url: str, tmp_path: Path) -> None:
     words = ("export", "walk", tmp_path / "out", "--start", "50", "--cache", local_url)
     assert "its frames are 0 to 49" in run(*words).failed(3)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("walk")
-def test_export_takes_one_kind_of_limit(local_url: str, tmp_path: Path) -> None:
+def test_export_with_sequence_and_time_limit_is_refused(local_url: str, tmp_path: Path) -> None:
     for end in ("start", "stop"):
         both = (f"--{end}", "1", f"--{end}-seconds", "1")
         run("export", "walk", tmp_path / "out", *both, "--cache", local_url).failed(2)
 
 
-def test_export_of_nothing_cached(local_url: str, tmp_path: Path) -> None:
+def test_export_of_unknown_timeline_is_not_cached(local_url: str, tmp_path: Path) -> None:
     run("export", "walk", tmp_path / "out", "--cache", local_url).failed(3)
 
 
-def test_a_failed_export_leaves_no_half_written_file(
+def test_failed_export_leaves_no_partial_file(
     walk: Timeline, local_url: str, tmp_path: Path
 ) -> None:
     store = tmp_path / "store" / "cache" / "timelines" / "walk" / "frames"
@@ -127,7 +125,9 @@ def test_a_failed_export_leaves_no_half_written_file(
 
 
 @pytest.mark.usefixtures("walk")
-def test_a_failed_export_says_what_it_left_and_how_to_go_on(local_url: str, tmp_path: Path) -> None:
+def test_failed_export_names_left_files_and_the_command_that_resumes(
+    local_url: str, tmp_path: Path
+) -> None:
     frame = tmp_path / "store" / "cache" / "timelines" / "walk" / "frames" / "20.jpg"
     sound = frame.read_bytes()
     frame.write_bytes(sound[:-100])
@@ -141,7 +141,7 @@ def test_a_failed_export_says_what_it_left_and_how_to_go_on(local_url: str, tmp_
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
-def test_a_file_that_cannot_be_written_is_said_with_what_was_left(
+def test_unwritable_file_is_named_with_number_of_left_files(
     walk: Timeline, local_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "out" / "000003.jpg").mkdir(parents=True)
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_written_is_said_with_what_was_left(
     assert len(walk) == 50
 
 
-def test_an_export_of_overlays_that_failed_says_how_to_go_on(
+def test_failed_overlay_export_names_the_command_that_resumes(
     walk: Timeline, local_url: str, tmp_path: Path
 ) -> None:
     overlays = walk.overlays(job_id="run-7", stage="edges")
@@ -170,9 +170,7 @@ def test_an_export_of_overlays_that_failed_says_how_to_go_on(
 
 
 @pytest.mark.usefixtures("walk")
-def test_a_name_that_no_file_can_have_is_refused_shortened_before_anything_is_written(
-    local_url: str, tmp_path: Path
-) -> None:
+def test_too_long_file_name_is_refused_before_any_write(local_url: str, tmp_path: Path) -> None:
     words = ("export", "walk", tmp_path / "out", "--cache", local_url, "--name")
     line = run(*words, "é" * 124 + "{sequence:04d}.jpg").failed(2)
     assert "256 bytes" in line
@@ -191,7 +189,7 @@ def test_export_names_files_by_a_template(walk: Timeline, local_url: str, tmp_pa
     assert (tmp_path / "out" / "0-0045.jpeg").read_bytes() == walk.jpeg(45)
 
 
-def test_contiguous_files_are_numbered_without_gaps(
+def test_contiguous_export_numbers_files_without_gaps(
     walk: Timeline, local_url: str, tmp_path: Path
 ) -> None:
     words = ("export", "walk", tmp_path / "out", "--start", "40", "--step", "5", "--contiguous")
@@ -213,7 +211,7 @@ def test_contiguous_files_are_numbered_without_gaps(
         *("{sequence.__class__}.jpg", "{sequence:0999999999d}.jpg", "a\n{sequence}.jpg"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_refused_before_anything_is_written(
+def test_invalid_name_template_is_refused_before_any_write(
     template: str, local_url: str, tmp_path: Path
 ) -> None:
     words = ("export", "walk", tmp_path / "out", "--name", template, "--cache", local_url)
@@ -237,7 +235,7 @@ def png(image: PIL.Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def test_overlays_are_drawn_on_what_is_exported(
+def test_overlays_are_drawn_on_exported_frames(
     walk: Timeline, local_url: str, tmp_path: Path
 ) -> None:
     half_red = PIL.Image.new("RGBA", (160, 120), (255, 0, 0, 0))
@@ -263,7 +261,7 @@ def test_overlays_are_drawn_on_what_is_exported(
 
 
 @pytest.mark.usefixtures("walk")
-def test_overlays_of_a_job_that_drew_nothing_are_named(local_url: str, tmp_path: Path) -> None:
+def test_export_with_overlays_of_job_without_any_is_refused(local_url: str, tmp_path: Path) -> None:
     words = ("export", "walk", tmp_path / "out", "--with-overlays", "run-8", "--cache", local_url)
     assert "run-8 has no overlays on timeline walk" in run(*words).failed(3)
     assert not (tmp_path / "out").exists()
@@ -291,7 +289,7 @@ def test_export_as_video_shows_each_frame_at_its_time(local_url: str, tmp_path: 
         ((), ("--start", "60", "--min-change", "64"), 15 / 25),
     ],
 )
-def test_a_video_lasts_until_its_last_frame_leaves_the_screen(
+def test_exported_video_lasts_until_the_end_of_its_last_frame(
     options: tuple[str, ...],
     words: tuple[str, ...],
     seconds: float,
@@ -305,7 +303,7 @@ def test_a_video_lasts_until_its_last_frame_leaves_the_screen(
     assert float(duration) == pytest.approx(seconds, abs=0.002)
 
 
-def test_a_video_of_written_frames_shows_the_last_one_as_long_as_the_one_before(
+def test_exported_video_of_written_frames_repeats_last_frame_interval(
     local_url: str, tmp_path: Path
 ) -> None:
     image = np.full((48, 64, 3), 90, np.uint8)
@@ -322,7 +320,7 @@ def anamorphic() -> Path:
     return made("cli-anamorphic.mp4", lambda path: make_clip(path, frames=25, filters="setsar=4/3"))
 
 
-def test_a_video_has_the_pixel_shape_of_the_frames(local_url: str, tmp_path: Path) -> None:
+def test_exported_video_has_the_pixel_aspect_of_the_frames(local_url: str, tmp_path: Path) -> None:
     for aspect, shape in (("stored", "4:3"), ("square", "1:1")):
         words = ("extract", aspect, anamorphic(), "--aspect", aspect, "--cache", local_url)
         run(*words).succeeded()
@@ -332,7 +330,7 @@ def test_a_video_has_the_pixel_shape_of_the_frames(local_url: str, tmp_path: Pat
         assert stream["sample_aspect_ratio"] == shape
 
 
-def test_a_video_of_pixels_of_two_shapes_is_refused_and_leaves_no_file(
+def test_video_export_of_two_pixel_aspects_is_refused_and_leaves_no_file(
     local_url: str, tmp_path: Path
 ) -> None:
     run("extract", "two", other_clip(), anamorphic(), "--cache", local_url).succeeded()
@@ -344,7 +342,7 @@ def test_a_video_of_pixels_of_two_shapes_is_refused_and_leaves_no_file(
     run(*words, "--start", "25").succeeded()
 
 
-def test_a_video_has_the_colours_of_the_frames(local_url: str, tmp_path: Path) -> None:
+def test_exported_video_has_the_colors_of_the_frames(local_url: str, tmp_path: Path) -> None:
     colours = [(200, 30, 60), (20, 180, 90), (250, 250, 250)]
     flat = [
         Frame(n, 0, n / 10, np.full((45, 81, 3), colour, np.uint8))
@@ -362,7 +360,7 @@ def test_a_video_has_the_colours_of_the_frames(local_url: str, tmp_path: Path) -
         assert np.abs(shown.astype(np.int16) - np.array(colour, np.int16)).max() <= 4
 
 
-def test_a_video_of_frames_of_two_sizes_is_refused_and_leaves_no_file(
+def test_video_export_of_two_frame_sizes_is_refused_and_leaves_no_file(
     local_url: str, tmp_path: Path
 ) -> None:
     small = made("cli-small.mp4", lambda path: make_clip(path, frames=2, size=(80, 60)))
@@ -372,7 +370,7 @@ def test_a_video_of_frames_of_two_sizes_is_refused_and_leaves_no_file(
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == []
 
 
-def test_a_file_that_is_being_written_is_removed_when_the_process_is_terminated(
+def test_partial_file_is_removed_on_sigterm(
     tmp_path: Path,
 ) -> None:
     script = (
@@ -409,13 +407,13 @@ def test_export_of_a_growing_timeline_takes_the_frames_that_it_found(
 
 
 @pytest.mark.usefixtures("walk")
-def test_a_video_takes_no_names_of_files(local_url: str, tmp_path: Path) -> None:
+def test_video_export_with_file_name_options_is_refused(local_url: str, tmp_path: Path) -> None:
     for words in (("--contiguous",), ("--name", "{sequence}.jpg")):
         run("export", "walk", tmp_path / "x.mp4", *words, "--cache", local_url).failed(2)
 
 
 @pytest.mark.parametrize("name", ["out.png", "OUT.JPG", "out.mkv", "out.mov"])
-def test_a_folder_is_not_named_as_a_picture_or_another_video(
+def test_new_folder_named_like_an_image_or_other_video_is_refused(
     name: str, local_url: str, tmp_path: Path
 ) -> None:
     run("extract", "walk", clip(), "--fps", "1", "--cache", local_url).succeeded()

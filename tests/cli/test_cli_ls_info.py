@@ -65,7 +65,7 @@ def test_ls_writes_json(cache: FrameCache) -> None:
     }
 
 
-def test_ls_takes_patterns(cache: FrameCache) -> None:
+def test_ls_filters_by_patterns(cache: FrameCache) -> None:
     for name in ("run-1", "run-2", "swim"):
         cache.store.put(f"cache/timelines/{name}/frames/0.jpg", b"")
     words = ("ls", "-q", "--cache", cache.url)
@@ -75,7 +75,7 @@ def test_ls_takes_patterns(cache: FrameCache) -> None:
     assert "matches 'walks'. Did you mean walk?" in run(*words, "walks").failed(3)
 
 
-def test_ls_of_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_ls_of_missing_folder_prints_a_note(tmp_path: Path) -> None:
     outcome = run("ls", "--cache", tmp_path / "typo")
     assert (outcome.code, outcome.output) == (0, b"")
     assert f"There is no folder {tmp_path}/typo" in outcome.errors
@@ -83,13 +83,13 @@ def test_ls_of_a_folder_that_is_not_there_says_so(tmp_path: Path) -> None:
     assert "There is no folder" not in run("ls", "--cache", tmp_path / "typo").errors
 
 
-def test_ls_of_an_empty_cache_says_how_to_begin(local_url: str) -> None:
+def test_ls_of_empty_cache_suggests_extract(local_url: str) -> None:
     outcome = run("ls", "--cache", local_url)
     assert (outcome.code, outcome.output) == (0, b"")
     assert f"framecache extract my-video video.mp4 --cache {local_url}" in outcome.errors
 
 
-def test_ls_shows_the_others_when_one_is_damaged_and_passes_over_what_is_none(
+def test_ls_reports_corrupt_timeline_and_ignores_invalid_folder(
     cache: FrameCache, tmp_path: Path
 ) -> None:
     folder = tmp_path / "store" / "cache" / "timelines"
@@ -129,7 +129,7 @@ def test_info_writes_json(cache: FrameCache) -> None:
     assert document["chunks"][1]["first_sequence"] == 50
 
 
-def test_info_tells_when_a_timeline_was_last_read(cache: FrameCache) -> None:
+def test_info_shows_last_use_of_timeline(cache: FrameCache) -> None:
     words = ("info", "walk", "--cache", cache.url)
     before = run(*words, "--json").succeeded().document["last_used_at"]
     used = cache.store.head("cache/timelines/walk/used") if before else None
@@ -140,7 +140,7 @@ def test_info_tells_when_a_timeline_was_last_read(cache: FrameCache) -> None:
     assert f"last used  {noted.astimezone():%Y-%m-%d %H:%M}" in run(*words).succeeded().text
 
 
-def test_info_takes_several_timelines(cache: FrameCache) -> None:
+def test_info_accepts_several_timelines(cache: FrameCache) -> None:
     cache.timeline("other").extract(other_clip())
     words = ("info", "walk", "other", "--cache", cache.url)
     shown = run(*words, "--json").succeeded().document["timelines"]
@@ -149,7 +149,7 @@ def test_info_takes_several_timelines(cache: FrameCache) -> None:
     assert heads == ["walk: complete", "other: complete"]
 
 
-def test_info_tells_prices_where_the_store_has_some_or_they_are_asked_for(
+def test_info_without_known_prices_has_no_cost(
     cache: FrameCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "$" not in run("info", "walk", "--cache", cache.url).succeeded().text
@@ -160,9 +160,7 @@ def test_info_tells_prices_where_the_store_has_some_or_they_are_asked_for(
     assert not is_priced(FrameCache("gs://media").store)
 
 
-def test_only_a_bucket_at_amazon_has_prices(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_amazon_buckets_are_priced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "FRAMECACHE_PRICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -188,7 +186,7 @@ def test_only_a_bucket_at_amazon_has_prices(
     assert not priced()
 
 
-def test_files_of_other_programs_among_overlays_block_nothing_and_are_named_once(
+def test_foreign_files_among_overlays_are_ignored_and_named_once(
     cache: FrameCache, tmp_path: Path
 ) -> None:
     for number in range(2):
@@ -209,7 +207,7 @@ def test_files_of_other_programs_among_overlays_block_nothing_and_are_named_once
     assert not (tmp_path / "out" / "bad job").exists()
 
 
-def test_info_tells_which_chunks_are_missing(cache: FrameCache) -> None:
+def test_info_lists_missing_chunks(cache: FrameCache) -> None:
     interrupted(cache, "half")
     document = run("info", "half", "--json", "--cache", cache.url).succeeded().document
     assert document["state"] == "partial"
@@ -217,15 +215,13 @@ def test_info_tells_which_chunks_are_missing(cache: FrameCache) -> None:
     assert (document["frame_count"], document["frames_described"]) == (50, 75)
 
 
-def test_info_of_no_timeline_is_not_cached(local_url: str) -> None:
+def test_info_of_unknown_timeline_is_not_cached(local_url: str) -> None:
     line = run("info", "nothing", "--cache", local_url).failed(3)
     assert "There is no timeline nothing" in line
 
 
 @pytest.mark.parametrize(("layout", "other"), [("objects", "packs"), ("packs", "objects")])
-def test_info_tells_the_cost_and_what_the_other_layout_would_take(
-    cache: FrameCache, layout: Layout, other: Layout
-) -> None:
+def test_info_shows_cost_of_both_layouts(cache: FrameCache, layout: Layout, other: Layout) -> None:
     timeline = cache.timeline("walk")
     timeline.repack(layout)
     own, others = timeline.footprint(), timeline.footprint(other)
@@ -245,7 +241,7 @@ def test_info_tells_the_cost_and_what_the_other_layout_would_take(
     assert "$0.00 " not in text
 
 
-def test_info_tells_the_cost_as_json(cache: FrameCache) -> None:
+def test_info_json_has_the_cost_of_both_layouts(cache: FrameCache) -> None:
     document = run("info", "walk", "--cost", "--json", "--cache", cache.url).succeeded().document
     cost = document["cost"]
     footprint = cache.timeline("walk").footprint()
@@ -263,14 +259,14 @@ def test_info_tells_the_cost_as_json(cache: FrameCache) -> None:
     assert cost["prices"]["storage_per_gb_month"] == 0.023
 
 
-def test_info_of_a_cleared_timeline_has_no_cost(cache: FrameCache) -> None:
+def test_info_of_cleared_timeline_has_no_cost(cache: FrameCache) -> None:
     cache.timeline("walk").clear()
     document = run("info", "walk", "--cost", "--json", "--cache", cache.url).succeeded().document
     assert document["cost"] is None
     assert "requests" not in run("info", "walk", "--cost", "--cache", cache.url).succeeded().text
 
 
-def test_info_of_another_programs_frames_compares_no_layouts(cache: FrameCache) -> None:
+def test_info_of_unindexed_frames_has_no_cost_of_other_layout(cache: FrameCache) -> None:
     cache.store.put("cache/timelines/foreign/frames/0.jpg", cache.timeline("walk").jpeg(0))
     document = run("info", "foreign", "--cost", "--json", "--cache", cache.url).succeeded().document
     assert list(document["cost"]["layouts"]) == ["objects"]
@@ -280,7 +276,7 @@ def test_info_of_another_programs_frames_compares_no_layouts(cache: FrameCache) 
     assert "as packs" not in text
 
 
-def test_a_file_names_other_prices(
+def test_prices_file_replaces_default_prices(
     cache: FrameCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prices = tmp_path / "prices.toml"
@@ -303,7 +299,7 @@ def test_a_file_names_other_prices(
         (b"storage_per_gb_month = -1", "storage_per_gb_month in "),
     ],
 )
-def test_prices_that_cannot_be_used_are_the_command_lines_mistake(
+def test_invalid_prices_file_is_a_usage_error(
     content: bytes | None,
     said: str,
     cache: FrameCache,
@@ -319,7 +315,7 @@ def test_prices_that_cannot_be_used_are_the_command_lines_mistake(
     assert f"{prices} ($FRAMECACHE_PRICES)" in line
 
 
-def test_money_that_is_not_nothing_is_never_shown_as_nothing() -> None:
+def test_small_amount_of_money_is_never_shown_as_zero() -> None:
     shown = {
         "0": "$0",
         "0.0000001": "less than $0.000001",
@@ -341,7 +337,7 @@ def interrupted(cache: FrameCache, timeline_id: str) -> None:
     cache.store.delete([blob.key for blob in index if not blob.key.endswith("/000000-0.parquet")])
 
 
-def test_a_table_in_a_pipe_is_laid_out_as_rich_would(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_in_a_pipe_matches_rich_layout(capsys: pytest.CaptureFixture[str]) -> None:
     headers, rows = ("name", "n", "state"), [("walk", "7", ""), ("走る", "1,234", "complete")]
     print_table(headers, rows, right=("n",))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

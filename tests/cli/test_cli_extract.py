@@ -11,7 +11,7 @@ from media import made, make_clip
 FULL_RANGE = ("-pix_fmt", "yuvj420p")
 
 
-def test_extract_caches_every_frame_and_says_what_was_done(local_url: str) -> None:
+def test_extract_caches_every_frame_and_prints_a_summary(local_url: str) -> None:
     outcome = run("extract", "walk", clip(), "--cache", local_url).succeeded()
 
     assert "50 frames extracted" in outcome.text
@@ -21,7 +21,7 @@ def test_extract_caches_every_frame_and_says_what_was_done(local_url: str) -> No
     assert len(FrameCache(local_url).timeline("walk")) == 50
 
 
-def test_a_second_extract_has_nothing_to_do(local_url: str) -> None:
+def test_second_extract_has_nothing_to_do(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url)
     outcome = run("extract", "walk", clip(), "--cache", local_url).succeeded()
     assert "already cached, nothing to do" in outcome.text
@@ -47,7 +47,7 @@ def test_extract_reports_as_json(local_url: str) -> None:
     }
 
 
-def test_extract_and_info_say_what_was_mended(local_url: str, tmp_path: Path) -> None:
+def test_extract_and_info_report_clock_restarts(local_url: str, tmp_path: Path) -> None:
     joined = tmp_path / "joined.ts"
     part = make_clip(tmp_path / "part.ts", frames=30, extra=("-bf", "0"))
     joined.write_bytes(2 * part.read_bytes())
@@ -59,7 +59,7 @@ def test_extract_and_info_say_what_was_mended(local_url: str, tmp_path: Path) ->
     assert (chunk["source_frame_count"], chunk["clock_restarts"]) == (60, 1)
 
 
-def test_extract_samples_as_asked(local_url: str) -> None:
+def test_extract_applies_sampling_options(local_url: str) -> None:
     ways = {
         ("--fps", "5"): 10,
         ("--fps", "1/2"): 1,
@@ -75,13 +75,13 @@ def test_extract_samples_as_asked(local_url: str) -> None:
     assert settings.jpeg.quality == 30
 
 
-def test_extract_takes_its_chunks_in_the_order_given(local_url: str) -> None:
+def test_extract_keeps_the_given_chunk_order(local_url: str) -> None:
     run("extract", "walk", other_clip(), clip(), "--cache", local_url).succeeded()
     chunks = FrameCache(local_url).timeline("walk").info().chunks
     assert [chunk.frame_count for chunk in chunks] == [25, 50]
 
 
-def test_append_adds_chunks_with_the_settings_the_timeline_has(local_url: str) -> None:
+def test_append_uses_the_settings_of_the_timeline(local_url: str) -> None:
     run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
     run("extract", "walk", other_clip(), "--append", "--cache", local_url).succeeded()
     assert len(FrameCache(local_url).timeline("walk")) == 15
@@ -92,7 +92,7 @@ def test_append_refuses_other_settings(local_url: str) -> None:
     assert "omit --fps" in outcome.failed(2)
 
 
-def test_rebuild_takes_the_same_chunks_with_new_settings(local_url: str) -> None:
+def test_rebuild_applies_new_settings_to_the_same_chunks(local_url: str) -> None:
     run("extract", "walk", clip(), "--quality", "40", "--cache", local_url).succeeded()
     options = ("--every", "5", "--yes", "--json", "--cache", local_url)
     outcome = run("rebuild", "walk", *options).succeeded()
@@ -102,7 +102,7 @@ def test_rebuild_takes_the_same_chunks_with_new_settings(local_url: str) -> None
     assert str(info.settings) == "every 5 frames, JPEG quality 40, layout objects"
 
 
-def test_rebuild_asks_before_it_discards_frames(local_url: str) -> None:
+def test_rebuild_that_discards_frames_needs_confirmation(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     line = run("rebuild", "walk", "--fps", "5", "--cache", local_url).failed(2)
     assert "discard 50 cached frames" in line
@@ -111,14 +111,14 @@ def test_rebuild_asks_before_it_discards_frames(local_url: str) -> None:
     assert len(FrameCache(local_url).timeline("walk")) == 50
 
 
-def test_rebuild_of_a_cleared_timeline_discards_nothing_and_does_not_ask(local_url: str) -> None:
+def test_rebuild_of_cleared_timeline_needs_no_confirmation(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     run("clear", "walk", "--yes", "--cache", local_url).succeeded()
     run("rebuild", "walk", "--cache", local_url).succeeded()
     assert len(FrameCache(local_url).timeline("walk")) == 50
 
 
-def test_undecodable_frames_are_a_warning(local_url: str, tmp_path: Path) -> None:
+def test_undecodable_frames_are_reported_as_a_warning(local_url: str, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mov"
     damaged.write_bytes(damaged_clip(range(30, 50)))
     outcome = run("extract", "walk", damaged, "--json", "--cache", local_url)
@@ -131,14 +131,14 @@ def test_undecodable_frames_are_a_warning(local_url: str, tmp_path: Path) -> Non
     assert outcome.errors.count("\n") == 1
 
 
-def test_rebuild_leaves_a_chunk_where_a_program_placed_it(local_url: str) -> None:
+def test_rebuild_keeps_the_given_start_of_a_chunk(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("walk")
     timeline.extract([Chunk(str(clip()), start_seconds=3.0)])
     run("rebuild", "walk", "--yes", "--cache", local_url).succeeded()
     assert timeline.info().chunks[0].start == 3
 
 
-def test_an_extraction_without_any_picture_has_failed(local_url: str, tmp_path: Path) -> None:
+def test_extract_without_any_decodable_frame_fails(local_url: str, tmp_path: Path) -> None:
     chunk = tmp_path / "damaged.mov"
     chunk.write_bytes(damaged_clip(range(20)))
     words = ("extract", "walk", chunk, "--fps", "0.5", "--cache", local_url)
@@ -148,7 +148,7 @@ def test_an_extraction_without_any_picture_has_failed(local_url: str, tmp_path: 
         assert f"framecache rm walk --cache {local_url}" in line
 
 
-def test_a_dry_run_tells_what_would_be_done_and_does_nothing(local_url: str) -> None:
+def test_dry_run_prints_the_plan_and_stores_nothing(local_url: str) -> None:
     words = ("extract", "walk", clip(), other_clip(), "--fps", "5", "--cache", local_url)
     text = run(*words, "--dry-run").succeeded().text
 
@@ -169,7 +169,7 @@ def test_a_dry_run_tells_what_would_be_done_and_does_nothing(local_url: str) -> 
     assert f"about {plan.requests.total} requests" in text
 
 
-def test_a_dry_run_reports_as_json(local_url: str) -> None:
+def test_dry_run_reports_as_json(local_url: str) -> None:
     words = ("extract", "walk", clip(), other_clip(), "--layout", "packs", "--cache", local_url)
     document = run(*words, "--dry-run", "--json").succeeded().document
 
@@ -183,7 +183,7 @@ def test_a_dry_run_reports_as_json(local_url: str) -> None:
     assert document["dollars_a_month"] > 0
 
 
-def test_a_dry_run_takes_its_prices_from_a_file_that_is_named(
+def test_dry_run_reads_prices_from_the_given_file(
     local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("extract", "walk", clip(), "--dry-run", "--cache", local_url)
@@ -217,7 +217,7 @@ def test_a_dry_run_takes_its_prices_from_a_file_that_is_named(
     assert f"${far:,.2f} over the internet" in fact(text, "to read")
 
 
-def test_a_dry_run_takes_account_of_what_is_cached(local_url: str) -> None:
+def test_dry_run_counts_cached_chunks(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     words = ("extract", "walk", clip(), other_clip(), "--dry-run", "--cache", local_url)
     text = run(*words).succeeded().text
@@ -230,14 +230,14 @@ def test_a_dry_run_takes_account_of_what_is_cached(local_url: str) -> None:
     assert "about" not in nothing
 
 
-def test_a_dry_run_of_an_append_takes_the_settings_the_timeline_has(local_url: str) -> None:
+def test_dry_run_of_append_uses_the_settings_of_the_timeline(local_url: str) -> None:
     run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
     words = ("extract", "walk", other_clip(), "--append", "--dry-run", "--cache", local_url)
     assert "5 frames would be extracted" in run(*words).succeeded().text
     assert len(FrameCache(local_url).timeline("walk")) == 10
 
 
-def test_a_dry_run_ends_as_the_extraction_would(local_url: str, tmp_path: Path) -> None:
+def test_dry_run_fails_as_the_extraction_would(local_url: str, tmp_path: Path) -> None:
     run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
     conflicts = {
         ("walk", clip(), "--fps", "2"): 4,
@@ -254,9 +254,7 @@ def test_a_dry_run_ends_as_the_extraction_would(local_url: str, tmp_path: Path) 
         assert run(*given, "--dry-run").failed(code) == run(*given).failed(code)
 
 
-def test_a_dry_run_warns_of_sampled_frames_without_a_picture(
-    local_url: str, tmp_path: Path
-) -> None:
+def test_dry_run_warns_of_undecodable_sampled_frames(local_url: str, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mov"
     # Behind their tables, by which it is seen that decoding can begin with them.
     damaged.write_bytes(damaged_clip(range(30, 50), kept_bytes=700))
@@ -274,7 +272,7 @@ def test_a_dry_run_warns_of_sampled_frames_without_a_picture(
     ("options", "cached"),
     [((), "--fps 5"), (("--layout", "packs"), "--every 1"), (("--quality", "40"), "--every 1")],
 )
-def test_a_conflict_of_videos_and_settings_is_not_to_be_rebuilt(
+def test_conflict_of_chunks_and_settings_does_not_suggest_rebuild(
     options: tuple[str, ...], cached: str, local_url: str
 ) -> None:
     run("extract", "walk", clip(), *cached.split(), "--cache", local_url).succeeded()
@@ -287,7 +285,7 @@ def test_a_conflict_of_videos_and_settings_is_not_to_be_rebuilt(
     run(*words).succeeded()
 
 
-def test_a_missing_name_of_a_timeline_is_asked_for_with_the_same_options(local_url: str) -> None:
+def test_missing_timeline_id_is_suggested_with_the_same_options(local_url: str) -> None:
     options = ("--fps", "5", "--aspect", "square", "--dry-run")
     line = run("extract", clip(), other_clip(), *options, "--cache", local_url).failed(2)
     command = shlex.split(line.rpartition(": framecache ")[2])
@@ -298,7 +296,7 @@ def test_a_missing_name_of_a_timeline_is_asked_for_with_the_same_options(local_u
     assert "15 frames would be extracted" in run(*command).succeeded().text
 
 
-def test_a_file_that_is_no_video_is_not_suggested_as_one(
+def test_file_in_place_of_timeline_id_is_not_suggested_as_a_video(
     local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -22,16 +22,14 @@ def test_get_saves_the_stored_bytes(
     assert Path("walk-7.jpg").read_bytes() == walk.jpeg(7)
 
 
-def test_get_finds_a_frame_by_time(walk: Timeline, local_url: str, tmp_path: Path) -> None:
+def test_get_by_time_saves_that_frame(walk: Timeline, local_url: str, tmp_path: Path) -> None:
     file = tmp_path / "frame.jpg"
     run("get", "walk", "--at", "1.99", "-o", file, "--cache", local_url).succeeded()
     assert file.read_bytes() == walk.jpeg(49)
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001"])
-def test_a_time_that_a_command_prints_leads_back_to_its_frame(
-    local_url: str, tmp_path: Path, rate: str
-) -> None:
+def test_printed_time_finds_its_frame(local_url: str, tmp_path: Path, rate: str) -> None:
     timeline = FrameCache(local_url).timeline("t")
     timeline.extract(clip(rate=rate))
     file = tmp_path / "frame.jpg"
@@ -44,7 +42,7 @@ def test_a_time_that_a_command_prints_leads_back_to_its_frame(
 
 
 @pytest.mark.parametrize("time", ["1.4", "1.40s", "0:01.4", "0:00:01.40", "1.4 s", " 1.4"])
-def test_a_time_may_be_written_in_any_way(
+def test_every_time_format_is_accepted(
     walk: Timeline, local_url: str, tmp_path: Path, time: str
 ) -> None:
     run("get", "walk", "--at", time, "-o", tmp_path / "one.jpg", "--cache", local_url).succeeded()
@@ -57,18 +55,18 @@ def test_a_time_may_be_written_in_any_way(
 
 @pytest.mark.usefixtures("walk")
 @pytest.mark.parametrize("time", ["", "x", "1:75", "nan", "1e999"])
-def test_what_is_no_time_is_said(local_url: str, tmp_path: Path, time: str) -> None:
+def test_invalid_time_is_refused_with_an_example(local_url: str, tmp_path: Path, time: str) -> None:
     line = run("get", "walk", "--at", time, "-o", "-", "--cache", local_url).failed(2)
     assert "a string such as 62.5, 62.5s or 1:02.5" in line
     run("export", "walk", tmp_path, "--start-seconds", time, "--cache", local_url).failed(2)
 
 
-def test_get_writes_nothing_but_the_jpeg_to_stdout(walk: Timeline, local_url: str) -> None:
+def test_get_writes_only_the_jpeg_to_stdout(walk: Timeline, local_url: str) -> None:
     outcome = run("get", "walk", "0", "-o", "-", "--cache", local_url).succeeded()
     assert outcome.output == walk.jpeg(0)
 
 
-def test_get_writes_no_jpeg_to_a_terminal(walk: Timeline, local_url: str) -> None:
+def test_get_refuses_to_write_a_jpeg_to_a_terminal(walk: Timeline, local_url: str) -> None:
     with Terminal(["get", walk.timeline_id, "0", "-o", "-", "--cache", local_url]) as terminal:
         code, shown = terminal.end()
     assert code == 2
@@ -81,7 +79,7 @@ def test_get_into_a_folder_names_the_file(walk: Timeline, local_url: str, tmp_pa
 
 
 @pytest.mark.usefixtures("walk")
-def test_get_replaces_a_file_only_when_forced(local_url: str, tmp_path: Path) -> None:
+def test_get_needs_force_to_replace_a_file(local_url: str, tmp_path: Path) -> None:
     file = tmp_path / "precious.jpg"
     file.write_bytes(b"precious")
     words = ("get", "walk", "0", "-o", file, "--cache", local_url)
@@ -93,34 +91,32 @@ def test_get_replaces_a_file_only_when_forced(local_url: str, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("walk")
 @pytest.mark.parametrize("which", [(), ("0", "--at", "0")], ids=["none", "both"])
-def test_get_takes_one_name_of_the_frame(local_url: str, which: tuple[str, ...]) -> None:
+def test_get_needs_either_sequence_or_time(local_url: str, which: tuple[str, ...]) -> None:
     line = run("get", "walk", *which, "-o", "-", "--cache", local_url).failed(2)
     assert "SEQ or --at" in line
 
 
 @pytest.mark.usefixtures("walk")
 @pytest.mark.parametrize("which", [("50",), ("--at", "2.0")])
-def test_get_of_a_frame_that_is_not_there_is_not_cached(
-    local_url: str, which: tuple[str, ...]
-) -> None:
+def test_get_of_unknown_frame_is_not_cached(local_url: str, which: tuple[str, ...]) -> None:
     line = run("get", "walk", *which, "-o", "-", "--cache", local_url).failed(3)
     assert "it has 50 frames, 0 to 49" in line
 
 
 @pytest.mark.usefixtures("walk")
 @pytest.mark.parametrize("which", [("-1",), ("--at", "nan")])
-def test_get_refuses_what_no_frame_can_be(local_url: str, which: tuple[str, ...]) -> None:
+def test_get_of_invalid_sequence_or_time_is_refused(local_url: str, which: tuple[str, ...]) -> None:
     run("get", *which, "walk", "-o", "-", "--cache", local_url).failed(2)
 
 
 @pytest.mark.usefixtures("walk")
-def test_get_leaves_nothing_where_it_cannot_write(local_url: str, tmp_path: Path) -> None:
+def test_get_to_unwritable_path_is_reported(local_url: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     target = tmp_path / "file" / "frame.jpg"
     line = run("get", "walk", "0", "-o", target, "--cache", local_url).failed(1)
     assert line == f"{target}: Not a directory."
 
 
-def test_get_writes_into_a_device_and_does_not_replace_it(walk: Timeline, local_url: str) -> None:
+def test_get_writes_to_a_device_without_replacing_it(walk: Timeline, local_url: str) -> None:
     run("get", walk.timeline_id, "0", "-o", "/dev/null", "--cache", local_url).succeeded()
     assert Path("/dev/null").is_char_device()
