@@ -37,7 +37,9 @@ def chunk_that_is(kind: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "truncated", "audio", "a folder"])
-def test_a_chunk_that_is_no_video(kind: str, local_url: str, tmp_path: Path) -> None:
+def test_unreadable_chunk_is_named_and_stores_nothing(
+    kind: str, local_url: str, tmp_path: Path
+) -> None:
     chunk = chunk_that_is(kind, tmp_path)
     outcome = run("extract", "walk", chunk, "--cache", local_url)
     assert chunk.name in outcome.failed(5)
@@ -47,7 +49,7 @@ def test_a_chunk_that_is_no_video(kind: str, local_url: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("timeline_id", ["a/b", "..", "", "é", "a\nb\x1b[2J", "x" * 10_000])
 @pytest.mark.parametrize("name", ["extract", "info", "get", "export", "clear", "rm"])
-def test_an_id_that_cannot_be_one(name: str, timeline_id: str, local_url: str) -> None:
+def test_invalid_timeline_id_is_refused(name: str, timeline_id: str, local_url: str) -> None:
     more = {"extract": [str(clip())], "get": ["0"], "export": ["out"]}.get(name, [])
     line = run(name, timeline_id, *more, "--cache", local_url).failed(2)
     assert "is not a valid id: an id has 1 to 128" in line
@@ -71,12 +73,12 @@ def test_an_id_that_cannot_be_one(name: str, timeline_id: str, local_url: str) -
     ],
     ids=" ".join,
 )
-def test_a_value_out_of_its_range(options: tuple[str, ...], local_url: str) -> None:
+def test_option_out_of_range_is_refused(options: tuple[str, ...], local_url: str) -> None:
     run("extract", "walk", clip(), *options, "--cache", local_url).failed(2)
     assert FrameCache(local_url).timelines() == []
 
 
-def test_other_settings_than_the_cached_ones(local_url: str) -> None:
+def test_extract_with_other_settings_is_a_conflict(local_url: str) -> None:
     run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
     line = run("extract", "walk", clip(), "--fps", "10", "--cache", local_url).failed(4)
     assert "5 fps" in line
@@ -95,7 +97,7 @@ def test_other_settings_than_the_cached_ones(local_url: str) -> None:
     ],
     ids=str,
 )
-def test_a_conflict_of_settings_ends_in_the_command_that_resolves_it(
+def test_settings_conflict_names_the_command_that_resolves_it(
     options: tuple[str, ...], way_out: str, local_url: str
 ) -> None:
     run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
@@ -109,7 +111,7 @@ def test_a_conflict_of_settings_ends_in_the_command_that_resolves_it(
     run(*words).succeeded()
 
 
-def test_a_conflict_of_chunks_ends_in_the_command_that_resolves_it(local_url: str) -> None:
+def test_chunk_conflict_names_the_command_that_resolves_it(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     words = ("extract", "walk", other_clip(), "--cache", local_url)
     line = run(*words).failed(4)
@@ -118,12 +120,12 @@ def test_a_conflict_of_chunks_ends_in_the_command_that_resolves_it(local_url: st
     run(*words).succeeded()
 
 
-def test_other_chunks_than_the_cached_ones(local_url: str) -> None:
+def test_extract_with_other_chunks_is_a_conflict(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     run("extract", "walk", other_clip(), "--cache", local_url).failed(4)
 
 
-def test_a_chunk_that_changed(local_url: str, tmp_path: Path) -> None:
+def test_changed_chunk_is_refused(local_url: str, tmp_path: Path) -> None:
     chunk = tmp_path / "chunk.mp4"
     chunk.write_bytes(clip().read_bytes())
     run("extract", "walk", chunk, "--cache", local_url).succeeded()
@@ -132,7 +134,7 @@ def test_a_chunk_that_changed(local_url: str, tmp_path: Path) -> None:
     assert "changed since it was extracted" in line
 
 
-def test_a_chunk_that_is_gone_keeps_a_rebuild_from_starting(local_url: str, tmp_path: Path) -> None:
+def test_rebuild_with_missing_chunk_keeps_the_frames(local_url: str, tmp_path: Path) -> None:
     chunk = tmp_path / "chunk.mp4"
     chunk.write_bytes(clip().read_bytes())
     run("extract", "walk", chunk, "--cache", local_url).succeeded()
@@ -148,7 +150,9 @@ def test_a_chunk_that_is_gone_keeps_a_rebuild_from_starting(local_url: str, tmp_
         *(" s3://foo", "S 3://foo"),
     ],
 )
-def test_an_address_of_no_store(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_store_url_is_refused_and_creates_nothing(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     line = run("ls", "--cache", url).failed(2)
     assert repr(url) in line
@@ -156,7 +160,7 @@ def test_an_address_of_no_store(url: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
 
-def test_a_path_that_resembles_a_url_is_told_as_a_shell_takes_it(
+def test_path_that_resembles_url_is_suggested_quoted_for_the_shell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -166,13 +170,15 @@ def test_a_path_that_resembles_a_url_is_told_as_a_shell_takes_it(
 
 
 @pytest.mark.parametrize("words", [("ls",), ("info", "walk"), ("extract", "walk", "CLIP")])
-def test_a_bucket_that_does_not_exist(words: tuple[str, ...], s3_url: str) -> None:
+def test_missing_bucket_is_reported(words: tuple[str, ...], s3_url: str) -> None:
     clip_or_word = [str(clip()) if word == "CLIP" else word for word in words]
     line = run(*clip_or_word, "--cache", f"{s3_url}-missing").failed(7)
     assert "does not exist" in line
 
 
-def test_an_endpoint_where_nobody_listens(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_endpoint_is_named_with_its_variable(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -182,27 +188,25 @@ def test_an_endpoint_where_nobody_listens(s3_url: str, monkeypatch: pytest.Monke
     assert f"(endpoint {endpoint}, region us-east-1)" in line
 
 
-def test_an_endpoint_that_is_no_address(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_endpoint_is_refused(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost")
     run("ls", "--cache", s3_url).failed(2)
 
 
 @pytest.mark.ceph
-def test_credentials_that_the_store_does_not_know(
-    ceph_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_credentials_are_denied(ceph_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     run("ls", "--cache", ceph_url).failed(6)
 
 
 @pytest.mark.parametrize("below", ["", "below"])
-def test_a_folder_that_cannot_be_one(below: str, tmp_path: Path) -> None:
+def test_cache_below_a_file_is_unavailable(below: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cache = tmp_path / "file" / below
     assert "file" in run("extract", "walk", clip(), "--cache", cache).failed(7)
 
 
-def test_stored_bytes_that_are_not_those_committed(local_url: str) -> None:
+def test_damaged_stored_frame_names_the_repair_command(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     jpeg = Path(local_url, "cache", "timelines", "walk", "frames", "3.jpg")
     jpeg.write_bytes(jpeg.read_bytes()[:-1])
@@ -211,7 +215,9 @@ def test_stored_bytes_that_are_not_those_committed(local_url: str) -> None:
     assert outcome.output == b""
 
 
-def test_every_message_is_a_sentence_or_ends_in_a_command(local_url: str, tmp_path: Path) -> None:
+def test_every_error_message_is_a_sentence_or_ends_in_a_command(
+    local_url: str, tmp_path: Path
+) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     messages = [
         run("extract", "walk", tmp_path / "nowhere.mp4", "--cache", tmp_path / "new").failed(5),
@@ -224,7 +230,7 @@ def test_every_message_is_a_sentence_or_ends_in_a_command(local_url: str, tmp_pa
     assert line.endswith(f"see framecache ls --cache {local_url}")
 
 
-def test_every_error_has_a_code_that_the_help_explains() -> None:
+def test_every_error_has_an_exit_code_that_help_explains() -> None:
     kinds = [
         kind
         for kind in vars(errors).values()
@@ -242,15 +248,13 @@ def test_every_error_has_a_code_that_the_help_explains() -> None:
 @pytest.mark.parametrize(
     ("name", "meant"), [("lss", "ls"), ("extrct", "extract"), ("delete", "rm"), ("list", "ls")]
 )
-def test_a_mistyped_command_is_told_which_one_was_meant(name: str, meant: str) -> None:
+def test_mistyped_command_gets_a_suggestion(name: str, meant: str) -> None:
     line = run(name).failed(2)
     assert line == f"No such command '{name}'. Did you mean {meant}? Try: framecache --help"
 
 
 @pytest.mark.parametrize("name", ["info", "get", "export", "verify", "clear", "rm", "rebuild"])
-def test_a_mistyped_timeline_is_told_which_one_was_meant(
-    name: str, local_url: str, tmp_path: Path
-) -> None:
+def test_mistyped_timeline_gets_a_suggestion(name: str, local_url: str, tmp_path: Path) -> None:
     FrameCache(local_url).store.put("cache/timelines/match-42/frames/0.jpg", b"")
     more = {"get": ["0"], "export": [str(tmp_path / "out")]}.get(name, [])
     line = run(name, "mach-42", *more, "--cache", local_url).failed(3)
@@ -261,7 +265,7 @@ def test_a_mistyped_timeline_is_told_which_one_was_meant(
         assert line.endswith(". Did you mean match-42?")
 
 
-def test_commands_that_the_library_names_reach_the_same_cache(local_url: str) -> None:
+def test_command_named_by_library_error_uses_the_same_cache(local_url: str) -> None:
     walk = FrameCache(local_url).timeline("walk")
     walk.extract(clip())
     (part,) = (Path(local_url) / "cache/timelines/walk/index").rglob("*-0.parquet")
@@ -276,7 +280,7 @@ def test_commands_that_the_library_names_reach_the_same_cache(local_url: str) ->
 
 
 @pytest.mark.parametrize("words", [("c0.mp4", "c1.mp4"), ("C0.MKV", "c1.mp4"), ("c0.mp4",)])
-def test_a_video_where_the_timeline_is_named_is_refused(
+def test_video_in_place_of_timeline_id_is_refused(
     words: tuple[str, ...], local_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -287,7 +291,7 @@ def test_a_video_where_the_timeline_is_named_is_refused(
     assert FrameCache(local_url).timelines() == []
 
 
-def test_the_origin_of_the_cache_is_told_unless_it_was_named(
+def test_cache_origin_is_printed_unless_given_as_option(
     local_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", local_url)
@@ -313,23 +317,23 @@ def test_the_origin_of_the_cache_is_told_unless_it_was_named(
         (("overlays", "rm", "walk", "--cache"), "framecache overlays rm --help"),
     ],
 )
-def test_a_mistyped_command_line_names_the_help(words: tuple[str, ...], helping: str) -> None:
+def test_mistyped_command_line_names_the_help(words: tuple[str, ...], helping: str) -> None:
     assert run(*words).failed(2).endswith(f"Try: {helping}")
 
 
-def test_an_extraction_without_a_video_names_the_help(local_url: str) -> None:
+def test_extract_without_a_video_names_the_help(local_url: str) -> None:
     line = run("extract", "walk", "--cache", local_url).failed(2)
     assert line.startswith("Name at least one video")
     assert line.endswith("Try: framecache extract --help")
 
 
-def test_no_command_shows_the_help_and_fails() -> None:
+def test_missing_command_shows_the_help_and_fails() -> None:
     outcome = run()
     assert (outcome.code, outcome.output) == (2, b"")
     assert outcome.errors.startswith("Usage: framecache")
 
 
-def test_an_unexpected_error_is_one_line(local_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_is_one_line(local_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: FrameCache) -> list[str]:
         raise RuntimeError("first\nsecond \x1b[31m")
 
@@ -348,12 +352,14 @@ def test_debug_shows_the_traceback(local_url: str, position: str) -> None:
     assert outcome.errors.splitlines()[-1].startswith("framecache: There is no timeline")
 
 
-def test_debug_is_also_a_variable(local_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debug_variable_shows_the_traceback(
+    local_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("FRAMECACHE_DEBUG", "1")
     assert "Traceback" in run("info", "nothing", "--cache", local_url).errors
 
 
-def test_a_reader_that_goes_away_is_no_error(local_url: str) -> None:
+def test_closed_output_pipe_is_not_reported(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     reading, writing = os.pipe()
     os.close(reading)
@@ -365,7 +371,7 @@ def test_a_reader_that_goes_away_is_no_error(local_url: str) -> None:
     assert (process.returncode, text) == (141, b"")
 
 
-def test_an_output_that_is_full(local_url: str) -> None:
+def test_full_output_device_is_reported(local_url: str) -> None:
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
     for words in (("ls",), ("get", "walk", "0", "-o", "-")):
         with Path("/dev/full").open("wb") as full:
@@ -381,14 +387,14 @@ def test_an_output_that_is_full(local_url: str) -> None:
         assert (finished.returncode, finished.stderr) == (1, expected)
 
 
-def test_closed_streams_are_no_error(local_url: str) -> None:
+def test_closed_standard_streams_are_not_an_error(local_url: str) -> None:
     for words in (("extract", "walk", clip()), ("ls",)):
         script = ["sh", "-c", 'exec "$@" <&- >&-', "sh", *command(*words, "--cache", local_url)]
         finished = subprocess.run(script, stderr=subprocess.PIPE, check=False, text=True)
         assert (finished.returncode, finished.stderr) == (0, "")
 
 
-def test_failures_look_the_same_in_a_process_of_its_own(local_url: str, tmp_path: Path) -> None:
+def test_failure_in_own_process_exits_with_one_line(local_url: str, tmp_path: Path) -> None:
     chunk = chunk_that_is("text", tmp_path)
     outcome = spawn("extract", "walk", chunk, "--cache", local_url)
     outcome.failed(5)
@@ -408,7 +414,7 @@ def test_failures_look_the_same_in_a_process_of_its_own(local_url: str, tmp_path
     ],
     ids=" ".join,
 )
-def test_a_command_that_needs_a_missing_package_says_how_to_install_it(
+def test_command_that_needs_missing_package_names_the_pip_command(
     monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     for module in ("av", "cv2"):

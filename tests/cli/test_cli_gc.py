@@ -43,7 +43,7 @@ def size_of(url: str, folder: str) -> int:
     return sum(len(data) for key, data in everything(url).items() if f"/{folder}/" in key)
 
 
-def test_nothing_is_removed_unless_told_so(old: str) -> None:
+def test_gc_without_delete_removes_nothing(old: str) -> None:
     before = everything(old)
     text = run("gc", "--max-age", "30d", "--cache", old).succeeded().text
     assert everything(old) == before
@@ -56,7 +56,7 @@ def test_nothing_is_removed_unless_told_so(old: str) -> None:
     assert text.endswith(f"To delete it: framecache gc --max-age 30d --delete --cache {old}\n")
 
 
-def test_the_last_line_does_what_was_shown(old: str) -> None:
+def test_gc_command_in_last_line_removes_the_listed_blobs(old: str) -> None:
     shown = run("gc", "walk", "run", "--max-age", "4w", "--grace", "1h", "--cache", old)
     command = shown.succeeded().text.splitlines()[-1].partition(": framecache ")[2].split()
     assert command[:3] == ["gc", "walk", "run"]
@@ -71,7 +71,7 @@ def test_the_last_line_does_what_was_shown(old: str) -> None:
     assert len(walk(old)) == 50
 
 
-def test_a_cache_in_order_has_nothing_to_remove(local_url: str) -> None:
+def test_gc_of_clean_cache_has_nothing_to_remove(local_url: str) -> None:
     walk(local_url).extract(clip())
     for words in (["gc"], ["gc", "--grace", "0s"]):
         text = run(*words, "--cache", local_url).succeeded().text
@@ -80,12 +80,12 @@ def test_a_cache_in_order_has_nothing_to_remove(local_url: str) -> None:
     assert text == "Nothing was removed.\n"
 
 
-def test_an_empty_cache_has_nothing_to_remove(local_url: str) -> None:
+def test_gc_of_empty_cache_has_nothing_to_remove(local_url: str) -> None:
     text = run("gc", "--cache", local_url).succeeded().text
     assert text.startswith("0 timelines in ")
 
 
-def test_more_than_half_is_refused_unless_allowed(old: str) -> None:
+def test_gc_of_more_than_half_is_refused_unless_allowed(old: str) -> None:
     before = everything(old)
     words = ["gc", "--max-bytes", "0", "--cache", old]
     shown = run(*words).succeeded().text.splitlines()
@@ -112,7 +112,7 @@ def test_more_than_half_is_refused_unless_allowed(old: str) -> None:
         ("0.000001tb", 1),
     ],
 )
-def test_sizes_have_units(local_url: str, text: str, room: int) -> None:
+def test_max_bytes_accepts_size_units(local_url: str, text: str, room: int) -> None:
     """Its frames fit into half a MiB, but not into a kB."""
     walk(local_url).extract(other_clip())
     whole = size_of(local_url, "timelines")
@@ -126,7 +126,7 @@ def test_sizes_have_units(local_url: str, text: str, room: int) -> None:
 @pytest.mark.parametrize(
     ("text", "count"), [("39d", 1), ("41d", 0), ("5w", 1), ("6w", 0), ("959h", 1), ("3500000s", 0)]
 )
-def test_ages_have_units(old: str, text: str, count: int) -> None:
+def test_max_age_accepts_time_units(old: str, text: str, count: int) -> None:
     document = run("gc", "--max-age", text, "--json", "--cache", old).succeeded().document
     assert [one["timeline_id"] for one in document["evicted"]] == ["walk"][:count]
 
@@ -146,7 +146,7 @@ def test_ages_have_units(old: str, text: str, count: int) -> None:
         ("--grace", "1 day", "24h"),
     ],
 )
-def test_a_limit_that_is_none_says_what_one_is(
+def test_invalid_limit_is_refused_with_an_example(
     local_url: str, option: str, text: str, hint: str
 ) -> None:
     line = run("gc", f"{option}={text}", "--cache", local_url).failed(2)
@@ -154,7 +154,7 @@ def test_a_limit_that_is_none_says_what_one_is(
     assert not Path(local_url).exists()
 
 
-def test_json_tells_all_of_it(old: str) -> None:
+def test_gc_json_reports_plan_and_removal(old: str) -> None:
     words = ["gc", "--max-age", "30d", "--json", "--cache", old]
     plan = run(*words).succeeded().document
     assert plan["timelines"] == 2
@@ -174,14 +174,16 @@ def test_json_tells_all_of_it(old: str) -> None:
     assert plan["bytes_after"] == size_of(old, "timelines") - new
 
 
-def test_a_quota_that_cannot_be_met_says_what_stays(local_url: str) -> None:
+def test_unreachable_max_bytes_names_the_kept_blobs(local_url: str) -> None:
     FrameCache(local_url).store.put("cache/timelines/theirs/frames/0.jpg", b"\0" * 1000)
     text = run("gc", "--max-bytes", "400", "--cache", local_url).succeeded().text
     assert "another program stored them" in text
     assert "600 bytes above --max-bytes" in text
 
 
-def test_a_timeline_whose_video_is_gone_is_kept_and_says_so(local_url: str, tmp_path: Path) -> None:
+def test_timeline_with_missing_video_is_kept_with_the_reason(
+    local_url: str, tmp_path: Path
+) -> None:
     video = tmp_path / "gone.mp4"
     video.write_bytes(clip().read_bytes())
     walk(local_url).extract(video)
@@ -196,7 +198,7 @@ def test_a_timeline_whose_video_is_gone_is_kept_and_says_so(local_url: str, tmp_
     assert walk(local_url).complete
 
 
-def test_a_damaged_timeline_does_not_hide_the_others(old: str) -> None:
+def test_corrupt_timeline_does_not_hide_the_others(old: str) -> None:
     damaged = Path(old) / "cache/timelines/walk/timeline/00000002.json"
     damaged.write_bytes(b"{}")
     outcome = run("gc", "--cache", old)
@@ -204,11 +206,11 @@ def test_a_damaged_timeline_does_not_hide_the_others(old: str) -> None:
     assert "walk/timeline/00000002.json" in outcome.failed(8)
 
 
-def test_a_timeline_that_does_not_exist_is_not_cached(old: str) -> None:
+def test_gc_of_unknown_timeline_is_not_cached(old: str) -> None:
     assert "no timeline walks" in run("gc", "walks", "--cache", old).failed(3)
 
 
-def test_a_terminal_shows_how_far_it_is(local_url: str) -> None:
+def test_gc_shows_progress_on_a_terminal(local_url: str) -> None:
     cache = FrameCache(local_url)
     for n in range(50):
         cache.store.put(f"cache/timelines/t{n}/frames/0.jpg", b"")

@@ -34,7 +34,7 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_is_as_its_snapshot(name: str) -> None:
+def test_help_matches_its_snapshot(name: str) -> None:
     text = run(*name.split(), "--help").succeeded().text
     text = re.sub(r"\[(\[\w+(\|\w+)+\])\]", r"\1", text)  # an optional choice, before click 8.2
     snapshot = snapshot_of(name)
@@ -43,12 +43,12 @@ def test_help_is_as_its_snapshot(name: str) -> None:
     assert text == snapshot.read_text()
 
 
-def test_there_is_no_snapshot_of_a_command_that_is_gone() -> None:
+def test_every_snapshot_belongs_to_a_command() -> None:
     assert set(SNAPSHOTS.iterdir()) == set(map(snapshot_of, NAMES))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_short_and_long_help_are_the_same(name: str) -> None:
+def test_short_and_long_help_options_are_equal(name: str) -> None:
     assert run(*name.split(), "-h").text == run(*name.split(), "--help").text
 
 
@@ -59,12 +59,12 @@ def test_help_fits_eighty_columns() -> None:
 
 
 @pytest.mark.parametrize("name", ["", *GROUPS])
-def test_no_line_of_a_list_of_commands_is_cut_off(name: str) -> None:
+def test_command_summaries_are_not_truncated(name: str) -> None:
     listed = run(*name.split(), "--help").text.partition("Commands:\n")[2].partition("\n\n")[0]
     assert [line for line in listed.splitlines() if not line.endswith(".") or "..." in line] == []
 
 
-def test_every_command_that_a_program_reads_writes_json() -> None:
+def test_every_command_with_data_output_has_json_option() -> None:
     with_json = {
         name
         for name, command in COMMANDS.items()
@@ -77,7 +77,7 @@ def test_version_option_prints_the_version() -> None:
     assert run("--version").succeeded().text == f"framecache {__version__}\n"
 
 
-def test_help_waits_for_no_codec_and_no_table() -> None:
+def test_help_imports_no_codec_and_no_pyarrow() -> None:
     program = """
 import json, sys
 from framecache.cli.app import main
@@ -91,7 +91,7 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
     assert not loaded & {"av", "boto3", "cv2", "pyarrow", "rich"}
 
 
-def test_the_module_and_the_program_are_the_same() -> None:
+def test_module_and_program_print_the_same_version() -> None:
     program = Path(sys.executable).with_name("framecache")
     shown = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     assert shown.stdout == spawn("--version").text
@@ -102,7 +102,7 @@ def test_completion_prints_a_script(shell: str) -> None:
     assert "_FRAMECACHE_COMPLETE" in run("completion", shell).succeeded().text
 
 
-def test_completion_knows_the_shell_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_defaults_to_the_current_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHELL", "/usr/bin/fish")
     assert run("completion").text == run("completion", "fish").text
     monkeypatch.setenv("SHELL", "/usr/bin/nu")
@@ -133,7 +133,7 @@ def test_bash_completes_commands_timelines_and_options(
     assert {line.partition(",")[2] for line in lines} == expected
 
 
-def test_completion_is_silent_when_the_store_cannot_be_used() -> None:
+def test_completion_with_unusable_store_prints_nothing() -> None:
     variables = {
         "_FRAMECACHE_COMPLETE": "bash_complete",
         "COMP_WORDS": "framecache info wal",
@@ -144,5 +144,5 @@ def test_completion_is_silent_when_the_store_cannot_be_used() -> None:
     assert outcome.text.strip() == ""
 
 
-def test_the_command_runs_under_clicks_own_runner() -> None:
+def test_app_runs_in_click_cli_runner() -> None:
     assert CliRunner().invoke(app, ["--version"]).exit_code == 0

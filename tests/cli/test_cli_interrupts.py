@@ -104,7 +104,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("swallowed_seconds", [0, 100])
-def test_ctrl_c_waits_for_what_must_not_be_left_half_done(swallowed_seconds: int) -> None:
+def test_ctrl_c_waits_for_threads_to_finish(swallowed_seconds: int) -> None:
     program = _A_THREAD_FINISHES.replace("SWALLOWED", str(swallowed_seconds))
     assert "finished\n" in interrupted(started(program))
 
@@ -114,11 +114,11 @@ def test_ctrl_c_waits_for_what_must_not_be_left_half_done(swallowed_seconds: int
     [_SWALLOWED, _IN_A_DESTRUCTOR, _A_THREAD_GOES_ON],
     ids=["swallowed", "in a destructor", "a thread goes on"],
 )
-def test_ctrl_c_ends_a_process_that_would_go_on(program: str) -> None:
+def test_ctrl_c_ends_a_process_that_would_continue(program: str) -> None:
     assert interrupted(started(program)) == f"{LINE}\n"
 
 
-def test_ctrl_c_does_nothing_once_the_process_only_takes_itself_down() -> None:
+def test_ctrl_c_during_interpreter_shutdown_is_ignored() -> None:
     program = """
 import os, signal
 from framecache.cli import interrupts
@@ -135,7 +135,7 @@ print("started", flush=True)
     assert (process.returncode, errors) == (0, "")
 
 
-def test_ctrl_c_does_not_wait_for_a_server_that_is_silent() -> None:
+def test_ctrl_c_does_not_wait_for_silent_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         environment = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.getsockname()[1]}",
@@ -149,7 +149,7 @@ def test_ctrl_c_does_not_wait_for_a_server_that_is_silent() -> None:
             assert interrupted(process, within_seconds=15) == f"{LINE}\n"
 
 
-def test_a_command_in_the_background_is_not_interrupted(local_url: str) -> None:
+def test_background_command_ignores_ctrl_c(local_url: str) -> None:
     program = f"import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n{_PROGRAM}"
     process = started(program, "ls", "--cache", local_url)
     process.send_signal(signal.SIGINT)

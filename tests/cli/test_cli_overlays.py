@@ -29,7 +29,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.usefixtures("walk")
-def test_overlays_ls_tells_what_each_stage_drew(local_url: str) -> None:
+def test_overlays_ls_lists_overlays_of_each_stage(local_url: str) -> None:
     words = ("overlays", "ls", "walk", "--cache", local_url)
     rows = [line.split() for line in run(*words).succeeded().text.splitlines()]
     size = len(PNG) + len(OTHER)
@@ -59,9 +59,7 @@ def test_overlays_export_saves_the_stored_bytes(
     assert "is not empty" in run(*words).failed(2)
 
 
-def test_overlays_rm_removes_those_that_are_named_once_confirmed(
-    walk: Timeline, local_url: str
-) -> None:
+def test_overlays_rm_removes_named_overlays_once_confirmed(walk: Timeline, local_url: str) -> None:
     words = ("overlays", "rm", "walk", "run-7/edges", "--cache", local_url)
     assert "remove 2 overlays of run-7/edges of timeline walk" in run(*words).failed(2)
     assert run(*words, "--yes", "--json").succeeded().document["overlays_removed"] == 2
@@ -69,7 +67,7 @@ def test_overlays_rm_removes_those_that_are_named_once_confirmed(
     assert "run-7/edges has no overlays" in run(*words, "--yes").failed(3)
 
 
-def test_overlays_of_a_timeline_without_any_are_reported_as_none(
+def test_overlays_commands_on_timeline_without_overlays_report_none(
     local_url: str, tmp_path: Path
 ) -> None:
     image = np.zeros((16, 16, 3), np.uint8)
@@ -82,7 +80,7 @@ def test_overlays_of_a_timeline_without_any_are_reported_as_none(
 
 
 @pytest.mark.usefixtures("walk")
-def test_overlays_ls_of_a_timeline_that_is_not_there_is_an_error(local_url: str) -> None:
+def test_overlays_ls_of_unknown_timeline_gets_a_suggestion(local_url: str) -> None:
     line = run("overlays", "ls", "wakl", "--cache", local_url).failed(3)
     assert "Did you mean walk?" in line
 

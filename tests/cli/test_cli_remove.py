@@ -29,7 +29,7 @@ def test_clear_removes_frames_and_keeps_settings_and_overlays(
     assert walk.jobs() == {"run-7": {"edges": 1}}
 
 
-def test_clear_of_a_cleared_timeline_has_nothing_to_do(walk: Timeline, local_url: str) -> None:
+def test_clear_of_cleared_timeline_has_nothing_to_do(walk: Timeline, local_url: str) -> None:
     walk.clear()
     assert "nothing to do" in run("clear", "walk", "--cache", local_url).succeeded().text
 
@@ -44,7 +44,7 @@ def test_rm_removes_everything(walk: Timeline, local_url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["clear", "rm"])
-def test_several_timelines_are_removed_at_once_or_none(
+def test_several_timelines_are_removed_only_if_all_exist(
     walk: Timeline, local_url: str, command: str
 ) -> None:
     run_ = FrameCache(local_url).timeline("run")
@@ -63,7 +63,7 @@ def test_several_timelines_are_removed_at_once_or_none(
 
 
 @pytest.mark.usefixtures("walk")
-def test_quiet_commands_say_nothing_of_what_they_did(local_url: str) -> None:
+def test_quiet_commands_print_nothing(local_url: str) -> None:
     for words in (("clear", "walk", "--yes"), ("rebuild", "walk"), ("rm", "walk", "--yes")):
         assert run(*words, "-q", "--cache", local_url).succeeded().output == b""
     assert FrameCache(local_url).timelines() == []
@@ -76,9 +76,7 @@ def test_clear_reports_as_json(local_url: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["clear", "rm"])
-def test_without_a_terminal_nothing_is_removed_unless_confirmed(
-    walk: Timeline, local_url: str, command: str
-) -> None:
+def test_removal_without_a_terminal_needs_yes(walk: Timeline, local_url: str, command: str) -> None:
     line = run(command, "walk", "--cache", local_url).failed(2)
     assert line.startswith("This would remove")
     assert "50 frames" in line
@@ -87,12 +85,14 @@ def test_without_a_terminal_nothing_is_removed_unless_confirmed(
 
 
 @pytest.mark.parametrize("command", ["clear", "rm", "rebuild", "info"])
-def test_a_timeline_that_does_not_exist_is_not_cached(local_url: str, command: str) -> None:
+def test_unknown_timeline_is_not_cached(local_url: str, command: str) -> None:
     run(command, "nothing", "--cache", local_url).failed(3)
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("\x04", 1)])
-def test_a_terminal_is_asked(walk: Timeline, local_url: str, answer: str, code: int) -> None:
+def test_removal_on_a_terminal_asks_for_confirmation(
+    walk: Timeline, local_url: str, answer: str, code: int
+) -> None:
     with Terminal(["rm", "walk", "--cache", local_url]) as terminal:
         terminal.wait_for("[y/N]")
         terminal.type(answer)
@@ -104,7 +104,7 @@ def test_a_terminal_is_asked(walk: Timeline, local_url: str, answer: str, code: 
 
 
 @pytest.mark.usefixtures("walk")
-def test_a_question_leaves_stdout_to_the_document(local_url: str) -> None:
+def test_confirmation_question_is_not_written_to_stdout(local_url: str) -> None:
     reading, writing = os.pipe()
     words = ["rm", "walk", "--json", "--cache", local_url]
     with Terminal(words, output=writing) as terminal, os.fdopen(reading) as output:
@@ -118,7 +118,7 @@ def test_a_question_leaves_stdout_to_the_document(local_url: str) -> None:
     assert text.endswith("}\n")
 
 
-def test_ctrl_c_at_the_question_removes_nothing(walk: Timeline, local_url: str) -> None:
+def test_ctrl_c_at_confirmation_removes_nothing(walk: Timeline, local_url: str) -> None:
     with Terminal(["clear", "walk", "--cache", local_url]) as terminal:
         terminal.wait_for("[y/N]")
         terminal.interrupt()

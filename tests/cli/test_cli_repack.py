@@ -23,7 +23,7 @@ def layout_of(url: str) -> Layout | None:
     return settings.layout if settings else None
 
 
-def test_extract_into_packs(local_url: str) -> None:
+def test_extract_with_layout_packs_stores_packs(local_url: str) -> None:
     words = ("extract", "walk", clip(), "--layout", "packs", "--cache", local_url)
     assert "50 frames extracted" in run(*words).succeeded().text
     assert "nothing to do" in run(*words).succeeded().text
@@ -32,7 +32,7 @@ def test_extract_into_packs(local_url: str) -> None:
     assert not Path(local_url, PREFIX, "frames").exists()
 
 
-def test_export_and_get_take_frames_out_of_packs(
+def test_export_and_get_read_frames_from_packs(
     walk: Timeline, local_url: str, tmp_path: Path
 ) -> None:
     expected = [*walk.jpegs(range(75))]
@@ -45,7 +45,7 @@ def test_export_and_get_take_frames_out_of_packs(
 
 
 @pytest.mark.usefixtures("walk")
-def test_repack_says_what_was_moved(local_url: str) -> None:
+def test_repack_prints_numbers_of_moved_frames_and_removed_blobs(local_url: str) -> None:
     words = ("repack", "walk", "--cache", local_url, "--layout")
     text = run(*words, "packs").succeeded().text
     assert text.startswith("walk: 75 frames (")
@@ -72,9 +72,7 @@ def test_repack_reports_as_json(walk: Timeline, local_url: str) -> None:
     }
 
 
-def test_repack_of_a_cleared_timeline_says_what_it_is_in_now(
-    walk: Timeline, local_url: str
-) -> None:
+def test_repack_of_cleared_timeline_changes_its_layout(walk: Timeline, local_url: str) -> None:
     walk.clear()
     text = run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded().text
     assert text == "walk: all frames are already in layout packs.\n"
@@ -93,7 +91,7 @@ def test_repack_of_a_cleared_timeline_says_what_it_is_in_now(
     ],
     ids=str,
 )
-def test_a_repack_that_is_none_is_refused(
+def test_invalid_repack_arguments_are_refused(
     walk: Timeline, local_url: str, words: tuple[str, ...], said: str
 ) -> None:
     assert said in run("repack", *words, "--cache", local_url).failed(2)
@@ -101,13 +99,13 @@ def test_a_repack_that_is_none_is_refused(
     assert layout_of(local_url) == "objects"
 
 
-def test_a_timeline_that_is_not_there_is_not_cached(local_url: str) -> None:
+def test_repack_of_unknown_timeline_is_not_cached(local_url: str) -> None:
     words = ("repack", "nothing", "--layout", "packs", "--cache", local_url)
     assert "Timeline nothing" in run(*words).failed(3)
 
 
 @pytest.mark.usefixtures("walk")
-def test_a_damaged_frame_ends_a_repack_and_its_way_out_is_named(local_url: str) -> None:
+def test_damaged_frame_stops_repack_and_repair_command_is_named(local_url: str) -> None:
     Path(local_url, PREFIX, "frames", "60.jpg").write_bytes(b"")
     line = run("repack", "walk", "--layout", "packs", "--cache", local_url).failed(8)
     assert line.startswith("Frame 60 (")
@@ -118,14 +116,14 @@ def test_a_damaged_frame_ends_a_repack_and_its_way_out_is_named(local_url: str) 
 
 @pytest.mark.usefixtures("walk")
 @pytest.mark.parametrize("command", [("extract", clip()), ("extract", clip(), "--fps", "25")])
-def test_another_layout_is_a_conflict(local_url: str, command: tuple[str, ...]) -> None:
+def test_extract_with_other_layout_is_a_conflict(local_url: str, command: tuple[str, ...]) -> None:
     action, *rest = command
     words = (action, "walk", *rest, "--layout", "packs", "--cache", local_url)
     assert "layout" in run(*words).failed(4)
     assert layout_of(local_url) == "objects"
 
 
-def test_append_takes_the_layout_that_is_cached(local_url: str) -> None:
+def test_append_uses_the_layout_of_the_timeline(local_url: str) -> None:
     words = ("extract", "walk", other_clip(), "--append", "--cache", local_url)
     line = run(*words, "--layout", "packs").failed(2)
     assert "omit --layout" in line
@@ -135,7 +133,7 @@ def test_append_takes_the_layout_that_is_cached(local_url: str) -> None:
 
 
 @pytest.mark.usefixtures("walk")
-def test_rebuild_into_another_layout_removes_the_frames_of_the_former_one(local_url: str) -> None:
+def test_rebuild_into_other_layout_removes_the_previous_frames(local_url: str) -> None:
     words = ("rebuild", "walk", "--layout", "packs", "--cache", local_url)
     assert "layout packs" in run(*words).failed(2)
     run(*words, "--yes").succeeded()
@@ -144,7 +142,7 @@ def test_rebuild_into_another_layout_removes_the_frames_of_the_former_one(local_
 
 
 @pytest.mark.parametrize("is_written", [False, True])
-def test_clear_and_rm_tell_of_packs(local_url: str, *, is_written: bool) -> None:
+def test_clear_and_rm_count_packs(local_url: str, *, is_written: bool) -> None:
     timeline = FrameCache(local_url).timeline("walk")
     if is_written:
         read = FrameCache(local_url).timeline("other")
@@ -169,7 +167,7 @@ def test_clear_of_packs_reports_as_json(local_url: str) -> None:
     assert document["blobs_removed"] >= 2
 
 
-def test_repack_draws_a_bar_on_a_terminal_and_ctrl_c_changes_nothing(local_url: str) -> None:
+def test_interrupted_repack_shows_progress_and_loses_no_frame(local_url: str) -> None:
     timeline = FrameCache(local_url).timeline("walk")
     timeline.extract(long_clip())
     expected = timeline.jpeg(700)

@@ -63,7 +63,7 @@ def cache(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_serves_on_loopback_until_it_is_interrupted(cache: Path) -> None:
+def test_serve_listens_on_loopback_until_interrupted(cache: Path) -> None:
     with served("--cache", cache) as (url, process):
         assert url.startswith("http://127.0.0.1:")
         answer = httpx.get(f"{url}api/v1/timelines")
@@ -75,7 +75,7 @@ def test_it_serves_on_loopback_until_it_is_interrupted(cache: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_it_opens_a_browser_where_there_is_a_screen(cache: Path, tmp_path: Path) -> None:
+def test_serve_with_open_starts_the_browser(cache: Path, tmp_path: Path) -> None:
     browser, told = tmp_path / "browser", tmp_path / "told"
     os.mkfifo(told)
     browser.write_text(f'#!/bin/sh\necho "$1" > {told}\n')
@@ -85,14 +85,14 @@ def test_it_opens_a_browser_where_there_is_a_screen(cache: Path, tmp_path: Path)
         assert told.read_text().strip() == address
 
 
-def test_one_client_may_be_held_to_few_requests(cache: Path) -> None:
+def test_requests_per_second_option_limits_a_client(cache: Path) -> None:
     with served("--cache", cache, "--requests-per-second", "1") as (address, _):
         statuses = [httpx.get(f"{address}healthz").status_code for _ in range(5)]
     assert statuses[:2] == [200, 200]
     assert 429 in statuses
 
 
-def test_listeners_to_events_do_not_keep_it_from_ending(cache: Path) -> None:
+def test_open_event_stream_does_not_delay_shutdown(cache: Path) -> None:
     with (
         served("--cache", cache) as (url, process),
         httpx.stream("GET", f"{url}api/v1/events") as events,
@@ -127,7 +127,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_upload_under_way_ends_with_the_service_and_leaves_nothing(
+def test_running_upload_is_aborted_at_shutdown_and_leaves_no_blob(
     cache: Path, number: signal.Signals
 ) -> None:
     with (
@@ -142,7 +142,7 @@ def test_an_upload_under_way_ends_with_the_service_and_leaves_nothing(
     assert files_below(cache / "service") == files_below(cache / "uploads") == []
 
 
-def test_a_name_that_a_killed_service_claims_is_taken_over_a_minute_later(cache: Path) -> None:
+def test_upload_lease_of_killed_service_expires_after_a_minute(cache: Path) -> None:
     with served("--cache", cache) as (url, process), uploading(url, cache):
         process.kill()
         process.wait()
@@ -156,7 +156,7 @@ def test_a_name_that_a_killed_service_claims_is_taken_over_a_minute_later(cache:
     assert files_below(cache / "service") == []
 
 
-def test_a_service_that_a_shell_runs_in_the_background_ignores_ctrl_c(cache: Path) -> None:
+def test_service_in_the_background_ignores_ctrl_c(cache: Path) -> None:
     command_line = shlex.join(command("serve", "--port", "0", "--cache", cache))
     process = subprocess.Popen(
         ["/bin/bash", "-c", f"trap '' INT; exec {command_line}"], stderr=subprocess.PIPE, text=True
@@ -168,7 +168,7 @@ def test_a_service_that_a_shell_runs_in_the_background_ignores_ctrl_c(cache: Pat
         assert httpx.get(f"{url}healthz").status_code == 200
 
 
-def test_its_log_is_json_without_tokens_and_queries(cache: Path, tmp_path: Path) -> None:
+def test_serve_log_is_json_without_tokens_and_queries(cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# of the viewer\n{TOKEN}\n")
     with served("--cache", cache, "--token-file", file) as (url, process):
@@ -184,7 +184,7 @@ def test_its_log_is_json_without_tokens_and_queries(cache: Path, tmp_path: Path)
     assert TOKEN not in errors
 
 
-def test_on_a_terminal_the_address_comes_last_and_requests_are_not_logged(cache: Path) -> None:
+def test_serve_on_a_terminal_prints_address_last_and_logs_no_requests(cache: Path) -> None:
     with Terminal(["serve", "--port", "0", "--cache", cache]) as terminal:
         address = address_on(terminal)
         assert httpx.get(f"{address}api/v1/timelines").status_code == 200
@@ -204,7 +204,7 @@ def test_on_a_terminal_the_address_comes_last_and_requests_are_not_logged(cache:
         (["--log", "json", "--access-log"], '"path": "/api/v1/timelines"'),
     ],
 )
-def test_on_a_terminal_requests_are_logged_when_asked_for(
+def test_serve_on_a_terminal_with_access_log_logs_requests(
     cache: Path, arguments: list[str], logged: str
 ) -> None:
     with Terminal(["serve", "--port", "0", "--cache", cache, *arguments]) as terminal:
@@ -212,7 +212,7 @@ def test_on_a_terminal_requests_are_logged_when_asked_for(
         terminal.wait_for(logged)
 
 
-def test_between_pipes_text_and_no_line_a_request_can_be_chosen(cache: Path) -> None:
+def test_serve_without_access_log_and_with_text_log_prints_nothing(cache: Path) -> None:
     with served("--cache", cache, "--log", "text", "--no-access-log") as (url, process):
         assert httpx.get(f"{url}api/v1/timelines").status_code == 200
         process.send_signal(signal.SIGTERM)
@@ -220,7 +220,7 @@ def test_between_pipes_text_and_no_line_a_request_can_be_chosen(cache: Path) -> 
     assert errors == ""
 
 
-def test_half_open_connections_do_not_use_up_the_descriptors(cache: Path) -> None:
+def test_half_open_connections_do_not_exhaust_file_descriptors(cache: Path) -> None:
     command_line = shlex.join(command("serve", "--port", "0", "--cache", cache))
     process = subprocess.Popen(
         ["/bin/bash", "-c", f"ulimit -n 256; exec {command_line}"],
@@ -259,7 +259,7 @@ def test_open_shows_one_timeline_read_only(cache: Path, tmp_path: Path) -> None:
         assert httpx.post(f"{address}api/v1/timelines/t/clear").json()["code"] == "read_only"
 
 
-def test_open_writes_its_log_in_the_form_that_is_chosen(cache: Path) -> None:
+def test_open_writes_its_log_in_the_chosen_format(cache: Path) -> None:
     process = subprocess.Popen(
         command("open", "t", "--log", "text", "--cache", cache), stderr=subprocess.PIPE, text=True
     )
@@ -269,12 +269,12 @@ def test_open_writes_its_log_in_the_form_that_is_chosen(cache: Path) -> None:
     assert errors == ""  # JSON has a line for the end
 
 
-def test_open_names_a_frame_that_is_not_there(cache: Path) -> None:
+def test_open_of_unknown_frame_names_the_range(cache: Path) -> None:
     message = run("open", "t", "--frame", "999", "--cache", cache).failed(3)
     assert "no frame 999: its frames are 0 to 4" in message
 
 
-def test_open_names_a_timeline_that_is_not_there(cache: Path) -> None:
+def test_open_of_unknown_timeline_is_not_cached(cache: Path) -> None:
     assert "no timeline none" in run("open", "none", "--cache", cache).failed(3)
 
 
@@ -284,7 +284,7 @@ def address_on(terminal: Terminal) -> str:
     return terminal.shown.split(" at ")[1].split()[0]
 
 
-def test_tokens_come_from_the_environment_too(cache: Path) -> None:
+def test_token_is_read_from_the_environment(cache: Path) -> None:
     with served("--cache", cache, FRAMECACHE_SERVE_READ_TOKEN=TOKEN) as (url, _):
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert httpx.get(f"{url}api/v1/session", headers=headers).json()["scopes"] == ["read"]
@@ -299,7 +299,7 @@ def test_tokens_come_from_the_environment_too(cache: Path) -> None:
         ([], 0),
     ],
 )
-def test_a_proxy_that_is_not_trusted_is_warned_of(
+def test_allowed_host_without_trusted_proxy_is_warned_of(
     cache: Path, arguments: list[str], warnings: int
 ) -> None:
     # The port is taken, so it ends as soon as it has said what it has to.
@@ -316,7 +316,7 @@ def test_a_proxy_that_is_not_trusted_is_warned_of(
     assert process.stderr.count("--trusted-proxy") == warnings
 
 
-def test_a_cookie_is_secure_where_a_trusted_proxy_ends_tls(cache: Path) -> None:
+def test_cookie_is_secure_if_a_trusted_proxy_terminates_tls(cache: Path) -> None:
     forwarded = {"X-Forwarded-Proto": "https"}
     for arguments, is_secure in ((["--trusted-proxy", "127.0.0.1"], True), ([], False)):
         with served("--cache", cache, *arguments, FRAMECACHE_SERVE_TOKEN=TOKEN) as (url, _):
@@ -325,7 +325,7 @@ def test_a_cookie_is_secure_where_a_trusted_proxy_ends_tls(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
-def test_what_others_reach_needs_a_token(cache: Path, host: str) -> None:
+def test_serve_beyond_loopback_needs_a_token(cache: Path, host: str) -> None:
     message = spawn("serve", "--host", host, "--cache", cache).failed(2)
     assert "--token-file" in message
 
@@ -333,13 +333,15 @@ def test_what_others_reach_needs_a_token(cache: Path, host: str) -> None:
 @pytest.mark.parametrize(
     "content", ["", "# none\n", "short\n", "two words in one line\n", "ä" * 20]
 )
-def test_a_file_without_a_good_token_is_refused(cache: Path, tmp_path: Path, content: str) -> None:
+def test_token_file_without_valid_token_is_refused(
+    cache: Path, tmp_path: Path, content: str
+) -> None:
     file = tmp_path / "tokens"
     file.write_text(content)
     spawn("serve", "--cache", cache, "--token-file", file).failed(2)
 
 
-def test_a_file_of_tokens_that_is_not_there_is_named(cache: Path, tmp_path: Path) -> None:
+def test_missing_token_file_is_reported(cache: Path, tmp_path: Path) -> None:
     message = spawn("serve", "--cache", cache, "--token-file", tmp_path / "none").failed(1)
     assert "No such file" in message
 
@@ -348,11 +350,11 @@ def test_a_file_of_tokens_that_is_not_there_is_named(cache: Path, tmp_path: Path
     "arguments",
     [("--allow-chunks", "http://a/b"), ("--root-path", "a b"), ("--port", "70000")],
 )
-def test_settings_that_cannot_be_are_refused(cache: Path, arguments: tuple[str, str]) -> None:
+def test_invalid_serve_settings_are_refused(cache: Path, arguments: tuple[str, str]) -> None:
     spawn("serve", "--cache", cache, *arguments).failed(2)
 
 
-def test_another_port_is_taken_where_the_usual_one_is_and_none_was_named(cache: Path) -> None:
+def test_serve_uses_a_free_port_if_the_default_port_is_in_use(cache: Path) -> None:
     with socket.socket() as usual:
         try:
             usual.bind(("127.0.0.1", 8000))
@@ -364,18 +366,18 @@ def test_another_port_is_taken_where_the_usual_one_is_and_none_was_named(cache: 
             assert httpx.get(f"{url}healthz").status_code == 200
 
 
-def test_a_port_that_is_taken_is_named(cache: Path) -> None:
+def test_given_port_in_use_is_reported(cache: Path) -> None:
     with served("--cache", cache) as (url, _):
         port = url.rstrip("/").rpartition(":")[2]
         message = spawn("serve", "--cache", cache, "--port", port).failed(2)
     assert port in message
 
 
-def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_without_its_extra_names_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fastapi", None)  # as if it were not there
     message = run("serve", "--cache", "memory://").failed(1)
     assert "pip install 'framecache[server]'" in message
 
 
-def test_it_prints_what_it_offers() -> None:
+def test_print_openapi_matches_snapshot() -> None:
     assert run("serve", "--print-openapi", "-q").succeeded().text == SNAPSHOT.read_text()

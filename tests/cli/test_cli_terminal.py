@@ -8,7 +8,7 @@ from command_line import Terminal, clip, long_clip, run, spawn
 from framecache import FrameCache
 
 
-def test_extract_draws_a_bar_on_a_terminal(local_url: str) -> None:
+def test_extract_draws_a_progress_bar_on_a_terminal(local_url: str) -> None:
     with Terminal(["extract", "walk", long_clip(), "--cache", local_url]) as terminal:
         terminal.wait_for("frames/s")
         code, shown = terminal.end()
@@ -18,7 +18,7 @@ def test_extract_draws_a_bar_on_a_terminal(local_url: str) -> None:
     assert "1,500 frames extracted" in shown
 
 
-def test_the_bar_stays_off_stdout(local_url: str) -> None:
+def test_progress_bar_is_not_written_to_stdout(local_url: str) -> None:
     reading, writing = os.pipe()
     words: list[str | Path] = ["extract", "walk", clip(), "--json", "--cache", local_url]
     with Terminal(words, output=writing) as terminal, os.fdopen(reading) as output:
@@ -31,7 +31,7 @@ def test_the_bar_stays_off_stdout(local_url: str) -> None:
     assert "\x1b" not in text
 
 
-def test_between_pipes_there_is_no_bar_and_no_colour(local_url: str, tmp_path: Path) -> None:
+def test_output_to_a_pipe_has_no_bar_and_no_color(local_url: str, tmp_path: Path) -> None:
     for words in (
         ("extract", "walk", clip()),
         ("export", "walk", tmp_path / "out"),
@@ -42,7 +42,7 @@ def test_between_pipes_there_is_no_bar_and_no_colour(local_url: str, tmp_path: P
         assert "\x1b" not in outcome.text
 
 
-def test_ctrl_c_ends_an_extraction_and_the_next_one_goes_on(local_url: str) -> None:
+def test_interrupted_extraction_is_resumed_by_the_next_one(local_url: str) -> None:
     words: list[str | Path] = [
         "extract",
         "walk",
@@ -65,7 +65,7 @@ def test_ctrl_c_ends_an_extraction_and_the_next_one_goes_on(local_url: str) -> N
     assert FrameCache(local_url).timeline("walk").complete
 
 
-def test_a_wide_cell_folds_on_a_terminal_and_nothing_is_lost(local_url: str) -> None:
+def test_wide_cell_wraps_on_a_terminal_without_loss(local_url: str) -> None:
     name = "w" * 120
     FrameCache(local_url).store.put(f"cache/timelines/{name}/frames/0.jpg", b"")
     with Terminal(["ls", "--cache", local_url]) as terminal:

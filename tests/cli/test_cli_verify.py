@@ -18,7 +18,7 @@ def everything(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_sound_timeline_is_ok(walk: Path) -> None:
+def test_verify_of_sound_timeline_is_ok_and_changes_nothing(walk: Path) -> None:
     before = everything(walk)
     for options in ([], ["--deep"], ["--repair"], ["--workers", "1"]):
         outcome = run("verify", "walk", *options, "--cache", walk).succeeded()
@@ -27,7 +27,7 @@ def test_a_sound_timeline_is_ok(walk: Path) -> None:
     assert everything(walk) == before
 
 
-def test_damage_is_shown_and_its_way_out_works(walk: Path) -> None:
+def test_damage_is_reported_and_the_named_command_repairs_it(walk: Path) -> None:
     before = everything(walk)
     frames = walk / FRAMES
     (frames / "7.jpg").unlink()
@@ -50,7 +50,7 @@ def test_damage_is_shown_and_its_way_out_works(walk: Path) -> None:
     run("verify", "walk", "--deep", "--cache", walk).succeeded()
 
 
-def test_a_damaged_description_is_shown_and_its_way_out_works(walk: Path) -> None:
+def test_corrupt_manifest_is_reported_and_the_named_command_repairs_it(walk: Path) -> None:
     run("extract", "walk", other_clip(), "--append", "--cache", walk).succeeded()
     # What the append described, and the compaction after it.
     for described in sorted(walk.rglob("timeline/*.json"))[-2:]:
@@ -80,7 +80,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_other_command_says_how_to_repair_a_damaged_description(
+def test_every_other_command_names_the_repair_of_a_corrupt_manifest(
     walk: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     described = max(walk.rglob("timeline/*.json"))
@@ -93,9 +93,7 @@ def test_every_other_command_says_how_to_repair_a_damaged_description(
     assert everything(walk) == before
 
 
-def test_what_cannot_be_repaired_is_a_failure_that_points_to_the_reason(
-    local_url: str, tmp_path: Path
-) -> None:
+def test_unrepairable_damage_fails_with_the_reason(local_url: str, tmp_path: Path) -> None:
     video = tmp_path / "gone.mp4"
     video.write_bytes(clip().read_bytes())
     run("extract", "walk", video, "--cache", local_url).succeeded()
@@ -108,7 +106,7 @@ def test_what_cannot_be_repaired_is_a_failure_that_points_to_the_reason(
     assert "source gone 1 videos that no longer exist" in " ".join(outcome.text.split())
 
 
-def test_json_has_everything(walk: Path) -> None:
+def test_verify_json_lists_counts_and_findings(walk: Path) -> None:
     (walk / FRAMES / "7.jpg").unlink()
     outcome = run("verify", "walk", "--json", "--cache", walk)
     assert outcome.code == 8
@@ -141,7 +139,7 @@ def test_json_has_everything(walk: Path) -> None:
     assert (document["ok"], document["damaged"], document["repaired"]) == (True, 0, 1)
 
 
-def test_what_lies_about_is_named_and_is_no_failure(walk: Path) -> None:
+def test_orphans_are_listed_and_are_not_a_failure(walk: Path) -> None:
     for number in range(100, 112):
         (walk / FRAMES / f"{number}.jpg").write_bytes(b"x")
     text = run("verify", "walk", "--cache", walk).succeeded().text
@@ -151,14 +149,14 @@ def test_what_lies_about_is_named_and_is_no_failure(walk: Path) -> None:
     assert "framecache gc" in text
 
 
-def test_damage_is_shown_before_what_lies_about(walk: Path) -> None:
+def test_damage_is_listed_before_orphans(walk: Path) -> None:
     for number in range(100, 120):
         (walk / FRAMES / f"{number}.jpg").write_bytes(b"x")
     (walk / FRAMES / "7.jpg").unlink()
     assert "missing: frame 7" in run("verify", "walk", "--cache", walk).text
 
 
-def test_chunks_that_are_not_cached_yet_are_named(walk: Path, tmp_path: Path) -> None:
+def test_chunks_not_cached_yet_are_counted(walk: Path, tmp_path: Path) -> None:
     second = tmp_path / "second.mp4"
     second.write_bytes(other_clip().read_bytes())
     run("extract", "walk", second, "--append", "--cache", walk).succeeded()
@@ -172,11 +170,11 @@ def test_chunks_that_are_not_cached_yet_are_named(walk: Path, tmp_path: Path) ->
     assert f"framecache info walk --cache {walk}" in text
 
 
-def test_a_timeline_that_is_not_there_is_not_cached(local_url: str) -> None:
+def test_verify_of_unknown_timeline_is_not_cached(local_url: str) -> None:
     assert "extract it first" in run("verify", "walk", "--cache", local_url).failed(3)
 
 
-def test_verify_draws_a_bar_on_a_terminal(local_url: str) -> None:
+def test_verify_draws_a_progress_bar_on_a_terminal(local_url: str) -> None:
     run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
     with Terminal(["verify", "walk", "--deep", "--cache", local_url]) as terminal:
         terminal.wait_for("of 1,516 frames")
@@ -185,7 +183,7 @@ def test_verify_draws_a_bar_on_a_terminal(local_url: str) -> None:
     assert "walk: ok; 1,500 frames checked" in shown
 
 
-def test_ctrl_c_ends_a_verification(local_url: str) -> None:
+def test_interrupted_verify_changes_nothing(local_url: str) -> None:
     run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
     words: list[str | Path] = ["verify", "walk", "--deep", "--workers", "1", "--cache", local_url]
     with Terminal(words) as terminal:

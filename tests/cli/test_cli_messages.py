@@ -65,12 +65,12 @@ def messages() -> Iterator[tuple[str, ast.expr]]:
 MESSAGES = dict(messages())
 
 
-def test_the_messages_of_the_sources_are_found() -> None:
+def test_messages_are_found_in_the_sources() -> None:
     assert len(MESSAGES) > 200
 
 
 @pytest.mark.parametrize("place", MESSAGES)
-def test_every_message_of_the_sources_becomes_a_sentence(place: str) -> None:
+def test_every_message_in_the_sources_becomes_a_sentence(place: str) -> None:
     text = written(MESSAGES[place])
     assert text is not None
     line = to_sentence(text)
@@ -103,7 +103,7 @@ OTHERS: list[BaseException] = [
     [*(kind("the store is not there") for kind in KINDS if issubclass(kind, Exception)), *OTHERS],
     ids=repr,
 )
-def test_every_kind_of_error_is_told_in_a_sentence(
+def test_every_kind_of_error_is_printed_as_a_sentence(
     error: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli_errors.report_error(error, arguments=[])
@@ -129,7 +129,7 @@ def test_every_kind_of_error_is_told_in_a_sentence(
         ("it broke\n\x1b[2Jhere", r"It broke\n\x1b[2Jhere."),
     ],
 )
-def test_a_message_gets_a_capital_and_a_full_stop(
+def test_message_gets_a_capital_and_a_full_stop(
     text: str, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_message(text)
