@@ -56,7 +56,7 @@ def violations(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("search", PAGES.values(), ids=PAGES)
-def test_axe_finds_nothing(page: Page, search: str, theme: str) -> None:
+def test_axe_finds_no_violations_on_any_page(page: Page, search: str, theme: str) -> None:
     page.tab.emulate_media(color_scheme="light" if theme == "light" else "dark")
     page.open(search)
     if search == "":
@@ -69,14 +69,14 @@ def test_axe_finds_nothing(page: Page, search: str, theme: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["?", "g"])
-def test_axe_finds_nothing_in_a_dialog(page: Page, key: str) -> None:
+def test_axe_finds_no_violations_in_a_dialog(page: Page, key: str) -> None:
     page.open("?timeline=bikes")
     page.press(key)
     expect(page.tab.get_by_role("dialog")).to_be_visible()
     assert violations(page) == []
 
 
-def test_a_screen_reader_is_told_of_the_frame_that_was_come_to(page: Page) -> None:
+def test_screen_reader_announces_few_frames_of_fast_steps(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     page.tab.evaluate(
         """() => {
@@ -98,7 +98,7 @@ def test_a_screen_reader_is_told_of_the_frame_that_was_come_to(page: Page) -> No
     assert page.tab.evaluate("window.told.length") <= 4
 
 
-def test_it_works_below_a_prefix(browser: Browser, cache_folder: Path) -> None:
+def test_viewer_works_below_a_path_prefix(browser: Browser, cache_folder: Path) -> None:
     with (
         serving(cache_folder, "--root-path", "/tools/frames") as url,
         opened(browser, f"{url}tools/frames/") as page,
@@ -108,7 +108,7 @@ def test_it_works_below_a_prefix(browser: Browser, cache_folder: Path) -> None:
         assert all("/tools/frames/" in request.url for request in page.requests)
 
 
-def test_a_token_is_asked_for_and_then_kept(
+def test_token_is_requested_once_and_kept_after_reload(
     browser: Browser, cache_folder: Path, tmp_path: Path
 ) -> None:
     tokens = tmp_path / "tokens"
@@ -123,7 +123,7 @@ def test_a_token_is_asked_for_and_then_kept(
         page.shows(30)
 
 
-def test_a_token_in_the_address_is_taken_once(
+def test_token_in_url_is_used_and_removed_from_it(
     browser: Browser, cache_folder: Path, tmp_path: Path
 ) -> None:
     tokens = tmp_path / "tokens"
@@ -135,7 +135,7 @@ def test_a_token_in_the_address_is_taken_once(
         assert "#" not in page.tab.url
 
 
-def test_a_lost_service_is_told_of_and_found_again(browser: Browser, cache_folder: Path) -> None:
+def test_lost_service_is_reported_and_reconnected(browser: Browser, cache_folder: Path) -> None:
     port = free_ports(1)[0]
     with serving(cache_folder, port=port) as url:
         context = opened(browser, url)
@@ -149,13 +149,15 @@ def test_a_lost_service_is_told_of_and_found_again(browser: Browser, cache_folde
         context.__exit__(None, None, None)
 
 
-def test_an_empty_store_says_how_to_extract(browser: Browser, tmp_path: Path) -> None:
+def test_empty_store_shows_the_extract_command(browser: Browser, tmp_path: Path) -> None:
     with serving(tmp_path / "empty") as url, opened(browser, url) as page:
         page.open("")
         expect(page.tab.get_by_text("framecache extract")).to_be_visible()
 
 
-def test_a_timeline_that_is_not_there_is_told_of(browser: Browser, service: str) -> None:
+def test_unknown_timeline_is_reported_with_a_link_to_the_list(
+    browser: Browser, service: str
+) -> None:
     with opened(browser, service) as page:
         page.tab.goto("./?timeline=nothing")
         expect(page.tab.get_by_text("There is no timeline “nothing”")).to_be_visible()
@@ -163,7 +165,7 @@ def test_a_timeline_that_is_not_there_is_told_of(browser: Browser, service: str)
         expect(page.tab.get_by_role("link", name="bikes-5fps")).to_be_visible()
 
 
-def test_the_policy_of_the_page_refuses_nothing_of_it(page: Page) -> None:
+def test_content_security_policy_blocks_nothing(page: Page) -> None:
     refused: list[str] = []
     page.tab.on(
         "console", lambda said: refused.append(said.text) if "Policy" in said.text else None
@@ -173,14 +175,14 @@ def test_the_policy_of_the_page_refuses_nothing_of_it(page: Page) -> None:
     assert refused == []
 
 
-def test_nothing_is_asked_of_another_host(page: Page, service: str) -> None:
+def test_no_request_is_sent_to_another_host(page: Page, service: str) -> None:
     page.open("?timeline=bikes&frame=30")
     expect(page.tab.locator(".chart canvas")).to_be_visible()
     assert [each.url for each in page.requests if not each.url.startswith((service, "data:"))] == []
 
 
 @pytest.mark.parametrize("search", PAGES.values(), ids=PAGES)
-def test_on_a_phone_nothing_is_cut_off_or_covered(phone: Page, search: str) -> None:
+def test_phone_layout_cuts_off_and_covers_nothing(phone: Page, search: str) -> None:
     phone.open(search)
     if search == "":
         expect(phone.tab.get_by_role("link", name="bikes-5fps")).to_be_visible()
@@ -191,7 +193,7 @@ def test_on_a_phone_nothing_is_cut_off_or_covered(phone: Page, search: str) -> N
     assert phone.tab.evaluate(CUT_OR_COVERED) == []
 
 
-def test_on_a_phone_the_bar_takes_two_lines(phone: Page) -> None:
+def test_phone_header_takes_at_most_two_lines(phone: Page) -> None:
     phone.open("?timeline=bikes&frame=30")
     bar = phone.tab.get_by_role("banner").bounding_box()
     line = phone.tab.get_by_role("button", name="Copy link").bounding_box()

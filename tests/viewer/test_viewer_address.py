@@ -10,7 +10,7 @@ SEEN = (
 )
 
 
-def test_another_person_sees_the_same(page: Page, browser: Browser, service: str) -> None:
+def test_copied_link_shows_the_same_view(page: Page, browser: Browser, service: str) -> None:
     page.open(SEEN)
     page.shows(30)
     page.tab.get_by_role("button", name="Copy link").click()
@@ -26,7 +26,7 @@ def test_another_person_sees_the_same(page: Page, browser: Browser, service: str
         assert other.pixels() == page.pixels()
 
 
-def test_stepping_changes_the_address_but_not_the_history(page: Page) -> None:
+def test_stepping_changes_the_url_but_not_the_history(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     before = page.tab.evaluate("history.length")
     page.press("f", "f", "f")
@@ -34,7 +34,7 @@ def test_stepping_changes_the_address_but_not_the_history(page: Page) -> None:
     assert page.tab.evaluate("history.length") == before
 
 
-def test_back_leads_to_where_a_leap_began(page: Page) -> None:
+def test_back_returns_to_the_frame_before_a_jump(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     page.press("g")
     page.tab.get_by_label("Frame or time").fill("200")
@@ -45,7 +45,7 @@ def test_back_leads_to_where_a_leap_began(page: Page) -> None:
     page.shows(30)
 
 
-def test_back_leads_from_a_timeline_to_the_list(page: Page) -> None:
+def test_back_returns_from_a_timeline_to_the_list(page: Page) -> None:
     page.open("")
     page.tab.get_by_role("link", name="bikes-5fps").click()
     page.shows(0)
@@ -55,7 +55,7 @@ def test_back_leads_from_a_timeline_to_the_list(page: Page) -> None:
     page.shows(0)
 
 
-def test_an_address_of_a_frame_after_the_last_says_so_and_leads_back(page: Page) -> None:
+def test_url_of_frame_after_the_last_offers_the_last_frame(page: Page) -> None:
     page.tab.goto("./?timeline=bikes&frame=9999")
     expect(page.tab.get_by_role("alert")).to_contain_text("There is no frame 9\u202f999")
     expect(page.tab.get_by_role("alert")).to_contain_text("The last frame of bikes is 249.")
@@ -64,7 +64,7 @@ def test_an_address_of_a_frame_after_the_last_says_so_and_leads_back(page: Page)
     page.shows(249)
 
 
-def test_an_address_of_what_can_be_no_timeline_says_so_and_leads_back(page: Page) -> None:
+def test_url_of_invalid_timeline_id_offers_the_list(page: Page) -> None:
     page.tab.goto("./?timeline=a..b")
     expect(page.tab.get_by_text("“a..b” is not a valid timeline id")).to_be_visible()
     page.tab.get_by_role("link", name="Show all timelines").click()
@@ -72,6 +72,6 @@ def test_an_address_of_what_can_be_no_timeline_says_so_and_leads_back(page: Page
     assert "a..b" not in page.tab.url
 
 
-def test_what_an_address_cannot_mean_is_passed_over(page: Page) -> None:
+def test_invalid_url_parameters_are_ignored(page: Page) -> None:
     page.open("?timeline=bikes&frame=-1&show=../x,run-7/edges/canny:7&compare=magic")
     page.shows(0)

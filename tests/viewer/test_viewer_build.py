@@ -45,21 +45,21 @@ def source_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built("sdist", tmp_path_factory.mktemp("sdist"))
 
 
-def test_a_wheel_holds_the_built_viewer(tmp_path: Path) -> None:
+def test_wheel_contains_the_built_viewer(tmp_path: Path) -> None:
     with zipfile.ZipFile(built("wheel", tmp_path)) as wheel:
         names = wheel.namelist()
     assert "framecache/server/viewer/index.html" in names
     assert any(name.startswith("framecache/server/viewer/assets/") for name in names)
 
 
-def test_a_source_package_holds_what_builds_it(source_package: Path) -> None:
+def test_source_package_contains_the_viewer_sources(source_package: Path) -> None:
     with tarfile.open(source_package) as package:
         names = [name.partition("/")[2] for name in package.getnames()]
     assert {"viewer/package-lock.json", "viewer/src/main.tsx", "hatch_build.py"} <= set(names)
     assert not any("node_modules" in name for name in names)
 
 
-def test_wheel_of_a_source_package_holds_the_viewer_without_node(
+def test_wheel_from_source_package_without_node_contains_the_viewer(
     source_package: Path, tmp_path: Path
 ) -> None:
     with tarfile.open(source_package) as package:
@@ -72,7 +72,7 @@ def test_wheel_of_a_source_package_holds_the_viewer_without_node(
     assert "viewer" not in said
 
 
-def test_build_without_node_says_that_the_viewer_is_missing(tmp_path: Path) -> None:
+def test_build_without_node_warns_of_the_missing_viewer(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     for name in ("src", "viewer"):
         ignore = shutil.ignore_patterns("node_modules", "__pycache__")
@@ -87,7 +87,7 @@ def test_build_without_node_says_that_the_viewer_is_missing(tmp_path: Path) -> N
     assert "there is no Node" in said
 
 
-def test_the_built_viewer_tells_the_license_of_all_it_is_made_with() -> None:
+def test_built_viewer_contains_the_license_of_every_dependency() -> None:
     told = (VIEWER.parent / "assets" / "licenses.txt").read_text()
     page = ROOT / "viewer"
     for name in json.loads((page / "package.json").read_text())["dependencies"]:
@@ -97,12 +97,12 @@ def test_the_built_viewer_tells_the_license_of_all_it_is_made_with() -> None:
         assert license_file.read_text().strip() in told
 
 
-def test_the_lock_of_npm_packages_names_no_registry() -> None:
+def test_npm_lock_names_no_registry() -> None:
     assert '"resolved"' not in (ROOT / "viewer" / "package-lock.json").read_text()
 
 
 @pytest.mark.parametrize("node", ["absent", "v18.20.0"])
-def test_without_a_recent_node_it_says_what_to_install(tmp_path: Path, node: str) -> None:
+def test_missing_or_old_node_names_the_package_to_install(tmp_path: Path, node: str) -> None:
     if node != "absent":
         for name in ("node", "npm"):
             (tmp_path / name).write_text(f"#!/bin/sh\necho {node}\n")

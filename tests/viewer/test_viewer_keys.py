@@ -35,19 +35,19 @@ def bikes(page: Page) -> Page:
         ("9", 224),
     ],
 )
-def test_a_key_moves(bikes: Page, key: str, sequence: int) -> None:
+def test_key_moves_to_the_expected_frame(bikes: Page, key: str, sequence: int) -> None:
     bikes.press(key)
     bikes.shows(sequence)
 
 
-def test_control_and_an_arrow_go_to_the_next_frame_with_an_overlay(bikes: Page) -> None:
+def test_control_and_arrow_move_to_the_next_frame_with_an_overlay(bikes: Page) -> None:
     bikes.press("End", "Control+ArrowLeft")
     bikes.shows(59)
     bikes.press("Home", "Control+ArrowRight")
     bikes.shows(20)
 
 
-def test_the_overlay_keys_wait_until_it_is_known_which_frame_is_shown(page: Page) -> None:
+def test_overlay_keys_wait_until_the_shown_frame_is_known(page: Page) -> None:
     held: list[Route] = []
     page.tab.route("**/overview*", hold(held))
     page.open("?timeline=bikes&frame=30")
@@ -70,7 +70,9 @@ def test_space_plays_and_pauses(bikes: Page) -> None:
 
 
 @pytest.mark.parametrize(("text", "sequence"), [("77", 77), ("4.2", 105), ("0:08", 200)])
-def test_g_goes_to_a_frame_or_a_time(bikes: Page, text: str, sequence: int) -> None:
+def test_g_opens_a_dialog_that_jumps_to_a_frame_or_time(
+    bikes: Page, text: str, sequence: int
+) -> None:
     bikes.press("g")
     bikes.tab.get_by_label("Frame or time").fill(text)
     bikes.press("Enter")
@@ -93,7 +95,7 @@ def test_brackets_change_the_opacity(page: Page) -> None:
     page.address_has("run-7/edges/canny:0.9")
 
 
-def test_x_goes_through_the_ways_to_compare(bikes: Page) -> None:
+def test_x_cycles_through_the_comparison_modes(bikes: Page) -> None:
     for mode in ("side", "swipe", "blink", "difference"):
         bikes.press("x")
         bikes.address_has(f"compare={mode}")
@@ -126,7 +128,7 @@ def test_question_mark_shows_the_keys_and_escape_closes_them(bikes: Page) -> Non
     expect(bikes.tab.get_by_role("dialog")).to_have_count(0)
 
 
-def test_keys_typed_into_a_field_move_nothing(bikes: Page) -> None:
+def test_keys_typed_into_a_field_do_not_move(bikes: Page) -> None:
     bikes.press("g")
     bikes.tab.get_by_label("Frame or time").press_sequentially("fff")
     bikes.press("Escape")
@@ -145,7 +147,7 @@ def test_keys_typed_into_a_field_move_nothing(bikes: Page) -> None:
         ".filmstrip",
     ],
 )
-def test_after_a_click_on_anything_the_keys_are_the_frames(bikes: Page, used: str) -> None:
+def test_keys_move_frames_after_a_click_on_any_control(bikes: Page, used: str) -> None:
     bikes.tab.locator(used).first.click()
     bikes.press("Escape", "Home", "f")
     bikes.shows(1)
@@ -153,7 +155,7 @@ def test_after_a_click_on_anything_the_keys_are_the_frames(bikes: Page, used: st
     bikes.shows(2)
 
 
-def test_a_list_that_the_keyboard_came_to_keeps_its_arrows(bikes: Page) -> None:
+def test_select_focused_by_keyboard_keeps_its_arrow_keys(bikes: Page) -> None:
     bikes.press("Tab")
     speed = bikes.tab.get_by_label("Speed")
     speed.focus()

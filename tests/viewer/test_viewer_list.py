@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from viewer.browsing import BIKES, Page, answers, opened, serving
 
 
-def test_each_timeline_is_listed_with_what_is_known_of_it(page: Page) -> None:
+def test_each_timeline_is_listed_with_its_summary(page: Page) -> None:
     page.open("")
     row = page.tab.get_by_role("link", name="bikes-5fps")
     for text in ("complete", "50", "10.00 s", "640 × 272"):
@@ -18,19 +18,19 @@ def test_each_timeline_is_listed_with_what_is_known_of_it(page: Page) -> None:
     expect(row.locator("img.poster")).to_be_visible()
 
 
-def test_a_part_of_an_id_finds_a_timeline(page: Page) -> None:
+def test_search_by_part_of_an_id_finds_the_timeline(page: Page) -> None:
     page.open("")
     page.tab.get_by_role("searchbox").fill("5fp")
     expect(page.tab.locator(".timeline-row")).to_have_count(1)
     page.address_has("q=5fp")
 
 
-def test_a_search_without_a_find_says_so(page: Page) -> None:
+def test_search_without_a_match_is_reported(page: Page) -> None:
     page.open("?q=nothing")
     expect(page.tab.get_by_text("No timeline has “nothing” in its id")).to_be_visible()
 
 
-def test_a_video_is_extracted_and_then_listed(browser: Browser, tmp_path: Path) -> None:
+def test_selected_video_is_extracted_and_listed(browser: Browser, tmp_path: Path) -> None:
     with serving(tmp_path / "cache") as url, opened(browser, url) as page:
         page.open("")
         page.tab.locator("input[type=file]").set_input_files(BIKES)
@@ -41,7 +41,7 @@ def test_a_video_is_extracted_and_then_listed(browser: Browser, tmp_path: Path) 
         expect(page.tab.get_by_role("link", name="bikes")).to_contain_text("50")
 
 
-def test_a_video_that_is_dropped_is_extracted(browser: Browser, tmp_path: Path) -> None:
+def test_dropped_video_is_extracted(browser: Browser, tmp_path: Path) -> None:
     with serving(tmp_path / "cache") as url, opened(browser, url) as page:
         page.open("")
         expect(page.tab.get_by_text("Drop a video here")).to_be_visible()
@@ -61,7 +61,7 @@ def test_a_video_that_is_dropped_is_extracted(browser: Browser, tmp_path: Path) 
         assert page.errors == []
 
 
-def test_several_videos_become_chunks_in_an_order_that_can_be_changed(
+def test_several_videos_become_chunks_in_a_changeable_order(
     browser: Browser, tmp_path: Path
 ) -> None:
     video = clips.clip().read_bytes()

@@ -17,7 +17,7 @@ LEAST_PART = 0.45
 """Part of a phone's height that the frame has."""
 
 
-def test_z_shows_a_pixel_of_the_frame_on_each_of_the_screen(page: Page) -> None:
+def test_z_shows_the_frame_at_100_percent(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     page.press("z")
     expect(page.tab.locator(".zoom")).to_have_text("100 %")
@@ -28,14 +28,14 @@ def test_z_shows_a_pixel_of_the_frame_on_each_of_the_screen(page: Page) -> None:
     expect(page.tab.get_by_role("button", name="Fit")).to_have_attribute("aria-pressed", "true")
 
 
-def test_the_zoom_is_told_in_pixels_of_the_screen(page: Page) -> None:
+def test_zoom_is_shown_relative_to_screen_pixels(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     box = page.picture.bounding_box()
     assert box is not None
     expect(page.tab.locator(".zoom")).to_have_text(f"{100 * box['width'] / WIDTH:.0f} %")
 
 
-def test_the_pixel_under_the_pointer_is_told_with_its_colour(page: Page) -> None:
+def test_pixel_under_the_pointer_is_shown_with_its_color(page: Page) -> None:
     page.open("?timeline=bikes&frame=30&show=run-7/boxes/cars")
     expect(page.picture).to_have_attribute("data-overlays", "1")
     box = page.picture.bounding_box()
@@ -45,7 +45,7 @@ def test_the_pixel_under_the_pointer_is_told_with_its_colour(page: Page) -> None
     expect(page.tab.locator(".pointed")).to_have_text("x 200 y 60RGB 255 80 80")
 
 
-def test_the_pixel_under_the_pointer_has_the_colour_of_a_difference(page: Page) -> None:
+def test_pixel_under_the_pointer_has_the_color_of_the_difference(page: Page) -> None:
     page.open("?timeline=bikes&frame=30&compare=difference&a=run-7/boxes&b=run-7/boxes")
     for picture in (page.picture, page.other):
         expect(picture).to_have_attribute("data-overlays", "2")
@@ -58,13 +58,13 @@ def test_the_pixel_under_the_pointer_has_the_colour_of_a_difference(page: Page) 
 @pytest.mark.parametrize(
     ("name", "color"), [("cars", "rgb(255, 80, 80)"), ("canny", "rgb(255, 255, 255)")]
 )
-def test_a_swatch_has_the_colour_that_is_drawn(page: Page, name: str, color: str) -> None:
+def test_swatch_has_the_drawn_color(page: Page, name: str, color: str) -> None:
     page.open("?timeline=bikes&frame=30")
     layer = page.tab.locator(".layer").filter(has_text=name)
     expect(layer.locator(".swatch")).to_have_css("background-color", color)
 
 
-def test_an_overlay_of_another_size_than_its_frame_says_so(
+def test_overlay_of_other_size_than_its_frame_shows_its_size(
     browser: Browser, tmp_path: Path
 ) -> None:
     timeline = FrameCache(tmp_path).timeline("t")
@@ -79,7 +79,7 @@ def test_an_overlay_of_another_size_than_its_frame_says_so(
         assert page.errors == []
 
 
-def test_w_shows_the_frame_alone_and_escape_ends_it(page: Page) -> None:
+def test_w_toggles_the_frame_only_view(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     page.press("w")
     expect(page.tab.get_by_role("banner")).to_be_hidden()
@@ -90,7 +90,7 @@ def test_w_shows_the_frame_alone_and_escape_ends_it(page: Page) -> None:
 
 
 @pytest.mark.parametrize("viewport", [PHONE, LYING], ids=["upright", "lying"])
-def test_on_a_phone_the_frame_has_its_part_and_stages_their_names(
+def test_phone_layout_shows_frame_and_stage_names(
     browser: Browser, service: str, viewport: ViewportSize
 ) -> None:
     with opened(browser, service, viewport=viewport, has_touch=True) as page:

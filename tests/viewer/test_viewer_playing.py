@@ -59,7 +59,7 @@ def play_until(page: Page, sequence: int) -> list[Any]:
     return [one for one in seen if one[0] in DRAWN]
 
 
-def test_every_frame_is_played_with_all_its_overlays(page: Page) -> None:
+def test_playback_shows_every_frame_with_all_its_overlays(page: Page) -> None:
     page.open("?timeline=bikes&frame=24")
     page.tab.get_by_label("Playback when").select_option("every")
     seen = play_until(page, 50)
@@ -68,7 +68,7 @@ def test_every_frame_is_played_with_all_its_overlays(page: Page) -> None:
     assert is_shown_whole(seen)
 
 
-def test_frames_that_are_played_come_with_their_overlays_in_few_requests(page: Page) -> None:
+def test_playback_fetches_frames_and_overlays_in_few_requests(page: Page) -> None:
     page.open("?timeline=bikes&frame=22")
     page.tab.evaluate(WATCH)
     page.press(" ")
@@ -85,7 +85,7 @@ def test_frames_that_are_played_come_with_their_overlays_in_few_requests(page: P
     assert {url.split("/")[-2] for url in alone if "canny" in url} <= beside
 
 
-def test_playback_keeps_the_pace_of_the_frames(page: Page) -> None:
+def test_playback_is_never_ahead_of_the_frame_rate(page: Page) -> None:
     page.open("?timeline=bikes&frame=22")
     page.tab.evaluate(WATCH)
     began = page.tab.evaluate("performance.now()")
@@ -98,7 +98,7 @@ def test_playback_keeps_the_pace_of_the_frames(page: Page) -> None:
     assert all(sequence <= most for sequence, most in zip(sequences, due, strict=True))
 
 
-def test_what_is_played_is_decoded_beside_the_page(browser: Browser, service: str) -> None:
+def test_played_frames_are_decoded_in_a_worker(browser: Browser, service: str) -> None:
     with opened(browser, service) as page:
         page.tab.add_init_script(COUNT_DECODES)
         page.open("?timeline=bikes&frame=22")
@@ -110,14 +110,14 @@ def test_what_is_played_is_decoded_beside_the_page(browser: Browser, service: st
         assert page.errors == []
 
 
-def test_a_page_without_workers_plays_as_well(browser: Browser, service: str) -> None:
+def test_page_without_workers_plays_too(browser: Browser, service: str) -> None:
     with opened(browser, service) as page:
         page.tab.route("**/decoder-*.js", lambda route: route.abort())
         page.open("?timeline=bikes&frame=22")
         assert is_shown_whole(play_until(page, 50))
 
 
-def test_playback_waits_for_overlays_rather_than_leave_them_out(page: Page) -> None:
+def test_playback_waits_for_delayed_overlays(page: Page) -> None:
     held: list[Route] = []
     page.open("?timeline=bikes&frame=24")
     page.tab.route("**/run?*", hold(held))
@@ -140,19 +140,19 @@ def failing(browser: Browser, service: str) -> Iterator[Page]:
         yield page
 
 
-def test_a_layer_that_cannot_be_loaded_is_told_of(failing: Page) -> None:
+def test_failed_layer_is_reported(failing: Page) -> None:
     failing.open("?timeline=bikes&frame=40&show=run-7/edges/canny")
     expect(failing.tab.get_by_text("Without edges canny")).to_be_visible()
     expect(failing.picture).to_have_attribute("data-whole", "false")
 
 
-def test_a_picture_that_lacks_a_layer_is_not_saved_as_the_whole(failing: Page) -> None:
+def test_image_with_failed_layer_is_not_saved(failing: Page) -> None:
     failing.open("?timeline=bikes&frame=40&show=run-7/edges/canny")
     failing.tab.get_by_role("button", name="Save with overlays").click()
     expect(failing.tab.get_by_text("not on screen with all its overlays")).to_be_visible()
 
 
-def test_a_thumbnail_that_stands_in_for_a_frame_says_so(page: Page) -> None:
+def test_thumbnail_in_place_of_a_frame_is_labeled_as_preview(page: Page) -> None:
     # Held from the start: on a busy machine, a request right after the call is not intercepted.
     held: list[Route] = []
     page.tab.route("**/frames/40.jpg*", hold(held))

@@ -44,7 +44,7 @@ COUNT_BITMAPS = """
 """Has the page count the bytes of bitmaps that it holds, of its workers too, by their width."""
 
 
-def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
+def test_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
     held: list[Route] = []
     page.tab.route("**/api/v1/session", hold(held))
     page.tab.route("**/overview*", hold(held))
@@ -62,13 +62,13 @@ def test_the_first_frame_takes_few_requests_and_little_script(page: Page) -> Non
     page.tab.unroute_all()
 
 
-def test_opening_a_long_timeline_fetches_a_part_of_its_rows(page: Page) -> None:
+def test_opening_a_long_timeline_fetches_few_row_pages(page: Page) -> None:
     page.open(f"?timeline=long&frame={LONG_FRAMES // 2}")
     expect(page.tab.locator(".chart canvas")).to_be_visible()
     assert len(page.asked("/frames?")) <= 3
 
 
-def test_frames_that_are_scrubbed_past_are_given_up(page: Page) -> None:
+def test_requests_for_frames_scrubbed_past_are_cancelled(page: Page) -> None:
     page.open("?timeline=long")
     held: list[Route] = []
     page.tab.route("**/frames/*.jpg*", hold(held))
@@ -95,7 +95,7 @@ def test_scrubbing_leaves_no_elements_behind(page: Page) -> None:
     assert page.tab.evaluate("document.querySelectorAll('*').length") < before + 100
 
 
-def test_decoded_frames_stay_within_their_bound(browser: Browser, tmp_path: Path) -> None:
+def test_decoded_frames_stay_within_their_memory_limit(browser: Browser, tmp_path: Path) -> None:
     width, height, count = 3000, 2000, 24
     plain = (np.full((height, width, 3), 10 * number, np.uint8) for number in range(count))
     FrameCache(tmp_path).timeline("large").write(
@@ -113,7 +113,7 @@ def test_decoded_frames_stay_within_their_bound(browser: Browser, tmp_path: Path
     assert decoded["most"] <= MOST_FRAME_BYTES
 
 
-def test_a_fast_scrub_changes_the_address_seldom(page: Page) -> None:
+def test_fast_scrubbing_changes_the_url_rarely(page: Page) -> None:
     page.open("?timeline=bikes")
     page.tab.evaluate(
         """() => {
@@ -128,7 +128,7 @@ def test_a_fast_scrub_changes_the_address_seldom(page: Page) -> None:
     assert page.tab.evaluate("window.changes") < 60
 
 
-def test_the_list_holds_no_more_rows_than_the_window_shows(page: Page) -> None:
+def test_timeline_list_renders_only_visible_rows(page: Page) -> None:
     timelines = [
         {
             "timeline_id": f"match-{number:04d}", "state": "complete", "frame_count": 1,

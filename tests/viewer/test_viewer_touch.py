@@ -44,7 +44,7 @@ def middle(page: Page) -> Point:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_the_picture_grows_as_the_distance_of_two_fingers(phone: Page, fingers: Fingers) -> None:
+def test_pinch_zooms_in_proportion_to_finger_distance(phone: Page, fingers: Fingers) -> None:
     x, y = middle(phone)
     fitted = phone.picture.bounding_box()
     assert fitted is not None
@@ -55,7 +55,7 @@ def test_the_picture_grows_as_the_distance_of_two_fingers(phone: Page, fingers: 
     expect(phone.tab.locator(".zoom")).to_have_text(f"{4 * percent:.0f} %")
 
 
-def test_a_finger_pans_what_is_zoomed(phone: Page, fingers: Fingers) -> None:
+def test_one_finger_pans_a_zoomed_image(phone: Page, fingers: Fingers) -> None:
     x, y = middle(phone)
     fingers.slide(((x - 20, y), (x - 80, y)), ((x + 20, y), (x + 80, y)))
     expect(phone.tab.get_by_role("button", name="Fit")).to_have_attribute("aria-pressed", "false")
@@ -68,7 +68,7 @@ def test_a_finger_pans_what_is_zoomed(phone: Page, fingers: Fingers) -> None:
     assert after["width"] == pytest.approx(before["width"])
 
 
-def test_a_tap_on_the_scrubber_moves(phone: Page, fingers: Fingers) -> None:
+def test_tap_on_the_scrubber_moves_to_that_frame(phone: Page, fingers: Fingers) -> None:
     del fingers
     area = phone.tab.get_by_role("slider", name="Position on the timeline")
     area.scroll_into_view_if_needed()
@@ -78,7 +78,7 @@ def test_a_tap_on_the_scrubber_moves(phone: Page, fingers: Fingers) -> None:
     phone.shows(100)
 
 
-def test_a_finger_scrubs(phone: Page, fingers: Fingers) -> None:
+def test_finger_drag_scrubs(phone: Page, fingers: Fingers) -> None:
     area = phone.tab.get_by_role("slider", name="Position on the timeline")
     area.scroll_into_view_if_needed()
     box = area.bounding_box()

@@ -35,7 +35,9 @@ class Held:
             assert self.go_on.wait(60)
 
 
-def test_work_that_others_began_is_shown_as_it_goes_on(browser: Browser, tmp_path: Path) -> None:
+def test_task_of_another_client_is_shown_with_its_progress(
+    browser: Browser, tmp_path: Path
+) -> None:
     held = Held(tmp_path)
     with serving(held.cache, ALLOWING) as service, opened(browser, service.url) as page:
         page.open("")
@@ -52,7 +54,7 @@ def test_work_that_others_began_is_shown_as_it_goes_on(browser: Browser, tmp_pat
         assert page.errors == []
 
 
-def test_what_is_not_complete_is_rebuilt_by_a_button(browser: Browser, tmp_path: Path) -> None:
+def test_rebuild_button_completes_a_cleared_timeline(browser: Browser, tmp_path: Path) -> None:
     cache = FrameCache(tmp_path)
     cache.timeline("t").extract(clips.clip())
     cache.timeline("t").clear()
@@ -67,7 +69,7 @@ def test_what_is_not_complete_is_rebuilt_by_a_button(browser: Browser, tmp_path:
         assert page.errors == []
 
 
-def test_a_cancelled_extraction_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_cancelled_extraction_is_shown_as_cancelled(browser: Browser, tmp_path: Path) -> None:
     held = Held(tmp_path)
     with serving(held.cache, ALLOWING) as service, opened(browser, service.url) as page:
         page.open("")

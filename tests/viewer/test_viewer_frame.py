@@ -10,14 +10,14 @@ from playwright.sync_api import expect
 from viewer.browsing import GAP, Page, answers
 
 
-def test_the_frame_is_always_told_by_sequence_and_time(page: Page) -> None:
+def test_shown_frame_has_its_sequence_and_time(page: Page) -> None:
     page.open("?timeline=bikes&frame=105")
     page.shows(105)
     expect(page.tab.get_by_test_id("time")).to_have_text("0:04.200")
     expect(page.picture).to_have_attribute("aria-label", "bikes: Frame 105, 4.200 seconds")
 
 
-def test_the_picture_is_the_stored_jpeg(page: Page, service: str) -> None:
+def test_shown_image_is_the_stored_jpeg(page: Page, service: str) -> None:
     page.open("?timeline=bikes&frame=105")
     stored = answers(f"{service}api/v1/timelines/bikes/frames/105.jpg")
     decoded = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -33,7 +33,7 @@ def test_the_picture_is_the_stored_jpeg(page: Page, service: str) -> None:
     assert np.abs(np.array(shown[2:5], int) - decoded[136, 320]).max() <= 4
 
 
-def test_an_overlay_is_drawn_on_the_frame(page: Page) -> None:
+def test_selected_overlay_is_drawn_on_the_frame(page: Page) -> None:
     page.open("?timeline=bikes&frame=30&show=")
     bare = page.pixels()
     page.tab.get_by_role("checkbox", name="cars").check()
@@ -41,7 +41,7 @@ def test_an_overlay_is_drawn_on_the_frame(page: Page) -> None:
     assert page.pixels() != bare
 
 
-def test_layers_are_drawn_in_their_order(page: Page) -> None:
+def test_layers_are_drawn_in_the_chosen_order(page: Page) -> None:
     page.open("?timeline=bikes&frame=30&show=run-7/edges/canny:1:normal,run-7/boxes/cars")
     one = page.pixels()
     page.tab.get_by_role("button", name="Move run-7/edges/canny up").click()
@@ -58,14 +58,14 @@ def test_each_stage_has_a_row_of_marks(page: Page) -> None:
     )
 
 
-def test_the_scrubber_tells_position_sequence_and_time(page: Page) -> None:
+def test_scrubber_has_position_sequence_and_time(page: Page) -> None:
     page.open("?timeline=bikes&frame=50")
     slider = page.tab.get_by_role("slider", name="Position on the timeline")
     expect(slider).to_have_attribute("aria-valuenow", "50")
     expect(slider).to_have_attribute("aria-valuetext", "Frame 50, 2.000 seconds")
 
 
-def test_the_scrubber_goes_where_it_is_pressed(page: Page) -> None:
+def test_click_on_the_scrubber_moves_to_that_frame(page: Page) -> None:
     page.open("?timeline=bikes")
     box = page.tab.get_by_role("slider", name="Position on the timeline").bounding_box()
     assert box is not None
@@ -73,23 +73,23 @@ def test_the_scrubber_goes_where_it_is_pressed(page: Page) -> None:
     page.shows(100)
 
 
-def test_a_gap_in_the_sequences_is_stepped_over(page: Page) -> None:
+def test_step_skips_a_gap_in_the_sequences(page: Page) -> None:
     page.open(f"?timeline=long&frame={GAP.start - 1}")
     page.press("f")
     page.shows(GAP.stop)
 
 
-def test_a_frame_that_is_not_there_leads_to_the_next(page: Page) -> None:
+def test_url_of_missing_frame_shows_the_next_one(page: Page) -> None:
     page.open(f"?timeline=long&frame={GAP.start + 3}")
     page.shows(GAP.stop)
 
 
-def test_the_curve_of_visual_change_comes_after_the_frame(page: Page) -> None:
+def test_visual_change_chart_is_shown(page: Page) -> None:
     page.open("?timeline=bikes")
     expect(page.tab.locator(".chart canvas")).to_be_visible()
 
 
-def test_thumbnails_come_from_sheets(page: Page) -> None:
+def test_filmstrip_thumbnails_come_from_sprite_sheets(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     page.tab.wait_for_load_state("load")
     page.until(
@@ -98,7 +98,7 @@ def test_thumbnails_come_from_sheets(page: Page) -> None:
     assert page.asked("width=") == []
 
 
-def test_a_frame_is_downloaded_as_it_is_stored(page: Page, service: str, tmp_path: Path) -> None:
+def test_downloaded_frame_is_the_stored_jpeg(page: Page, service: str, tmp_path: Path) -> None:
     page.open("?timeline=bikes&frame=30")
     with page.tab.expect_download() as downloading:
         page.tab.get_by_role("button", name="Save frame").click()
@@ -108,7 +108,7 @@ def test_a_frame_is_downloaded_as_it_is_stored(page: Page, service: str, tmp_pat
     assert (tmp_path / "frame.jpg").read_bytes() == stored
 
 
-def test_a_frame_is_downloaded_with_its_overlays(page: Page, tmp_path: Path) -> None:
+def test_downloaded_frame_includes_its_overlays(page: Page, tmp_path: Path) -> None:
     page.open("?timeline=bikes&frame=30&show=run-7/boxes/cars")
     expect(page.picture).to_have_attribute("data-overlays", "1")
     with page.tab.expect_download() as downloading:
@@ -120,7 +120,7 @@ def test_a_frame_is_downloaded_with_its_overlays(page: Page, tmp_path: Path) -> 
     assert tuple(picture[60, 200]) == (255, 80, 80)
 
 
-def test_a_finger_zooms_by_no_key(page: Page) -> None:
+def test_double_click_zooms_the_image(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     fitted = page.picture.bounding_box()
     page.picture.dblclick(position={"x": 50, "y": 50})

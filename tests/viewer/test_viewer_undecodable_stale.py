@@ -46,7 +46,7 @@ def page(browser: Browser, flawed: str) -> Iterator[Page]:
         assert page.errors == []
 
 
-def test_a_frame_without_a_picture_is_told_of_in_its_place(page: Page) -> None:
+def test_undecodable_frame_shows_a_message_in_its_place(page: Page) -> None:
     page.open(f"?timeline=damaged&frame={SOUND}")
     page.shows(SOUND)
     expect(page.tab.get_by_role("region", name="Frame")).to_contain_text(
@@ -54,7 +54,7 @@ def test_a_frame_without_a_picture_is_told_of_in_its_place(page: Page) -> None:
     )
 
 
-def test_steps_lead_onto_frames_without_a_picture_and_back(page: Page) -> None:
+def test_stepping_enters_and_leaves_undecodable_frames(page: Page) -> None:
     page.open(f"?timeline=damaged&frame={SOUND - 1}")
     told = page.tab.get_by_text("has no picture")
     page.shows(SOUND - 1)
@@ -67,7 +67,7 @@ def test_steps_lead_onto_frames_without_a_picture_and_back(page: Page) -> None:
     expect(told).to_have_count(0)
 
 
-def test_nothing_of_another_frame_stays_where_there_is_no_picture(page: Page) -> None:
+def test_undecodable_frame_clears_the_previous_image(page: Page) -> None:
     page.open(f"?timeline=damaged&frame={SOUND - 1}")
     page.shows(SOUND - 1)
     page.press("f")
@@ -81,14 +81,14 @@ def test_nothing_of_another_frame_stays_where_there_is_no_picture(page: Page) ->
     )
 
 
-def test_playing_goes_over_frames_without_a_picture(page: Page) -> None:
+def test_playback_continues_over_undecodable_frames(page: Page) -> None:
     page.open(f"?timeline=damaged&frame={SOUND - 2}")
     page.shows(SOUND - 2)
     page.press(" ")
     page.shows(FRAMES - 1)
 
 
-def test_the_scrubber_marks_where_there_are_no_pictures(page: Page) -> None:
+def test_scrubber_marks_undecodable_frames(page: Page) -> None:
     page.open("?timeline=damaged")
     area = page.tab.get_by_role("slider", name="Position on the timeline").bounding_box()
     mark = page.tab.get_by_title("Undecodable frames").bounding_box()
@@ -99,21 +99,19 @@ def test_the_scrubber_marks_where_there_are_no_pictures(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("sequence", "flags"), [(STALE, 1), (FRESH, 0)])
-def test_a_drawn_overlay_of_another_picture_is_flagged(
-    page: Page, sequence: int, flags: int
-) -> None:
+def test_stale_overlay_has_a_badge(page: Page, sequence: int, flags: int) -> None:
     page.open(f"?timeline=rebuilt&frame={sequence}")
     expect(page.picture).to_have_attribute("data-overlays", "1")
     shown = page.tab.locator(".layer")
     expect(shown.get_by_text("stale", exact=True)).to_have_count(flags)
 
 
-def test_a_stage_tells_how_many_of_its_overlays_are_stale(page: Page) -> None:
+def test_stage_shows_number_of_stale_overlays(page: Page) -> None:
     page.open("?timeline=rebuilt")
     expect(page.tab.locator(".stage-name")).to_contain_text("1 stale")
 
 
-def test_stale_overlays_have_another_colour_on_the_scrubber(page: Page) -> None:
+def test_stale_overlays_have_another_color_on_the_scrubber(page: Page) -> None:
     page.open("?timeline=rebuilt")
     marks = page.tab.locator("canvas.marks")
     expect(marks).not_to_have_attribute("width", "300")
@@ -138,7 +136,7 @@ def test_stale_overlays_have_another_colour_on_the_scrubber(page: Page) -> None:
     assert colors[1][3] == 255
 
 
-def test_refreshing_shows_what_became_stale_since(browser: Browser, tmp_path: Path) -> None:
+def test_refresh_shows_overlays_that_became_stale(browser: Browser, tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.clip())
     mask = np.zeros((clips.HEIGHT, clips.WIDTH), np.uint8)
@@ -153,7 +151,7 @@ def test_refreshing_shows_what_became_stale_since(browser: Browser, tmp_path: Pa
         expect(page.tab.get_by_text("1 stale")).to_be_visible()
 
 
-def test_refreshing_shows_frames_that_were_extracted_anew(browser: Browser, tmp_path: Path) -> None:
+def test_refresh_shows_rebuilt_frames(browser: Browser, tmp_path: Path) -> None:
     timeline = FrameCache(tmp_path).timeline("t")
     timeline.extract(clips.clip())
     last = len(range(0, FRAMES, 4)) - 1
