@@ -56,7 +56,7 @@ SEQUENCES = st.lists(st.integers(0, 500), unique=True, max_size=60)
 
 
 @given(SEQUENCES)
-def test_a_part_is_read_as_it_was_stored(sequences: list[int]) -> None:
+def test_decoded_part_equals_the_encoded_one(sequences: list[int]) -> None:
     index = part(sequences)
     assert Index.decode(index.encode(b"{}"), key="k").to_arrow().equals(index.to_arrow())
 
@@ -68,7 +68,7 @@ def test_zeros_keep_their_signs() -> None:
 
 
 @given(SEQUENCES)
-def test_a_sequence_is_found_where_it_is_and_nowhere_else(sequences: list[int]) -> None:
+def test_position_finds_exactly_the_stored_sequences(sequences: list[int]) -> None:
     index = part(sequences)
     for sequence in range(501):
         position = index.position(sequence)
@@ -78,7 +78,7 @@ def test_a_sequence_is_found_where_it_is_and_nowhere_else(sequences: list[int]) 
 
 
 @given(SEQUENCES, st.floats(-1, 25))
-def test_the_frame_at_a_time_is_the_last_that_began(sequences: list[int], seconds: float) -> None:
+def test_position_at_time_is_the_last_frame_begun(sequences: list[int], seconds: float) -> None:
     begun = [sequence for sequence in sequences if sequence / 25 <= seconds]
     index = part(sequences)
     position = index.position_at(seconds)
@@ -87,7 +87,7 @@ def test_the_frame_at_a_time_is_the_last_that_began(sequences: list[int], second
 
 
 @given(SEQUENCES, st.lists(st.integers(-5, 510), max_size=40))
-def test_many_sequences_are_found_where_each_is_and_nowhere_else(
+def test_positions_finds_exactly_the_stored_sequences(
     sequences: list[int], wanted: list[int]
 ) -> None:
     places = {sequence: place for place, sequence in enumerate(sorted(sequences))}
@@ -97,7 +97,7 @@ def test_many_sequences_are_found_where_each_is_and_nowhere_else(
 
 
 @given(SEQUENCES, SEQUENCES)
-def test_merging_orders_by_sequence_and_keeps_the_later_row(
+def test_merge_orders_by_sequence_and_keeps_the_later_row(
     first: list[int], second: list[int]
 ) -> None:
     merged = Index.merged([part(first, size=1), part(second, size=2)])
@@ -162,7 +162,7 @@ def held(rows: list[FrameRow], way: str) -> Index:
 
 @pytest.mark.parametrize("way", ["as a table", "as a file", "as an unopened file", "as two files"])
 @given(rows=tables(), data=st.data())
-def test_what_was_put_in_comes_out_by_rows_by_columns_and_by_table(
+def test_rows_columns_and_table_have_the_stored_values(
     way: str, rows: list[FrameRow], data: st.DataObject
 ) -> None:
     index = held(rows, way)
@@ -179,18 +179,18 @@ def test_what_was_put_in_comes_out_by_rows_by_columns_and_by_table(
     assert index.is_ok.tolist() == [row.status == "ok" for row in rows]
 
 
-def test_a_column_is_asked_for_once_and_not_made_again() -> None:
+def test_column_is_built_once() -> None:
     index = part([1, 2])
     assert index.key is index.key
     assert index.size is index.size
 
 
-def test_columns_cannot_be_changed() -> None:
+def test_columns_are_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
         part([1, 2]).sequence[0] = 7
 
 
-def test_a_listed_index_knows_sequences_keys_and_sizes_only() -> None:
+def test_index_from_listing_has_sequences_keys_and_sizes_only() -> None:
     index = Index.from_listing([(10, "frames/10.jpg", 7), (9, "frames/9.jpg", 5)])
     assert index.is_unindexed
     assert index.sequence.tolist() == [9, 10]
@@ -210,7 +210,7 @@ def million(request: pytest.FixtureRequest) -> tuple[str, bytes]:
     return request.param, long_index(1_000_000, layout=request.param).encode(b"{}")
 
 
-def test_a_million_frames_are_found_and_read(million: tuple[str, bytes]) -> None:
+def test_million_frames_are_found_and_read(million: tuple[str, bytes]) -> None:
     layout, body = million
     index = Index.decode(body, key="k")
     wanted = [999_999, 0, 65_536, 131_071, 131_072, 9_972, 777_777]
@@ -229,7 +229,7 @@ def test_a_million_frames_are_found_and_read(million: tuple[str, bytes]) -> None
     assert chosen.tolist() == [n for n in range(500_000, 999_975, 3) if is_ok(n)]
 
 
-def test_a_million_frames_take_less_than_100_mb_to_find_and_read(
+def test_million_frames_take_less_than_100_mb_of_memory(
     million: tuple[str, bytes],
 ) -> None:
     _, body = million
@@ -258,7 +258,7 @@ def test_frames_are_selected_by_change_without_strings_of_their_hashes() -> None
     assert held_bytes < 2e6
 
 
-def test_a_million_frames_are_sent_to_another_process_as_their_file(
+def test_pickled_index_of_million_frames_is_as_small_as_its_file(
     million: tuple[str, bytes],
 ) -> None:
     _, body = million
@@ -269,7 +269,7 @@ def test_a_million_frames_are_sent_to_another_process_as_their_file(
     assert pickle.loads(sent).rows([0, 999_999]) == rows
 
 
-def test_threads_that_ask_for_a_row_at_once_decode_the_file_once(
+def test_concurrent_threads_decode_a_file_once(
     million: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, body = million
@@ -314,7 +314,7 @@ slow.join()
 """
 
 
-def test_a_process_forked_while_a_thread_decodes_a_file_decodes_it_itself() -> None:
+def test_process_forked_during_decode_decodes_the_file_itself() -> None:
     command = [sys.executable, "-c", _FORK_WHILE_A_FILE_IS_DECODED]
     body = part([3, 4]).encode(b"{}")
     run = subprocess.run(command, check=True, capture_output=True, input=body, timeout=100)
@@ -322,7 +322,7 @@ def test_a_process_forked_while_a_thread_decodes_a_file_decodes_it_itself() -> N
 
 
 @pytest.mark.parametrize("way", ["as a table", "as two files"])
-def test_no_row_is_counted_from_the_end(way: str) -> None:
+def test_negative_position_is_refused(way: str) -> None:
     index = held([part([n]).row(0) for n in range(4)], way)
     with pytest.raises(IndexError, match="no row -1"):
         index.row(-1)
@@ -335,7 +335,7 @@ def test_no_row_is_counted_from_the_end(way: str) -> None:
 # Files
 
 
-def test_a_file_of_another_encoding_is_read() -> None:
+def test_file_with_other_compression_and_row_groups_is_read() -> None:
     index = part(list(range(100)))
     sink = io.BytesIO()
     pq.write_table(index.to_arrow(), sink, compression="zstd", row_group_size=7)
@@ -408,7 +408,7 @@ def stored_by_an_earlier_version(index: Index) -> Index:
     "keep", [stored, stored_unopened, stored_by_an_earlier_version, lambda index: index]
 )
 @given(PARTS, st.integers(0, 12))
-def test_sums_are_those_of_all_rows_in_one_part_or_two(
+def test_aggregates_equal_those_of_all_rows_in_one_or_two_parts(
     keep: Callable[[Index], Index], rows: list[FrameRow], first_part: int
 ) -> None:
     ordered = sorted(rows, key=lambda row: row.sequence)
@@ -417,7 +417,7 @@ def test_sums_are_those_of_all_rows_in_one_part_or_two(
 
 
 @given(PARTS, PARTS)
-def test_sums_count_a_frame_once_that_two_parts_have(
+def test_aggregates_count_a_frame_of_two_parts_once(
     earlier: list[FrameRow], later: list[FrameRow]
 ) -> None:
     merged = Index.merged([stored(built(earlier)), stored(built(later))])
@@ -425,16 +425,16 @@ def test_sums_count_a_frame_once_that_two_parts_have(
     assert aggregates_of(merged) == expected_sums([*counting.values()])
 
 
-def test_rows_taken_from_an_index_have_sums_of_their_own() -> None:
+def test_rows_taken_from_an_index_have_their_own_aggregates() -> None:
     whole = stored(part([0, 1, 2, 3]))
     assert aggregates_of(whole.take(np.arange(2))).frame_count == 2
 
 
-def test_an_index_without_frames_has_sums() -> None:
+def test_index_without_frames_has_empty_aggregates() -> None:
     assert [*map(aggregates_of, [Index.empty(), stored(part([]))])] == [EMPTY, EMPTY]
 
 
-def test_sums_of_listed_frames_are_their_count_and_their_bytes() -> None:
+def test_aggregates_of_listed_frames_are_count_and_bytes() -> None:
     sums = aggregates_of(Index.from_listing([(4, "b", 30), (2, "a", 20)]))
     assert (sums.frame_count, sums.size_bytes, sums.first_sequence, sums.last_sequence) == (
         *(2, 50),
@@ -442,7 +442,7 @@ def test_sums_of_listed_frames_are_their_count_and_their_bytes() -> None:
     )
 
 
-def test_sums_are_known_without_decoding_a_row() -> None:
+def test_aggregates_are_read_without_decoding_a_row() -> None:
     body = bytearray(part([0, 1, 2], size=7).encode(b"{}"))
     pages_end = pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0).column(0).data_page_offset
     body[pages_end : pages_end + 8] = bytes(8)
@@ -453,14 +453,14 @@ def test_sums_are_known_without_decoding_a_row() -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"[]", b"{}", b'{"frame_count": "x"}', b"[" * 999])
-def test_sums_that_say_something_else_are_counted_anew(said: bytes) -> None:
+def test_invalid_aggregates_are_computed_from_the_rows(said: bytes) -> None:
     table = part([0, 1]).to_arrow().replace_schema_metadata({parquet.AGGREGATES_KEY: said})
     sink = io.BytesIO()
     pq.write_table(table, sink)
     assert aggregates_of(Index.decode(add_checksum(sink.getvalue()), key="k")).frame_count == 2
 
 
-def test_an_unopened_file_whose_sums_say_something_else_is_damaged_when_it_is_opened() -> None:
+def test_lazy_file_with_wrong_aggregates_is_corrupt_once_decoded() -> None:
     table = (
         part([0, 1]).to_arrow().replace_schema_metadata({parquet.AGGREGATES_KEY: EMPTY.to_json()})
     )
@@ -474,14 +474,14 @@ def test_an_unopened_file_whose_sums_say_something_else_is_damaged_when_it_is_op
 
 @pytest.mark.parametrize("key", ["framecache.sums", "\x18\x0fframecache.sums\x18", "a" * 300])
 @pytest.mark.parametrize("about", [b"{}", b'{"framecache.sums": "framecache.sums"}'])
-def test_texts_of_rows_are_not_mistaken_for_sums(key: str, about: bytes) -> None:
+def test_row_texts_are_not_mistaken_for_aggregates(key: str, about: bytes) -> None:
     index = built([replace(part([3]).row(0), key=key, perceptual_hash=f"{key}\x02{{}}")])
     unopened = Index.decode_lazy(index.encode(about), key="k")
     assert aggregates_of(unopened) == aggregates_of(index)
     assert unopened.rows([0]) == index.rows([0])
 
 
-def test_files_stay_unopened_when_they_are_merged_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lazy_files_merged_in_order_stay_undecoded(monkeypatch: pytest.MonkeyPatch) -> None:
     bodies = [long_index(100_000, layout="objects").encode(b"{}"), part([2**31]).encode(b"{}")]
     monkeypatch.setattr(parquet, "_open_parquet", None)
     merged = Index.merged([Index.decode_lazy(body, key="k") for body in bodies])
@@ -520,7 +520,7 @@ def resealed(file: bytes) -> bytes:
     return add_checksum(file[: footer_start - 4] + file[footer_start:])
 
 
-def test_every_flipped_bit_in_a_part_is_met() -> None:
+def test_every_flipped_bit_in_a_part_is_detected() -> None:
     body = part(list(range(40))).encode(b'{"write_id": "x"}')
     for bit in range(8 * len(body)):
         damaged = bytearray(body)
@@ -528,7 +528,7 @@ def test_every_flipped_bit_in_a_part_is_met() -> None:
         assert_damaged(bytes(damaged))
 
 
-def test_every_length_but_its_own_is_met() -> None:
+def test_every_wrong_length_of_a_part_is_detected() -> None:
     body = part(list(range(40))).encode(b'{"write_id": "x"}')
     for length in range(len(body)):
         assert_damaged(body[:length])
@@ -542,7 +542,7 @@ def assert_damaged(body: bytes) -> None:
             decode(body, key="the-part").rows([])
 
 
-def test_the_seal_is_the_crc_of_all_other_bytes() -> None:
+def test_checksum_is_the_crc_of_all_other_bytes() -> None:
     body = part([1, 2]).encode(b"{}")
     footer_start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
     seal = body[footer_start - 4 : footer_start]
@@ -561,7 +561,7 @@ def crc32c_bit_by_bit(data: bytes) -> int:
 
 
 @pytest.mark.parametrize("other", ["less", "text"])
-def test_a_sound_seal_around_another_table_does_not_make_it_an_index(other: str) -> None:
+def test_other_table_with_valid_checksum_is_corrupt(other: str) -> None:
     table = part([1]).to_arrow()
     others = {"less": table.drop_columns("key"), "text": table.set_column(0, "sequence", [["1"]])}
     sink = io.BytesIO()
@@ -569,14 +569,14 @@ def test_a_sound_seal_around_another_table_does_not_make_it_an_index(other: str)
     assert_damaged(add_checksum(sink.getvalue()))
 
 
-def test_a_pickled_index_cannot_be_changed_either() -> None:
+def test_unpickled_index_is_read_only() -> None:
     index = pickle.loads(pickle.dumps(part([1, 2])))
     assert index.rows([0, 1]) == part([1, 2]).rows([0, 1])
     with pytest.raises(ValueError, match="read-only"):
         index.sequence[0] = 7
 
 
-def test_metadata_that_is_no_document_is_damage_at_every_access() -> None:
+def test_invalid_metadata_is_corrupt_at_every_access() -> None:
     table = part([1]).to_arrow().replace_schema_metadata({parquet.METADATA_KEY: b"not json"})
     sink = io.BytesIO()
     pq.write_table(table, sink)
@@ -586,7 +586,7 @@ def test_metadata_that_is_no_document_is_damage_at_every_access() -> None:
             _ = source.metadata
 
 
-def test_files_are_decoded_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_different_files_are_decoded_concurrently(monkeypatch: pytest.MonkeyPatch) -> None:
     inside = itertools.count(1)
     are_two_inside = threading.Event()
     to_columns = arrow.to_columns
@@ -605,13 +605,13 @@ def test_files_are_decoded_beside_each_other(monkeypatch: pytest.MonkeyPatch) ->
         assert [*found] == [*range(8)]
 
 
-def test_a_malformed_footer_with_a_sound_checksum_is_damaged() -> None:
+def test_malformed_footer_with_valid_checksum_is_corrupt() -> None:
     body = part([1]).encode(b"{}")
     footer_start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
     assert_damaged(resealed(body[:footer_start] + bytes(len(body) - 8 - footer_start) + body[-8:]))
 
 
-def test_nulls_in_a_column_do_not_make_an_index() -> None:
+def test_column_with_nulls_is_corrupt() -> None:
     table = part([1, 2]).to_arrow()
     sink = io.BytesIO()
     holes = pa.array([0, None], pa.int32())
@@ -621,7 +621,7 @@ def test_nulls_in_a_column_do_not_make_an_index() -> None:
         index.rows([0])
 
 
-def test_any_parquet_reader_reads_a_part(tmp_path: Path) -> None:
+def test_plain_parquet_reader_reads_a_part(tmp_path: Path) -> None:
     path = tmp_path / "part.parquet"
     path.write_bytes(part(list(range(100))).encode(b"{}"))
     read = pq.read_table(path, page_checksum_verification=True)

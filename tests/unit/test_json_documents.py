@@ -16,7 +16,7 @@ def nested(depth: int) -> bytes:
     return b'{"a":' * depth + b"1" + b"}" * depth
 
 
-def test_a_document_is_what_json_reads() -> None:
+def test_decoded_object_equals_that_of_json_loads() -> None:
     body = json.dumps({"a": [1, 2.5, None, {"b": "é\U0001f600"}], "c": True}).encode()
     assert decode_object(body) == json.loads(body)
 
@@ -49,18 +49,18 @@ def test_a_document_is_what_json_reads() -> None:
         '{"a": 1}'.encode("utf-8-sig"),
     ],
 )
-def test_what_is_none_is_refused(body: bytes) -> None:
+def test_invalid_document_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidDocument):
         decode_object(body)
 
 
-def test_the_deepest_document_is_read() -> None:
+def test_document_of_maximum_depth_is_read() -> None:
     assert decode_object(nested(json_documents.MAX_DEPTH)) == json.loads(
         nested(json_documents.MAX_DEPTH)
     )
 
 
-def test_a_document_too_long_to_be_read_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_long_document_is_refused_on_encode_and_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     body = json.dumps({"a": "b" * 100}).encode()
     monkeypatch.setattr(json_documents, "MAX_BYTES", len(body))
     assert decode_object(json_documents.check_encoded(body, what="it"))
@@ -71,7 +71,7 @@ def test_a_document_too_long_to_be_read_is_not_stored(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("value", [b"{}", b"[]", b'"a"', b"1.5", b'{"a":1}'])
-def test_values_without_number_are_refused_before_they_take_memory(value: bytes) -> None:
+def test_too_many_values_are_refused_before_they_take_memory(value: bytes) -> None:
     body = b'{"a":[' + b",".join([value] * (json_documents.MAX_VALUES + 1)) + b"]}"
     tracemalloc.start()
     try:
@@ -82,7 +82,7 @@ def test_values_without_number_are_refused_before_they_take_memory(value: bytes)
         tracemalloc.stop()
 
 
-def test_a_document_with_too_many_values_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_document_with_too_many_values_is_not_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     document = {"a": [1, 2, 3]}
     monkeypatch.setattr(json_documents, "MAX_VALUES", 4)
     assert decode_object(json_documents.encode_object(document, what="it")) == document
@@ -91,7 +91,7 @@ def test_a_document_with_too_many_values_is_not_stored(monkeypatch: pytest.Monke
         json_documents.encode_object(document, what="it")
 
 
-def test_a_document_is_read_as_it_was_stored() -> None:
+def test_encoded_object_is_read_by_json_loads() -> None:
     document = {"a": [1, 2.5, None, {"b": "é\U0001f600"}], "c": True}
     assert json.loads(json_documents.encode_object(document, what="it")) == document
 
@@ -100,21 +100,21 @@ _DEEP: Any = json.loads(nested(json_documents.MAX_DEPTH + 1))
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\udfff", float("nan"), float("inf"), _DEEP])
-def test_a_document_that_could_not_be_read_is_not_stored(value: object) -> None:
+def test_document_that_could_not_be_decoded_is_not_encoded(value: object) -> None:
     with pytest.raises(InvalidValue, match="it cannot be stored"):
         json_documents.encode_object({"a": value}, what="it")
 
 
-def test_half_a_character_is_told_from_a_whole_one_written_as_two_escapes() -> None:
+def test_surrogate_pair_escape_is_decoded_as_one_character() -> None:
     assert decode_object(rb'{"a": "\ud83d\ude00"}') == {"a": "\U0001f600"}
 
 
 @pytest.mark.parametrize("value", [Fraction(0), Fraction(-1001, 30000), Fraction(10**40, 3)])
-def test_a_fraction_is_read_as_it_was_written(value: Fraction) -> None:
+def test_fraction_survives_a_round_trip(value: Fraction) -> None:
     assert json_documents.parse_fraction(str(value)) == value
 
 
 @pytest.mark.parametrize("text", ["1e999999999", "0.1", "1/-2", " 1", "", None, 1, 0.5, "１"])
-def test_what_is_no_fraction_is_refused(text: object) -> None:
+def test_invalid_fraction_is_refused(text: object) -> None:
     with pytest.raises(InvalidDocument):
         json_documents.parse_fraction(text)

@@ -40,12 +40,12 @@ HOSTILE = [
 
 
 @given(GOOD)
-def test_a_good_id_is_returned_unchanged(text: str) -> None:
+def test_valid_id_is_returned_unchanged(text: str) -> None:
     assert keys.check_id(text, what="timeline_id") == text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_id_is_refused_in_every_place(text: str) -> None:
+def test_hostile_id_is_refused_in_every_key(text: str) -> None:
     makers: list[Callable[[], str]] = [
         lambda: keys.frame(text, 0),
         lambda: keys.manifest(text, 1),
@@ -61,7 +61,7 @@ def test_a_hostile_id_is_refused_in_every_place(text: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_good_id_or_refused(text: str) -> None:
+def test_any_text_is_a_valid_id_or_refused(text: str) -> None:
     try:
         key = keys.frame(text, 1)
     except InvalidId:
@@ -71,19 +71,19 @@ def test_any_text_is_a_good_id_or_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 3, b"a", ["a"]])
-def test_an_id_that_is_no_string_is_refused(value: object) -> None:
+def test_id_that_is_not_a_string_is_refused(value: object) -> None:
     with pytest.raises(InvalidId):
         keys.check_id(value, what="job_id")
 
 
-def test_a_key_tells_its_timeline() -> None:
+def test_timeline_id_is_parsed_from_a_key() -> None:
     assert keys.timeline_id_of(keys.frame("match-42", 7)) == "match-42"
     assert keys.timeline_id_of(keys.index_part("match-42", epoch="e", part="000000")) == "match-42"
     for other in ("", "frames/0.jpg", "cache/timelines/", "cache/timelines/a..b/frames/0.jpg"):
         assert keys.timeline_id_of(other) is None
 
 
-def test_frames_and_overlays_have_their_public_names() -> None:
+def test_frame_and_overlay_keys_have_their_public_names() -> None:
     assert keys.frame("match-42", 120) == "cache/timelines/match-42/frames/120.jpg"
     assert (
         keys.overlay("match-42", "run-7", "edges", 120, "edge_overlay")
@@ -95,26 +95,26 @@ def test_frames_and_overlays_have_their_public_names() -> None:
 
 
 @given(st.integers(0, 10**15 - 1))
-def test_a_frames_sequence_is_read_back(sequence: int) -> None:
+def test_frame_key_round_trips_its_sequence(sequence: int) -> None:
     assert keys.parse_frame("t", keys.frame("t", sequence)) == sequence
 
 
 @pytest.mark.parametrize(
     "name", ["thumbs/3.jpg", "01.jpg", "-1.jpg", "a.jpg", "1.jpeg", "1.jpg.tmp", "", "1"]
 )
-def test_other_blobs_among_the_frames_are_not_frames(name: str) -> None:
+def test_other_names_among_frames_are_not_frame_keys(name: str) -> None:
     assert keys.parse_frame("t", f"cache/timelines/t/frames/{name}") is None
 
 
 @given(st.integers(0, 10**15 - 1), GOOD)
-def test_an_overlays_sequence_and_name_are_read_back(sequence: int, name: str) -> None:
+def test_overlay_key_round_trips_its_sequence_and_name(sequence: int, name: str) -> None:
     assert keys.parse_overlay(keys.overlay("t", "j", "s", sequence, name)) == (sequence, name)
 
 
 @pytest.mark.parametrize(
     "part", ["000000", "000123", "1234567", "w000000", "w1234567", keys.WRITTEN]
 )
-def test_the_name_of_a_pack_tells_its_part(part: str) -> None:
+def test_pack_key_round_trips_its_part_and_epoch(part: str) -> None:
     key = keys.pack("t", epoch="000001-0123abcd", part=part, attempt="0123456789abcdef")
     assert key == f"cache/timelines/t/packs/000001-0123abcd/{part}-0123456789abcdef.tar"
     assert keys.parse_pack("t", key) == part
@@ -137,7 +137,7 @@ def test_the_name_of_a_pack_tells_its_part(part: str) -> None:
         "cache/timelines/t/frames/000001-0123abcd/000000-0123456789abcdef.tar",
     ],
 )
-def test_another_name_is_that_of_no_pack(key: str) -> None:
+def test_other_names_among_packs_are_not_pack_keys(key: str) -> None:
     assert keys.parse_pack("t", key) is None
 
 
@@ -154,7 +154,7 @@ def test_another_name_is_that_of_no_pack(key: str) -> None:
         ("000012-03.parquet", None),
     ],
 )
-def test_the_name_of_an_index_file_tells_its_part(
+def test_index_key_is_parsed_into_part_and_generation(
     name: str, expected: tuple[str, int] | None
 ) -> None:
     assert keys.parse_index(f"cache/timelines/t/index/000001-0123abcd/{name}") == expected

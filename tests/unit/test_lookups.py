@@ -117,7 +117,7 @@ EXACTLY: dict[str, Callable[[Fraction], Any]] = {
 
 @pytest.mark.parametrize("way", EXACTLY)
 @given(videos())
-def test_a_time_with_all_its_digits_gives_its_frame(way: str, video: Video) -> None:
+def test_exact_time_finds_its_frame(way: str, video: Video) -> None:
     snapshot = video.snapshot
     given_times = [EXACTLY[way](start) for start in video.starts]
     assert [shown(snapshot, time) for time in given_times] == [*range(len(video.starts))]
@@ -126,7 +126,7 @@ def test_a_time_with_all_its_digits_gives_its_frame(way: str, video: Video) -> N
 @pytest.mark.parametrize("decimals", [0, 1, 2, 3, 6, 9])
 @pytest.mark.parametrize("kind", ["plain", "with a unit", "clock", "decimal"])
 @given(st.data())
-def test_a_printed_time_gives_its_frame_where_its_digits_tell_frames_apart(
+def test_printed_time_finds_its_frame_if_its_digits_suffice(
     kind: str, decimals: int, data: st.DataObject
 ) -> None:
     video = data.draw(videos(shortest=Fraction(1, 10 ** min(decimals, 5))))
@@ -143,7 +143,7 @@ def test_a_printed_time_gives_its_frame_where_its_digits_tell_frames_apart(
 
 
 @given(videos(shortest=Fraction(1, 60)))
-def test_a_time_of_32_bits_gives_its_frame_where_its_bits_tell_frames_apart(video: Video) -> None:
+def test_float32_time_finds_its_frame_if_its_bits_suffice(video: Video) -> None:
     assume(video.shortest > 2 * Fraction(float(np.spacing(np.float32(float(video.end))))))
     snapshot = video.snapshot
     for position, start in enumerate(video.starts):
@@ -154,7 +154,7 @@ def test_a_time_of_32_bits_gives_its_frame_where_its_bits_tell_frames_apart(vide
     st.sampled_from(["24000/1001", "30000/1001", "60000/1001", "25", "30", "12.5", "1000/7"]),
     st.integers(0, 10**6),
 )
-def test_a_frame_number_divided_by_the_rate_gives_that_frame(rate: str, first: int) -> None:
+def test_frame_number_divided_by_rate_finds_that_frame(rate: str, first: int) -> None:
     exact = Fraction(rate)
     numbers = range(first, first + 20)
     snapshot = Video([n / exact for n in numbers], numbers.stop / exact).snapshot
@@ -167,7 +167,7 @@ def test_a_frame_number_divided_by_the_rate_gives_that_frame(rate: str, first: i
 
 @given(videos())
 @example(Video([Fraction(289, 45_000), Fraction(5579, 90_000)], Fraction(31, 500)))
-def test_what_is_printed_of_a_frame_leads_back_to_it(video: Video) -> None:
+def test_printed_timestamp_finds_its_frame(video: Video) -> None:
     snapshot = video.snapshot
     index = snapshot.index
     for position, timestamp in enumerate(index.timestamp.tolist()):
@@ -180,7 +180,7 @@ def test_what_is_printed_of_a_frame_leads_back_to_it(video: Video) -> None:
 @given(videos(), st.integers(0, 59_999), st.sampled_from([None, 0, 1e-6, 0.01, 1, 1000]))
 @example(Video([UNIX], UNIX + Fraction(1, 90_000)), 59_867, None)
 @example(Video([UNIX], UNIX + Fraction(1, 45_000)), 59_867, None)
-def test_a_time_is_never_that_of_a_frame_whose_nearer_half_it_is_not_in(
+def test_time_finds_only_the_frame_begun_or_the_next_if_nearer(
     video: Video, offset: int, tolerance: float | None
 ) -> None:
     times = [*video.starts, video.end]
@@ -192,9 +192,7 @@ def test_a_time_is_never_that_of_a_frame_whose_nearer_half_it_is_not_in(
 
 
 @given(videos(), st.integers(0, 59_999))
-def test_an_exact_time_gives_the_last_frame_that_begins_at_or_before_it(
-    video: Video, offset: int
-) -> None:
+def test_fraction_time_finds_the_last_frame_begun(video: Video, offset: int) -> None:
     assume(video.starts[0] < UNIX)  # where floats, as timestamps are, lie far apart
     asked = video.starts[0] + (video.end - video.starts[0]) * Fraction(offset, 60_000)
     expected = bisect_right(video.starts, asked) - 1
@@ -203,7 +201,7 @@ def test_an_exact_time_gives_the_last_frame_that_begins_at_or_before_it(
 
 @pytest.mark.parametrize("way", ["a fraction", "a float", "a float one step too late", "17 digits"])
 @given(videos(), st.data())
-def test_a_range_between_times_of_frames_begins_and_ends_with_them(
+def test_range_between_frame_times_is_half_open_at_those_frames(
     way: str, video: Video, data: st.DataObject
 ) -> None:
     first = data.draw(st.integers(0, len(video.starts) - 1))
@@ -240,14 +238,12 @@ def sampled() -> Snapshot:
         (10.39999, 0),
     ],
 )
-def test_a_tolerance_ends_at_half_the_duration_that_a_frame_has_in_its_video(
-    time: float | str, position: int
-) -> None:
+def test_tolerance_ends_at_half_the_source_frame_duration(time: float | str, position: int) -> None:
     assert shown(sampled(), time) == position
 
 
 @pytest.mark.parametrize("way", EXACTLY)
-def test_the_time_of_a_frame_that_is_not_cached_gives_no_other_frame(way: str) -> None:
+def test_time_of_uncached_frame_finds_no_other_frame(way: str) -> None:
     step = Fraction(1001, 24000)
     video = Video([n * step for n in range(4)], 4 * step)
     described = video.snapshot.manifest
@@ -260,7 +256,7 @@ def test_the_time_of_a_frame_that_is_not_cached_gives_no_other_frame(way: str) -
     assert shown(snapshot, EXACTLY[way](chunk.end)) is None
 
 
-def test_where_nothing_is_on_screen_no_tolerance_shows_the_last_frame() -> None:
+def test_time_after_end_finds_no_frame_within_tolerance() -> None:
     video = Video([Fraction(0), Fraction(1, 25)], Fraction(2, 25))
     for time in (0.08, "0.08", Fraction(2, 25), 1, "1:00"):
         assert shown(video.snapshot, time) is None
@@ -269,9 +265,7 @@ def test_where_nothing_is_on_screen_no_tolerance_shows_the_last_frame() -> None:
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12), st.integers(0, 40))
-def test_frames_in_no_order_of_time_are_chosen_by_rounded_times_too(
-    hundredths: list[int], start: int
-) -> None:
+def test_range_by_rounded_times_selects_unordered_frames(hundredths: list[int], start: int) -> None:
     builder = PartBuilder()
     for sequence, time in enumerate(hundredths):
         builder.add(row(sequence, time / 100, 0.0))

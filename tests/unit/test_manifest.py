@@ -37,11 +37,11 @@ DESCRIPTION = manifest.first_manifest("t", SETTINGS, chunks=(CHUNK,)).next_versi
 )
 
 
-def test_a_description_is_read_as_it_was_stored() -> None:
+def test_decoded_manifest_equals_the_encoded_one() -> None:
     assert manifest.decode(DESCRIPTION.encode(), key="k") == DESCRIPTION
 
 
-def test_a_chunk_without_the_fields_of_newer_manifests_is_placed_at_the_end_before_it() -> None:
+def test_chunk_of_older_manifest_is_placed_after_the_previous_end() -> None:
     body = DESCRIPTION.encode()
     (chunk,) = json.loads(body)["chunks"]
     older = (
@@ -55,7 +55,7 @@ def test_a_chunk_without_the_fields_of_newer_manifests_is_placed_at_the_end_befo
     assert (read.start, read.end, read.given_start) == (CHUNK.start, CHUNK.end, None)
 
 
-def test_a_manifest_without_an_aspect_holds_pixels_as_they_are_stored() -> None:
+def test_manifest_without_aspect_has_stored_pixels() -> None:
     document = json.loads(DESCRIPTION.encode())
     del document["aspect"], document["crc32c"]
     checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
@@ -63,21 +63,21 @@ def test_a_manifest_without_an_aspect_holds_pixels_as_they_are_stored() -> None:
     assert manifest.decode(older, key="k").settings == SETTINGS
 
 
-def test_square_pixels_are_read_as_they_were_stored() -> None:
+def test_aspect_square_survives_a_round_trip() -> None:
     settings = Settings(AtRate(Fraction(5)), JpegSettings(90, "square"))
     wide = replace(CHUNK, sample_aspect_ratio=Fraction(16, 15))
     description = manifest.first_manifest("t", settings, chunks=(wide,))
     assert manifest.decode(description.encode(), key="k") == description
 
 
-def test_pixels_too_wide_to_be_made_square_are_refused() -> None:
+def test_frame_width_of_too_wide_square_pixels_is_refused() -> None:
     wide = replace(CHUNK, sample_aspect_ratio=Fraction(4000))
     with pytest.raises(UnreadableChunk, match='extract it with aspect "stored"'):
         wide.frame_width("square")
     assert wide.frame_width("stored") == CHUNK.width
 
 
-def test_a_new_epoch_forgets_what_was_committed_and_keeps_the_rest() -> None:
+def test_next_epoch_drops_compaction_and_keeps_chunks_and_settings() -> None:
     following = DESCRIPTION.next_epoch()
     assert following.version == DESCRIPTION.version + 1
     assert following.epoch != DESCRIPTION.epoch
@@ -85,13 +85,13 @@ def test_a_new_epoch_forgets_what_was_committed_and_keeps_the_rest() -> None:
     assert (following.chunks, following.settings) == (DESCRIPTION.chunks, DESCRIPTION.settings)
 
 
-def test_a_timeline_made_anew_never_has_an_epoch_it_had() -> None:
+def test_first_manifests_have_different_epochs() -> None:
     epochs = {manifest.first_manifest("t", SETTINGS).epoch for _ in range(100)}
     assert len(epochs) == 100
 
 
 @given(st.data())
-def test_a_damaged_description_is_refused(data: st.DataObject) -> None:
+def test_damaged_manifest_is_corrupt(data: st.DataObject) -> None:
     body = DESCRIPTION.encode()
     position = data.draw(st.integers(0, len(body) - 1))
     damaged = data.draw(
@@ -106,17 +106,17 @@ def test_a_damaged_description_is_refused(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b"\xff", b'{"format": "x"}'])
-def test_what_is_no_description_is_refused(body: bytes) -> None:
+def test_invalid_manifest_is_refused_with_the_repair_command(body: bytes) -> None:
     with pytest.raises(CorruptFrame, match="framecache verify TIMELINE --repair"):
         manifest.decode(body, key="k")
 
 
-def test_a_newer_format_asks_for_an_upgrade() -> None:
+def test_newer_format_asks_for_an_upgrade() -> None:
     with pytest.raises(SettingsConflict, match="upgrade framecache"):
         manifest.decode(sealed(DESCRIPTION.encode(), format=99), key="k")
 
 
-def test_a_document_is_sealed_by_the_checksum_of_its_other_entries() -> None:
+def test_changed_entry_does_not_match_the_checksum() -> None:
     assert sealed(DESCRIPTION.encode()) == DESCRIPTION.encode()
     other = DESCRIPTION.encode().replace(b'"version": 2', b'"version": 3')
     assert other != DESCRIPTION.encode()
@@ -135,12 +135,12 @@ def sealed(body: bytes, **changes: object) -> bytes:
 @pytest.mark.parametrize(
     "body", [b"[" * 200_000, b'{"a":' * 200_000, sealed(DESCRIPTION.encode(), compaction=[[]] * 3)]
 )
-def test_a_description_of_any_nonsense_is_damaged(body: bytes) -> None:
+def test_nonsense_manifest_is_corrupt(body: bytes) -> None:
     with pytest.raises(CorruptFrame):
         manifest.decode(body, key="k")
 
 
-def test_a_description_nested_deep_under_a_sound_seal_is_damaged() -> None:
+def test_deeply_nested_manifest_with_valid_checksum_is_corrupt() -> None:
     deep: list[object] = []
     for _ in range(500):
         deep = [deep]

@@ -27,7 +27,7 @@ BODIES: Final = st.lists(
 
 
 @given(bodies=BODIES)
-def test_members_one_after_another_are_a_tar(bodies: list[tuple[int, bytes]]) -> None:
+def test_concatenated_members_are_a_tar(bodies: list[tuple[int, bytes]]) -> None:
     blocks = [packs.frame_members(number, jpeg, {"sequence": number}) for number, jpeg in bodies]
     found = members_of(b"".join(blocks) + packs.END_OF_ARCHIVE)
     expected: dict[str, bytes] = {}
@@ -38,19 +38,19 @@ def test_members_one_after_another_are_a_tar(bodies: list[tuple[int, bytes]]) ->
 
 
 @given(jpeg=st.binary(max_size=2000), sequence=SEQUENCE)
-def test_a_jpeg_lies_where_the_index_says(jpeg: bytes, sequence: int) -> None:
+def test_jpeg_starts_after_the_header(jpeg: bytes, sequence: int) -> None:
     members = packs.frame_members(sequence, jpeg, {})
     assert members[packs.HEADER_BYTES : packs.HEADER_BYTES + len(jpeg)] == jpeg
     assert len(members) % tarfile.BLOCKSIZE == 0
 
 
-def test_whatever_is_told_of_a_frame_is_told_as_json() -> None:
+def test_frame_metadata_is_stored_as_json() -> None:
     about = {"timestamp": 0.1 + 0.2, "perceptual_hash": 'ä"\n', "big": 10**18, "none": None}
     members = members_of(packs.frame_members(7, b"x", about) + packs.END_OF_ARCHIVE)
     assert json.loads(members["7.json"]) == about
 
 
-def test_members_tell_no_time_and_no_owner() -> None:
+def test_members_have_no_time_and_no_owner() -> None:
     header = tarfile.TarInfo.frombuf(
         packs.frame_members(7, b"x", {})[: packs.HEADER_BYTES], "utf-8", "strict"
     )
@@ -103,7 +103,7 @@ ROWS: Final = st.builds(
 
 
 @given(groups=st.lists(ROWS, max_size=3), seed=st.integers(0, 99), is_shuffled=st.booleans())
-def test_every_row_is_in_one_range_in_its_order(
+def test_coalesced_ranges_keep_every_row_in_order(
     groups: list[list[FrameRow]], seed: int, *, is_shuffled: bool
 ) -> None:
     rows = [one for group in groups for one in group]
@@ -120,7 +120,7 @@ def test_every_row_is_in_one_range_in_its_order(
 
 
 @given(groups=st.lists(ROWS, max_size=3), seed=st.integers(0, 99))
-def test_rows_in_any_order_come_to_their_places_and_few_wait_for_others(
+def test_planned_ranges_deliver_rows_in_order_with_bounded_buffer(
     groups: list[list[FrameRow]], seed: int
 ) -> None:
     rows = [one for group in groups for one in group]
@@ -139,58 +139,60 @@ def test_rows_in_any_order_come_to_their_places_and_few_wait_for_others(
 
 
 @given(sizes=SIZES)
-def test_a_range_is_two_megabytes_at_most_or_one_frame(sizes: list[int]) -> None:
+def test_range_has_at_most_two_megabytes_or_one_frame(sizes: list[int]) -> None:
     for together in coalesce_ranges(pack_of(sizes)):
         length = together[-1].offset + together[-1].size - together[0].offset
         assert length <= 2 * MEGABYTE or len(together) == 1
 
 
 @given(sizes=st.lists(st.integers(1, MEGABYTE), min_size=1, max_size=2000), first=st.integers(0))
-def test_neighbours_take_a_request_a_megabyte_and_two(sizes: list[int], first: int) -> None:
+def test_adjacent_frames_take_one_request_per_megabyte_and_two(
+    sizes: list[int], first: int
+) -> None:
     rows = pack_of(sizes)[first % len(sizes) :]
     size_bytes = rows[-1].offset + rows[-1].size - rows[0].offset
     assert len(spans(rows)) <= -(-size_bytes // MEGABYTE) + 2
 
 
 @pytest.mark.parametrize("size", [2_000, 10_000, 26_000, 156_000, 400_000, 999_000])
-def test_of_frames_as_videos_have_them_what_lies_between_takes_no_more(size: int) -> None:
+def test_equal_frames_take_one_request_per_megabyte_and_two(size: int) -> None:
     rows = pack_of([size] * 1000)
     assert len(spans(rows)) <= -(-size * 1000 // MEGABYTE) + 2
 
 
 @pytest.mark.parametrize("size", [2_000, 26_000, 100_000, 140_000])
-def test_every_other_frame_takes_no_more_either(size: int) -> None:
+def test_every_other_small_frame_takes_one_request_per_megabyte_of_frames(size: int) -> None:
     rows = pack_of([size] * 1000)[::2]
     assert len(spans(rows)) <= -(-size * len(rows) // MEGABYTE) + 2
 
 
 @pytest.mark.parametrize("size", [140_000, 156_000, 256_000])
-def test_every_other_large_frame_takes_a_request_a_megabyte_that_comes(size: int) -> None:
+def test_every_other_large_frame_takes_one_request_per_fetched_megabyte(size: int) -> None:
     rows = pack_of([size] * 1000)[::2]
     assert len(spans(rows)) <= -(-2 * size * len(rows) // MEGABYTE) + 2
 
 
-def test_frames_with_much_between_them_take_a_request_each() -> None:
+def test_frames_with_large_gaps_take_one_request_each() -> None:
     assert len(spans(pack_of([262_144] * 100)[::2])) == 50
 
 
-def test_blobs_of_their_own_stand_alone() -> None:
+def test_separate_blobs_are_not_coalesced() -> None:
     rows = [replace(row(0, 10), key=f"frames/{n}.jpg") for n in range(5)]
     rows += [rows[-1], rows[-1]]
     assert [len(one) for one in coalesce_ranges(rows)] == [1] * 7
 
 
-def test_a_frame_that_is_asked_for_again_shares_its_range() -> None:
+def test_repeated_frame_shares_its_range() -> None:
     rows = pack_of([1000] * 4)
     wanted = [rows[0], rows[0], rows[1], rows[3], rows[3]]
     assert [len(one) for one in coalesce_ranges(wanted)] == [5]
 
 
 @pytest.mark.parametrize(("stride", "ranges"), [(1, 1), (2, 1), (20, 1), (30, 7), (100, 2)])
-def test_what_lies_between_is_fetched_where_it_is_little(stride: int, ranges: int) -> None:
+def test_small_gaps_are_fetched(stride: int, ranges: int) -> None:
     assert len(spans(pack_of([4000] * 200)[::stride])) == ranges
 
 
-def test_going_backwards_takes_a_request_a_frame() -> None:
+def test_reversed_frames_take_one_request_each() -> None:
     rows = pack_of([1000] * 4)
     assert len(list(coalesce_ranges(reversed(rows)))) == 4

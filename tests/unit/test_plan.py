@@ -54,7 +54,7 @@ def index_of(rows: Iterable[tuple[int, int, bool]], chunk_ids: Iterable[int] = (
 
 
 @given(ROWS, ENDS, ENDS, st.integers(1, 7), SECONDS, SECONDS)
-def test_a_range_is_the_rows_that_it_says(
+def test_range_selects_the_rows_within_its_limits(
     rows: list[tuple[int, int, bool]],
     start: int | None,
     stop: int | None,
@@ -127,7 +127,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
 
 
 @given(snapshots(), st.integers(-2, 60))
-def test_what_is_on_screen_is_known_where_all_chunks_since_it_began_are(
+def test_displayed_frame_is_found_if_no_chunk_since_its_start_is_missing(
     snapshot: Snapshot, eighths: int
 ) -> None:
     seconds = eighths / 8
@@ -162,7 +162,7 @@ def test_what_is_on_screen_is_known_where_all_chunks_since_it_began_are(
         {8: "", 9: ""},
     ],
 )
-def test_sequences_are_taken_in_their_order(sequences: Any) -> None:  # noqa: ANN401 -- of any kind
+def test_sequences_keep_their_order(sequences: Any) -> None:  # noqa: ANN401 -- of any kind
     assert as_sequences(sequences).tolist() == list(sequences)
     assert as_sequences(iter(sequences)).dtype == np.int64
 
@@ -186,6 +186,6 @@ def test_sequences_are_taken_in_their_order(sequences: Any) -> None:  # noqa: AN
     ],
     ids=repr,
 )
-def test_what_numbers_no_frame_is_refused(bad: Any) -> None:  # noqa: ANN401 -- of any kind
+def test_invalid_sequence_is_refused(bad: Any) -> None:  # noqa: ANN401 -- of any kind
     with pytest.raises(InvalidValue, match="a sequence must be an integer from 0"):
         as_sequences(bad)
