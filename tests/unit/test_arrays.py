@@ -17,7 +17,7 @@ def address(array: Image) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def test_an_array_is_as_any_other() -> None:
+def test_pool_array_is_a_writable_contiguous_ndarray() -> None:
     array = ArrayPool(max_buffers=1).array(SHAPE)
     assert type(array) is np.ndarray
     assert array.shape == SHAPE
@@ -26,7 +26,7 @@ def test_an_array_is_as_any_other() -> None:
     assert array.flags.writeable
 
 
-def test_memory_is_used_again_when_the_array_is_gone() -> None:
+def test_memory_is_reused_after_the_array_is_freed() -> None:
     pool = ArrayPool(max_buffers=1)
     first = pool.array(SHAPE)
     where = address(first)
@@ -48,7 +48,7 @@ def test_memory_is_used_again_when_the_array_is_gone() -> None:
         lambda array: array.view(np.recarray),
     ],
 )
-def test_memory_is_not_used_again_while_a_view_lives(view: object) -> None:
+def test_memory_is_not_reused_while_a_view_exists(view: object) -> None:
     assert callable(view)
     pool = ArrayPool(max_buffers=4)
     array = pool.array(SHAPE)
@@ -61,7 +61,7 @@ def test_memory_is_not_used_again_while_a_view_lives(view: object) -> None:
     assert set(bytes(seen)) == {7}
 
 
-def test_no_more_is_kept_than_was_asked_for() -> None:
+def test_pool_keeps_at_most_max_buffers() -> None:
     pool = ArrayPool(max_buffers=2)
     arrays = [pool.array(SHAPE) for _ in range(5)]
     places = {address(array) for array in arrays}
@@ -73,7 +73,7 @@ def test_no_more_is_kept_than_was_asked_for() -> None:
     assert len(free) == 0
 
 
-def test_a_large_array_is_not_kept_and_makes_room_for_itself() -> None:
+def test_large_array_is_not_kept_and_frees_kept_buffers() -> None:
     pool = ArrayPool(max_buffers=1, largest_bytes=72)
     kept = pool.array(SHAPE)
     free = pool._state.free  # noqa: SLF001 -- what is kept has no other sign
@@ -86,7 +86,7 @@ def test_a_large_array_is_not_kept_and_makes_room_for_itself() -> None:
     assert len(free) == 0
 
 
-def test_an_array_that_outlives_its_pool_keeps_no_other() -> None:
+def test_array_that_outlives_its_pool_stays_valid() -> None:
     pool = ArrayPool(max_buffers=4)
     arrays = [pool.array(SHAPE) for _ in range(4)]
     kept = arrays.pop()

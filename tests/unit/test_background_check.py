@@ -27,7 +27,7 @@ def check() -> Check:
     return Check()
 
 
-def test_nobody_waits_for_the_first_answer(check: Check) -> None:
+def test_call_does_not_wait_for_the_first_check(check: Check) -> None:
     with BackgroundCheck(check) as beside:
         beside()
         check.may_go_on.set()
@@ -45,25 +45,25 @@ def beside(check: Check, *, calls: int, then: Exception | None = None) -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 2, 5])
-def test_what_a_check_raises_is_raised_by_the_next_or_at_the_end(check: Check, calls: int) -> None:
+def test_check_error_is_raised_by_the_next_call_or_at_exit(check: Check, calls: int) -> None:
     check.error = ConnectionError("gone")
     with pytest.raises(ConnectionError, match="gone"):
         beside(check, calls=calls)
     assert check.calls == 1
 
 
-def test_an_error_of_the_work_comes_before_that_of_a_check(check: Check) -> None:
+def test_work_error_takes_precedence_over_check_error(check: Check) -> None:
     check.error = ConnectionError("gone")
     with pytest.raises(ValueError, match="the work"):
         beside(check, calls=1, then=ValueError("the work"))
 
 
-def test_each_call_is_a_check_of_its_own(check: Check) -> None:
+def test_each_call_runs_one_check(check: Check) -> None:
     beside(check, calls=3)
     assert check.calls == 3
 
 
-def test_what_never_began_raises_nothing(check: Check) -> None:
+def test_exit_without_calls_runs_no_check(check: Check) -> None:
     with BackgroundCheck(check):
         pass
     assert check.calls == 0

@@ -20,17 +20,17 @@ class Counted:
         return [self.times]
 
 
-def test_it_is_computed_once_and_kept() -> None:
+def test_value_is_computed_once() -> None:
     counted = Counted()
     assert counted.value is counted.value
     assert counted.times == 1
 
 
-def test_its_class_shows_its_description() -> None:
+def test_class_attribute_has_the_docstring() -> None:
     assert Counted.value.__doc__ == "Something."
 
 
-def test_threads_that_ask_at_once_all_get_the_same() -> None:
+def test_concurrent_threads_get_the_same_value() -> None:
     both = threading.Barrier(2, timeout=60)
 
     class Holder:
@@ -49,7 +49,7 @@ def test_threads_that_ask_at_once_all_get_the_same() -> None:
     assert one is other is holder.value
 
 
-def test_a_process_forked_while_a_thread_computes_it_computes_its_own() -> None:
+def test_process_forked_during_computation_computes_its_own_value() -> None:
     program = """
 import faulthandler, os, threading
 from framecache._core.cached_property import lock_free_cached_property

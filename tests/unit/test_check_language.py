@@ -23,11 +23,11 @@ def words(text: str) -> list[tuple[int, str, str]]:
     return list(find_words(Passage(5, text), RULES))
 
 
-def test_a_word_is_found_with_its_line_and_advice() -> None:
+def test_word_is_found_with_its_line_and_advice() -> None:
     assert words("Begin.\nDo it Anew.") == [(6, "Anew", "again")]
 
 
-def test_a_phrase_is_found_across_a_line_break() -> None:
+def test_phrase_is_found_across_a_line_break() -> None:
     assert words("It ends in the\n    midst of a chunk.") == [(5, "in the midst", "inside")]
 
 
@@ -45,11 +45,11 @@ def test_a_phrase_is_found_across_a_line_break() -> None:
         "Args:\n    claims: the leases of this run.",
     ],
 )
-def test_code_and_names_are_not_prose(text: str) -> None:
+def test_code_and_names_are_not_checked_as_prose(text: str) -> None:
     assert words(text) == []
 
 
-def test_a_rule_without_advice_is_refused() -> None:
+def test_rule_without_advice_is_refused() -> None:
     with pytest.raises(ValueError, match="anew"):
         parse_rules("anew")
 
@@ -97,7 +97,7 @@ def test_comments_of_other_files_are_read() -> None:
     ("docstring", "is_bad"),
     [("What it is.", True), ("Of all.", True), ("Whatever.", False), ("Return it.", False)],
 )
-def test_an_opening_is_judged_by_its_first_word(docstring: str, *, is_bad: bool) -> None:
+def test_docstring_opening_is_checked_by_its_first_word(docstring: str, *, is_bad: bool) -> None:
     assert is_bad_opening(docstring) == is_bad
 
 
@@ -108,7 +108,7 @@ def test_one_bad_opening_in_a_hundred_is_allowed(tmp_path: Path, good: int, foun
     assert len(check([tmp_path], RULES)) == found
 
 
-def test_files_of_a_folder_are_checked_and_generated_ones_are_not(tmp_path: Path) -> None:
+def test_files_of_a_folder_are_checked_except_generated_ones(tmp_path: Path) -> None:
     for name in ("a.py", "b.md", "openapi.d.ts", "c.bin", "node_modules/d.ts", "tests/e.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x = 'do it anew'  # anew\n")
@@ -122,7 +122,7 @@ def test_files_of_a_folder_are_checked_and_generated_ones_are_not(tmp_path: Path
     ]
 
 
-def test_the_status_says_whether_anything_was_found(
+def test_exit_status_is_1_if_a_word_is_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"

@@ -42,7 +42,7 @@ class Tensor:
     [7, np.int8(7), np.uint8(7), np.int64(7), np.uint64(7), np.array(7, np.int32), Whole()],
     ids=lambda value: type(value).__name__,
 )
-def test_a_whole_number_of_any_type_is_the_int_it_is(value: object) -> None:
+def test_integer_of_any_type_becomes_int(value: object) -> None:
     assert require_int(value, what="n") == operator.index(value) == 7  # type: ignore[arg-type]
     assert type(require_int(value, what="n")) is int
 
@@ -55,13 +55,13 @@ def test_a_whole_number_of_any_type_is_the_int_it_is(value: object) -> None:
     ],
     ids=lambda value: f"{type(value).__name__}",
 )
-def test_what_is_no_whole_number_is_refused(value: object) -> None:
+def test_value_that_is_not_an_integer_is_refused(value: object) -> None:
     with pytest.raises(InvalidValue, match="n must be an integer from 0") as met:
         require_int(value, what="n")
     assert len(str(met.value)) < 120
 
 
-def test_bounds_are_said() -> None:
+def test_integer_out_of_bounds_is_refused_with_the_bounds() -> None:
     with pytest.raises(InvalidValue, match="n must be an integer from 1, below 5, not 5"):
         require_int(5, what="n", minimum=1, below=5)
 
@@ -75,12 +75,12 @@ def test_bounds_are_said() -> None:
     ],
     ids=lambda value: f"{type(value).__name__}",
 )
-def test_a_real_number_of_any_type_is_the_fraction_it_is(value: object) -> None:
+def test_real_number_of_any_type_becomes_a_fraction(value: object) -> None:
     assert as_fraction(value) == Fraction(1, 2)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_float_is_taken_to_the_bit(value: float) -> None:
+def test_float_becomes_its_exact_fraction(value: float) -> None:
     assert as_fraction(value) == Fraction(value)
 
 
@@ -94,7 +94,7 @@ def test_a_float_is_taken_to_the_bit(value: float) -> None:
     ],
     ids=lambda value: f"{type(value).__name__} {value}"[:30],
 )
-def test_what_is_no_finite_real_number_is_none(value: object) -> None:
+def test_value_that_is_not_finite_and_real_is_none(value: object) -> None:
     assert as_fraction(value) is None
 
 
@@ -104,11 +104,11 @@ def test_exact_types_have_no_spacing(value: object) -> None:
 
 
 @given(st.floats(width=32, min_value=2**-60, max_value=2**60))
-def test_the_spacing_of_a_short_float_leads_to_its_neighbour(value: float) -> None:
+def test_float32_spacing_reaches_the_next_float(value: float) -> None:
     after = np.nextafter(np.float32(value), np.float32("inf"))
     assert Fraction(value) + (float_spacing(np.float32(value)) or 0) == Fraction(float(after))
 
 
 @given(st.integers())
-def test_an_index_is_what_pythons_own_rule_gives(value: int) -> None:
+def test_as_index_returns_the_integer_unchanged(value: int) -> None:
     assert as_index(value) == value

@@ -50,13 +50,13 @@ def pngs(draw: st.DrawFn) -> tuple[bytes, tuple[int, int]]:
 
 
 @given(pngs())
-def test_every_png_of_pillow_is_one_of_its_size(made: tuple[bytes, tuple[int, int]]) -> None:
+def test_every_png_of_pillow_is_valid_with_its_size(made: tuple[bytes, tuple[int, int]]) -> None:
     png, size = made
     assert validate_png(png) == size
 
 
 @given(pngs(), st.data())
-def test_a_flipped_bit_anywhere_is_found(
+def test_any_flipped_bit_is_detected(
     made: tuple[bytes, tuple[int, int]], data: st.DataObject
 ) -> None:
     png = bytearray(made[0])
@@ -67,7 +67,7 @@ def test_a_flipped_bit_anywhere_is_found(
 
 
 @given(pngs(), st.data())
-def test_a_png_cut_short_anywhere_is_found(
+def test_any_truncation_is_detected(
     made: tuple[bytes, tuple[int, int]], data: st.DataObject
 ) -> None:
     png, _ = made
@@ -76,13 +76,13 @@ def test_a_png_cut_short_anywhere_is_found(
 
 
 @given(st.binary(max_size=200))
-def test_any_other_bytes_are_none(data: bytes) -> None:
+def test_random_bytes_are_not_a_png(data: bytes) -> None:
     for given_bytes in (data, SIGNATURE + data):
         with pytest.raises(BadPng):
             validate_png(given_bytes)
 
 
-def test_what_follows_the_end_is_not_looked_at() -> None:
+def test_bytes_after_the_end_chunk_are_ignored() -> None:
     assert validate_png(PNG + b"trailing") == (8, 6)
 
 
@@ -123,12 +123,12 @@ def test_what_follows_the_end_is_not_looked_at() -> None:
         "no palette",
     ],
 )
-def test_a_png_without_what_makes_it_one_is_refused(body: bytes, reason: str) -> None:
+def test_png_with_invalid_chunks_is_refused_with_the_reason(body: bytes, reason: str) -> None:
     with pytest.raises(BadPng, match=reason):
         validate_png(SIGNATURE + body)
 
 
-def test_the_smallest_png_made_by_hand_is_read_by_pillow_too() -> None:
+def test_handmade_minimal_png_is_valid_and_read_by_pillow() -> None:
     png = SIGNATURE + chunk(b"IHDR", HEADER) + PIXELS + END
     assert validate_png(png) == (8, 6)
     with Pillow.open(io.BytesIO(png)) as image:

@@ -33,7 +33,7 @@ def without_collector() -> Iterator[None]:
     threads=st.integers(1, 4),
     ahead=st.integers(1, 40),
 )
-def test_results_come_in_order_and_no_more_is_begun_than_may_wait(
+def test_results_are_ordered_and_read_ahead_is_bounded(
     weights: list[int], threads: int, ahead: int
 ) -> None:
     def tasks() -> Iterator[int]:
@@ -51,7 +51,7 @@ def test_results_come_in_order_and_no_more_is_begun_than_may_wait(
     assert taken == len(weights)
 
 
-def test_a_result_that_was_taken_is_kept_no_longer() -> None:
+def test_taken_result_is_released() -> None:
     made: list[weakref.ref[Result]] = []
     begun = [Event() for _ in range(10)]
 
@@ -71,7 +71,7 @@ def test_a_result_that_was_taken_is_kept_no_longer() -> None:
     assert taken == 9
 
 
-def test_a_failure_keeps_nothing_that_waits() -> None:
+def test_failure_releases_waiting_results() -> None:
     made: list[weakref.ref[Result]] = []
 
     def work(number: int) -> Result:

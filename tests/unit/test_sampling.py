@@ -51,7 +51,7 @@ def on_screen_at_instants(
 
 
 @given(GAPS, TIME_BASES, STARTS, RATES)
-def test_a_rate_keeps_the_frame_on_screen_at_each_instant_once(
+def test_rate_selects_the_frame_on_screen_at_each_instant_once(
     gaps: list[int], time_base: Fraction, start: Fraction, rate: Fraction
 ) -> None:
     expected = on_screen_at_instants(gaps, time_base, start, rate)
@@ -59,7 +59,7 @@ def test_a_rate_keeps_the_frame_on_screen_at_each_instant_once(
 
 
 @given(GAPS, TIME_BASES, st.integers(0, 60), RATES)
-def test_cutting_a_video_anywhere_never_changes_which_frames_a_rate_keeps_twice(
+def test_rate_selects_the_same_frames_of_a_cut_video(
     gaps: list[int], time_base: Fraction, cut: int, rate: Fraction
 ) -> None:
     cut = min(cut, len(gaps) - 1)
@@ -82,7 +82,7 @@ def test_every_nth_counts_across_chunks(
     assert first + [cut + position for position in second] == whole == list(range(0, len(gaps), n))
 
 
-def test_times_and_strides_of_any_size_take_no_more_room() -> None:
+def test_huge_times_and_strides_are_sampled() -> None:
     gaps = [2**60, 1, 2**60, 2**61]
     assert select(AtRate(Fraction(1_000_000)), gaps, Fraction(1), Fraction(0)) == [0, 1, 2, 3]
     assert select(AtRate(Fraction(1, 10**9)), gaps, Fraction(1, 10**9), Fraction(0)) == [0, 2, 3]
@@ -126,7 +126,7 @@ def test_sampling_survives_a_round_trip_through_json(by: Sampling) -> None:
     ],
     ids=repr,
 )
-def test_a_rate_means_the_fraction_that_it_was_made_from(fps: float, rate: str) -> None:
+def test_float_rate_becomes_the_fraction_it_was_made_from(fps: float, rate: str) -> None:
     assert sampling.from_arguments(fps=fps) == AtRate(Fraction(rate))
 
 
@@ -137,7 +137,7 @@ NAMED_RATES = [
 
 
 @pytest.mark.parametrize("named", NAMED_RATES)
-def test_the_nth_part_of_a_rate_as_a_float_keeps_every_nth_frame(named: str) -> None:
+def test_float_of_rate_divided_by_n_becomes_that_fraction(named: str) -> None:
     rate = Fraction(named)
     for n in range(1, 1001):
         for fps in (float(rate) / n, float(rate / n), f"{float(rate) / n}", 1 / (n / float(rate))):
@@ -145,7 +145,7 @@ def test_the_nth_part_of_a_rate_as_a_float_keeps_every_nth_frame(named: str) -> 
 
 
 @given(st.sampled_from(NAMED_RATES), st.integers(1, 40))
-def test_a_rate_of_32_bits_keeps_every_nth_frame(named: str, n: int) -> None:
+def test_float32_rate_selects_every_nth_frame(named: str, n: int) -> None:
     rate = Fraction(named)
     chosen = sampling.from_arguments(fps=np.float32(float(rate) / n))
     frames = 2000
@@ -153,13 +153,13 @@ def test_a_rate_of_32_bits_keeps_every_nth_frame(named: str, n: int) -> None:
 
 
 @given(st.decimals(Decimal("0.001"), 1000, places=6))
-def test_a_short_decimal_stays_as_it_is(rate: Decimal) -> None:
+def test_short_decimal_rate_is_kept_exactly(rate: Decimal) -> None:
     assert sampling.from_arguments(fps=float(rate)) == AtRate(Fraction(rate))
     assert sampling.from_arguments(fps=str(rate)) == AtRate(Fraction(rate))
 
 
 @given(st.floats(1e-6, 10**6))
-def test_a_rate_is_never_more_than_two_floats_from_the_float(fps: float) -> None:
+def test_rate_is_within_two_ulps_of_the_float(fps: float) -> None:
     chosen = sampling.from_arguments(fps=fps)
     assert isinstance(chosen, AtRate)
     assert abs(chosen.rate - Fraction(fps)) <= Fraction(5, 2) * Fraction(math.ulp(fps))
@@ -175,17 +175,17 @@ def test_a_rate_is_never_more_than_two_floats_from_the_float(fps: float) -> None
         *("1e999999999", "1e-999999999", "1" * 5000, Fraction(3**9000 - 1, 3**9000)),
     ],
 )
-def test_a_rate_that_is_none_is_refused(fps: float | str | Fraction) -> None:
+def test_invalid_rate_is_refused(fps: float | str | Fraction) -> None:
     with pytest.raises(InvalidValue, match="fps must be a rate above 0"):
         sampling.from_arguments(fps=fps)
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5, True])
-def test_a_stride_that_is_none_is_refused(every: int) -> None:
+def test_invalid_stride_is_refused(every: int) -> None:
     with pytest.raises(InvalidValue, match="every must be an integer from 1"):
         sampling.from_arguments(every=every)
 
 
-def test_two_samplings_at_once_are_refused() -> None:
+def test_two_samplings_together_are_refused() -> None:
     with pytest.raises(InvalidValue, match="not fps and keyframes together"):
         sampling.from_arguments(fps=5, keyframes=True)

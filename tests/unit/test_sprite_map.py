@@ -36,7 +36,7 @@ def test_every_frame_has_one_tile_on_a_sheet_of_its_chunk(
 
 
 @given(st.lists(st.integers(0, 3), max_size=60))
-def test_no_two_sheets_have_one_name(chunk_ids: list[int]) -> None:
+def test_sheet_names_are_unique(chunk_ids: list[int]) -> None:
     chunks = np.array(chunk_ids, np.int32)
     sheets = build_sprite_map(chunks, width=0, height=0, columns=2, rows=2).sheets
     names = [
@@ -46,7 +46,7 @@ def test_no_two_sheets_have_one_name(chunk_ids: list[int]) -> None:
     assert len(set(names)) == len(sheets)
 
 
-def test_by_default_a_sheet_has_100_tiles() -> None:
+def test_default_sheet_has_100_tiles() -> None:
     found = build_sprite_map(np.zeros(250, np.int32), width=1280, height=720)
     assert [sheet.count for sheet in found.sheets] == [100, 100, 50]
     assert (found.columns, found.rows, found.tile_width, found.tile_height) == (10, 10, 160, 90)
@@ -69,14 +69,14 @@ def test_by_default_a_sheet_has_100_tiles() -> None:
         ((0, 0), (160, 90)),
     ],
 )
-def test_a_tile_is_160_pixels_on_its_longer_side(
+def test_tile_has_160_pixels_on_its_longer_side(
     size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     assert tile_size(*size) == expected
 
 
 @given(SIDES, SIDES, SIDES, SIDES)
-def test_a_picture_fits_its_tile_and_fills_it_one_way(
+def test_frame_fits_its_tile_and_fills_one_dimension(
     width: int, height: int, other_width: int, other_height: int
 ) -> None:
     tile = tile_size(other_width, other_height)

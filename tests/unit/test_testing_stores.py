@@ -116,7 +116,7 @@ def test_each_request_is_recorded_between_its_hooks(inner: Store) -> None:
     assert [(action, key) for when, action, key in told if when == "after"] == expected
 
 
-def test_a_hook_that_raises_before_a_request_keeps_it_from_the_store(inner: Store) -> None:
+def test_hook_that_raises_before_a_request_prevents_it(inner: Store) -> None:
     hook = fail_from_nth(StorePermissionDenied("no"), action="put", nth=2, within="frames/")
     store = HookedStore(inner, before=hook)
     store.put("other/0", b"")
@@ -128,7 +128,7 @@ def test_a_hook_that_raises_before_a_request_keeps_it_from_the_store(inner: Stor
     assert len(store.requests) == 4
 
 
-def test_a_request_that_fails_has_no_end(inner: Store) -> None:
+def test_failed_request_has_no_after_hook(inner: Store) -> None:
     ended: list[str] = []
     store = HookedStore(inner, after=lambda action, _key: ended.append(action))
     with pytest.raises(BlobMissing):
@@ -152,7 +152,7 @@ def test_a_request_that_fails_has_no_end(inner: Store) -> None:
         ("delete", Fault.LOSE_RESPONSE, StoreUnavailable, True),
     ],
 )
-def test_a_change_that_fails_is_done_or_not_as_the_fault_says(
+def test_failed_change_is_applied_or_not_according_to_its_fault(
     inner: Store, action: Action, fault: Fault, error: type[Exception], *, is_done: bool
 ) -> None:
     if action == "delete":
@@ -164,7 +164,7 @@ def test_a_change_that_fails_is_done_or_not_as_the_fault_says(
 
 @pytest.mark.parametrize("action", ["get", "head", "list"])
 @pytest.mark.parametrize("fault", [Fault.FAIL_BEFORE, Fault.LOSE_RESPONSE])
-def test_a_question_that_fails_has_no_answer(inner: Store, action: Action, fault: Fault) -> None:
+def test_failed_read_raises_store_unavailable(inner: Store, action: Action, fault: Fault) -> None:
     inner.put(KEY, BODY)
     with pytest.raises(StoreUnavailable, match=action):
         request_of(FaultyStore(inner, always(fault)), action)()
@@ -178,7 +178,7 @@ def test_a_question_that_fails_has_no_answer(inner: Store, action: Action, fault
         *[(action, Fault.RETRIED) for action in ("put", "head", "list", "delete")],
     ],
 )
-def test_a_fault_that_a_request_cannot_have_is_refused(
+def test_impossible_fault_for_a_request_is_refused(
     inner: Store, action: Action, fault: Fault
 ) -> None:
     assert fault not in possible_faults(action)
@@ -187,7 +187,7 @@ def test_a_fault_that_a_request_cannot_have_is_refused(
     assert contents(inner) == {}
 
 
-def test_the_schedule_is_asked_once_a_request(inner: Store) -> None:
+def test_schedule_is_called_once_per_request(inner: Store) -> None:
     asked: list[tuple[Action, str]] = []
     store = FaultyStore(inner, lambda action, key: asked.append((action, key)))
     store.put(KEY, BODY)
@@ -208,7 +208,7 @@ def test_the_schedule_is_asked_once_a_request(inner: Store) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_truncated_bytes_are_a_beginning_of_them(inner: Store, seed: int) -> None:
+def test_truncate_fault_returns_a_prefix(inner: Store, seed: int) -> None:
     inner.put(KEY, BODY)
     store = FaultyStore(inner, always(Fault.TRUNCATE), seed=seed)
     whole, part = store.get(KEY), store.get_range(KEY, start=50, length=20)
@@ -220,7 +220,7 @@ def test_truncated_bytes_are_a_beginning_of_them(inner: Store, seed: int) -> Non
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_flipped_bytes_differ_in_one_bit(inner: Store, seed: int) -> None:
+def test_flip_bit_fault_changes_one_bit(inner: Store, seed: int) -> None:
     inner.put(KEY, BODY)
     store = FaultyStore(inner, always(Fault.FLIP_BIT), seed=seed)
     assert bits_apart(store.get(KEY), BODY) == 1
@@ -233,9 +233,7 @@ def bits_apart(one: bytes, other: bytes) -> int:
 
 
 @pytest.mark.parametrize("fault", [Fault.TRUNCATE, Fault.FLIP_BIT])
-def test_damage_is_the_same_for_a_seed_and_key_and_differs_otherwise(
-    inner: Store, fault: Fault
-) -> None:
+def test_damage_depends_on_seed_key_and_attempt_only(inner: Store, fault: Fault) -> None:
     keys = [f"frames/{sequence}.jpg" for sequence in range(40)]
     for key in keys:
         inner.put(key, BODY)
@@ -251,13 +249,13 @@ def test_damage_is_the_same_for_a_seed_and_key_and_differs_otherwise(
     assert sum(once != again for once, again in first.values()) > 20
 
 
-def test_nothing_can_be_damaged_in_no_bytes(inner: Store) -> None:
+def test_empty_body_cannot_be_damaged(inner: Store) -> None:
     inner.put(KEY, b"")
     for fault in (Fault.TRUNCATE, Fault.FLIP_BIT):
         assert FaultyStore(inner, always(fault)).get(KEY) == b""
 
 
-def test_a_delete_that_lost_a_part_left_some_of_its_keys() -> None:
+def test_partial_fault_of_delete_leaves_some_keys() -> None:
     keys = [f"frames/{sequence}.jpg" for sequence in range(10)]
     left: set[int] = set()
     for seed in range(50):
@@ -270,7 +268,7 @@ def test_a_delete_that_lost_a_part_left_some_of_its_keys() -> None:
     assert left == set(range(1, 11))
 
 
-def test_a_listing_that_lost_a_part_fails_after_some_of_its_blobs(inner: Store) -> None:
+def test_partial_fault_of_list_fails_after_some_blobs(inner: Store) -> None:
     keys = [f"frames/{sequence}.jpg" for sequence in range(10)]
     for key in keys:
         inner.put(key, BODY)
@@ -288,7 +286,7 @@ def until_it_fails(listing: Iterator[object]) -> list[object]:
     return found
 
 
-def test_an_interlude_comes_before_the_request(inner: Store) -> None:
+def test_side_effect_runs_before_the_request(inner: Store) -> None:
     inner.put(KEY, BODY)
     store = FaultyStore(inner, always(SideEffect(lambda: inner.delete([KEY]))))
     with pytest.raises(BlobMissing):
@@ -302,7 +300,7 @@ def test_an_interlude_comes_before_the_request(inner: Store) -> None:
 
 @pytest.mark.parametrize(("when", "is_done"), [("before", False), ("after", True)])
 @pytest.mark.parametrize("action", ["get", "put", "create", "head", "list", "delete"])
-def test_the_request_it_dies_at_is_done_or_not_and_no_other_is(
+def test_crashing_request_is_applied_or_not_and_no_later_one_is(
     inner: Store, action: Action, when: Literal["before", "after"], *, is_done: bool
 ) -> None:
     if action == "delete":
@@ -320,7 +318,7 @@ def test_the_request_it_dies_at_is_done_or_not_and_no_other_is(
     assert (store.requests, store.has_crashed) == (1, True)
 
 
-def test_requests_before_the_crash_are_made_and_counted(inner: Store) -> None:
+def test_requests_before_the_crash_are_applied_and_counted(inner: Store) -> None:
     store = CrashingStore(inner, at=4, when="after")
     store.put("a", b"")
     store.put("b", b"")
@@ -332,7 +330,7 @@ def test_requests_before_the_crash_are_made_and_counted(inner: Store) -> None:
 
 
 @pytest.mark.parametrize(("when", "left"), [("before", {"b", "c"}), ("after", {"c"})])
-def test_a_process_may_die_amid_a_delete(
+def test_crash_during_delete_leaves_the_remaining_keys(
     inner: Store, when: Literal["before", "after"], left: set[str]
 ) -> None:
     for key in "abc":
@@ -342,12 +340,12 @@ def test_a_process_may_die_amid_a_delete(
     assert set(contents(inner)) == left
 
 
-def test_a_request_that_failed_as_the_process_died_is_a_crash(inner: Store) -> None:
+def test_failed_request_at_the_crash_raises_crash(inner: Store) -> None:
     with pytest.raises(Crash):
         CrashingStore(inner, at=1, when="after").get("missing")
 
 
-def test_of_many_threads_exactly_as_many_requests_are_made_as_before_the_crash(
+def test_crash_with_many_threads_applies_exactly_the_requests_before_it(
     inner: Store,
 ) -> None:
     store, barrier = CrashingStore(inner, at=50), Barrier(8, timeout=60)
@@ -370,7 +368,7 @@ def frame(sequence: int) -> Frame:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_no_part_of_framecache_goes_on_after_a_crash(when: Literal["before", "after"]) -> None:
+def test_write_stops_at_every_crash(when: Literal["before", "after"]) -> None:
     frames = [frame(sequence) for sequence in range(5)]
 
     def write(inner: Store, at: int | None) -> CrashingStore:
@@ -385,7 +383,7 @@ def test_no_part_of_framecache_goes_on_after_a_crash(when: Literal["before", "af
             write(open_store(f"memory://{uuid.uuid4().hex}"), at)
 
 
-def test_the_stores_need_no_pytest() -> None:
+def test_testing_stores_need_no_pytest() -> None:
     program = """
 import sys
 sys.modules["pytest"] = None
@@ -398,7 +396,7 @@ except ImportError:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 7
 
 
-def test_every_name_of_the_package_is_there() -> None:
+def test_every_public_name_of_testing_exists() -> None:
     import framecache.testing  # noqa: PLC0415 -- what this test is about
 
     assert all(hasattr(framecache.testing, name) for name in framecache.testing.__all__)

@@ -29,7 +29,7 @@ def output(program: str) -> bytes:
     ).stdout
 
 
-def test_calls_are_carried_out_by_no_more_threads_than_allowed() -> None:
+def test_calls_run_on_at_most_the_given_number_of_threads() -> None:
     both = threading.Barrier(2)
 
     def work(number: int) -> tuple[int, str]:
@@ -42,14 +42,14 @@ def test_calls_are_carried_out_by_no_more_threads_than_allowed() -> None:
     assert {name for _, name in results} == {"test_0", "test_1"}
 
 
-def test_what_a_call_raises_is_raised() -> None:
+def test_error_of_a_call_is_raised() -> None:
     with RequestThreads(1, name="test") as pool, pytest.raises(ZeroDivisionError):
         pool.submit(lambda: 1 / 0).result()
     with pytest.raises(ZeroDivisionError):
         run_interruptible(lambda: 1 / 0)
 
 
-def test_what_has_not_begun_can_be_cancelled() -> None:
+def test_pending_call_can_be_cancelled() -> None:
     begun, goes_on = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -65,16 +65,16 @@ def test_what_has_not_begun_can_be_cancelled() -> None:
     assert first.result(_DEADLINE_SECONDS) is None
 
 
-def test_the_end_of_a_process_waits_for_a_call_but_for_no_idle_thread() -> None:
+def test_process_exit_waits_for_running_calls_only() -> None:
     """A call that returns from a library later finds no Python to continue in."""
     assert output("pool.submit(int); pool.submit(work, 0.2); begun.wait()") == b"done"
 
 
-def test_after_a_ctrl_c_the_end_of_a_process_waits_for_no_call() -> None:
+def test_process_exit_after_ctrl_c_waits_for_no_call() -> None:
     assert output("pool.submit(work, 600); begun.wait(); raise KeyboardInterrupt") == b""
 
 
-def test_a_call_that_was_interrupted_is_left_behind() -> None:
+def test_interrupted_call_is_abandoned() -> None:
     """However close the signal comes to the moment at which Python begins to wait."""
     program = """
 import signal

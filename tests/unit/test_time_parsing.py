@@ -35,7 +35,7 @@ from framecache.errors import InvalidValue
         ("1700000000.25", "1700000000.25"),
     ],
 )
-def test_a_text_is_the_time_that_it_says(text: str, seconds: str) -> None:
+def test_time_text_is_parsed_to_its_seconds(text: str, seconds: str) -> None:
     assert parse_time(text).seconds == exact_seconds(text) == Fraction(seconds)
 
 
@@ -49,7 +49,7 @@ def test_a_text_is_the_time_that_it_says(text: str, seconds: str) -> None:
     ],
     ids=lambda value: f"{value!r}"[:20],
 )
-def test_what_is_no_time_is_refused(value: str) -> None:
+def test_invalid_time_is_refused(value: str) -> None:
     for take in (parse_time, exact_seconds):
         with pytest.raises(InvalidValue, match="a time must be a number of seconds, or") as met:
             take(value)
@@ -81,18 +81,20 @@ def test_what_is_no_time_is_refused(value: str) -> None:
     ],
     ids=lambda value: f"{value!r}",
 )
-def test_a_time_allows_for_what_its_kind_was_rounded_by(value: float, tolerance: Fraction) -> None:
+def test_default_tolerance_depends_on_the_type_of_the_time(
+    value: float, tolerance: Fraction
+) -> None:
     assert parse_time(value).tolerance == tolerance
 
 
 @pytest.mark.parametrize("tolerance", [0, 0.5, "0.5", "0:01", Fraction(1, 3), np.float32(0.25)])
-def test_a_given_tolerance_counts_instead(tolerance: float) -> None:
+def test_given_tolerance_replaces_the_default(tolerance: float) -> None:
     found = parse_time("1.5", tolerance_seconds=tolerance)
     assert found == Instant(Fraction(3, 2), exact_seconds(tolerance))
 
 
 @pytest.mark.parametrize("tolerance", [-1, -0.1, float("nan"), float("inf"), True, "x", "-1", [1]])
-def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
+def test_invalid_tolerance_is_refused(tolerance: float) -> None:
     with pytest.raises(InvalidValue):
         parse_time(1, tolerance_seconds=tolerance)
 
@@ -111,7 +113,7 @@ def test_a_tolerance_that_is_none_is_refused(tolerance: float) -> None:
         ("1:02.1", "62.1"),
     ],
 )
-def test_an_exact_time_of_a_float_is_the_decimal_it_prints_as(value: float, seconds: str) -> None:
+def test_exact_seconds_of_float_is_its_printed_decimal(value: float, seconds: str) -> None:
     assert exact_seconds(value) == Fraction(seconds)
 
 
@@ -132,13 +134,11 @@ def test_an_exact_time_of_a_float_is_the_decimal_it_prints_as(value: float, seco
         (1_700_000_000.25, 3, "472222:13:20.250"),
     ],
 )
-def test_a_time_is_printed_as_a_clock(seconds: float, decimals: int, text: str) -> None:
+def test_time_is_formatted_as_a_clock(seconds: float, decimals: int, text: str) -> None:
     assert format_time(seconds, decimals=decimals) == text
 
 
 @given(st.fractions(-(10**10), 10**10, max_denominator=10**6), st.integers(0, 9))
-def test_what_is_printed_is_read_as_no_other_time_than_rounding_makes(
-    seconds: Fraction, decimals: int
-) -> None:
+def test_formatted_time_is_parsed_within_rounding(seconds: Fraction, decimals: int) -> None:
     read = parse_time(format_time(seconds, decimals=decimals)).seconds
     assert abs(read - seconds) <= Fraction(1, 2 * 10**decimals)
