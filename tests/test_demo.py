@@ -14,7 +14,7 @@ from test_docs import ROOT, blocks, commands, without_settings
 JOB = demo.Job("job", (40, 80), smallest_motion=10, colour=(0, 220, 255))
 
 
-def test_the_quick_start_runs_on_the_videos_of_the_demo(
+def test_quick_start_runs_on_the_demo_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo.cut_at_keyframes(real_clip("bikes.mp4"), tmp_path, demo.CHUNKS)
@@ -26,7 +26,7 @@ def test_the_quick_start_runs_on_the_videos_of_the_demo(
     assert len(namespace["bright"].frames()) == len(namespace["match"])
 
 
-def test_the_commands_of_the_readme_run_on_the_videos_of_the_demo(
+def test_readme_commands_run_on_the_demo_videos(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo.cut_at_keyframes(real_clip("bikes.mp4"), tmp_path, demo.CHUNKS)
@@ -38,7 +38,7 @@ def test_the_commands_of_the_readme_run_on_the_videos_of_the_demo(
     assert len(list((tmp_path / "jpegs").glob("*.jpg"))) == 10
 
 
-def test_a_job_whose_overlays_are_there_does_not_run_again(
+def test_demo_job_skips_frames_with_existing_overlays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
@@ -61,7 +61,7 @@ def test_a_job_whose_overlays_are_there_does_not_run_again(
     assert set(saved) == {0, 1, 2, 3, 4}
 
 
-def test_a_chunk_that_was_cut_is_not_cut_again(tmp_path: Path) -> None:
+def test_existing_chunks_are_not_cut_again(tmp_path: Path) -> None:
     video = make_clip(tmp_path / "video.mp4", extra=["-g", "10"])
     paths = demo.cut_at_keyframes(video, tmp_path, 2)
     assert [path.name for path in paths] == ["c0.mp4", "c1.mp4"]

@@ -209,7 +209,7 @@ def test_code_blocks_run(page: Path, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_guide_leaves_no_code_untested(page: Path) -> None:
+def test_guide_has_no_untested_code(page: Path) -> None:
     assert untested(page) == []
 
 
@@ -234,7 +234,7 @@ def untested(page: Path) -> list[str]:
     return found
 
 
-def test_code_of_other_languages_and_programs_is_untested(tmp_path: Path) -> None:
+def test_code_of_other_languages_and_programs_counts_as_untested(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "```python\none = 1\n```\n```console\n$ framecache ls \\\n  --json\nmake demo\n$ ls\n```\n"
@@ -244,7 +244,7 @@ def test_code_of_other_languages_and_programs_is_untested(tmp_path: Path) -> Non
     assert untested(page) == ["$ ls", "framecache ls", "framecache info", "framecache open"]
 
 
-def test_blocks_share_a_namespace_and_a_failing_one_names_its_line(tmp_path: Path) -> None:
+def test_blocks_share_a_namespace_and_a_failing_block_names_its_line(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "A page.\n```python no-run\nraise SystemExit\n```\n```python\nzero = 0\n```\n"
@@ -259,7 +259,7 @@ def test_blocks_share_a_namespace_and_a_failing_one_names_its_line(tmp_path: Pat
     assert (last.filename, last.lineno) == (str(page), 12)
 
 
-def test_console_blocks_run_framecache_commands_only(tmp_path: Path) -> None:
+def test_console_blocks_run_only_framecache_commands(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "```console\n$ make demo\n$ framecache ls \\\n  --json\noutput\n```\n"
@@ -270,7 +270,7 @@ def test_console_blocks_run_framecache_commands_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_failing_command_fails_its_page(tmp_path: Path) -> None:
+def test_failing_command_fails_its_page(tmp_path: Path) -> None:
     block = Block(tmp_path / "page.md", 1, "console", "$ framecache-that-is-not-there\n")
     with pytest.raises(subprocess.CalledProcessError):
         block.run({})

@@ -73,7 +73,7 @@ def test_every_public_name_and_function_has_an_anchor(site: Path) -> None:
     os.environ.get("CI") != "true" and missing_requirements() != [],
     reason="needs chromium and the built viewer",
 )
-def test_pictures_of_the_viewer_are_on_its_page(site: Path) -> None:
+def test_viewer_images_are_on_their_page(site: Path) -> None:
     shown = re.findall(r'<img alt="[^"]{20,}" src="\.\./(images/[^"]+)"', page(site, "viewer"))
     assert sorted(shown) == sorted(f"images/{name}" for name in PICTURES)
     for name, (_, height) in PICTURES.items():
@@ -82,7 +82,7 @@ def test_pictures_of_the_viewer_are_on_its_page(site: Path) -> None:
 
 
 @pytest.mark.docs
-def test_the_reference_has_every_command_operation_column_and_kind_of_key(site: Path) -> None:
+def test_reference_lists_every_command_operation_column_and_key(site: Path) -> None:
     commands = page(site, "reference/command-line")
     helps = (ROOT / "tests" / "cli" / "help").glob("*.txt")
     names = {one.stem.replace("framecache", "") for one in helps}
@@ -103,7 +103,7 @@ def test_the_reference_has_every_command_operation_column_and_kind_of_key(site: 
 
 
 @pytest.mark.docs
-def test_no_markdown_is_shown_as_it_is_written(site: Path) -> None:
+def test_no_markdown_syntax_is_left_in_pages(site: Path) -> None:
     found = [
         f"{one.relative_to(site)}: {line}"
         for one in site.glob("**/index.html")
@@ -124,7 +124,7 @@ def test_pages_load_nothing_from_other_servers(site: Path) -> None:
     assert found == []
 
 
-def test_the_picture_of_the_performance_has_the_figures_of_its_page() -> None:
+def test_performance_image_has_the_figures_of_its_page() -> None:
     picture = (ROOT / "docs" / "images" / "performance.svg").read_text()
     text = (ROOT / "docs" / "performance.md").read_text()
     measured = text.partition("<!-- figures: begin -->")[2]

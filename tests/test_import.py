@@ -45,7 +45,7 @@ print(sorted({"av", "cv2", "pandas", "PIL"} & sys.modules.keys()))
 """
 
 
-def test_reading_loads_no_decoder_where_one_is_installed(local_url: str) -> None:
+def test_reading_does_not_import_an_installed_decoder(local_url: str) -> None:
     """It would take a third of a second."""
     frames = [Frame(n, 0, float(n), np.full((16, 16, 3), n, np.uint8)) for n in range(3)]
     FrameCache(local_url).timeline("few").write(frames)
@@ -53,7 +53,7 @@ def test_reading_loads_no_decoder_where_one_is_installed(local_url: str) -> None
     assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "[]\n"
 
 
-def test_the_torch_package_names_the_extra_where_pytorch_is_missing() -> None:
+def test_torch_package_without_pytorch_names_the_extra() -> None:
     program = """
 import sys
 sys.modules["torch"] = None  # as if it were not installed
@@ -105,7 +105,7 @@ assert extracted.verify(repair=True).ok
 
 
 @pytest.mark.parametrize("work", [_READING, _WRITING], ids=["reading", "writing"])
-def test_no_pandas_is_loaded_where_it_is_installed(local_url: str, work: str) -> None:
+def test_reading_and_writing_do_not_import_installed_pandas(local_url: str, work: str) -> None:
     """It would take most of a second, in which a Ctrl-C is lost."""
     cache = FrameCache(local_url)
     frames = [Frame(n, 0, float(n), np.full((16, 16, 3), n, np.uint8)) for n in range(3)]

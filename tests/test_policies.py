@@ -114,7 +114,7 @@ def refused(*calls: Callable[[], object]) -> bool:
     return True
 
 
-def test_a_reader_reads_and_changes_nothing(
+def test_reader_policy_allows_reading_only(
     buckets: Buckets, filled: FrameCache, tmp_path: Path
 ) -> None:
     options = buckets.options_of("reader")
@@ -133,7 +133,7 @@ def test_a_reader_reads_and_changes_nothing(
     assert is_unchanged(filled)
 
 
-def test_a_job_reads_and_changes_overlays_only(
+def test_job_policy_allows_reading_and_overlay_changes_only(
     buckets: Buckets, filled: FrameCache, tmp_path: Path
 ) -> None:
     cache = FrameCache(filled.url, storage_options=buckets.options_of("job"))
@@ -151,7 +151,7 @@ def test_a_job_reads_and_changes_overlays_only(
     assert is_unchanged(filled)
 
 
-def test_an_extractor_changes_timelines_and_no_video(
+def test_extractor_policy_allows_timeline_changes_and_no_video_changes(
     buckets: Buckets, filled: FrameCache, tmp_path: Path
 ) -> None:
     with closing(boto3.client("s3")) as client:
@@ -179,7 +179,7 @@ def test_an_extractor_changes_timelines_and_no_video(
     )
 
 
-def test_the_service_also_changes_its_tasks_and_uploads(
+def test_service_policy_also_allows_task_and_upload_changes(
     buckets: Buckets, filled: FrameCache, tmp_path: Path
 ) -> None:
     options = buckets.options_of("service")

@@ -48,7 +48,7 @@ def test_binary_files_are_tiny() -> None:
     assert [path for path in large if text_of(path) is None] == []
 
 
-def test_no_file_names_a_path_of_one_machine() -> None:
+def test_no_file_contains_a_machine_specific_path() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in tree()
@@ -85,7 +85,7 @@ def test_locks_satisfy_pyproject(lock: str, extras: list[str]) -> None:
     assert unmet(lock, [*PROJECT["dependencies"], *extra_requirements(*extras)]) == []
 
 
-def test_the_lock_of_the_site_satisfies_pyproject() -> None:
+def test_docs_lock_satisfies_pyproject() -> None:
     assert unmet("requirements-docs.lock", extra_requirements("docs")) == []
 
 
@@ -108,7 +108,7 @@ def unmet(lock: str, wanted: list[str]) -> list[str]:
     ]
 
 
-def test_the_extras_that_errors_name_are_those_of_pyproject() -> None:
+def test_extras_named_in_errors_match_pyproject() -> None:
     extras = {name: extra_requirements(name) for name in EXTRAS}
     packages = {extra: {Requirement(one).name for one in found} for extra, found in extras.items()}
     assert {extra: set(modules.values()) for extra, modules in EXTRAS.items()} == packages
@@ -116,7 +116,7 @@ def test_the_extras_that_errors_name_are_those_of_pyproject() -> None:
     assert set(extra_requirements("all")) <= set(extra_requirements("dev"))
 
 
-def test_lock_of_the_package_tools_satisfies_their_group() -> None:
+def test_package_lock_satisfies_its_dependency_group() -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]["package"]
     text = (ROOT / "requirements-package.lock").read_text()
     pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE))
@@ -135,7 +135,7 @@ def test_lowest_lock_pins_the_lower_bounds_of_pyproject() -> None:
         assert f"{pins[needed.name]}.".startswith(f"{str(needed.specifier).strip('>=')}."), one
 
 
-def test_workflows_run_targets_that_exist_on_the_versions_that_are_supported() -> None:
+def test_workflows_run_existing_targets_on_supported_versions() -> None:
     text = (ROOT / ".github" / "workflows" / "checks.yml").read_text()
     makefile = (ROOT / "Makefile").read_text()
     used = set(re.findall(r"run: make (\S+)", text))
@@ -147,13 +147,13 @@ def test_workflows_run_targets_that_exist_on_the_versions_that_are_supported() -
     assert re.findall(r"[\d.]+", tested) == supported
 
 
-def test_the_changelog_tells_of_this_version() -> None:
+def test_changelog_mentions_this_version() -> None:
     assert re.search(
         rf"\b{re.escape(framecache.__version__)}\b", (ROOT / "CHANGELOG.md").read_text()
     )
 
 
-def test_shell_scripts_parse_and_can_be_run() -> None:
+def test_shell_scripts_parse_and_are_executable() -> None:
     scripts = [path for path in tree() if (text_of(path) or "").startswith("#!/usr/bin/env bash")]
     assert scripts
     for script in scripts:

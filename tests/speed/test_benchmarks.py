@@ -48,7 +48,7 @@ def tasks(results_file: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.ceph
-def test_every_contestant_delivers_the_same_frames(tasks: list[dict[str, Any]]) -> None:
+def test_every_installed_contestant_delivers_the_same_frames(tasks: list[dict[str, Any]]) -> None:
     failures = [one["failure"] for task in tasks for one in task["contestants"] if one["failure"]]
     assert {one for one in failures if not one.endswith(NO_NGINX)} <= {NOT_INSTALLED}
     assert all(
@@ -60,7 +60,7 @@ def test_every_contestant_delivers_the_same_frames(tasks: list[dict[str, Any]]) 
 
 
 @pytest.mark.ceph
-def test_every_aim_that_needs_no_peer_gets_a_figure(tasks: list[dict[str, Any]]) -> None:
+def test_every_aim_without_missing_peer_has_a_figure(tasks: list[dict[str, Any]]) -> None:
     not_installed = {
         (task["name"], one["name"])
         for task in tasks
@@ -75,9 +75,7 @@ def test_every_aim_that_needs_no_peer_gets_a_figure(tasks: list[dict[str, Any]])
 
 
 @pytest.mark.ceph
-def test_the_page_shows_what_was_measured_between_its_marks(
-    results_file: Path, tmp_path: Path
-) -> None:
+def test_report_page_shows_results_between_its_marks(results_file: Path, tmp_path: Path) -> None:
     results = json.loads(results_file.read_text())
     # Here every environment may be installed, and then none would be missing.
     peers = (one for task in results["tasks"] for one in task["contestants"])
@@ -117,7 +115,7 @@ def _lost_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_lost_environment")
-def test_one_that_cannot_be_installed_is_named_with_what_pip_said() -> None:
+def test_failed_installation_is_reported_with_the_pip_error() -> None:
     task = Task("lost", "A task", [Contestant("us", "ours", "lost:job", environment="lost")])
     # What these would be asked for comes after the environment.
     stage = cast("Stage", SimpleNamespace(install=True, rounds=1, tell=lambda _: None))
@@ -129,7 +127,7 @@ def test_one_that_cannot_be_installed_is_named_with_what_pip_said() -> None:
 
 
 @pytest.mark.usefixtures("_lost_environment")
-def test_an_installation_that_takes_too_long_is_a_reason_too(
+def test_slow_installation_is_reported_as_timed_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(environments, "INSTALL_SECONDS", 0.01)
@@ -137,7 +135,7 @@ def test_an_installation_that_takes_too_long_is_a_reason_too(
     assert failure == "could not be installed within 0.01 s"
 
 
-def test_a_picture_of_another_number_looks_different() -> None:
+def test_signatures_of_different_frame_numbers_differ() -> None:
     one, other = (signature(picture(number, width=64, height=48)) for number in (1, 2))
     assert one != other
     assert one == signature(picture(1, width=64, height=48))

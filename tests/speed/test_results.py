@@ -21,7 +21,7 @@ def entry(
     return Entry(Contestant(name, kind, "module:job"), rounds=rounds, failure=failure)
 
 
-def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
+def test_ratio_is_the_median_of_ratios_within_a_round() -> None:
     # One slow round of the machine strikes both, and must not count.
     entries = [entry("us", "ours", [1.0, 10.0, 1.0]), entry("them", "peer", [2.0, 20.0, 2.5])]
     found = verdict(Aim("them", at_least=2.0, against=("them",)), entries)
@@ -29,13 +29,13 @@ def test_a_ratio_is_the_median_of_those_within_a_round() -> None:
     assert found.is_met
 
 
-def test_one_that_went_through_a_part_counts_as_if_it_had_gone_on() -> None:
+def test_partial_run_is_scaled_to_all_parts() -> None:
     entries = [entry("us", "ours", [1.0]), entry("them", "plain", [2.0], figures={"parts": 5})]
     found = verdict(Aim("them", at_least=30.0, against=("them",)), entries)
     assert found.figure == pytest.approx(10.0)
 
 
-def test_an_aim_against_several_counts_the_best_that_finished() -> None:
+def test_aim_against_several_compares_with_the_best_that_finished() -> None:
     entries = [
         entry("us", "ours", [1.0]),
         entry("slow", "peer", [9.0]),
@@ -48,19 +48,19 @@ def test_an_aim_against_several_counts_the_best_that_finished() -> None:
     assert (found.against, found.is_met) == ("fast", False)
 
 
-def test_an_aim_without_anyone_to_compare_with_is_not_measured() -> None:
+def test_aim_without_measured_peer_is_not_measured() -> None:
     entries = [entry("us", "ours", [1.0]), entry("them", "peer", [], failure="not installed")]
     found = verdict(Aim("them", at_least=1.0, against=("them",)), entries)
     assert (found.figure, found.is_met) == (None, False)
 
 
-def test_an_aim_for_a_figure_of_ours_is_a_bound() -> None:
+def test_aim_for_own_figure_is_an_upper_bound() -> None:
     entries = [entry("us", "ours", [1.0, 1.0], figures={"open_s": 0.4})]
     assert verdict(Aim("s", at_most=0.5, measure="open_s"), entries).is_met
     assert not verdict(Aim("s", at_most=0.3, measure="open_s"), entries).is_met
 
 
-def test_a_result_has_medians_a_frame_and_what_part_of_the_limit_each_reached() -> None:
+def test_result_has_medians_per_frame_and_fraction_of_the_limit() -> None:
     ours, limit = entry("us", "ours", [2.0, 4.0, 2.0]), entry("limit", "limit", [1.0, 1.0, 1.0])
     task = Task("task", "Task", [limit.contestant, ours.contestant])
     _, found = task_result(task, [limit, ours])["contestants"]
@@ -70,7 +70,7 @@ def test_a_result_has_medians_a_frame_and_what_part_of_the_limit_each_reached() 
     assert found["figures"]["server_cpu_ms"] == pytest.approx(10.0)
 
 
-def test_tasks_have_names_of_their_own_and_aims_at_contestants_they_have() -> None:
+def test_task_names_are_unique_and_aims_name_their_contestants() -> None:
     assert len({task.name for task in TASKS}) == len(TASKS)
     for task in TASKS:
         names = {contestant.name for contestant in task.contestants}

@@ -132,7 +132,7 @@ def put_in_chunks(size: int) -> bytes:
     ],
 )
 @pytest.mark.parametrize("megabytes_per_second", [0.0, 80.0])
-def test_every_byte_is_what_the_server_says(
+def test_proxy_forwards_every_byte(
     server: str, requests: list[bytes], megabytes_per_second: float
 ) -> None:
     network = Network(0.5, 0.4, megabytes_per_second)
@@ -140,7 +140,7 @@ def test_every_byte_is_what_the_server_says(
         assert said(proxy.endpoint, *requests) == said(server, *requests)
 
 
-def test_hundreds_of_connections_are_served_at_once(server: str) -> None:
+def test_proxy_serves_hundreds_of_connections_at_once(server: str) -> None:
     with running(server, Network(1.0, 0.9, 80.0)) as proxy:
         heard: list[bytes] = []
         threads = [
@@ -154,7 +154,7 @@ def test_hundreds_of_connections_are_served_at_once(server: str) -> None:
     assert heard == [said(server, get("length", 150_000))] * 200
 
 
-def test_an_answer_comes_no_sooner_than_its_turnaround(server: str) -> None:
+def test_response_arrives_no_sooner_than_its_turnaround(server: str) -> None:
     network = Network(15.0, 0.6)
     with running(server, network) as proxy, connected(proxy.endpoint) as one:
         proxy.reseed(5)
@@ -168,7 +168,7 @@ def test_an_answer_comes_no_sooner_than_its_turnaround(server: str) -> None:
     assert all(seconds >= expected.next_seconds() for seconds in took)
 
 
-def test_an_interim_answer_is_not_held_and_the_final_one_is(server: str) -> None:
+def test_interim_response_is_not_delayed_and_final_response_is(server: str) -> None:
     with running(server, Network(HOUR_MS, 0.1)) as proxy, connected(proxy.endpoint) as one:
         one.sendall(b"PUT /x HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
         assert one.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -178,7 +178,7 @@ def test_an_interim_answer_is_not_held_and_the_final_one_is(server: str) -> None
             one.recv(1)
 
 
-def test_the_proxy_outlives_clients_and_servers_that_break_off(server: str) -> None:
+def test_proxy_survives_aborted_clients_and_servers(server: str) -> None:
     with running(server, Network(5.0, 0.1, 1.0)) as proxy:
         for _ in range(20):
             with connected(proxy.endpoint) as one:
@@ -189,7 +189,7 @@ def test_the_proxy_outlives_clients_and_servers_that_break_off(server: str) -> N
         assert said(proxy.endpoint, get("length", 1000)) == said(server, get("length", 1000))
 
 
-def test_turnarounds_are_log_normal_and_come_again_with_their_seed() -> None:
+def test_turnarounds_are_log_normal_and_repeatable_by_seed() -> None:
     network = Network(30.0, 0.4)
     first, again, other = (Turnarounds(network, seed=seed) for seed in (1, 1, 2))
     samples = [first.next_seconds() for _ in range(20_000)]
@@ -205,9 +205,7 @@ def test_turnarounds_are_log_normal_and_come_again_with_their_seed() -> None:
     pauses=st.lists(st.floats(0, 0.05), min_size=1, max_size=50),
     caught=st.lists(st.floats(0.05, 1), min_size=1, max_size=50),
 )
-def test_no_connection_gets_more_than_its_share(
-    size: int, pauses: list[float], caught: list[float]
-) -> None:
+def test_line_never_exceeds_its_rate(size: int, pauses: list[float], caught: list[float]) -> None:
     line, rate = Line(80.0), 80e6
     now, left, step = 100.0, size, 0
     line.begin(now)
@@ -224,7 +222,7 @@ def test_no_connection_gets_more_than_its_share(
         assert size - left <= rate * (now - 100.0) + 1
 
 
-def test_a_line_that_stood_idle_sends_one_burst_more_and_no_more() -> None:
+def test_idle_line_grants_at_most_one_burst() -> None:
     line = Line(80.0)
     line.begin(0.0)
     assert line.granted_bytes(60.0, 10**9) == pytest.approx(BURST_BYTES, abs=1)

@@ -115,13 +115,13 @@ def line_of(code: str) -> int:
 
 
 @pytest.mark.parametrize(("code", "error"), WRONG.items(), ids=WRONG)
-def test_wrong_call_is_an_error(messages: dict[int, list[str]], code: str, error: str) -> None:
+def test_wrong_call_is_a_type_error(messages: dict[int, list[str]], code: str, error: str) -> None:
     found = [one for one in messages.get(line_of(code), []) if one.startswith("error: ")]
     assert any(one.endswith(f"[{error}]") for one in found), found
 
 
 @pytest.mark.parametrize(("expression", "expected"), REVEALED.items(), ids=REVEALED)
-def test_user_gets_the_documented_type(
+def test_public_call_has_the_documented_type(
     messages: dict[int, list[str]], expression: str, expected: str
 ) -> None:
     assert messages[line_of(f"reveal_type({expression})")] == [
@@ -129,11 +129,11 @@ def test_user_gets_the_documented_type(
     ]
 
 
-def test_no_other_line_has_an_error(messages: dict[int, list[str]]) -> None:
+def test_errors_occur_only_in_wrong_calls(messages: dict[int, list[str]]) -> None:
     assert min(messages) > len(IMPORTS.splitlines())
 
 
-def test_every_public_name_is_pinned() -> None:
+def test_every_public_name_has_a_typing_test() -> None:
     used = set(names_in_pins())
     plain = {
         name
@@ -146,7 +146,7 @@ def test_every_public_name_is_pinned() -> None:
 
 
 @pytest.mark.parametrize("of", [framecache.FrameCache, Timeline, Overlays, Index, Sprites])
-def test_every_public_member_is_pinned(of: type) -> None:
+def test_every_public_member_has_a_typing_test(of: type) -> None:
     members = {name for name in vars(of) if not name.startswith("_")}
     assert members - INTERNAL.get(of.__name__, set()) - set(names_in_pins()) == set()
 
