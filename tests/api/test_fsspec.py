@@ -238,7 +238,7 @@ def test_modified_time_of_file_is_that_of_its_blob(local_url: str, layout: Layou
             fs.modified(path)
 
 
-def test_an_overlay_has_one_path(match: Timeline, local_url: str) -> None:
+def test_overlay_has_one_path(match: Timeline, local_url: str) -> None:
     match.overlays(job_id="j", stage="s").save(3, {"o": png_by_pillow(1)})
     fs = files(local_url)
     assert fs.isfile("t/overlays/j/s/3_o.png")
@@ -247,20 +247,20 @@ def test_an_overlay_has_one_path(match: Timeline, local_url: str) -> None:
             call("t/overlays/j/s/x%2F3_o.png")
 
 
-def test_a_store_that_denies_access_is_no_missing_file(locked_folder: Path) -> None:
+def test_store_that_denies_access_raises_store_permission_denied(locked_folder: Path) -> None:
     fs = files(str(locked_folder / "store"))
     for call in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.cat_file, fs.glob):
         with pytest.raises(StorePermissionDenied):
             call("t/frames/0.jpg")
 
 
-def test_an_invalid_cache_is_no_missing_file() -> None:
+def test_invalid_cache_raises_invalid_value() -> None:
     for call in (files("xx://a").exists, files("xx://a").cat_file):
         with pytest.raises(InvalidValue, match="not supported"):
             call("t/frames/0.jpg")
 
 
-def test_an_open_file_has_a_size_and_cannot_be_changed(match: Timeline, local_url: str) -> None:
+def test_open_file_has_a_size_and_is_read_only(match: Timeline, local_url: str) -> None:
     jpeg = match.jpeg(0)
     fs = files(local_url)
     assert fs.read_block("t/frames/0.jpg", 10, None) == jpeg[10:]

@@ -56,7 +56,7 @@ def url(local_url: str) -> str:
 
 
 def fill(url: str, *, first: int = 0, quality: int = 85) -> None:
-    """Write the frames of ``SECONDS``; their pictures try_commit_manifest from ``first``."""
+    """Write the frames of ``SECONDS``; their pictures count from ``first``."""
     frames = [
         frame(n, number=first + n, chunk_id=n // 6, timestamp=seconds)
         for n, seconds in SECONDS.items()

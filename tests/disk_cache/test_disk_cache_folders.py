@@ -150,7 +150,7 @@ def test_read_only_folder_is_read_and_warns_once(small_disk: Path) -> None:
         put(ours, [copy(2), copy(3)])
     assert len(met) == 1
     assert ours.get(copy(1).row) == copy(1).data
-    file.is_file()
+    assert file.is_file()
 
 
 def test_folder_without_permission_warns_and_caches_nothing(locked_folder: Path) -> None:

@@ -95,14 +95,14 @@ def test_fps_filter_number_of_an_unsampled_frame_is_never_translated_wrongly(
 
 
 @pytest.mark.parametrize("sampling", ["every", "keyframes"])
-def test_a_gap_that_ffmpeg_closes_may_be_between_sampled_frames(sampling: str) -> None:
+def test_gap_that_ffmpeg_closes_may_be_between_sampled_frames(sampling: str) -> None:
     shown = read_by_ffmpeg(clip("jump.ts"), "-vf", "fps=25")
     assert len(shown) < 100  # it closes the gap of 10.5 s
     counts = outcomes(extracted("jump.ts", sampling=sampling), shown, of="ffmpeg", fps="25")
     assert counts == {"AmbiguousFrame": len(shown)}
 
 
-def test_a_number_of_ffmpeg_is_ambiguous_where_pictures_change_their_size() -> None:
+def test_number_of_ffmpeg_is_ambiguous_where_pictures_change_size() -> None:
     """There its filters are made again, so two frames have each number."""
     command = ["ffmpeg", "-i", str(clip("grows.ts")), "-vf", "showinfo", "-f", "null", "-"]
     told = subprocess.run(command, check=True, capture_output=True, text=True).stderr

@@ -101,7 +101,7 @@ def test_state_of_one_rank_suffices_when_all_used_equally_many_items() -> None:
 
 @pytest.mark.parametrize("drop_uneven", [False, True])
 @given(count=st.integers(4, 40), ranks=st.integers(1, 4), size=st.integers(1, 9), data=st.data())
-def test_the_state_of_any_rank_stands_for_all_up_to_the_end_of_its_share(
+def test_state_of_any_rank_resumes_all_up_to_the_end_of_its_share(
     count: int, ranks: int, size: int, data: st.DataObject, *, drop_uneven: bool
 ) -> None:
     """Shares differ by an item, which may be in the last batch or need one more."""
@@ -260,7 +260,7 @@ def test_invalid_state_is_rejected(wrong: Any) -> None:  # noqa: ANN401 -- anyth
         sampler(Numbers([20])).load_state_dict(wrong)
 
 
-def test_a_state_of_a_rank_that_is_not_there_is_refused() -> None:
+def test_state_of_a_missing_rank_is_refused() -> None:
     state = sampler(Numbers([20]), rank=1, world_size=2).state_dict()
     for wrong in ({"rank": 2}, {"world_size": 0}, {"used": 1.5}):
         with pytest.raises(InvalidValue, match=next(iter(wrong))):

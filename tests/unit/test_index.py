@@ -490,7 +490,7 @@ def test_lazy_files_merged_in_order_stay_undecoded(monkeypatch: pytest.MonkeyPat
     assert merged.sequence.tolist() == [*range(100_000), 2**31]
 
 
-def test_an_index_that_grows_part_by_part_holds_each_row_once() -> None:
+def test_index_that_grows_part_by_part_holds_each_row_once() -> None:
     parts = [part([*range(first, first + 300)]) for first in range(0, 60_000, 300)]
     at_once = Index.merged(parts)
     grown = Index.empty()
@@ -507,7 +507,7 @@ def test_an_index_that_grows_part_by_part_holds_each_row_once() -> None:
     assert held_bytes - held_at_once < 1.5 * held_at_once
 
 
-def test_an_index_grows_by_any_number_of_parts() -> None:
+def test_index_grows_by_any_number_of_parts() -> None:
     grown = Index.empty()
     for sequence in range(1200):
         grown = Index.merged([grown, part([sequence])])
