@@ -90,13 +90,13 @@ def test_gc_of_more_than_half_is_refused_unless_allowed(old: str) -> None:
     words = ["gc", "--max-bytes", "0", "--cache", old]
     shown = run(*words).succeeded().text.splitlines()
     assert any("of everything" in line for line in shown)
-    assert shown[-1].endswith(f"gc --max-bytes 0 --delete --allow-most --cache {old}")
+    assert shown[-1].endswith(f"gc --max-bytes 0 --delete --force --cache {old}")
     line = run(*words, "--delete").failed(2)
     assert line.startswith("This would remove ")
     assert "% of everything" in line
-    assert line.endswith("give --allow-most to allow it.")
+    assert line.endswith("give --force to allow it.")
     assert everything(old) == before
-    run(*words, "--delete", "--allow-most").succeeded()
+    run(*words, "--delete", "--force").succeeded()
     assert not any("/frames/" in key for key in everything(old))
 
 
@@ -194,7 +194,7 @@ def test_timeline_with_missing_video_is_kept_with_the_reason(
     assert f"its video {video.as_uri()} is missing" in text
     [kept] = run(*words, "--json").succeeded().document["kept"]
     assert (kept["timeline_id"], kept["why"]) == ("walk", f"its video {video.as_uri()} is missing")
-    run(*words, "--delete", "--allow-most").succeeded()
+    run(*words, "--delete", "--force").succeeded()
     assert walk(local_url).complete
 
 

@@ -45,7 +45,7 @@ _AGE_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3
     "--max-age", metavar="AGE", help="Evict timelines unused for this long: 12h, 30d, 8w."
 )
 @click.option("--delete", is_flag=True, help="Delete, instead of showing what would be deleted.")
-@click.option("--allow-most", is_flag=True, help="Allow deleting more than half of everything.")
+@click.option("--force", is_flag=True, help="Allow deleting more than half of everything.")
 @json_option
 @cache_options
 @click.pass_context
@@ -58,7 +58,7 @@ def gc(
     max_bytes: str | None,
     max_age: str | None,
     delete: bool,
-    allow_most: bool,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Show blobs that are no longer needed, or delete them.
@@ -82,7 +82,7 @@ def gc(
         )
     report = None
     if delete:
-        _require_allowed(plan, allow_most=allow_most)
+        _require_allowed(plan, force=force)
         with timelines_progress("removing") as progress:
             report = plan.execute(max_share=1.0, progress=progress)
     if as_json:
@@ -102,11 +102,11 @@ def gc(
         context.exit(exit_code_of(next(iter(plan.unreadable.values()))))
 
 
-def _require_allowed(plan: GcPlan, *, allow_most: bool) -> None:
-    if plan.share > DEFAULT_MAX_SHARE and not allow_most:
+def _require_allowed(plan: GcPlan, *, force: bool) -> None:
+    if plan.share > DEFAULT_MAX_SHARE and not force:
         raise Refused(
             f"this would remove {_format_amount(plan.removal)} from {plan.store.url}, "
-            f"{plan.share:.0%} of everything: give --allow-most to allow it"
+            f"{plan.share:.0%} of everything: give --force to allow it"
         )
 
 
@@ -201,7 +201,7 @@ def _delete_command(context: click.Context, choice: CacheSelection, plan: GcPlan
         source = context.get_parameter_source(name)
         if source is click.core.ParameterSource.COMMANDLINE:
             given += [f"--{name.replace('_', '-')}", context.params[name]]
-    most = ["--allow-most"] if plan.share > DEFAULT_MAX_SHARE else []
+    most = ["--force"] if plan.share > DEFAULT_MAX_SHARE else []
     return choice.command_line("gc", *given, "--delete", *most)
 
 
