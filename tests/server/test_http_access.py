@@ -219,6 +219,14 @@ def test_unauthenticated_requests_have_a_rate_limit_of_their_own(cache: FrameCac
         assert service.get("api/v1/timelines", headers=bearer(READ)).status_code == 200
 
 
+def test_strangers_at_one_address_leave_the_rate_of_others(cache: FrameCache) -> None:
+    settings = ServiceSettings(tokens=TOKENS, limits=Limits(requests_per_second=1))
+    transport = httpx.HTTPTransport(local_address="127.0.0.2")
+    with serving(cache, settings) as service, httpx.Client(transport=transport) as other:
+        until(lambda: service.get("api/v1/timelines").status_code == 429)
+        assert other.get(f"{service.url}api/v1/timelines").status_code == 401
+
+
 @pytest.mark.parametrize("token", ["short", "a" * 15, "has a space in it, this one", "ä" * 20])
 def test_weak_token_is_refused(token: str) -> None:
     with pytest.raises(InvalidValue, match="a token must be"):
@@ -365,6 +373,16 @@ def test_stalled_unauthenticated_requests_block_neither_login_nor_page_nor_token
         assert service.get("").status_code == 200
         assert service.client.post("api/v1/session", json={"token": READ}).status_code == 200
         assert service.get("api/v1/timelines", headers=bearer(READ)).status_code == 200
+
+
+def test_client_that_disconnects_amid_a_body_is_no_failure_of_the_service(
+    guarded: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with begun(guarded, "POST", "api/v1/session"):
+        pass
+    until(lambda: "/api/v1/session" in [line["path"] for line in logged(caplog)])
+    assert "request failed" not in caplog.messages
 
 
 def open_connections(service: Service) -> int:

@@ -150,6 +150,21 @@ def test_connections_with_active_request_are_never_dropped(cache: FrameCache) ->
             is_closed(listening)
 
 
+def test_idle_connection_of_a_client_with_a_token_outlives_unauthenticated_ones(
+    cache: FrameCache,
+) -> None:
+    request = HALF_A_REQUEST + f"Authorization: Bearer {READ}\r\n\r\n".encode()
+    with guarded(cache, Limits(connections=4)) as service, ExitStack() as held:
+        idle = held.enter_context(connected(service, request))
+        assert idle.recv(12) == b"HTTP/1.1 200"
+        for _ in range(20):
+            held.enter_context(connected(service, HALF_A_REQUEST))
+        assert service.get("healthz").status_code == 200
+        idle.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            is_closed(idle)
+
+
 def test_stalled_bodies_of_one_token_leave_connections_for_others(
     cache: FrameCache,
 ) -> None:
