@@ -122,6 +122,12 @@ def test_health_and_page_need_no_token(guarded: Service) -> None:
     assert guarded.get("").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["", "healthz"])
+def test_wrong_token_is_refused_on_public_paths(guarded: Service, path: str) -> None:
+    answer = guarded.get(path, headers=bearer("a-token-that-is-unknown"))
+    assert problem_of(answer) == (401, "unauthorized")
+
+
 def test_session_cookie_has_the_scopes_of_its_token(guarded: Service) -> None:
     answer = guarded.client.post("api/v1/session", json={"token": READ})
     assert answer.json()["scopes"] == ["read"]
@@ -219,7 +225,7 @@ def test_unauthenticated_requests_have_a_rate_limit_of_their_own(cache: FrameCac
         assert service.get("api/v1/timelines", headers=bearer(READ)).status_code == 200
 
 
-def test_strangers_at_one_address_leave_the_rate_of_others(cache: FrameCache) -> None:
+def test_unauthenticated_address_leaves_the_rate_of_others(cache: FrameCache) -> None:
     settings = ServiceSettings(tokens=TOKENS, limits=Limits(requests_per_second=1))
     transport = httpx.HTTPTransport(local_address="127.0.0.2")
     with serving(cache, settings) as service, httpx.Client(transport=transport) as other:
@@ -375,7 +381,7 @@ def test_stalled_unauthenticated_requests_block_neither_login_nor_page_nor_token
         assert service.get("api/v1/timelines", headers=bearer(READ)).status_code == 200
 
 
-def test_client_that_disconnects_amid_a_body_is_no_failure_of_the_service(
+def test_disconnect_within_a_body_is_not_a_failure(
     guarded: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -658,6 +664,14 @@ def test_metrics_count_requests_by_route(open_service: Service) -> None:
     for status in (200, 404):
         labels = f'method="GET",route="/api/v1/timelines/{{timeline_id}}",status="{status}"'
         assert f"framecache_http_requests_total{{{labels}}} 1.0" in text
+
+
+def test_metrics_leave_out_seconds_of_event_streams(open_service: Service) -> None:
+    with open_service.client.stream("GET", "api/v1/events") as stream:
+        assert stream.status_code == 200
+    counted = 'http_requests_total{method="GET",route="/api/v1/events",status="200"}'
+    until(lambda: counted in open_service.get("metrics").text)
+    assert 'seconds_count{route="/api/v1/events"}' not in open_service.get("metrics").text
 
 
 def test_metrics_count_unknown_methods_as_other(open_service: Service) -> None:
