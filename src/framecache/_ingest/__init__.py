@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from framecache._ingest.extraction import append, extract, extract_entries, rebuild
     from framecache._ingest.forecast import Forecast, forecast_append, forecast_extraction
+    from framecache._ingest.frame_encoding import JpegFrame
     from framecache._ingest.relocation import relocate
     from framecache._ingest.writing import write
 
 __all__ = [
     "Forecast",
+    "JpegFrame",
     "append",
     "extract",
     "extract_entries",
@@ -26,6 +28,7 @@ __all__ = [
 
 _MODULES = {
     "Forecast": "forecast",
+    "JpegFrame": "frame_encoding",
     "append": "extraction",
     "extract": "extraction",
     "extract_entries": "extraction",

@@ -1,4 +1,4 @@
-"""Durations of written frames, which programs supply without durations."""
+"""Durations of written frames, which programs mostly supply without durations."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,8 +18,9 @@ _NO_NEXT_FRAME: Final = np.inf
 def with_durations(rows: Iterable[FrameRow], cached: Index) -> list[FrameRow]:
     """Set each frame's duration to the time until the next; the last repeats the one before it.
 
-    A cached frame whose own time and whose successor's time are unchanged keeps its duration. The
-    duration of a single frame, or where times do not increase, is unknown: 0.0.
+    A frame that was given with a duration keeps it. A cached frame whose own time and whose
+    successor's time are unchanged keeps its duration. The duration of a single frame, or where
+    times do not increase, is unknown: 0.0.
 
     Args:
         rows: the rows to be committed, in any order.
@@ -35,7 +36,10 @@ def with_durations(rows: Iterable[FrameRow], cached: Index) -> list[FrameRow]:
     after = sequences[order], timestamps[order]
     return [
         replace(
-            row, duration=_kept_duration(row, cached, before, after) or _gap(row.sequence, after)
+            row,
+            duration=row.duration
+            or _kept_duration(row, cached, before, after)
+            or _gap(row.sequence, after),
         )
         for row in ordered
     ]

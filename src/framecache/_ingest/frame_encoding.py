@@ -1,12 +1,35 @@
 """Encoding of one frame: the JPEG and the values of its index row."""
 
+from dataclasses import dataclass
+
 import google_crc32c
 
 from framecache._core.manifest import ChunkEntry
 from framecache._core.pixels import to_rgb_order
 from framecache._layouts.encoding import EncodedJpeg
 from framecache._media import jpeg, phash
+from framecache._media.jpeg_orientation import UPRIGHT, read_orientation
+from framecache.errors import InvalidValue
 from framecache.model import Frame, JpegSettings, Picture, require_color
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JpegFrame:
+    """Frame of which a program has the JPEG, which is stored without a change."""
+
+    sequence: int
+    chunk_id: int
+    timestamp: float
+    """Seconds on the timeline."""
+    jpeg: bytes
+    perceptual_hash: str = ""
+    """Empty: it is computed."""
+    duration: float = 0.0
+    """Seconds for which the frame is shown; 0.0: until the next frame."""
+    quality: int = 0
+    """JPEG quality with which it was encoded; 0: unknown."""
+    origin: str = "its JPEG"
+    """Name of the JPEG in messages."""
 
 
 def encode_picture(
@@ -36,6 +59,36 @@ def encode_frame(frame: Frame, settings: JpegSettings) -> EncodedJpeg:
     data = jpeg.encode_rgb(image, quality=settings.quality)
     name = frame.perceptual_hash or phash.hash_from_rgb(image)
     return _build_encoded(data, image.shape, name)
+
+
+def check_jpeg(frame: JpegFrame) -> EncodedJpeg:
+    """Return the JPEG of a frame as it is stored, after decoding it once.
+
+    Raises:
+        InvalidValue: it is not one complete JPEG, decoders disagree about its colors, or its
+            metadata rotate it.
+    """
+    try:
+        luma = jpeg.decode(frame.jpeg, color="gray")
+        has_common_color = jpeg.has_common_color(frame.jpeg)
+    except jpeg.InvalidJpeg as error:
+        raise InvalidValue(
+            f"{frame.origin} is not a complete JPEG: {error}; create it again, or leave it out"
+        ) from error
+    if not has_common_color:
+        raise InvalidValue(
+            f"{frame.origin} is a JPEG in CMYK, whose colors decoders disagree about: convert it "
+            "to RGB first"
+        )
+    orientation = read_orientation(frame.jpeg)
+    if orientation != UPRIGHT:
+        raise InvalidValue(
+            f"{frame.origin} is stored rotated or mirrored (Exif orientation {orientation}), which "
+            "frames are not: rotate its pixels first"
+        )
+    return _build_encoded(
+        frame.jpeg, luma.shape, frame.perceptual_hash or phash.perceptual_hash(luma)
+    )
 
 
 def _build_encoded(data: bytes, shape: tuple[int, ...], perceptual_hash: str) -> EncodedJpeg:

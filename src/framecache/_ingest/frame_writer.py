@@ -16,7 +16,7 @@ from typing import Self
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, current_manifest
-from framecache._ingest.frame_encoding import encode_frame
+from framecache._ingest.frame_encoding import JpegFrame, check_jpeg, encode_frame
 from framecache._layouts import FrameStorage, layout_of
 from framecache._layouts.encoding import EncodedJpeg, FramePosition, build_row, identity
 from framecache._read.frame_source import read_stored_jpeg
@@ -90,6 +90,8 @@ class FrameWriter:
         self._private = self._layout.create_private_storage(store, manifest, self._encoders)
         self._decisions: deque[Future[_Decision]] = deque()
         self._result = WriteResult()
+        self._qualities: dict[int, int] = {}
+        """Quality of each frame in private storage."""
         self._created_keys: list[str] = []
 
     def __enter__(self) -> Self:
@@ -104,12 +106,12 @@ class FrameWriter:
         finally:
             self._encoders.__exit__(*error)  # type: ignore[arg-type]  # passed on unchanged
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: Frame | JpegFrame) -> None:
         """Store a frame unless it is cached already; a later frame of a sequence replaces it.
 
         Raises:
             SettingsConflict: a different frame is cached, and ``on_conflict`` is ``"raise"``.
-            InvalidValue: its image is invalid, or its sequence was given before and
+            InvalidValue: its image or JPEG is invalid, or its sequence was given before and
                 ``on_conflict`` is not ``"replace"``.
         """
         sequence = frame.sequence
@@ -124,6 +126,8 @@ class FrameWriter:
             self._result.kept.add(sequence)
             return
         frame_position, encode = _frame_position(frame), partial(_encode, frame, self._jpeg)
+        quality = frame.quality if isinstance(frame, JpegFrame) else self._jpeg.quality
+        self._qualities[sequence] = quality
         if is_repeated:
             self._process_decisions()
         if position is None:
@@ -133,7 +137,7 @@ class FrameWriter:
             return
         decide: Callable[[EncodedJpeg], _Decision]
         if position is None:
-            decide = partial(self._create, frame_position)
+            decide = partial(self._create, frame_position, quality)
         else:
             decide = partial(self._compare, frame, frame_position, self._cached.row(position))
         self._decisions.append(self._encoders.submit(encode, decide))
@@ -146,7 +150,7 @@ class FrameWriter:
         placed = self._result
         stored = {row.sequence: row for row in self._private.finish()}
         placed.rows |= {
-            sequence: self._committed_row(replace(row, quality=self._jpeg.quality))
+            sequence: self._committed_row(replace(row, quality=self._qualities[sequence]))
             for sequence, row in stored.items()
         }
         return placed
@@ -171,7 +175,7 @@ class FrameWriter:
             self._store.delete(self._created_keys)
 
     def _create(
-        self, frame_position: FramePosition, encoded: EncodedJpeg
+        self, frame_position: FramePosition, quality: int, encoded: EncodedJpeg
     ) -> FrameRow | tuple[FramePosition, EncodedJpeg]:
         """Create a frame under its public key, unless that holds another; return its row.
 
@@ -185,12 +189,14 @@ class FrameWriter:
             # A leftover of an interrupted write, or another program is writing the frame now.
             if not _is_stored(self._store, key, encoded.data):
                 return frame_position, encoded
-        return replace(
-            build_row(frame_position, encoded, key=key, offset=0), quality=self._jpeg.quality
-        )
+        return replace(build_row(frame_position, encoded, key=key, offset=0), quality=quality)
 
     def _compare(
-        self, frame: Frame, frame_position: FramePosition, row: FrameRow, encoded: EncodedJpeg
+        self,
+        frame: Frame | JpegFrame,
+        frame_position: FramePosition,
+        row: FrameRow,
+        encoded: EncodedJpeg,
     ) -> tuple[FramePosition, EncodedJpeg] | None:
         """Return the frame to store instead of the cached one; None if that is equal and intact."""
         difference = _find_difference(frame, row, encoded, self._jpeg)
@@ -283,9 +289,11 @@ def _read_created(store: Store, row: FrameRow) -> EncodedJpeg:
     return replace(encoded, data=data)
 
 
-def _find_difference(frame: Frame, row: FrameRow, encoded: EncodedJpeg, jpeg: JpegSettings) -> str:
+def _find_difference(
+    frame: Frame | JpegFrame, row: FrameRow, encoded: EncodedJpeg, jpeg: JpegSettings
+) -> str:
     """Return the first difference between a given frame and the cached one, or ``""``."""
-    if row.quality not in (0, jpeg.quality):
+    if isinstance(frame, Frame) and row.quality not in (0, jpeg.quality):
         return f"quality ({row.quality}; asked for {jpeg.quality})"
     if (len(encoded.data), encoded.crc32c) != (row.size, row.crc32c):
         return "picture"
@@ -320,12 +328,15 @@ def _given_metadata(row: FrameRow) -> tuple[object, ...]:
     return row.timestamp, row.chunk_id, row.perceptual_hash
 
 
-def _encode(frame: Frame, settings: JpegSettings) -> EncodedJpeg:
+def _encode(frame: Frame | JpegFrame, settings: JpegSettings) -> EncodedJpeg:
+    if isinstance(frame, JpegFrame):
+        return check_jpeg(frame)
     try:
         return encode_frame(frame, settings)
     except InvalidValue as error:
         raise InvalidValue(f"frame {frame.sequence}: {error}") from error
 
 
-def _frame_position(frame: Frame) -> FramePosition:
-    return FramePosition(frame.sequence, frame.chunk_id, 0, frame.timestamp, 0.0)
+def _frame_position(frame: Frame | JpegFrame) -> FramePosition:
+    duration = frame.duration if isinstance(frame, JpegFrame) else 0.0
+    return FramePosition(frame.sequence, frame.chunk_id, 0, frame.timestamp, duration)

@@ -23,6 +23,7 @@ from framecache._index import (
 )
 from framecache._index.lease import LeaseManager
 from framecache._ingest.durations import with_durations
+from framecache._ingest.frame_encoding import JpegFrame
 from framecache._ingest.frame_writer import (
     FrameWriter,
     WriteResult,
@@ -55,7 +56,7 @@ _MAX_HASH_CHARACTERS: Final = 256
 def write(
     store: Store,
     timeline_id: str,
-    frames: Iterable[Frame],
+    frames: Iterable[Frame | JpegFrame],
     *,
     resolve_settings: SettingsResolver,
     on_conflict: OnConflict,
@@ -116,7 +117,7 @@ class _WriteCall:
         self._workers = workers
         self._cleanups: list[Callable[[], None]] = []
 
-    def store_all(self, frames: Iterable[Frame]) -> WriteReport:
+    def store_all(self, frames: Iterable[Frame | JpegFrame]) -> WriteReport:
         """Store the frames and commit them."""
         placing = FrameWriter(
             self._store,
@@ -359,9 +360,9 @@ def _reject_chunks(store: Store, current: Manifest) -> None:
         )
 
 
-def _validate(frame: Frame) -> Frame:
+def _validate(frame: Frame | JpegFrame) -> Frame | JpegFrame:
     """Validate a frame; return it with its values converted to plain Python types."""
-    if not isinstance(frame, Frame):
+    if not isinstance(frame, Frame | JpegFrame):
         raise InvalidValue(f"write takes Frame objects, not {type(frame).__name__}")
     return replace(
         frame,
@@ -372,7 +373,7 @@ def _validate(frame: Frame) -> Frame:
     )
 
 
-def _validate_chunk_id(frame: Frame) -> int:
+def _validate_chunk_id(frame: Frame | JpegFrame) -> int:
     chunk_id = as_index(frame.chunk_id)
     if chunk_id is None or not 0 <= chunk_id < _MAX_CHUNKS:
         raise InvalidValue(
@@ -382,7 +383,7 @@ def _validate_chunk_id(frame: Frame) -> int:
     return chunk_id
 
 
-def _validate_timestamp(frame: Frame) -> float:
+def _validate_timestamp(frame: Frame | JpegFrame) -> float:
     # Numeric strings are rejected: they point to a bug in the caller.
     seconds = as_fraction(frame.timestamp)
     if seconds is None or abs(seconds) >= SECONDS_LIMIT:
@@ -393,7 +394,7 @@ def _validate_timestamp(frame: Frame) -> float:
     return float(seconds)
 
 
-def _validate_hash(frame: Frame) -> str:
+def _validate_hash(frame: Frame | JpegFrame) -> str:
     name: object = frame.perceptual_hash
     if not isinstance(name, str) or len(name) > _MAX_HASH_CHARACTERS or not _is_utf8(name):
         raise InvalidValue(

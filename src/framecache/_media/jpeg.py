@@ -24,6 +24,7 @@ A few hostile bytes can declare 4 billion, and memory is allocated before the da
 """
 
 _CHANNELS: Final = 3
+_COMMON_COLOR_SPACES: Final = ("YCbCr", "RGB", "Gray")
 
 
 class InvalidJpeg(ValueError):
@@ -125,6 +126,21 @@ def size(data: bytes | bytearray | memoryview) -> tuple[int, int]:
     if height * width > MAX_PIXELS:
         raise InvalidJpeg(f"the header declares {width}x{height} pixels, more than {MAX_PIXELS}")
     return int(height), int(width)
+
+
+def has_common_color(data: bytes | bytearray | memoryview) -> bool:
+    """Return True if a JPEG is in color or gray; False if it has four inks (CMYK, YCCK).
+
+    Decoders disagree about the colors of the latter.
+
+    Raises:
+        InvalidJpeg: there is no header.
+    """
+    try:
+        _, _, color_space, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise InvalidJpeg(str(error)) from error
+    return color_space in _COMMON_COLOR_SPACES
 
 
 def check_out(out: Image, shape: tuple[int, ...]) -> Image:
