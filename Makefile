@@ -58,7 +58,7 @@ test-lowest: .cache/lowest/installed ## Test with the lowest allowed version of 
 	  -k "not (ceph or local) and (not s3 or conformance)" $(PYTEST_ARGS)
 
 .PHONY: test-interop
-test-interop: .cache/interop/installed ## Test with torchcodec, decord and transformers; installs torch
+test-interop: .cache/interop/installed ## Test with torchcodec, decord, transformers, datasets and Lance; installs torch
 	@.cache/interop/bin/python -m pytest -m interop tests/interop $(PYTEST_ARGS)
 
 .PHONY: test-torch
@@ -171,7 +171,7 @@ clips: .venv/runtime
 
 # Everything else comes from .venv, next to which these packages would take 1 GB.
 .cache/interop/installed: requirements-interop.txt | .venv/dev
-	@echo "==> installing torch, torchcodec, decord and transformers into .cache/interop"
+	@echo "==> installing torch, torchcodec, decord, transformers, datasets and Lance into .cache/interop"
 	@.venv/bin/python -m venv --clear .cache/interop
 	@.venv/bin/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
 	  > "$$(.cache/interop/bin/python -c 'import site; print(site.getsitepackages()[0])')/framecache-dev.pth"

@@ -6,6 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from framecache._core.prices import S3_STANDARD, Prices
     from framecache._estimate import ExtractPlan, Footprint, PlannedChunk
+    from framecache._exchange.exporting import ExportReport
+    from framecache._exchange.importing import ImportReport
     from framecache._index import Index
     from framecache._interop.translation import FrameTranslation
     from framecache._interop.vlm import VlmClip
@@ -55,6 +57,7 @@ __all__ = [
     "ChunkChanged",
     "ChunkTiming",
     "CorruptFrame",
+    "ExportReport",
     "ExtractPlan",
     "ExtractReport",
     "Filmstrip",
@@ -65,6 +68,7 @@ __all__ = [
     "FrameCacheError",
     "FrameComparison",
     "FrameTranslation",
+    "ImportReport",
     "Index",
     "InvalidId",
     "InvalidValue",
@@ -107,6 +111,7 @@ _MODULES = {
     "ChunkTiming": "framecache.model",
     "TimelineCleared": "framecache.errors",
     "CorruptFrame": "framecache.errors",
+    "ExportReport": "framecache._exchange.exporting",
     "ExtractPlan": "framecache._estimate",
     "ExtractReport": "framecache.model",
     "Filmstrip": "framecache._read.displays",
@@ -117,6 +122,7 @@ _MODULES = {
     "FrameCacheError": "framecache.errors",
     "FrameComparison": "framecache._read.displays",
     "FrameTranslation": "framecache._interop.translation",
+    "ImportReport": "framecache._exchange.importing",
     "Index": "framecache._index",
     "InvalidId": "framecache.errors",
     "InvalidValue": "framecache.errors",

@@ -37,6 +37,9 @@ UNINDEXED_LAYOUT: Layout = "objects"
 OnConflict = Literal["raise", "replace", "keep"]
 """Action for a frame that is cached with another picture, time, hash, chunk or quality."""
 
+FolderFormat = Literal["images", "mp4", "webdataset", "parquet", "lance", "coco-images", "cvat"]
+"""Format of a folder of frames for other programs."""
+
 Missing = Literal["raise", "skip"]
 """Action for a wanted frame that is not cached or undecodable."""
 

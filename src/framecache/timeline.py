@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from framecache import _ingest as ingest
 from framecache import _overlays as overlays
@@ -52,6 +52,7 @@ from framecache.model import (
     Chunk,
     Color,
     ExtractReport,
+    FolderFormat,
     Follow,
     Frame,
     Image,
@@ -69,6 +70,10 @@ from framecache.model import (
     require_on_conflict,
 )
 from framecache.store import Store
+
+if TYPE_CHECKING:
+    from framecache._exchange.exporting import ExportReport
+    from framecache._exchange.importing import ImportReport
 
 ChunkLike = str | bytes | os.PathLike[Any] | Chunk
 """A local path, the URL of an object in a store, or a `Chunk` with its place in time."""
@@ -925,6 +930,128 @@ class Timeline:
         """
         return Sprites(
             self._snapshot_cache.source(), self.timeline_id, self._snapshot_cache.track_read
+        )
+
+    def export_frames(
+        self,
+        folder: str | bytes | os.PathLike[Any],
+        *,
+        format: FolderFormat,  # noqa: A002 -- the term of the formats themselves
+        start: int | None = None,
+        stop: int | None = None,
+        step: int = 1,
+        start_seconds: Seconds | None = None,
+        stop_seconds: Seconds | None = None,
+        min_change: int | None = None,
+        missing: Missing = "skip",
+        overlays: Iterable[Overlays] = (),
+        fps: Rate | None = None,
+        shard_bytes: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> "ExportReport":
+        """Write frames, and the overlays of some stages, to a local folder for other programs.
+
+        JPEGs keep their bytes. The folder becomes visible as a whole: after an error, there is
+        none. Overlays that are older than their frames are left out.
+
+        Args:
+            folder: local folder that is empty or does not exist.
+            format: ``"images"``, ``"mp4"``, ``"webdataset"``, ``"parquet"``, ``"lance"``,
+                ``"coco-images"`` or ``"cvat"``: see ``docs/how-to/import-export.md``.
+            start: first sequence; None: the first cached one.
+            stop: one past the last sequence; None: to the end.
+            step: take sequences ``start, start + step, …``.
+            start_seconds: instead of ``start``: frames that begin at or after this time.
+            stop_seconds: instead of ``stop``: frames that begin before this time.
+            min_change: least change of the perceptual hash in bits, 1 to 64: see :meth:`frames`.
+            missing: ``"skip"``: leave out frames without a picture. ``"raise"``: raise.
+            overlays: stages whose overlays are exported with the frames; not for ``"mp4"`` and
+                ``"cvat"``.
+            fps: frames per second of the video, for ``"mp4"``; None: the mean rate of the frames.
+            shard_bytes: size of a file at which the next frames go to another one, for
+                ``"webdataset"`` and ``"parquet"``; None: 1 GiB.
+            progress: called after each frame.
+
+        Raises:
+            InvalidValue: the folder is not empty, an argument is out of its range or does not apply
+                to the format, or the format cannot hold these frames.
+            MissingPackage: a package that the format needs is not installed.
+            NotCached: no frame is in the range. UndecodableFrame: see ``missing``.
+            StoreFull, StoreUnavailable: the folder cannot be written, or the store failed.
+            TimelineCleared, CorruptFrame: as for :meth:`frame`.
+        """
+        from framecache._exchange.exporting import export_frames  # noqa: PLC0415 -- rarely needed
+
+        return export_frames(
+            self._snapshot_cache,
+            folder,
+            format_name=format,
+            selection=parse_selection(
+                start,
+                stop,
+                step,
+                start_seconds=start_seconds,
+                stop_seconds=stop_seconds,
+                min_change=min_change,
+                missing=missing,
+            ),
+            overlays=overlays,
+            fps=fps,
+            shard_bytes=shard_bytes,
+            progress=progress,
+        )
+
+    def import_frames(
+        self,
+        folder: str | bytes | os.PathLike[Any],
+        *,
+        format: FolderFormat | None = None,  # noqa: A002 -- as for export_frames
+        fps: Rate | None = None,
+        on_conflict: OnConflict = "raise",
+        layout: Layout | None = None,
+        workers: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> "ImportReport":
+        """Cache the frames and overlays of a local folder; the JPEGs keep their bytes.
+
+        The frames become visible together, after all of them and all overlays were read and
+        checked; then the overlays are stored. After a failure, the call can be repeated.
+
+        Args:
+            folder: folder that :meth:`export_frames` or another program wrote.
+            format: its format, as for :meth:`export_frames`; None: the one that it looks like.
+            fps: rate of frames of which the folder has no times: the time of a frame is its
+                sequence / fps. Frames without a sequence are numbered in the folder's order.
+            on_conflict: action for a sequence that is cached with another picture, time, hash or
+                chunk_id: see :meth:`write`.
+            layout: as for :meth:`extract`.
+            workers: threads that decode each JPEG once; None: one per core.
+            progress: called after each frame.
+
+        Raises:
+            InvalidValue: the folder is not of the format, or a file is missing, damaged, of
+                another kind or outside the folder; frames have the same sequence, or no times; or
+                an overlay is of a frame that the folder does not have. Nothing becomes visible.
+            InvalidId: the name of a job, stage or overlay cannot be part of a key.
+            MissingPackage: a package that the format needs is not installed.
+            SettingsConflict: see :meth:`write`.
+            TimelineCleared: another program cleared the timeline meanwhile.
+            StorePermissionDenied, StoreUnavailable: the store failed, or a file cannot be read.
+        """
+        from framecache._exchange.importing import import_frames  # noqa: PLC0415 -- rarely needed
+
+        require_on_conflict(on_conflict)
+        self._snapshot_cache.invalidate()
+        return import_frames(
+            self._store,
+            self.timeline_id,
+            folder,
+            format_name=format,
+            fps=fps,
+            on_conflict=on_conflict,
+            layout=as_layout(layout),
+            workers=_worker_count(workers),
+            progress=progress,
         )
 
     def _require_chunks(self, chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:

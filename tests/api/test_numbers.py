@@ -6,10 +6,12 @@ What Python itself takes as a number says what must be taken: ``operator.index``
 import asyncio
 import inspect
 import re
+import tempfile
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterator
 from decimal import Decimal
 from fractions import Fraction
 from itertools import count
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import clips
@@ -69,6 +71,20 @@ def _listed(yielded: AsyncIterable[object]) -> object:
     return asyncio.run(collect())
 
 
+def _export(given: Given, **options: Any) -> object:  # noqa: ANN401 -- of any type
+    """Export frames of the filled timeline to a new folder."""
+    folder = Path(tempfile.mkdtemp(dir=given.cache.url.removeprefix("file://")))
+    return given.filled.export_frames(folder, **{"format": "webdataset", **options})
+
+
+def _import(given: Given, **options: Any) -> object:  # noqa: ANN401 -- of any type
+    """Import a frame without a time to a new timeline."""
+    folder = Path(tempfile.mkdtemp(dir=given.cache.url.removeprefix("file://")))
+    (folder / "0.jpg").write_bytes(given.filled.jpeg(0))
+    (folder / "frames.csv").write_text("file\n0.jpg\n")
+    return given.new.import_frames(folder, **options)
+
+
 WHOLE: Final[dict[str, Call]] = {
     "FrameCache.local_cache_bytes": lambda _, n: FrameCache("memory://", local_cache_bytes=n),
     "FrameCache.plan_gc.max_bytes": lambda g, n: g.cache.plan_gc(max_bytes=n),
@@ -99,6 +115,12 @@ WHOLE: Final[dict[str, Call]] = {
     "Timeline.translate.n": lambda g, n: g.filled.translate(n, of="opencv"),
     "Timeline.translate.chunk_id": lambda g, n: g.filled.translate(0, of="opencv", chunk_id=n),
     "Timeline.translate_back.sequence": lambda g, n: g.filled.translate_back(n, of="opencv"),
+    "Timeline.export_frames.start": lambda g, n: _export(g, start=n),
+    "Timeline.export_frames.stop": lambda g, n: _export(g, stop=n),
+    "Timeline.export_frames.step": lambda g, n: _export(g, step=n),
+    "Timeline.export_frames.min_change": lambda g, n: _export(g, min_change=n),
+    "Timeline.export_frames.shard_bytes": lambda g, n: _export(g, stop=2, shard_bytes=n),
+    "Timeline.import_frames.workers": lambda g, n: _import(g, fps=5, workers=n),
     "Timeline.to_vlm.max_frames": lambda g, n: g.filled.to_vlm(max_frames=n),
     "Timeline.aframe.sequence": lambda g, n: _result(g.filled.aframe(n)),
     "Timeline.ajpeg.sequence": lambda g, n: _result(g.filled.ajpeg(n)),
@@ -167,6 +189,10 @@ REAL: Final[dict[str, Call]] = {
     ),
     "Timeline.translate.fps": lambda g, n: g.filled.translate(0, of="browser", fps=n),
     "Timeline.translate_back.fps": lambda g, n: g.filled.translate_back(0, of="browser", fps=n),
+    "Timeline.export_frames.start_seconds": lambda g, n: _export(g, start_seconds=n),
+    "Timeline.export_frames.stop_seconds": lambda g, n: _export(g, stop_seconds=n),
+    "Timeline.export_frames.fps": lambda g, n: _export(g, format="mp4", fps=n),
+    "Timeline.import_frames.fps": lambda g, n: _import(g, fps=n),
     "Timeline.to_vlm.start_seconds": lambda g, n: g.filled.to_vlm(n),
     "Timeline.to_vlm.stop_seconds": lambda g, n: g.filled.to_vlm(None, n),
     "Timeline.to_vlm.scale": lambda g, n: g.filled.to_vlm(scale=n),

@@ -46,6 +46,7 @@ def test_package_exports_these_names() -> None:
         "ChunkTiming",
         "TimelineCleared",
         "CorruptFrame",
+        "ExportReport",
         "ExtractPlan",
         "ExtractReport",
         "Filmstrip",
@@ -55,6 +56,7 @@ def test_package_exports_these_names() -> None:
         "FrameCache",
         "FrameCacheError",
         "FrameComparison",
+        "ImportReport",
         "Index",
         "InvalidId",
         "InvalidValue",
@@ -113,11 +115,13 @@ def test_timeline_has_these_members() -> None:
         "complete",
         "delete",
         "exists",
+        "export_frames",
         "extract",
         "footprint",
         "frame",
         "frame_at",
         "frames",
+        "import_frames",
         "index",
         "info",
         "jobs",
@@ -253,6 +257,21 @@ def test_overlays_have_these_members() -> None:
         (Timeline.translate_back, "(self, sequence, *, of, fps=None)"),
         (Timeline.sequence_at, "(self, seconds, *, tolerance_seconds=None)"),
         (Timeline.batch, "(self, sequences, *, missing='raise', scale=1.0, color='rgb', out=None)"),
+        (
+            Timeline.export_frames,
+            (
+                "(self, folder, *, format, start=None, stop=None, step=1, start_seconds=None, "
+                "stop_seconds=None, min_change=None, missing='skip', overlays=(), fps=None, "
+                "shard_bytes=None, progress=None)"
+            ),
+        ),
+        (
+            Timeline.import_frames,
+            (
+                "(self, folder, *, format=None, fps=None, on_conflict='raise', layout=None, "
+                "workers=None, progress=None)"
+            ),
+        ),
         (Timeline.jpeg, "(self, sequence)"),
         (Timeline.jpegs, "(self, sequences, *, missing='raise')"),
         (Timeline.overlays, "(self, *, job_id, stage)"),
@@ -306,6 +325,33 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
                 "bytes_stored",
                 "seconds",
                 "timing",
+            ],
+        ),
+        (
+            framecache.ExportReport,
+            [
+                "timeline_id",
+                "format",
+                "folder",
+                "frames_exported",
+                "overlays_exported",
+                "overlays_stale",
+                "bytes_exported",
+                "seconds",
+            ],
+        ),
+        (
+            framecache.ImportReport,
+            [
+                "timeline_id",
+                "format",
+                "folder",
+                "frames_imported",
+                "frames_stored",
+                "frames_replaced",
+                "frames_kept",
+                "overlays_imported",
+                "seconds",
             ],
         ),
         (

@@ -20,6 +20,7 @@ from framecache import (
     S3_STANDARD,
     Chunk,
     ChunkTiming,
+    ExportReport,
     ExtractPlan,
     ExtractReport,
     Filmstrip,
@@ -29,6 +30,7 @@ from framecache import (
     FrameCache,
     FrameComparison,
     FrameTranslation,
+    ImportReport,
     Index,
     OverlayListing,
     Overlays,
@@ -139,6 +141,13 @@ def reading(match: Timeline, buffer: Pixels) -> None:
     assert_type(clip, VlmClip)
     assert_type(clip.jpegs, tuple[bytes, ...])
     assert_type(clip.frames_indices, tuple[int, ...])
+    edges = match.overlays(job_id="run-7", stage="edges")
+    exported = match.export_frames("out", format="webdataset", stop=9, overlays=[edges])
+    assert_type(exported, ExportReport)
+    assert_type((exported.frames_exported, exported.bytes_exported), tuple[int, int])
+    imported = match.import_frames(Path("out"), fps="30000/1001", on_conflict="keep")
+    assert_type(imported, ImportReport)
+    assert_type((imported.frames_imported, imported.seconds), tuple[int, float])
     assert_type(match.sequences(0, 50, 5), list[int])
     assert_type(match.frames(start_seconds=10, stop_seconds=Fraction(41, 2)), Iterator[Frame])
     assert_type(match.frames(ranges=[(0, 50), (200, None)], reverse=True), Iterator[Frame])

@@ -312,7 +312,7 @@ def frame_members(sequence: int, jpeg: bytes, metadata: Mapping[str, Any]) -> by
     The same frame always gives the same bytes: the members record neither time nor author.
     """
     document = json.dumps(metadata, separators=(",", ":")).encode()
-    return _member(f"{sequence}.jpg", jpeg) + _member(f"{sequence}.json", document)
+    return tar_member(f"{sequence}.jpg", jpeg) + tar_member(f"{sequence}.json", document)
 
 
 def members_bytes(jpeg_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -323,7 +323,8 @@ def members_bytes(jpeg_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return 3 * _BLOCK_BYTES + jpeg_bytes + -jpeg_bytes % _BLOCK_BYTES
 
 
-def _member(name: str, data: bytes) -> bytes:
+def tar_member(name: str, data: bytes) -> bytes:
+    """Return a member of a tar, padded to whole blocks; it records neither time nor author."""
     header = tarfile.TarInfo(name)
     header.size = len(data)
     padding = bytes(-len(data) % _BLOCK_BYTES)

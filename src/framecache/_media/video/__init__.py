@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from framecache._media.video.decoded import Decoded, Undecodable
     from framecache._media.video.decoding import decode
     from framecache._media.video.encoding import write_mp4
+    from framecache._media.video.jpeg_stream import read_jpeg_stream, write_jpeg_stream
     from framecache._media.video.scanning import SCAN_RULES, VideoScan, scan
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "VideoScan",
     "decode",
     "ffmpeg_version",
+    "read_jpeg_stream",
     "require_packages",
     "scan",
+    "write_jpeg_stream",
     "write_mp4",
 ]
 
@@ -39,7 +42,9 @@ _MODULES: Final = {
     "VideoScan": "scanning",
     "decode": "decoding",
     "ffmpeg_version": "container",
+    "read_jpeg_stream": "jpeg_stream",
     "scan": "scanning",
+    "write_jpeg_stream": "jpeg_stream",
     "write_mp4": "encoding",
 }
 
