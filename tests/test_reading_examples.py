@@ -71,6 +71,18 @@ def test_vlm_messages_prints_a_request_with_the_time_of_each_frame(tmp_path: Pat
     assert kinds == ["text", "image_url"] * 3 + ["text"]
 
 
+def test_export_frames_prints_the_times_of_each_shard(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    FrameCache(cache).timeline("t").extract(make_clip(tmp_path / "clip.mp4", frames=30))
+    words = ("t", tmp_path / "shards", "--shard-bytes", 60_000)
+    first, *shards = run("export_frames.py", *words, cache=cache).splitlines()
+    assert first.startswith("30 frames, ")
+    assert len(shards) > 1
+    assert shards[0].startswith("frames-000000.tar: ")
+    assert shards[-1].endswith(" to 1.160 s")
+    assert sum(int(re.findall(r": (\d+) frames", line)[0]) for line in shards) == 30
+
+
 def test_translate_numbers_prints_a_line_per_number(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     FrameCache(cache).timeline("t").extract(make_clip(tmp_path / "clip.mp4", frames=30), every=2)

@@ -23,6 +23,7 @@ from framecache.cli.extract_rebuild import extract, rebuild
 from framecache.cli.gc import gc
 from framecache.cli.get import get
 from framecache.cli.group import OrderedGroup, require_command
+from framecache.cli.import_folder import import_folder
 from framecache.cli.ls_info import info, ls
 from framecache.cli.options import root_options
 from framecache.cli.overlays import overlays
@@ -70,7 +71,7 @@ def app(context: click.Context, /, **_: object) -> None:
 
 
 for command in (
-    *(extract, ls, info, get, export),
+    *(extract, ls, info, get, export, import_folder),
     *(verify, clear, rebuild, repack, cp, rm, overlays, gc),
     *(serve, open_timeline, doctor, completion),
 ):

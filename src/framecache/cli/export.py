@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 import numpy as np
@@ -22,9 +22,10 @@ from framecache._media import video
 from framecache._overlays import Overlays
 from framecache._read import count_timestamp_decimals
 from framecache._read.hash_distance import HASH_BITS
-from framecache._read.selection import parse_selection
+from framecache._read.selection import Selection, parse_selection
 from framecache.cli.drawing import draw_overlays
 from framecache.cli.errors import Refused
+from framecache.cli.export_folder import export_folder, folder_options
 from framecache.cli.files import (
     WriteCounter,
     replace_atomically,
@@ -50,7 +51,7 @@ from framecache.cli.sentences import escape_unprintable
 from framecache.cli.stages import select_stages
 from framecache.cli.suffixes import is_picture_name, is_video_name
 from framecache.errors import InvalidValue, NotCached
-from framecache.model import Aspect, Image, Progress
+from framecache.model import Aspect, FolderFormat, Image, Progress
 from framecache.timeline import Timeline
 
 _TABLE: Final = "frames.csv"
@@ -70,6 +71,7 @@ Examples:
   framecache export match-42 jpegs --start-seconds 10 --stop-seconds 12
   framecache export match-42 pngs --name '{sequence}.png'
   framecache export match-42 clip.mp4 --stop-seconds 20 --with-overlays run-7
+  framecache export match-42 shards --format webdataset --overlays run-7
 """
 
 
@@ -114,6 +116,7 @@ Examples:
     help="Draw the overlays of a job on the frames. May be repeated; the last is topmost.",
 )
 @click.option("--force", "-f", is_flag=True, help="Write into a folder that is not empty.")
+@folder_options
 @json_option
 @cache_options
 @click.pass_context
@@ -123,6 +126,10 @@ def export(
     choice: CacheSelection,
     timeline_id: str,
     target: Path,
+    format_name: FolderFormat | None,
+    carried: Sequence[str],
+    fps: str | None,
+    shard_bytes: int | None,
     start: int | None,
     stop: int | None,
     step: int,
@@ -140,11 +147,69 @@ def export(
     JPEGs are the stored bytes, unless overlays are drawn on them. frames.csv has one line per
     frame: sequence, chunk_id, timestamp, perceptual_hash and file. A video shows each frame at its
     own time, starting at 0. Frames that could not be decoded are skipped.
+
+    With --format, FOLDER is written as a whole, for other programs and for 'framecache import':
+    images, with frames.csv; mp4, a video whose n-th frame is the n-th line of frames.csv;
+    webdataset; parquet, for Hugging Face datasets; lance; coco-images; or cvat.
     """
     if start is not None and start_seconds is not None:
         raise click.UsageError("Give either --start or --start-seconds, not both.", context)
     if stop is not None and stop_seconds is not None:
         raise click.UsageError("Give either --stop or --stop-seconds, not both.", context)
+    selection: dict[str, Any] = {
+        "start": start,
+        "stop": stop,
+        "step": step,
+        "start_seconds": start_seconds,
+        "stop_seconds": stop_seconds,
+        "min_change": min_change,
+    }
+    if format_name is not None:
+        export_folder(
+            context,
+            choice,
+            timeline_id,
+            target,
+            format_name=format_name,
+            carried=carried,
+            selection=selection,
+            fps=fps,
+            shard_bytes=shard_bytes,
+            as_json=as_json,
+        )
+        return
+    if carried or fps is not None or shard_bytes is not None:
+        raise click.UsageError("--overlays, --fps and --shard-bytes need --format.", context)
+    _export_pictures(
+        context,
+        choice,
+        timeline_id,
+        target,
+        selection=parse_selection(**selection),
+        step=step,
+        template=template,
+        contiguous=contiguous,
+        stages=stages,
+        force=force,
+        as_json=as_json,
+    )
+
+
+def _export_pictures(
+    context: click.Context,
+    choice: CacheSelection,
+    timeline_id: str,
+    target: Path,
+    *,
+    selection: Selection,
+    step: int,
+    template: str | None,
+    contiguous: bool,
+    stages: Sequence[str],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Save frames as pictures in a folder, or as a video to watch."""
     is_video = target.suffix.lower() == _VIDEO_SUFFIX and not target.is_dir()
     if is_video and (template is not None or contiguous):
         raise click.UsageError("--name and --contiguous apply only to files in a folder.", context)
@@ -153,17 +218,14 @@ def export(
     _require_packages(is_video=is_video, is_drawing=bool(stages))
     timeline = choice.cache.timeline(timeline_id)
     index = _require_index(choice, timeline)
-    selection = parse_selection(
-        start, stop, step, start_seconds=start_seconds, stop_seconds=stop_seconds
-    )
-    in_range = selection.positions(index)
+    in_range = replace(selection, min_change=None).positions(index)
     if not len(in_range):
         raise NotCached(
             f"timeline {timeline_id} in {choice.cache.url} has no picture in that range: its "
             f"frames are {index.sequence[0]} to {index.sequence[-1]}, from "
             f"{index.timestamp[0]:.{count_timestamp_decimals(index, 0)}f} s"
         )
-    positions = replace(selection, min_change=min_change).positions(index)
+    positions = selection.positions(index)
     sequences = index.sequence[positions].tolist()
     drawn = select_stages(timeline, stages)
     exporting = _Export(timeline, index, sequences, positions, drawn, int(in_range[-1]), step)

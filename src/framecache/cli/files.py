@@ -83,10 +83,40 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def unwind_on_sigterm() -> Iterator[None]:
+    """Leave the block if SIGTERM ends the process, so that the block removes what is temporary."""
+    if not _is_sigterm_free():
+        yield
+        return
+    try:
+        signal.signal(signal.SIGTERM, _raise_terminated)
+        yield
+    except _Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _Terminated(BaseException):
+    """Raised by SIGTERM."""
+
+
+def _raise_terminated(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # another one could disturb the removal
+    raise _Terminated
+
+
+def _is_sigterm_free() -> bool:
+    """Return True if this thread may handle SIGTERM, and no one else does."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@contextmanager
 def _remove_on_sigterm(draft: Path) -> Iterator[None]:
     """Remove a file if SIGTERM ends the process in the block; Python does no cleanup by itself."""
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if not _is_sigterm_free():
         yield
         return
 
