@@ -164,6 +164,9 @@ SAMPLES: Final[Mapping[str, object]] = {
 }
 """Arguments of the functions of `framecache._core.keys` in the table of keys."""
 
+_ROOTS: Final = ("cache/", "lambda/", "service/", "uploads/")
+"""Beginnings of the keys in a store."""
+
 
 def stored_keys() -> str:
     """Return a table of the keys of blobs, one of each kind, with what is stored there."""
@@ -191,7 +194,7 @@ def kinds_of_keys() -> Iterator[tuple[str, str]]:
         except TypeError:  # it takes a key, so it makes none
             continue
         about = re.fullmatch(r"Return the key of (?:the )?(.*)", sentence(function.__doc__))
-        if about and isinstance(key, str) and key.startswith(("cache/", "service/", "uploads/")):
+        if about and isinstance(key, str) and key.startswith(_ROOTS):
             yield key, about[1].rstrip(".")
 
 

@@ -45,6 +45,7 @@ _MARKS_OF_PLACES = {
     "interop/test_translate_readers.py": "interop",
     "interop/test_vlm_transformers.py": "interop",
     "speed/test_benchmarks.py": "bench",
+    "aws_lambda/test_append_by_events.py": "slow",
     "cli/": "slow",
     "corpus/": "slow",
     "server/": "slow",

@@ -83,6 +83,14 @@ def test_export_frames_prints_the_times_of_each_shard(tmp_path: Path) -> None:
     assert sum(int(re.findall(r": (\d+) frames", line)[0]) for line in shards) == 30
 
 
+def test_append_by_events_appends_each_video_once(tmp_path: Path) -> None:
+    videos = [make_clip(tmp_path / f"{number}.mp4", frames=25) for number in range(3)]
+    printed = run("append_by_events.py", *videos).splitlines()
+    assert len(printed) == 7
+    assert printed[6] == "15 frames of 3 videos"
+    assert printed[5].endswith("0 waiting")
+
+
 def test_translate_numbers_prints_a_line_per_number(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     FrameCache(cache).timeline("t").extract(make_clip(tmp_path / "clip.mp4", frames=30), every=2)

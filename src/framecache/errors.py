@@ -11,6 +11,8 @@
     ├── CorruptFrame                        verify and repair: the stored bytes have changed
     ├── SettingsConflict                    use the cached settings, or rebuild with new ones
     ├── AmbiguousFrame                      name the chunk, or give a time instead of a number
+    ├── LateChunk                           leave it out, or rebuild the timeline with it
+    ├── OutOfTime                           call again: it continues where it stopped
     ├── UnreadableChunk                     give another video
     │   └── ChunkChanged                    rebuild: the video is not the manifest's
     ├── StorePermissionDenied               fix credentials or permissions
@@ -71,6 +73,17 @@ class SettingsConflict(FrameCacheError):
 
     It is cached with them, or another program is extracting it with them.
     """
+
+
+class LateChunk(FrameCacheError):
+    """Chunk that arrived after a later chunk of its timeline had been appended.
+
+    Appending it would give it a place after that chunk, so it is not appended.
+    """
+
+
+class OutOfTime(FrameCacheError):
+    """Work that was stopped before the time of its caller ran out. What was committed stays."""
 
 
 class UnreadableChunk(FrameCacheError):

@@ -22,6 +22,8 @@ WRITTEN: Final = "written"
 REPACKING: Final = "moving"
 """Stands for a part's name in the lease on moving frames to their places in the layout."""
 _SEQUENCE_LIMIT: Final = 10**15
+CHUNK_NUMBER_DIGITS: Final = 12
+"""Maximum number of digits of the number that a chunk's own key gives it."""
 
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
 _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
@@ -32,6 +34,7 @@ _EPOCH_FOLDERS: Final = frozenset({"index", "claims", "packs", "sprites"})
 _EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
 _PACK_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
 _SPRITE_NAME: Final = re.compile(r"([0-9]{6,18})-(0|[1-9][0-9]{0,17})\.jpg")
+_PENDING_NAME: Final = re.compile(rf"([0-9]{{{CHUNK_NUMBER_DIGITS}}})\.json")
 _LEASE_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
 
 
@@ -302,3 +305,35 @@ def upload_leases_prefix(timeline_id: str, name: str) -> str:
     """Return the prefix of the leases on one upload, which keep two uploads from mixing."""
     checked = check_id(timeline_id, what="timeline_id"), check_id(name, what="name of an upload")
     return f"service/receiving/{'/'.join(checked)}/"
+
+
+def pending_chunks_prefix(timeline_id: str | None = None) -> str:
+    """Return the prefix of the pending chunks of all timelines, or of one."""
+    prefix = "lambda/pending/"
+    return prefix if timeline_id is None else f"{prefix}{_checked_timeline(timeline_id)}/"
+
+
+def pending_chunk(timeline_id: str, *, number: int) -> str:
+    """Return the key of a chunk whose event has arrived; deleted once the chunk is cached."""
+    return f"{pending_chunks_prefix(timeline_id)}{number:0{CHUNK_NUMBER_DIGITS}d}.json"
+
+
+def parse_pending_chunk(key: str) -> int | None:
+    """Return the number in the key of a pending chunk, or None for any other key."""
+    match = _PENDING_NAME.fullmatch(key.rpartition("/")[2])
+    return int(match[1]) if match else None
+
+
+def late_chunk(timeline_id: str, *, number: int) -> str:
+    """Return the key of the report on a chunk that was not appended; it stays until deleted."""
+    folder = f"lambda/late/{_checked_timeline(timeline_id)}/"
+    return f"{folder}{number:0{CHUNK_NUMBER_DIGITS}d}.json"
+
+
+def store_clock(*, attempt: str) -> str:
+    """Return the key of a blob that is created to learn the store's time, and then deleted."""
+    return f"lambda/clock/{attempt}"
+
+
+def _checked_timeline(timeline_id: str) -> str:
+    return check_id(timeline_id, what="timeline_id")

@@ -7,7 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from framecache._ingest.extraction import append, extract, extract_entries, rebuild
+    from framecache._ingest.extraction import (
+        append,
+        extract,
+        extract_appended,
+        extract_entries,
+        rebuild,
+    )
     from framecache._ingest.forecast import Forecast, forecast_append, forecast_extraction
     from framecache._ingest.frame_encoding import JpegFrame
     from framecache._ingest.relocation import relocate
@@ -18,6 +24,7 @@ __all__ = [
     "JpegFrame",
     "append",
     "extract",
+    "extract_appended",
     "extract_entries",
     "forecast_append",
     "forecast_extraction",
@@ -31,6 +38,7 @@ _MODULES = {
     "JpegFrame": "frame_encoding",
     "append": "extraction",
     "extract": "extraction",
+    "extract_appended": "extraction",
     "extract_entries": "extraction",
     "forecast_append": "forecast",
     "forecast_extraction": "forecast",

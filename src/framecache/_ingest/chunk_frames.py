@@ -20,8 +20,12 @@ from framecache.store import BlobFile, Store, open_blob_file
 _BYTES_PER_PIXEL: Final = 4
 
 
-def open_chunk(store: Store, entry: ChunkEntry) -> BlobFile:
+def open_chunk(
+    store: Store, entry: ChunkEntry, *, before_read: Callable[[], None] | None = None
+) -> BlobFile:
     """Open the video of a chunk, which must be the one that the manifest records.
+
+    ``before_read`` is called before each read; an error that it raises ends the reading.
 
     Raises:
         UnreadableChunk: there is no such object or file.
@@ -33,6 +37,7 @@ def open_chunk(store: Store, entry: ChunkEntry) -> BlobFile:
         expected_etag=entry.etag,
         expected_size=entry.size_bytes,
         options=store.options,
+        before_read=before_read,
     )
 
 

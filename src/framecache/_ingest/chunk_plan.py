@@ -1,6 +1,6 @@
 """Extraction plan: the exact frames that a chunk will give, known before any is decoded."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -75,8 +75,12 @@ class ChunkPlan:
         )
 
 
-def scan_chunks(store: Store, chunks: Sequence[Chunk]) -> list[ScannedChunk]:
+def scan_chunks(
+    store: Store, chunks: Sequence[Chunk], *, before_read: Callable[[], None] | None = None
+) -> list[ScannedChunk]:
     """Read the packet times of chunks, several at once; return the scans in the chunks' order.
+
+    ``before_read`` is called before each read of a chunk; an error that it raises ends the scans.
 
     Raises:
         UnreadableChunk: a chunk is missing or is not a video.
@@ -85,7 +89,7 @@ def scan_chunks(store: Store, chunks: Sequence[Chunk]) -> list[ScannedChunk]:
     if not chunks:
         return []
     with ThreadPoolExecutor(min(_CONCURRENT_SCANS, len(chunks))) as pool:
-        return list(pool.map(partial(_scan_chunk, store), chunks))
+        return list(pool.map(partial(_scan_chunk, store, before_read), chunks))
 
 
 def place_chunks(
@@ -175,9 +179,9 @@ def parse_start(chunk: Chunk) -> GivenStart:
     return start
 
 
-def _scan_chunk(store: Store, chunk: Chunk) -> ScannedChunk:
+def _scan_chunk(store: Store, before_read: Callable[[], None] | None, chunk: Chunk) -> ScannedChunk:
     start = parse_start(chunk)
-    with open_blob_file(chunk.url, options=store.options) as file:
+    with open_blob_file(chunk.url, options=store.options, before_read=before_read) as file:
         scan = video.scan(file, name=file.url)
         return ScannedChunk(file.url, file.etag, file.size_bytes, start, scan)
 

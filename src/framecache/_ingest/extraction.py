@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Final, Self
@@ -40,7 +40,7 @@ from framecache._ingest.resolve import (
     resolve_extraction,
     resolve_rebuild,
 )
-from framecache._ingest.work_queue import ChunkQueue
+from framecache._ingest.work_queue import ChunkQueue, Elsewhere
 from framecache._layouts import FrameStorage, layout_of
 from framecache._layouts.encoding import EncoderPool, FramePosition
 from framecache._media import video
@@ -118,6 +118,30 @@ def extract_entries(
     described = ResolvedManifest(manifest, tuple(entries), {})
     run = _create_run(store, described, workers, None)
     return run.execute(time.monotonic(), max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
+
+
+def extract_appended(
+    store: Store,
+    resolved: ResolvedManifest,
+    *,
+    workers: int,
+    progress: ProgressCallback,
+    before_read: Callable[[], None],
+    elsewhere: Elsewhere,
+) -> None:
+    """Cache chunks that `resolve_append` placed, in the order of ``resolved.entries``.
+
+    An error that ``progress`` or ``before_read`` raises ends the extraction; what is committed by
+    then stays. With ``elsewhere="skip"``, chunks that other programs are extracting are left to
+    them.
+    """
+    run = replace(
+        _create_run(store, resolved, workers, progress),
+        before_read=before_read,
+        elsewhere=elsewhere,
+    )
+    most = max_index_files_after_append(resolved.manifest)
+    run.execute(time.monotonic(), max_index_files=most)
 
 
 def max_index_files_after_append(manifest: Manifest) -> int:
@@ -206,6 +230,9 @@ class _ExtractionRun:
     epoch: RunningEpoch
     workers: int
     progress: _ProgressCounter
+    before_read: Callable[[], None] | None = None
+    """Called before each read of a chunk; an error that it raises ends the run."""
+    elsewhere: Elsewhere = "wait"
 
     def execute(self, started_at: float, *, max_index_files: int) -> ExtractReport:
         """Extract the requested chunks that are missing, several at once, and report the result.
@@ -253,6 +280,7 @@ class _ExtractionRun:
             leases,
             on_cached=self.progress.finish_chunk,
             on_waiting=self.progress.report_waiting,
+            elsewhere=self.elsewhere,
         )
         if not self.resolved.is_new:
             queue.skip_committed()
@@ -304,7 +332,7 @@ class _ExtractionRun:
         with layout_of(self.manifest).create_storage(
             self.store, self.manifest, entry.part, encoders, on_stored=self._count_frame
         ) as storage:
-            with open_chunk(self.store, entry) as file:
+            with open_chunk(self.store, entry, before_read=self.before_read) as file:
                 part = self._store_frames(file, entry, leases, storage, threads)
             self.epoch.ensure_begun()
         index = part.build()

@@ -154,13 +154,15 @@ def resolve_append(
     settings: Settings,
     *,
     apply_change: ManifestUpdater = update_manifest,
+    before_read: Callable[[], None] | None = None,
 ) -> ResolvedManifest:
     """Return the manifest of a timeline with ``chunks`` at its end, unless it has them already.
 
     ``settings`` apply only if there is no manifest yet. ``apply_change`` settles on the manifest;
-    by default it stores it.
+    by default it stores it. ``before_read`` is called before each read of a chunk; an error that it
+    raises is raised here, and nothing has changed.
     """
-    scans = _ScanCache(store, [chunk.chunk for chunk in chunks])
+    scans = _ScanCache(store, [chunk.chunk for chunk in chunks], before_read)
     before: list[Manifest] = []
 
     def change(current: Manifest | None) -> Manifest:
@@ -252,9 +254,15 @@ def _resolve_chunk(store: Store, chunk: Chunk) -> ResolvedChunk:
 class _ScanCache:
     """Scans of chunks, each made once, on first use."""
 
-    def __init__(self, store: Store, chunks: Sequence[Chunk]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        chunks: Sequence[Chunk],
+        before_read: Callable[[], None] | None = None,
+    ) -> None:
         self._store = store
         self._chunks = chunks
+        self._before_read = before_read
         self._scans: dict[int, ScannedChunk] = {}
 
     @property
@@ -265,7 +273,8 @@ class _ScanCache:
         """Return the scans of the chunks at these positions."""
         wanted = list(positions)
         new = [position for position in wanted if position not in self._scans]
-        scanned = scan_chunks(self._store, [self._chunks[position] for position in new])
+        chunks = [self._chunks[position] for position in new]
+        scanned = scan_chunks(self._store, chunks, before_read=self._before_read)
         self._scans.update(zip(new, scanned, strict=True))
         return [self._scans[position] for position in wanted]
 

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from framecache._core import keys
 from framecache._core.manifest import ChunkEntry, Manifest
@@ -14,9 +14,14 @@ from framecache.store import Store
 _MIN_WAIT_SECONDS: Final = 0.1
 _MAX_WAIT_SECONDS: Final = 1.0
 
+Elsewhere = Literal["wait", "skip"]
+"""Treatment of chunks that other programs are extracting: wait until they are committed, or not."""
+
 
 class ChunkQueue:
     """Queue of chunks that no other program is extracting; it ends when all are committed.
+
+    With ``elsewhere="skip"`` it ends earlier: when all others are being extracted elsewhere.
 
     Safe to share between threads: one of them queries the store, and the others wait for it.
     """
@@ -30,6 +35,7 @@ class ChunkQueue:
         *,
         on_cached: Callable[[ChunkEntry], None],
         on_waiting: Callable[[int], None],
+        elsewhere: Elsewhere = "wait",
     ) -> None:
         """Initialize with all chunks pending; no request is made.
 
@@ -41,12 +47,14 @@ class ChunkQueue:
             on_cached: called with each chunk that is found to be committed already.
             on_waiting: called repeatedly with the number of pending chunks while other programs
                 are extracting all of them.
+            elsewhere: treatment of chunks that other programs are extracting.
         """
         self._store = store
         self._manifest = manifest
         self._leases = leases
         self._on_cached = on_cached
         self._on_waiting = on_waiting
+        self._elsewhere = elsewhere
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._pending = deque(entries)
@@ -84,7 +92,7 @@ class ChunkQueue:
             while self._pending and not self._stopped.is_set():
                 if (entry := self._acquire_next()) is not None:
                     return entry
-                if not self._pending:
+                if not self._pending or self._elsewhere == "skip":
                     break
                 self._on_waiting(len(self._pending))
                 self._stopped.wait(wait_seconds)

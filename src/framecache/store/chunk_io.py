@@ -5,6 +5,7 @@ import os
 import stat
 from abc import abstractmethod
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ def open_blob_file(
     expected_etag: str | None = None,
     expected_size: int | None = None,
     options: StorageOptions = NO_OPTIONS,
+    before_read: Callable[[], None] | None = None,
 ) -> "BlobFile":
     """Open a local file, or an object in any store, for reading and seeking by one thread.
 
@@ -88,6 +90,7 @@ def open_blob_file(
         expected_etag: ETag recorded in the manifest, if any.
         expected_size: Size in bytes recorded with it.
         options: Settings for access to its store.
+        before_read: Called before each read; a `FrameCacheError` that it raises ends the reading.
 
     Raises:
         UnreadableChunk: there is no such object or file.
@@ -99,11 +102,11 @@ def open_blob_file(
     if location.scheme == "file":
         identity = _identify_file(location)
         _check_expected(identity, etag=expected_etag, size_bytes=expected_size)
-        return _LocalFile(location.path, identity)
+        return _LocalFile(location.path, identity, before_read)
     store, key = _open_bucket(location, options)
     identity = _identify_object(store, key, location)
     _check_expected(identity, etag=expected_etag, size_bytes=expected_size)
-    return _RemoteFile(store, key, identity)
+    return _RemoteFile(store, key, identity, before_read)
 
 
 class BlobFile(io.RawIOBase):
@@ -114,9 +117,12 @@ class BlobFile(io.RawIOBase):
     and prints the traceback of every further one.
     """
 
-    def __init__(self, identity: BlobIdentity) -> None:
+    def __init__(
+        self, identity: BlobIdentity, before_read: Callable[[], None] | None = None
+    ) -> None:
         """Start at the first byte of a blob."""
         super().__init__()
+        self._before_read = before_read
         self.identity = identity
         self.error: FrameCacheError | None = None
         self._position = 0
@@ -177,6 +183,7 @@ class BlobFile(io.RawIOBase):
         Raises:
             ChunkChanged: it is no longer the blob that was opened.
             StorePermissionDenied, StoreUnavailable: the store denies access, or cannot be reached.
+            FrameCacheError: the error of ``before_read``, if the file was opened with it.
         """
         if self.closed:
             raise self._closed_error()
@@ -185,6 +192,8 @@ class BlobFile(io.RawIOBase):
         if wanted <= 0 or self.error is not None:
             return 0
         try:
+            if self._before_read is not None:
+                self._before_read()
             data = self._read_at(self._position, wanted)
         except FrameCacheError as error:
             self.error = error
@@ -204,8 +213,10 @@ class BlobFile(io.RawIOBase):
 class _LocalFile(BlobFile):
     """A local file. Its identity is checked after each read, with one system call."""
 
-    def __init__(self, path: str, identity: BlobIdentity) -> None:
-        super().__init__(identity)
+    def __init__(
+        self, path: str, identity: BlobIdentity, before_read: Callable[[], None] | None
+    ) -> None:
+        super().__init__(identity, before_read)
         try:
             self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -242,8 +253,14 @@ class _LocalFile(BlobFile):
 class _RemoteFile(BlobFile):
     """An object, read in blocks. While reads are sequential, a thread fetches the next block."""
 
-    def __init__(self, store: _Bucket, key: str, identity: BlobIdentity) -> None:
-        super().__init__(identity)
+    def __init__(
+        self,
+        store: _Bucket,
+        key: str,
+        identity: BlobIdentity,
+        before_read: Callable[[], None] | None,
+    ) -> None:
+        super().__init__(identity, before_read)
         self._store = store
         self._key = key
         # Used only by the reading thread. Ordered from least to most recently used.
