@@ -49,7 +49,7 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> the viewer's checks and tests"
 	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
-	@.venv/bin/python -m pytest -m "not (bench or interop or torch)" -n $(TEST_PROCESSES) --dist loadfile \
+	@.venv/bin/python -m pytest -m "not (bench or interop or torch or lambda_runtime)" -n $(TEST_PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-lowest
@@ -67,10 +67,14 @@ test-torch: .cache/torch/installed ## Test framecache.torch, with PyTorch in .ca
 	@.cache/torch/bin/python -m pytest -m torch $(TORCH_TESTS) -n $(TEST_PROCESSES) --dist loadfile \
 	  $(PYTEST_ARGS)
 
+.PHONY: test-lambda
+test-lambda: .cache/lambda/installed ## Test framecache.aws_lambda in the runtime client of AWS Lambda
+	@.cache/lambda/bin/python -m pytest -m lambda_runtime tests/lambda_runtime $(PYTEST_ARGS)
+
 .PHONY: torture
 torture: .venv/dev clips viewer ## Run all tests on every store, the proofs far more often; takes hours
 	@scripts/install-test-tools.sh nginx-light=nginx
-	@.venv/bin/python -m pytest -m "not (interop or torch)" --every-store --proofs long $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -m "not (interop or torch or lambda_runtime)" --every-store --proofs long $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: ## Run the tests, and show which lines they do not reach
@@ -186,6 +190,16 @@ clips: .venv/runtime
 	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 	  >"$$(.cache/torch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
 	@$(PIP) --python .cache/torch/bin/python install -r requirements-torch.txt
+	@touch $@
+
+# The runtime client has an environment of its own, which takes all else from .venv.
+.cache/lambda/installed: requirements-lambda.txt | .venv/dev
+	@echo "==> installing the runtime client of AWS Lambda into .cache/lambda"
+	@.venv/bin/python -m venv --clear --without-pip .cache/lambda
+	@.venv/bin/python -c 'import sysconfig; \
+	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  >"$$(.cache/lambda/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+	@$(PIP) --python .cache/lambda/bin/python install -r requirements-lambda.txt
 	@touch $@
 
 # Node comes from PATH where it is 20.19 or newer, else from a wheel among the development tools.

@@ -31,13 +31,18 @@ settings.load_profile("framecache")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-collect_ignore_glob = [] if find_spec("torch") else ["pytorch/test_*.py"]
-"""Tests that need PyTorch. A folder "tests/torch" would be imported as PyTorch."""
+collect_ignore_glob = [
+    f"{folder}/test_*.py"
+    for folder, package in (("pytorch", "torch"), ("lambda_runtime", "awslambdaric"))
+    if find_spec(package) is None
+]
+"""Tests whose packages are missing. A folder "tests/torch" would be imported as PyTorch."""
 
 _TESTS = Path(__file__).parent
 _MARKS_OF_PLACES = {
     "proofs/": "proof",
     "pytorch/": "torch",
+    "lambda_runtime/": "lambda_runtime",
     "viewer/": "browser",
     "interop/test_translate.py": "slow",
     "interop/test_translate_browser.py": "browser",

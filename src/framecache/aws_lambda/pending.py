@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import google_crc32c
+
 from framecache._core import json_documents, keys
 from framecache._core.manifest import new_write_id
 from framecache._index import create_verified, fetch_document
@@ -81,8 +83,9 @@ def record_late(store: Store, chunk: ArrivedChunk, error: FrameCacheError) -> No
 
 def store_time(store: Store) -> datetime:
     """Return the current time by the store's clock: of a blob created for this, and deleted."""
-    key = keys.store_clock(attempt=new_write_id())
-    store.create(key, b"\n")
+    attempt = new_write_id()
+    key = keys.store_clock(attempt=attempt)
+    create_verified(store, key, attempt.encode())
     try:
         return store.head(key).modified_at
     finally:
@@ -100,17 +103,25 @@ def number_conflict(chunk: ArrivedChunk, url: str) -> SettingsConflict:
 
 def _encode(document: Mapping[str, Any]) -> bytes:
     # The random write_id distinguishes this write from an equal one of another program.
-    return json.dumps({"format": _FORMAT, "write_id": new_write_id(), **document}).encode()
+    whole = {"format": _FORMAT, "write_id": new_write_id(), **document}
+    return json.dumps({**whole, "crc32c": _checksum(whole["url"])}).encode()
 
 
 def _decode_url(body: bytes, *, key: str) -> str:
     try:
         document = json_documents.decode_object(body)
+        url = str(document["url"])
+        if document["format"] == _FORMAT and document["crc32c"] != _checksum(url):
+            raise ValueError(url)  # noqa: TRY301 -- handled like JSON that is damaged
         if document["format"] == _FORMAT:
-            return str(document["url"])
+            return url
     except (ValueError, KeyError) as error:
         raise CorruptFrame(f"the pending chunk {key} is damaged: {_ADVICE}") from error
     raise CorruptFrame(f"the pending chunk {key} is of a later version of framecache: {_ADVICE}")
+
+
+def _checksum(url: str) -> str:
+    return f"{google_crc32c.value(url.encode()):08x}"
 
 
 _ADVICE: Final = "delete it, then send the event of the chunk again"

@@ -201,7 +201,7 @@ def _failures_of(
 def _log_failure(failure: EventFailure) -> None:
     is_expected = isinstance(failure.error, FrameCacheError)
     _log.log(
-        logging.INFO if isinstance(failure.error, OutOfTime) else logging.ERROR,
+        logging.WARNING if isinstance(failure.error, OutOfTime) else logging.ERROR,
         "%s: %s",
         *(type(failure.error).__name__, failure.error),
         exc_info=None if is_expected else failure.error,
