@@ -1,6 +1,7 @@
 """What one event after the other does to timelines."""
 
 import os
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -23,7 +24,9 @@ from arriving import (
 )
 
 from framecache import (
+    Chunk,
     ChunkChanged,
+    CorruptFrame,
     Frame,
     FrameCache,
     InvalidId,
@@ -31,9 +34,15 @@ from framecache import (
     LateChunk,
     OutOfTime,
     SettingsConflict,
+    StoreUnavailable,
     UnreadableChunk,
 )
+from framecache._index.lease import LeaseManager
+from framecache._ingest.resolve import resolve_append, resolve_chunks
 from framecache.aws_lambda import EventReport, LambdaSettings
+from framecache.aws_lambda.chunk_pattern import ArrivedChunk
+from framecache.aws_lambda.deadline import Deadline
+from framecache.aws_lambda.pending import add_pending
 from framecache.testing import HookedStore
 from media import make_clip
 from outside import outside
@@ -463,3 +472,73 @@ def test_scan_of_a_chunk_stops_when_the_time_is_over(cache: FrameCache, bucket: 
     assert errors_of(report) == [OutOfTime]
     assert not cache.timeline(TIMELINE).exists
     assert send(cache, SCHEDULE, bucket.settings()).timelines[0].appended == (0,)
+
+
+def test_scan_that_takes_longer_than_the_time_stops_and_places_nothing(
+    cache: FrameCache, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is over while the chunk is read, at which no frame is counted yet."""
+    bucket.upload(0)
+    reads = 0
+
+    def let_time_pass(_self: Deadline, *_: object) -> None:
+        nonlocal reads
+        reads += sys._getframe(1).f_code.co_name == "readinto"  # noqa: SLF001 -- the caller
+        if reads == 1:
+            raise OutOfTime("over")
+
+    monkeypatch.setattr(Deadline, "check", let_time_pass)
+    report = send(cache, bucket.event(0), bucket.settings())
+    assert (errors_of(report), reads) == ([OutOfTime], 1)
+    assert not cache.timeline(TIMELINE).exists
+    monkeypatch.undo()
+    assert send(cache, SCHEDULE, bucket.settings()).timelines[0].appended == (0,)
+
+
+def test_chunk_that_another_program_extracts_is_left_to_it(
+    cache: FrameCache, bucket: Bucket
+) -> None:
+    """An invocation waits for the chunk of its own event only."""
+    bucket.upload(0, 1)
+    [first] = resolve_chunks(cache.store, [Chunk(f"{bucket.url}/{bucket.key(0)}")])
+    placed = resolve_append(cache.store, TIMELINE, [first], bucket.settings().extraction)
+    add_pending(cache.store, ArrivedChunk(first.url, TIMELINE, 0))
+    with LeaseManager(cache.store, placed.manifest) as leases:
+        assert leases.acquire(placed.entries[0].part)
+        report = send(cache, bucket.event(1), bucket.settings())
+    assert (report.failures, report.timelines[0].appended) == ((), (1,))
+    assert blobs(cache) == [f"lambda/pending/{TIMELINE}/{0:012d}.json"]
+    assert send(cache, SCHEDULE, bucket.settings()).timelines[0].appended == (0,)
+    assert shown(cache.timeline(TIMELINE)) == [0, 1]
+
+
+def test_damaged_pending_blob_is_an_error_that_names_it(cache: FrameCache, bucket: Bucket) -> None:
+    bucket.upload(0)
+    cache.store.put(f"lambda/pending/{TIMELINE}/{0:012d}.json", b"{}")
+    report = send(cache, queued({"a": bucket.event(0)}), bucket.settings())
+    assert errors_of(report) == [CorruptFrame]
+    assert f"lambda/pending/{TIMELINE}/{0:012d}.json" in str(report.failures[0].error)
+
+
+def test_store_that_does_not_answer_fails_the_messages(cache: FrameCache, bucket: Bucket) -> None:
+    def fail(_action: str, _key: str) -> None:
+        raise StoreUnavailable("no answer")
+
+    bucket.upload(0)
+    broken = with_store(cache, HookedStore(cache.store, before=fail))
+    report = send(broken, queued({"a": bucket.event(0), "b": TEST_EVENT}), bucket.settings())
+    assert [(one.message_id, type(one.error)) for one in report.failures] == [
+        ("a", StoreUnavailable)
+    ]
+    assert blobs(cache) == []
+
+
+def test_timeline_that_was_cleared_is_filled_again_by_its_events(
+    cache: FrameCache, bucket: Bucket
+) -> None:
+    bucket.upload(0, 1)
+    send(cache, bucket.event(0), bucket.settings())
+    cache.timeline(TIMELINE).clear()
+    assert send(cache, queued({"a": bucket.event(0)}), bucket.settings()).failures == ()
+    assert send(cache, bucket.event(1), bucket.settings()).timelines[0].appended == (1,)
+    assert shown(cache.timeline(TIMELINE)) == [0, 1]

@@ -363,7 +363,7 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_leases")
 def test_shuffled_and_repeated_events_append_each_chunk_once_and_in_order(proof: Proof) -> None:
-    chunks = proof.size(short=60, long=5000)
-    fleet = process_shuffled(chunks=chunks, copies=2)
-    proof.found(chunks=chunks, events=2 * chunks, **fleet.counts)
+    chunks, copies = proof.size(short=60, long=2500), proof.size(short=2, long=4)
+    fleet = process_shuffled(chunks=chunks, copies=copies)
+    proof.found(chunks=chunks, events=copies * chunks, **fleet.counts)
     assert fleet.counts["deaths"] > 0

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from framecache.errors import ChunkChanged, InvalidValue, StoreUnavailable, UnreadableChunk
+from framecache.errors import (
+    ChunkChanged,
+    InvalidValue,
+    OutOfTime,
+    StoreUnavailable,
+    UnreadableChunk,
+)
 from framecache.store import BlobFile, identify_blob, open_blob_file, open_store
 
 _BLOCK = 1000
@@ -314,3 +320,20 @@ def test_chunk_changed_error_passes_through_the_decoder(
                 list(frames)
         assert isinstance(file.error, ChunkChanged)
     assert capfd.readouterr().err == ""
+
+
+def test_error_before_a_read_ends_the_reading(chunk_url: str) -> None:
+    reads = 0
+
+    def stop_at_third() -> None:
+        nonlocal reads
+        reads += 1
+        if reads == 3:
+            raise OutOfTime("stopped")
+
+    with open_blob_file(chunk_url, before_read=stop_at_third) as file:
+        assert file.read(10) + file.read(10) == _BODY[:20]
+        with pytest.raises(OutOfTime):
+            file.read(10)
+        assert file.read(10) == b""
+        assert isinstance(file.error, OutOfTime)

@@ -44,10 +44,11 @@ from framecache.errors import (
 from framecache.model import Chunk, Progress
 from framecache.store import Store
 
-_CHUNKS_PER_VERSION: Final = 16
+_MAX_CHUNKS_PER_VERSION: Final = 64
 """Maximum number of chunks that one version of a manifest adds.
 
-An invocation that has many to append then has placed some of them when its time is over.
+Each invocation begins with one, and doubles the number, because all of them are scanned before any
+is placed: an invocation that runs out of time has then placed some.
 """
 _MAX_WAIT_ELSEWHERE_SECONDS: Final = 1.5 * LEASE_TTL_SECONDS
 """Time in which the lease of a program that died is seen to be stale."""
@@ -155,7 +156,7 @@ class TimelineDrain:
 
     def _append_runnable(self) -> None:
         """Place pending chunks and extract them, until the next one is missing."""
-        most = _CHUNKS_PER_VERSION
+        most = 1
         while True:
             self._deadline.check()
             state = self._read_state()
@@ -171,10 +172,9 @@ class TimelineDrain:
             except UnreadableChunk as error:
                 if len(chunks) == 1:
                     self._failures[chunks[0].number] = error
-                # One at a time, to find out which of them it is.
-                most = 1 if len(chunks) > 1 else _CHUNKS_PER_VERSION
+                most = 1  # to find out which of them it is
                 continue
-            most = _CHUNKS_PER_VERSION
+            most = min(2 * most, _MAX_CHUNKS_PER_VERSION)
             self._skipped += [skipped] if skipped else []
             self._extract(resolved)
 
