@@ -51,7 +51,7 @@ PREFIX = "cache/timelines/t/"
 WRITES = {"put", "create", "delete"}
 KINDS = {
     *("ok", "missing", "truncated", "corrupt", "stale", "orphan", "undecodable"),
-    *("source_changed", "source_gone"),
+    *("source_changed", "source_missing"),
 }
 
 
@@ -655,7 +655,7 @@ def test_missing_source_is_reported_and_is_no_damage(filled: str, own: list[Path
     for deep in (False, True):
         report = timeline(filled).verify(deep=deep)
         assert report.ok
-        assert seen(report) == {("source_gone", own[1].as_uri(), None, False)}
+        assert seen(report) == {("source_missing", own[1].as_uri(), None, False)}
         assert only(report).chunk_id == 1
 
 

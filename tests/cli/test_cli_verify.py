@@ -120,7 +120,7 @@ def test_verify_json_lists_counts_and_findings(walk: Path) -> None:
         "ok": False,
         "damaged": 1,
         "repaired": 0,
-        "counts": {"ok": 49, "missing": 1, "source_changed": 0, "source_gone": 0} | none,
+        "counts": {"ok": 49, "missing": 1, "source_changed": 0, "source_missing": 0} | none,
         "frames_checked": 50,
         "chunks_checked": 1,
         "chunks_not_cached": 0,

@@ -63,7 +63,7 @@ Kind = Literal[
     "orphan",
     "undecodable",
     "source_changed",
-    "source_gone",
+    "source_missing",
 ]
 
 

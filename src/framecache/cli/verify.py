@@ -30,7 +30,7 @@ _MEANINGS: Final[dict[FindingKind, str]] = {
     "corrupt": "differs from what was committed, or from the video's picture",
     "undecodable": "frames for which the video has no picture; they are skipped",
     "source_changed": "videos that differ from those extracted; cached frames stay valid",
-    "source_gone": "videos that no longer exist; cached frames stay valid",
+    "source_missing": "videos that no longer exist; cached frames stay valid",
     "stale": "left over from an older epoch",
     "orphan": "not referenced: left over, or being written at this moment",
 }

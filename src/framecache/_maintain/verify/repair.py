@@ -337,7 +337,7 @@ def not_restorable(finding: Finding) -> Finding:
 
 
 def _source_remedy(source: Finding) -> str:
-    if source.kind == "source_gone":
+    if source.kind == "source_missing":
         return f"its video {source.key} is missing: restore it, or clear the timeline"
     return f"its video {source.key} changed: restore the old one, or rebuild the timeline"
 

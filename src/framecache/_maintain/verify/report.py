@@ -15,7 +15,7 @@ FindingKind = Literal[
     "orphan",
     "undecodable",
     "source_changed",
-    "source_gone",
+    "source_missing",
 ]
 """Kind of a finding about a frame, another blob of the timeline, or a chunk's video:
 
@@ -26,7 +26,8 @@ FindingKind = Literal[
 - ``stale``: it belongs to an older epoch;
 - ``orphan``: nothing references it;
 - ``undecodable``: a frame without a picture, as the index says;
-- ``source_changed``, ``source_gone``: the video differs from that of the manifest, or is missing.
+- ``source_changed``: the video differs from that of the manifest;
+- ``source_missing``: the video is missing.
 """
 
 DAMAGE_KINDS: Final[tuple[FindingKind, ...]] = ("missing", "truncated", "corrupt")
@@ -137,5 +138,5 @@ _KINDS: Final[tuple[FindingKind, ...]] = (
     "orphan",
     "undecodable",
     "source_changed",
-    "source_gone",
+    "source_missing",
 )

@@ -33,7 +33,7 @@ def check_sources(store: Store, manifest: Manifest) -> Iterator[Finding]:
     for entry, chunk in zip(manifest.chunks, chunks, strict=True):
         if chunk.etag is None:
             detail = "the video is missing; its cached frames stay valid"
-            yield Finding("source_gone", entry.url, None, entry.chunk_id, detail)
+            yield Finding("source_missing", entry.url, None, entry.chunk_id, detail)
         elif not entry.is_version(chunk.etag, chunk.size_bytes):
             detail = (
                 f"it had {entry.size_bytes} bytes and ETag {entry.etag}, now "

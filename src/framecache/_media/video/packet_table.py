@@ -156,10 +156,10 @@ class PacketTable:
         return named & (self.pts > NO_PTS)
 
     def random_access_points(self) -> dict[int, int]:
-        """Return the entries: packets at which decoding can begin.
+        """Return the random-access points: packets at which decoding can begin.
 
-        Everything decoded before an entry is also shown before it. The result maps the PTS of each
-        entry to the earliest PTS among the entry and all packets after it.
+        Everything decoded before such a packet is also shown before it. The result maps the PTS of
+        each one to the earliest PTS among it and all packets after it.
         """
         if not self._is_reorder_bounded():
             return {}
