@@ -1,9 +1,7 @@
 """Operations on one timeline of a cache: fill it, read it, clear it."""
 
-import io
 import os
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +10,18 @@ from framecache import _overlays as overlays
 from framecache._core import keys, sampling
 from framecache._core.manifest import Settings
 from framecache._core.numeric import require_int
-from framecache._core.sampling import EveryFrame, Rate, Sampling
+from framecache._core.sampling import EveryFrame, Rate
 from framecache._core.times import Seconds
 from framecache._estimate import ExtractPlan, Footprint, plan_extraction, timeline_footprint
 from framecache._index import Index
 from framecache._ingest import deletion
 from framecache._ingest.deletion import DeletionSummary
+from framecache._ingest.extract_arguments import (
+    ChunkLike,
+    as_chunks,
+    complete_settings,
+    settings_resolver,
+)
 from framecache._interop import translation, vlm
 from framecache._interop.tool_numbers import Tool
 from framecache._interop.translation import FrameTranslation
@@ -46,10 +50,8 @@ from framecache._read.snapshot_cache import SnapshotCache
 from framecache._sprites import Sprites
 from framecache.errors import InvalidValue, NotCached
 from framecache.model import (
-    DEFAULT_LAYOUT,
     UNINDEXED_LAYOUT,
     Aspect,
-    Chunk,
     Color,
     ExtractReport,
     FolderFormat,
@@ -74,9 +76,6 @@ from framecache.store import Store
 if TYPE_CHECKING:
     from framecache._exchange.exporting import ExportReport
     from framecache._exchange.importing import ImportReport
-
-ChunkLike = str | bytes | os.PathLike[Any] | Chunk
-"""A local path, the URL of an object in a store, or a `Chunk` with its place in time."""
 
 
 class Timeline:
@@ -148,16 +147,21 @@ class Timeline:
             TimelineCleared: another program cleared the timeline meanwhile.
         """
         video.require_packages("extraction")
-        by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
-        wanted = self._require_chunks(chunks)
+        resolve_settings = settings_resolver(
+            fps=fps,
+            every=every,
+            keyframes=keyframes,
+            quality=quality,
+            aspect=aspect,
+            layout=layout,
+        )
+        wanted = as_chunks(chunks, timeline_id=self.timeline_id)
         self._snapshot_cache.invalidate()
         return ingest.extract(
             self._store,
             self.timeline_id,
             wanted,
-            resolve_settings=partial(
-                _resolve_settings, by, JpegSettings(quality, aspect), as_layout(layout)
-            ),
+            resolve_settings=resolve_settings,
             workers=_worker_count(workers),
             progress=progress,
         )
@@ -180,14 +184,19 @@ class Timeline:
         JPEGs. Arguments and errors are those of :meth:`extract`.
         """
         video.require_packages("extraction")
-        by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
+        resolve_settings = settings_resolver(
+            fps=fps,
+            every=every,
+            keyframes=keyframes,
+            quality=quality,
+            aspect=aspect,
+            layout=layout,
+        )
         foreseen = ingest.forecast_extraction(
             self._store,
             self.timeline_id,
-            self._require_chunks(chunks),
-            resolve_settings=partial(
-                _resolve_settings, by, JpegSettings(quality, aspect), as_layout(layout)
-            ),
+            as_chunks(chunks, timeline_id=self.timeline_id),
+            resolve_settings=resolve_settings,
             workers=_worker_count(workers),
         )
         return plan_extraction(self._store.url, foreseen)
@@ -200,7 +209,7 @@ class Timeline:
         foreseen = ingest.forecast_append(
             self._store,
             self.timeline_id,
-            self._require_chunks(chunks),
+            as_chunks(chunks, timeline_id=self.timeline_id),
             settings=Settings(),
             workers=_worker_count(workers),
         )
@@ -221,7 +230,7 @@ class Timeline:
         Raises the errors of :meth:`extract`.
         """
         video.require_packages("extraction")
-        wanted = self._require_chunks(chunks)
+        wanted = as_chunks(chunks, timeline_id=self.timeline_id)
         self._snapshot_cache.invalidate()
         return ingest.append(
             self._store,
@@ -270,7 +279,7 @@ class Timeline:
         if isinstance(frames, Frame):
             raise InvalidValue("write takes several frames: give a list, even for one")
         self._snapshot_cache.invalidate()
-        choose = partial(_resolve_settings, EveryFrame(), JpegSettings(quality), as_layout(layout))
+        choose = partial(complete_settings, EveryFrame(), JpegSettings(quality), as_layout(layout))
         return ingest.write(
             self._store,
             self.timeline_id,
@@ -1053,40 +1062,6 @@ class Timeline:
             workers=_worker_count(workers),
             progress=progress,
         )
-
-    def _require_chunks(self, chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
-        wanted = _as_chunks(chunks)
-        if not wanted:
-            raise InvalidValue(f"no chunk was given for timeline {self.timeline_id}")
-        return wanted
-
-
-def _as_chunks(chunks: ChunkLike | Iterable[ChunkLike]) -> list[Chunk]:
-    if isinstance(chunks, str | bytes | os.PathLike | Chunk):
-        chunks = [chunks]
-    if isinstance(chunks, Mapping | io.IOBase):
-        # Iterating over these would not yield chunks.
-        raise InvalidValue(
-            "chunks must be paths, URLs or Chunk objects, or several of them, not "
-            f"{type(chunks).__name__}"
-        )
-    try:
-        return [
-            replace(chunk, url=os.fsdecode(chunk.url))
-            if isinstance(chunk, Chunk)
-            else Chunk(os.fsdecode(chunk))
-            for chunk in chunks
-        ]
-    except TypeError as error:
-        raise InvalidValue(
-            f"chunks must be paths, URLs or Chunk objects, or several of them: {error}"
-        ) from error
-
-
-def _resolve_settings(
-    sampling_rule: Sampling, jpeg: JpegSettings, layout: Layout | None, cached: Settings | None
-) -> Settings:
-    return Settings(sampling_rule, jpeg, layout or (cached.layout if cached else DEFAULT_LAYOUT))
 
 
 def _worker_count(workers: int | None) -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         extract,
         extract_appended,
         extract_entries,
+        plan,
         rebuild,
     )
     from framecache._ingest.forecast import Forecast, forecast_append, forecast_extraction
@@ -28,6 +29,7 @@ __all__ = [
     "extract_entries",
     "forecast_append",
     "forecast_extraction",
+    "plan",
     "rebuild",
     "relocate",
     "write",
@@ -42,6 +44,7 @@ _MODULES = {
     "extract_entries": "extraction",
     "forecast_append": "forecast",
     "forecast_extraction": "forecast",
+    "plan": "extraction",
     "rebuild": "extraction",
     "relocate": "relocation",
     "write": "writing",

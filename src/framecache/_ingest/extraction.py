@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -111,13 +111,47 @@ def rebuild(
     return run.execute(began, max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
 
 
+def plan(
+    store: Store,
+    timeline_id: str,
+    chunks: Sequence[Chunk],
+    *,
+    resolve_settings: SettingsResolver,
+) -> ResolvedManifest:
+    """Return the manifest by which any number of programs may extract ``chunks``; decode nothing.
+
+    They call `extract_entries` for one chunk each, and one of them calls it without chunks once all
+    are committed.
+    """
+    resolved = resolve_extraction(
+        store, timeline_id, resolve_chunks(store, chunks), resolve_settings
+    )
+    _end_previous_epochs(store, resolved)
+    return resolved
+
+
 def extract_entries(
-    store: Store, manifest: Manifest, entries: Sequence[ChunkEntry], *, workers: int
+    store: Store,
+    manifest: Manifest,
+    entries: Sequence[ChunkEntry],
+    *,
+    workers: int,
+    scans: "Mapping[str, video.VideoScan] | None" = None,
+    max_index_files: int = MAX_INDEX_FILES_AFTER_EXTRACT,
 ) -> ExtractReport:
-    """Cache some chunks of a timeline as its manifest describes them."""
-    described = ResolvedManifest(manifest, tuple(entries), {})
+    """Cache some chunks of a timeline as its manifest describes them.
+
+    Args:
+        store: store that holds the timeline.
+        manifest: manifest of the timeline.
+        entries: its chunks to extract; without any, the index of a complete timeline is compacted.
+        workers: threads that decode and encode.
+        scans: scans of some of the chunks, by URL; the others are scanned.
+        max_index_files: number of index files that need not be compacted.
+    """
+    described = ResolvedManifest(manifest, tuple(entries), scans or {})
     run = _create_run(store, described, workers, None)
-    return run.execute(time.monotonic(), max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
+    return run.execute(time.monotonic(), max_index_files=max_index_files)
 
 
 def extract_appended(
@@ -244,10 +278,7 @@ class _ExtractionRun:
             SettingsConflict: another extraction ended the epoch before anything was committed.
         """
         entries = self.resolved.entries
-        if self.resolved.previous_epoch_watch is not None:
-            wait_until_inactive(self.resolved.previous_epoch_watch)
-        if self.resolved.has_leftovers:
-            delete_older_epochs(self.store, self.manifest)
+        _end_previous_epochs(self.store, self.resolved)
         try:
             with LeaseManager(self.store, self.manifest) as leases:
                 results = self._extract_all(entries, leases) if entries else []
@@ -420,6 +451,14 @@ class _ExtractionRun:
         snapshot = load_snapshot_at(self.store, manifest)
         if snapshot.is_complete:
             compact(self.store, manifest, snapshot.index)
+
+
+def _end_previous_epochs(store: Store, resolved: ResolvedManifest) -> None:
+    """Wait until no program is active in the epoch before, and delete what older epochs left."""
+    if resolved.previous_epoch_watch is not None:
+        wait_until_inactive(resolved.previous_epoch_watch)
+    if resolved.has_leftovers:
+        delete_older_epochs(store, resolved.manifest)
 
 
 def _count_index_files(manifest: Manifest) -> int:

@@ -1,0 +1,75 @@
+"""Arguments of an extraction as callers give them: chunks and settings."""
+
+import io
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from framecache._core import sampling
+from framecache._core.manifest import Settings
+from framecache._core.sampling import Rate, Sampling
+from framecache.errors import InvalidValue
+from framecache.model import DEFAULT_LAYOUT, Aspect, Chunk, JpegSettings, Layout, as_layout
+
+if TYPE_CHECKING:
+    from framecache._ingest.resolve import SettingsResolver  # programs that only read load less
+
+ChunkLike = str | bytes | os.PathLike[Any] | Chunk
+"""A local path, the URL of an object in a store, or a `Chunk` with its place in time."""
+
+
+def as_chunks(chunks: ChunkLike | Iterable[ChunkLike], *, timeline_id: str) -> list[Chunk]:
+    """Return the chunks of a timeline, given as one or several.
+
+    Raises:
+        InvalidValue: there is none, or one is not a path, a URL or a `Chunk`.
+    """
+    if isinstance(chunks, str | bytes | os.PathLike | Chunk):
+        chunks = [chunks]
+    if isinstance(chunks, Mapping | io.IOBase):
+        # Iterating over these would not yield chunks.
+        raise InvalidValue(
+            "chunks must be paths, URLs or Chunk objects, or several of them, not "
+            f"{type(chunks).__name__}"
+        )
+    try:
+        wanted = [
+            replace(chunk, url=os.fsdecode(chunk.url))
+            if isinstance(chunk, Chunk)
+            else Chunk(os.fsdecode(chunk))
+            for chunk in chunks
+        ]
+    except TypeError as error:
+        raise InvalidValue(
+            f"chunks must be paths, URLs or Chunk objects, or several of them: {error}"
+        ) from error
+    if not wanted:
+        raise InvalidValue(f"no chunk was given for timeline {timeline_id}")
+    return wanted
+
+
+def settings_resolver(
+    *,
+    fps: Rate | None,
+    every: int | None,
+    keyframes: bool,
+    quality: int,
+    aspect: Aspect,
+    layout: Layout | None,
+) -> "SettingsResolver":
+    """Return the function that completes the settings of a call with those of the timeline.
+
+    Raises:
+        InvalidValue: an argument is out of its range, or contradicts another one.
+    """
+    by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
+    return partial(complete_settings, by, JpegSettings(quality, aspect), as_layout(layout))
+
+
+def complete_settings(
+    sampling_rule: Sampling, jpeg: JpegSettings, layout: Layout | None, cached: Settings | None
+) -> Settings:
+    """Return the requested settings; a layout that is not given is that of the timeline."""
+    return Settings(sampling_rule, jpeg, layout or (cached.layout if cached else DEFAULT_LAYOUT))
