@@ -22,6 +22,7 @@ TEST_PROCESSES ?= 2
 LOWEST_TESTS ?= tests/unit tests/store/test_conformance.py tests/api/test_read.py \
   tests/api/test_extract.py tests/api/test_missing_packages.py tests/video/test_phash.py \
   tests/cli/test_cli_help.py tests/cli/test_cli_ls_info.py tests/server/test_http_reading.py
+RAY_TESTS ?= tests/ray_cluster
 TORCH_TESTS ?= tests/pytorch tests/api/test_worker_processes.py
 BENCH_ARGS ?=
 CLIPS := .cache/clips
@@ -49,7 +50,7 @@ test: .venv/dev ## Run every check, then the tests; sets itself up (PYTEST_ARGS=
 	@echo "==> the viewer's checks and tests"
 	@.venv/bin/python hatch_build.py check test
 	@echo "==> pytest"
-	@.venv/bin/python -m pytest -m "not (bench or interop or torch or lambda_runtime)" -n $(TEST_PROCESSES) --dist loadfile \
+	@.venv/bin/python -m pytest -m "not (bench or interop or ray or torch or lambda_runtime)" -n $(TEST_PROCESSES) --dist loadfile \
 	  --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-lowest
@@ -60,6 +61,12 @@ test-lowest: .cache/lowest/installed ## Test with the lowest allowed version of 
 .PHONY: test-interop
 test-interop: .cache/interop/installed ## Test with torchcodec, decord, transformers, datasets and Lance; installs torch
 	@.cache/interop/bin/python -m pytest -m interop tests/interop $(PYTEST_ARGS)
+
+# Every test uses the one cluster of a session, so a second process would only start another.
+.PHONY: test-ray
+test-ray: .cache/ray/installed ## Test framecache.ray on a cluster of two nodes, with Ray in .cache/ray
+	@scripts/install-test-tools.sh
+	@.cache/ray/bin/python -m pytest -m ray $(RAY_TESTS) $(PYTEST_ARGS)
 
 .PHONY: test-torch
 test-torch: .cache/torch/installed ## Test framecache.torch, with PyTorch in .cache/torch
@@ -74,7 +81,7 @@ test-lambda: .cache/lambda/installed ## Test framecache.aws_lambda in the runtim
 .PHONY: torture
 torture: .venv/dev clips viewer ## Run all tests on every store, the proofs far more often; takes hours
 	@scripts/install-test-tools.sh nginx-light=nginx
-	@.venv/bin/python -m pytest -m "not (interop or torch or lambda_runtime)" --every-store --proofs long $(PYTEST_ARGS)
+	@.venv/bin/python -m pytest -m "not (interop or ray or torch or lambda_runtime)" --every-store --proofs long $(PYTEST_ARGS)
 
 .PHONY: coverage
 coverage: ## Run the tests, and show which lines they do not reach
@@ -180,6 +187,16 @@ clips: .venv/runtime
 	@.venv/bin/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
 	  > "$$(.cache/interop/bin/python -c 'import site; print(site.getsitepackages()[0])')/framecache-dev.pth"
 	@.cache/interop/bin/python -m pip --disable-pip-version-check -q install -r requirements-interop.txt
+	@touch $@
+
+# Ray is large, so it has an environment of its own, which takes all else from .venv.
+.cache/ray/installed: requirements-ray.txt | .venv/dev
+	@echo "==> installing Ray into .cache/ray"
+	@.venv/bin/python -m venv --clear --without-pip .cache/ray
+	@.venv/bin/python -c 'import sysconfig; \
+	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+	  >"$$(.cache/ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+	@$(PIP) --python .cache/ray/bin/python install -r requirements-ray.txt
 	@touch $@
 
 # PyTorch is large, so it has an environment of its own, which takes all else from .venv.

@@ -31,9 +31,14 @@ settings.load_profile("framecache")
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
+_FOLDERS_OF_PACKAGES = {
+    "awslambdaric": "lambda_runtime",
+    "ray": "ray_cluster",
+    "torch": "pytorch",
+}
 collect_ignore_glob = [
     f"{folder}/test_*.py"
-    for folder, package in (("pytorch", "torch"), ("lambda_runtime", "awslambdaric"))
+    for package, folder in _FOLDERS_OF_PACKAGES.items()
     if find_spec(package) is None
 ]
 """Tests whose packages are missing. A folder "tests/torch" would be imported as PyTorch."""
@@ -43,6 +48,7 @@ _MARKS_OF_PLACES = {
     "proofs/": "proof",
     "pytorch/": "torch",
     "lambda_runtime/": "lambda_runtime",
+    "ray_cluster/": "ray",
     "viewer/": "browser",
     "interop/test_translate.py": "slow",
     "interop/test_translate_browser.py": "browser",

@@ -53,20 +53,34 @@ def test_reading_does_not_import_an_installed_decoder(local_url: str) -> None:
     assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "[]\n"
 
 
-def test_torch_package_without_pytorch_names_the_extra() -> None:
-    program = """
-import sys
-sys.modules["torch"] = None  # as if it were not installed
+_WITHOUT = """
+import importlib, sys
+name = sys.argv[1]
+sys.modules[name] = None  # as if it were not installed
 from framecache import MissingPackage
 try:
-    import framecache.torch
+    importlib.import_module(f"framecache.{name}")
 except MissingPackage as error:
     print(error)
 """
-    run = subprocess.run(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
-    )
-    expected = "framecache.torch needs PyTorch 2.13 or newer: pip install 'framecache[torch]'"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "ray",
+            "framecache.ray needs Ray 2.60 or newer, below 3: pip install 'framecache[ray]'",
+        ),
+        (
+            "torch",
+            "framecache.torch needs PyTorch 2.13 or newer: pip install 'framecache[torch]'",
+        ),
+    ],
+)
+def test_package_of_an_extra_that_is_missing_names_the_extra(name: str, expected: str) -> None:
+    command = [sys.executable, "-c", _WITHOUT, name]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert run.stdout.strip() == expected
 
 

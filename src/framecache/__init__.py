@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framecache.errors import (
         AmbiguousFrame,
         ChunkChanged,
+        ClusterUnavailable,
         CorruptFrame,
         FrameCacheError,
         InvalidId,
@@ -58,6 +59,7 @@ __all__ = [
     "Chunk",
     "ChunkChanged",
     "ChunkTiming",
+    "ClusterUnavailable",
     "CorruptFrame",
     "ExportReport",
     "ExtractPlan",
@@ -113,6 +115,7 @@ _MODULES = {
     "Chunk": "framecache.model",
     "ChunkChanged": "framecache.errors",
     "ChunkTiming": "framecache.model",
+    "ClusterUnavailable": "framecache.errors",
     "TimelineCleared": "framecache.errors",
     "CorruptFrame": "framecache.errors",
     "ExportReport": "framecache._exchange.exporting",

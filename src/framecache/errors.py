@@ -18,6 +18,7 @@
     ├── StorePermissionDenied               fix credentials or permissions
     ├── StoreUnavailable                    fix the address, wait, or try again
     │   └── StoreFull                       free some space
+    ├── ClusterUnavailable                  fix the address, wait, or try again
     └── MissingPackage       (ImportError)  install it
 
     StoreWarning             (UserWarning)  let one program write, or use another store
@@ -104,6 +105,10 @@ class StoreUnavailable(FrameCacheError):
 
 class StoreFull(StoreUnavailable):
     """Store without enough space for the blob. No part of the blob was kept."""
+
+
+class ClusterUnavailable(FrameCacheError):
+    """Ray cluster that cannot be reached, or whose workers died too often."""
 
 
 class StoreWarning(UserWarning):

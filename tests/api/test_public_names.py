@@ -44,6 +44,7 @@ def test_package_exports_these_names() -> None:
         "Chunk",
         "ChunkChanged",
         "ChunkTiming",
+        "ClusterUnavailable",
         "TimelineCleared",
         "CorruptFrame",
         "ExportReport",

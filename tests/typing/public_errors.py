@@ -3,6 +3,7 @@
 from framecache import (
     AmbiguousFrame,
     ChunkChanged,
+    ClusterUnavailable,
     CorruptFrame,
     FrameCacheError,
     InvalidId,
@@ -26,6 +27,7 @@ EACH: list[type[FrameCacheError]] = [
     UnreadableChunk,
     AmbiguousFrame,
     ChunkChanged,
+    ClusterUnavailable,
     TimelineCleared,
     CorruptFrame,
     InvalidId,

@@ -137,6 +137,49 @@ def read_batch(
     return batch
 
 
+def read_batches(
+    source: FrameSource, positions: Positions, decoding: DecodeOptions, sizes: Iterable[int]
+) -> Iterator[tuple[list[FetchResult], Image]]:
+    """Yield these index rows in batches: fetched frames and their images in one array.
+
+    Frames of a batch must have the same size, which must be known unless the batch has one frame.
+
+    Args:
+        source: source of the frames.
+        positions: rows, in reading order.
+        decoding: color and scale.
+        sizes: number of frames of each batch; together, all of them.
+
+    Raises:
+        InvalidValue: a frame was replaced by one of another size since the index was read.
+    """
+    rows = _iter_rows(source, positions)
+    with closing(_iter_decode_inputs(source, rows, positions)) as upcoming:
+        begin = 0
+        for size in sizes:
+            shape = decoding.shape(source.snapshot.index.row(int(positions[begin])))
+            begin += size
+            out = np.empty((size, *shape), np.uint8) if all(shape) else None
+            work = partial(_decode_into, source, decoding, out)
+            tasks = zip(islice(upcoming, size), range(size), strict=True)
+            threads = _cpu_count()
+            results = [*prefetch_map(work, tasks, threads=threads, ahead=4 * threads)]
+            images = out if out is not None else results[0][1][None]
+            yield [fetched for fetched, _ in results], images
+
+
+def _decode_into(
+    source: FrameSource,
+    decoding: DecodeOptions,
+    out: Image | None,
+    task: tuple[FrameRow | FetchResult, int],
+) -> tuple[FetchResult, Image]:
+    item, place = task
+    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
+    image = None if out is None else out[place]
+    return fetched, _decode_image(source, decoding, fetched, out=image)
+
+
 def _iter_decode_inputs(
     source: FrameSource, rows: Iterable[FrameRow], positions: Positions
 ) -> Generator[FrameRow | FetchResult]:

@@ -13,7 +13,7 @@ code  meaning
 4     cached with other settings or chunks
 5     a chunk is missing, not a video, or changed; or it gave no picture at all
 6     the store denies access
-7     the store cannot be reached, does not exist, or is full
+7     the store or cluster cannot be reached, does not exist, or is full
 8     stored bytes are missing or differ from those committed
 9     another program cleared the timeline meanwhile
 130   interrupted

@@ -42,7 +42,7 @@ Exit codes:
     4  cached with other settings or chunks
     5  a chunk is missing, not a video, or changed; or contains no picture
     6  the store denies access
-    7  the store cannot be reached, does not exist, or is full
+    7  the store or cluster cannot be reached, does not exist, or is full
     8  stored bytes differ from those committed, or are missing
     9  another program cleared the timeline in the meantime
   130  interrupted

@@ -25,6 +25,7 @@ _CODES: Final[tuple[tuple[type[errors.FrameCacheError], int], ...]] = (
     (errors.UnreadableChunk, 5),
     (errors.StorePermissionDenied, 6),
     (errors.StoreUnavailable, 7),
+    (errors.ClusterUnavailable, 7),
     (errors.CorruptFrame, 8),
     (errors.TimelineCleared, 9),
 )

@@ -1,0 +1,99 @@
+"""Stores that workers in other processes use: they log each request to a file, and can die."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import NamedTuple, TypeVar
+
+import ray
+
+from framecache import FrameCache
+from framecache._index import lease
+from framecache.store import Store
+from framecache.testing import Action, WrappingStore
+
+Result = TypeVar("Result")
+SHORT_TTL_SECONDS = 1.0
+
+
+class Logged(NamedTuple):
+    """A request that a process made."""
+
+    process: int
+    action: str
+    key: str
+
+
+class LoggedStore(WrappingStore):
+    """Store that appends a line to a file for each request, from any process."""
+
+    def __init__(self, inner: Store, log: Path) -> None:
+        super().__init__(inner)
+        self.log = log
+
+    def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:
+        """Make one request, and log it if it succeeded."""
+        result = operation()
+        with self.log.open("a") as file:  # one write of a short line is atomic
+            file.write(f"{os.getpid()} {action} {key}\n")
+        return result
+
+    def requests(self) -> list[Logged]:
+        """All requests so far, of all processes."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        split = [line.split(" ", 2) for line in lines]
+        return [Logged(int(process), action, key) for process, action, key in split]
+
+
+class DyingStore(LoggedStore):
+    """Store of whose processes one dies, or waits to be killed, after its third frame.
+
+    Workers take over its leases after a second.
+    """
+
+    def __init__(self, inner: Store, log: Path, *, on_node: str | None = None) -> None:
+        """Choose what dies.
+
+        Args:
+            inner: the store that makes the requests.
+            log: file of the requests.
+            on_node: id of the node whose first process waits to be killed with it; None: the first
+                process that stores a third frame kills itself.
+        """
+        super().__init__(inner, log)
+        self.on_node = on_node
+
+    @property
+    def marker(self) -> Path:
+        """File that exists once a process has died, or waits."""
+        return self.log.with_suffix(".died")
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Arrive in a worker."""
+        vars(self).update(state)
+        lease.LEASE_TTL_SECONDS = SHORT_TTL_SECONDS
+
+    def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:
+        """Make one request, then die if it is the one."""
+        result = super().perform(action, key, operation)
+        if action == "put" and key.endswith("2.jpg") and self._is_chosen():
+            try:
+                self.marker.touch(exist_ok=False)
+            except FileExistsError:
+                return result
+            if self.on_node is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            Event().wait()
+        return result
+
+    def _is_chosen(self) -> bool:
+        return self.on_node in (None, ray.get_runtime_context().get_node_id())
+
+
+def cache_in(folder: Path, store: Callable[[Store, Path], LoggedStore] = LoggedStore) -> FrameCache:
+    """A cache in a folder, whose requests are logged next to it."""
+    cache = FrameCache(folder / "store")
+    cache._store = store(cache.store, folder / "requests.log")  # noqa: SLF001 -- caches take no stores
+    return cache
