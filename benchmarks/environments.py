@@ -20,6 +20,7 @@ TORCH: Final = (*COMMON, "torch==2.13.0")
 ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "aioboto3": (*COMMON, "aioboto3==15.5.0"),
     "decord": ("numpy==2.4.6", "decord==0.6.0"),
+    "framecache-ray": ("ray[data]==2.60.0",),
     "framecache-torch": ("torch==2.13.0",),
     "lance": (*COMMON, "pylance==14.0.2"),
     "s3fs": (*COMMON, "s3fs==2026.9.0"),
@@ -29,7 +30,7 @@ ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """By name. One that fails is missed by its own contestants only."""
 
-WITH_MAIN: Final = frozenset({"framecache-torch"})
+WITH_MAIN: Final = frozenset({"framecache-ray", "framecache-torch"})
 """Environments that have all packages of this program's own as well."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.model import Task
 from benchmarks.tasks import (
+    fleet,
     footprint,
     index,
     local,
@@ -25,4 +26,5 @@ TASKS: Sequence[Task] = (
     *footprint.TASKS,
     *serving.TASKS,
     *training.TASKS,
+    *fleet.TASKS,
 )

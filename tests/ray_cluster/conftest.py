@@ -1,7 +1,8 @@
 """A Ray cluster of two nodes on loopback, for all tests of this folder."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,15 @@ if find_spec("ray") is not None:
     os.environ["RAY_AUTH_MODE"] = "disabled"  # else it keeps a token in the home folder
 
 TESTS = Path(__file__).parents[1]
+START_ATTEMPTS = 3
+
+
+def started(start: Callable[[], Any]) -> Any:  # noqa: ANN401 -- Ray's
+    """Start a node; Ray gives up after 30 s, which a busy machine may take."""
+    for _ in range(START_ATTEMPTS - 1):
+        with suppress(Exception):
+            return start()
+    return start()
 
 
 @pytest.fixture(scope="session")
@@ -29,9 +39,10 @@ def cluster() -> Iterator[Any]:
         # Workers import the stores and functions of these tests.
         for folder in (TESTS, TESTS / "api"):
             patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
-        nodes = Cluster(initialize_head=True, head_node_args=node_arguments(num_cpus=1))
+        arguments = node_arguments(num_cpus=1)
+        nodes = started(lambda: Cluster(initialize_head=True, head_node_args=arguments))
         try:
-            nodes.add_node(**node_arguments(num_cpus=1))
+            started(lambda: nodes.add_node(**arguments))
             ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
             yield nodes
         finally:

@@ -15,8 +15,7 @@ LIMIT_SECONDS = 120
 
 def ran(folder: Path, *addresses: str) -> list[str]:
     """Lines that a program prints that extracts on clusters."""
-    paths = map(str, (PROGRAM, folder, clips.clip()))
-    command = [sys.executable, *paths, *addresses]
+    command = [sys.executable, str(PROGRAM), str(folder), str(clips.clip()), *addresses]
     run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS)
     return run.stdout.splitlines()
 

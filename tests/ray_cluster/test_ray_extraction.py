@@ -12,6 +12,7 @@ import pytest
 
 from framecache import (
     Chunk,
+    ChunkChanged,
     FrameCache,
     InvalidId,
     InvalidValue,
@@ -109,6 +110,21 @@ def test_the_others_are_finished_if_a_timeline_fails(tmp_path: Path) -> None:
     }
     assert "Traceback" not in str(caught.value)
     assert cache.timeline("good").complete
+
+
+def test_a_chunk_that_changes_after_it_was_planned_fails_its_timeline(tmp_path: Path) -> None:
+    first, second, third = clips.chunks()
+    changed = clips.copy_to(first, tmp_path)
+
+    def change(_: ExtractProgress) -> None:
+        changed.write_bytes(second.read_bytes())
+
+    cache = FrameCache(tmp_path / "store")
+    with pytest.raises(ExtractionFailed, match="1 of 2 timelines") as caught:
+        extract({"a": [changed, second, third], "b": clips.chunks()}, cache=cache, progress=change)
+    assert isinstance(caught.value.failures["a"], ChunkChanged)
+    assert caught.value.reports["b"].chunks_extracted == CHUNKS
+    assert cache.timeline("a").info().chunks_cached == 2
 
 
 def test_a_start_that_is_given_places_the_chunk(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from framecache.cli.clear_rm import confirm
 from framecache.cli.cost import load_prices
 from framecache.cli.dry_run import show_plan
 from framecache.cli.errors import Refused
+from framecache.cli.extract_many import ENGINES, Engine, Fleet, extract_many, headline
 from framecache.cli.interrupts import add_interrupt_outcome
 from framecache.cli.options import (
     CacheSelection,
@@ -27,6 +28,7 @@ from framecache.cli.options import (
     given_options,
     json_option,
     layout_option,
+    optional_timeline_argument,
     sampling_options,
     timeline_argument,
     workers_option,
@@ -34,7 +36,6 @@ from framecache.cli.options import (
 )
 from framecache.cli.output import (
     format_count,
-    format_elapsed,
     format_size,
     is_quiet,
     print_fields,
@@ -44,6 +45,7 @@ from framecache.cli.output import (
 from framecache.cli.progress import frames_progress
 from framecache.cli.sentences import escape_unprintable
 from framecache.cli.suffixes import is_video_name
+from framecache.cli.timelines_csv import read_timelines
 from framecache.errors import SettingsConflict, UnreadableChunk
 from framecache.model import Aspect, ExtractReport, JpegSettings, Layout, ProgressCallback
 from framecache.store import normalized_url
@@ -56,12 +58,33 @@ Examples:
   framecache extract match-42 half1.mp4 half2.mp4 --fps 5 --dry-run
   framecache extract match-42 half1.mp4 half2.mp4 --fps 5
   framecache extract match-42 s3://media/overtime.mp4 --append
+  framecache extract --from timelines.csv --engine ray --address 10.0.0.5:6379
 """
 
 
 @click.command(epilog=_EXAMPLES)
-@timeline_argument
-@click.argument("chunks", metavar="CHUNK...", nargs=-1, type=click.Path())
+@optional_timeline_argument
+@click.argument("chunks", metavar="CHUNK...]", nargs=-1, type=click.Path())
+@click.option(
+    "--from",
+    "listed",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Extract the timelines of a CSV file with the columns timeline_id, chunk and, if "
+    "wanted, start_seconds.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="local",
+    help="Extract in this process, or as tasks of a Ray cluster.  [default: local]",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Ray cluster, or auto for that of this machine.  [default: $RAY_ADDRESS, else one is "
+    "started]",
+)
 @sampling_options
 @click.option(
     "--quality", type=int, metavar="1-100", help=f"JPEG quality.  [default: {_DEFAULT_QUALITY}]"
@@ -80,8 +103,11 @@ def extract(
     context: click.Context,
     *,
     choice: CacheSelection,
-    timeline_id: str,
+    timeline_id: str | None,
     chunks: Sequence[str],
+    listed: Path | None,
+    engine: Engine,
+    address: str | None,
     fps: str | None,
     every: int | None,
     keyframes: bool,
@@ -101,23 +127,33 @@ def extract(
 
     With --dry-run the videos are scanned, a few frames of each are encoded to estimate the total
     size, and nothing is stored. $FRAMECACHE_PRICES names a TOML file with other prices.
+
+    With --engine ray each chunk is a task of the cluster; --workers is then the number of its
+    threads, 1 by default. With that or --from, a line is printed for each timeline.
     """
-    _reject_video_as_name(context, choice, timeline_id, chunks)
-    if not chunks:
-        raise click.UsageError("Name at least one video after the timeline.", context)
-    timeline = choice.cache.timeline(timeline_id)
+    chosen: dict[str, Any] = {
+        "fps": fps,
+        "every": every,
+        "keyframes": keyframes,
+        "quality": _DEFAULT_QUALITY if quality is None else quality,
+        "aspect": aspect or "stored",
+        "layout": layout,
+    }
+    _check_engine(context)
+    fleet = Fleet(engine, address, workers)
+    if listed is not None:
+        timelines = read_timelines(listed)
+        extract_many(choice, timelines, chosen, fleet, as_json=as_json)
+        return
+    name = _require_timeline(context, choice, timeline_id, chunks)
+    if engine == "ray":
+        extract_many(choice, {name: chunks}, chosen, fleet, as_json=as_json)
+        return
+    timeline = choice.cache.timeline(name)
     if append:
         _reject_settings(context)
         do, plan = timeline.append, timeline.plan_append
     else:
-        chosen: dict[str, Any] = {
-            "fps": fps,
-            "every": every,
-            "keyframes": keyframes,
-            "quality": _DEFAULT_QUALITY if quality is None else quality,
-            "aspect": aspect or "stored",
-            "layout": layout,
-        }
         do, plan = partial(timeline.extract, **chosen), partial(timeline.plan_extract, **chosen)
     try:
         if dry_run:
@@ -187,6 +223,34 @@ def rebuild(
             progress=progress,
         )
     _print_outcome(choice, timeline, report, as_json=as_json)
+
+
+def _check_engine(context: click.Context) -> None:
+    """Refuse options that are not for the engine, or not for many timelines."""
+    given = context.params
+    if given["address"] is not None and given["engine"] != "ray":
+        raise click.UsageError("--address is for --engine ray.", context)
+    if given["listed"] is not None and (given["timeline_id"] is not None or given["chunks"]):
+        raise click.UsageError("--from names the timelines: omit TIMELINE and CHUNK.", context)
+    if given["listed"] is None and given["engine"] == "local":
+        return
+    for name, option in (("append", "--append"), ("dry_run", "--dry-run")):
+        if given[name]:
+            raise click.UsageError(
+                f"{option} is for one timeline that this process extracts.", context
+            )
+
+
+def _require_timeline(
+    context: click.Context, choice: CacheSelection, timeline_id: str | None, chunks: Sequence[str]
+) -> str:
+    """Return the timeline's name, if it and its videos were given."""
+    if timeline_id is None:
+        raise click.UsageError("Missing argument 'TIMELINE'.", context)
+    _reject_video_as_name(context, choice, timeline_id, chunks)
+    if not chunks:
+        raise click.UsageError("Name at least one video after the timeline.", context)
+    return timeline_id
 
 
 def _reject_video_as_name(
@@ -355,7 +419,7 @@ def _format_reasons(reasons: Sequence[tuple[str, int]]) -> str:
 
 def _print_report(choice: CacheSelection, info: TimelineInfo, report: ExtractReport) -> None:
     place = f"{info.url}/{timeline_prefix(info.timeline_id)}"
-    click.echo(_headline(info, report))
+    click.echo(headline(report))
     facts = [
         ("cached", _format_cached(info)),
         ("settings", str(info.settings)),
@@ -372,16 +436,6 @@ def _print_report(choice: CacheSelection, info: TimelineInfo, report: ExtractRep
         click.echo(
             f"  {escape_unprintable(choice.command_line(name, info.timeline_id, *arguments))}"
         )
-
-
-def _headline(info: TimelineInfo, report: ExtractReport) -> str:
-    if not report.chunks_extracted:
-        return f"{info.timeline_id}: already cached, nothing to do"
-    rate = report.frames_extracted / report.seconds if report.seconds else 0.0
-    return (
-        f"{info.timeline_id}: {format_count(report.frames_extracted, 'frame')} extracted in "
-        f"{format_elapsed(report.seconds)}, {rate:,.0f} frames/s"
-    )
 
 
 def _format_cached(info: TimelineInfo) -> str:

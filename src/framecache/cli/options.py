@@ -131,6 +131,13 @@ def timeline_argument(function: Decorated) -> Decorated:
     )
 
 
+def optional_timeline_argument(function: Decorated) -> Decorated:
+    """Add an argument for one timeline that may be left out, passed as ``timeline_id``."""
+    return click.argument(
+        "timeline_id", metavar="[TIMELINE", required=False, shell_complete=complete_timeline
+    )(function)
+
+
 def timelines_argument(*, required: bool) -> Callable[[Decorated], Decorated]:
     """Add an argument for several timelines, passed as ``timeline_ids`` in the order given.
 

@@ -4,9 +4,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from framecache.cli.output import format_count, is_quiet
 from framecache.model import Progress, ProgressCallback
+
+if TYPE_CHECKING:
+    from framecache.ray import ExtractProgress
 
 
 @contextmanager
@@ -41,6 +45,42 @@ def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
                 chunks = format_count(progress.chunks_elsewhere, "chunk")
                 status = f"{done:,} of {total:,} frames, other processes are extracting {chunks}"
             bars.update(task, completed=done, total=total, status=status)
+
+        yield show
+
+
+@contextmanager
+def chunks_progress(title: str) -> Iterator["Callable[[ExtractProgress], None] | None"]:
+    """Show a bar with the chunks and frames of many timelines; yield None without a terminal.
+
+    Args:
+        title: name of the activity, in one or two words.
+    """
+    if is_quiet() or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 -- needed on a terminal only
+    from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[status]}", markup=False),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(title, total=None, status="connecting")
+        speed = _Throughput()
+
+        def show(progress: "ExtractProgress") -> None:
+            done = progress.frames_done
+            timelines = format_count(progress.timelines_total, "timeline")
+            chunks = format_count(progress.chunks_total, "chunk")
+            status = (
+                f"{progress.timelines_done:,} of {timelines}, {progress.chunks_done:,} of {chunks}"
+                f"{speed.format_rate(done)}"
+            )
+            bars.update(task, completed=done, total=progress.frames_total, status=status)
 
         yield show
 

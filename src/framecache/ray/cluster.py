@@ -19,7 +19,6 @@ _ATTEMPTS_VARIABLE: Final = "RAY_gcs_server_port_wait_time_s"
 """Variable of Ray with the number of times that it tries to reach a cluster."""
 _HTTP2_SETTINGS: Final = b"\0\0\0\4\0\0\0\0\0"
 """Frame of HTTP/2 with no settings; its fourth byte is the type."""
-_FAILURES: Final = (RayError, ConnectionError, RuntimeError, ValueError, TimeoutError)
 
 
 @contextmanager
@@ -80,9 +79,13 @@ def _connect(address: str) -> None:
     try:
         with _environment({_ATTEMPTS_VARIABLE: "1"} if address != "local" else {}):
             ray.init(address=address, **settings)
-    except _FAILURES as error:
+    except Exception as error:  # Ray raises any class, Exception itself among them
+        reason = _first_line(error)
         raise ClusterUnavailable(
-            f"no Ray cluster answers at {address}: {_first_line(error)}: give the address that "
+            f"no Ray cluster could be started on this machine: {reason}: try again when it is less "
+            "busy, or give the address of a cluster"
+            if address == "local"
+            else f"no Ray cluster answers at {address}: {reason}: give the address that "
             "'ray start --head' prints"
         ) from error
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -233,6 +234,8 @@ class ExtractionRun:
             failure = error_of(error, what=what)
             if not isinstance(failure, FrameCacheError):
                 raise failure from error
+            if timeline.planned is None:
+                _ignore(timeline.scans)
             self._fail(timeline, failure)
             return
         done(result)
@@ -261,13 +264,15 @@ class ExtractionRun:
 
     def _take_chunk(self, timeline: TimelineRun, position: int, report: ExtractReport) -> None:
         assert timeline.planned is not None
-        timeline.reports.append(report)
-        timeline.scans[position] = None
-        timeline.chunks_left -= 1
         self.chunks_done += 1
         self.frames_done += timeline.planned.entries[position].frame_count
         self._report()
-        if not timeline.chunks_left and timeline.failure is None:
+        if timeline.failure is not None:
+            return
+        timeline.reports.append(report)
+        timeline.scans[position] = None
+        timeline.chunks_left -= 1
+        if not timeline.chunks_left:
             self._finish(timeline)
 
     def _finish(self, timeline: TimelineRun) -> None:
@@ -312,6 +317,13 @@ class ExtractionRun:
                     self.frames_total,
                 )
             )
+
+
+def _ignore(refs: Sequence[Any]) -> None:
+    """Take the other results of a task that failed: Ray logs errors that nothing takes."""
+    for ref in refs:
+        with suppress(Exception):
+            ray.get(ref)
 
 
 def _require_positive(value: float, *, what: str) -> float:
