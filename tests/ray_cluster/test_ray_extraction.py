@@ -76,6 +76,19 @@ def test_a_second_run_extracts_only_the_chunks_that_are_new(tmp_path: Path) -> N
     assert more.frame_count == len(cache.timeline("a")) == FRAMES // 5
 
 
+def test_numbers_of_any_type_are_taken(tmp_path: Path) -> None:
+    numbers: dict[str, Any] = {
+        "every": np.int64(15),
+        "quality": np.uint8(60),
+        "num_cpus": np.float32(0.5),
+        "memory_bytes": np.int64(2**20),
+        "max_retries": np.int8(1),
+        "max_tasks": np.int32(2),
+    }
+    report = extract({"a": clips.clip()}, cache=FrameCache(tmp_path), **numbers)["a"]
+    assert report.frames_extracted == FRAMES // 15
+
+
 def test_progress_counts_timelines_chunks_and_frames(tmp_path: Path) -> None:
     seen: list[ExtractProgress] = []
     wanted = {name: clips.chunks() for name in ("a", "b")}

@@ -159,7 +159,7 @@ def read_batches(
         for size in sizes:
             shape = decoding.shape(source.snapshot.index.row(int(positions[begin])))
             begin += size
-            out = np.empty((size, *shape), np.uint8) if all(shape) else None
+            out = _BATCH_POOL.array((size, *shape)) if all(shape) else None
             work = partial(_decode_into, source, decoding, out)
             tasks = zip(islice(upcoming, size), range(size), strict=True)
             threads = _cpu_count()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import ray
@@ -224,7 +224,7 @@ class ExtractionRun:
 
     def _remote(self, function: Callable[..., Any], **options: Any) -> Any:  # noqa: ANN401 -- Ray's
         """Return a function as a task with the options of this run."""
-        return ray.remote(function).options(**self.options.as_ray() | options)
+        return _as_remote(function).options(**self.options.as_ray() | options)
 
     def _take(self, ref: Any) -> None:  # noqa: ANN401 -- a reference
         timeline, what, done = self.submitted.pop(ref)
@@ -283,9 +283,10 @@ class ExtractionRun:
             parts = {entry.part for entry in timeline.planned.entries}
             if parts - committed_parts(self.store, manifest, parts):
                 failure = StoreUnavailable(
-                    f"workers stored frames of timeline {timeline.timeline_id} in a folder of "
-                    f"their own machine, not in {self.store.display_name} of this one: use a "
-                    "store that all nodes share"
+                    f"frames of timeline {timeline.timeline_id} are not in "
+                    f"{self.store.display_name} of this machine: workers on other machines stored "
+                    "them in their own folder, or a program cleared them; use a store that all "
+                    "nodes share"
                 )
                 self._fail(timeline, failure)
                 return
@@ -317,6 +318,12 @@ class ExtractionRun:
                     self.frames_total,
                 )
             )
+
+
+@cache
+def _as_remote(function: Callable[..., Any]) -> Any:  # noqa: ANN401 -- Ray's
+    """Return a function as a remote one, which Ray sends to the cluster once."""
+    return ray.remote(function)
 
 
 def _ignore(refs: Sequence[Any]) -> None:
