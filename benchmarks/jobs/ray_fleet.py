@@ -10,6 +10,7 @@ os.environ |= {  # read when Ray is imported
     "RAY_AUTH_MODE": "disabled",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback only
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # else workers get less of a busy machine than what they replace
 }
 
 import ray

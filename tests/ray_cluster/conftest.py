@@ -13,9 +13,12 @@ from ray_cluster.nodes import node_arguments
 
 if find_spec("ray") is not None:
     # Read when Ray is imported. Without the first, Ray takes the address of another interface.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_AUTH_MODE"] = "disabled"  # else it keeps a token in the home folder
+    os.environ |= {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",  # else it keeps a token in the home folder
+        "RAY_worker_niceness": "0",  # else workers starve beside other tests
+    }
 
 TESTS = Path(__file__).parents[1]
 START_ATTEMPTS = 3
