@@ -197,7 +197,7 @@ def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
     """The size of this run's proofs, and a place for their figures."""
     proof = Proof(is_long=request.config.getoption("--proofs") == "long")
     yield proof
-    # Told with the report of the test, wherever it ran.
+    # The figures are sent with the report of the test, from any process that ran it.
     name = request.node.name.removeprefix("test_")
     request.node.user_properties.append((_FIGURES, f"{name}: {proof}"))
 
@@ -263,7 +263,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def read_only_folder(small_disk: Path) -> Path:
-    """A folder not even root can write to."""
+    """A folder that not even root can write to."""
     (small_disk / "a").write_bytes(b"kept")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     return small_disk
@@ -285,7 +285,7 @@ def locked_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def one_at_a_time(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Return the function, which threads then call in turn."""
+    """Wrap a function so that only one thread calls it at a time."""
     lock = Lock()
 
     def alone(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
@@ -301,7 +301,7 @@ def moto_endpoint() -> Iterator[str]:
     from moto.server import ThreadedMotoServer  # noqa: PLC0415 - same
 
     with pytest.MonkeyPatch.context() as patch:
-        # It looks whether a key is there, and then stores it: of two creations both could win.
+        # It checks for a key before it stores it, so two concurrent creations could both succeed.
         answer = one_at_a_time(S3Response._key_response)  # noqa: SLF001 - once a body has come
         patch.setattr(S3Response, "_key_response", answer)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

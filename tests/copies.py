@@ -31,13 +31,13 @@ class Copy(NamedTuple):
 
 
 def copy(number: int, size: int = 10_000) -> Copy:
-    """A frame that is the same whenever it is asked for."""
+    """Return a frame whose bytes depend only on its number and size."""
     data = random.Random(number).randbytes(size)
     key = f"cache/timelines/t/frames/{number}.jpg"
     return Copy(Row(key, 0, size, google_crc32c.value(data)), data)
 
 
-def tier(folder: Path, *, limit: int = LIMIT, url: str = URL) -> DiskCache:
+def disk_cache(folder: Path, *, limit: int = LIMIT, url: str = URL) -> DiskCache:
     return DiskCache(str(folder), size_limit_bytes=limit, store_url=url)
 
 
@@ -47,19 +47,19 @@ def put(there: DiskCache, copies: Iterable[Copy]) -> None:
 
 
 def bytes_on_disk(folder: Path) -> int:
-    """By coreutils; folders and all."""
+    """Return the disk space of a folder and its content, as coreutils measures it."""
     command = ["du", "-s", "--block-size=1", str(folder)]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(run.stdout.split()[0])
 
 
 def files(folder: Path) -> list[Path]:
-    """The frames kept, and those left half-written."""
+    """Return the files of the stored frames, partly written ones included."""
     frames = folder / "frames"
     return sorted(frames.iterdir()) if frames.exists() else []
 
 
 def kept(folder: Path, copies: list[Copy], *, limit: int = LIMIT) -> list[Row]:
-    """Those that are there."""
-    there = tier(folder, limit=limit)
+    """Return the rows of the copies that the disk cache holds."""
+    there = disk_cache(folder, limit=limit)
     return [one.row for one in copies if there.get(one.row) is not None]

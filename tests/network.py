@@ -1,4 +1,4 @@
-"""A bad network: a proxy on loopback, before an S3 server, that does harm where a test says so."""
+"""A bad network: a proxy on loopback, before an S3 server, that does faults that a test injects."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ class Answer:
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One request, and what comes of it."""
+    """A request, and the response to it."""
 
     protocol_version = "HTTP/1.1"
     proxy: "Proxy"
@@ -38,7 +38,7 @@ class Exchange(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = exchange  # noqa: N815
 
     def forwarded(self, *, without: str = "") -> Answer:
-        """The server's answer to this request, less one header."""
+        """Return the server's response to this request, without one header."""
         body = self.received()
         headers = {name: self.headers[name] for name in self.headers if name.lower() != without}
         with closing(HTTPConnection(self.proxy.server, timeout=_DEADLINE_SECONDS)) as connection:
@@ -55,7 +55,7 @@ class Exchange(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             if name.lower() not in {"connection", "transfer-encoding", "content-length"}:
                 self.send_header(name, value)
-        # The length of what a HEAD asks about is not that of its body.
+        # A response to HEAD states the length of the object and has no body.
         length = answer.headers.get("Content-Length", "0") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(answer.body)))
         self.send_header("Connection", "close")
@@ -66,19 +66,19 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def refuse(self, status: int, code: str) -> None:
-        """Answer with an error of S3; nothing reaches the server."""
+        """Respond with an S3 error; the server receives nothing."""
         self.received()
         body = f"<Error><Code>{code}</Code><Message>of the proxy</Message></Error>".encode()
         self.send(Answer(status, {"Content-Type": "application/xml"}, body))
 
     def reset(self) -> None:
-        """End the connection as a crash does."""
+        """Reset the connection, as a crash does."""
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         os.close(self.connection.detach())
 
     def wait(self, seconds: float) -> bool:
-        """True once the test is over."""
+        """Wait; return True if the test has ended."""
         return self.proxy.is_over.wait(seconds)
 
     def log_message(self, *_: object) -> None:
@@ -118,22 +118,22 @@ def invalid_argument(exchange: Exchange) -> None:
 
 
 def not_implemented_delete(exchange: Exchange) -> None:
-    """A server without DeleteObjects."""
+    """Respond as a server without DeleteObjects."""
     exchange.refuse(501, "NotImplemented")
 
 
 def invalid_delete(exchange: Exchange) -> None:
-    """A server to which DeleteObjects is a request with a wrong argument."""
+    """Respond as a server that rejects the arguments of DeleteObjects."""
     exchange.refuse(400, "InvalidArgument")
 
 
 def whole(exchange: Exchange) -> None:
-    """A server that ignores Range."""
+    """Respond as a server that ignores Range."""
     exchange.send(exchange.forwarded(without="range"))
 
 
 def without(header: str) -> "Fault":
-    """A server whose answers lack a header."""
+    """Return the fault of a server whose responses lack a header."""
 
     def fault(exchange: Exchange) -> None:
         _send_with(exchange, lambda name, value: None if name == header else value)
@@ -146,38 +146,38 @@ def weak_etag(exchange: Exchange) -> None:
 
 
 def other_etag(exchange: Exchange) -> None:
-    """A server that gives the same object another ETag each time."""
+    """Respond as a server that gives an object another ETag each time."""
     other = f'"{uuid.uuid4().hex}"'
     _send_with(exchange, lambda name, value: other if name == "etag" else value)
 
 
 def bare_404(exchange: Exchange) -> None:
-    """A server that does not name what is missing."""
+    """Respond as a server that does not say what is missing."""
     answer = exchange.forwarded()
     exchange.send(replace(answer, body=b"") if answer.status == 404 else answer)
 
 
 def other_404(exchange: Exchange) -> None:
-    """A server that names what is missing in words of its own."""
+    """Respond as a server with another error code for a missing key."""
     answer = exchange.forwarded()
     exchange.send(replace(answer, body=answer.body.replace(b"NoSuchKey", b"NoSuchObject")))
 
 
 def conflict_409(exchange: Exchange) -> None:
-    """A server that answers 409 where S3 answers 412."""
+    """Respond with 409 as some servers do when S3 responds with 412."""
     answer = exchange.forwarded()
     body = answer.body.replace(b"PreconditionFailed", b"ConditionalRequestConflict")
     exchange.send(Answer(409, answer.headers, body) if answer.status == 412 else answer)
 
 
 def conflict_304(exchange: Exchange) -> None:
-    """A server that answers 304 where S3 answers 412."""
+    """Respond with 304 as some servers do when S3 responds with 412."""
     answer = exchange.forwarded()
     exchange.send(Answer(304, {}, b"") if answer.status == 412 else answer)
 
 
 def _send_with(exchange: Exchange, change: Callable[[str, str], str | None]) -> None:
-    """Pass an answer on with some of its headers changed; None: left out."""
+    """Forward a response with some of its headers changed; None removes a header."""
     answer = exchange.forwarded()
     changed = {name: change(name.lower(), value) for name, value in answer.headers.items()}
     headers = {name: value for name, value in changed.items() if value is not None}
@@ -185,7 +185,7 @@ def _send_with(exchange: Exchange, change: Callable[[str, str], str | None]) -> 
 
 
 def unconditional(exchange: Exchange) -> None:
-    """A server that ignores If-None-Match."""
+    """Execute the request as a server that ignores If-None-Match."""
     exchange.send(exchange.forwarded(without="if-none-match"))
 
 
@@ -201,14 +201,14 @@ def reset_after(exchange: Exchange) -> None:
 
 
 def truncated(exchange: Exchange) -> None:
-    """Half of the body comes, then the connection ends in good order."""
+    """Send half of the body, then close the connection properly."""
     answer = exchange.forwarded()
     exchange.begin(answer)
     exchange.wfile.write(answer.body[: len(answer.body) // 2])
 
 
 def flipped(exchange: Exchange) -> None:
-    """One bit in the middle of the body is another."""
+    """Flip one bit in the middle of the body."""
     answer = exchange.forwarded()
     body = bytearray(answer.body)
     body[len(body) // 2] ^= 0x10
@@ -226,12 +226,12 @@ def silent_after_half(exchange: Exchange) -> None:
 
 
 def deaf(exchange: Exchange) -> None:
-    """Not even the request is read to its end."""
+    """Stop reading in the middle of the request."""
     exchange.wait(_DEADLINE_SECONDS)
 
 
 def trickling(exchange: Exchange) -> None:
-    """A byte now and then: never silent for long, and never done."""
+    """Send a byte at a time, without a long pause and without an end."""
     answer = exchange.forwarded()
     exchange.begin(answer)
     for position in range(len(answer.body)):
@@ -242,48 +242,48 @@ def trickling(exchange: Exchange) -> None:
 
 @dataclass
 class Proxy:
-    """Passes requests on, and does harm to those a test named."""
+    """Proxy that forwards requests, and injects faults into those that a test names."""
 
     server: str
-    """Host and port of the server behind."""
+    """Host and port of the server that requests are forwarded to."""
     endpoint: str = ""
-    met: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     """Method and path of every request so far."""
     is_over: Event = field(default_factory=Event)
-    _harm: list[tuple[str, str, Fault]] = field(default_factory=list)
+    _faults: list[tuple[str, str, Fault]] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
 
-    def harm(self, fault: Fault, *, times: int, method: str = "", within: str = "") -> None:
+    def inject(self, fault: Fault, *, times: int, method: str = "", within: str = "") -> None:
         """Inject a fault into the next requests of a method (or any) whose path has a string."""
         with self._lock:
-            self._harm += [(method, within, fault)] * times
+            self._faults += [(method, within, fault)] * times
 
     def always(self, fault: Fault, *, method: str = "", within: str = "") -> None:
-        self.harm(fault, times=10_000, method=method, within=within)
+        self.inject(fault, times=10_000, method=method, within=within)
 
     @property
     def is_done(self) -> bool:
-        """True once all faults were injected."""
-        return not self._harm
+        """Return True if all faults were injected."""
+        return not self._faults
 
     def fault_of(self, method: str, path: str) -> Fault:
         with self._lock:
-            self.met.append((method, path))
-            for number, (wanted, within, fault) in enumerate(self._harm):
+            self.requests.append((method, path))
+            for number, (wanted, within, fault) in enumerate(self._faults):
                 if wanted in {"", method} and within in path:
-                    del self._harm[number]
+                    del self._faults[number]
                     return fault
         return none
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that gave up is what the tests are about."""
+        """Print nothing: tests make clients give up."""
 
 
 @contextmanager
 def running_proxy(endpoint: str) -> Iterator[Proxy]:
-    """A proxy before an endpoint, until the block ends."""
+    """Run a proxy in front of an endpoint until the block ends."""
     proxy = Proxy(urlsplit(endpoint).netloc)
     handler = type("BoundExchange", (Exchange,), {"proxy": proxy})
     with _Server(("127.0.0.1", 0), handler) as server:

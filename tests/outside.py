@@ -1,5 +1,7 @@
-"""A store as other programs see it, and pictures to put there: nothing here uses framecache's own
-reading or writing, except for memory stores, which no other program can see.
+"""A store as other programs see it, and pictures to store there.
+
+Nothing here uses framecache to read or write, except for memory stores, which no other program
+can see.
 """
 
 import builtins
@@ -41,11 +43,11 @@ class Outside(Protocol):
     def remove(self, key: str) -> None: ...
 
     def make_empty(self) -> None:
-        """Make sure that it exists and holds nothing."""
+        """Create the store if needed, and remove all of its blobs."""
 
 
 def outside(url: str) -> Outside:
-    """The store of a URL, by pathlib or boto3."""
+    """Open the store of a URL by pathlib or boto3."""
     if url.startswith("s3://"):
         return _Bucket(url)
     if url.startswith("memory://"):
@@ -58,7 +60,7 @@ class _Folder:
         self._root = Path(path)
 
     def list(self, prefix: str = "") -> builtins.list[str]:
-        # Unlike rglob, walk does not mind folders that go meanwhile.
+        # Unlike rglob, walk ignores folders that are removed during it.
         files = [Path(folder, name) for folder, _, names in os.walk(self._root) for name in names]
         names = [path.relative_to(self._root).as_posix() for path in files]
         return sorted(name for name in names if name.startswith(prefix))
@@ -131,7 +133,7 @@ class _Memory:
 
 
 def everything(blobs: Outside) -> dict[str, bytes]:
-    """All that a store holds, by key."""
+    """Return the bytes of every blob of a store, by key."""
     return {key: blobs.read(key) for key in blobs.list()}
 
 
@@ -142,7 +144,7 @@ def frames_of(blobs: Outside, timeline_id: str) -> dict[str, bytes]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Look again and again; what is waited for comes, or the test fails."""
+    """Poll until a condition holds; fail the test after a deadline."""
     ticks = threading.Event()
     for _ in range(6000):
         if condition():
@@ -152,7 +154,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def picture(number: int, *, width: int = 48, height: int = 32) -> npt.NDArray[np.uint8]:
-    """A smooth picture that differs from number to number."""
+    """Return a smooth picture that is different for each number."""
     x = np.linspace(0, 200, width)[None, :] + np.zeros((height, 1))
     y = np.linspace(0, 200, height)[:, None] + np.zeros((1, width))
     planes = (x, y, np.full((height, width), number * 37 % 251))
@@ -169,7 +171,7 @@ def frame(
     width: int = 48,
     height: int = 32,
 ) -> Frame:
-    """A frame that a program holds; picture and time follow from the sequence unless given."""
+    """Return a frame in memory; its picture and time follow from the sequence unless given."""
     image = picture(sequence if number is None else number, width=width, height=height)
     seconds = sequence / 8 if timestamp is None else timestamp
     return Frame(sequence, chunk_id, seconds, image, perceptual_hash)
@@ -183,7 +185,7 @@ def jpeg_by_pillow(number: int, *, width: int = 48, height: int = 32) -> bytes:
 
 
 def png_by_pillow(number: int, *, width: int = 8, height: int = 6) -> bytes:
-    """An overlay, as a job draws one."""
+    """Return the PNG of an overlay, as a job draws one."""
     buffer = io.BytesIO()
     Pillow.fromarray(picture(number, width=width, height=height)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -201,13 +203,13 @@ def mean_error(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> floa
 
 
 def library_threads() -> set[str]:
-    """Names of the threads that a call has started, without the one that serves the main thread."""
+    """Return the names of threads started by calls, except the one that serves the main thread."""
     names = {thread.name for thread in threading.enumerate()}
     return {name for name in names if re.match(r"framecache(?!-request_)", name)}
 
 
 def wait_for_library_threads() -> None:
-    """Wait for what an iterator that was left early had begun: it does not wait itself."""
+    """Wait for the threads of an iterator that was abandoned, which does not wait itself."""
     wait_until(lambda: library_threads() == set())
 
 
@@ -222,7 +224,7 @@ def folder_for_all() -> Iterator[Path]:
 
 @contextmanager
 def without_privileges() -> Iterator[None]:
-    """Permissions count here, for root too."""
+    """Run the block without root's privileges, so that permissions are enforced."""
     if os.geteuid() != 0:
         yield
         return

@@ -1,4 +1,4 @@
-"""Proofs: what may never happen, tried many times; ``--proofs long`` tries far more often."""
+"""Size and figures of the proofs; ``--proofs long`` makes many more attempts."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +19,7 @@ class Proof:
         return long if self.is_long else short
 
     def found(self, **figures: object) -> None:
-        """Have numbers shown when all tests are done."""
+        """Add figures to those that are shown after all tests."""
         self.figures.update(figures)
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ TS_PACKET_BYTES: Final = 188
 
 
 def clip(name: str) -> Path:
-    """The clip of that name, made on first use."""
+    """Return the clip of a name; it is made on first use."""
     return made(name, _MAKERS[name])
 
 
@@ -28,7 +28,7 @@ def _encoded(codec: str, *extra: str, **settings: object) -> Maker:
 
 
 def _in_two_passes(codec: str) -> Maker:
-    """With pictures that are never shown and only serve later ones."""
+    """Encode with pictures that are never shown and that later ones refer to."""
 
     def make(path: Path) -> None:
         log = str(path.with_name(f"{codec}-log"))
@@ -41,7 +41,7 @@ def _in_two_passes(codec: str) -> Maker:
 
 
 def _copied(source: str, *extra: str, before: tuple[str, ...] = ()) -> Maker:
-    """Another clip's packets in another container, or cut, shifted or tagged."""
+    """Copy a clip's packets into another container, or cut, shift or tag them."""
     return lambda path: ffmpeg(*before, "-i", str(clip(source)), "-c", "copy", *extra, str(path))
 
 
@@ -62,7 +62,7 @@ def _garbage_after(share: float) -> Callable[[bytes], bytes]:
 
 
 def _flipped_bits(count: int) -> Callable[[bytes], bytes]:
-    """Spoil all but the first quarter, which holds the headers and a first group of pictures."""
+    """Damage all except the first quarter, which has the headers and the first GOP."""
 
     def change(data: bytes) -> bytes:
         spoilt, dice = bytearray(data), random.Random(11)
@@ -73,7 +73,7 @@ def _flipped_bits(count: int) -> Callable[[bytes], bytes]:
     return change
 
 
-def _dropping_what_waits(data: bytes) -> bytes:
+def _dropping_prior_pictures(data: bytes) -> bytes:
     """HEVC whose keyframes, except for the first, have no_output_of_prior_pics_flag set."""
     keyframes = list(re.finditer(rb"\x00\x00\x01[\x26\x28]\x01", data))
     changed = bytearray(data)
@@ -129,7 +129,7 @@ _MAKERS: Final[dict[str, Maker]] = {
     "hevc-cut.ts": _copied("hevc.ts", before=("-ss", "0.9")),
     "hevc-long.mp4": _encoded("libx265", *_HEVC, frames=200),
     "hevc-closed.ts": _encoded("libx265", *_HEVC_CLOSED),
-    "hevc-dropping.ts": _bytes_of("hevc-closed.ts", _dropping_what_waits),
+    "hevc-dropping.ts": _bytes_of("hevc-closed.ts", _dropping_prior_pictures),
     "vp8.webm": _in_two_passes("libvpx"),
     "vp9-hidden.webm": _in_two_passes("libvpx-vp9"),
     "vp9.webm": _encoded("libvpx-vp9", "-cpu-used", "8", "-g", "20"),

@@ -1,4 +1,4 @@
-"""An encoder that makes other bytes of the same pictures, as another version of it would."""
+"""A JPEG encoder whose bytes differ for the same pictures, as another version's may."""
 
 from dataclasses import replace
 
@@ -14,13 +14,13 @@ from framecache.model import JpegSettings
 
 
 def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on, the encoder signs what it makes: the same pictures in other bytes."""
+    """Make the encoder append a signature: the same pictures in other bytes."""
 
-    def encode_otherwise(
+    def encode_signed(
         item: framecache._media.video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
     ) -> EncodedJpeg:
         made = encode_picture(item.to_planes(), settings, entry=entry)
         signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]
         return replace(made, data=signed, crc32c=google_crc32c.value(signed))
 
-    monkeypatch.setattr(chunk_frames, "encode_decoded", encode_otherwise)
+    monkeypatch.setattr(chunk_frames, "encode_decoded", encode_signed)

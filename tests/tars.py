@@ -42,9 +42,9 @@ def by_gnu_tar(path: Path) -> Members:
 
 
 def by_webdataset(path: Path) -> Members:
-    """The members that its samples have."""
+    """Return the members of the samples of a pack."""
     samples = webdataset.WebDataset(str(path), shardshuffle=False, empty_check=False)
-    # It leaves the file to the garbage collector.
+    # webdataset leaves the file open until it is garbage-collected.
     with warnings.catch_warnings(action="ignore", category=ResourceWarning):
         return {
             f"{sample['__key__']}.{kind}": data
@@ -78,7 +78,7 @@ def jpegs_in(packs: dict[str, bytes]) -> dict[int, bytes]:
     }
 
 
-def described_in(members: Members) -> list[dict[str, Any]]:
+def metadata_in(members: Members) -> list[dict[str, Any]]:
     """Return the contents of the JSON members, in their order."""
     return [json.loads(data) for name, data in members.items() if name.endswith(".json")]
 

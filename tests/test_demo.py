@@ -1,4 +1,4 @@
-"""The demo: the commands of README.md run on its videos, and what it has done is not done again."""
+"""The demo runs the commands of README.md on its videos, and repeats no completed step."""
 
 import subprocess
 from pathlib import Path

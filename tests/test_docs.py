@@ -166,7 +166,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the program of this environment, active or not, without anybody's settings."""
+    """Run the program of this environment, active or not, without the user's settings."""
     for name in os.environ:
         if name.startswith(("AWS_", "FRAMECACHE_", "S3_")):
             monkeypatch.delenv(name)
@@ -214,7 +214,7 @@ def test_guide_has_no_untested_code(page: Path) -> None:
 
 
 def untested(page: Path) -> list[str]:
-    """Lines of code of a page that do not run, although nothing says so."""
+    """Return the lines of code of a page that do not run and are not marked ``no-run``."""
     found = []
     for token in MarkdownIt().parse(page.read_text()):
         if token.type not in {"fence", "code_block"} or "no-run" in token.info.split():

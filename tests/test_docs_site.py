@@ -33,7 +33,7 @@ def test_every_column_of_the_index_has_a_description() -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built site. A warning, such as a broken link, fails the build."""
+    """Build the site, and return its folder. A warning, such as a broken link, is an error."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, str(ROOT / "scripts" / "docs_site.py"), "build", str(folder)]
     built = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -46,7 +46,7 @@ print(sorted({"av", "cv2", "pandas", "PIL"} & sys.modules.keys()))
 
 
 def test_reading_does_not_import_an_installed_decoder(local_url: str) -> None:
-    """It would take a third of a second."""
+    """The import would take a third of a second."""
     frames = [Frame(n, 0, float(n), np.full((16, 16, 3), n, np.uint8)) for n in range(3)]
     FrameCache(local_url).timeline("few").write(frames)
     command = [sys.executable, "-c", _USED, local_url]
@@ -120,7 +120,7 @@ assert extracted.verify(repair=True).ok
 
 @pytest.mark.parametrize("work", [_READING, _WRITING], ids=["reading", "writing"])
 def test_reading_and_writing_do_not_import_installed_pandas(local_url: str, work: str) -> None:
-    """It would take most of a second, in which a Ctrl-C is lost."""
+    """The import would take most of a second, during which Ctrl-C is lost."""
     cache = FrameCache(local_url)
     frames = [Frame(n, 0, float(n), np.full((16, 16, 3), n, np.uint8)) for n in range(3)]
     for timeline_id, layout in LAYOUTS.items():

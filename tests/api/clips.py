@@ -1,4 +1,4 @@
-"""Chunks to extract from, and what ffprobe and ffmpeg say their timeline is."""
+"""Chunks to extract from, and their timeline according to ffprobe and ffmpeg."""
 
 import os
 import struct
@@ -45,7 +45,7 @@ def clip(
 
 
 def chunks() -> list[Path]:
-    """``clip()`` cut at keyframes, without encoding it again: 20, 10 and 15 frames."""
+    """Cut ``clip()`` at keyframes into 20, 10 and 15 frames, without encoding it again."""
     cut = ["-f", "segment", "-segment_frames", "20,30", "-reset_timestamps", "1"]
 
     def make(folder: Path) -> None:
@@ -56,7 +56,7 @@ def chunks() -> list[Path]:
 
 
 def ends_in_garbage() -> Path:
-    """``clip()`` whose packets from the third keyframe on (frame 20) are noise."""
+    """Return ``clip()`` with noise as packets from the third keyframe on (frame 20)."""
 
     def make(path: Path) -> None:
         sound = media.made(
@@ -75,7 +75,7 @@ def ends_in_garbage() -> Path:
 
 
 def copy_to(path: Path, folder: Path, name: str | None = None) -> Path:
-    """A chunk of the test's own, to change or remove."""
+    """Copy a chunk, so that a test can change or remove it."""
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / (name or path.name)
     target.write_bytes(path.read_bytes())
@@ -83,7 +83,7 @@ def copy_to(path: Path, folder: Path, name: str | None = None) -> Path:
 
 
 def grow(path: Path, *, to_bytes: int) -> None:
-    """Make an MP4 larger, and leave what it shows as it is."""
+    """Make an MP4 larger without changing its frames."""
     data = path.read_bytes()
     spare = to_bytes - len(data)
     path.write_bytes(data + struct.pack(">I4s", spare, b"free") + b"\0" * (spare - 8))
@@ -97,7 +97,7 @@ def set_time(path: Path, nanoseconds: int) -> None:
 def timeline_of(
     paths: Sequence[Path], starts: Sequence[Fraction | None] | None = None
 ) -> list[Shown]:
-    """The frames of chunks on one time axis, by ffprobe and fractions."""
+    """Return the frames of chunks on one time axis, by ffprobe and fractions."""
     shown: list[Shown] = []
     clock = Fraction(0)
     for chunk_id, path in enumerate(paths):
@@ -115,7 +115,7 @@ def timeline_of(
 
 
 def at_rate(shown: Sequence[Shown], rate: Fraction) -> list[Shown]:
-    """For each instant k / rate the frame on screen, none twice."""
+    """Return the frame on screen at each instant k / rate, without duplicates."""
     chosen: list[Shown] = []
     instant = 0
     while Fraction(instant) / rate < shown[-1].end:
@@ -127,7 +127,7 @@ def at_rate(shown: Sequence[Shown], rate: Fraction) -> list[Shown]:
 
 @cache
 def pictures(path: Path) -> npt.NDArray[np.uint8]:
-    """The displayed frames of a chunk as ffmpeg decodes them, RGB."""
+    """Return the displayed frames of a chunk as ffmpeg decodes them, RGB."""
     raw = media.ffmpeg(
         *("-i", str(path), "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
     )
@@ -142,7 +142,7 @@ def nearest(image: npt.NDArray[np.uint8], path: Path) -> int:
 
 @cache
 def _probed(path: Path) -> tuple[list[media.ProbedFrame], Fraction]:
-    """The frames of a chunk, and how many seconds the last one stays."""
+    """Return the frames of a chunk, and the duration of the last one in seconds."""
     frames = media.ffprobe_frames(path)
     stream = media.ffprobe(path, "-show_entries", "stream=time_base")["streams"][0]
     return frames, frames[-1].duration * Fraction(stream["time_base"])

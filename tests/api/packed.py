@@ -1,4 +1,4 @@
-"""Timelines in layout packs, as tests of it need them."""
+"""Timelines in layout packs, for its tests."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -20,7 +20,7 @@ FRAMES: Final = 45
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline(timeline_id)
 
 
@@ -41,12 +41,12 @@ def expected_jpegs() -> list[bytes]:
 
 
 def rows(url: str) -> list[dict[str, Any]]:
-    """The index, as others read it."""
+    """Return the rows of the index, as other programs read them."""
     found: list[dict[str, Any]] = timeline(url).index.to_arrow().to_pylist()
     return found
 
 
-def without_place(row: dict[str, Any]) -> dict[str, Any]:
+def without_location(row: dict[str, Any]) -> dict[str, Any]:
     """Row of a frame, except for the location of its JPEG."""
     return {name: value for name, value in row.items() if name not in {"key", "offset"}}
 
@@ -65,7 +65,7 @@ def packed_store() -> Store:
 
 
 class Ranges(HookedStore):
-    """Notes the ranges of frames that are read, and may seem to be far away."""
+    """Store that records the ranges of frames that are read, and may look remote."""
 
     def __init__(self, inner: Store, *, is_remote: bool = False) -> None:
         super().__init__(inner)
@@ -90,13 +90,13 @@ def noise(sequence: int) -> Frame:
 
 
 def near_and_far(store: Store) -> Iterator[tuple[Ranges, Timeline]]:
-    """New handles by stores whose requests are noted, as if near, and as if behind a network."""
+    """Yield new handles on local and remote-looking stores that record requests."""
     for is_remote in (False, True):
         ranges = Ranges(store, is_remote=is_remote)
         yield ranges, Timeline(ranges, "t")
 
 
-def told(frames: Iterable[Frame]) -> list[tuple[object, ...]]:
+def values_of(frames: Iterable[Frame]) -> list[tuple[object, ...]]:
     return [
         (one.sequence, one.chunk_id, one.timestamp, one.perceptual_hash, one.image.tobytes())
         for one in frames
@@ -118,7 +118,7 @@ DAMAGE: Final[dict[str, Callable[[bytes, int], bytes | None]]] = {
 
 
 def damage(url: str, sequence: int, how: str) -> str:
-    """Damage a pack behind the library's back; returns its key."""
+    """Damage a pack directly in the store; return its key."""
     row = next(row for row in rows(url) if row["sequence"] == sequence)
     key: str = row["key"]
     data = DAMAGE[how](outside(url).read(key), row["offset"])
@@ -130,7 +130,7 @@ def damage(url: str, sequence: int, how: str) -> str:
 
 
 class Breaking(WrappingStore):
-    """Fails in the middle of an upload, once it took some blocks."""
+    """Store that fails during an upload, after some blocks."""
 
     def __init__(self, inner: Store, error: BaseException, *, blocks: int) -> None:
         super().__init__(inner)
@@ -147,12 +147,14 @@ class Breaking(WrappingStore):
         self.inner.put_stream(key, some())
 
 
-def at_first(action: str, within: str, do: Callable[[], object]) -> Callable[[str, str], None]:
-    """A hook that does something at the first such request."""
+def run_at_request(
+    action: str, within: str, do: Callable[[], object]
+) -> Callable[[str, str], None]:
+    """Return a hook that runs ``do`` before the first matching request."""
     left = [do]
 
-    def hook(met: str, key: str) -> None:
-        if met == action and within in key and left:
+    def hook(requested: str, key: str) -> None:
+        if requested == action and within in key and left:
             left.pop()()
 
     return hook

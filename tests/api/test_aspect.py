@@ -1,4 +1,4 @@
-"""Videos whose pixels are not square: said everywhere, and made square where that is asked for."""
+"""Videos with non-square pixels: the ratio is reported, and corrected on request."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from media import ffmpeg, made, make_clip
 
 
 def clip(ratio: str = "16/15", *, turned: bool = False) -> Path:
-    """A film of 3 frames of 180x144 pixels of a ratio, as PAL's are."""
+    """Make a clip of 3 frames of 180x144 pixels with an aspect ratio, as in PAL."""
     name = f"sar-{ratio.replace('/', '-')}.mp4"
     flat = made(
         name,

@@ -1,4 +1,4 @@
-"""Reading from asyncio: the same frames, errors at once, and cancellation that leaves nothing."""
+"""Reading from asyncio: the same frames, immediate errors, and cancellation without leaks."""
 
 import asyncio
 import threading
@@ -81,7 +81,7 @@ def test_async_reads_raise_the_errors_of_sync_reads(url: str) -> None:
     run(work)
 
 
-class Gate:
+class HeldStore:
     """A store whose reading of one frame waits until the test opens it."""
 
     def __init__(self, url: str, sequence: int) -> None:
@@ -97,13 +97,13 @@ class Gate:
 
 
 def test_other_tasks_run_while_a_frame_is_read(url: str) -> None:
-    gate = Gate(url, 7)
+    held_store = HeldStore(url, 7)
 
     async def work() -> None:
-        reading = asyncio.create_task(gate.match.aframe(7))
-        await asyncio.to_thread(gate.is_reached.wait, 60)
+        reading = asyncio.create_task(held_store.match.aframe(7))
+        await asyncio.to_thread(held_store.is_reached.wait, 60)
         assert not reading.done()
-        gate.open.set()
+        held_store.open.set()
         assert (await reading).sequence == 7
 
     run(work)
@@ -113,34 +113,34 @@ def test_other_tasks_run_while_a_frame_is_read(url: str) -> None:
 def test_canceled_task_ends_before_its_request_and_leaves_no_thread(
     url: str, *, is_iterating: bool
 ) -> None:
-    gate = Gate(url, 7)
+    held_store = HeldStore(url, 7)
 
     async def iterate() -> None:
-        async for _ in gate.match.aframes(7, 9):
+        async for _ in held_store.match.aframes(7, 9):
             pytest.fail("a frame came although its request had not ended")
 
     async def work() -> None:
-        reading = asyncio.create_task(iterate() if is_iterating else gate.match.ajpeg(7))
-        await asyncio.to_thread(gate.is_reached.wait, 60)
+        reading = asyncio.create_task(iterate() if is_iterating else held_store.match.ajpeg(7))
+        await asyncio.to_thread(held_store.is_reached.wait, 60)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
-        assert not gate.open.is_set()
+        assert not held_store.open.is_set()
 
     run(work)
-    gate.open.set()
+    held_store.open.set()
     wait_for_library_threads()
 
 
 def test_canceled_follow_ends_its_thread(url: str) -> None:
     match = FrameCache(url).timeline("t")
-    seen: list[int] = []
+    sequences: list[int] = []
     has_all = threading.Event()
 
     async def follow() -> None:
         async for one in match.aframes(40, follow=True):
-            seen.extend([one.sequence])
-            if len(seen) == 5:
+            sequences.extend([one.sequence])
+            if len(sequences) == 5:
                 has_all.set()
 
     async def work() -> None:
@@ -152,7 +152,7 @@ def test_canceled_follow_ends_its_thread(url: str) -> None:
 
     run(work)
     wait_for_library_threads()
-    assert seen == list(range(40, 45))
+    assert sequences == list(range(40, 45))
 
 
 def test_aclose_after_early_break_leaves_no_thread(url: str) -> None:

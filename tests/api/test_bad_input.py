@@ -1,5 +1,6 @@
-"""Bad input: each kind is met by its own error, which says what, where and what next; nothing is
-lost, and nothing is half-visible.
+"""Bad input raises an error of its kind, which says what is wrong, where, and what to do next.
+
+Nothing is lost, and nothing is partly visible.
 """
 
 import base64
@@ -43,7 +44,7 @@ from outside import (
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline(timeline_id)
 
 
@@ -113,9 +114,9 @@ def bad_chunk(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_bad_chunk_is_rejected_and_stores_nothing(
     local_url: str, bad_chunk: Path, call: str
 ) -> None:
-    with pytest.raises(UnreadableChunk) as met:
+    with pytest.raises(UnreadableChunk) as raised:
         getattr(timeline(local_url), call)([clips.chunks()[0], bad_chunk])
-    assert bad_chunk.name in one_line(met.value).replace("%20", " ")
+    assert bad_chunk.name in one_line(raised.value).replace("%20", " ")
     assert outside(local_url).list() == []
     assert library_threads() == set()
 
@@ -137,9 +138,9 @@ def test_chunk_path_that_is_not_a_file_is_rejected(
     local_url: str, tmp_path: Path, name: str
 ) -> None:
     (tmp_path / "file.txt").write_text("a file")
-    with pytest.raises(UnreadableChunk) as met:
+    with pytest.raises(UnreadableChunk) as raised:
         timeline(local_url).extract(tmp_path / name)
-    assert str(tmp_path) in one_line(met.value)
+    assert str(tmp_path) in one_line(raised.value)
     assert outside(local_url).list() == []
 
 
@@ -156,9 +157,9 @@ def test_missing_object_is_rejected(
 ) -> None:
     source = str(request.getfixturevalue(f"{kind}_url"))
     for missing in (f"{source}/videos/missing.mp4", source, f"{source}/"):
-        with pytest.raises(UnreadableChunk) as met:
+        with pytest.raises(UnreadableChunk) as raised:
             timeline(local_url).extract(missing)
-        assert missing.rstrip("/") in one_line(met.value)
+        assert missing.rstrip("/") in one_line(raised.value)
     assert outside(local_url).list() == []
 
 
@@ -178,9 +179,9 @@ def test_missing_object_is_rejected(
     ],
 )
 def test_invalid_chunk_url_is_rejected(local_url: str, url: str) -> None:
-    with pytest.raises((InvalidValue, UnreadableChunk)) as met:
+    with pytest.raises((InvalidValue, UnreadableChunk)) as raised:
         timeline(local_url).extract(url)
-    assert repr(url)[1:12].rstrip("'") in one_line(met.value)
+    assert repr(url)[1:12].rstrip("'") in one_line(raised.value)
     assert outside(local_url).list() == []
 
 
@@ -278,9 +279,9 @@ def test_settings_out_of_range_are_rejected_by_name(
         timeline(local_url).extract(clips.chunks()[1])
     before = everything(outside(local_url))
     arguments = [clips.chunks()[1]] if call == "extract" else []
-    with pytest.raises(InvalidValue) as met:
+    with pytest.raises(InvalidValue) as raised:
         getattr(timeline(local_url), call)(*arguments, **settings)
-    assert all(name in one_line(met.value) for name in settings)
+    assert all(name in one_line(raised.value) for name in settings)
     assert everything(outside(local_url)) == before
 
 
@@ -320,10 +321,10 @@ IDS = pytest.mark.parametrize("bad", BAD_IDS, ids=lambda value: repr(value)[:20]
 
 
 def check_refused(call: Callable[[], object], what: str) -> None:
-    with pytest.raises(InvalidId) as met:
+    with pytest.raises(InvalidId) as raised:
         call()
-    assert isinstance(met.value, ValueError)
-    text = one_line(met.value)
+    assert isinstance(raised.value, ValueError)
+    text = one_line(raised.value)
     assert what in text
     assert "letters, digits" in text
     assert text.isprintable()
@@ -409,9 +410,9 @@ def test_invalid_overlay_is_rejected_and_none_of_its_call_is_stored(
     bad: Any,  # noqa: ANN401
 ) -> None:
     overlays = timeline(local_url).overlays(job_id="j", stage="s")
-    with pytest.raises(InvalidValue) as met:
+    with pytest.raises(InvalidValue) as raised:
         overlays.save(0, {"good": png_by_pillow(1), "bad-one": bad})
-    assert "bad-one" in one_line(met.value)
+    assert "bad-one" in one_line(raised.value)
     assert outside(local_url).list() == []
 
 
@@ -445,9 +446,9 @@ def test_overlay_with_invalid_sequence_is_rejected(
     ],
 )
 def test_invalid_store_url_is_rejected(url: str) -> None:
-    with pytest.raises(InvalidValue) as met:
+    with pytest.raises(InvalidValue) as raised:
         FrameCache(url)
-    assert repr(url)[1:8] in one_line(met.value)
+    assert repr(url)[1:8] in one_line(raised.value)
 
 
 DRAWN = png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)
@@ -483,9 +484,9 @@ def test_missing_bucket_is_an_error_in_every_operation(
     kind: str, request: pytest.FixtureRequest, operation: str
 ) -> None:
     url = f"{request.getfixturevalue(f'{kind}_url')}-missing"
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as raised:
         OPERATIONS[operation](timeline(url))
-    text = one_line(met.value)
+    text = one_line(raised.value)
     assert url.removeprefix("s3://") in text
     assert "does not exist" in text
     assert library_threads() == set()
@@ -503,9 +504,9 @@ def test_wrong_credentials_are_denied_and_never_a_miss(
 ) -> None:
     timeline(ceph_url).write([frame(0)])
     monkeypatch.setenv(variable, value)
-    with pytest.raises(StorePermissionDenied) as met:
+    with pytest.raises(StorePermissionDenied) as raised:
         OPERATIONS[operation](timeline(ceph_url))
-    text = one_line(met.value)
+    text = one_line(raised.value)
     assert ceph_url in text
     assert "testsecret" not in text
     assert library_threads() == set()
@@ -513,7 +514,7 @@ def test_wrong_credentials_are_denied_and_never_a_miss(
 
 @pytest.fixture
 def dead_endpoint(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A bucket of a server that is not there."""
+    """A bucket of a server that does not exist."""
     with closing(socket.socket()) as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -525,9 +526,9 @@ def dead_endpoint(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_unreachable_server_error_names_endpoint_setting(
     dead_endpoint: str, operation: str
 ) -> None:
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as raised:
         OPERATIONS[operation](timeline(dead_endpoint))
-    text = one_line(met.value)
+    text = one_line(raised.value)
     assert dead_endpoint in text
     assert "AWS_ENDPOINT_URL" in text
     assert library_threads() == set()
@@ -560,9 +561,9 @@ def test_read_only_folder_denies_every_change_and_stays_unchanged(
     before = everything(outside(str(shared_folder)))
     another = shared_folder.parent / "videos" / "c2.mp4"
     changes = OPERATIONS | {"append": lambda t: t.append(another)}
-    with without_privileges(), pytest.raises(StorePermissionDenied) as met:
+    with without_privileges(), pytest.raises(StorePermissionDenied) as raised:
         changes[operation](timeline(str(shared_folder)))
-    assert str(shared_folder) in one_line(met.value)
+    assert str(shared_folder) in one_line(raised.value)
     assert everything(outside(str(shared_folder))) == before
     assert library_threads() == set()
 
@@ -572,9 +573,9 @@ def test_empty_read_only_folder_denies_every_change_and_stays_empty(operation: s
     with folder_for_all() as folder:
         path = clips.copy_to(clips.chunks()[1], folder / "videos")
         changes = OPERATIONS | {"extract": lambda t: t.extract(path)}
-        with without_privileges(), pytest.raises(StorePermissionDenied) as met:
+        with without_privileges(), pytest.raises(StorePermissionDenied) as raised:
             changes[operation](timeline(str(folder)))
-        assert str(folder) in one_line(met.value)
+        assert str(folder) in one_line(raised.value)
         assert [child.name for child in folder.iterdir()] == ["videos"]
 
 
@@ -591,11 +592,11 @@ def test_read_only_folder_can_be_read(shared_folder: Path) -> None:
 def test_unreadable_folder_is_denied_and_never_a_miss(shared_folder: Path, operation: str) -> None:
     shared_folder.chmod(0)
     try:
-        with without_privileges(), pytest.raises(StorePermissionDenied) as met:
+        with without_privileges(), pytest.raises(StorePermissionDenied) as raised:
             OPERATIONS[operation](timeline(str(shared_folder)))
     finally:
         shared_folder.chmod(0o755)
-    assert str(shared_folder) in one_line(met.value)
+    assert str(shared_folder) in one_line(raised.value)
 
 
 def test_unreadable_frame_is_denied_and_never_a_miss(shared_folder: Path) -> None:
@@ -608,9 +609,9 @@ def test_unreadable_frame_is_denied_and_never_a_miss(shared_folder: Path) -> Non
 def test_file_in_place_of_store_folder_is_an_error(tmp_path: Path, operation: str) -> None:
     path = tmp_path / "a-file"
     path.write_text("not a folder")
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as raised:
         OPERATIONS[operation](timeline(str(path)))
-    assert str(path) in one_line(met.value)
+    assert str(path) in one_line(raised.value)
     assert path.read_text() == "not a folder"
     assert library_threads() == set()
 
@@ -621,7 +622,7 @@ def test_folder_in_place_of_frame_leaves_nothing_visible(local_url: str, operati
     in_the_way.mkdir(parents=True)
     with pytest.raises(StoreUnavailable, match=r"frames/0\.jpg"):
         OPERATIONS[operation](timeline(local_url))
-    # Written frames that find something in their place are committed elsewhere until it is gone.
+    # Frames whose key is a folder are committed elsewhere until it is removed.
     shown = timeline(local_url)
     assert not shown.exists or (operation == "write" and shown.frame(0).image.any())
     assert library_threads() == set()

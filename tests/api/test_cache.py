@@ -1,4 +1,4 @@
-"""The front door: which store a cache opens, and which timelines it names."""
+"""`FrameCache`: the store that it opens, and the timelines that it lists."""
 
 from pathlib import Path
 from typing import Any

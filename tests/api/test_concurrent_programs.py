@@ -30,41 +30,43 @@ LAYOUTS: list[Layout] = ["objects", "packs"]
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_lease_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)
 
 
 def timeline(url: str) -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline("t")
 
 
-def meanwhile(url: str, action: Action, within: str, happens: Callable[[], object]) -> Timeline:
-    """Return the timeline of a program during whose first such request something happens."""
-    left = [happens]
+def run_at_request(
+    url: str, action: Action, within: str, other_work: Callable[[], object]
+) -> Timeline:
+    """Return a timeline that runs other work before its first matching request."""
+    left = [other_work]
 
-    def before(met: Action, key: str) -> None:
-        if met == action and within in key and left:
+    def before(requested: Action, key: str) -> None:
+        if requested == action and within in key and left:
             left.pop()()
 
     return Timeline(HookedStore(FrameCache(url).store, before=before), "t")
 
 
-def interrupted(url: str, nth: int, happens: Callable[[], object]) -> Timeline:
-    """Return the timeline of a program during whose ``nth`` request something happens."""
+def run_at_nth_request(url: str, nth: int, other_work: Callable[[], object]) -> Timeline:
+    """Return a timeline that runs other work before its ``nth`` request."""
     requests = 0
 
     def before(_: Action, __: str) -> None:
         nonlocal requests
         requests += 1
         if requests == nth:
-            happens()
+            other_work()
 
     return Timeline(HookedStore(FrameCache(url).store, before=before), "t")
 
 
 class Aged(WrappingStore):
-    """Store as a collection sees it two days later, while some program is still working."""
+    """Store whose blobs are two days old, except for leases."""
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         return (
@@ -102,7 +104,7 @@ def test_frames_survive_gc_during_repack(memory_url: str, layout: Layout, nth: i
                 collect(memory_url)
 
     repacking = Timeline(HookedStore(FrameCache(memory_url).store, before=before), "t")
-    with suppress(StoreUnavailable):  # it may find out, and says so
+    with suppress(StoreUnavailable):  # the program may detect it, and then raises an error
         repacking.repack(other)
     assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
     timeline(memory_url).repack(other)
@@ -119,7 +121,7 @@ def test_repack_removes_no_old_frames_when_new_index_parts_are_lost(memory_url: 
         parts = [blob.key for blob in store.list(f"{PREFIX}index") if "000000-1" in blob.key]
         store.delete(parts)
 
-    meanwhile(memory_url, "create", "/timeline/", lose).repack("packs")
+    run_at_request(memory_url, "create", "/timeline/", lose).repack("packs")
     frames = [blob.key for blob in store.list(f"{PREFIX}frames")]
     assert len(frames) == FRAMES
     assert timeline(memory_url).verify(repair=True).ok
@@ -131,7 +133,7 @@ def test_repack_removes_no_old_frames_when_new_index_parts_are_lost(memory_url: 
 def test_concurrent_write_of_same_sequence_keeps_first_frame(
     memory_url: str, layout: Layout, nth: int
 ) -> None:
-    """Another program writes its own at each request of this one."""
+    """Another program writes its frame before one of this program's requests."""
     timeline(memory_url).write([frame(0)], layout=layout)
     theirs: list[bytes] = []
 
@@ -139,7 +141,7 @@ def test_concurrent_write_of_same_sequence_keeps_first_frame(
         timeline(memory_url).write([frame(1)])
         theirs.append(timeline(memory_url).jpeg(1))
 
-    writing = interrupted(memory_url, nth, write_another)
+    writing = run_at_nth_request(memory_url, nth, write_another)
     mine = replace(frame(1), image=frame(7).image)
     try:
         writing.write([mine])
@@ -157,7 +159,7 @@ def test_write_during_clear_stores_all_it_reports_or_raises(
 ) -> None:
     frames = [frame(number) for number in range(6)]
     timeline(memory_url).write(frames[:4], layout=layout)
-    writing = interrupted(memory_url, nth, timeline(memory_url).clear)
+    writing = run_at_nth_request(memory_url, nth, timeline(memory_url).clear)
     try:
         written = writing.write(frames, layout=layout)
     except TimelineCleared:
@@ -171,33 +173,33 @@ def test_write_during_clear_stores_all_it_reports_or_raises(
 def test_rewrite_of_cached_frames_during_delete_leaves_no_blobs(
     memory_url: str, layout: Layout, count: int
 ) -> None:
-    """They seem lost to the write, which stores them again, with or without another."""
+    """The write finds them missing and stores them again, alone or with another frame."""
     timeline(memory_url).write([frame(n) for n in range(3)], layout=layout)
     within = {"objects": "/frames/", "packs": "/packs/"}[layout]
-    slow = meanwhile(memory_url, "get", within, lambda: timeline(memory_url).delete())
+    slow = run_at_request(memory_url, "get", within, lambda: timeline(memory_url).delete())
     with suppress(TimelineCleared):
         slow.write([frame(n) for n in range(count)], workers=1)
     assert outside(memory_url).list(PREFIX) == []
 
 
 def test_own_index_part_misread_after_lost_response_is_still_committed(memory_url: str) -> None:
-    """Its answer is lost, and a bit flips each time it is read back."""
-    met: list[str] = []
+    """The response is lost, and a bit flips in each of two attempts to read the part back."""
+    seen_requests: list[str] = []
 
     def schedule(action: Action, key: str) -> Fault | SideEffect | None:
         if "/index/" not in key or "timeline-" in key:
             return None
         if action == "create":
-            met.append(action)
+            seen_requests.append(action)
             return Fault.RETRIED
-        if action == "get" and met and len(met) < 3:
-            met.append(action)
+        if action == "get" and seen_requests and len(seen_requests) < 3:
+            seen_requests.append(action)
             return Fault.FLIP_BIT
         return None
 
     store = FaultyStore(FrameCache(memory_url).store, schedule)
     Timeline(store, "t").extract(clips.clip(), layout="packs")
-    assert met == ["create", "get", "get"]
+    assert seen_requests == ["create", "get", "get"]
     assert len(list(timeline(memory_url).frames())) == FRAMES
     assert timeline(memory_url).verify(deep=True).ok
 
@@ -217,7 +219,7 @@ def test_blobs_stored_after_delete_are_removed_by_gc(local_url: str) -> None:
 
 
 def test_gc_keeps_foreign_frames_next_to_blobs_stored_after_delete(local_url: str) -> None:
-    """They may be another program's."""
+    """Another program may have stored them."""
     timeline(local_url).extract(clips.clip(), layout="packs")
     [pack] = [key for key in outside(local_url).list(PREFIX) if "/packs/" in key]
     body = outside(local_url).read(pack)

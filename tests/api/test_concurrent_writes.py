@@ -16,12 +16,12 @@ from outside import frame, frames_of, mean_error, outside, picture, pixels_by_pi
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
 def timeline(url: str, *, before: Hook | None = None, after: Hook | None = None) -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return Timeline(HookedStore(FrameCache(url).store, before=before, after=after), "t")
 
 
@@ -42,7 +42,7 @@ def replace(url: str, sequence: int, number: int) -> None:
 
 
 def shown(url: str, sequence: int) -> set[int]:
-    """The numbers of the pictures that the library and the public name give; one is right."""
+    """Return the numbers of the pictures that the library and the public name return."""
     images = [
         timeline(url).frame(sequence).image,
         pixels_by_pillow(frames_of(outside(url), "t")[f"{sequence}.jpg"]),
@@ -63,12 +63,12 @@ def test_frame_replaced_during_repack_is_relocated_to_public_key(url: str, start
 def test_relocation_overwrites_no_frame_of_later_epoch(url: str) -> None:
     timeline(url).write([frame(n) for n in range(3)])
 
-    def write_anew() -> None:
+    def write_in_new_epoch() -> None:
         timeline(url).write([frame(1, number=7)])
 
     def clear() -> None:
-        # The packs of the epoch before are still there when the frame is written.
-        timeline(url, before=once("list", "/packs/", write_anew)).clear()
+        # The packs of the previous epoch still exist when the frame is written.
+        timeline(url, before=once("list", "/packs/", write_in_new_epoch)).clear()
 
     replacing = timeline(url, before=once("create", "/frames/1.jpg", clear))
     replacing.write([frame(1, number=5)], on_conflict="replace")

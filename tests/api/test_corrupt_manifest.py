@@ -48,7 +48,7 @@ def own(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def filled(url: str, own: list[Path]) -> str:
-    """A store with all three chunks: versions 1 and 2 describe them, version 3 their compaction."""
+    """A store with all three chunks: manifests 1 and 2 name them, 3 their compaction."""
     timeline(url).extract(own)
     return url
 
@@ -57,13 +57,13 @@ def timeline(url: str) -> Timeline:
     return FrameCache(url).timeline("t")
 
 
-def descriptions(url: str) -> list[str]:
+def manifest_keys(url: str) -> list[str]:
     return outside(url).list(f"{PREFIX}timeline/")
 
 
 def damage_last(url: str, how: str = "a bit flipped") -> str:
-    """Damage the current description; returns its key."""
-    key = descriptions(url)[-1]
+    """Damage the current manifest; return its key."""
+    key = manifest_keys(url)[-1]
     outside(url).put(key, DAMAGE[how](outside(url).read(key)))
     return key
 
@@ -76,8 +76,8 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def only(report: VerifyReport) -> str:
-    """The one finding that is damage, in words."""
+def only_corruption(report: VerifyReport) -> str:
+    """Return the only finding of corruption, in words."""
     [finding] = [one for one in report.findings if one.kind == "corrupt"]
     assert (finding.sequence, finding.chunk_id) == (None, None)
     assert finding.repaired == report.ok
@@ -88,14 +88,14 @@ def repaired(url: str) -> str:
     """Repair the manifest; return what was found, in words."""
     report = timeline(url).verify(repair=True)
     assert report.ok, report.findings
-    words = only(report)
+    words = only_corruption(report)
     assert words.startswith("timeline/")
     assert timeline(url).verify(deep=True).ok
     return words
 
 
 def require_frames(url: str, chunks: list[Path]) -> None:
-    """Every frame of these chunks is there and looks like what ffmpeg decodes."""
+    """Require every frame of these chunks, with the pictures that ffmpeg decodes."""
     found = timeline(url)
     assert found.complete
     shown = clips.timeline_of(chunks)
@@ -109,7 +109,7 @@ def refuse(*_: object, **__: object) -> None:
     raise AssertionError("nothing is to be decoded")
 
 
-# Found
+# Detected
 
 
 @pytest.mark.parametrize("how", DAMAGE)
@@ -120,8 +120,8 @@ def test_verify_reports_corrupt_manifest_without_changes(filled: str, how: str, 
     report = timeline(filled).verify(deep=deep)
     assert everything(outside(filled)) == before
     assert (report.ok, report.damaged, report.repaired) == (False, 1, 0)
-    assert only(report).startswith("timeline/00000003.json: this manifest is damaged")
-    assert "the last intact one is version 2" in only(report)
+    assert only_corruption(report).startswith("timeline/00000003.json: this manifest is damaged")
+    assert "the last intact one is version 2" in only_corruption(report)
     assert (report.counts["ok"], report.frames_checked, report.chunks_checked) == (0, 0, 0)
 
 
@@ -147,10 +147,10 @@ def test_other_operations_name_repair_command_and_change_nothing(
 ) -> None:
     key = damage_last(filled)
     before = everything(outside(filled))
-    with pytest.raises(CorruptFrame) as met:
+    with pytest.raises(CorruptFrame) as raised:
         OPERATIONS[operation](timeline(filled))
-    assert key in str(met.value)
-    assert "framecache verify t --repair" in str(met.value)
+    assert key in str(raised.value)
+    assert "framecache verify t --repair" in str(raised.value)
     assert everything(outside(filled)) == before
 
 
@@ -186,12 +186,12 @@ def test_repair_recreates_manifest_without_decoding(
         report = timeline(filled).verify(repair=True)
     assert report.ok
     assert (report.repaired, report.counts["ok"], report.chunks_not_cached) == (1, FRAMES, 0)
-    assert only(report).startswith("timeline/00000003.json: ")
+    assert only_corruption(report).startswith("timeline/00000003.json: ")
     assert timeline(filled).index.to_arrow().to_pylist() == known
     assert frames_of(outside(filled), "t") == stored
     assert timeline(filled).info().epoch != epoch
-    assert [Path(key).stem for key in descriptions(filled)] == [f"{n:08d}" for n in range(1, 6)]
-    assert outside(filled).read(descriptions(filled)[2]) == damaged
+    assert [Path(key).stem for key in manifest_keys(filled)] == [f"{n:08d}" for n in range(1, 6)]
+    assert outside(filled).read(manifest_keys(filled)[2]) == damaged
     require_frames(filled, own)
     assert counted_requests(filled) == 3
 
@@ -212,16 +212,16 @@ def test_repair_recreates_manifest_in_every_store(store_url: str) -> None:
 
 
 def test_repair_keeps_provenance_of_index_parts(filled: str) -> None:
-    told = index_about(filled)
+    provenance = provenance_of_parts(filled)
     damage_last(filled)
     repaired(filled)
-    for before, after in zip(told, index_about(filled), strict=True):
+    for before, after in zip(provenance, provenance_of_parts(filled), strict=True):
         assert before["epoch"] != after["epoch"]
         for name in ("part", "settings", "chunk_url", "chunk_etag", "ffmpeg", "jpeg_encoder"):
             assert before[name] == after[name]
 
 
-def index_about(url: str) -> list[dict[str, Any]]:
+def provenance_of_parts(url: str) -> list[dict[str, Any]]:
     epoch = timeline(url).info().epoch
     keys = outside(url).list(f"{PREFIX}index/{epoch}/0")
     found = [pq.read_schema(io.BytesIO(outside(url).read(key))).metadata for key in keys]
@@ -251,7 +251,7 @@ def test_uncached_chunk_stays_uncached_after_repair(url: str, own: list[Path]) -
     for key in outside(url).list(f"{PREFIX}index/"):
         if "/000001-" in key or "/_timeline-" in key:
             outside(url).remove(key)
-    outside(url).remove(descriptions(url)[-1])
+    outside(url).remove(manifest_keys(url)[-1])
     outside(url).put(f"{PREFIX}timeline/00000003.json", b"")
     report = timeline(url).verify(repair=True)
     assert (report.ok, report.chunks_not_cached) == (True, 1)
@@ -279,12 +279,12 @@ def test_chunk_with_lost_index_part_is_extracted_again(
         assert len(timeline(filled)) == 35
 
 
-# What the lost version had changed
+# Changes of the lost version
 
 
 def damage_append(url: str) -> None:
-    """Damage what an append described, and the compaction after it."""
-    for key in descriptions(url)[-2:]:
+    """Damage the manifest of an append, and that of the compaction after it."""
+    for key in manifest_keys(url)[-2:]:
         outside(url).put(key, b"")
 
 
@@ -301,7 +301,7 @@ def test_chunk_appended_in_lost_version_can_be_appended_again(url: str, own: lis
 def test_index_part_of_lost_version_is_not_used_for_another_chunk(
     url: str, own: list[Path]
 ) -> None:
-    """Chunk 1 was another video than the one that is appended in its place."""
+    """Chunk 1 was a different video from the one that is appended in its place."""
     timeline(url).extract(own[0])
     timeline(url).append(own[1])
     damage_append(url)
@@ -310,20 +310,20 @@ def test_index_part_of_lost_version_is_not_used_for_another_chunk(
     require_frames(url, [own[0], own[2]])
 
 
-@pytest.mark.parametrize("is_swept", [True, False])
+@pytest.mark.parametrize("is_index_removed", [True, False])
 def test_timeline_after_lost_clear_is_cached_if_index_was_not_removed(
     filled: str,
     own: list[Path],
-    is_swept: bool,  # noqa: FBT001
+    is_index_removed: bool,  # noqa: FBT001
 ) -> None:
     before = everything(outside(filled))
     timeline(filled).clear()
-    if not is_swept:
+    if not is_index_removed:
         for key, body in before.items():
             outside(filled).put(key, body)
     damage_last(filled)
     timeline(filled).verify(repair=True)
-    assert timeline(filled).exists != is_swept
+    assert timeline(filled).exists != is_index_removed
     timeline(filled).extract(own)
     require_frames(filled, own)
 
@@ -336,8 +336,8 @@ def test_lost_rebuild_restores_previous_settings_without_wrong_frames(
     timeline(filled).rebuild(every=2, quality=60)
     for key, body in old.items():
         outside(filled).put(key, body)
-    # It has a manifest, was begun and compacted.
-    for key in descriptions(filled)[-3:]:
+    # The manifests of its creation, its first commit and its compaction.
+    for key in manifest_keys(filled)[-3:]:
         outside(filled).put(key, b"")
     assert timeline(filled).verify(repair=True).ok
     require_frames(filled, own)
@@ -352,7 +352,7 @@ def test_repair_starts_later_epoch_than_any_lost_version(filled: str, own: list[
     timeline(filled).clear()
     timeline(filled).rebuild()
     last = timeline(filled).info().epoch
-    for key in descriptions(filled)[2:]:
+    for key in manifest_keys(filled)[2:]:
         outside(filled).put(key, b"")
     timeline(filled).verify(repair=True)
     new = timeline(filled).info().epoch
@@ -371,13 +371,13 @@ def test_repair_starts_later_epoch_than_any_lost_version(filled: str, own: list[
 def test_repair_without_intact_version_changes_nothing_and_names_remedy(
     filled: str, own: list[Path]
 ) -> None:
-    for key in descriptions(filled)[:2]:
+    for key in manifest_keys(filled)[:2]:
         outside(filled).remove(key)
     damage_last(filled)
     before = everything(outside(filled))
     report = timeline(filled).verify(repair=True)
     assert not report.ok
-    assert "no intact version before it is left; delete the timeline" in only(report)
+    assert "no intact version before it is left; delete the timeline" in only_corruption(report)
     assert everything(outside(filled)) == before
     timeline(filled).delete()
     timeline(filled).extract(own)
@@ -391,9 +391,11 @@ def test_written_timeline_is_not_repaired_but_can_go_back_one_version(url: str) 
     before = everything(outside(url))
     report = timeline(url).verify(repair=True)
     assert not report.ok
-    assert "remove all versions after 2 to go back to that one, or delete" in only(report)
+    assert "remove all versions after 2 to go back to that one, or delete" in only_corruption(
+        report
+    )
     assert everything(outside(url)) == before
-    outside(url).remove(descriptions(url)[-1])
+    outside(url).remove(manifest_keys(url)[-1])
     assert timeline(url).verify(repair=True).ok
     assert timeline(url).sequences() == [0, 1, 2]
     timeline(url).write([frame(n) for n in range(6)])
@@ -402,7 +404,7 @@ def test_written_timeline_is_not_repaired_but_can_go_back_one_version(url: str) 
 
 
 def test_previous_version_of_newer_format_asks_for_upgrade(filled: str) -> None:
-    _, begun, _ = descriptions(filled)
+    _, begun, _ = manifest_keys(filled)
     document = json.loads(outside(filled).read(begun)) | {"format": 99}
     del document["crc32c"]
     checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
@@ -416,7 +418,7 @@ def test_previous_version_of_newer_format_asks_for_upgrade(filled: str) -> None:
 
 
 class Noisy(HookedStore):
-    """Damages a description on the way, the first times that it is fetched."""
+    """Store that damages a manifest in transit, the first times that it is fetched."""
 
     def __init__(self, inner: Store, *, times: int, damage: Callable[[int, bytes], bytes]) -> None:
         super().__init__(inner)
@@ -438,13 +440,13 @@ def _cut(_: int, body: bytes) -> bytes:
     return body[:-20]
 
 
-@pytest.mark.parametrize("harm", [_other_each_time, _cut], ids=lambda f: f.__name__[1:])
+@pytest.mark.parametrize("damage_body", [_other_each_time, _cut], ids=lambda f: f.__name__[1:])
 @pytest.mark.parametrize("times", [1, 2, 3, 4, 1000])
 def test_manifest_damaged_in_transit_is_left_unchanged(
-    filled: str, own: list[Path], times: int, harm: Callable[[int, bytes], bytes]
+    filled: str, own: list[Path], times: int, damage_body: Callable[[int, bytes], bytes]
 ) -> None:
     before = everything(outside(filled))
-    store = Noisy(FrameCache(filled).store, times=times, damage=harm)
+    store = Noisy(FrameCache(filled).store, times=times, damage=damage_body)
     if times < 3:
         assert Timeline(store, "t").verify(repair=True).ok
     else:
@@ -472,8 +474,8 @@ class Metered(HookedStore):
 
 @pytest.fixture
 def longest_bytes(filled: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Limit the size of a manifest, which is replaced by one a hundred times as long."""
-    key = descriptions(filled)[-1]
+    """Replace a manifest by one a hundred times as long as the limit; return the limit."""
+    key = manifest_keys(filled)[-1]
     length = 2 * len(outside(filled).read(key))
     monkeypatch.setattr(json_documents, "MAX_BYTES", length)
     outside(filled).put(key, b" " * 100 * length)
@@ -495,7 +497,7 @@ def test_oversized_manifest_is_repaired(filled: str, own: list[Path]) -> None:
 
 def test_create_conflict_reads_only_as_many_bytes_as_its_own(filled: str) -> None:
     store = Metered(FrameCache(filled).store)
-    key = descriptions(filled)[-1]
+    key = manifest_keys(filled)[-1]
     assert not create_verified(store, key, b"mine")
     assert store.bytes_fetched == 2 * len(b"mine.")
 
@@ -503,8 +505,8 @@ def test_create_conflict_reads_only_as_many_bytes_as_its_own(filled: str) -> Non
 # Others at work
 
 
-def meanwhile(url: str, do: Callable[[], object]) -> Store:
-    """Store of a program that is about to recreate the manifest, when another comes."""
+def run_before_recreation(url: str, do: Callable[[], object]) -> Store:
+    """Return a store that runs other work before the manifest is first recreated."""
     turns = count()
 
     def before(action: str, key: str) -> None:
@@ -516,9 +518,9 @@ def meanwhile(url: str, do: Callable[[], object]) -> Store:
 
 def test_concurrent_repairs_share_one_recreated_manifest(filled: str, own: list[Path]) -> None:
     damage_last(filled)
-    store = meanwhile(filled, lambda: repaired(filled))
+    store = run_before_recreation(filled, lambda: repaired(filled))
     assert Timeline(store, "t").verify(repair=True).ok
-    assert len(descriptions(filled)) == 5
+    assert len(manifest_keys(filled)) == 5
     epochs = {key.split("/")[4] for key in outside(filled).list(f"{PREFIX}index/")}
     assert len(epochs) == 2
     require_frames(filled, own)
@@ -527,7 +529,7 @@ def test_concurrent_repairs_share_one_recreated_manifest(filled: str, own: list[
 def test_delete_does_not_skip_manifest_damaged_in_transit(
     filled: str,
 ) -> None:
-    """Else one that dies leaves it described, in the epoch that it had, without its frames."""
+    """If it did and died, the manifest would remain in its epoch without its frames."""
     before, flips = everything(outside(filled)), [Fault.FLIP_BIT] * 2
 
     def schedule(action: str, key: str) -> Fault | None:
@@ -544,7 +546,7 @@ def test_delete_does_not_skip_manifest_damaged_in_transit(
 
 def test_timeline_deleted_during_repair_stays_deleted(filled: str) -> None:
     damage_last(filled)
-    store = meanwhile(filled, lambda: timeline(filled).delete())
+    store = run_before_recreation(filled, lambda: timeline(filled).delete())
     with pytest.raises(NotCached):
         Timeline(store, "t").verify(repair=True)
     assert outside(filled).list(PREFIX) == []
@@ -553,7 +555,7 @@ def test_timeline_deleted_during_repair_stays_deleted(filled: str) -> None:
 def test_extraction_started_before_repair_raises_and_commits_nothing(
     url: str, own: list[Path]
 ) -> None:
-    """It is at chunk 1 when its manifest is damaged, and recreated."""
+    """The manifest is damaged and recreated while chunk 1 is extracted."""
     timeline(url).extract(own[0])
 
     def lose(action: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C ends whatever waits for a server that is silent, and the process does not wait either."""
+"""Ctrl-C ends a call that waits for a silent server, and the process exits without a wait."""
 
 import signal
 import subprocess

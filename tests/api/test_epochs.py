@@ -48,7 +48,7 @@ def store(memory_url: str) -> Store:
 
 
 class Clock:
-    """Time goes by only while the program under test waits to look again."""
+    """Clock that advances only while the program under test sleeps between checks."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -77,7 +77,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def die(store: Store, *, at: Action, within: str, extract: Extract = extract) -> None:
-    """Extract until a request that is never made, like every later one."""
+    """Extract, and die at a request: neither it nor a later one is made."""
     died: list[str] = []
 
     def before(action: Action, key: str) -> None:
@@ -89,21 +89,21 @@ def die(store: Store, *, at: Action, within: str, extract: Extract = extract) ->
         extract(HookedStore(store, before=before))
 
 
-def die_before_it_is_begun(store: Store) -> None:
+def die_before_epoch_is_begun(store: Store) -> None:
     die(store, at="put", within="/0.jpg")
 
 
-def die_once_it_is_begun(store: Store) -> None:
+def die_after_epoch_is_begun(store: Store) -> None:
     die(store, at="create", within="/index/")
 
 
-def abandon(store: Store) -> None:
+def leave_uncommitted(store: Store) -> None:
     """Leave a timeline with a manifest, without a lease on it, and with nothing committed."""
-    die_before_it_is_begun(store)
-    forget_claims(store)
+    die_before_epoch_is_begun(store)
+    delete_leases(store)
 
 
-def forget_claims(store: Store) -> None:
+def delete_leases(store: Store) -> None:
     store.delete([blob.key for blob in store.list(f"{PREFIX}claims")])
 
 
@@ -117,11 +117,11 @@ def begun(store: Store) -> list[bool]:
     return [document["begun"] for document in documents(store)]
 
 
-def meanwhile(
-    store: Store, happens: Callable[[], object], *, at: Action, within: str
+def run_at_request(
+    store: Store, other_work: Callable[[], object], *, at: Action, within: str
 ) -> HookedStore:
-    """The store of a program before whose first such request something happens."""
-    left = [happens]
+    """Return a store that runs other work before its first matching request."""
+    left = [other_work]
 
     def before(action: Action, key: str) -> None:
         if action == at and within in key and left:
@@ -134,21 +134,21 @@ def meanwhile(
 def held_at(
     store: Store, *, at: Action, within: str, extract: Extract = extract
 ) -> Iterator[tuple["Future[ExtractReport]", Callable[[], None]]]:
-    """Extract on another thread, which lives and goes no further than a request until it is let."""
-    is_there, may_go = threading.Event(), threading.Event()
+    """Extract on another thread, which waits at a request until the test resumes it."""
+    is_waiting, may_continue = threading.Event(), threading.Event()
 
     def hold() -> None:
-        is_there.set()
-        assert may_go.wait(60)
+        is_waiting.set()
+        assert may_continue.wait(60)
 
-    slow = meanwhile(store, hold, at=at, within=within)
+    slow = run_at_request(store, hold, at=at, within=within)
     with ThreadPoolExecutor(1) as pool:
         extracting = pool.submit(extract, slow)
         try:
-            assert is_there.wait(60)
-            yield extracting, may_go.set
+            assert is_waiting.wait(60)
+            yield extracting, may_continue.set
         finally:
-            may_go.set()
+            may_continue.set()
 
 
 def require_sound(store: Store, frames: int = FRAMES) -> None:
@@ -162,15 +162,17 @@ def require_sound(store: Store, frames: int = FRAMES) -> None:
 
 
 def test_epoch_is_begun_by_one_manifest_version_before_first_commit(store: Store) -> None:
-    seen: list[list[bool]] = []
-    looking = HookedStore(
+    begun_at_commits: list[list[bool]] = []
+    observed = HookedStore(
         store,
         before=lambda action, key: (
-            seen.append(begun(store)) if action == "create" and "/index/" in key else None
+            begun_at_commits.append(begun(store))
+            if action == "create" and "/index/" in key
+            else None
         ),
     )
-    extract(looking)
-    assert seen == [[False, True]] * 4  # 3 chunks, and all of them compacted
+    extract(observed)
+    assert begun_at_commits == [[False, True]] * 4  # 3 chunks, and all of them compacted
     assert begun(store) == [False, True, True]
 
 
@@ -215,8 +217,8 @@ def refuse_puts(action: str, _: str) -> None:
 def test_begun_epoch_of_dead_program_conflicts_with_other_settings(
     store: Store, otherwise: Extract
 ) -> None:
-    die_once_it_is_begun(store)
-    forget_claims(store)
+    die_after_epoch_is_begun(store)
+    delete_leases(store)
     with pytest.raises(SettingsConflict, match=EXTRACTED):
         otherwise(store)
     assert extract(store).chunks_extracted == 3
@@ -227,14 +229,14 @@ def test_begun_epoch_of_dead_program_conflicts_with_other_settings(
 def test_clear_of_begun_epoch_of_dead_program_allows_other_settings(
     store: Store, otherwise: Extract
 ) -> None:
-    die_once_it_is_begun(store)
+    die_after_epoch_is_begun(store)
     Timeline(store, "t").clear()
     report = otherwise(store)
     require_sound(store, report.frame_count)
 
 
 def test_rebuild_replaces_begun_epoch_of_dead_program(store: Store) -> None:
-    die_once_it_is_begun(store)
+    die_after_epoch_is_begun(store)
     assert Timeline(store, "t").rebuild(every=3).frames_extracted == 15
     require_sound(store, 15)
 
@@ -247,7 +249,7 @@ def test_begun_rebuild_of_dead_program_conflicts_with_other_settings(store: Stor
         within="/index/000001-",
         extract=lambda dying: Timeline(dying, "t").rebuild(every=3, workers=1),
     )
-    forget_claims(store)
+    delete_leases(store)
     with pytest.raises(SettingsConflict, match=EXTRACTED):
         extract(store)
 
@@ -260,10 +262,10 @@ def test_other_settings_conflict_at_first_heartbeat_before_epoch_is_begun(
     store: Store, otherwise: Extract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 4.0)
-    with held_at(store, at="put", within="/frames/0.jpg") as (extracting, let_go):
+    with held_at(store, at="put", within="/frames/0.jpg") as (extracting, resume):
         with pytest.raises(SettingsConflict, match=EXTRACTED):
             otherwise(store)
-        let_go()
+        resume()
         assert extracting.result(60).chunks_extracted == 3
     require_sound(store)
 
@@ -278,14 +280,14 @@ def test_other_settings_conflict_as_soon_as_epoch_is_begun(
         is_begun.set()
         assert may_commit.wait(60)
 
-    slow = meanwhile(store, hold, at="create", within="/index/")
-    with held_at(slow, at="put", within="/frames/0.jpg") as (extracting, let_go):
+    slow = run_at_request(store, hold, at="create", within="/index/")
+    with held_at(slow, at="put", within="/frames/0.jpg") as (extracting, resume):
 
-        def go_on() -> None:
-            let_go()
+        def continue_extraction() -> None:
+            resume()
             assert is_begun.wait(60)
 
-        clock.while_waiting = go_on
+        clock.while_waiting = continue_extraction
         try:
             with pytest.raises(SettingsConflict, match=EXTRACTED):
                 otherwise(store)
@@ -300,7 +302,7 @@ def test_other_settings_conflict_as_soon_as_epoch_is_begun(
 def test_dead_program_is_replaced_after_lease_ttl_before_epoch_is_begun(
     store: Store, otherwise: Extract, clock: Clock
 ) -> None:
-    die_before_it_is_begun(store)
+    die_before_epoch_is_begun(store)
     report = otherwise(store)
     lifetime = lease.LEASE_TTL_SECONDS
     assert lifetime <= clock.waited_seconds < lifetime + 1
@@ -311,16 +313,16 @@ def test_dead_program_is_replaced_after_lease_ttl_before_epoch_is_begun(
 def test_epoch_without_leases_or_commits_is_replaced_without_wait(
     store: Store, otherwise: Extract, clock: Clock
 ) -> None:
-    abandon(store)
+    leave_uncommitted(store)
     report = otherwise(store)
     assert clock.waited_seconds == 0
     require_sound(store, report.frame_count)
 
 
-# No time between looking and acting
+# Races between check and action
 
 
-@pytest.mark.parametrize("start", [None, abandon], ids=["from nothing", "abandoned"])
+@pytest.mark.parametrize("start", [None, leave_uncommitted], ids=["from nothing", "uncommitted"])
 @pytest.mark.parametrize("nth", range(1, 41))
 def test_one_of_two_conflicting_extractions_succeeds_and_other_raises(
     store: Store,
@@ -328,7 +330,7 @@ def test_one_of_two_conflicting_extractions_succeeds_and_other_raises(
     nth: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The second comes, goes its whole way and is believed dead, at each request of the first."""
+    """The second runs from start to end before one of the requests of the first."""
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)
     if start is not None:
         start(store)
@@ -359,11 +361,11 @@ def test_one_of_two_conflicting_extractions_succeeds_and_other_raises(
 
 @DIFFERING
 def test_commit_between_check_and_new_manifest_is_kept(store: Store, otherwise: Extract) -> None:
-    # With one chunk no manifest names a compaction, which would hinder the other as well.
+    # With one chunk there is no compaction, which would also stop the other program.
     one = clips.chunks()[0]
     die(store, at="put", within="/frames/0.jpg", extract=lambda dying: extract(dying, one))
-    forget_claims(store)
-    sleeping = meanwhile(
+    delete_leases(store)
+    sleeping = run_at_request(
         store,
         lambda: extract(store, one),
         at="create",
@@ -381,10 +383,10 @@ def test_extraction_replaced_before_epoch_is_begun_raises_and_commits_nothing(
     reports: list[ExtractReport] = []
 
     def replace() -> None:
-        forget_claims(store)  # as those of a program that was silent for too long
+        delete_leases(store)  # as if their program had sent no heartbeat for too long
         reports.append(otherwise(store))
 
-    slow = meanwhile(store, replace, at="create", within="/timeline/00000002.json")
+    slow = run_at_request(store, replace, at="create", within="/timeline/00000002.json")
     with pytest.raises(SettingsConflict, match=EXTRACTED):
         extract(slow)
     assert [key for action, key in slow.requests if action == "create" and "/index/" in key] == []
@@ -393,8 +395,8 @@ def test_extraction_replaced_before_epoch_is_begun_raises_and_commits_nothing(
 
 
 def test_lease_acquired_as_epoch_ends_is_waited_for(store: Store, clock: Clock) -> None:
-    """It saw the epoch current, and its frames have the names that the new ones have."""
-    abandon(store)
+    """The other program saw the old epoch, and its frames have the keys of the new ones."""
+    leave_uncommitted(store)
     others: list[Future[ExtractReport]] = []
     is_storing, may_store = threading.Event(), threading.Event()
 
@@ -402,19 +404,19 @@ def test_lease_acquired_as_epoch_ends_is_waited_for(store: Store, clock: Clock) 
         is_storing.set()
         assert may_store.wait(60)
 
-    late = meanwhile(store, hold, at="put", within="/frames/0.jpg")
+    late = run_at_request(store, hold, at="put", within="/frames/0.jpg")
     with ThreadPoolExecutor(1) as pool:
 
-        def come_late() -> None:
+        def start_other() -> None:
             others.append(pool.submit(extract, late))
             assert is_storing.wait(60)
 
-        def let_it_go_on() -> None:
+        def finish_other() -> None:
             may_store.set()
             others[0].exception(60)
 
-        clock.while_waiting = let_it_go_on
-        ending = meanwhile(store, come_late, at="create", within="/timeline/00000002.json")
+        clock.while_waiting = finish_other
+        ending = run_at_request(store, start_other, at="create", within="/timeline/00000002.json")
         try:
             assert extract(ending, quality=60).chunks_extracted == 3
         finally:
@@ -425,7 +427,7 @@ def test_lease_acquired_as_epoch_ends_is_waited_for(store: Store, clock: Clock) 
 
 
 def test_clear_before_epoch_is_begun_raises_timeline_cleared(store: Store) -> None:
-    slow = meanwhile(
+    slow = run_at_request(
         store,
         lambda: Timeline(store, "t").clear(),
         at="create",
@@ -437,9 +439,9 @@ def test_clear_before_epoch_is_begun_raises_timeline_cleared(store: Store) -> No
 
 
 def test_stale_version_after_manifest_of_recreated_timeline_is_withdrawn(store: Store) -> None:
-    """A program sleeps before it begins; its timeline is deleted and recreated up to there."""
+    """The timeline is deleted and recreated while the program waits to begin the epoch."""
 
-    def make_anew() -> None:
+    def recreate() -> None:
         Timeline(store, "t").delete()
         die(
             store,
@@ -448,11 +450,11 @@ def test_stale_version_after_manifest_of_recreated_timeline_is_withdrawn(store: 
             extract=lambda dying: extract(dying, every=2),
         )
 
-    slow = meanwhile(store, make_anew, at="create", within="/timeline/00000002.json")
+    slow = run_at_request(store, recreate, at="create", within="/timeline/00000002.json")
     with pytest.raises(SettingsConflict, match=EXTRACTED):
         extract(slow)
     assert [document["sampling"].get("n") for document in documents(store)] == [2]
-    forget_claims(store)
+    delete_leases(store)
     require_sound(store, extract(store, every=2).frame_count)
 
 
@@ -467,18 +469,18 @@ def test_extraction_does_not_interrupt_write_in_progress(
     def write(target: Store) -> Any:  # noqa: ANN401 -- it stands for an extraction
         return Timeline(target, "t").write([frame(0)])
 
-    with held_at(store, at="create", within="/index/", extract=write) as (writing, let_go):
+    with held_at(store, at="create", within="/index/", extract=write) as (writing, resume):
         with pytest.raises(SettingsConflict, match="being written to by another program"):
             extract(store)
         with pytest.raises(SettingsConflict, match="being written to by another program"):
             Timeline(store, "t").append(clips.clip())
-        let_go()
+        resume()
         writing.result(60)
     assert Timeline(store, "t").sequences() == [0]
 
 
 def as_earlier_versions_wrote(store: Store) -> None:
-    """Take from each description what only this version says."""
+    """Remove the fields that only this version stores from each manifest."""
     for document in documents(store):
         del document["begun"], document["crc32c"]
         body = json.dumps(document, indent=1)
@@ -502,7 +504,7 @@ def test_commit_of_earlier_version_conflicts_with_other_settings(
 def test_manifest_of_earlier_version_without_commit_allows_other_settings(
     store: Store, otherwise: Extract
 ) -> None:
-    abandon(store)
+    leave_uncommitted(store)
     as_earlier_versions_wrote(store)
     require_sound(store, otherwise(store).frame_count)
 

@@ -1,4 +1,4 @@
-"""Extraction: real clips, against what ffprobe says of them."""
+"""Extraction of real clips, compared with ffprobe."""
 
 import json
 import math
@@ -57,7 +57,7 @@ PREFIX = "cache/timelines/t/"
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
@@ -68,18 +68,18 @@ def own(tmp_path: Path) -> list[Path]:
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline(timeline_id)
 
 
 def rows(url: str, timeline_id: str = "t") -> list[dict[str, Any]]:
-    """The index, without what differs from timeline to timeline."""
+    """Return the index without the values that differ between timelines."""
     found = timeline(url, timeline_id).index.to_arrow().to_pylist()
     return [row | {"key": row["key"].replace(f"/{timeline_id}/", "/-/")} for row in found]
 
 
 def assert_shows(url: str, expected: Sequence[Shown], paths: Sequence[Path]) -> None:
-    """The cached frames are those expected: numbers, times and pictures."""
+    """Require the expected frames: numbers, times and pictures."""
     t = timeline(url)
     index = t.index
     assert t.complete
@@ -125,7 +125,7 @@ def test_extraction_encodes_and_hashes_without_rgb(
     monkeypatch.setattr("framecache._media.phash.hash_from_rgb", refuse)
     assert timeline(url).extract(clips.chunks()).frame_count == 45
     assert set(frames_of(outside(url), "t")) == {f"{n}.jpg" for n in range(45)}
-    # It is by the encoder that is watched that what comes as RGB is stored.
+    # Frames given as RGB are stored by the encoder that this test watches.
     with pytest.raises(AssertionError, match="went through RGB"):
         timeline(url, "w").write([frame(0)])
 
@@ -218,7 +218,7 @@ def test_frame_at_on_sampled_timeline_returns_last_sampled_frame(url: str) -> No
     assert [t.frame_at(k / 25).sequence for k in range(45)] == [k // 10 for k in range(45)]
 
 
-# Where chunks come from
+# Sources of chunks
 
 
 def test_chunk_may_be_a_path_a_string_or_a_file_url(url: str, own: list[Path]) -> None:
@@ -278,7 +278,7 @@ def test_relative_path_resolves_from_another_working_directory(
     assert timeline(url).rebuild().frame_count == 30
 
 
-# The same for one worker and many, for one call and many
+# Independence of the number of workers and calls
 
 
 @pytest.mark.parametrize("settings", [{}, {"fps": 7.3}, {"every": 4}, {"keyframes": True}], ids=str)
@@ -342,7 +342,7 @@ def test_append_of_partly_cached_chunks_adds_the_missing_ones(url: str) -> None:
 
 
 def test_files_of_same_size_and_mtime_are_separate_chunks(url: str, own: list[Path]) -> None:
-    # As a recorder with a constant bit rate makes them, and an archive unpacks them.
+    # A recorder with a constant bit rate and an archive produce such files.
     size_bytes = max(path.stat().st_size for path in own) + 100
     for path in own:
         clips.grow(path, to_bytes=size_bytes)
@@ -401,11 +401,11 @@ def test_concurrent_extractions_all_succeed(store_url: str) -> None:
 def test_extraction_finished_by_another_program_succeeds(url: str) -> None:
     paths = clips.chunks()
 
-    def be_faster(action: str, key: str) -> None:
+    def commit_first(action: str, key: str) -> None:
         if (action, key) == ("list", f"{PREFIX}frames/"):
             timeline(url).extract(paths)
 
-    store = HookedStore(FrameCache(url).store, before=be_faster)
+    store = HookedStore(FrameCache(url).store, before=commit_first)
     assert Timeline(store, "t").extract(paths).frame_count == 45
     assert_shows(url, clips.timeline_of(paths), paths)
 
@@ -419,7 +419,7 @@ def test_concurrent_appends_of_different_chunks_all_succeed(url: str) -> None:
     assert_shows(url, clips.timeline_of(order), order)
 
 
-# What other settings, chunks and frames meet
+# Conflicts with other settings, chunks and frames
 
 
 @pytest.mark.parametrize(
@@ -738,37 +738,37 @@ def test_deleted_timeline_can_be_extracted_again(url: str) -> None:
 
 @pytest.mark.parametrize("workers", [1, 8])
 def test_progress_grows_to_its_total(url: str, workers: int) -> None:
-    seen: list[Progress] = []
-    timeline(url).extract(clips.chunks(), every=2, workers=workers, progress=seen.append)
-    done = [one.frames_done for one in seen]
-    assert {one.frames_total for one in seen} == {23}
+    reports: list[Progress] = []
+    timeline(url).extract(clips.chunks(), every=2, workers=workers, progress=reports.append)
+    done = [one.frames_done for one in reports]
+    assert {one.frames_total for one in reports} == {23}
     assert done == sorted(done)
     assert done[-1] == 23
-    assert len(seen) == 23
+    assert len(reports) == 23
 
 
 def test_progress_callback_runs_in_one_thread_at_a_time(url: str) -> None:
-    inside, met = Lock(), list[bool]()
+    inside, is_serialized = Lock(), list[bool]()
 
     def progress(_: Progress) -> None:
-        met.append(inside.acquire(blocking=False))
+        is_serialized.append(inside.acquire(blocking=False))
         inside.release()
 
     timeline(url).extract(clips.chunks(), workers=8, progress=progress)
-    assert met == [True] * 45
+    assert is_serialized == [True] * 45
 
 
 def test_progress_of_cached_chunks_is_complete(url: str) -> None:
     timeline(url).extract(clips.chunks())
-    seen: list[Progress] = []
-    timeline(url).extract(clips.chunks(), progress=seen.append)
-    assert seen[-1] == Progress(45, 45)
-    seen.clear()
-    timeline(url).append(clips.chunks()[2], progress=seen.append)
-    assert seen[-1] == Progress(15, 15)
-    seen.clear()
-    timeline(url).rebuild(every=9, progress=seen.append)
-    assert seen[-1] == Progress(5, 5)
+    reports: list[Progress] = []
+    timeline(url).extract(clips.chunks(), progress=reports.append)
+    assert reports[-1] == Progress(45, 45)
+    reports.clear()
+    timeline(url).append(clips.chunks()[2], progress=reports.append)
+    assert reports[-1] == Progress(15, 15)
+    reports.clear()
+    timeline(url).rebuild(every=9, progress=reports.append)
+    assert reports[-1] == Progress(5, 5)
 
 
 class StoppedByCallerError(Exception):
@@ -838,10 +838,10 @@ def test_frames_from_garbage_on_are_undecodable_with_reason(damaged: Timeline, u
 def test_read_of_undecodable_frame_raises_its_reason(
     damaged: Timeline, read: Callable[[Timeline], object]
 ) -> None:
-    with pytest.raises(UndecodableFrame) as met:
+    with pytest.raises(UndecodableFrame) as raised:
         read(damaged)
-    assert "frame 30 of timeline t" in str(met.value)
-    assert str(damaged.index.reason[30]) in str(met.value)
+    assert "frame 30 of timeline t" in str(raised.value)
+    assert str(damaged.index.reason[30]) in str(raised.value)
 
 
 def test_plain_functions_skip_undecodable_frames(
@@ -881,9 +881,9 @@ def test_store_failure_midway_leaves_no_partial_chunk_visible(
 ) -> None:
     hook = fail_from_nth(error, action="put", nth=nth, within="/frames/")
     store = HookedStore(FrameCache(url).store, before=hook)
-    with pytest.raises(type(error)) as met:
+    with pytest.raises(type(error)) as raised:
         Timeline(store, "t").extract(clips.chunks(), workers=workers)
-    assert met.value is error
+    assert raised.value is error
     assert library_threads() == set()
     t = timeline(url)
     assert not t.complete
@@ -1063,7 +1063,7 @@ def test_rebuild_keeps_given_start_seconds(url: str) -> None:
     assert_shows(url, clips.timeline_of(paths, starts), paths)
 
 
-# What is stored
+# Stored blobs
 
 
 def test_index_rows_match_stored_frames(store_url: str) -> None:

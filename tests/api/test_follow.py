@@ -39,18 +39,18 @@ class Reader:
 
     def __init__(self, url: str, pool: ThreadPoolExecutor, **options: Any) -> None:  # noqa: ANN401 -- of frames
         self.store = HookedStore(open_store(url))
-        self.seen: list[int] = []
+        self.sequences: list[int] = []
         self.frames = Timeline(self.store, "t").frames(**{"follow": True} | options)
         self.done: Future[None] = pool.submit(self._read)
 
     def _read(self) -> None:
         for one in self.frames:
-            self.seen.append(one.sequence)
+            self.sequences.append(one.sequence)
 
     def wait_for(self, *sequences: int) -> None:
         """Wait until exactly these have been read."""
-        wait_until(lambda: self.done.done() or len(self.seen) >= len(sequences))
-        assert self.seen == list(sequences)
+        wait_until(lambda: self.done.done() or len(self.sequences) >= len(sequences))
+        assert self.sequences == list(sequences)
 
     def wait_for_polls(self, number: int) -> list[tuple[Action, str]]:
         """Return the requests of that number of polls from now on."""
@@ -117,7 +117,7 @@ def test_timeline_can_be_followed_before_its_first_frame(url: str) -> None:
         reader.wait_for_polls(2)
         timeline(url).extract(clips.chunks())
         reader.end()
-        assert reader.seen == list(range(45))
+        assert reader.sequences == list(range(45))
 
 
 def test_follow_until_complete_on_complete_timeline_ends_at_once(url: str) -> None:
@@ -158,14 +158,14 @@ def test_frames_are_read_in_order_when_chunks_are_committed_out_of_order(url: st
             held.allow(2)
             held.wait_for_commit(2)
             reader.wait_for_polls(2)
-            assert reader.seen == []
+            assert reader.sequences == []
             held.allow(0)
             reader.wait_for(*range(20))
         finally:
             held.allow(0, 1, 2)
         extracting.result(60)
         reader.end()
-        assert reader.seen == list(range(45))
+        assert reader.sequences == list(range(45))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_frames_beyond_a_complete_timeline_raise_where_none_may_be_missing(url: 
     timeline(url).extract(clips.clip())
     with reading(url, stop=50, follow="complete", missing="raise") as reader:
         reader.end(error=NotCached, match="no frame 45")
-        assert reader.seen == list(range(45))
+        assert reader.sequences == list(range(45))
 
 
 def test_min_change_is_measured_across_commits(url: str) -> None:
@@ -217,7 +217,7 @@ def test_min_change_is_measured_across_commits(url: str) -> None:
         for path in paths[1:]:
             timeline(url).append(path)
         reader.end()
-        assert reader.seen == timeline(url).sequences(min_change=10)
+        assert reader.sequences == timeline(url).sequences(min_change=10)
 
 
 def test_written_frames_are_followed_in_ascending_order(url: str) -> None:
@@ -229,7 +229,7 @@ def test_written_frames_are_followed_in_ascending_order(url: str) -> None:
         timeline(url).write([frame(9, number=4)], on_conflict="replace")
         timeline(url).write([frame(20)])
         reader.end()
-        assert reader.seen == [3, 5, 9, 20]
+        assert reader.sequences == [3, 5, 9, 20]
 
 
 def test_follow_continues_through_repack(url: str) -> None:
@@ -240,7 +240,7 @@ def test_follow_continues_through_repack(url: str) -> None:
         timeline(url).repack("packs")
         timeline(url).append(paths[2])
         reader.end()
-        assert reader.seen == list(range(45))
+        assert reader.sequences == list(range(45))
 
 
 # The end
@@ -250,7 +250,7 @@ def test_follow_ends_when_no_frame_is_committed_within_timeout(url: str) -> None
     timeline(url).extract(clips.chunks()[0])
     with reading(url, timeout_seconds=0.3) as reader:
         reader.end()
-        assert reader.seen == list(range(20))
+        assert reader.sequences == list(range(20))
 
 
 def test_commits_of_frames_that_are_left_out_defer_the_timeout(
@@ -274,7 +274,7 @@ def test_commits_of_frames_that_are_left_out_defer_the_timeout(
             held.allow(0, 1, 2)
         extracting.result(60)
         reader.end()
-        assert reader.seen == [44]
+        assert reader.sequences == [44]
 
 
 def test_following_an_empty_range_ends_before_anything_is_cached(url: str) -> None:
@@ -294,7 +294,7 @@ def test_incomplete_timeline_raises_not_cached_after_timeout(
                 outside(url).remove(key)
     with reading(url, follow="complete", timeout_seconds=0) as reader:
         reader.end(error=NotCached, match=f"no frame was committed for 0 s: {what}")
-        assert reader.seen == (list(range(20)) if remove else [])
+        assert reader.sequences == (list(range(20)) if remove else [])
 
 
 def test_clear_during_follow_raises_timeline_cleared(url: str) -> None:
@@ -319,7 +319,7 @@ def test_follow_of_cleared_timeline_reads_rebuilt_frames(url: str) -> None:
         reader.wait_for_polls(2)
         timeline(url).rebuild(every=15)
         reader.end()
-        assert reader.seen == [0, 1, 2]
+        assert reader.sequences == [0, 1, 2]
 
 
 def test_foreign_frames_without_manifest_cannot_be_followed(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Bytes and requests are reported as they are: all were counted by a server or a store."""
+"""Reported bytes and requests equal those that a server or a store counted."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -36,16 +36,16 @@ def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def counted(proxy: Proxy) -> Callable[[], Requests]:
-    """The requests that a real S3 server answered since the last call.
+    """Return a function that counts the requests of a real S3 server since its last call.
 
-    Those that find out once in a process what kind of server it is are not counted.
+    Requests that detect the kind of server once in a process are not counted.
     """
 
     def count() -> Requests:
         once = ("create-if-absent", "cache/absent-")
-        met = [_kind(*one) for one in proxy.met if not any(name in one[1] for name in once)]
-        proxy.met.clear()
-        return Requests(**{kind: met.count(kind) for kind in set(met)})
+        kinds = [_kind(*one) for one in proxy.requests if not any(name in one[1] for name in once)]
+        proxy.requests.clear()
+        return Requests(**{kind: kinds.count(kind) for kind in set(kinds)})
 
     return count
 
@@ -69,7 +69,7 @@ def test_extraction_makes_planned_number_of_requests(
     planned = timeline.plan_extract(videos, layout=layout)
     counted()
 
-    # Of two workers, one may look for the manifest while the other replaces it: one more request.
+    # One of two workers may check the manifest while the other replaces it: one more request.
     timeline.extract(videos, layout=layout, workers=1)
 
     made = counted()
@@ -132,7 +132,7 @@ def test_read_makes_reported_number_of_requests(
     assert counted() == footprint.read_all == planned.read_all
     monkeypatch.setattr(
         access_log, "INTERVAL_SECONDS", 0.0
-    )  # as another process, which notes it too
+    )  # as another process, which updates the access log too
     opened(s3_url).frame(0)
     assert counted() == footprint.read_one == planned.read_one
 
@@ -252,7 +252,7 @@ def test_footprint_of_uncached_timeline_raises_not_cached(memory_url: str) -> No
 
 
 class CountingStore(WrappingStore):
-    """Counts what is got of frames."""
+    """Store that counts the bytes fetched from frames."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
@@ -270,5 +270,5 @@ class CountingStore(WrappingStore):
 
 
 def opened(url: str, timeline_id: str = "t") -> Timeline:
-    """As another program comes to it."""
+    """Open a timeline as another program does."""
     return FrameCache(url).timeline(timeline_id)

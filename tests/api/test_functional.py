@@ -74,7 +74,7 @@ def blobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ou
 
 @pytest.fixture
 def folder(local_url: str, monkeypatch: pytest.MonkeyPatch) -> Outside:
-    """As ``blobs``, in a local folder: for what is the same in all stores."""
+    """Like ``blobs``, in a local folder: for behavior that all stores share."""
     monkeypatch.setenv("FRAMECACHE_URL", local_url)
     return outside(local_url)
 
@@ -100,17 +100,17 @@ def b64(data: bytes) -> str:
 def test_function_has_the_signature_of_the_contract(
     function: Callable[..., Any], parameters: list[str | tuple[str, int]]
 ) -> None:
-    met = inspect.signature(function).parameters.values()
+    found = inspect.signature(function).parameters.values()
     assert [
-        p.name if p.default is inspect.Parameter.empty else (p.name, p.default) for p in met
+        p.name if p.default is inspect.Parameter.empty else (p.name, p.default) for p in found
     ] == parameters
-    assert {p.kind for p in met} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    assert {p.kind for p in found} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
 
 
 def test_module_docstring_names_the_store_variables() -> None:
-    told = functional.__doc__ or ""
-    assert "$FRAMECACHE_URL" in told
-    assert "$S3_BUCKET" in told
+    docstring = functional.__doc__ or ""
+    assert "$FRAMECACHE_URL" in docstring
+    assert "$S3_BUCKET" in docstring
 
 
 def test_module_has_the_nine_functions_of_the_contract() -> None:
@@ -195,7 +195,7 @@ def test_b64_frames_can_be_sent_as_json(folder: Outside) -> None:
 
 
 def test_overlays_load_byte_for_byte(blobs: Outside) -> None:
-    # What follows a PNG's end is kept too: nothing is encoded again.
+    # Bytes after a PNG's end are kept too: nothing is encoded again.
     edges, mask = png_by_pillow(1), png_by_pillow(2) + b"trailing"
     save_overlays("t", "job-1", "edges", 7, {"edge_overlay": b64(edges), "mask": b64(mask)})
     assert load_overlays("t", "job-1", "edges", 7) == {
@@ -400,7 +400,7 @@ def test_foreign_frames_are_adopted_and_replaced(blobs: Outside) -> None:
 
 @dataclasses.dataclass
 class Own:
-    """A caller's own class."""
+    """Frame class of a caller."""
 
     sequence: Any
     chunk_id: Any

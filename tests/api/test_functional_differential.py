@@ -36,7 +36,7 @@ _MOST_ERROR: Final = 5.0
 
 @dataclass
 class Own:
-    """A caller's own frame."""
+    """Frame class of a caller."""
 
     sequence: int
     chunk_id: int
@@ -46,7 +46,7 @@ class Own:
 
 
 class Plain:
-    """One JPEG object a frame: what is given last is what is there."""
+    """Plain module with one JPEG object a frame; the last write of a frame counts."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
@@ -56,7 +56,7 @@ class Plain:
         return bool(self._list(f"cache/timelines/{timeline_id}/frames/"))
 
     def cache_frames(self, timeline_id: str, frames: list[Own], quality: int = 85) -> int:
-        told = self._told(timeline_id)
+        metadata = self._metadata(timeline_id)
         for frame in frames:
             encoded = io.BytesIO()
             image = frame.image
@@ -65,23 +65,23 @@ class Plain:
             image.convert("RGB").save(encoded, "JPEG", quality=quality)
             key = f"cache/timelines/{timeline_id}/frames/{frame.sequence}.jpg"
             self._put(key, encoded.getvalue())
-            told[str(frame.sequence)] = [
+            metadata[str(frame.sequence)] = [
                 frame.chunk_id,
                 frame.timestamp,
                 frame.perceptual_hash or "",
             ]
-        self._put(f"cache/timelines/{timeline_id}/frames.json", json.dumps(told).encode())
+        self._put(f"cache/timelines/{timeline_id}/frames.json", json.dumps(metadata).encode())
         return len({frame.sequence for frame in frames})
 
     def load_cached_frames(self, timeline_id: str) -> list[Own]:
-        told = self._told(timeline_id)
+        metadata = self._metadata(timeline_id)
         prefix = f"cache/timelines/{timeline_id}/frames/"
         numbers = sorted(int(key.removeprefix(prefix)[:-4]) for key in self._list(prefix))
         frames = []
         for number in numbers:
             with Pillow.open(io.BytesIO(self._get(f"{prefix}{number}.jpg"))) as image:
                 pixels = np.asarray(image.convert("RGB"))
-            chunk_id, timestamp, name = told.get(str(number), [0, 0.0, ""])
+            chunk_id, timestamp, name = metadata.get(str(number), [0, 0.0, ""])
             frames.append(Own(number, chunk_id, timestamp, pixels, name))
         return frames
 
@@ -111,10 +111,10 @@ class Plain:
         for key in keys:
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
-    def _told(self, timeline_id: str) -> dict[str, Any]:
+    def _metadata(self, timeline_id: str) -> dict[str, Any]:
         keys = self._list(f"cache/timelines/{timeline_id}/frames.json")
-        told: dict[str, Any] = json.loads(self._get(keys[0])) if keys else {}
-        return told
+        metadata: dict[str, Any] = json.loads(self._get(keys[0])) if keys else {}
+        return metadata
 
     def _list(self, prefix: str) -> list[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -131,7 +131,7 @@ class Plain:
 
 
 def smooth(choose: random.Random) -> np.ndarray:
-    """A picture that encoders hardly change, of any size."""
+    """Return a picture of any size that encoders hardly change."""
     height, width = choose.choice([(32, 48), (24, 32), (17, 33)])
     rows, columns = np.mgrid[0:height, 0:width]
     bright = (rows * choose.random() + columns * choose.random()) * 2 + choose.randrange(120)

@@ -1,4 +1,4 @@
-"""Bounded growth: what goes, what stays, in which order, and who may be at work meanwhile."""
+"""Garbage collection: which blobs it removes, keeps and evicts, also next to other programs."""
 
 import os
 import time
@@ -51,7 +51,7 @@ DOWN = StoreUnavailable("the test's store went away")
 
 
 def crashing(url: str, *hooks: Hook, timeline_id: str = "t") -> Timeline:
-    """A timeline as a program sees it that will crash."""
+    """Return the timeline of a program that the hooks make crash."""
 
     def before(action: Action, key: str) -> None:
         for hook in hooks:
@@ -61,8 +61,8 @@ def crashing(url: str, *hooks: Hook, timeline_id: str = "t") -> Timeline:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that comes after a crash waits until the leases are stale."""
+def _short_lease_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time that a program waits for the leases of one that crashed."""
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)
 
 
@@ -86,7 +86,7 @@ def crash_clearing(url: str, timeline_id: str = "t") -> None:
 
 
 def age(url: str, seconds: float, within: str = "") -> None:
-    """Let some time pass for the files of a local store."""
+    """Make the files of a local store older."""
     then = time.time() - seconds
     for path in Path(url).rglob("*"):
         if path.is_file() and within in path.as_posix():
@@ -113,15 +113,15 @@ def blobs(url: str, prefix: str = PREFIX) -> set[str]:
     return set(outside(url).list(prefix))
 
 
-def gone(before: dict[str, bytes], url: str) -> set[str]:
-    """The keys that went; what stays must be as it was, and nothing may have come."""
+def removed_keys(before: dict[str, bytes], url: str) -> set[str]:
+    """Return the removed keys, after a check that no other blob changed or was added."""
     after = everything(outside(url))
     assert {key: before[key] for key in after} == after
     return set(before) - set(after)
 
 
 def plan_all(store: Store, *, max_bytes: int | None = None, grace_seconds: float = 0) -> GcPlan:
-    """As ``FrameCache.plan_gc``, through a store of a test's own."""
+    """Plan a collection as ``FrameCache.plan_gc`` does, on a given store."""
     return plan_gc(
         store,
         timelines=None,
@@ -138,13 +138,13 @@ def counts(found: GcPlan | GcReport) -> dict[Reason, int]:
 
 
 def require_readable(url: str, frames: int = FRAMES) -> None:
-    """Every frame is there, and is the one that was committed."""
+    """Require that every frame exists and is the one that was committed."""
     timeline = FrameCache(url).timeline("t")
     assert timeline.complete
     assert [one.sequence for one in timeline.frames()] == list(range(frames))
 
 
-# What goes
+# Removed
 
 
 def test_gc_of_intact_cache_removes_nothing(store_url: str) -> None:
@@ -154,17 +154,17 @@ def test_gc_of_intact_cache_removes_nothing(store_url: str) -> None:
         0, {"o": png_by_pillow(1, width=clips.WIDTH, height=clips.HEIGHT)}
     )
     before = everything(outside(store_url))
-    met = plan(store_url, grace_seconds=0)
-    assert (counts(met), met.evictions, met.share) == ({}, (), 0.0)
-    met.execute()
-    assert gone(before, store_url) == set()
+    gc_plan = plan(store_url, grace_seconds=0)
+    assert (counts(gc_plan), gc_plan.evictions, gc_plan.share) == ({}, (), 0.0)
+    gc_plan.execute()
+    assert removed_keys(before, store_url) == set()
 
 
 def test_gc_plan_writes_nothing(store_url: str) -> None:
     crash_extracting(store_url)
     store = HookedStore(FrameCache(store_url).store)
-    met = plan_all(store, max_bytes=0)
-    assert met.removal.blobs > 30
+    gc_plan = plan_all(store, max_bytes=0)
+    assert gc_plan.removal.blobs > 30
     assert {action for action, _ in store.requests} <= {"get", "head", "list"}
 
 
@@ -173,7 +173,7 @@ def test_gc_plan_takes_a_few_requests_per_timeline(local_url: str) -> None:
         FrameCache(local_url).timeline(name).extract(clips.chunks())
     store = HookedStore(FrameCache(local_url).store)
     plan_all(store)
-    # The timelines; of each its manifest, its index and all of its blobs.
+    # The list of timelines, and the manifest, index and blobs of each.
     actions = [action for action, _ in store.requests]
     assert actions == ["list", *2 * ["list", "get", "get", "list"]]
 
@@ -182,21 +182,21 @@ def test_gc_plan_takes_a_few_requests_per_timeline(local_url: str) -> None:
 def test_crashed_extraction_is_removed_with_its_leases(store_url: str) -> None:
     crash_extracting(store_url)
     before = everything(outside(store_url))
-    met = plan(store_url, grace_seconds=0)
-    report = met.execute(max_share=1)
+    gc_plan = plan(store_url, grace_seconds=0)
+    report = gc_plan.execute(max_share=1)
     wanted = {key for key in before if key.startswith((f"{PREFIX}frames/", f"{PREFIX}claims/"))}
-    assert gone(before, store_url) == wanted
+    assert removed_keys(before, store_url) == wanted
     frames = sum(key.startswith(f"{PREFIX}frames/") for key in wanted)
     assert frames >= 30
     assert (
-        counts(met)
+        counts(gc_plan)
         == counts(report)
         == {
             Reason.UNFINISHED_EXTRACTIONS: frames,
             Reason.EXPIRED_LEASES: len(wanted) - frames,
         }
     )
-    assert report.removal == met.removal
+    assert report.removal == gc_plan.removal
     assert report.removal.size_bytes == sum(len(before[key]) for key in wanted)
     FrameCache(store_url).timeline("t").extract(clips.clip())
     require_readable(store_url)
@@ -210,17 +210,19 @@ def test_interrupted_clear_is_completed(store_url: str) -> None:
     )
     crash_clearing(store_url)
     before = everything(outside(store_url))
-    met = plan(store_url, grace_seconds=0)
-    # Three parts and their compaction; of the manifest the versions before the compaction.
-    assert counts(met) == {
+    gc_plan = plan(store_url, grace_seconds=0)
+    # Three parts and their compaction, and the manifest versions before it.
+    assert counts(gc_plan) == {
         Reason.OLD_EPOCHS: 4,
         Reason.UNFINISHED_EXTRACTIONS: FRAMES,
         Reason.OLD_MANIFESTS: 2,
     }
-    met.execute(max_share=1)
+    gc_plan.execute(max_share=1)
     kept = {f"{PREFIX}timeline/0000000{n}.json" for n in (3, 4)}
     kept.add(f"{PREFIX}overlays/j/s/0_o.png")
-    assert {key for key in before if key.startswith(PREFIX)} - gone(before, store_url) == kept
+    assert {key for key in before if key.startswith(PREFIX)} - removed_keys(
+        before, store_url
+    ) == kept
     timeline.rebuild()
     require_readable(store_url)
 
@@ -237,10 +239,10 @@ def test_leftover_frames_of_denser_sampling_are_removed(store_url: str) -> None:
     before = everything(outside(store_url))
     report = collect(store_url, grace_seconds=0)
     frames = {f"{PREFIX}frames/{n}.jpg" for n in range(count, FRAMES)}
-    # Each epoch has a manifest, and was begun.
+    # Each epoch was created and begun.
     old = {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
     assert counts(report) == {Reason.ORPHANS: len(frames), Reason.OLD_MANIFESTS: len(old)}
-    assert gone(before, store_url) == frames | old
+    assert removed_keys(before, store_url) == frames | old
     require_readable(store_url, count)
 
 
@@ -254,7 +256,7 @@ def test_written_frames_never_committed_to_manifest_are_removed(store_url: str) 
     report = collect(store_url, grace_seconds=0)
     [part] = [key for key in before if "/index/" in key and "w000001" in key]
     frames = {f"{PREFIX}frames/{n}.jpg" for n in range(5, 9)}
-    assert gone(before, store_url) == frames | {part}
+    assert removed_keys(before, store_url) == frames | {part}
     assert counts(report) == {Reason.ORPHANS: 5}
     timeline.write([frame(n) for n in range(9)])
     require_readable(store_url, 9)
@@ -262,15 +264,15 @@ def test_written_frames_never_committed_to_manifest_are_removed(store_url: str) 
 
 def test_replaced_index_files_are_removed(store_url: str) -> None:
     timeline = FrameCache(store_url).timeline("t")
-    # In order: the oldest part stays, and must differ from the replaced one.
+    # The keys are sorted: the oldest part is kept, and must differ from the replaced one.
     timeline.extract(clips.chunks()[:2], workers=1)
     timeline.extract(clips.chunks(), workers=1)
     store = FrameCache(store_url).store
-    description = current_manifest(store, "t")
-    assert description is not None
-    for attempt in range(2):  # the first is never described
+    manifest = current_manifest(store, "t")
+    assert manifest is not None
+    for attempt in range(2):  # no manifest names the first
         generation = commit_repair(
-            store, description, "000001", load_snapshot_at(store, description).index, provenance={}
+            store, manifest, "000001", load_snapshot_at(store, manifest).index, provenance={}
         )
         assert generation == attempt + 1
     update_manifest(
@@ -278,23 +280,23 @@ def test_replaced_index_files_are_removed(store_url: str) -> None:
         "t",
         lambda current: current.next_version(generations={"000001": 2}),  # type: ignore[union-attr]
     )
-    assert description.compaction is not None
+    assert manifest.compaction is not None
     names = {key.rpartition("/")[2]: key for key in blobs(store_url, f"{PREFIX}index/")}
     before = everything(outside(store_url))
     collect(store_url, grace_seconds=0)
-    went = gone(before, store_url)
+    removed = removed_keys(before, store_url)
     compactions = {name for name in names if name.startswith("_timeline-")}
     assert len(compactions) == 2
-    assert {key for key in went if "/index/" in key} == {
+    assert {key for key in removed if "/index/" in key} == {
         names["000001-0.parquet"],
         names["000001-1.parquet"],
         *(
             names[name]
-            for name in compactions - {f"_timeline-{description.compaction.number}.compacted"}
+            for name in compactions - {f"_timeline-{manifest.compaction.number}.compacted"}
         ),
     }
-    assert {key for key in went if "/index/" not in key} == {
-        f"{PREFIX}timeline/{version:08d}.json" for version in range(1, description.version)
+    assert {key for key in removed if "/index/" not in key} == {
+        f"{PREFIX}timeline/{version:08d}.json" for version in range(1, manifest.version)
     }
     assert len(timeline.index) == FRAMES
 
@@ -305,10 +307,10 @@ def test_abandoned_upload_is_removed_after_grace_period(local_url: str) -> None:
     for path in staged:
         path.write_bytes(b"half a frame")
     age(local_url, 2 * DAY, "7.jpg#1")
-    met = plan(local_url)
-    assert counts(met) == {Reason.ABANDONED_UPLOADS: 1}
-    assert met.removal.size_bytes == 12
-    assert counts(met.execute()) == {Reason.ABANDONED_UPLOADS: 1}
+    gc_plan = plan(local_url)
+    assert counts(gc_plan) == {Reason.ABANDONED_UPLOADS: 1}
+    assert gc_plan.removal.size_bytes == 12
+    assert counts(gc_plan.execute()) == {Reason.ABANDONED_UPLOADS: 1}
     assert [path.exists() for path in staged] == [False, True]
 
 
@@ -322,7 +324,7 @@ def test_access_log_without_timeline_is_removed(local_url: str) -> None:
     assert len(blobs(local_url, "cache/timelines/other/")) == 2
 
 
-# What stays
+# Kept
 
 
 def test_nothing_is_removed_within_grace_period(store_url: str) -> None:
@@ -330,10 +332,10 @@ def test_nothing_is_removed_within_grace_period(store_url: str) -> None:
     crash_clearing(store_url, "u")
     crash_extracting(store_url)
     before = everything(outside(store_url))
-    met = plan(store_url)
-    assert counts(met) == {}
-    met.execute()
-    assert gone(before, store_url) == set()
+    gc_plan = plan(store_url)
+    assert counts(gc_plan) == {}
+    gc_plan.execute()
+    assert removed_keys(before, store_url) == set()
 
 
 def test_young_lease_keeps_frames_of_its_extraction(local_url: str) -> None:
@@ -343,18 +345,18 @@ def test_young_lease_keeps_frames_of_its_extraction(local_url: str) -> None:
     age(local_url, DAY / 2, name)
     before = everything(outside(local_url))
     collect(local_url)
-    assert gone(before, local_url) == set()
+    assert removed_keys(before, local_url) == set()
 
 
 def test_first_lease_is_kept_while_later_ones_exist(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
     [first] = blobs(local_url, f"{PREFIX}claims/")
-    # It is the lowest number that keeps newcomers out.
+    # Its number is the lowest, so it keeps later programs out.
     outside(local_url).put(first.replace("-0.json", "-20000.json"), b"{}")
     before = everything(outside(local_url))
     collect(local_url)
-    assert gone(before, local_url) == set()
+    assert removed_keys(before, local_url) == set()
 
 
 def test_young_frame_keeps_frames_of_same_extraction(local_url: str) -> None:
@@ -372,7 +374,7 @@ def test_young_frame_keeps_frames_of_same_write(local_url: str) -> None:
     age(local_url, DAY / 2, "/frames/3.jpg")
     before = everything(outside(local_url))
     collect(local_url)
-    assert gone(before, local_url) == set()
+    assert removed_keys(before, local_url) == set()
 
 
 def test_written_frames_with_lost_index_part_are_kept(local_url: str) -> None:
@@ -384,7 +386,7 @@ def test_written_frames_with_lost_index_part_are_kept(local_url: str) -> None:
     before = everything(outside(local_url))
     report = collect(local_url, grace_seconds=0)
     assert set(counts(report)) == {Reason.OLD_MANIFESTS}
-    assert gone(before, local_url) == {f"{PREFIX}timeline/00000001.json"}
+    assert removed_keys(before, local_url) == {f"{PREFIX}timeline/00000001.json"}
 
 
 def test_manifest_version_is_kept_while_next_version_is_young(local_url: str) -> None:
@@ -396,8 +398,8 @@ def test_manifest_version_is_kept_while_next_version_is_young(local_url: str) ->
     assert len(blobs(local_url, f"{PREFIX}timeline/")) == 5
     before = everything(outside(local_url))
     collect(local_url)
-    # A client that read version 3 half a day ago must still find that version 4 is there.
-    assert gone(before, local_url) == {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
+    # A client that read version 3 half a day ago must still find version 4.
+    assert removed_keys(before, local_url) == {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
 
 
 def test_previous_manifest_version_is_kept_at_any_age(store_url: str) -> None:
@@ -406,9 +408,9 @@ def test_previous_manifest_version_is_kept_at_any_age(store_url: str) -> None:
     timeline.extract(clips.chunks())
     before = everything(outside(store_url))
     collect(store_url, grace_seconds=0)
-    # Described, begun, described with more, and compacted.
+    # Created, begun, extended and compacted.
     old = {f"{PREFIX}timeline/0000000{n}.json" for n in (1, 2)}
-    assert gone(before, store_url) == old
+    assert removed_keys(before, store_url) == old
     outside(store_url).put(f"{PREFIX}timeline/00000004.json", b"")
     assert timeline.verify(repair=True).ok
     require_readable(store_url)
@@ -422,13 +424,13 @@ def test_foreign_frames_are_kept(store_url: str) -> None:
     store.put(f"{PREFIX}index/of/000000-0.parquet", b"another's")
     store.put("cache/timelines/loose.txt", b"by hand")
     before = everything(store)
-    met = plan(store_url, grace_seconds=0, max_bytes=0, max_age_seconds=0)
-    assert met.removal.blobs == 0
-    assert [(one.timeline_id, one.amount.blobs, one.reason) for one in met.kept] == [
+    gc_plan = plan(store_url, grace_seconds=0, max_bytes=0, max_age_seconds=0)
+    assert gc_plan.removal.blobs == 0
+    assert [(one.timeline_id, one.amount.blobs, one.reason) for one in gc_plan.kept] == [
         ("t", 4, "another program stored them")
     ]
-    met.execute()
-    assert gone(before, store_url) == set()
+    gc_plan.execute()
+    assert removed_keys(before, store_url) == set()
 
 
 def test_unknown_keys_are_kept(store_url: str) -> None:
@@ -460,20 +462,20 @@ def test_gc_removes_nothing_of_unreadable_timeline(local_url: str, damaged: str)
     cache = FrameCache(local_url)
     for name in ("t", "u"):
         cache.timeline(name).extract(clips.chunks())
-    # Of the index one that nothing else makes up for.
+    # An index file that has no substitute.
     key = {"timeline": max, "index": min}[damaged](blobs(local_url, f"{PREFIX}{damaged}/"))
     for compaction in blobs(local_url, f"{PREFIX}index/"):
         if damaged == "index" and "/_timeline-" in compaction:
             outside(local_url).remove(compaction)
     outside(local_url).put(key, b"{}")
     before = everything(outside(local_url))
-    met = plan(local_url, grace_seconds=0, max_bytes=0)
-    assert list(met.unreadable) == ["t"]
-    assert key in str(met.unreadable["t"])
-    assert met.total.size_bytes == sum(
+    gc_plan = plan(local_url, grace_seconds=0, max_bytes=0)
+    assert list(gc_plan.unreadable) == ["t"]
+    assert key in str(gc_plan.unreadable["t"])
+    assert gc_plan.total.size_bytes == sum(
         len(data) for name, data in before.items() if name.startswith("cache/timelines/")
     )
-    met.execute(max_share=1)
+    gc_plan.execute(max_share=1)
     left = everything(outside(local_url))
     assert {key: left.get(key) for key in before if key.startswith(PREFIX)} == {
         key: data for key, data in before.items() if key.startswith(PREFIX)
@@ -487,12 +489,12 @@ def test_gc_reads_only_named_timelines(store_url: str) -> None:
         cache.timeline(name).extract(clips.clip())
         crash_clearing(store_url, name)
     before = everything(outside(store_url))
-    met = cache.plan_gc(grace_seconds=0, timelines=["u"])
-    assert met.total.blobs == len(blobs(store_url, "cache/timelines/u/"))
-    met.execute(max_share=1)
-    went = gone(before, store_url)
-    assert len(went) == FRAMES + 2  # the index part, and the version 1 manifest
-    assert all(key.startswith("cache/timelines/u/") for key in went)
+    gc_plan = cache.plan_gc(grace_seconds=0, timelines=["u"])
+    assert gc_plan.total.blobs == len(blobs(store_url, "cache/timelines/u/"))
+    gc_plan.execute(max_share=1)
+    removed = removed_keys(before, store_url)
+    assert len(removed) == FRAMES + 2  # the index part, and the version 1 manifest
+    assert all(key.startswith("cache/timelines/u/") for key in removed)
     with pytest.raises(NotCached, match="no timeline v "):
         cache.plan_gc(timelines=["u", "v"])
 
@@ -526,13 +528,13 @@ def test_least_recently_used_timelines_are_evicted_until_quota_fits(
         size_of(three, f"cache/timelines/{name}/frames/", f"cache/timelines/{name}/index/")
         for name in "acb"[: 3 - room]
     )
-    met = plan(three, max_bytes=quota)
-    assert "".join(eviction.timeline_id for eviction in met.evictions) == evicted
-    assert met.size_bytes_after == quota
-    # One byte less, and one more has to go.
+    gc_plan = plan(three, max_bytes=quota)
+    assert "".join(eviction.timeline_id for eviction in gc_plan.evictions) == evicted
+    assert gc_plan.size_bytes_after == quota
+    # With one byte less, one more has to be evicted.
     assert len(plan(three, max_bytes=quota - 1).evictions) == min(3, len(evicted) + 1)
     before = everything(outside(three))
-    report = met.execute(max_share=1)
+    report = gc_plan.execute(max_share=1)
     assert set(report.evicted) == set(evicted)
     wanted = {
         key
@@ -546,16 +548,16 @@ def test_least_recently_used_timelines_are_evicted_until_quota_fits(
     assert after - set(before) == {
         f"cache/timelines/{name}/timeline/00000003.json" for name in evicted
     }
-    assert report.removal == met.removal
+    assert report.removal == gc_plan.removal
 
 
 @pytest.mark.parametrize(("days", "evicted"), [(41, ""), (30, "a"), (10, "ac"), (1, "acb")])
 def test_timelines_unused_longer_than_max_age_are_evicted(
     three: str, days: int, evicted: str
 ) -> None:
-    met = plan(three, max_age_seconds=days * DAY)
-    assert "".join(eviction.timeline_id for eviction in met.evictions) == evicted
-    for eviction in met.evictions:
+    gc_plan = plan(three, max_age_seconds=days * DAY)
+    assert "".join(eviction.timeline_id for eviction in gc_plan.evictions) == evicted
+    for eviction in gc_plan.evictions:
         assert (time.time() - eviction.last_used_at.timestamp()) > days * DAY
 
 
@@ -565,9 +567,9 @@ def test_quota_counts_blobs_removed_without_eviction(three: str) -> None:
     total = size_of(three, "cache/timelines/")
     removable = ("frames/", "index/", "timeline/00000001.json")
     left = size_of(three, *(f"cache/timelines/b/{name}" for name in removable))
-    met = plan(three, max_bytes=total - left)
-    assert met.evictions == ()
-    assert met.size_bytes_after == total - left
+    gc_plan = plan(three, max_bytes=total - left)
+    assert gc_plan.evictions == ()
+    assert gc_plan.size_bytes_after == total - left
 
 
 def test_evicted_timeline_can_be_rebuilt(store_url: str) -> None:
@@ -589,9 +591,9 @@ def test_evicted_timeline_can_be_rebuilt(store_url: str) -> None:
 
 def test_written_frames_are_never_evicted(local_url: str) -> None:
     FrameCache(local_url).timeline("t").write([frame(n) for n in range(3)])
-    met = plan(local_url, max_bytes=0, max_age_seconds=0)
-    assert met.evictions == ()
-    assert [(one.timeline_id, one.amount.blobs, one.reason) for one in met.kept] == [
+    gc_plan = plan(local_url, max_bytes=0, max_age_seconds=0)
+    assert gc_plan.evictions == ()
+    assert [(one.timeline_id, one.amount.blobs, one.reason) for one in gc_plan.kept] == [
         ("t", 4, "a program wrote them")
     ]
 
@@ -615,7 +617,7 @@ LOSSES = {"is missing": _remove, "changed": _change, "cannot be read": _hide}
 def two() -> Iterator[tuple[str, Path]]:
     """Timelines ``a``, used least recently, and ``b``, and the second chunk of ``a``.
 
-    Everybody may read what is there.
+    Every user may read them.
     """
     with folder_for_all() as folder:
         url = str(folder / "cache")
@@ -635,16 +637,16 @@ def test_timeline_with_lost_chunk_is_kept_and_not_counted_as_freed(
     url, chunk = two
     LOSSES[why](chunk)
     with without_privileges():
-        met = plan(url, **limits)
-    assert [one.timeline_id for one in met.evictions] == ["b"]
-    [kept] = met.kept
+        gc_plan = plan(url, **limits)
+    assert [one.timeline_id for one in gc_plan.evictions] == ["b"]
+    [kept] = gc_plan.kept
     assert kept.timeline_id == "a"
     assert why in kept.reason
     assert chunk.name in kept.reason
     assert kept.amount.size_bytes == size_of(
         url, "cache/timelines/a/frames/", "cache/timelines/a/index/"
     )
-    met.execute(max_share=1)
+    gc_plan.execute(max_share=1)
     assert FrameCache(url).timeline("a").complete
     assert not FrameCache(url).timeline("b").exists
 
@@ -660,9 +662,9 @@ def test_next_timeline_is_evicted_in_place_of_one_with_lost_chunk(two: tuple[str
 @pytest.mark.parametrize("why", ["is missing", "changed"])
 def test_timeline_that_lost_a_chunk_after_planning_is_kept(two: tuple[str, Path], why: str) -> None:
     url, chunk = two
-    met = plan(url, max_bytes=0)
+    gc_plan = plan(url, max_bytes=0)
     LOSSES[why](chunk)
-    report = met.execute(max_share=1)
+    report = gc_plan.execute(max_share=1)
     assert set(report.evicted) == {"b"}
     assert [
         (one.timeline_id, f"{why}: its frames were" in one.reason) for one in report.skipped
@@ -693,9 +695,9 @@ def test_timeline_being_extracted_is_not_evicted(local_url: str) -> None:
 
 
 def test_timeline_read_after_planning_is_not_evicted(three: str) -> None:
-    met = plan(three, max_bytes=0)
+    gc_plan = plan(three, max_bytes=0)
     FrameCache(three).store.put(keys.access_log("c"), b"")
-    report = met.execute(max_share=1)
+    report = gc_plan.execute(max_share=1)
     assert set(report.evicted) == {"a", "b"}
     assert [(one.timeline_id, "read" in one.reason) for one in report.skipped] == [("c", True)]
     assert FrameCache(three).timeline("c").complete
@@ -738,13 +740,13 @@ def test_invalid_limit_is_rejected_before_any_request(
 
 
 def test_removal_of_more_than_half_needs_max_share(three: str) -> None:
-    met = plan(three, max_age_seconds=10 * DAY)
-    assert 0.6 < met.share < 0.7
+    gc_plan = plan(three, max_age_seconds=10 * DAY)
+    assert 0.6 < gc_plan.share < 0.7
     before = everything(outside(three))
     with pytest.raises(InvalidValue, match=r"6\d% of everything"):
-        met.execute()
-    assert gone(before, three) == set()
-    met.execute(max_share=0.7)
+        gc_plan.execute()
+    assert removed_keys(before, three) == set()
+    gc_plan.execute(max_share=0.7)
     assert len(set(before) - set(outside(three).list())) == 2 * (FRAMES + 1)
 
 
@@ -752,11 +754,11 @@ def test_share_counts_number_of_blobs_as_well_as_bytes(local_url: str) -> None:
     crash_extracting(local_url)
     # Few bytes in many blobs, next to many bytes in one.
     outside(local_url).put("cache/timelines/u/frames/0.jpg", b"\0" * 10_000_000)
-    met = plan(local_url, grace_seconds=0)
-    assert met.removal.size_bytes < 0.1 * met.total.size_bytes
-    assert met.share > 0.5
+    gc_plan = plan(local_url, grace_seconds=0)
+    assert gc_plan.removal.size_bytes < 0.1 * gc_plan.total.size_bytes
+    assert gc_plan.share > 0.5
     with pytest.raises(InvalidValue):
-        met.execute()
+        gc_plan.execute()
 
 
 # Interrupted
@@ -782,7 +784,7 @@ def test_gc_interrupted_at_any_request_can_be_repeated(memory_url: str) -> None:
             plan_all(store).execute(max_share=1)
         crashes += store.has_crashed
         versions = sorted(int(Path(key).stem) for key in blobs(url, f"{PREFIX}timeline/"))
-        # The oldest go first: what is left has no gap, and the current one is among it.
+        # The oldest are deleted first, so the rest has no gap and includes the current one.
         assert versions == list(range(versions[0], int(Path(current).stem) + 1))
         collect(url, grace_seconds=0)
         assert set(outside(url).list()) == left
@@ -812,20 +814,20 @@ def test_gc_during_extraction_removes_none_of_its_frames(store_url: str) -> None
 
 
 class Extraction:
-    """Another program that extracts the same clip, on a thread, and how far it has come."""
+    """Program that extracts the same clip on a thread, and its progress."""
 
     def __init__(self, url: str) -> None:
         self._condition = Condition()
-        self._looks = 0
+        self._lease_listings = 0
         self._is_done = False
-        self._store = HookedStore(FrameCache(url).store, after=self._see)
+        self._store = HookedStore(FrameCache(url).store, after=self._observe)
         self._thread = Thread(target=self._extract)
 
-    def start_and_get_stuck(self) -> None:
-        """Return when it waits for another's lease, or is done because it found none."""
+    def start_and_wait_for_lease(self) -> None:
+        """Return once it waits for another program's lease, or has ended because there was none."""
         self._thread.start()
         with self._condition:
-            assert self._condition.wait_for(lambda: self._is_done or self._looks >= 3, 60)
+            assert self._condition.wait_for(lambda: self._is_done or self._lease_listings >= 3, 60)
 
     def finish(self) -> None:
         self._thread.join(60)
@@ -837,25 +839,25 @@ class Extraction:
             self._is_done = True
             self._condition.notify_all()
 
-    def _see(self, action: str, key: str) -> None:
+    def _observe(self, action: str, key: str) -> None:
         with self._condition:
-            self._looks += action == "list" and "/claims/" in key
+            self._lease_listings += action == "list" and "/claims/" in key
             self._condition.notify_all()
 
 
 def _start_at_first_delete_of_frames(url: str, *, max_bytes: int | None) -> Extraction:
-    """Carry a plan out, into which an extraction comes when the first frames are about to go."""
+    """Execute a plan, during which an extraction starts before the first frames are deleted."""
     extraction = Extraction(url)
     begun = Event()
 
     def begin(action: str, key: str) -> None:
         if action == "delete" and "/frames/" in key and not begun.is_set():
             begun.set()
-            extraction.start_and_get_stuck()
+            extraction.start_and_wait_for_lease()
 
     store = HookedStore(FrameCache(url).store, before=begin)
-    met = plan_all(store, max_bytes=max_bytes, grace_seconds=DAY)
-    met.execute(max_share=1)
+    gc_plan = plan_all(store, max_bytes=max_bytes, grace_seconds=DAY)
+    gc_plan.execute(max_share=1)
     assert begun.is_set()
     return extraction
 
@@ -877,32 +879,32 @@ def test_extraction_started_during_eviction_loses_no_frame(local_url: str) -> No
 def test_frames_committed_after_planning_are_kept(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
-    met = plan(local_url)
-    assert met.amounts[Reason.UNFINISHED_EXTRACTIONS].blobs >= 30
+    gc_plan = plan(local_url)
+    assert gc_plan.amounts[Reason.UNFINISHED_EXTRACTIONS].blobs >= 30
     # One chunk: its commit makes no new version of the manifest.
     FrameCache(local_url).timeline("t").extract(clips.clip())
-    met.execute(max_share=1)
+    gc_plan.execute(max_share=1)
     require_readable(local_url)
 
 
 def test_frames_being_extracted_after_planning_are_kept(local_url: str) -> None:
     crash_extracting(local_url)
     age(local_url, 2 * DAY)
-    met = plan(local_url)
+    gc_plan = plan(local_url)
     reports = list[GcReport]()
 
-    def carry_out(action: str, key: str) -> None:
+    def execute_plan(action: str, key: str) -> None:
         if action == "put" and key.endswith("/frames/40.jpg"):
-            reports.append(met.execute(max_share=1))
+            reports.append(gc_plan.execute(max_share=1))
 
-    crashing(local_url, carry_out).extract(clips.clip())
+    crashing(local_url, execute_plan).extract(clips.clip())
     assert [set(counts(report)) - {Reason.EXPIRED_LEASES} for report in reports] == [set()]
     require_readable(local_url)
 
 
 @pytest.mark.parametrize("planned", ["before", "while"])
 def test_old_frames_being_written_again_are_kept(local_url: str, planned: str) -> None:
-    """They were stored by an attempt long ago, so that none of them is stored again."""
+    """An old attempt stored them, so the new one stores none of them again."""
     timeline = FrameCache(local_url).timeline("t")
     hook = fail_from_nth(DOWN, action="create", nth=2, within="/timeline/")
     with pytest.raises(StoreUnavailable):
@@ -914,9 +916,9 @@ def test_old_frames_being_written_again_are_kept(local_url: str, planned: str) -
 
     def frames_and_gc() -> Iterator[Frame]:
         yield from (frame(n) for n in range(9))
-        met = before if planned == "before" else plan(local_url)
-        assert met.amounts[Reason.ORPHANS].blobs == (10 if planned == "before" else 0)
-        reports.append(met.execute(max_share=1))
+        gc_plan = before if planned == "before" else plan(local_url)
+        assert gc_plan.amounts[Reason.ORPHANS].blobs == (10 if planned == "before" else 0)
+        reports.append(gc_plan.execute(max_share=1))
 
     timeline.write(frames_and_gc())
     assert len(reports) == 1
@@ -935,7 +937,7 @@ def _clear(timeline: Timeline) -> None:
     timeline.clear()
 
 
-def _make_anew(timeline: Timeline) -> None:
+def _recreate(timeline: Timeline) -> None:
     timeline.delete()
     timeline.extract(clips.clip())
     timeline.append(clips.chunks()[0])
@@ -947,7 +949,7 @@ def _delete(timeline: Timeline) -> None:
 
 @pytest.mark.parametrize("max_bytes", [None, 0])
 @pytest.mark.parametrize(
-    "change", [_append, _rebuild, _clear, _make_anew, _delete], ids=lambda f: f.__name__[1:]
+    "change", [_append, _rebuild, _clear, _recreate, _delete], ids=lambda f: f.__name__[1:]
 )
 def test_timeline_changed_after_planning_is_skipped(
     store_url: str, change: Callable[[Timeline], None], max_bytes: int | None
@@ -956,20 +958,20 @@ def test_timeline_changed_after_planning_is_skipped(
     timeline.extract(clips.clip())
     crash_clearing(store_url)
     timeline.extract(clips.clip())
-    met = FrameCache(store_url).plan_gc(grace_seconds=0, max_bytes=max_bytes)
-    assert met.removal.blobs
+    gc_plan = FrameCache(store_url).plan_gc(grace_seconds=0, max_bytes=max_bytes)
+    assert gc_plan.removal.blobs
     change(timeline)
     before = everything(outside(store_url))
-    report = met.execute(max_share=1)
-    assert gone(before, store_url) == set()
+    report = gc_plan.execute(max_share=1)
+    assert removed_keys(before, store_url) == set()
     assert report.removal.blobs == 0
     assert [one.timeline_id for one in report.skipped] in (["t"], [])
 
 
-# Notes of use
+# Access log
 
 
-def requests_for_notes(store: HookedStore) -> list[tuple[str, str]]:
+def access_log_requests(store: HookedStore) -> list[tuple[str, str]]:
     return [(action, key) for action, key in store.requests if key.endswith("/used")]
 
 
@@ -993,7 +995,7 @@ def test_repeated_reads_update_access_log_once(
     store = HookedStore(FrameCache(store_url).store)
     for _ in range(3):
         read(Timeline(store, "t"))
-    assert requests_for_notes(store) == [("put", f"{PREFIX}used")]
+    assert access_log_requests(store) == [("put", f"{PREFIX}used")]
     assert outside(store_url).read(f"{PREFIX}used") == b"\n"
 
 
@@ -1011,7 +1013,7 @@ def test_access_log_is_updated_again_after_an_hour(
             "framecache._index.access_log.time.monotonic", lambda later=later: later
         )
         timeline.frame(1)
-        assert len(requests_for_notes(store)) == notes
+        assert len(access_log_requests(store)) == notes
         monkeypatch.undo()
 
 
@@ -1024,7 +1026,7 @@ def test_metadata_queries_do_not_update_access_log(local_url: str) -> None:
     timeline.sequences()
     timeline.sequence_at(0.5)
     timeline.jobs()
-    assert requests_for_notes(store) == []
+    assert access_log_requests(store) == []
 
 
 def test_reads_of_unevictable_timelines_do_not_update_access_log(local_url: str) -> None:
@@ -1033,7 +1035,7 @@ def test_reads_of_unevictable_timelines_do_not_update_access_log(local_url: str)
     store = HookedStore(FrameCache(local_url).store)
     for name in ("t", "other"):
         Timeline(store, name).frame(0)
-    assert requests_for_notes(store) == []
+    assert access_log_requests(store) == []
 
 
 @pytest.mark.parametrize(
@@ -1050,7 +1052,7 @@ def test_read_succeeds_when_access_log_cannot_be_written(
     store = HookedStore(cache.store, before=hook)
     for name in ("t", "u", "t"):
         assert Timeline(store, name).frame(0).sequence == 0
-    assert len(requests_for_notes(store)) == asked
+    assert len(access_log_requests(store)) == asked
 
 
 def test_reads_of_deleted_timeline_store_nothing(local_url: str) -> None:
@@ -1060,7 +1062,7 @@ def test_reads_of_deleted_timeline_store_nothing(local_url: str) -> None:
     assert [len(reader) for reader in readers] == [FRAMES] * len(READS)
     timeline.delete()
     for read, reader in zip(READS, readers, strict=True):
-        # frames() looks whether anything is there, and gives nothing.
+        # frames() checks for frames, and yields none.
         with suppress(TimelineCleared):
             assert read(reader) is None
     assert blobs(local_url) == set()

@@ -116,7 +116,7 @@ def test_blobs_removed_by_gc_are_reported_by_verify(
     if make is _stop_before_relocation:  # the pack was in use until its frame was relocated
         removed = {key for key in removed if not key.startswith("packs/")}
     assert {key for key in removed if key.startswith(FOLDERS)} <= reported
-    # What is kept although it was reported has a name that framecache does not give.
+    # A blob that is reported and kept has a name that framecache does not use.
     kept = {key for key in reported - removed if not key.endswith("notes.txt")}
     assert not kept
     assert cache.timeline("t").verify().ok

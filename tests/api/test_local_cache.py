@@ -1,4 +1,4 @@
-"""Frames read again come from local disk, and are the ones that were committed."""
+"""Frames that are read again come from local disk, and are those that were committed."""
 
 import multiprocessing
 import random
@@ -27,7 +27,7 @@ SEQUENCES = range(6)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A local cache that is not there yet."""
+    """A folder for a disk cache, which does not exist yet."""
     return tmp_path / "local"
 
 
@@ -38,7 +38,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fill(url: str, *, first: int = 0, quality: int = 85) -> None:
-    """Frames by another program; their pictures are numbered from ``first``."""
+    """Write frames as another program; their pictures are numbered from ``first``."""
     frames = [frame(n, number=first + n) for n in SEQUENCES]
     FrameCache(url).timeline("t").write(frames, quality=quality)
 
@@ -53,7 +53,7 @@ def copies(folder: Path) -> list[Path]:
 
 @contextmanager
 def without_frames(url: str) -> Iterator[None]:
-    """Within, no frame can be fetched from the store."""
+    """Fail every fetch of a frame from the store inside the block."""
     blobs = outside(url)
     frames = frames_of(blobs, "t")
     for name in frames:

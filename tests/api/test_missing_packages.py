@@ -70,7 +70,7 @@ assert not {"av", "cv2", "pandas", "PIL", "pyarrow"} & sys.modules.keys()
 
 
 def run(program: str, *arguments: str, url: str = "") -> None:
-    """Run a program in an interpreter that finds no package of the extra."""
+    """Run a program in an interpreter without the packages of the extra."""
     command = [sys.executable, "-c", BASE + program, *arguments]
     environment = {"FRAMECACHE_URL": url, "PYTHONPATH": ":".join(filter(None, sys.path))}
     subprocess.run(command, check=True, env=environment, timeout=60)
@@ -111,7 +111,7 @@ def opened(png: bytes) -> "np.ndarray[Any, Any]":
 @pytest.fixture
 def without_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("av", "cv2"):
-        monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
 
 
 def compare(timeline: Timeline) -> object:

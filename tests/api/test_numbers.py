@@ -1,6 +1,6 @@
-"""Numbers of any type are taken at every door: a walk over all parameters that are numbers.
+"""Every numeric parameter of the public API accepts numbers of any type.
 
-What Python itself takes as a number says what must be taken: ``operator.index`` and ``float``.
+Python's ``operator.index`` and ``float`` define which values must be accepted.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ NAMES: Final = count()
 
 
 class Given(NamedTuple):
-    """Objects to call: a filled timeline, and a function that creates empty ones."""
+    """Objects to call, among them a filled timeline."""
 
     cache: FrameCache
     filled: Timeline
@@ -85,7 +85,7 @@ def _import(given: Given, **options: Any) -> object:  # noqa: ANN401 -- of any t
     return given.new.import_frames(folder, **options)
 
 
-WHOLE: Final[dict[str, Call]] = {
+INTEGERS: Final[dict[str, Call]] = {
     "FrameCache.local_cache_bytes": lambda _, n: FrameCache("memory://", local_cache_bytes=n),
     "FrameCache.plan_gc.max_bytes": lambda g, n: g.cache.plan_gc(max_bytes=n),
     "Timeline.extract.every": lambda g, n: g.new.extract(g.chunk, every=n),
@@ -163,7 +163,7 @@ WHOLE: Final[dict[str, Call]] = {
     "functional.save_overlays.seq": lambda _, n: functional.save_overlays("t", "j", "s", n, {}),
     "functional.load_overlays.seq": lambda _, n: functional.load_overlays("t", "j", "s", n),
 }
-REAL: Final[dict[str, Call]] = {
+REALS: Final[dict[str, Call]] = {
     "FrameCache.plan_gc.grace_seconds": lambda g, n: g.cache.plan_gc(grace_seconds=n),
     "FrameCache.plan_gc.max_age_seconds": lambda g, n: g.cache.plan_gc(max_age_seconds=n),
     "Timeline.extract.fps": lambda g, n: g.new.extract(g.chunk, fps=n),
@@ -237,7 +237,7 @@ VALUES: Final = {
     "Sprites.sheet.i": 0,
     "Sprites.found_or_made.i": 0,
 }
-"""A number that each door takes, where it is not 2."""
+"""Valid value of each parameter for which 2 is not valid."""
 
 
 class Index:
@@ -260,15 +260,25 @@ class Float:
         return float(self._value)
 
 
-WHOLE_TYPES: Final[list[Callable[[int], object]]] = [
+INTEGER_TYPES: Final[list[Callable[[int], object]]] = [
     *(np.int64, np.uint8, Index),
     lambda value: np.array(value, np.int32),
 ]
 REAL_TYPES: Final[list[Callable[[int], object]]] = [
     *(float, np.float32, np.float16, np.int64, np.array, Decimal, Fraction, Index, Float),
 ]
-NO_WHOLE: Final = [True, 1.5, -1, 10**30, float("nan"), "x", b"1", [1]]
-NO_REAL: Final = [True, float("nan"), -float("inf"), 10.0**300, 10**5000, "x", b"1", [1.0], 1j]
+INVALID_INTEGERS: Final = [True, 1.5, -1, 10**30, float("nan"), "x", b"1", [1]]
+INVALID_REALS: Final = [
+    True,
+    float("nan"),
+    -float("inf"),
+    10.0**300,
+    10**5000,
+    "x",
+    b"1",
+    [1.0],
+    1j,
+]
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +292,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
 
 
 def parameters(of: object, name: str) -> Iterator[str]:
-    """The names of a function's parameters that are numbers, or several of them."""
+    """Yield the names of a function's parameters that take numbers."""
     signature = inspect.signature(of, eval_str=False)  # type: ignore[arg-type]
     for parameter in signature.parameters.values():
         text = str(parameter.annotation).replace("SupportsIndex", "int")
@@ -291,7 +301,7 @@ def parameters(of: object, name: str) -> Iterator[str]:
             yield f"{name}.{parameter.name}"
 
 
-def doors() -> set[str]:
+def numeric_parameters() -> set[str]:
     found: set[str] = set()
     for kind in (FrameCache, Timeline, Overlays, Sprites, Prices):
         found |= {*parameters(kind, kind.__name__)}
@@ -309,41 +319,45 @@ def doors() -> set[str]:
     return found
 
 
-def is_possible(door: str, kind: object) -> bool:
+def is_possible(parameter: str, kind: object) -> bool:
     """Return True if a value can be a key of a mapping, where it must be."""
-    return door != "Overlays.save_many.frames" or kind in {int, float, np.int64, np.uint8, Index}
+    keys = {int, float, np.int64, np.uint8, Index}
+    return parameter != "Overlays.save_many.frames" or kind in keys
 
 
 def test_every_numeric_public_parameter_is_listed() -> None:
-    assert doors() == set(WHOLE) | set(REAL)
+    assert numeric_parameters() == set(INTEGERS) | set(REALS)
 
 
-@pytest.mark.parametrize("door", WHOLE)
-def test_integer_of_any_type_is_accepted(given: Given, door: str) -> None:
-    value = VALUES.get(door, 2)
-    for kind in WHOLE_TYPES:
-        if is_possible(door, kind) and value <= np.iinfo(kind if kind is np.uint8 else int).max:
-            WHOLE[door](given, kind(value))
+@pytest.mark.parametrize("parameter", INTEGERS)
+def test_integer_of_any_type_is_accepted(given: Given, parameter: str) -> None:
+    value = VALUES.get(parameter, 2)
+    for kind in INTEGER_TYPES:
+        if (
+            is_possible(parameter, kind)
+            and value <= np.iinfo(kind if kind is np.uint8 else int).max
+        ):
+            INTEGERS[parameter](given, kind(value))
 
 
-@pytest.mark.parametrize("door", WHOLE)
-def test_invalid_integer_is_rejected(given: Given, door: str) -> None:
-    for value in NO_WHOLE:
-        if not is_possible(door, type(value)):
+@pytest.mark.parametrize("parameter", INTEGERS)
+def test_invalid_integer_is_rejected(given: Given, parameter: str) -> None:
+    for value in INVALID_INTEGERS:
+        if not is_possible(parameter, type(value)):
             continue
         with pytest.raises(InvalidValue):
-            WHOLE[door](given, value)
+            INTEGERS[parameter](given, value)
 
 
-@pytest.mark.parametrize("door", REAL)
-def test_real_number_of_any_type_is_accepted(given: Given, door: str) -> None:
+@pytest.mark.parametrize("parameter", REALS)
+def test_real_number_of_any_type_is_accepted(given: Given, parameter: str) -> None:
     for kind in REAL_TYPES:
-        REAL[door](given, kind(1))
+        REALS[parameter](given, kind(1))
 
 
-@pytest.mark.parametrize("door", REAL)
-def test_invalid_real_number_is_rejected(given: Given, door: str) -> None:
-    for value in NO_REAL:
-        with pytest.raises(InvalidValue) as met:
-            REAL[door](given, value)
-        assert len(str(met.value)) < 400
+@pytest.mark.parametrize("parameter", REALS)
+def test_invalid_real_number_is_rejected(given: Given, parameter: str) -> None:
+    for value in INVALID_REALS:
+        with pytest.raises(InvalidValue) as raised:
+            REALS[parameter](given, value)
+        assert len(str(raised.value)) < 400

@@ -1,4 +1,4 @@
-"""Timelines whose compaction lies among the index parts, as earlier versions stored it."""
+"""Timelines whose compaction is among the index parts, as earlier versions stored it."""
 
 import json
 from itertools import count
@@ -28,8 +28,8 @@ def older(cache: FrameCache) -> str:
     cache.timeline("t").extract(clips.chunks())
     store = cache.store
     [compacted] = [key for key in index_files(store) if not key.endswith(".parquet")]
-    *_, description = sorted(blob.key for blob in store.list(keys.manifests_prefix("t")))
-    document = json.loads(store.get(description))
+    *_, manifest_key = sorted(blob.key for blob in store.list(keys.manifests_prefix("t")))
+    document = json.loads(store.get(manifest_key))
     del document["compaction"]["apart"], document["crc32c"]
     epoch, number = document["epoch"], document["compaction"]["number"]
     bare = json.dumps(document, indent=1).encode()
@@ -37,7 +37,7 @@ def older(cache: FrameCache) -> str:
     key = f"cache/timelines/t/index/{epoch}/timeline-{number}.parquet"
     store.put(key, store.get(compacted))
     store.delete([compacted])
-    store.put(description, bare.removesuffix(b"\n}") + checksum.encode())
+    store.put(manifest_key, bare.removesuffix(b"\n}") + checksum.encode())
     return key
 
 

@@ -28,7 +28,7 @@ def url() -> str:
 
 
 def planned_by_older_rules(url: str, chunk: Path, **changes: object) -> Timeline:
-    """A timeline whose manifest has the fields, and maybe the numbers, of an earlier version."""
+    """Return a timeline whose manifest has the fields, and maybe counts, of an earlier version."""
     match = FrameCache(url).timeline("t")
     match.extract([chunk])
     store = open_store(url)

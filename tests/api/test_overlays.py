@@ -19,7 +19,7 @@ PREFIX = "cache/timelines/t/overlays/"
 
 
 def overlays(url: str, *, job_id: str = "run-7", stage: str = "edges") -> Overlays:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline("t").overlays(job_id=job_id, stage=stage)
 
 

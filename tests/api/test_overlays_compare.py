@@ -42,7 +42,7 @@ def are_equal(one: bytes, other: bytes) -> bool:
 
 
 def rgba64(png: bytes) -> npt.NDArray[np.uint16]:
-    """The pixels as Pillow decodes them: 16 bits, with alpha."""
+    """Return the pixels as Pillow decodes them: 16 bits, with alpha."""
     with Pillow.open(io.BytesIO(png)) as image:
         if image.mode == "I;16":
             gray = np.asarray(image).astype(np.uint16)
@@ -52,7 +52,7 @@ def rgba64(png: bytes) -> npt.NDArray[np.uint16]:
 
 @st.composite
 def pngs(draw: st.DrawFn) -> bytes:
-    """Few pictures in many encodings."""
+    """Generate a few pictures in many encodings."""
     levels = draw(st.sampled_from([0, 255]))
     pixels = np.full((3, 5), levels, np.uint8)
     pixels[1, 2] = draw(st.sampled_from([levels, 128]))
@@ -123,7 +123,7 @@ def test_etags_of_two_stores_are_not_compared(memory_url: str) -> None:
 
 
 class OneEtag(WrappingStore):
-    """A store whose ETags tell nothing of content."""
+    """Store with the same ETag for every blob."""
 
     def list(self, prefix: str) -> Iterator[BlobInfo]:
         return (replace(blob, etag="same") for blob in super().list(prefix))

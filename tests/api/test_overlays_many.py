@@ -77,12 +77,12 @@ def test_load_many_of_no_frames_makes_no_request(memory_url: str) -> None:
 
 def test_overlay_removed_after_listing_is_skipped(memory_url: str) -> None:
     drawn(memory_url).save_many({1: {"a": png_by_pillow(1), "b": png_by_pillow(2)}})
-    gone, lock = [f"{PREFIX}1_b.png"], Lock()
+    keys_to_remove, lock = [f"{PREFIX}1_b.png"], Lock()
 
     def after(action: Action, _: str) -> None:
         with lock:
-            if action == "list" and gone:
-                outside(memory_url).remove(gone.pop())
+            if action == "list" and keys_to_remove:
+                outside(memory_url).remove(keys_to_remove.pop())
 
     store = HookedStore(FrameCache(memory_url).store, after=after)
     loaded = Timeline(store, "t").overlays(job_id="j", stage="s").load_many([1])

@@ -1,4 +1,4 @@
-"""Overlays that are older than the frames: only those, on every store."""
+"""Staleness of overlays: exactly those older than their frames, on every store."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class Clock(WrappingStore):
-    """A store whose own clock shows an hour more after each step of a test."""
+    """Store whose clock advances by an hour after each step of a test."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)

@@ -1,4 +1,4 @@
-"""Values that are refused as overlays; nothing is stored then."""
+"""Values that are refused as overlays, with nothing stored."""
 
 import base64
 import io
@@ -35,7 +35,7 @@ def png_of(width: int, height: int, *parts: bytes) -> bytes:
 
 
 def empty_png(width: int, height: int) -> bytes:
-    """A PNG that announces a size and has few bytes."""
+    """Return a PNG with a declared size and few bytes."""
     return png_of(width, height, zlib.compress(b"\0"))
 
 

@@ -1,4 +1,4 @@
-"""Layout packs: the tars themselves, and what becomes of them."""
+"""Layout packs: the tars, and operations on timelines that use them."""
 
 import threading
 from collections.abc import Iterable, Iterator
@@ -13,13 +13,13 @@ from packed import (
     FRAMES,
     PREFIX,
     Breaking,
-    at_first,
     expected_jpegs,
     extract,
     rows,
+    run_at_request,
     sequences,
     timeline,
-    without_place,
+    without_location,
 )
 
 from framecache import (
@@ -40,12 +40,12 @@ from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import Fault, FaultyStore, HookedStore, WrappingStore
 from outside import everything, frame, frames_of, library_threads, outside, picture, wait_until
-from tars import TOOLS, described_in, jpegs_in, members_of, packs_of
+from tars import TOOLS, jpegs_in, members_of, metadata_in, packs_of
 
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
@@ -54,7 +54,7 @@ def store(memory_url: str) -> Store:
     return open_store(memory_url)
 
 
-# What a pack is
+# Content of a pack
 
 
 def test_each_chunk_has_one_pack_and_frames_have_no_own_blobs(store_url: str) -> None:
@@ -88,10 +88,10 @@ def test_pack_holds_frames_of_index_for_every_tool(url: str, tmp_path: Path, too
         wanted = [row for row in rows(url) if row["key"] == key]
         names = [f"{row['sequence']}.{kind}" for row in wanted for kind in ("jpg", "json")]
         assert list(members) == names
-        for row, told in zip(wanted, described_in(members), strict=True):
+        for row, metadata in zip(wanted, metadata_in(members), strict=True):
             assert members[f"{row['sequence']}.jpg"] == expected_jpegs()[row["sequence"]]
-            assert told.items() <= row.items()
-            assert told.keys() >= {"sequence", "chunk_id", "timestamp", "perceptual_hash"}
+            assert metadata.items() <= row.items()
+            assert metadata.keys() >= {"sequence", "chunk_id", "timestamp", "perceptual_hash"}
 
 
 @pytest.mark.every_store
@@ -100,7 +100,7 @@ def test_frames_and_index_equal_those_of_layout_objects(store_url: str) -> None:
     timeline(store_url, "o").extract(clips.chunks(), layout="objects")
     assert jpegs_in(packs_of(outside(store_url), "t")) == dict(enumerate(expected_jpegs()))
     others = timeline(store_url, "o").index.to_arrow().to_pylist()
-    assert [*map(without_place, rows(store_url))] == [*map(without_place, others)]
+    assert [*map(without_location, rows(store_url))] == [*map(without_location, others)]
 
 
 def test_one_and_many_workers_store_same_packs(url: str, memory_url: str) -> None:
@@ -160,9 +160,9 @@ def test_store_failure_during_upload_fails_extraction_and_leaves_no_pack(
     url: str, error: FrameCacheError, blocks: int
 ) -> None:
     breaking = Breaking(FrameCache(url).store, error, blocks=blocks)
-    with pytest.raises(type(error)) as met:
+    with pytest.raises(type(error)) as raised:
         Timeline(breaking, "t").extract(clips.chunks(), layout="packs", workers=2)
-    assert met.value is error
+    assert raised.value is error
     assert not timeline(url).exists
     assert library_threads() == set()
     assert packs_of(outside(url), "t") == {}
@@ -183,7 +183,7 @@ def test_upload_with_lost_response_succeeds(store: Store) -> None:
 def test_truncated_upload_with_lost_response_is_not_committed(
     store: Store,
 ) -> None:
-    """Its response is lost, and the stored blob is another's, or half of it."""
+    """The response is lost, and the stored blob is another program's, or half of the pack."""
 
     def cut(action: str, key: str) -> None:
         if action == "put" and "/packs/" in key:
@@ -196,7 +196,7 @@ def test_truncated_upload_with_lost_response_is_not_committed(
 
 
 def test_upload_to_slow_store_takes_a_bounded_number_of_frames(store: Store) -> None:
-    """However many frames there are, those that wait for a slow store are few."""
+    """The number of frames that wait for a slow store does not depend on their total."""
     given, far_ahead = [0], threading.Event()
 
     def produce() -> Iterator[Frame]:
@@ -249,7 +249,7 @@ def test_extraction_that_lost_its_lease_leaves_no_pack(
             patch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
             Timeline(store, "t").extract(clips.chunks(), layout="packs", workers=1)
 
-    sleeping = HookedStore(store, before=at_first(*moment, take_over))
+    sleeping = HookedStore(store, before=run_at_request(*moment, take_over))
     report = Timeline(sleeping, "t").extract(clips.chunks(), layout="packs", workers=1)
     assert report.chunks_extracted < 3
     named = set(Timeline(store, "t").index.key)
@@ -260,7 +260,7 @@ def test_extraction_that_lost_its_lease_leaves_no_pack(
 def test_complete_pack_is_removed_when_lease_is_found_lost(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last look ends after the pack is stored."""
+    """The last check of the manifest ends after the pack is stored."""
     holds = lease.LeaseManager.is_held
 
     def find_another(*_: object) -> bool:
@@ -281,13 +281,13 @@ def test_complete_pack_is_removed_when_lease_is_found_lost(
 
 @pytest.mark.parametrize("end", ["clear", "delete"])
 def test_complete_pack_is_removed_when_timeline_is_found_cleared(store: Store, end: str) -> None:
-    """The last look ends after the pack is stored."""
+    """The last check of the manifest ends after the pack is stored."""
 
     def end_it() -> None:
         getattr(Timeline(store, "t"), end)()
         wait_until(lambda: any(True for _ in store.list(f"{PREFIX}packs")))
 
-    hooked = HookedStore(store, before=at_first("head", "/timeline/", end_it))
+    hooked = HookedStore(store, before=run_at_request("head", "/timeline/", end_it))
     with pytest.raises(TimelineCleared):
         Timeline(hooked, "t").extract(clips.clip(), layout="packs", workers=1)
     assert not list(store.list(f"{PREFIX}packs"))
@@ -300,16 +300,16 @@ def test_adopted_packs_of_another_encoder_need_no_repair(
 ) -> None:
     encode = jpeg.encode_picture
 
-    def encode_otherwise(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
+    def encode_at_lower_quality(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
         return encode(*planes, quality=quality - 1)
 
-    def be_faster() -> None:
+    def commit_first() -> None:
         with monkeypatch.context() as other:
             other.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
-            other.setattr("framecache._media.jpeg.encode_picture", encode_otherwise)
+            other.setattr("framecache._media.jpeg.encode_picture", encode_at_lower_quality)
             Timeline(store, "t").extract(clips.clip(), layout="packs")
 
-    hooked = HookedStore(store, before=at_first("create", "/index/", be_faster))
+    hooked = HookedStore(store, before=run_at_request("create", "/index/", commit_first))
     assert Timeline(hooked, "t").extract(clips.clip(), layout="packs").chunks_cached == 1
     assert len(list(Timeline(store, "t").jpegs(range(FRAMES)))) == FRAMES
 
@@ -322,7 +322,7 @@ def test_extraction_of_cleared_or_deleted_timeline_leaves_no_pack(
     def end_it() -> None:
         getattr(timeline(store_url), end)()
 
-    hooked = HookedStore(FrameCache(store_url).store, before=at_first(*moment, end_it))
+    hooked = HookedStore(FrameCache(store_url).store, before=run_at_request(*moment, end_it))
     with pytest.raises(TimelineCleared):
         Timeline(hooked, "t").extract(clips.chunks(), layout="packs", workers=1)
     assert not timeline(store_url).exists

@@ -1,4 +1,4 @@
-"""Reading packs: what layout objects gives, by few requests, in bounded memory."""
+"""Reading packs: the same frames as in layout objects, by few requests, in bounded memory."""
 
 import gc
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ from packed import (
     packed_store,
     sequences,
     timeline,
-    told,
+    values_of,
 )
 
 from framecache import CorruptFrame, FrameCache, Timeline, functional
@@ -38,7 +38,7 @@ from tars import packs_of
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
@@ -62,9 +62,9 @@ TIME: Final = st.floats(-0.5, 2.5)
 def test_range_reads_the_same_in_both_layouts(
     start: int | None, stop: int | None, step: int, scale: float, color: Color
 ) -> None:
-    expected = told(filled("objects").frames(start, stop, step, scale=scale, color=color))
+    expected = values_of(filled("objects").frames(start, stop, step, scale=scale, color=color))
     for _, packed in near_and_far(packed_store()):
-        assert told(packed.frames(start, stop, step, scale=scale, color=color)) == expected
+        assert values_of(packed.frames(start, stop, step, scale=scale, color=color)) == expected
         assert packed.sequences(start, stop, step) == [one[0] for one in expected]
 
 
@@ -74,7 +74,7 @@ def test_range_of_times_reads_the_same_in_both_layouts(
 ) -> None:
     def read(t: Timeline) -> object:
         frames = t.frames(step=step, start_seconds=start, stop_seconds=stop, scale=0.125)
-        return told(frames)
+        return values_of(frames)
 
     for _, packed in near_and_far(packed_store()):
         assert read(packed) == read(filled("objects"))
@@ -100,7 +100,7 @@ def test_frame_reads_the_same_in_both_layouts(
     read = [
         (t.frame(sequence, scale=scale, color=color), t.frame_at(seconds)) for t in (one, other)
     ]
-    assert told(read[0]) == told(read[1])
+    assert values_of(read[0]) == values_of(read[1])
     assert one.sequence_at(seconds) == other.sequence_at(seconds)
     assert other.jpeg(sequence) == expected_jpegs()[sequence]
 
@@ -110,7 +110,7 @@ def test_packs_are_read_from_every_store(store_url: str) -> None:
     extract(store_url)
     t = timeline(store_url)
     wanted = [44, 0, 17, 17, 18, 30, 3]
-    assert told(t.frames()) == told(filled("objects").frames())
+    assert values_of(t.frames()) == values_of(filled("objects").frames())
     assert list(t.jpegs(range(FRAMES))) == expected_jpegs()
     assert t.batch(wanted).tobytes() == filled("objects").batch(wanted).tobytes()
     assert t.frame_at(1.0).image.tobytes() == filled("objects").frame_at(1.0).image.tobytes()
@@ -120,10 +120,10 @@ def test_plain_functions_read_and_fill_packs(url: str, monkeypatch: pytest.Monke
     monkeypatch.setenv("FRAMECACHE_URL", url)
     extract(url)
     assert functional.cache_exists("t")
-    assert told(functional.load_cached_frames("t")) == told(filled("objects").frames())
-    told_b64 = functional.load_cached_frames_b64("t")
+    assert values_of(functional.load_cached_frames("t")) == values_of(filled("objects").frames())
+    base64_frames = functional.load_cached_frames_b64("t")
     monkeypatch.setenv("FRAMECACHE_URL", "memory://packs-read-objects")
-    assert told_b64 == functional.load_cached_frames_b64("t")
+    assert base64_frames == functional.load_cached_frames_b64("t")
     monkeypatch.setenv("FRAMECACHE_URL", url)
     functional.clear_cache("t")
     assert functional.load_cached_frames("t") == []
@@ -242,7 +242,7 @@ def test_range_never_crosses_pack_boundary(url: str) -> None:
     extract(url)
     sizes = {key: len(pack) for key, pack in packs_of(outside(url), "t").items()}
     for ranges, t in near_and_far(FrameCache(url).store):
-        assert told(t.frames()) == told(filled("objects").frames())
+        assert values_of(t.frames()) == values_of(filled("objects").frames())
         assert all(start + length <= sizes[key] for key, start, length in ranges.ranges)
         assert len(ranges.ranges) == 3
 
@@ -259,7 +259,7 @@ def test_jpegs_are_returned_without_decoding(
     for _, t in near_and_far(open_store(f"memory://packs-read-{layout}")):
         assert list(t.jpegs(range(FRAMES))) == expected_jpegs()
         assert t.jpeg(3) == expected_jpegs()[3]
-        # It is by the decoder that is watched that pictures are made.
+        # Pictures are decoded by the function that this test watches.
         with pytest.raises(AssertionError, match="decoded"):
             t.frame(3)
 
@@ -292,12 +292,12 @@ def test_prefetched_bytes_are_bounded(
             fetched = sum(length for _, _, length in ranges.ranges)
             most = max(most, fetched - taken)
             taken += size_bytes
-        # Beyond what is fetched ahead: the range that is being taken, and decoded pictures.
+        # In addition to prefetched ranges: the current range, and decoded pictures.
         assert most < 4 * MEGABYTE + 2 * MEGABYTE + 20 * max(sizes)
 
 
 class FirstWaits(Ranges):
-    """Far away; the first range that is read comes after others were asked for."""
+    """Remote-looking store whose first range arrives after others were requested."""
 
     def __init__(self, inner: Store, others: int) -> None:
         super().__init__(inner, is_remote=True)
@@ -344,7 +344,7 @@ def test_range_damaged_in_transit_is_fetched_again(fault: Fault, *, is_remote: b
         struck.clear()
         faulty = FaultyStore(packed_store(), once_a_pack, seed=seed)
         t = Timeline(Ranges(faulty, is_remote=is_remote), "t")
-        assert told(t.frames()) == told(filled("objects").frames())
+        assert values_of(t.frames()) == values_of(filled("objects").frames())
         struck.clear()
         assert list(t.jpegs(range(FRAMES))) == expected_jpegs()
         struck.clear()
@@ -366,9 +366,9 @@ def test_damaged_frame_error_names_pack_and_repair_command(url: str, how: str) -
             lambda t: list(t.frames()),
             lambda t: t.batch([44, 25, 1]),
         ):
-            with pytest.raises(CorruptFrame, match="framecache verify t --repair") as met:
+            with pytest.raises(CorruptFrame, match="framecache verify t --repair") as raised:
                 read(t)
-            assert key in str(met.value)
+            assert key in str(raised.value)
         assert sequences(t.frames(0, 20)) == list(range(20))
         wait_for_library_threads()
 
@@ -403,5 +403,5 @@ def test_lost_pack_raises_after_few_requests(url: str) -> None:
         opened = len(ranges.requests)
         with pytest.raises(CorruptFrame, match="frame 0 "):
             list(t.jpegs(range(20)))
-        # The range, the frame twice, what the timeline is now, and that again as it opens.
+        # The range, the frame twice, and the manifest twice, once at opening.
         assert len(ranges.requests) - opened <= 10

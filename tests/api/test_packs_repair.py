@@ -20,8 +20,8 @@ DAY = 24 * 3600
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that comes after a crash waits until the leases are stale."""
+def _short_lease_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time that a program waits for the leases of one that crashed."""
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)
 
 
@@ -38,7 +38,7 @@ def filled(url: str) -> Timeline:
 
 
 def timeline(url: str) -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline("t")
 
 
@@ -55,7 +55,7 @@ def counted(report: VerifyReport) -> dict[str, int]:
 
 
 def damage(packed: Timeline, sequence: int, change: Callable[[bytes, int], bytes]) -> None:
-    """Change the pack of a frame, given where the frame begins in it."""
+    """Change the pack of a frame by a function of its bytes and the frame's offset."""
     row = packed.index.row(sequence)
     store = FrameCache(packed.info().url).store
     store.put(row.key, change(store.get(row.key), row.offset + row.size // 2))
@@ -171,14 +171,14 @@ def test_interrupted_repair_can_be_repeated(memory_url: str) -> None:
 
 
 def test_repair_of_leased_index_part_stores_no_pack(url: str, filled: Timeline) -> None:
-    """A part that only the compaction holds cannot be committed: another program works on it."""
+    """A part that only the compaction has cannot be committed: another program works on it."""
     store = FrameCache(url).store
-    description = current_manifest(store, "t")
-    assert description is not None
+    manifest = current_manifest(store, "t")
+    assert manifest is not None
     before = everything(outside(url))
-    store.put(description.index_key("000000"), b"no parquet")
+    store.put(manifest.index_key("000000"), b"no parquet")
     damage(filled, 21, flipped)
-    with lease.LeaseManager(store, description) as others:
+    with lease.LeaseManager(store, manifest) as others:
         assert others.acquire("000000")
         report = timeline(url).verify(repair=True)
     assert not report.ok
@@ -253,7 +253,7 @@ def age(url: str, seconds: float) -> None:
 
 
 def leave_a_pack(url: str) -> set[str]:
-    """Have a program die between its pack and its part; return the unreferenced pack."""
+    """Make a program die after its pack and before its index part; return the pack."""
     before = packs(url)
     error = StoreUnavailable("the test's store went away")
     hook = fail_from_nth(error, action="create", nth=1, within="/index/")

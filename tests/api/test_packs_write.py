@@ -16,14 +16,14 @@ import pytest
 from packed import (
     PREFIX,
     Breaking,
-    at_first,
     damage,
     extract,
     noise,
     rows,
+    run_at_request,
     sequences,
     timeline,
-    without_place,
+    without_location,
     write,
 )
 
@@ -50,7 +50,7 @@ from tars import jpegs_in, members_of, packs_of
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
@@ -81,7 +81,7 @@ def test_index_of_written_frames_equals_that_of_layout_objects(url: str) -> None
     write(url, [3, 0, 9], layout="packs")
     timeline(url, "o").write([frame(n) for n in (3, 0, 9)])
     others = timeline(url, "o").index.to_arrow().to_pylist()
-    assert [*map(without_place, rows(url))] == [*map(without_place, others)]
+    assert [*map(without_location, rows(url))] == [*map(without_location, others)]
 
 
 def test_write_of_cached_frames_stores_nothing(store_url: str) -> None:
@@ -127,7 +127,7 @@ def test_damaged_frame_can_be_read_after_second_write(store_url: str, how: str) 
     for t in (opened, timeline(store_url)):
         for one in t.frames():
             assert mean_error(one.image, picture(one.sequence)) <= 3
-    assert [*map(without_place, rows(store_url))] == [*map(without_place, before)]
+    assert [*map(without_location, rows(store_url))] == [*map(without_location, before)]
 
 
 def test_second_write_stores_only_damaged_and_new_frames(url: str) -> None:
@@ -220,9 +220,9 @@ def test_store_failure_during_upload_fails_the_write(url: str, error: FrameCache
     write(url, [100], layout="packs")
     before = packs_of(outside(url), "t")
     breaking = Timeline(Breaking(FrameCache(url).store, error, blocks=4), "t")
-    with pytest.raises(type(error)) as met:
+    with pytest.raises(type(error)) as raised:
         breaking.write((frame(n) for n in range(300)), workers=2)
-    assert met.value is error
+    assert raised.value is error
     assert packs_of(outside(url), "t") == before
     assert library_threads() == set()
 
@@ -261,7 +261,9 @@ def test_concurrent_write_of_same_sequence_keeps_first_and_leaves_no_pack(
     def write_another() -> None:
         timeline(url).write([frame(0, number=2)], layout="packs")
 
-    store = HookedStore(FrameCache(url).store, before=at_first("create", "/index/", write_another))
+    store = HookedStore(
+        FrameCache(url).store, before=run_at_request("create", "/index/", write_another)
+    )
     with pytest.raises(SettingsConflict, match="frame 0"):
         Timeline(store, "t").write([frame(0, number=1)], layout="packs")
     assert mean_error(timeline(url).frame(0).image, picture(2)) <= 3
@@ -270,7 +272,7 @@ def test_concurrent_write_of_same_sequence_keeps_first_and_leaves_no_pack(
 
 @pytest.mark.every_store
 def test_multipart_pack_is_read_as_written(store_url: str) -> None:
-    """Stores take a larger blob than 16 MiB in parts."""
+    """A store receives a blob of more than 16 MiB in parts."""
     timeline(store_url).write((noise(n) for n in range(250)), layout="packs")
     [pack] = packs_of(outside(store_url), "t").values()
     assert len(pack) > 24 << 20
@@ -288,7 +290,7 @@ def test_upload_interrupted_late_leaves_no_pack(store_url: str, error: Exception
 
 
 class _InterruptedQueue(Queue[object]):
-    """Ctrl-C comes while the end of the frames waits for a slow store."""
+    """Queue that raises KeyboardInterrupt when the end of the frames is put into it."""
 
     left = 1
 

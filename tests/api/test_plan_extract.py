@@ -1,4 +1,4 @@
-"""Forecasts of an extraction, which change nothing."""
+"""Forecasts of an extraction, without changes."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -175,9 +175,9 @@ def test_plan_raises_same_error_as_extraction(
     chunks = prepare(timeline, tmp_path)
     with pytest.raises(expected) as planned:
         looking(memory_url).plan_extract(chunks)
-    with pytest.raises(expected) as met:
+    with pytest.raises(expected) as raised:
         timeline.extract(chunks)
-    assert str(planned.value) == str(met.value)
+    assert str(planned.value) == str(raised.value)
 
 
 def test_plan_is_immutable(memory_url: str) -> None:

@@ -1,4 +1,4 @@
-"""The names that users rely on. A name that goes, or comes unasked, fails here."""
+"""The public names. A name that is removed or added unintentionally fails here."""
 
 import dataclasses
 import inspect
@@ -26,10 +26,10 @@ def members(of: type) -> set[str]:
 def parameters(function: object) -> str:
     """A signature without annotations."""
     assert callable(function)
-    met = inspect.signature(function)
+    found_signature = inspect.signature(function)
     bare = [
         parameter.replace(annotation=inspect.Parameter.empty)
-        for parameter in met.parameters.values()
+        for parameter in found_signature.parameters.values()
     ]
     return str(inspect.Signature(bare))
 

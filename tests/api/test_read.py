@@ -1,4 +1,4 @@
-"""Reading: frames, times, ranges, batches, bytes and the index, and what stands in their way."""
+"""Reading frames, times, ranges, batches, bytes and the index, and its errors."""
 
 import gc
 import io
@@ -65,7 +65,7 @@ def fill(url: str, *, first: int = 0, quality: int = 85) -> None:
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline(timeline_id)
 
 
@@ -127,9 +127,9 @@ def test_sequence_of_wrong_type_is_rejected(url: str, sequence: int) -> None:
 def test_read_of_empty_timeline_raises_not_cached(
     store_url: str, read: Callable[[Timeline], object]
 ) -> None:
-    with pytest.raises(NotCached, match=r"timeline t .*extract") as met:
+    with pytest.raises(NotCached, match=r"timeline t .*extract") as raised:
         read(timeline(store_url))
-    assert isinstance(met.value, LookupError)
+    assert isinstance(raised.value, LookupError)
     assert outside(store_url).list() == []
 
 
@@ -423,7 +423,7 @@ def test_batches_reuse_memory_only_after_previous_batch_is_released(url: str) ->
     assert second.ctypes.data != where
     assert np.array_equal(row, pixels[0])
     del row
-    others = [np.empty_like(second) for _ in range(4)]  # get what was let go of
+    others = [np.empty_like(second) for _ in range(4)]  # receive recycled memory
     third = t.batch([6, 7])
     assert third.ctypes.data == where
     assert where not in [other.ctypes.data for other in others]
@@ -488,7 +488,7 @@ def test_jpegs_with_missing_sequence_raise_before_first_frame(url: str) -> None:
         timeline(url).jpegs([0, 3])
 
 
-# The index, and what is known
+# Index and information
 
 
 def test_index_has_columns_of_contract_as_read_only_arrays(url: str) -> None:
@@ -572,9 +572,9 @@ def test_open_timeline_reads_take_one_request_per_frame_and_no_list(url: str) ->
     list(t.jpegs([0, 1, 2]))
     requests = store.requests[opened:]
     looks = [key for action, key in requests if action == "head"]
-    assert looks == [f"{PREFIX}timeline/00000003.json"]  # frames() sees whether there is more
+    assert looks == [f"{PREFIX}timeline/00000003.json"]  # frames() checks for more frames
     gets = [key for action, key in requests if action == "get"]
-    # ... and whether what there is is still the same.
+    # ... and whether the existing ones are current.
     assert gets.count(f"{PREFIX}timeline/00000002.json") == 1
     frames = [key for key in gets if key.startswith(f"{PREFIX}frames/")]
     assert len(frames) == len(requests) - 2 == 1 + 1 + 8 + 2 + 3
@@ -615,7 +615,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
 
 
 def damage(url: str, sequence: int, how: str) -> str:
-    """Damage a stored frame behind the library's back; returns its key."""
+    """Damage a frame directly in the store; return its key."""
     key = f"{PREFIX}frames/{sequence}.jpg"
     data = DAMAGE[how](outside(url).read(key))
     if data is None:
@@ -628,10 +628,10 @@ def damage(url: str, sequence: int, how: str) -> str:
 @pytest.mark.parametrize("how", DAMAGE)
 def test_damaged_frame_error_names_key_and_remedy(url: str, how: str) -> None:
     key = damage(url, 5, how)
-    with pytest.raises(CorruptFrame) as met:
+    with pytest.raises(CorruptFrame) as raised:
         timeline(url).frame(5)
-    assert key in str(met.value)
-    assert "write the frame again" in str(met.value)
+    assert key in str(raised.value)
+    assert "write the frame again" in str(raised.value)
 
 
 @pytest.mark.parametrize("how", ["a bit flipped", "removed"])
@@ -639,9 +639,9 @@ def test_damaged_frame_error_names_key_and_remedy(url: str, how: str) -> None:
 def test_damaged_frame_raises_corrupt_frame_in_every_store(store_url: str, how: str) -> None:
     fill(store_url)
     key = damage(store_url, 5, how)
-    with pytest.raises(CorruptFrame) as met:
+    with pytest.raises(CorruptFrame) as raised:
         timeline(store_url).frame(5)
-    assert key in str(met.value)
+    assert key in str(raised.value)
     assert mean_error(timeline(store_url).frame(6).image, picture(6)) <= 3
 
 
@@ -704,7 +704,7 @@ def test_damaged_index_error_names_its_key(url: str, how: str) -> None:
     damaged = DAMAGE[how](blobs.read(key))
     assert damaged is not None
     blobs.put(key, damaged)
-    # A bit of the file's own metadata may be of no consequence; what is read then is right.
+    # A flipped bit of file metadata may have no effect; the rows are then correct.
     try:
         read = timeline(url).index
     except CorruptFrame as error:
@@ -719,9 +719,9 @@ def test_damaged_index_error_names_its_key(url: str, how: str) -> None:
 def test_corrupt_manifest_error_names_its_key(url: str, content: bytes) -> None:
     key = outside(url).list(f"{PREFIX}timeline/")[-1]
     outside(url).put(key, content)
-    with pytest.raises(CorruptFrame) as met:
+    with pytest.raises(CorruptFrame) as raised:
         timeline(url).info()
-    assert key in str(met.value)
+    assert key in str(raised.value)
 
 
 def test_manifest_of_newer_format_asks_for_upgrade(url: str) -> None:

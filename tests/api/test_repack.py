@@ -1,4 +1,4 @@
-"""Repacking: the same frames in another layout, whatever happens meanwhile."""
+"""Repacking: the same frames in another layout, also next to other programs."""
 
 import io
 import json
@@ -12,7 +12,7 @@ import clips
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from packed import FRAMES, PREFIX, at_first, timeline
+from packed import FRAMES, PREFIX, run_at_request, timeline
 
 from framecache import (
     CorruptFrame,
@@ -53,7 +53,7 @@ BOTH_WAYS: Final = pytest.mark.parametrize(
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
@@ -73,7 +73,7 @@ def write(url: str, layout: Layout, *batches: range) -> None:
 
 
 def rows(url: str) -> list[dict[str, Any]]:
-    """Return the index as others read it, without the locations of the JPEGs."""
+    """Return the index as other programs read it, without the locations of the JPEGs."""
     found: list[dict[str, Any]] = timeline(url).index.to_arrow().to_pylist()
     return [
         {name: value for name, value in row.items() if name not in {"key", "offset"}}
@@ -82,7 +82,7 @@ def rows(url: str) -> list[dict[str, Any]]:
 
 
 def require_layout(url: str, layout: Layout, jpegs: dict[int, bytes]) -> None:
-    """Exactly these frames are stored, in this layout, and read."""
+    """Require that exactly these frames are stored, in this layout, and can be read."""
     blobs = outside(url)
     in_packs, as_objects = jpegs_in(packs_of(blobs, "t")), frames_of(blobs, "t")
     if layout == "packs":
@@ -98,11 +98,11 @@ def require_layout(url: str, layout: Layout, jpegs: dict[int, bytes]) -> None:
 
 
 def repacking(store: Store, layout: Layout, hook: Callable[[str, str], None]) -> object:
-    """Repack by a store whose requests are preceded by a hook."""
+    """Repack in a store that calls a hook before each request."""
     return Timeline(HookedStore(store, before=hook), "t").repack(layout, workers=1)
 
 
-# What changes and what does not
+# Changed and unchanged
 
 
 @BOTH_WAYS
@@ -219,9 +219,9 @@ def test_undecodable_frames_stay_undecodable(url: str, before: Layout, after: La
 @BOTH_WAYS
 def test_repacked_index_part_keeps_provenance(url: str, before: Layout, after: Layout) -> None:
     extract(url, before)
-    made = about_part(url, "000000-0")
+    made = provenance_of_part(url, "000000-0")
     timeline(url).repack(after)
-    moved = about_part(url, "000000-1")
+    moved = provenance_of_part(url, "000000-1")
     differing = {"write_id", "settings", "repacked", "framecache"}
     assert made.keys() - differing <= moved.keys()
     assert {name: moved[name] for name in made.keys() - differing} == {
@@ -231,7 +231,7 @@ def test_repacked_index_part_keeps_provenance(url: str, before: Layout, after: L
     assert made["write_id"] != moved["write_id"]
 
 
-def about_part(url: str, name: str) -> dict[str, Any]:
+def provenance_of_part(url: str, name: str) -> dict[str, Any]:
     [key] = [
         key for key in outside(url).list(f"{PREFIX}index/") if key.endswith(f"/{name}.parquet")
     ]
@@ -276,7 +276,7 @@ def test_repacked_timeline_can_be_extended_rebuilt_and_deleted(
 @pytest.mark.parametrize("layout", ["objects", "packs"])
 def test_progress_counts_every_frame_once_in_one_thread_at_a_time(url: str, layout: Layout) -> None:
     extract(url, "packs" if layout == "objects" else "objects")
-    seen: list[Progress] = []
+    reports: list[Progress] = []
     inside, met_another = threading.Lock(), threading.Event()
 
     def note(progress: Progress) -> None:
@@ -284,15 +284,15 @@ def test_progress_counts_every_frame_once_in_one_thread_at_a_time(url: str, layo
             met_another.set()
             return
         met_another.wait(0.002)
-        seen.append(progress)
+        reports.append(progress)
         inside.release()
 
     timeline(url).repack(layout, workers=8, progress=note)
     assert not met_another.is_set()
-    assert seen == [Progress(done, FRAMES) for done in range(1, FRAMES + 1)]
+    assert reports == [Progress(done, FRAMES) for done in range(1, FRAMES + 1)]
 
 
-# Timelines that are not whole
+# Incomplete timelines
 
 
 def test_repack_of_missing_timeline_raises_not_cached(store_url: str) -> None:
@@ -335,7 +335,7 @@ def test_partly_cached_timeline_is_completed_in_new_layout(
     assert not timeline(url).complete
     assert timeline(url).sequences() == list(range(20))
     timeline(url).extract(clips.chunks())
-    # What the extraction left that failed is for gc.
+    # gc removes the blobs of the failed extraction.
     assert {key.split("/")[3] for key in timeline(url).index.key} == {
         "packs" if after == "packs" else "frames"
     }
@@ -416,13 +416,13 @@ def test_repack_with_damaged_frame_raises_and_keeps_intact_frames(
         outside(url).put(key, damaged)
     blobs = everything(outside(url))
 
-    with pytest.raises(CorruptFrame, match="framecache verify t --repair") as met:
+    with pytest.raises(CorruptFrame, match="framecache verify t --repair") as raised:
         timeline(url).repack(after)
 
-    assert key in str(met.value)
+    assert key in str(raised.value)
     wait_for_library_threads()
     left = everything(outside(url)).items() - blobs.items()
-    # Another program may have stored the like of what has no name of its own: it stays.
+    # A blob without a private key may be another program's, so it is kept.
     assert [name for name, _ in left if "/packs/" in name] == []
     assert list(timeline(url).jpegs(range(20))) == jpegs[:20]
     assert list(timeline(url).jpegs(range(30, FRAMES))) == jpegs[30:]
@@ -477,7 +477,7 @@ def test_repack_succeeds_with_lost_responses(store: Store, before: Layout, after
 def test_repack_to_slow_store_reads_a_bounded_number_of_frames(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store that takes frames does not: those that were read and wait for it are few."""
+    """The target store is slow, so few frames may be read ahead of it."""
     Timeline(store, "t").write(frame(n, width=16, height=16) for n in range(600))
     monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 20_000)
     read, far_ahead = [0], threading.Event()
@@ -512,7 +512,7 @@ def test_stale_lease_of_dead_program_is_acquired(
     monkeypatch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.05)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     epoch = Timeline(store, "t").info().epoch
-    store.create(f"{PREFIX}claims/{epoch}/000001-7.json", b"of one who died")
+    store.create(f"{PREFIX}claims/{epoch}/000001-7.json", b"of a dead program")
     assert Timeline(store, "t").repack(after).parts_moved == 3
     assert list(store.list(f"{PREFIX}claims/")) == []
 
@@ -523,9 +523,9 @@ def test_repack_gives_up_waiting_for_live_lease(
 ) -> None:
     monkeypatch.setattr("framecache._maintain.repack.run._MAX_LEASE_TIMEOUTS", 0)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
-    description = current_manifest(store, "t")
-    assert description is not None
-    with LeaseManager(store, description) as others:
+    manifest = current_manifest(store, "t")
+    assert manifest is not None
+    with LeaseManager(store, manifest) as others:
         assert others.acquire("000001")
         with pytest.raises(StoreUnavailable, match=r"part 000001 of timeline t .*try again"):
             Timeline(store, "t").repack(after)
@@ -560,7 +560,7 @@ def test_concurrent_repacks_keep_every_frame(
     assert outside(store_url).list(f"{PREFIX}claims/") == []
 
 
-@pytest.mark.parametrize("meanwhile", ["objects", "packs"])
+@pytest.mark.parametrize("other_layout", ["objects", "packs"])
 @pytest.mark.parametrize("moment", [("create", "/index/"), ("create", "/timeline/"), ("head", "/")])
 @BOTH_WAYS
 def test_repack_that_lost_its_lease_keeps_every_frame(
@@ -569,7 +569,7 @@ def test_repack_that_lost_its_lease_keeps_every_frame(
     before: Layout,
     after: Layout,
     moment: tuple[str, str],
-    meanwhile: Layout,
+    other_layout: Layout,
 ) -> None:
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     jpegs = list(Timeline(store, "t").jpegs(range(FRAMES)))
@@ -577,10 +577,10 @@ def test_repack_that_lost_its_lease_keeps_every_frame(
     def take_over() -> None:
         with monkeypatch.context() as patch:
             patch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
-            Timeline(store, "t").repack(meanwhile)
+            Timeline(store, "t").repack(other_layout)
 
     try:
-        repacking(store, after, at_first(*moment, take_over))
+        repacking(store, after, run_at_request(*moment, take_over))
     except StoreUnavailable as error:
         assert "try again" in str(error)  # noqa: PT017 -- either is right
     assert list(Timeline(store, "t").jpegs(range(FRAMES))) == jpegs
@@ -594,20 +594,20 @@ def test_repack_that_lost_its_lease_keeps_every_frame(
 def test_replacement_that_lost_its_lease_to_repack_loses_no_frame(
     store: Store, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
-    """The frames it brings are in a pack of its own, so the repack leaves their part as it is."""
-    Timeline(store, "t").write([grey(number, 40) for number in range(3)])
-    met: list[str] = []
+    """Its frames are in their own pack, so the repack leaves their part unchanged."""
+    Timeline(store, "t").write([gray_frame(number, 40) for number in range(3)])
+    calls: list[str] = []
 
     def take_over() -> None:
-        met.append("asleep")
+        calls.append("repack")
         with monkeypatch.context() as patch:
             patch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
             Timeline(store, "t").repack("packs")
 
-    slow = HookedStore(store, before=at_first(*moment, take_over))
-    replacing = [grey(number, 200) for number in range(3)]
+    slow = HookedStore(store, before=run_at_request(*moment, take_over))
+    replacing = [gray_frame(number, 200) for number in range(3)]
     assert Timeline(slow, "t").write(replacing, on_conflict="replace").replaced == 3
-    assert met == ["asleep"]
+    assert calls == ["repack"]
     for one in Timeline(store, "t").frames():
         assert abs(float(one.image.mean()) - 200) < 2
     assert len(Timeline(store, "t").index) == 3
@@ -615,7 +615,7 @@ def test_replacement_that_lost_its_lease_to_repack_loses_no_frame(
     assert report.ok, report
 
 
-def grey(sequence: int, shade: int) -> Frame:
+def gray_frame(sequence: int, shade: int) -> Frame:
     return Frame(sequence, 0, float(sequence), np.full((36, 64, 3), shade, np.uint8))
 
 
@@ -628,20 +628,20 @@ def test_repack_of_cleared_or_deleted_timeline_restores_nothing(
     url: str, before: Layout, after: Layout, moment: tuple[str, str], end: str
 ) -> None:
     extract(url, before)
-    met: list[str] = []
+    calls: list[str] = []
 
     def end_it() -> None:
-        met.append(end)
+        calls.append(end)
         getattr(timeline(url), end)()
 
-    with_end = at_first(*moment, end_it)
+    with_end = run_at_request(*moment, end_it)
     try:
         repacking(FrameCache(url).store, after, with_end)
     except TimelineCleared as error:
         assert "timeline t " in str(error)  # noqa: PT017 -- it may not have come to the moment
-        assert met
+        assert calls
     else:
-        assert not met
+        assert not calls
         return
     assert not timeline(url).exists
     assert list(timeline(url).frames()) == []
@@ -664,7 +664,7 @@ def test_rebuild_during_repack_keeps_rebuilt_frames(
         timeline(url).rebuild(every=2)
 
     with pytest.raises(TimelineCleared, match="timeline t "):
-        repacking(FrameCache(url).store, after, at_first("create", "/index/", rebuild))
+        repacking(FrameCache(url).store, after, run_at_request("create", "/index/", rebuild))
     assert len(list(timeline(url).frames())) == 23
     assert timeline(url).complete
 
@@ -682,7 +682,7 @@ def test_chunk_appended_during_repack_is_kept(
     def append() -> None:
         timeline(url).append(paths[2])
 
-    repacking(FrameCache(url).store, after, at_first(*moment, append))
+    repacking(FrameCache(url).store, after, run_at_request(*moment, append))
     jpegs = list(timeline(url).jpegs(range(FRAMES)))
     assert timeline(url).complete
     timeline(url).repack(after)
@@ -701,7 +701,7 @@ def test_frames_written_during_repack_are_kept(
     def write_more() -> None:
         timeline(url).write([frame(n) for n in range(3, 8)])
 
-    repacking(FrameCache(url).store, after, at_first(*moment, write_more))
+    repacking(FrameCache(url).store, after, run_at_request(*moment, write_more))
     assert [one.sequence for one in timeline(url).frames()] == list(range(8))
     for one in timeline(url).frames():
         assert mean_error(one.image, picture(one.sequence)) <= 3
@@ -740,7 +740,7 @@ def test_repack_during_extraction_lets_extraction_succeed(
         timeline(url).repack(after)
 
     for moment in (("create", "/claims/"), ("create", "/index/")):
-        hooked = HookedStore(FrameCache(url).store, before=at_first(*moment, repack))
+        hooked = HookedStore(FrameCache(url).store, before=run_at_request(*moment, repack))
         Timeline(hooked, "t").extract(paths, workers=1)
         assert timeline(url).complete
         assert len(list(timeline(url).jpegs(range(FRAMES)))) == FRAMES
@@ -751,7 +751,7 @@ def test_frame_relocated_twice_during_read_is_read(memory_url: str) -> None:
     moves: list[Layout] = ["packs", "objects"]
 
     def before(_: str, key: str) -> None:
-        # Moved when it is requested, and moved back when the manifest is read.
+        # Moved when it is requested, and moved to the first layout when the manifest is read.
         if moves and (len(moves) == 2) == key.endswith("frames/0.jpg"):
             timeline(memory_url).repack(moves.pop(0))
 

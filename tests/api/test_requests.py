@@ -19,10 +19,10 @@ from tars import jpegs_in, packs_of
 PREFIX = "cache/timelines/t/"
 FRAMES = 12
 LIST = ("list", f"{PREFIX}timeline/")
-DESCRIPTION = ("get", f"{PREFIX}timeline/00000003.json")
-NEXT_DESCRIPTION = ("head", f"{PREFIX}timeline/00000004.json")
-LOOK_WHETHER_IT_IS_THE_LATEST = [NEXT_DESCRIPTION, DESCRIPTION]
-NOTE_OF_USE = ("put", f"{PREFIX}used")
+MANIFEST = ("get", f"{PREFIX}timeline/00000003.json")
+NEXT_MANIFEST = ("head", f"{PREFIX}timeline/00000004.json")
+CHECK_FOR_NEXT_MANIFEST = [NEXT_MANIFEST, MANIFEST]
+ACCESS_LOG = ("put", f"{PREFIX}used")
 IN_BOTH_LAYOUTS: Final = pytest.mark.parametrize("layout", ["objects", "packs"])
 NEAR_AND_FAR: Final = pytest.mark.parametrize("is_far", [False, True], ids=["near", "far"])
 
@@ -32,7 +32,7 @@ class FarAway(HookedStore):
 
     @property
     def url(self) -> str:
-        # Each at a place of its own: that a timeline is used is noted once for a URL.
+        # The access log is updated once for a URL, so each store needs its own.
         return f"s3://far-away/{self.inner.url}"
 
 
@@ -44,7 +44,7 @@ def layout() -> Layout:
 
 @pytest.fixture
 def is_far() -> bool:
-    """True if the store is to look remote, unless a test overrides it."""
+    """True if the store is to look remote; a test may override it."""
     return False
 
 
@@ -100,7 +100,7 @@ def test_open_takes_a_list_a_manifest_and_an_index(
     look(Timeline(store, "t"))
     epoch = FrameCache(local_url).timeline("t").info().epoch
     index = ("get", f"{PREFIX}index/{epoch}/_timeline-3.compacted")
-    assert store.requests == [LIST, DESCRIPTION, index]
+    assert store.requests == [LIST, MANIFEST, index]
 
 
 EPOCH = r"[0-9]{6}-[0-9a-f]{8}"
@@ -144,7 +144,7 @@ def test_first_frame_opens_timeline_and_updates_access_log(
     local_url: str, store: HookedStore, layout: Layout
 ) -> None:
     Timeline(store, "t").frame(5)
-    assert store.requests[3:] == [*requests_for(local_url, layout, [5]), NOTE_OF_USE]
+    assert store.requests[3:] == [*requests_for(local_url, layout, [5]), ACCESS_LOG]
 
 
 @IN_BOTH_LAYOUTS
@@ -181,15 +181,15 @@ def test_iteration_checks_once_for_newer_manifest_and_lists_nothing(
     local_url: str, store: HookedStore, opened: Timeline, layout: Layout, *, is_far: bool
 ) -> None:
     assert len(list(opened.frames(2, 10))) == 8
-    looked = [one for one in store.requests if one in LOOK_WHETHER_IT_IS_THE_LATEST]
-    assert looked == LOOK_WHETHER_IT_IS_THE_LATEST
-    # Where it takes long to look, frames are fetched meanwhile.
+    looked = [one for one in store.requests if one in CHECK_FOR_NEXT_MANIFEST]
+    assert looked == CHECK_FOR_NEXT_MANIFEST
+    # If the check takes long, frames are fetched during it.
     assert is_far or store.requests[:2] == looked
     others = [one for one in store.requests if one not in looked]
     assert sorted(others) == requests_for(local_url, layout, range(2, 10))
     store.requests.clear()
     assert len(opened.sequences(step=5)) == 3
-    assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
+    assert store.requests == CHECK_FOR_NEXT_MANIFEST
 
 
 @IN_BOTH_LAYOUTS
@@ -231,7 +231,7 @@ def test_request_for_missing_frame_of_open_timeline_lists_nothing(
 ) -> None:
     with pytest.raises(NotCached):
         ask(opened)
-    assert store.requests == LOOK_WHETHER_IT_IS_THE_LATEST
+    assert store.requests == CHECK_FOR_NEXT_MANIFEST
 
 
 def test_request_for_appended_frame_opens_timeline_again(
@@ -239,7 +239,7 @@ def test_request_for_appended_frame_opens_timeline_again(
 ) -> None:
     FrameCache(store.url).timeline("t").append(clips.clip())
     opened.jpeg(FRAMES)
-    assert store.requests[:2] == [NEXT_DESCRIPTION, LIST]
+    assert store.requests[:2] == [NEXT_MANIFEST, LIST]
     assert {action for action, _ in store.requests[2:]} == {"get"}
     assert store.requests[-1] == frame_of(FRAMES)
 
@@ -262,7 +262,7 @@ def test_overlay_save_takes_one_request(store: HookedStore) -> None:
 
 
 class Hooked(FrameCache):
-    """A cache whose requests are noted."""
+    """Cache whose requests are recorded."""
 
     def __init__(self, store: HookedStore) -> None:
         super().__init__(store.url)

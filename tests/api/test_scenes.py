@@ -42,7 +42,7 @@ def film() -> Path:
 
 
 def cuts_by_ffmpeg(path: Path) -> list[int]:
-    """The frames before which ffmpeg's detector sees a cut."""
+    """Return the frames before which ffmpeg's detector finds a cut."""
     run = subprocess.run(
         ["ffmpeg", "-hide_banner", "-i", path, "-vf", "scdet=threshold=10", "-f", "null", "-"],
         capture_output=True,

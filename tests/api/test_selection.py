@@ -36,7 +36,7 @@ def match(memory_url: str) -> Timeline:
 
 
 def read(match: Timeline, **selection: Any) -> list[int]:  # noqa: ANN401 -- of frames
-    """The sequences that frames yields, which are those that sequences returns."""
+    """Return the sequences of ``frames``, which must equal those of ``sequences``."""
     found = [one.sequence for one in match.frames(**selection)]
     assert match.sequences(**selection) == found
     return found
@@ -116,7 +116,7 @@ def test_contradictory_selection_is_rejected_before_any_request(
 
 
 def changed_by_imagehash(hashes: list[str], least: int) -> list[int]:
-    """The places of the hashes that differ enough from the last one kept."""
+    """Return the positions of the hashes that differ enough from the last one kept."""
     kept: list[int] = []
     for place, text in enumerate(hashes):
         if (

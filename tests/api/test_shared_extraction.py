@@ -39,8 +39,8 @@ def store(memory_url: str) -> Store:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that sends no heartbeat for a moment loses its lease."""
+def short_lease_ttl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the time without heartbeat after which a program loses its lease."""
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.05)
 
 
@@ -58,14 +58,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return count
 
 
-def described(store: Store) -> Manifest:
-    """The timeline, described but empty."""
+def uncommitted(store: Store) -> Manifest:
+    """Leave a timeline with a manifest and without frames; return the manifest."""
     broken = HookedStore(store, before=refuse_puts)
     with pytest.raises(StoreUnavailable):
         Timeline(broken, "t").extract(clips.chunks())
-    description = current_manifest(store, "t")
-    assert description is not None
-    return description
+    manifest = current_manifest(store, "t")
+    assert manifest is not None
+    return manifest
 
 
 def refuse_puts(action: str, _: str) -> None:
@@ -73,7 +73,7 @@ def refuse_puts(action: str, _: str) -> None:
         raise StoreUnavailable("no")
 
 
-def claims_left(store: Store) -> list[str]:
+def remaining_leases(store: Store) -> list[str]:
     return [blob.key for blob in store.list(f"{PREFIX}claims")]
 
 
@@ -102,33 +102,33 @@ def test_concurrent_callers_decode_each_chunk_once_and_return_when_complete(
     assert sum(chunks for chunks, _ in reports) == 3
     assert sum(frames for _, frames in reports) == 45
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
-    assert claims_left(store) == []
+    assert remaining_leases(store) == []
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_lease_ttl")
 def test_stale_lease_is_acquired(store: Store) -> None:
-    description = described(store)
-    store.create(f"{PREFIX}claims/{description.epoch}/000001-7.json", b"of one who died")
+    manifest = uncommitted(store)
+    store.create(f"{PREFIX}claims/{manifest.epoch}/000001-7.json", b"of one who died")
     assert Timeline(store, "t").extract(clips.chunks()).chunks_extracted == 3
-    assert claims_left(store) == []
+    assert remaining_leases(store) == []
 
 
 def test_live_lease_is_waited_for(
     store: Store, decoded: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)  # four heartbeats: none is late by more
-    description = described(store)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 2.0)  # four heartbeats
+    manifest = uncommitted(store)
     decoded.clear()
     progress: list[Progress] = []
-    with LeaseManager(store, description) as others:
+    with LeaseManager(store, manifest) as others:
         assert others.acquire("000001")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(
                 Timeline(store, "t").extract, clips.chunks(), progress=progress.append
             )
             wait_until(lambda: bool(progress) and progress[-1].frames_done == 35)
-            lived = [key for key in claims_left(store) if "000001-" in key]
-            wait_until(lambda: lived not in (claims_left(store), []))
+            key_of_live_lease = [key for key in remaining_leases(store) if "000001-" in key]
+            wait_until(lambda: key_of_live_lease not in (remaining_leases(store), []))
             wait_until(lambda: progress[-1] == Progress(35, 45, chunks_elsewhere=1))
             assert not waiting.done()
             assert decoded["c1.mp4"] == 0
@@ -138,15 +138,15 @@ def test_live_lease_is_waited_for(
 
 
 def test_chunk_committed_by_another_program_counts_as_cached(store: Store) -> None:
-    description = described(store)
-    part = f"{PREFIX}index/{description.epoch}/000001-0.parquet"
+    manifest = uncommitted(store)
+    part = f"{PREFIX}index/{manifest.epoch}/000001-0.parquet"
     blobs = open_store("memory://sharing-donor")
     Timeline(blobs, "t").extract(clips.chunks())
     donor = current_manifest(blobs, "t")
     assert donor is not None
     body = blobs.get(f"{PREFIX}index/{donor.epoch}/000001-0.parquet")
     progress: list[Progress] = []
-    with LeaseManager(store, description) as others:
+    with LeaseManager(store, manifest) as others:
         assert others.acquire("000001")
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(
@@ -165,54 +165,54 @@ def test_chunk_committed_by_another_program_counts_as_cached(store: Store) -> No
 
 
 def test_extraction_succeeds_when_leases_vanish(store: Store) -> None:
-    def forget_claims(_: str, key: str) -> None:
+    def delete_leases(_: str, key: str) -> None:
         if "/claims/" not in key:
-            store.delete(claims_left(store))
+            store.delete(remaining_leases(store))
 
-    forgetful = HookedStore(store, before=forget_claims)
+    without_leases = HookedStore(store, before=delete_leases)
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: Timeline(forgetful, "t").extract(clips.chunks()), range(3)))
+        list(pool.map(lambda _: Timeline(without_leases, "t").extract(clips.chunks()), range(3)))
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 
 def test_extraction_that_lost_its_lease_stops_and_waits(
     store: Store, monkeypatch: pytest.MonkeyPatch, decoded: Counter[str]
 ) -> None:
-    """It slept, another took it for dead, and it finds out when it wakes up."""
+    """The program was delayed for longer than the lease TTL, so another acquired its lease."""
     monkeypatch.setattr("framecache._ingest.chunk_frames.FRAMES_BETWEEN_CHECKS", 5)
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.2)
-    described(store)
+    uncommitted(store)
     decoded.clear()
-    asleep, awake = threading.Event(), threading.Event()
+    is_asleep, may_wake = threading.Event(), threading.Event()
 
     def sleep(action: str, key: str) -> None:
         is_check = action == "head" and "/timeline/" in key and decoded["c0.mp4"] > 0
-        if asleep.is_set() or is_check:
-            asleep.set()
-            assert awake.wait(timeout=60)
+        if is_asleep.is_set() or is_check:
+            is_asleep.set()
+            assert may_wake.wait(timeout=60)
 
     path, hooked = clips.chunks(), HookedStore(store, before=sleep)
     with ThreadPoolExecutor(1) as pool:
-        sleeper = pool.submit(Timeline(hooked, "t").extract, path, workers=1)
-        assert asleep.wait(timeout=60)
+        delayed = pool.submit(Timeline(hooked, "t").extract, path, workers=1)
+        assert is_asleep.wait(timeout=60)
         assert Timeline(store, "t").extract(path).chunks_extracted == 3
-        awake.set()
-        slept = sleeper.result(timeout=60)
+        may_wake.set()
+        delayed_report = delayed.result(timeout=60)
     assert [key for action, key in hooked.requests if action == "put"] == []
-    assert (slept.chunks_extracted, slept.chunks_cached) == (0, 3)
+    assert (delayed_report.chunks_extracted, delayed_report.chunks_cached) == (0, 3)
     assert decoded == {"c0.mp4": 2, "c1.mp4": 1, "c2.mp4": 1}
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 
 def test_unreadable_chunk_releases_its_lease(store: Store, tmp_path: Path) -> None:
     path = clips.copy_to(clips.clip(), tmp_path)
-    description_only = HookedStore(store, before=refuse_puts)
+    manifest_only = HookedStore(store, before=refuse_puts)
     with pytest.raises(StoreUnavailable):
-        Timeline(description_only, "t").extract(path)
+        Timeline(manifest_only, "t").extract(path)
     path.unlink()
     with pytest.raises(UnreadableChunk):
         Timeline(store, "t").extract(path)
-    assert claims_left(store) == []
+    assert remaining_leases(store) == []
 
 
 def test_extraction_succeeds_when_leases_cannot_be_deleted(store: Store) -> None:
@@ -234,13 +234,13 @@ def test_cached_timeline_is_recognized_without_leases(store: Store) -> None:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """A program that ends sends no more heartbeats."""
+    """Require that the heartbeat thread has ended."""
     yield
     assert [one for one in threading.enumerate() if one.name == "framecache-claims"] == []
 
 
 def test_delayed_clear_keeps_later_epoch(store: Store) -> None:
-    """It had described its epoch when another began a later one and filled it."""
+    """Another program begins a later epoch and fills it before the old frames are deleted."""
     Timeline(store, "t").extract(clips.chunks())
 
     def rebuild(action: str, key: str) -> None:
@@ -253,12 +253,12 @@ def test_delayed_clear_keeps_later_epoch(store: Store) -> None:
 
 
 def test_concurrent_write_and_extraction_conflict(store: Store) -> None:
-    """Both find it empty and unleased; the last to create the manifest notices the other."""
+    """Both see no frames and no lease; the last to create the manifest detects the other."""
     picture = np.zeros((64, 96, 3), np.uint8)
 
     def extract(action: str, key: str) -> None:
         if action == "create" and "/index/" in key:
-            store.delete(claims_left(store))
+            store.delete(remaining_leases(store))
             Timeline(store, "t").extract(clips.chunks())
 
     with pytest.raises(SettingsConflict, match="extracted from chunks"):
@@ -303,17 +303,17 @@ def test_open_reader_reads_recreated_timeline(store: Store) -> None:
 
 
 def test_delayed_clear_keeps_timeline_recreated_at_same_version(store: Store) -> None:
-    """It slept before it removed frames; the timeline was deleted, and extracted again."""
+    """The timeline was deleted and extracted again before the clear removed frames."""
     Timeline(store, "t").extract(clips.chunks())
     left = [True]
 
-    def make_anew(action: str, key: str) -> None:
+    def recreate(action: str, key: str) -> None:
         if action == "head" and "/timeline/" in key and left:
             left.pop()
             Timeline(store, "t").delete()
             Timeline(store, "t").extract(clips.chunks())
 
-    Timeline(HookedStore(store, before=make_anew), "t").clear()
+    Timeline(HookedStore(store, before=recreate), "t").clear()
     assert Timeline(store, "t").verify().ok
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
@@ -336,7 +336,7 @@ def test_extraction_of_deleted_timeline_leaves_no_frames(
 
 
 def test_delete_removes_chunk_appended_meanwhile(store: Store) -> None:
-    """Its frames would be another program's: nothing could be extracted before a clear."""
+    """Frames left behind would look like another program's and prevent an extraction."""
     first, second = clips.chunks()[:2]
     Timeline(store, "t").extract(first)
     left = [True]
@@ -354,40 +354,40 @@ def test_delete_removes_chunk_appended_meanwhile(store: Store) -> None:
 
 def test_delete_keeps_timeline_recreated_at_its_end(store: Store) -> None:
     Timeline(store, "t").extract(clips.clip())
-    asked: list[str] = []
+    listings: list[str] = []
 
-    def make_anew(action: str, key: str) -> None:
+    def recreate(action: str, key: str) -> None:
         if action == "list" and key == PREFIX:
-            asked.append(key)
-            if len(asked) == 2:
+            listings.append(key)
+            if len(listings) == 2:
                 Timeline(store, "t").extract(clips.clip())
 
-    Timeline(HookedStore(store, before=make_anew), "t").delete()
-    assert len(asked) == 2
+    Timeline(HookedStore(store, before=recreate), "t").delete()
+    assert len(listings) == 2
     assert Timeline(store, "t").verify().ok
 
 
 def test_adopted_index_part_of_other_frames_raises_corrupt_frame(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two programs with different encoders, each of which took the other for dead."""
+    """Two programs with different encoders each treated the other's lease as stale."""
     left = [True]
 
-    def be_faster(action: str, key: str) -> None:
+    def commit_first(action: str, key: str) -> None:
         if action == "create" and "/index/" in key and left:
             left.pop()
             with monkeypatch.context() as other:
                 other.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
-                other.setattr("framecache._media.jpeg.encode_picture", encode_otherwise)
+                other.setattr("framecache._media.jpeg.encode_picture", encode_at_lower_quality)
                 Timeline(store, "t").extract(clips.clip())
 
     encode = jpeg.encode_picture
 
-    def encode_otherwise(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
+    def encode_at_lower_quality(*planes: Any, quality: int) -> bytes:  # noqa: ANN401 -- passed on
         return encode(*planes, quality=quality - 1)
 
     with pytest.raises(CorruptFrame, match=r"framecache verify t --repair"):
-        Timeline(HookedStore(store, before=be_faster), "t").extract(clips.clip())
+        Timeline(HookedStore(store, before=commit_first), "t").extract(clips.clip())
     assert Timeline(store, "t").verify(repair=True).ok
 
 

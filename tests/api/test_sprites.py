@@ -1,4 +1,4 @@
-"""Sheets of thumbnails: what is on them, what they cost, and that none shows a wrong frame."""
+"""Sprite sheets: their tiles, the requests they take, and no tile of a wrong frame."""
 
 import io
 import json
@@ -71,7 +71,7 @@ def tiles(sprites: Sprites) -> list[Pixels]:
 
 
 def require_right(of: Timeline) -> None:
-    """Each tile is nearest to Pillow's thumbnail of its own frame, and near to it."""
+    """Require that each tile is close to Pillow's thumbnail of its frame, and closest to it."""
     sprites, index = of.sprites(), of.index
     size = sprites.map.tile_width, sprites.map.tile_height
     shown = tiles(sprites)
@@ -280,11 +280,11 @@ def test_sheet_enters_render_context_once_and_decode_context_per_frame(
     memory_url: str,
 ) -> None:
     timeline(memory_url).extract(clips.clip(), every=5)
-    met: list[str] = []
+    steps: list[str] = []
 
     @contextmanager
-    def entered(what: str) -> Iterator[None]:
-        met.append(what)
+    def recorded(what: str) -> Iterator[None]:
+        steps.append(what)
         yield
 
     opened = timeline(memory_url).snapshot_cache
@@ -293,14 +293,14 @@ def test_sheet_enters_render_context_once_and_decode_context_per_frame(
         source,
         "t",
         opened.track_read,
-        render_context=partial(entered, "making"),
-        decode_context=partial(entered, "decoding"),
+        render_context=partial(recorded, "making"),
+        decode_context=partial(recorded, "decoding"),
     )
     sprites.sheet(0)
-    assert met == ["making", *["decoding"] * len(source.snapshot.index)]
-    met.clear()
+    assert steps == ["making", *["decoding"] * len(source.snapshot.index)]
+    steps.clear()
     sprites.sheet(0)
-    assert met == []
+    assert steps == []
 
 
 def test_concurrent_renders_store_one_sheet(store_url: str) -> None:

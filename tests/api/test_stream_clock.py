@@ -1,6 +1,6 @@
 """Chunks of one stream are placed by its clock, and others one after another.
 
-The truth is ffprobe of the whole stream, which the chunks were cut from without encoding again.
+The expected times are ffprobe's of the whole stream, from which the chunks were cut.
 """
 
 import struct
@@ -53,7 +53,7 @@ def segments(folder: Path, picked: str) -> tuple[Path, list[Path]]:
 
 
 def starting_at(folder: Path, name: str, seconds: float, **settings: float) -> Path:
-    """Two seconds of a stream whose clock says so at the first picture."""
+    """Encode two seconds of a stream whose first picture has the given time."""
     place = ("-output_ts_offset", str(seconds), "-muxdelay", "0", "-muxpreload", "0")
     return encode(folder / name, *place, "-f", "mpegts", **settings)  # type: ignore[arg-type]
 
@@ -272,7 +272,7 @@ def test_segment_cut_before_keyframe_keeps_its_start(tmp_path: Path) -> None:
 
 
 def _from_middle(parts: Sequence[Path]) -> bytes:
-    """The end of one segment and all of the next, as a recorder that was late saves them."""
+    """Join the end of one segment and all of the next, as a delayed recorder does."""
     first, second = (part.read_bytes() for part in parts)
     packets = len(first) // 188
     return first[: 3 * 188] + first[packets // 2 * 188 :] + second

@@ -1,4 +1,4 @@
-"""Frames as tables: what DuckDB counts in a store, and what pandas, Polars and Arrow are given."""
+"""Frames as tables: in DuckDB, read from the store, and as pandas, Polars and Arrow objects."""
 
 import importlib
 import sys
@@ -63,7 +63,7 @@ def queried(query: str) -> list[tuple[Any, ...]]:
 
 
 def counted(pattern: str) -> tuple[int, int]:
-    """Rows, and frames, as DuckDB sees them."""
+    """Return the numbers of rows and of frames that DuckDB reads."""
     [(rows, frames)] = queried(
         "select count(*), count(distinct (split_part(filename, '/index/', 1), sequence)) "
         f"from read_parquet('{pattern}', filename = true)"

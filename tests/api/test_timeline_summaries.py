@@ -1,4 +1,4 @@
-"""Summaries of timelines, made without opening an index file: as the opened index gives them."""
+"""Timeline summaries, made without an index file, equal those of the opened index."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -107,7 +107,7 @@ def _check_summaries_of_random_steps(begin: str, choose: random.Random) -> None:
             else:
                 _STEP[step](cache.timeline("t"), choose)
         except FrameCacheError:
-            pass  # not possible as the timeline is
+            pass  # not possible in this state of the timeline
         assert_equal_summaries(cache.store)
 
 

@@ -12,7 +12,7 @@ NTSC = ["24000/1001", "30000/1001", "60000/1001"]
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline(timeline_id)
 
 

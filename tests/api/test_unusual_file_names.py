@@ -1,6 +1,6 @@
-"""Names of files as people have them, including bytes that are not valid text.
+"""Unusual file names, including bytes that are not valid text.
 
-What opens a file is its bytes: ``open(os.fsencode(path))`` says which are right.
+The bytes of a name open a file: ``open(os.fsencode(path))`` shows which are right.
 """
 
 import os
@@ -85,9 +85,9 @@ def test_cache_works_in_folder_with_undecodable_name(
 def test_second_create_of_blob_in_undecodable_folder_raises_blob_exists(tmp_path: Path) -> None:
     store = open_store(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
     store.create("a/b", b"first")
-    with pytest.raises(Exception, match="a/b") as met:
+    with pytest.raises(Exception, match="a/b") as raised:
         store.create("a/b", b"second")
-    assert type(met.value).__name__ == "BlobExists"
+    assert type(raised.value).__name__ == "BlobExists"
     assert store.get("a/b") == b"first"
     assert [blob.key for blob in store.list("")] == ["a/b"]
 

@@ -83,12 +83,12 @@ def single(url: str, own: list[Path]) -> str:
 
 
 def timeline(url: str) -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline("t")
 
 
-def seen(report: VerifyReport) -> set[tuple[str, str, int | None, bool]]:
-    """Kind, key, sequence and repair of each finding."""
+def findings_of(report: VerifyReport) -> set[tuple[str, str, int | None, bool]]:
+    """Return the kind, key, sequence and repair of each finding."""
     return {
         (one.kind, one.key.removeprefix(PREFIX), one.sequence, one.repaired)
         for one in report.findings
@@ -101,13 +101,13 @@ def counted(report: VerifyReport) -> dict[str, int]:
     return {kind: number for kind, number in report.counts.items() if number}
 
 
-def only(report: VerifyReport) -> Finding:
+def only_finding(report: VerifyReport) -> Finding:
     [finding] = report.findings
     return finding
 
 
 def assert_sound(url: str, frames: int) -> None:
-    """Nothing is damaged, however closely one looks, and all of it can be read."""
+    """Require that a deep check finds no damage, and that all frames can be read."""
     report = timeline(url).verify(deep=True)
     assert report.ok, report.findings
     assert report.counts["ok"] == frames
@@ -134,7 +134,7 @@ def rewrite(blobs: Outside, key: str, change: Callable[[list[dict[str, Any]]], o
 
 
 def store_other(blobs: Outside, sequence: int, jpeg: bytes, **row: object) -> None:
-    """Have the one index file of a timeline name another JPEG as a frame, with its CRC."""
+    """Replace a frame by another JPEG, with its CRC in the only index file of the timeline."""
     blobs.put(f"{PREFIX}frames/{sequence}.jpg", jpeg)
 
     def change(rows: list[dict[str, Any]]) -> None:
@@ -152,7 +152,7 @@ def undisturbed(blobs: Outside) -> Iterator[None]:
     assert everything(blobs) == before
 
 
-# What is sound
+# Intact timelines
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -243,11 +243,11 @@ def test_verify_repairs_damaged_frame_to_same_bytes(filled: str, how: str) -> No
     assert not report.ok
     assert (report.damaged, report.repaired) == (1, 0)
     assert counted(report) == {"ok": 44, kind: 1}
-    assert seen(report) == {(kind, "frames/23.jpg", 23, False)}
-    assert only(report).chunk_id == 1
+    assert findings_of(report) == {(kind, "frames/23.jpg", 23, False)}
+    assert only_finding(report).chunk_id == 1
 
     report = timeline(filled).verify(repair=True)
-    assert seen(report) == {(kind, "frames/23.jpg", 23, True)}
+    assert findings_of(report) == {(kind, "frames/23.jpg", 23, True)}
     assert (report.ok, report.damaged, report.repaired) == (True, 0, 1)
     assert everything(blobs) == before
 
@@ -263,9 +263,9 @@ def test_damaged_frames_are_found_and_repaired_in_every_store(store_url: str) ->
     }
     expected = {(kind, f"frames/{n}.jpg", n) for n, kind in kinds.items()}
     report = timeline(store_url).verify()
-    assert seen(report) == {(*one, False) for one in expected}
+    assert findings_of(report) == {(*one, False) for one in expected}
     report = timeline(store_url).verify(repair=True)
-    assert seen(report) == {(*one, True) for one in expected}
+    assert findings_of(report) == {(*one, True) for one in expected}
     assert everything(blobs) == before
 
 
@@ -390,7 +390,7 @@ def test_frame_behind_escaping_link_is_repaired_only_after_link_is_removed(
     elsewhere = {path: path.read_bytes() for path in (tmp_path / "elsewhere").iterdir()}
     (linked / f"{PREFIX}frames/23.jpg").unlink()
     report = timeline(str(linked)).verify(repair=True)
-    assert seen(report) - {one for one in seen(report) if one[0] == "orphan"} == {
+    assert findings_of(report) - {one for one in findings_of(report) if one[0] == "orphan"} == {
         ("corrupt", "frames/22.jpg", 22, False),
         ("missing", "frames/23.jpg", 23, True),
         ("corrupt", "frames/25.jpg", 25, False),
@@ -449,11 +449,11 @@ def test_damaged_index_part_is_repaired_from_compaction(
     with undisturbed(blobs):
         report = timeline(filled).verify()
     assert counted(report) == {"ok": 45, kind: 1}
-    assert seen(report) == {(kind, key.removeprefix(PREFIX), None, False)}
-    assert only(report).chunk_id == 1
+    assert findings_of(report) == {(kind, key.removeprefix(PREFIX), None, False)}
+    assert only_finding(report).chunk_id == 1
 
     report = timeline(filled).verify(repair=True)
-    assert seen(report) == {(kind, key.removeprefix(PREFIX), None, True)}
+    assert findings_of(report) == {(kind, key.removeprefix(PREFIX), None, True)}
     assert report.ok
     assert rows(filled) == before
     assert frames_of(blobs, "t") == stored
@@ -483,23 +483,23 @@ def test_damaged_compaction_is_repaired_from_index_parts(
     assert "/_timeline-" in key
     kind = "missing" if how == "removed" else "corrupt"
     if how == "of other rows":
-        rewrite(blobs, key, lambda met: met[7].update(timestamp=99.0))
+        rewrite(blobs, key, lambda rows: rows[7].update(timestamp=99.0))
     else:
         damage(blobs, key, how)
     monkeypatch.setattr(video, "decode", _refuse)
     with undisturbed(blobs):
         report = timeline(filled).verify()
     assert counted(report) == {"ok": 45, kind: 1}
-    assert seen(report) == {(kind, key.removeprefix(PREFIX), None, False)}
+    assert findings_of(report) == {(kind, key.removeprefix(PREFIX), None, False)}
 
     assert timeline(filled).verify(repair=True).ok
     monkeypatch.undo()
     assert rows(filled) == before
     assert_sound(filled, 45)
-    description = current_manifest(FrameCache(filled).store, "t")
-    assert description is not None
-    assert description.compaction is not None
-    assert description.compaction.parts == description.parts
+    manifest = current_manifest(FrameCache(filled).store, "t")
+    assert manifest is not None
+    assert manifest.compaction is not None
+    assert manifest.compaction.parts == manifest.parts
 
 
 def test_chunk_without_index_part_and_compaction_is_extracted_again(filled: str) -> None:
@@ -541,10 +541,10 @@ def test_index_part_without_a_planned_frame_is_corrupt(single: str) -> None:
     blobs = outside(single)
     before = rows(single)
     [key] = index_keys(blobs)
-    rewrite(blobs, key, lambda met: met.pop(4))
+    rewrite(blobs, key, lambda rows: rows.pop(4))
     report = timeline(single).verify()
-    assert seen(report) == {("corrupt", key.removeprefix(PREFIX), None, False)}
-    assert "frames 0 to 9 of chunk 0" in only(report).detail
+    assert findings_of(report) == {("corrupt", key.removeprefix(PREFIX), None, False)}
+    assert "frames 0 to 9 of chunk 0" in only_finding(report).detail
     assert timeline(single).verify(repair=True).ok
     assert rows(single) == before
 
@@ -553,9 +553,9 @@ def test_index_part_that_fails_only_in_decoding_is_corrupt(single: str) -> None:
     blobs = outside(single)
     before = rows(single)
     [key] = index_keys(blobs)
-    rewrite(blobs, key, lambda met: met[4].update(reason=None))
+    rewrite(blobs, key, lambda rows: rows[4].update(reason=None))
     report = timeline(single).verify()
-    assert seen(report) == {("corrupt", key.removeprefix(PREFIX), None, False)}
+    assert findings_of(report) == {("corrupt", key.removeprefix(PREFIX), None, False)}
     assert timeline(single).verify(repair=True).ok
     assert rows(single) == before
 
@@ -572,14 +572,14 @@ def test_repaired_frames_are_stored_before_their_index_part(filled: str) -> None
     assert order[:22] == ["frames"] * 20 + ["index", "timeline"]
 
 
-# What nothing names
+# Unreferenced blobs
 
 
 def test_unreferenced_blobs_are_orphans_and_are_kept(filled: str) -> None:
     blobs = outside(filled)
-    description = current_manifest(FrameCache(filled).store, "t")
-    assert description is not None
-    epoch = description.epoch
+    manifest = current_manifest(FrameCache(filled).store, "t")
+    assert manifest is not None
+    epoch = manifest.epoch
     orphans: dict[str, int | None] = {
         "frames/45.jpg": 45,
         "frames/900000000000.jpg": 900000000000,
@@ -603,8 +603,8 @@ def test_unreferenced_blobs_are_orphans_and_are_kept(filled: str) -> None:
     expected |= {("stale", name, None, False) for name in stale}
     with undisturbed(blobs):
         report = timeline(filled).verify(deep=True)
-        assert seen(report) == expected
-        assert seen(timeline(filled).verify(repair=True)) == expected
+        assert findings_of(report) == expected
+        assert findings_of(timeline(filled).verify(repair=True)) == expected
     assert report.ok
     assert counted(report) == {"ok": 45, "orphan": 8, "stale": 2}
 
@@ -614,9 +614,9 @@ def test_replaced_index_files_kept_by_gc_are_no_orphans(url: str) -> None:
     for number in (2, 3):
         timeline(url).write([frame(0, number=number)], on_conflict="replace")
     FrameCache(url).plan_gc(grace_seconds=0).execute(max_share=1)
-    description = current_manifest(FrameCache(url).store, "t")
-    assert description is not None
-    current = {description.index_key(part) for part in description.parts}
+    manifest = current_manifest(FrameCache(url).store, "t")
+    assert manifest is not None
+    current = {manifest.index_key(part) for part in manifest.parts}
     assert set(index_keys(outside(url))) > current
     assert counted(timeline(url).verify()) == {"ok": 2}
 
@@ -655,8 +655,8 @@ def test_missing_source_is_reported_and_is_no_damage(filled: str, own: list[Path
     for deep in (False, True):
         report = timeline(filled).verify(deep=deep)
         assert report.ok
-        assert seen(report) == {("source_missing", own[1].as_uri(), None, False)}
-        assert only(report).chunk_id == 1
+        assert findings_of(report) == {("source_missing", own[1].as_uri(), None, False)}
+        assert only_finding(report).chunk_id == 1
 
 
 def test_changed_source_is_reported_and_is_no_damage(filled: str, own: list[Path]) -> None:
@@ -664,7 +664,7 @@ def test_changed_source_is_reported_and_is_no_damage(filled: str, own: list[Path
     for deep in (False, True):
         report = timeline(filled).verify(deep=deep)
         assert report.ok
-        assert seen(report) == {("source_changed", own[2].as_uri(), None, False)}
+        assert findings_of(report) == {("source_changed", own[2].as_uri(), None, False)}
 
 
 @pytest.mark.parametrize("how", ["gone", "changed"])
@@ -698,7 +698,7 @@ def test_damaged_index_part_without_source_names_remedy(single: str, own: list[P
     assert "restore it, or clear the timeline" in found.detail
 
 
-# Looking deeply
+# Deep verification
 
 
 def reencoded(jpeg: bytes) -> bytes:
@@ -716,11 +716,11 @@ def test_deep_verify_repairs_wrong_image_with_right_crc(single: str) -> None:
     assert timeline(single).verify().ok
     with undisturbed(blobs):
         report = timeline(single).verify(deep=True)
-    assert seen(report) == {("corrupt", "frames/6.jpg", 6, False)}
-    assert "its picture differs from the chunk's: mean difference" in only(report).detail
+    assert findings_of(report) == {("corrupt", "frames/6.jpg", 6, False)}
+    assert "its picture differs from the chunk's: mean difference" in only_finding(report).detail
 
     report = timeline(single).verify(deep=True, repair=True)
-    assert seen(report) == {("corrupt", "frames/6.jpg", 6, True)}
+    assert findings_of(report) == {("corrupt", "frames/6.jpg", 6, True)}
     assert report.ok
     assert frames_of(blobs, "t") == before
     assert rows(single) == known
@@ -733,8 +733,8 @@ def test_deep_verify_repairs_committed_bytes_that_are_no_jpeg(single: str) -> No
     store_other(blobs, 3, before["3.jpg"][:-300])
     assert timeline(single).verify().ok
     report = timeline(single).verify(deep=True)
-    assert seen(report) == {("corrupt", "frames/3.jpg", 3, False)}
-    assert "not a JPEG" in only(report).detail
+    assert findings_of(report) == {("corrupt", "frames/3.jpg", 3, False)}
+    assert "not a JPEG" in only_finding(report).detail
     assert timeline(single).verify(deep=True, repair=True).ok
     assert frames_of(blobs, "t") == before
 
@@ -742,9 +742,9 @@ def test_deep_verify_repairs_committed_bytes_that_are_no_jpeg(single: str) -> No
 def test_deep_verify_finds_image_of_wrong_size(single: str) -> None:
     store_other(outside(single), 3, jpeg_by_pillow(3))
     report = timeline(single).verify(deep=True)
-    assert seen(report) == {("corrupt", "frames/3.jpg", 3, False)}
-    assert "48×32" in only(report).detail
-    assert f"{clips.WIDTH}×{clips.HEIGHT}" in only(report).detail
+    assert findings_of(report) == {("corrupt", "frames/3.jpg", 3, False)}
+    assert "48×32" in only_finding(report).detail
+    assert f"{clips.WIDTH}×{clips.HEIGHT}" in only_finding(report).detail
 
 
 def test_deep_verify_repairs_wrong_perceptual_hash(single: str) -> None:
@@ -753,8 +753,8 @@ def test_deep_verify_repairs_wrong_perceptual_hash(single: str) -> None:
     opposite = f"{~int(known[4]['perceptual_hash'], 16) & (2**64 - 1):016x}"
     store_other(blobs, 4, stored["4.jpg"], perceptual_hash=opposite)
     report = timeline(single).verify(deep=True)
-    assert seen(report) == {("corrupt", "frames/4.jpg", 4, False)}
-    assert "64 of 64 bits" in only(report).detail
+    assert findings_of(report) == {("corrupt", "frames/4.jpg", 4, False)}
+    assert "64 of 64 bits" in only_finding(report).detail
     assert timeline(single).verify(deep=True, repair=True).ok
     assert rows(single) == known
 
@@ -784,14 +784,14 @@ def test_undecodable_frame_that_decodes_now_is_reported(single: str) -> None:
     blobs = outside(single)
     [key] = index_keys(blobs)
     without = {"status": "undecodable", "reason": "decoder: bad luck", "key": "", "size": 0}
-    rewrite(blobs, key, lambda met: met[8].update(without | {"crc32c": 0, "perceptual_hash": ""}))
+    rewrite(blobs, key, lambda rows: rows[8].update(without | {"crc32c": 0, "perceptual_hash": ""}))
     blobs.remove(f"{PREFIX}frames/8.jpg")
-    assert only(timeline(single).verify()).detail == "decoder: bad luck"
+    assert only_finding(timeline(single).verify()).detail == "decoder: bad luck"
     report = timeline(single).verify(deep=True)
     assert report.ok
-    assert seen(report) == {("undecodable", "frames/8.jpg", 8, False)}
-    assert "bad luck" in only(report).detail
-    assert "rebuild" in only(report).detail
+    assert findings_of(report) == {("undecodable", "frames/8.jpg", 8, False)}
+    assert "bad luck" in only_finding(report).detail
+    assert "rebuild" in only_finding(report).detail
 
 
 def test_frame_that_no_longer_decodes_is_reported_and_kept(
@@ -812,8 +812,8 @@ def test_frame_that_no_longer_decodes_is_reported_and_kept(
 
     outside(single).remove(f"{PREFIX}frames/2.jpg")
     report = timeline(single).verify(repair=True)
-    assert (report.ok, only(report).repaired) == (False, False)
-    assert "cannot be decoded" in only(report).detail
+    assert (report.ok, only_finding(report).repaired) == (False, False)
+    assert "cannot be decoded" in only_finding(report).detail
 
 
 # Repairs with other bytes
@@ -844,12 +844,12 @@ def test_frames_repaired_to_other_bytes_commit_next_generation_of_index_part(
     assert differing == [22, 27]
     looks = [clips.nearest(timeline(filled).frame(n).image, own[1]) for n in range(20, 30)]
     assert looks == list(range(10))
-    description = current_manifest(FrameCache(filled).store, "t")
-    assert description is not None
-    assert description.generations == {"000001": 1}
-    assert description.compaction is not None
-    assert description.index_key("000001") in index_keys(blobs)
-    # The first of all files dates the frames; parts are committed as they are encoded.
+    manifest = current_manifest(FrameCache(filled).store, "t")
+    assert manifest is not None
+    assert manifest.generations == {"000001": 1}
+    assert manifest.compaction is not None
+    assert manifest.index_key("000001") in index_keys(blobs)
+    # The first index file dates the frames; parts are committed as they are encoded.
     indexes = FrameCache(filled).store.list(f"{PREFIX}index/")
     first = min(indexes, key=lambda blob: (blob.modified_at, blob.key))
     replaced = {key for key in files_before if "000001" in key or key.endswith(".compacted")}
@@ -894,9 +894,9 @@ def test_uncommitted_generation_is_skipped(filled: str) -> None:
     blobs.put(key.replace("000001-0", "000001-1"), b"an interrupted repair")
     blobs.remove(f"{PREFIX}frames/22.jpg")
     assert timeline(filled).verify(repair=True).ok
-    description = current_manifest(FrameCache(filled).store, "t")
-    assert description is not None
-    assert description.generations == {"000001": 2}
+    manifest = current_manifest(FrameCache(filled).store, "t")
+    assert manifest is not None
+    assert manifest.generations == {"000001": 2}
     assert_sound(filled, 45)
 
 
@@ -910,9 +910,9 @@ def test_damaged_repair_can_be_repaired(filled: str, monkeypatch: pytest.MonkeyP
         with monkeypatch.context() as patch:
             patch.setattr(video, "decode", _refuse)
             assert timeline(filled).verify(repair=True).ok
-        description = current_manifest(FrameCache(filled).store, "t")
-        assert description is not None
-        assert description.generations == {"000001": generation}
+        manifest = current_manifest(FrameCache(filled).store, "t")
+        assert manifest is not None
+        assert manifest.generations == {"000001": generation}
         assert rows(filled) == known
 
 
@@ -922,35 +922,35 @@ def test_newer_generation_of_another_program_is_kept(filled: str) -> None:
     once = threading.Event()
 
     def repair_first(action: str, key: str) -> None:
-        # When this run is about to commit, another has repaired the same part.
+        # Another run repairs the same part before this one commits it.
         if action == "create" and "/index/" in key and not once.is_set():
             once.set()
-            for claim in outside(filled).list(f"{PREFIX}claims/"):
-                outside(filled).remove(claim)
+            for lease_key in outside(filled).list(f"{PREFIX}claims/"):
+                outside(filled).remove(lease_key)
             assert timeline(filled).verify(repair=True).ok
 
     hooked = HookedStore(FrameCache(filled).store, before=repair_first)
     report = Timeline(hooked, "t").verify(repair=True)
     assert once.is_set()
-    assert not only(report).repaired
-    assert "another program repaired it" in only(report).detail
+    assert not only_finding(report).repaired
+    assert "another program repaired it" in only_finding(report).detail
     assert timeline(filled).verify().ok
-    description = current_manifest(FrameCache(filled).store, "t")
-    assert description is not None
-    assert description.generations == {"000001": 1}
+    manifest = current_manifest(FrameCache(filled).store, "t")
+    assert manifest is not None
+    assert manifest.generations == {"000001": 1}
 
 
 def test_frame_lost_by_store_is_not_reported_as_repaired(single: str) -> None:
     key = f"{PREFIX}frames/2.jpg"
     outside(single).remove(key)
 
-    def lose(action: str, met: str) -> None:
-        if (action, met) == ("put", key):
+    def lose(action: str, stored: str) -> None:
+        if (action, stored) == ("put", key):
             outside(single).remove(key)
 
     report = Timeline(HookedStore(FrameCache(single).store, after=lose), "t").verify(repair=True)
-    assert (report.ok, only(report).repaired) == (False, False)
-    assert "check the store" in only(report).detail
+    assert (report.ok, only_finding(report).repaired) == (False, False)
+    assert "check the store" in only_finding(report).detail
 
 
 # Concurrent operations
@@ -959,11 +959,11 @@ def test_frame_lost_by_store_is_not_reported_as_repaired(single: str) -> None:
 def test_leased_chunk_is_not_repaired(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)
     store = FrameCache(filled).store
-    description = current_manifest(store, "t")
-    assert description is not None
+    manifest = current_manifest(store, "t")
+    assert manifest is not None
     for sequence in (3, 22):
         outside(filled).remove(f"{PREFIX}frames/{sequence}.jpg")
-    with LeaseManager(store, description) as other:
+    with LeaseManager(store, manifest) as other:
         assert other.acquire("000001")
         report = timeline(filled).verify(repair=True)
     found = {one.sequence: one for one in report.findings if one.kind == "missing"}
@@ -979,12 +979,12 @@ def test_rows_only_in_compaction_are_kept_while_chunk_is_leased(
     request.getfixturevalue("other_encoder")
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)
     store = FrameCache(filled).store
-    description = current_manifest(store, "t")
-    assert description is not None
+    manifest = current_manifest(store, "t")
+    assert manifest is not None
     known = rows(filled)
     outside(filled).put(index_keys(outside(filled))[1], b"")
     outside(filled).remove(f"{PREFIX}frames/3.jpg")
-    with LeaseManager(store, description) as other:
+    with LeaseManager(store, manifest) as other:
         assert other.acquire("000001")
         report = timeline(filled).verify(repair=True)
     assert (report.repaired, report.damaged) == (0, 2)
@@ -995,9 +995,9 @@ def test_rows_only_in_compaction_are_kept_while_chunk_is_leased(
 
 def test_stale_lease_is_acquired(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.5)
-    description = current_manifest(FrameCache(filled).store, "t")
-    assert description is not None
-    outside(filled).put(f"{PREFIX}claims/{description.epoch}/000001-0.json", b"{}")
+    manifest = current_manifest(FrameCache(filled).store, "t")
+    assert manifest is not None
+    outside(filled).put(f"{PREFIX}claims/{manifest.epoch}/000001-0.json", b"{}")
     outside(filled).remove(f"{PREFIX}frames/22.jpg")
     assert timeline(filled).verify(repair=True).ok
     assert outside(filled).list(f"{PREFIX}claims/") == []
@@ -1017,7 +1017,7 @@ def test_foreign_frames_are_counted_and_checked_only_by_deep_verify(url: str) ->
         assert (report.bytes_read, report.frames_checked) == (0, 0)
         report = timeline(url).verify(deep=True, repair=True)
     assert counted(report) == {"ok": 5, "corrupt": 1}
-    assert seen(report) == {("corrupt", "frames/5.jpg", 5, False)}
+    assert findings_of(report) == {("corrupt", "frames/5.jpg", 5, False)}
     assert report.frames_checked == 6
 
 
@@ -1028,8 +1028,8 @@ def test_written_frame_is_checked_and_cannot_be_repaired(url: str) -> None:
         with undisturbed(outside(url)):
             report = timeline(url).verify(deep=True, repair=repair)
         assert counted(report) == {"ok": 5, "missing": 1}
-        assert seen(report) == {("missing", "frames/2.jpg", 2, False)}
-        assert "write the frame again" in only(report).detail
+        assert findings_of(report) == {("missing", "frames/2.jpg", 2, False)}
+        assert "write the frame again" in only_finding(report).detail
     timeline(url).write([frame(2)])
     assert_sound(url, 6)
 
@@ -1058,9 +1058,9 @@ def test_lost_index_part_of_written_frames_is_not_repaired_and_names_remedy(url:
     blobs = outside(url)
     blobs.remove(index_keys(blobs)[0])
     report = timeline(url).verify(repair=True)
-    # Whose the other three frames are is not known.
+    # The other three frames may be another program's.
     assert counted(report) == {"ok": 3, "missing": 1}
-    assert "written again" in only(report).detail
+    assert "written again" in only_finding(report).detail
     assert not report.ok
 
 
@@ -1068,17 +1068,17 @@ def test_lost_index_part_of_written_frames_is_not_repaired_and_names_remedy(url:
 
 
 def test_progress_counts_every_frame(filled: str) -> None:
-    told: list[Progress] = []
+    reports: list[Progress] = []
     outside(filled).remove(f"{PREFIX}frames/3.jpg")
-    timeline(filled).verify(progress=told.append)
-    assert told == [Progress(n, 45) for n in range(1, 46)]
+    timeline(filled).verify(progress=reports.append)
+    assert reports == [Progress(n, 45) for n in range(1, 46)]
 
 
 def test_progress_of_deep_verify_counts_decoded_frames(filled: str) -> None:
-    told: list[Progress] = []
-    assert timeline(filled).verify(deep=True, progress=told.append).ok
-    total = told[0].frames_total
-    assert told == [Progress(n, total) for n in range(1, total + 1)]
+    reports: list[Progress] = []
+    assert timeline(filled).verify(deep=True, progress=reports.append).ok
+    total = reports[0].frames_total
+    assert reports == [Progress(n, total) for n in range(1, total + 1)]
     assert total > 45
 
 
@@ -1086,11 +1086,11 @@ def test_findings_are_streamed_and_report_keeps_first_thousand(memory_url: str) 
     timeline(memory_url).extract(clips.chunks()[1])
     for sequence in range(100, 1300):
         outside(memory_url).put(f"{PREFIX}frames/{sequence}.jpg", b"x")
-    told: list[Finding] = []
-    report = timeline(memory_url).verify(on_finding=told.append)
-    assert report.counts["orphan"] == len(told) == 1200
-    assert report.findings == tuple(told[:1000])
-    assert {one.sequence for one in told} == set(range(100, 1300))
+    reports: list[Finding] = []
+    report = timeline(memory_url).verify(on_finding=reports.append)
+    assert report.counts["orphan"] == len(reports) == 1200
+    assert report.findings == tuple(reports[:1000])
+    assert {one.sequence for one in reports} == set(range(100, 1300))
 
 
 def test_prefetch_is_bounded_by_workers(memory_url: str) -> None:
@@ -1105,13 +1105,13 @@ def test_prefetch_is_bounded_by_workers(memory_url: str) -> None:
                 fetched += 1
                 furthest = max(furthest, fetched - reported)
 
-    def told(_: Progress) -> None:
+    def reports(_: Progress) -> None:
         nonlocal reported
         with lock:
             reported += 1
 
     hooked = HookedStore(FrameCache(memory_url).store, before=count)
-    report = Timeline(hooked, "t").verify(workers=4, progress=told)
+    report = Timeline(hooked, "t").verify(workers=4, progress=reports)
     assert report.counts["ok"] == reported == 200
     assert furthest <= 2 * 4 + 1
 

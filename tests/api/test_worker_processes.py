@@ -1,4 +1,4 @@
-"""Programs that fork their workers read frames in them, after their parent has read, too."""
+"""Forked workers of a program read frames, also after their parent has read."""
 
 import os
 import re

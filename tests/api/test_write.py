@@ -36,12 +36,12 @@ from outside import (
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
 def timeline(url: str, timeline_id: str = "t") -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline(timeline_id)
 
 
@@ -230,30 +230,30 @@ def test_duplicate_sequence_in_one_call_is_rejected(url: str) -> None:
 
 
 def test_frames_are_visible_only_after_all_are_stored(store_url: str) -> None:
-    seen: list[tuple[bool, list[int]]] = []
+    states: list[tuple[bool, list[int]]] = []
 
     def produce() -> Iterator[Frame]:
         for n in range(3):
             yield frame(n)
             t = timeline(store_url)
-            seen.append((t.exists, [f.sequence for f in t.frames()]))
+            states.append((t.exists, [f.sequence for f in t.frames()]))
 
     timeline(store_url).write(produce())
-    assert seen == [(False, [])] * 3
+    assert states == [(False, [])] * 3
     assert sequences(store_url) == [0, 1, 2]
 
 
 def test_cached_frames_stay_visible_during_write(url: str) -> None:
     timeline(url).write([frame(0)])
-    seen: list[list[int]] = []
+    states: list[list[int]] = []
 
     def produce() -> Iterator[Frame]:
         for n in (1, 2):
             yield frame(n)
-            seen.append(sequences(url))
+            states.append(sequences(url))
 
     timeline(url).write(produce())
-    assert seen == [[0], [0]]
+    assert states == [[0], [0]]
     assert sequences(url) == [0, 1, 2]
 
 
@@ -282,9 +282,9 @@ def test_store_failure_midway_leaves_no_frame_visible(url: str, error: FrameCach
     timeline(url).write([frame(100)])
     hook = fail_from_nth(error, action="create", nth=6, within="/frames/")
     failing = Timeline(HookedStore(FrameCache(url).store, before=hook), "t")
-    with pytest.raises(type(error)) as met:
+    with pytest.raises(type(error)) as raised:
         failing.write((frame(n) for n in range(50)), workers=2)
-    assert met.value is error
+    assert raised.value is error
     assert sequences(url) == [100]
     assert library_threads() == set()
     assert timeline(url).write([frame(n) for n in range(50)]) == 50
@@ -360,11 +360,11 @@ def test_concurrent_writes_of_same_frames_all_succeed(store_url: str) -> None:
 
 
 def test_write_overtaken_by_another_program_succeeds(url: str) -> None:
-    def be_faster(action: str, key: str) -> None:
+    def write_first(action: str, key: str) -> None:
         if (action, key) == ("list", "cache/timelines/t/frames/"):
             timeline(url).write([frame(0)])
 
-    store = HookedStore(FrameCache(url).store, before=be_faster)
+    store = HookedStore(FrameCache(url).store, before=write_first)
     assert Timeline(store, "t").write([frame(1)]) == 1
     assert sequences(url) == [0, 1]
 
@@ -379,7 +379,7 @@ def test_handle_may_write_from_several_threads(url: str) -> None:
 def test_concurrent_write_of_same_sequence_keeps_first_frame(url: str) -> None:
     stored = Event()
 
-    def tell(action: str, key: str) -> None:
+    def signal_stored(action: str, key: str) -> None:
         if action in {"create", "put"} and key.endswith("/0.jpg"):
             stored.set()
 
@@ -389,7 +389,7 @@ def test_concurrent_write_of_same_sequence_keeps_first_frame(url: str) -> None:
         timeline(url).write([frame(0, number=2)])
 
     with pytest.raises(SettingsConflict):
-        Timeline(HookedStore(FrameCache(url).store, after=tell), "t").write(produce())
+        Timeline(HookedStore(FrameCache(url).store, after=signal_stored), "t").write(produce())
     assert mean_error(timeline(url).frame(0).image, picture(2)) <= 3
 
 

@@ -1,4 +1,4 @@
-"""Writing frames under sequences that are cached: what is replaced, and what is kept."""
+"""Writing frames under cached sequences: which are replaced, and which are kept."""
 
 import io
 import time
@@ -47,12 +47,12 @@ LAYOUTS: list[Layout] = ["objects", "packs"]
 
 @pytest.fixture
 def url(local_url: str) -> str:
-    """A store where little depends on which one it is."""
+    """A local store, for behavior that hardly depends on the kind of store."""
     return local_url
 
 
 def timeline(url: str) -> Timeline:
-    """A new handle, as another program has one."""
+    """Return a new handle, like another program's."""
     return FrameCache(url).timeline("t")
 
 
@@ -61,7 +61,7 @@ def shows(image: np.ndarray, number: int) -> bool:
     return image.shape == expected.shape and mean_error(image, expected) <= 3
 
 
-def told(report: WriteReport) -> tuple[int, int, int, int, int]:
+def counts(report: WriteReport) -> tuple[int, int, int, int, int]:
     return int(report), report.stored, report.replaced, report.kept, report.unchanged
 
 
@@ -77,7 +77,7 @@ def test_replaced_frame_has_image_and_metadata_of_new_one(store_url: str, layout
         1, number=9, width=20, height=10, timestamp=7.5, chunk_id=4, perceptual_hash="f" * 16
     )
     report = timeline(store_url).write([new], on_conflict="replace", quality=60)
-    assert told(report) == (1, 0, 1, 0, 0)
+    assert counts(report) == (1, 0, 1, 0, 0)
     read = timeline(store_url).frame(1)
     assert mean_error(read.image, picture(9, width=20, height=10)) <= 5
     assert (read.timestamp, read.chunk_id, read.perceptual_hash) == (7.5, 4, "f" * 16)
@@ -107,7 +107,7 @@ def test_metadata_of_same_image_is_replaced(
 ) -> None:
     timeline(url).write([frame(0)], layout=layout)
     report = timeline(url).write([frame(0, **change)], on_conflict="replace")
-    assert told(report) == (1, 0, 1, 0, 0)
+    assert counts(report) == (1, 0, 1, 0, 0)
     [(name, value)] = change.items()
     read = timeline(url).frame(0)
     assert getattr(read, name) == value
@@ -166,7 +166,7 @@ def test_write_with_replace_of_same_frames_changes_nothing(url: str, layout: Lay
     timeline(url).write(frames, layout=layout)
     before = everything(outside(url))
     report = timeline(url).write(frames, on_conflict="replace")
-    assert told(report) == (2, 0, 0, 0, 2)
+    assert counts(report) == (2, 0, 0, 0, 2)
     assert everything(outside(url)) == before
 
 
@@ -178,7 +178,7 @@ def test_last_of_equal_sequences_in_one_call_counts_once(
     timeline(url).write([frame(5)], layout=layout)
     given = [frame(n, number=10 + i) for i in range(count) for n in (4, 5)]
     report = timeline(url).write(given, on_conflict="replace")
-    assert told(report) == (2, 1, 1, 0, 0)
+    assert counts(report) == (2, 1, 1, 0, 0)
     for n in (4, 5):
         assert shows(timeline(url).frame(n).image, 10 + count - 1)
     assert timeline(url).verify(deep=True).ok
@@ -192,7 +192,7 @@ def test_write_with_keep_leaves_cached_frames_and_counts_them(
     report = timeline(store_url).write(
         [frame(n, number=n + 20) for n in (1, 2, 3)], on_conflict="keep", quality=50
     )
-    assert told(report) == (3, 2, 0, 1, 0)
+    assert counts(report) == (3, 2, 0, 1, 0)
     assert [f.sequence for f in timeline(store_url).frames()] == [0, 1, 2, 3]
     assert shows(timeline(store_url).frame(1).image, 1)
     assert mean_error(timeline(store_url).frame(2).image, picture(22)) <= 5
@@ -259,7 +259,7 @@ def test_reader_of_replaced_frame_resolves_its_time_again(url: str) -> None:
 
 
 def with_frames_of_another_program(url: str) -> Store:
-    """The store, with frames 1 and 4 that no manifest names."""
+    """Return a store with frames 1 and 4 that no manifest names."""
     store = FrameCache(url).store
     for n in (1, 4):
         store.put(f"cache/timelines/t/frames/{n}.jpg", jpeg_by_pillow(n))
@@ -420,7 +420,7 @@ def test_repack_keeps_replaced_frames(url: str, layout: Layout, target: Layout) 
 
 
 def test_repack_moves_no_replaced_frame(url: str) -> None:
-    """It has the public name, too; under that lies the picture which took its place."""
+    """The public name of the frame holds the picture that replaced it."""
     timeline(url).write([frame(0), frame(1)])
     timeline(url).write([frame(0, number=9)], on_conflict="replace")
     timeline(url).write([replace(frame(1), timestamp=7.5)], on_conflict="replace")
@@ -468,8 +468,8 @@ def test_interrupted_replacement_is_completed_later(
     assert timeline(url).verify(deep=True).ok
 
 
-def die_at_a_move(url: str) -> None:
-    """Replace frame 1, and end as a killed program does: without another request."""
+def die_during_relocation(url: str) -> None:
+    """Replace frame 1, and end without another request, as a killed program does."""
     is_dead: list[bool] = []
 
     def die(action: str, key: str) -> None:
@@ -487,7 +487,7 @@ def test_write_does_not_wait_for_program_killed_during_relocation(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timeline(url).write([frame(0), frame(1)])
-    die_at_a_move(url)
+    die_during_relocation(url)
     sleeps: list[float] = []
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=sleeps.append)
     monkeypatch.setattr("framecache._ingest.relocation.time", clock)
@@ -515,25 +515,25 @@ def test_frame_replaced_at_end_of_relocation_is_relocated_by_that_program(url: s
     assert private_blobs(url) == []
 
 
-def meeting(
+def write_during_another(
     url: str, first: list[Frame], second: list[Frame], on_conflict: OnConflict
 ) -> WriteReport:
-    """Write some frames whose description comes after another program's whole write."""
+    """Write frames, and run another program's whole write before this one commits."""
     done: list[int] = []
 
-    def be_faster(action: str, key: str) -> None:
+    def write_second(action: str, key: str) -> None:
         if action == "create" and "/index/" in key and not done:
             done.append(1)
             timeline(url).write(second, on_conflict="replace")
 
-    store = HookedStore(FrameCache(url).store, before=be_faster)
+    store = HookedStore(FrameCache(url).store, before=write_second)
     return Timeline(store, "t").write(first, on_conflict=on_conflict)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_later_manifest_wins_between_concurrent_replacements(url: str, layout: Layout) -> None:
     timeline(url).write([frame(n) for n in range(3)], layout=layout)
-    meeting(
+    write_during_another(
         url,
         [frame(n, number=n + 10) for n in (0, 1, 7)],
         [frame(n, number=n + 20) for n in (1, 2, 7)],
@@ -550,8 +550,8 @@ def test_later_manifest_wins_between_concurrent_replacements(url: str, layout: L
 
 
 def test_write_with_keep_leaves_frame_cached_meanwhile(url: str) -> None:
-    report = meeting(url, [frame(0), frame(1)], [frame(1, number=21)], "keep")
-    assert told(report) == (2, 1, 0, 1, 0)
+    report = write_during_another(url, [frame(0), frame(1)], [frame(1, number=21)], "keep")
+    assert counts(report) == (2, 1, 0, 1, 0)
     assert shows(timeline(url).frame(1).image, 21)
     assert shows(pixels_by_pillow(frames_of(outside(url), "t")["1.jpg"]), 21)
 
@@ -559,7 +559,7 @@ def test_write_with_keep_leaves_frame_cached_meanwhile(url: str) -> None:
 @pytest.mark.parametrize("within", ["/claims/", "/frames/", "/index/", "/timeline/"])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_delete_during_replacement_leaves_no_frames(url: str, within: str, nth: int) -> None:
-    """Whatever is stored after it would seem to be another program's."""
+    """Frames stored afterwards would look like another program's."""
     timeline(url).write([frame(0), frame(1)])
     requests: list[str] = []
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copies import LIMIT, URL, Copy, Row, bytes_on_disk, copy, files, kept, put, tier
+from copies import LIMIT, URL, Copy, Row, bytes_on_disk, copy, disk_cache, files, kept, put
 
 UNIT = 4096
 CAPACITY_UNITS = LIMIT // UNIT - 8
@@ -25,21 +25,21 @@ DAY_NS = 24 * 3600 * 10**9
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """One that does not exist yet."""
-    return tmp_path / "deep" / "tier"
+    return tmp_path / "deep" / "disk-cache"
 
 
 def test_frame_put_by_one_cache_is_found_by_another_on_the_same_folder(folder: Path) -> None:
     row, data = copy(1)
-    ours = tier(folder)
+    ours = disk_cache(folder)
     assert ours.get(row) is None
     ours.put(row, data)
     assert ours.get(row) == data
-    assert tier(folder).get(row) == data
+    assert disk_cache(folder).get(row) == data
 
 
 def test_lookup_creates_nothing_on_disk(folder: Path) -> None:
-    tier(folder).get(copy(1).row)
-    assert not tier(folder).prefetch(copy(1).row)
+    disk_cache(folder).get(copy(1).row)
+    assert not disk_cache(folder).prefetch(copy(1).row)
     assert not folder.parent.exists()
 
 
@@ -64,15 +64,15 @@ def test_frames_share_a_file_only_when_identical(
     first: Row, other: Row, urls: tuple[str, str]
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
-        tier(Path(name), url=urls[0]).put(first, bytes(first.size))
-        tier(Path(name), url=urls[1]).put(other, bytes(other.size))
+        disk_cache(Path(name), url=urls[0]).put(first, bytes(first.size))
+        disk_cache(Path(name), url=urls[1]).put(other, bytes(other.size))
         assert len(files(Path(name))) == (1 if (first, urls[0]) == (other, urls[1]) else 2)
 
 
 def test_another_picture_under_the_same_key_is_a_separate_entry(folder: Path) -> None:
     before, after = copy(1), copy(2)
     rebuilt = Copy(dataclasses.replace(after.row, key=before.row.key), after.data)
-    ours = tier(folder)
+    ours = disk_cache(folder)
     ours.put(*before)
     assert ours.get(rebuilt.row) is None
     ours.put(*rebuilt)
@@ -81,7 +81,7 @@ def test_another_picture_under_the_same_key_is_a_separate_entry(folder: Path) ->
 
 def test_prefetch_reports_only_a_regular_file_of_the_right_length(folder: Path) -> None:
     row, data = copy(1)
-    ours = tier(folder)
+    ours = disk_cache(folder)
     ours.put(row, data)
     assert ours.prefetch(row)
     assert not ours.prefetch(copy(2).row)
@@ -107,7 +107,7 @@ def test_damaged_file_is_never_returned_and_can_be_replaced(damage: st.DataObjec
         "longer": data + data[: position + 1],
     }[kind]
     with tempfile.TemporaryDirectory() as name:
-        ours = tier(Path(name))
+        ours = disk_cache(Path(name))
         ours.put(row, data)
         [file] = files(Path(name))
         file.write_bytes(damaged)
@@ -119,48 +119,48 @@ def test_damaged_file_is_never_returned_and_can_be_replaced(damage: st.DataObjec
 
 def test_put_replaces_a_damaged_file(folder: Path) -> None:
     row, data = copy(1)
-    tier(folder).put(row, data)
+    disk_cache(folder).put(row, data)
     [file] = files(folder)
     file.write_bytes(b"damaged")
-    tier(folder).put(row, data)
-    assert tier(folder).get(row) == data
+    disk_cache(folder).put(row, data)
+    assert disk_cache(folder).get(row) == data
 
 
 def test_files_are_accessible_to_their_owner_only(folder: Path) -> None:
     before = os.umask(0)
     try:
-        tier(folder).put(*copy(1))
+        disk_cache(folder).put(*copy(1))
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "frames")}
-    assert modes == {"tier": 0o700, "frames": 0o700}
+    assert modes == {"disk-cache": 0o700, "frames": 0o700}
     assert [stat.S_IMODE(path.stat().st_mode) for path in files(folder)] == [0o600]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_file_owned_by_another_user_is_ignored(folder: Path) -> None:
     row, data = copy(1)
-    tier(folder).put(row, data)
+    disk_cache(folder).put(row, data)
     [file] = files(folder)
     os.chown(file, 65534, 65534)
-    assert not tier(folder).prefetch(row)
-    assert tier(folder).get(row) is None
-    tier(folder).put(row, data)
-    assert tier(folder).get(row) == data
+    assert not disk_cache(folder).prefetch(row)
+    assert disk_cache(folder).get(row) is None
+    disk_cache(folder).put(row, data)
+    assert disk_cache(folder).get(row) == data
 
 
 @given(sizes=st.lists(st.integers(1, 150_000), max_size=40))
 def test_folder_never_exceeds_its_limit(sizes: list[int]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ours = tier(folder)
+        ours = disk_cache(folder)
         for number, size in enumerate(sizes):
             ours.put(*copy(number, size))
             assert bytes_on_disk(folder) <= LIMIT
 
 
 def test_many_tiny_frames_stay_within_the_limit(folder: Path) -> None:
-    ours = tier(folder, limit=4 * LIMIT)
+    ours = disk_cache(folder, limit=4 * LIMIT)
     for start in range(0, 1100, 10):
         put(ours, [copy(number, size=1) for number in range(start, start + 10)])
         assert bytes_on_disk(folder) <= 4 * LIMIT
@@ -168,13 +168,13 @@ def test_many_tiny_frames_stay_within_the_limit(folder: Path) -> None:
 
 @pytest.mark.parametrize("less", range(0, 16 * UNIT, UNIT))
 def test_frame_that_nearly_fills_the_limit_stays_within_it(folder: Path, less: int) -> None:
-    tier(folder).put(*copy(1, size=LIMIT - less))
+    disk_cache(folder).put(*copy(1, size=LIMIT - less))
     assert not folder.exists() or bytes_on_disk(folder) <= LIMIT
 
 
 def test_frame_larger_than_the_limit_is_not_kept(folder: Path) -> None:
     small, large = copy(1), copy(2, size=LIMIT)
-    ours = tier(folder)
+    ours = disk_cache(folder)
     ours.put(*small)
     ours.put(*large)
     assert kept(folder, [small, large]) == [small.row]
@@ -189,7 +189,7 @@ def test_least_recently_used_frames_are_evicted_first(sizes: list[int], uses: li
     expected = LeastRecentlyUsed()
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         patch.setattr("framecache._read.disk_cache.cache._TOUCH_AFTER_NS", -1)
-        ours = tier(Path(name))
+        ours = disk_cache(Path(name))
         for use in uses:
             row, data = copies[use % len(copies)]
             found = ours.get(row)
@@ -222,7 +222,7 @@ class LeastRecentlyUsed:
 
 def test_last_use_is_recorded_at_most_once_a_minute(folder: Path) -> None:
     row, data = copy(1)
-    ours = tier(folder)
+    ours = disk_cache(folder)
     ours.put(row, data)
     [file] = files(folder)
     put_at = file.stat().st_mtime_ns
@@ -234,18 +234,18 @@ def test_last_use_is_recorded_at_most_once_a_minute(folder: Path) -> None:
 
 
 def test_smaller_limit_applies_from_the_next_put(folder: Path) -> None:
-    large = tier(folder, limit=8 * LIMIT)
+    large = disk_cache(folder, limit=8 * LIMIT)
     for number in range(200):
         large.put(*copy(number, size=30_000))
     assert bytes_on_disk(folder) > 4 * LIMIT
-    tier(folder).put(*copy(200))
+    disk_cache(folder).put(*copy(200))
     assert bytes_on_disk(folder) <= LIMIT
     assert kept(folder, [copy(200)]) == [copy(200).row]
 
 
 @pytest.mark.parametrize("what", ["gone", "of another start of the machine", "empty"])
 def test_limit_holds_after_the_ledger_is_lost_or_reset(folder: Path, what: str) -> None:
-    ours = tier(folder)
+    ours = disk_cache(folder)
     for number in range(50):
         ours.put(*copy(number))
     ledger = folder / "ledger"
@@ -259,7 +259,7 @@ def test_limit_holds_after_the_ledger_is_lost_or_reset(folder: Path, what: str) 
 
 
 def test_files_left_by_killed_writers_are_removed_on_eviction(folder: Path) -> None:
-    ours = tier(folder)
+    ours = disk_cache(folder)
     ours.put(*copy(0))
     [file] = files(folder)
     left = file.with_name(f"{file.name}.0123abcd")
@@ -272,7 +272,7 @@ def test_files_left_by_killed_writers_are_removed_on_eviction(folder: Path) -> N
 
 def test_concurrent_puts_and_gets_lose_nothing_below_the_limit(folder: Path) -> None:
     copies = [copy(number, size=5_000) for number in range(80)]
-    ours = tier(folder)
+    ours = disk_cache(folder)
 
     def put_and_get(one: Copy) -> bool:
         ours.put(*one)
@@ -285,7 +285,7 @@ def test_concurrent_puts_and_gets_lose_nothing_below_the_limit(folder: Path) -> 
 
 def test_disk_cache_can_be_pickled(folder: Path) -> None:
     row, data = copy(1)
-    ours = tier(folder)
+    ours = disk_cache(folder)
     ours.put(row, data)
     assert pickle.loads(pickle.dumps(ours)).get(row) == data
 
@@ -293,9 +293,9 @@ def test_disk_cache_can_be_pickled(folder: Path) -> None:
 FORK = """
 import os, sys
 from pathlib import Path
-from copies import copy, tier
+from copies import copy, disk_cache
 from framecache.store import open_store
-ours = tier(Path(sys.argv[1]))
+ours = disk_cache(Path(sys.argv[1]))
 ours.put(*copy(1))
 list(open_store(sys.argv[2]).list(""))
 if os.fork() == 0:

@@ -1,4 +1,4 @@
-"""Many processes use one tier, are stopped and killed at any moment, and harm nothing."""
+"""Processes that share a disk cache are stopped and killed at any moment without harm."""
 
 import json
 import os
@@ -6,20 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from copies import LIMIT, bytes_on_disk, copy, files, kept, tier
+from copies import LIMIT, bytes_on_disk, copy, disk_cache, files, kept
 from proving import Proof
 
 PROGRAM = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from copies import LIMIT, bytes_on_disk, copy, files, tier
+from copies import LIMIT, bytes_on_disk, copy, files, disk_cache
 
 folder, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 copies = [copy(number, 1000 + 577 * number % 60_000) for number in range(120)]
 chance = random.Random(seed)
 
 def work(seed):
-    chance, ours = random.Random(seed), tier(folder)
+    chance, ours = random.Random(seed), disk_cache(folder)
     while True:
         row, data = chance.choice(copies)
         found = ours.get(row)
@@ -60,7 +60,7 @@ print(json.dumps({"largest": largest, "half_written": half_written, "ends": sort
 def test_disk_cache_stays_within_its_limit_and_usable_when_its_users_are_killed(
     tmp_path: Path, proof: Proof
 ) -> None:
-    folder = tmp_path / "tier"
+    folder = tmp_path / "disk-cache"
     kills = proof.size(short=100, long=5_000)
     command = [sys.executable, "-c", PROGRAM, str(folder), str(kills), "7"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -72,7 +72,7 @@ def test_disk_cache_stays_within_its_limit_and_usable_when_its_users_are_killed(
     assert LIMIT // 2 < told["largest"] <= LIMIT
 
     copies = [copy(number, 20_000) for number in range(1000, 1100)]
-    ours = tier(folder)
+    ours = disk_cache(folder)
     for one in copies:
         ours.put(*one)
         assert bytes_on_disk(folder) <= LIMIT

@@ -44,7 +44,7 @@ def lying_url(request: pytest.FixtureRequest, proxy: Proxy, s3_url: str) -> str:
 
 
 def _trials(proxy: Proxy) -> int:
-    return sum(_TRIAL_PATH in path for _, path in proxy.met)
+    return sum(_TRIAL_PATH in path for _, path in proxy.requests)
 
 
 def test_unprobed_server_that_ignores_the_condition_overwrites(proxy: Proxy, s3_url: str) -> None:
@@ -59,9 +59,9 @@ def test_unprobed_server_without_conditional_put_raises_create_unsupported(
     proxy: Proxy, s3_url: str
 ) -> None:
     proxy.always(network.not_implemented, method="PUT")
-    with pytest.raises(CreateUnsupported, match="If-None-Match") as met:
+    with pytest.raises(CreateUnsupported, match="If-None-Match") as raised:
         open_store(s3_url).create("a", b"x")
-    assert s3_url in str(met.value)
+    assert s3_url in str(raised.value)
 
 
 def test_disabled_conditional_put_is_reported(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_store_is_probed_once_per_process(proxy: Proxy, s3_url: str) -> None:
 
 def test_probe_of_an_already_probed_store_makes_one_request(proxy: Proxy, s3_url: str) -> None:
     unwrap_store(with_atomic_create(open_store(s3_url))).create(PROBE_KEY, b"of another process")
-    proxy.met.clear()
+    proxy.requests.clear()
     with_atomic_create(open_store(s3_url)).create("a", b"x")
     assert _trials(proxy) == 1
     assert open_store(s3_url).get(PROBE_KEY) == b"of another process"
@@ -105,7 +105,7 @@ def test_failed_probe_is_repeated_on_the_next_create(
     monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
     store = with_atomic_create(open_store(s3_url))
     for _ in range(2):
-        proxy.harm(fault, times=1, within=_TRIAL_PATH)
+        proxy.inject(fault, times=1, within=_TRIAL_PATH)
         with pytest.raises(StoreUnavailable):
             store.create("a", b"x")
         assert proxy.is_done
@@ -119,8 +119,8 @@ def test_probe_with_a_failed_second_request_is_repeated(
 ) -> None:
     monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
     store = with_atomic_create(open_store(s3_url))
-    proxy.harm(network.none, times=1, within=_TRIAL_PATH)
-    proxy.harm(network.reset_before, times=1, within=_TRIAL_PATH)
+    proxy.inject(network.none, times=1, within=_TRIAL_PATH)
+    proxy.inject(network.reset_before, times=1, within=_TRIAL_PATH)
     with pytest.raises(StoreUnavailable):
         store.create("a", b"x")
     store.create("a", b"x")
@@ -131,7 +131,7 @@ def test_probe_with_a_failed_second_request_is_repeated(
 def test_lost_response_to_the_probe_does_not_disable_atomic_create(
     fault: Fault, proxy: Proxy, s3_url: str
 ) -> None:
-    proxy.harm(fault, times=1, within=_TRIAL_PATH)
+    proxy.inject(fault, times=1, within=_TRIAL_PATH)
     store = with_atomic_create(open_store(s3_url))
     try:
         store.create("a", b"x")
@@ -149,22 +149,22 @@ def test_threads_share_one_probe_and_one_warning(lying_url: str, proxy: Proxy) -
         barrier.wait()
         store.create(f"a/{number}", b"x")
 
-    with warnings.catch_warnings(record=True) as met, ThreadPoolExecutor(8) as pool:
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(8) as pool:
         warnings.simplefilter("always")
         list(pool.map(create, range(8)))
-    assert [str(warning.message) for warning in met] == [
+    assert [str(warning.message) for warning in caught] == [
         overwrite_warning(open_store(lying_url).display_name)
     ]
-    assert met[0].category is StoreWarning
+    assert caught[0].category is StoreWarning
     trials = _trials(proxy)
     with_atomic_create(open_store(lying_url)).create("b", b"x")
     assert _trials(proxy) == trials
 
 
 def test_warning_states_problem_place_and_remedy(lying_url: str) -> None:
-    with pytest.warns(StoreWarning) as met:
+    with pytest.warns(StoreWarning) as caught:
         with_atomic_create(open_store(lying_url)).create("a", b"x")
-    message = str(met[0].message)
+    message = str(caught[0].message)
     assert message.startswith(f"{open_store(lying_url).display_name}: ")
     assert "only one program write to it at a time" in message
     assert "Amazon S3" in message
@@ -213,11 +213,11 @@ def test_pickled_store_is_probed_in_the_other_process(lying_url: str) -> None:
 
 
 def _warned(store: Store) -> list[str]:
-    with warnings.catch_warnings(record=True) as met:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         store.create("a", b"x")
         store.create("b", b"x")
-    return [str(warning.message) for warning in met]
+    return [str(warning.message) for warning in caught]
 
 
 def test_doctor_reports_the_same_problem(lying_url: str) -> None:
@@ -282,11 +282,11 @@ assert libc.prctl(38, 1, 0, 0, 0) == 0
 assert libc.prctl(22, 2, fprog, 0, 0) == 0
 
 timeline = FrameCache(sys.argv[1]).timeline("t")
-with warnings.catch_warnings(record=True) as met:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     timeline.extract([sys.argv[2]])
     timeline.extract([sys.argv[2]])
-print(len(list(timeline.jpegs(range(6)))), *(warning.message for warning in met))
+print(len(list(timeline.jpegs(range(6)))), *(warning.message for warning in caught))
 """
 
 

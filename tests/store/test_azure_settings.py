@@ -133,9 +133,11 @@ def test_secret_of_one_account_is_refused_for_another(
 ) -> None:
     _set(monkeypatch, {"AZURE_STORAGE_ACCOUNT_NAME": "own", **secret})
     (variable,) = secret
-    with pytest.raises(InvalidValue, match=f"{variable} is a secret of the account 'own'") as met:
+    with pytest.raises(
+        InvalidValue, match=f"{variable} is a secret of the account 'own'"
+    ) as raised:
         open_store("az://container", check_options(options, url="az://container"))
-    assert "hidden-word" not in str(met.value)
+    assert "hidden-word" not in str(raised.value)
 
 
 @pytest.mark.parametrize("options", OTHERS)

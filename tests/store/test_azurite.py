@@ -159,7 +159,7 @@ def test_wrong_key_error_names_the_server(azurite: str, container: str) -> None:
     wrong = base64.b64encode(b"wrong").decode()
     options = {"connection_string": _connection_string(azurite, wrong)}
     store = FrameCache(f"az://{container}", storage_options=options).store
-    with pytest.raises(StorePermissionDenied) as met:
+    with pytest.raises(StorePermissionDenied) as raised:
         store.put("a", b"x")
-    assert f"(endpoint {azurite})" in str(met.value)
-    assert wrong not in str(met.value)
+    assert f"(endpoint {azurite})" in str(raised.value)
+    assert wrong not in str(raised.value)

@@ -163,9 +163,9 @@ def test_server_of_an_untrusted_authority_is_refused(
 ) -> None:
     if is_other_named:
         monkeypatch.setenv("AWS_CA_BUNDLE", str(authorities[1].certificate))
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as raised:
         FrameCache(url).timelines()
-    message = str(met.value)
+    message = str(raised.value)
     assert f"(endpoint {server}, region us-east-1)" in message
     assert "its certificate is not trusted: it is not signed by a trusted" in message
     assert "AWS_CA_BUNDLE" in message

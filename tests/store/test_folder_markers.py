@@ -110,7 +110,7 @@ def test_delete_without_markers_makes_no_request_for_them(proxy: Proxy, s3_url: 
     cache = FrameCache(s3_url)
     cache.timeline("t").write([Frame(0, 0, 0.0, np.zeros((16, 16, 3), np.uint8))])
     cache.timeline("t").delete()
-    assert not any("encoding-type" in path for _, path in proxy.met)
+    assert not any("encoding-type" in path for _, path in proxy.requests)
 
 
 @ignored
@@ -123,6 +123,6 @@ def test_empty_blob_deleted_during_the_listing_is_not_listed(proxy: Proxy, s3_ur
         bucket.remove("a")
         exchange.send(exchange.forwarded())
 
-    proxy.harm(removed, times=1, method="HEAD", within="/a")
+    proxy.inject(removed, times=1, method="HEAD", within="/a")
     assert [info.key for info in listed] == ["b"]
     assert proxy.is_done

@@ -123,11 +123,11 @@ def test_warnings_in_a_forked_child_are_raised_in_the_child(s3_url: str) -> None
     outside(s3_url).put("odd//1", b"x")
     work = """
 import warnings
-with warnings.catch_warnings(record=True) as met:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for _ in range(2):
         print([info.key for info in store.list("")])
-print([(one.category.__name__, "'odd//1' was skipped" in str(one.message)) for one in met])
+print([(one.category.__name__, "'odd//1' was skipped" in str(one.message)) for one in caught])
 """
     assert in_child(s3_url, work) == ["['old']"] * 2 + ["[('StoreWarning', True)]"]
 

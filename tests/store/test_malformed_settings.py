@@ -101,9 +101,9 @@ def test_obstore_can_use_every_endpoint_that_is_accepted() -> None:
 def test_option_that_cannot_be_sent_is_rejected_without_a_request(
     url: str, given: dict[str, str], named: str, server: Server
 ) -> None:
-    with pytest.raises(InvalidValue, match=rf"^storage_options\['{named}'\] ") as met:
+    with pytest.raises(InvalidValue, match=rf"^storage_options\['{named}'\] ") as raised:
         _open(url, **{"endpoint": server.address, **given})
-    assert "\n" not in str(met.value)
+    assert "\n" not in str(raised.value)
     assert server.paths == []
 
 

@@ -111,7 +111,7 @@ _PASSING: Final = [network.slow_down, network.reset_before, network.reset_after]
 def test_read_survives_transient_faults(
     name: str, fault: Fault, store: Store, proxy: Proxy
 ) -> None:
-    proxy.harm(fault, times=2)
+    proxy.inject(fault, times=2)
     request, expected = _READS[name]
     assert _timed(lambda: request(store)) == expected
     assert proxy.is_done
@@ -121,7 +121,7 @@ def test_read_survives_transient_faults(
 def test_write_survives_transient_503_responses(
     name: str, store: Store, proxy: Proxy, stored: Callable[[], dict[str, bytes]]
 ) -> None:
-    proxy.harm(network.slow_down, times=2)
+    proxy.inject(network.slow_down, times=2)
     request, expected = _WRITES[name]
     _timed(lambda: request(store))
     assert proxy.is_done
@@ -138,7 +138,7 @@ def test_write_with_a_lost_response_is_done_or_reported_unknown(
     stored: Callable[[], dict[str, bytes]],
 ) -> None:
     before = stored()
-    proxy.harm(fault, times=1)
+    proxy.inject(fault, times=1)
     request, expected = _WRITES[name]
     try:
         _timed(lambda: request(store))
@@ -170,18 +170,18 @@ def test_permanent_fault_is_reported_in_time(
 ) -> None:
     proxy.always(fault)
     request = (_READS | _WRITES)[name][0]
-    with pytest.raises((StoreUnavailable, BlobExists)) as met:
+    with pytest.raises((StoreUnavailable, BlobExists)) as failure:
         _timed(lambda: request(store))
-    if isinstance(met.value, StoreUnavailable):
-        _assert_useful(met.value, s3_url)
-        assert ("the server responded 503" in str(met.value)) == (fault is network.slow_down)
+    if isinstance(failure.value, StoreUnavailable):
+        _assert_useful(failure.value, s3_url)
+        assert ("the server responded 503" in str(failure.value)) == (fault is network.slow_down)
     else:
         assert (name, fault) == ("create", network.reset_after)
 
 
 @pytest.mark.parametrize("name", ["get", "get_range"])
 def test_second_half_of_a_truncated_blob_is_fetched(name: str, store: Store, proxy: Proxy) -> None:
-    proxy.harm(network.truncated, times=1)
+    proxy.inject(network.truncated, times=1)
     request, expected = _READS[name]
     assert _timed(lambda: request(store)) == expected
     assert proxy.is_done
@@ -189,10 +189,10 @@ def test_second_half_of_a_truncated_blob_is_fetched(name: str, store: Store, pro
 
 @pytest.mark.parametrize("name", ["list", "list_folders"])
 def test_truncated_listing_is_an_error(name: str, store: Store, proxy: Proxy, s3_url: str) -> None:
-    proxy.harm(network.truncated, times=1)
-    with pytest.raises(StoreUnavailable) as met:
+    proxy.inject(network.truncated, times=1)
+    with pytest.raises(StoreUnavailable) as failure:
         _timed(lambda: _READS[name][0](store))
-    _assert_useful(met.value, s3_url)
+    _assert_useful(failure.value, s3_url)
 
 
 @pytest.mark.usefixtures("short_deadlines")
@@ -202,9 +202,9 @@ def test_endless_response_is_reported_in_time(
     name: str, fault: Fault, store: Store, proxy: Proxy, s3_url: str
 ) -> None:
     proxy.always(fault)
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as failure:
         _timed(lambda: _READS[name][0](store))
-    _assert_useful(met.value, s3_url)
+    _assert_useful(failure.value, s3_url)
 
 
 @pytest.mark.usefixtures("short_deadlines")
@@ -212,9 +212,9 @@ def test_upload_that_the_server_does_not_read_is_given_up(
     store: Store, proxy: Proxy, s3_url: str
 ) -> None:
     proxy.always(network.deaf)
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as failure:
         _timed(lambda: store.put("large", bytes(12 << 20)))
-    _assert_useful(met.value, s3_url)
+    _assert_useful(failure.value, s3_url)
 
 
 @pytest.mark.usefixtures("short_deadlines")
@@ -230,7 +230,7 @@ def test_create_verified_survives_a_lost_response_or_a_conflict(
     stored: Callable[[], dict[str, bytes]],
 ) -> None:
     body = uuid.uuid4().bytes
-    proxy.harm(fault, times=times, method="PUT")
+    proxy.inject(fault, times=times, method="PUT")
     assert _timed(lambda: create_verified(store, "a/c", body))
     # Once it is stored, nothing is sent again.
     assert proxy.is_done or fault is network.reset_after
@@ -240,7 +240,7 @@ def test_create_verified_survives_a_lost_response_or_a_conflict(
 def test_conflict_on_create_means_the_blob_exists_even_if_it_is_missing(
     store: Store, proxy: Proxy
 ) -> None:
-    proxy.harm(network.conflict, times=1, method="PUT")
+    proxy.inject(network.conflict, times=1, method="PUT")
     with pytest.raises(BlobExists):
         store.create("a/c", _NEW)
     with pytest.raises(BlobMissing):
@@ -274,12 +274,12 @@ def test_bit_flip_in_one_response_is_corrected_by_a_second_request(
 ) -> None:
     timeline = timeline_cache.timeline("t")
     expected = timeline.frame(3)
-    proxy.met.clear()
-    proxy.harm(network.flipped, times=1, within="/frames/3.jpg")
+    proxy.requests.clear()
+    proxy.inject(network.flipped, times=1, within="/frames/3.jpg")
     frame = timeline.frame(3)
     assert proxy.is_done
     assert np.array_equal(frame.image, expected.image)
-    assert sum("/frames/3.jpg" in path for _, path in proxy.met) == 2
+    assert sum("/frames/3.jpg" in path for _, path in proxy.requests) == 2
 
 
 def test_bit_flip_in_every_response_raises_corrupt_frame(
@@ -287,13 +287,13 @@ def test_bit_flip_in_every_response_raises_corrupt_frame(
 ) -> None:
     timeline = timeline_cache.timeline("t")
     timeline.frame(3)
-    proxy.met.clear()
+    proxy.requests.clear()
     proxy.always(network.flipped, within="/frames/3.jpg")
-    with pytest.raises(CorruptFrame, match=r"write the frame again|framecache verify") as met:
+    with pytest.raises(CorruptFrame, match=r"write the frame again|framecache verify") as failure:
         timeline.frame(3)
-    assert "cache/timelines/t/frames/3.jpg" in str(met.value)
-    assert "CRC-32C" in str(met.value)
-    assert sum("/frames/3.jpg" in path for _, path in proxy.met) == 2
+    assert "cache/timelines/t/frames/3.jpg" in str(failure.value)
+    assert "CRC-32C" in str(failure.value)
+    assert sum("/frames/3.jpg" in path for _, path in proxy.requests) == 2
     assert timeline.frame(4).sequence == 4
 
 
@@ -307,11 +307,11 @@ def test_timeline_is_extracted_and_read_through_an_unreliable_network(
     reference = FrameCache(str(tmp_path)).timeline("t")
     reference.extract([_clip()])
     for within in ("/frames/", "/index/", "/timeline/"):
-        proxy.harm(fault, times=1, within=within)
+        proxy.inject(fault, times=1, within=within)
     timeline.extract([_clip()])
     assert proxy.is_done
     for within in ("/frames/", "/index/", "/timeline/"):
-        proxy.harm(fault, times=1, within=within)
+        proxy.inject(fault, times=1, within=within)
     reader = FrameCache(s3_url).timeline("t")
     assert list(reader.jpegs(range(6))) == list(reference.jpegs(range(6)))
     assert proxy.is_done
@@ -330,7 +330,7 @@ def test_empty_blob_deleted_during_head_raises_blob_missing(
         exchange.send(answer)
 
     assert store.head("a/empty").size_bytes == 0
-    proxy.harm(removed_after, times=1, method="GET", within="a/empty")
+    proxy.inject(removed_after, times=1, method="GET", within="a/empty")
     with pytest.raises(BlobMissing):
         store.head("a/empty")
     assert proxy.is_done
@@ -338,6 +338,6 @@ def test_empty_blob_deleted_during_head_raises_blob_missing(
 
 @pytest.mark.parametrize("key", ["a/b", "a/none"])
 def test_blob_exists_makes_one_request(store: Store, proxy: Proxy, key: str) -> None:
-    proxy.met.clear()
+    proxy.requests.clear()
     assert blob_exists(store, key) == (key == "a/b")
-    assert [method for method, _ in proxy.met] == ["GET"]
+    assert [method for method, _ in proxy.requests] == ["GET"]

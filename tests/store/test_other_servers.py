@@ -112,8 +112,8 @@ def test_empty_store_is_probed_with_one_missing_blob_only_once(proxy: Proxy, s3_
     for _ in range(2):
         assert list(open_store(s3_url).list("")) == []
         assert open_store(f"{s3_url}/p").list_folders("") == []
-    assert sum("/cache/absent-" in path for _, path in proxy.met) == 1
-    assert len(proxy.met) == 5
+    assert sum("/cache/absent-" in path for _, path in proxy.requests) == 1
+    assert len(proxy.requests) == 5
 
 
 def test_store_that_has_reported_a_missing_blob_is_not_probed(proxy: Proxy, s3_url: str) -> None:
@@ -121,7 +121,7 @@ def test_store_that_has_reported_a_missing_blob_is_not_probed(proxy: Proxy, s3_u
     with pytest.raises(BlobMissing):
         store.get("a")
     assert list(store.list("")) == []
-    assert len(proxy.met) == 2
+    assert len(proxy.requests) == 2
 
 
 def test_empty_store_is_listed_without_permission_to_read(proxy: Proxy, s3_url: str) -> None:
@@ -167,9 +167,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _told(
     scheme: str, server: str, request: Callable[[Store], object], *, protocol: str = "http"
 ) -> str:
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as raised:
         request(_opened(scheme, server, protocol=protocol))
-    return str(met.value)
+    return str(raised.value)
 
 
 def _messages(scheme: str, certificate: Path) -> Iterator[str]:

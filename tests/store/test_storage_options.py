@@ -388,6 +388,6 @@ def test_unusable_options_file_is_rejected_without_showing_secrets(
 ) -> None:
     if text is not None:
         options_file.write_text(text)
-    with pytest.raises(InvalidValue, match=named) as met:
+    with pytest.raises(InvalidValue, match=named) as raised:
         FrameCache("s3://media")
-    assert "secret-word" not in str(met.value)
+    assert "secret-word" not in str(raised.value)

@@ -29,11 +29,11 @@ def _one_attempt(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa:
 
 
 def _why(kind: type[StoreUnavailable | StorePermissionDenied] = StoreUnavailable) -> str:
-    with pytest.raises(kind) as met:
+    with pytest.raises(kind) as raised:
         open_store("s3://media").get("a")
-    assert f"(endpoint {os.environ['AWS_ENDPOINT_URL']}, region us-east-1): " in str(met.value)
-    assert "\n" not in str(met.value)
-    return str(met.value)
+    assert f"(endpoint {os.environ['AWS_ENDPOINT_URL']}, region us-east-1): " in str(raised.value)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
 
 
 def _unused_address() -> str:
@@ -243,12 +243,12 @@ def test_objects_are_deleted_singly_without_bulk_delete(
     keys = [f"a/{number}" for number in range(3)]
     for key in (*keys, "kept"):
         store.put(key, b"x")
-    proxy.met.clear()
+    proxy.requests.clear()
     assert store.delete([*keys, "never/there"]) == 4
     assert outside(s3_url).list() == ["kept"]
     store.delete(["kept"])
     assert outside(s3_url).list() == []
-    methods = [method for method, _ in proxy.met if method != "GET"]
+    methods = [method for method, _ in proxy.requests if method != "GET"]
     assert methods == ["POST", *["DELETE"] * 5]
 
 
@@ -259,7 +259,7 @@ def test_denied_bulk_delete_is_not_retried_singly(proxy: Proxy, s3_url: str) -> 
     proxy.always(denied, method="POST")
     with pytest.raises(StorePermissionDenied, match="s3:DeleteObject"):
         open_store(s3_url).delete(["a"])
-    assert "DELETE" not in {method for method, _ in proxy.met}
+    assert "DELETE" not in {method for method, _ in proxy.requests}
 
 
 def test_varying_etags_are_not_reported_as_a_changed_video(proxy: Proxy, s3_url: str) -> None:

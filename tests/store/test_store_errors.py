@@ -53,9 +53,9 @@ def test_missing_bucket_is_named(
 ) -> None:
     request.getfixturevalue(f"{server}_url")
     store = open_store("s3://no-such-bucket")
-    with pytest.raises(StoreUnavailable, match="'no-such-bucket' does not exist") as met:
+    with pytest.raises(StoreUnavailable, match="'no-such-bucket' does not exist") as raised:
         _requests(store)[request_name]()
-    _assert_discreet(met.value)
+    _assert_discreet(raised.value)
 
 
 @pytest.mark.ceph
@@ -65,9 +65,9 @@ def test_wrong_credentials_are_denied(
     variable: str, request_name: str, ceph_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "wrong")
-    with pytest.raises(StorePermissionDenied, match=variable) as met:
+    with pytest.raises(StorePermissionDenied, match=variable) as raised:
         _requests(open_store(ceph_url))[request_name]()
-    _assert_discreet(met.value)
+    _assert_discreet(raised.value)
 
 
 @pytest.mark.usefixtures("s3_url")
@@ -78,9 +78,9 @@ def test_refused_connection_is_unavailable(
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unheard.getsockname()[1]}")
-        with pytest.raises(StoreUnavailable, match="cannot be reached: it refuses") as met:
+        with pytest.raises(StoreUnavailable, match="cannot be reached: it refuses") as raised:
             _requests(open_store("s3://media"))[request_name]()
-    _assert_discreet(met.value)
+    _assert_discreet(raised.value)
 
 
 @dataclass
@@ -153,18 +153,18 @@ def test_error_response_is_mapped_to_a_typed_error_with_advice(
     canned: CannedServer, status: int, code: str, error: type[FrameCacheError], words: str
 ) -> None:
     canned.answer(status, code)
-    with pytest.raises(error, match=words) as met:
+    with pytest.raises(error, match=words) as raised:
         open_store("s3://media").put("a", b"x")
-    _assert_discreet(met.value)
-    assert "secret words" not in str(met.value)
+    _assert_discreet(raised.value)
+    assert "secret words" not in str(raised.value)
 
 
 @pytest.mark.parametrize("request_name", _REQUESTS)
 def test_access_denied_is_never_a_missing_blob(canned: CannedServer, request_name: str) -> None:
     canned.answer(403, "AccessDenied")
-    with pytest.raises(StorePermissionDenied) as met:
+    with pytest.raises(StorePermissionDenied) as raised:
         _requests(open_store("s3://media"))[request_name]()
-    _assert_discreet(met.value)
+    _assert_discreet(raised.value)
 
 
 @pytest.mark.parametrize("request_name", ["get", "get_range", "head"])
@@ -247,10 +247,10 @@ def _use_profile(name: str, *, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_missing_credentials_are_reported(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _forget_keys(monkeypatch)
-    with pytest.raises(StorePermissionDenied, match="no credentials were found") as met:
+    with pytest.raises(StorePermissionDenied, match="no credentials were found") as raised:
         open_store(s3_url).get("a")
-    _assert_discreet(met.value)
-    assert "AWS_ACCESS_KEY_ID" in str(met.value)
+    _assert_discreet(raised.value)
+    assert "AWS_ACCESS_KEY_ID" in str(raised.value)
 
 
 @pytest.mark.ceph

@@ -78,10 +78,10 @@ def test_link_that_leads_out_of_the_store_is_not_followed(
     before = _files(root), _files(elsewhere)
     with pytest.raises(
         StorePermissionDenied, match="a link in its path leads out of this folder"
-    ) as met:
+    ) as raised:
         _REQUESTS[name](store, key)
-    assert str(root) in str(met.value)
-    assert repr(key) in str(met.value)
+    assert str(root) in str(raised.value)
+    assert repr(key) in str(raised.value)
     assert (_files(root), _files(elsewhere)) == before
 
 

@@ -73,9 +73,9 @@ def test_writes_survive_deletes_that_empty_their_folder(tmp_path: Path) -> None:
 def test_full_disk_raises_store_full_and_leaves_nothing(small_disk: Path, method: str) -> None:
     store = open_store(str(small_disk))
     store.put("small", b"x")
-    with pytest.raises(StoreFull, match="no space is left") as met:
+    with pytest.raises(StoreFull, match="no space is left") as raised:
         getattr(store, method)("frames/large", bytes(2 << 20))
-    assert "frames/large" in str(met.value)
+    assert "frames/large" in str(raised.value)
     assert [info.key for info in store.list("")] == ["small"]
     files = [path for path in small_disk.rglob("*") if path.is_file()]
     assert files == [small_disk / "small"]

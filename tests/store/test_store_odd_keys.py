@@ -83,10 +83,10 @@ def test_odd_keys_of_all_kinds_do_not_change_a_listing(bucket_url: str) -> None:
     for key in _BESIDE:
         bucket.put(key, b"odd")
     assert set(bucket.list()) == {*sound, *_BESIDE}
-    with pytest.warns(StoreWarning) as met:
+    with pytest.warns(StoreWarning) as caught:
         after = {name: (list(store.list(name)), store.list_folders(name)) for name in folders}
     assert after == {name: (before[name], folders[name]) for name in folders}
-    told = "\n".join(str(warning.message) for warning in met)
+    told = "\n".join(str(warning.message) for warning in caught)
     assert all(repr(key) in told for key in _BESIDE)
     assert "\x1b" not in told
 
@@ -110,17 +110,17 @@ def test_all_pages_are_read_past_an_odd_key(
     for key in (*sound, "a/05//x", "a/11\t", "a//"):
         bucket.put(key, b"x")
     assert [info.key for info in open_store(s3_url).list("a")] == sound
-    assert sum("continuation-token" in path for _, path in proxy.met) == 3
+    assert sum("continuation-token" in path for _, path in proxy.requests) == 3
 
 
 def test_more_than_ten_odd_keys_are_counted_in_one_warning(s3_url: str) -> None:
     bucket = outside(s3_url)
     for number in range(13):
         bucket.put(f"a//{number}", b"x")
-    with pytest.warns(StoreWarning) as met:
+    with pytest.warns(StoreWarning) as caught:
         assert list(open_store(s3_url).list("a")) == []
-    assert len(met) == 11
-    assert "3 more keys were skipped" in str(met[-1].message)
+    assert len(caught) == 11
+    assert "3 more keys were skipped" in str(caught[-1].message)
 
 
 def test_denied_listing_past_an_odd_key_is_reported(proxy: Proxy, s3_url: str) -> None:

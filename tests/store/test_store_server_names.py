@@ -69,22 +69,22 @@ def test_long_endpoint_is_shortened() -> None:
 def test_error_names_the_server_of_the_options() -> None:
     options = {**KEYS, "endpoint": "http://127.0.0.1:1", "region": "eu-north-1"}
     cache = FrameCache("s3://media", storage_options=options)
-    with pytest.raises(StoreUnavailable) as met:
+    with pytest.raises(StoreUnavailable) as failure:
         cache.timelines()
-    assert "(endpoint http://127.0.0.1:1, region eu-north-1): cannot list" in str(met.value)
-    assert "secret-word" not in str(met.value)
+    assert "(endpoint http://127.0.0.1:1, region eu-north-1): cannot list" in str(failure.value)
+    assert "secret-word" not in str(failure.value)
 
 
 def test_missing_video_error_names_the_server(s3_url: str, moto_endpoint: str) -> None:
-    with pytest.raises(UnreadableChunk, match="no such object") as met:
+    with pytest.raises(UnreadableChunk, match="no such object") as failure:
         FrameCache("memory://places").timeline("t").extract([f"{s3_url}/a.mp4"])
-    assert f"(endpoint {moto_endpoint}, region us-east-1)" in str(met.value)
+    assert f"(endpoint {moto_endpoint}, region us-east-1)" in str(failure.value)
 
 
 def test_missing_timeline_error_names_the_server(s3_url: str, moto_endpoint: str) -> None:
-    with pytest.raises(NotCached) as met:
+    with pytest.raises(NotCached) as failure:
         FrameCache(s3_url).timeline("t").frame(0)
-    assert f"(endpoint {moto_endpoint}, region us-east-1)" in str(met.value)
+    assert f"(endpoint {moto_endpoint}, region us-east-1)" in str(failure.value)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,6 @@ def test_error_of_boto3_is_reported(
     monkeypatch.setenv("AWS_PROFILE", "broken")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with pytest.raises(StorePermissionDenied) as met:
+    with pytest.raises(StorePermissionDenied) as failure:
         open_store(s3_url).get("a")
-    assert told in str(met.value)
+    assert told in str(failure.value)

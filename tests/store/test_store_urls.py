@@ -26,9 +26,9 @@ from framecache.store import open_store
     ],
 )
 def test_url_of_no_store_is_rejected(url: str) -> None:
-    with pytest.raises(InvalidValue) as met:
+    with pytest.raises(InvalidValue) as raised:
         open_store(url)
-    assert len(str(met.value)) < 400
+    assert len(str(raised.value)) < 400
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,9 @@ def test_integer_of_any_type_becomes_int(value: object) -> None:
     ids=lambda value: f"{type(value).__name__}",
 )
 def test_value_that_is_not_an_integer_is_refused(value: object) -> None:
-    with pytest.raises(InvalidValue, match="n must be an integer from 0") as met:
+    with pytest.raises(InvalidValue, match="n must be an integer from 0") as raised:
         require_int(value, what="n")
-    assert len(str(met.value)) < 120
+    assert len(str(raised.value)) < 120
 
 
 def test_integer_out_of_bounds_is_refused_with_the_bounds() -> None:

@@ -51,9 +51,9 @@ def test_time_text_is_parsed_to_its_seconds(text: str, seconds: str) -> None:
 )
 def test_invalid_time_is_refused(value: str) -> None:
     for take in (parse_time, exact_seconds):
-        with pytest.raises(InvalidValue, match="a time must be a number of seconds, or") as met:
+        with pytest.raises(InvalidValue, match="a time must be a number of seconds, or") as raised:
             take(value)
-        assert len(str(met.value)) < 160
+        assert len(str(raised.value)) < 160
 
 
 @pytest.mark.parametrize(
