@@ -1,4 +1,4 @@
-"""A service on a real server on loopback, and what tests ask of it."""
+"""A service on a real server on loopback, and helpers to send it requests."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ _NO_AUTHORITIES: Final = ssl.SSLContext(
 
 
 class Service:
-    """One that answers, and a client of it."""
+    """A running service, and a client of it."""
 
     def __init__(self, client: httpx.Client, app: FastAPI) -> None:
         self.client = client
@@ -47,7 +47,7 @@ class Service:
 
     @contextmanager
     def from_address(self, address: str) -> "Iterator[Service]":
-        """The same service, asked from another address of this machine."""
+        """Connect to the same service from another address of this machine."""
         transport = httpx.HTTPTransport(local_address=address)
         with httpx.Client(
             base_url=self.url, timeout=DEADLINE_SECONDS, transport=transport
@@ -55,7 +55,7 @@ class Service:
             yield Service(client, self.app)
 
     def json(self, path: str, **given: Any) -> Any:  # noqa: ANN401 -- httpx's own
-        """The document at a path that must be there."""
+        """Return the JSON document at a path, which must exist."""
         answer = self.get(path, **given)
         assert answer.status_code == 200, answer.text
         return answer.json()
@@ -81,7 +81,7 @@ class Service:
 
 
 class _QuickAsyncio:
-    """asyncio for uvicorn, which looks ten times as often whether a test has ended its server."""
+    """asyncio for uvicorn, which then checks ten times as often whether the server should stop."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 -- asyncio's own
         return getattr(asyncio, name)
@@ -107,7 +107,7 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def serving(cache: FrameCache, settings: ServiceSettings | None = None) -> Iterator[Service]:
-    """A service over a cache, until the block ends."""
+    """Run a service over a cache until the block ends."""
     app = create_app(cache, settings)
     listening = open_socket("127.0.0.1", 0)
     host, port = listening.getsockname()
@@ -128,14 +128,14 @@ def serving(cache: FrameCache, settings: ServiceSettings | None = None) -> Itera
 
 
 def over(store: Store) -> FrameCache:
-    """A cache over a store that no URL opens."""
+    """Return a cache over a store that cannot be opened by a URL."""
     cache = FrameCache(store.url)
     vars(cache)["_store"] = store
     return cache
 
 
-def impatient(settings: ServiceSettings | None = None) -> ServiceSettings:
-    """Settings of a service that looks at the store at each request."""
+def uncached(settings: ServiceSettings | None = None) -> ServiceSettings:
+    """Return settings of a service that checks the store at each request."""
     chosen = settings or ServiceSettings()
     return replace(
         chosen, limits=replace(chosen.limits, cache_ttl_seconds=0.0, cache_ttl_load_factor=0.0)
@@ -143,7 +143,7 @@ def impatient(settings: ServiceSettings | None = None) -> ServiceSettings:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for what another thread is about to do."""
+    """Poll until another thread has made a condition true."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
@@ -151,7 +151,7 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def problem_of(answer: httpx.Response) -> tuple[int, str]:
-    """The status and code of a problem, which is one in form, too."""
+    """Return the status and code of a problem document, and check its form."""
     assert answer.headers["content-type"] == "application/problem+json"
     document = answer.json()
     assert set(document) == {"type", "title", "status", "detail", "code"}

@@ -185,7 +185,7 @@ def test_wrong_token_starts_no_session(guarded: Service) -> None:
 
 
 def guess(service: Service, way: str, token: str) -> int:
-    """The status that one of the ways to show a token must be answered with."""
+    """Return the status of a request that presents a token in one of several ways."""
     if way == "session":
         return service.client.post("api/v1/session", json={"token": token}).status_code
     if way == "cookie":
@@ -357,7 +357,7 @@ def test_too_large_body_is_refused(cache: FrameCache, path: str) -> None:
 
 @contextmanager
 def begun(service: Service, method: str, path: str, *headers: str) -> Iterator[socket.socket]:
-    """A request whose body is announced, and never comes."""
+    """Send the headers of a request whose announced body is never sent."""
     parts = urlsplit(service.url)
     lines = [f"{method} /{path} HTTP/1.1", f"Host: {parts.netloc}", "Content-Length: 100", *headers]
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
@@ -392,7 +392,7 @@ def test_disconnect_within_a_body_is_not_a_failure(
 
 
 def open_connections(service: Service) -> int:
-    """Those of the service, the client's own included."""
+    """Return the number of connections to the service, including the client's own."""
     text = service.get("metrics", headers=bearer(READ)).text
     found = re.search(r"^framecache_open_connections (\d+)", text, re.MULTILINE)
     assert found is not None
@@ -597,7 +597,7 @@ def test_requests_are_logged_without_tokens_and_queries(
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """The fields of the lines of all requests, once their service has stopped.
+    """Return the fields of the log lines of all requests of a stopped service.
 
     A line is logged after its response was sent.
     """
@@ -693,7 +693,7 @@ def test_api_reference_names_every_operation_and_loads_nothing_external(
 
 @pytest.fixture
 def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a built viewer where the service looks for it."""
+    """Store a built viewer in the folder from which the service serves it."""
     folder = tmp_path / "viewer"
     (folder / "assets").mkdir(parents=True)
     (folder / "index.html").write_text("<!doctype html><title>viewer</title>")

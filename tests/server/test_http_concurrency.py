@@ -1,4 +1,4 @@
-"""No work that many ask for, and no store that hangs, keeps the others from being answered."""
+"""Neither many requests for some work nor a hanging store block other requests."""
 
 import gc
 import threading
@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import Any, Final, TypeVar
 
 import pytest
-from served import Service, impatient, over, problem_of, serving
+from served import Service, over, problem_of, serving, uncached
 
 from framecache import FrameCache
 from framecache._index import Snapshot, arrow
@@ -33,28 +33,28 @@ def filled(url: str, *timeline_ids: str) -> FrameCache:
 
 
 def at_once(service: Service, path: str, pool: ThreadPoolExecutor, refused: int) -> None:
-    """Send many requests, until a number of them are refused."""
+    """Send many requests, and wait until a number of them are refused."""
     asked = [pool.submit(service.get, path) for _ in range(MANY)]
     for _, one in zip(range(refused), as_completed(asked), strict=False):
         assert problem_of(one.result()) == (429, "rate_limited")
 
 
 class Hanging:
-    """A hook under which a store answers nothing about some timelines."""
+    """Hook that makes a store hang on requests for some timelines."""
 
     def __init__(self) -> None:
         self.timeline_ids: set[str] = set()
-        self.begun = threading.Event()
+        self.is_begun = threading.Event()
         self._ended = threading.Event()
 
     def __call__(self, _: Action, key: str) -> None:
         if any(f"/timelines/{one}/" in key for one in self.timeline_ids):
-            self.begun.set()
+            self.is_begun.set()
             assert self._ended.wait(60)
 
     @contextmanager
     def with_many(self) -> Iterator[ThreadPoolExecutor]:
-        """Threads for clients, whose requests are answered at the end at the latest."""
+        """Create threads for clients; the store stops hanging at the end of the block."""
         with ThreadPoolExecutor(MANY) as pool:
             try:
                 yield pool
@@ -64,7 +64,7 @@ class Hanging:
 
 def test_full_work_limits_leave_threads_free() -> None:
     limits = Limits()
-    behind_gates = (
+    limited_threads = (
         limits.decodes_at_once
         + limits.decodes_waiting
         + limits.sheets_at_once
@@ -75,11 +75,11 @@ def test_full_work_limits_leave_threads_free() -> None:
         + limits.pages_waiting
         + limits.loads_at_once
     )
-    assert behind_gates < limits.threads
+    assert limited_threads < limits.threads
 
 
-def asked_by(client: str, work: Callable[[], Result]) -> Result:
-    """Return the result of work that is done for a request of a client."""
+def run_for(client: str, work: Callable[[], Result]) -> Result:
+    """Run work as for a request of a client; return its result."""
 
     def ask() -> Result:
         current_client.set(client)
@@ -89,35 +89,35 @@ def asked_by(client: str, work: Callable[[], Result]) -> Result:
 
 
 def test_one_client_leaves_a_slot_for_others() -> None:
-    gate = QueuedConcurrencyLimit("A page", max_concurrent=4, max_waiting=4)
+    limit = QueuedConcurrencyLimit("A page", max_concurrent=4, max_waiting=4)
     with ExitStack() as held:
 
         def enter() -> bool:
-            return held.enter_context(gate.slot_if_free())
+            return held.enter_context(limit.slot_if_free())
 
-        assert [asked_by("a", enter) for _ in range(4)] == [True, True, True, False]
-        assert asked_by("b", enter)
+        assert [run_for("a", enter) for _ in range(4)] == [True, True, True, False]
+        assert run_for("b", enter)
 
 
 @pytest.mark.parametrize("name", ["decodes", "sheets", "comparisons", "pages"])
 def test_one_client_leaves_queue_places_for_others(name: str) -> None:
-    gate: QueuedConcurrencyLimit = getattr(WorkLimits.from_limits(Limits()), name)
-    begun, ended = threading.Event(), threading.Event()
+    limit: QueuedConcurrencyLimit = getattr(WorkLimits.from_limits(Limits()), name)
+    is_begun, may_end = threading.Event(), threading.Event()
 
     def enter() -> None:
-        with gate.slot():
-            ended.wait(60)
+        with limit.slot():
+            may_end.wait(60)
 
     def enter_as_other() -> None:
-        begun.set()
-        asked_by("b", enter)
+        is_begun.set()
+        run_for("b", enter)
 
     with ThreadPoolExecutor(MANY + 1) as pool:
-        asked = [pool.submit(asked_by, "a", enter) for _ in range(MANY)]
+        asked = [pool.submit(run_for, "a", enter) for _ in range(MANY)]
         assert next(as_completed(asked)).exception() is not None
         other = pool.submit(enter_as_other)
-        assert begun.wait(60)
-        ended.set()
+        assert is_begun.wait(60)
+        may_end.set()
         assert other.exception() is None
 
 
@@ -137,7 +137,7 @@ def test_documents_are_served_while_many_thumbnails_wait(memory_url: str) -> Non
 def test_hanging_timeline_does_not_delay_others(memory_url: str) -> None:
     hanging = Hanging()
     store = HookedStore(filled(memory_url, "known", "new", "t").store, before=hanging)
-    with serving(over(store), impatient()) as service, hanging.with_many() as pool:
+    with serving(over(store), uncached()) as service, hanging.with_many() as pool:
         service.json("api/v1/timelines/known")
         hanging.timeline_ids.add("t")
         at_once(service, "api/v1/timelines/t/frames", pool, refused=MANY - 8)
@@ -150,14 +150,14 @@ def test_cached_timeline_is_served_while_its_refresh_hangs(memory_url: str) -> N
     store = HookedStore(filled(memory_url, "t").store, before=hanging)
 
     def ask_until_it_hangs() -> None:
-        while not hanging.begun.is_set():
+        while not hanging.is_begun.is_set():
             service.get("api/v1/timelines/t/frames")
 
-    with serving(over(store), impatient()) as service, hanging.with_many() as pool:
+    with serving(over(store), uncached()) as service, hanging.with_many() as pool:
         service.json("api/v1/timelines/t/frames")
         hanging.timeline_ids.add("t")
         pool.submit(ask_until_it_hangs)
-        assert hanging.begun.wait(60)
+        assert hanging.is_begun.wait(60)
         assert len(service.json("api/v1/timelines/t/frames")["frames"]) == 1
 
 
@@ -166,7 +166,7 @@ def test_cached_timeline_is_served_while_all_load_slots_hang(memory_url: str) ->
     names = [f"t{number}" for number in range(MANY)]
     store = HookedStore(filled(memory_url, "known").store, before=hanging)
     limits = Limits(loads_of_one_client=Limits().loads_at_once)
-    settings = impatient(ServiceSettings(limits=limits))
+    settings = uncached(ServiceSettings(limits=limits))
     with serving(over(store), settings) as service, hanging.with_many() as pool:
         service.json("api/v1/timelines/known/frames")
         hanging.timeline_ids.update(names)
@@ -180,40 +180,40 @@ def test_cached_timeline_is_served_while_all_load_slots_hang(memory_url: str) ->
 def test_timeline_invalidated_during_load_is_loaded_again(memory_url: str) -> None:
     cache = filled(memory_url, "t")
     limits = Limits(cache_ttl_seconds=3600.0)
-    known = TimelineCache(cache, limits, WorkLimits.from_limits(limits)).get("t")
-    looked_up = known.timeline.snapshot_cache.latest_source
+    entry = TimelineCache(cache, limits, WorkLimits.from_limits(limits)).get("t")
+    looked_up = entry.timeline.snapshot_cache.latest_source
 
-    def change_meanwhile() -> object:
+    def change_during_look_up() -> object:
         found = looked_up()
         cache.timeline("t").write([frame(1)])
-        known.invalidate()
+        entry.invalidate()
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(known.timeline.snapshot_cache, "latest_source", change_meanwhile)
-        known.source()
-    assert known.row_count == 0
-    known.source()
-    assert known.row_count == 2
+        patch.setattr(entry.timeline.snapshot_cache, "latest_source", change_during_look_up)
+        entry.source()
+    assert entry.row_count == 0
+    entry.source()
+    assert entry.row_count == 2
 
 
 def test_older_load_that_ends_later_does_not_replace_newer_one(memory_url: str) -> None:
     cache = filled(memory_url, "t")
     limits = Limits(cache_ttl_seconds=3600.0)
-    known = TimelineCache(cache, limits, WorkLimits.from_limits(limits)).get("t")
-    look_up = known.timeline.snapshot_cache.latest_source
+    entry = TimelineCache(cache, limits, WorkLimits.from_limits(limits)).get("t")
+    look_up = entry.timeline.snapshot_cache.latest_source
 
-    def change_meanwhile() -> object:
+    def change_during_look_up() -> object:
         patch.undo()
         found = look_up()
         cache.timeline("t").write([frame(1)])
-        known.force_refresh()
+        entry.force_refresh()
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(known.timeline.snapshot_cache, "latest_source", change_meanwhile)
-        known.load()
-    assert known.row_count == 2
+        patch.setattr(entry.timeline.snapshot_cache, "latest_source", change_during_look_up)
+        entry.load()
+    assert entry.row_count == 2
 
 
 def test_refreshes_leave_load_slots_for_first_loads(memory_url: str) -> None:
@@ -291,8 +291,8 @@ def test_stored_sprite_sheet_needs_no_slot(memory_url: str) -> None:
     cache.timeline("t").sprites().make_all()
     limits = Limits(sheets_at_once=1, sheets_waiting=0, decodes_at_once=1)
     with serving(cache, ServiceSettings(limits=limits)) as service:
-        gates = service.inside.work_limits
-        with gates.sheets.slot(), gates.decodes.slot():
+        work_limits = service.inside.work_limits
+        with work_limits.sheets.slot(), work_limits.decodes.slot():
             assert service.get("api/v1/timelines/t/sprites/0.jpg").status_code == 200
             answer = service.get("api/v1/timelines/u/sprites/0.jpg")
             assert problem_of(answer) == (429, "rate_limited")
@@ -358,25 +358,25 @@ def cached(cache: FrameCache, limits: Limits) -> TimelineCache:
 
 
 def test_least_recently_requested_timeline_is_dropped_beyond_limit(memory_url: str) -> None:
-    known = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_timelines=2))
-    first, second = known.get("t"), known.get("u")
-    assert known.get("t") is first
-    known.get("v")
-    assert len(known) == 2
-    assert known.get("t") is first
-    assert known.get("u") is not second
+    timeline_cache = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_timelines=2))
+    first, second = timeline_cache.get("t"), timeline_cache.get("u")
+    assert timeline_cache.get("t") is first
+    timeline_cache.get("v")
+    assert len(timeline_cache) == 2
+    assert timeline_cache.get("t") is first
+    assert timeline_cache.get("u") is not second
 
 
 def test_timelines_beyond_row_limit_are_dropped_after_load(
     memory_url: str,
 ) -> None:
-    known = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_frames=2))
-    kept = [known.get(one) for one in ("t", "u", "v")]
+    timeline_cache = cached(filled(memory_url, "t", "u", "v"), Limits(max_cached_frames=2))
+    kept = [timeline_cache.get(one) for one in ("t", "u", "v")]
     for one in kept:
         one.source()
-    assert len(known) == 2
-    assert known.get("u") is kept[1]
-    assert known.get("v") is kept[2]
+    assert len(timeline_cache) == 2
+    assert timeline_cache.get("u") is kept[1]
+    assert timeline_cache.get("v") is kept[2]
     alone = cached(filled(memory_url, "w"), Limits(max_cached_frames=0))
     assert len(alone.get("w").source().snapshot.index) == 1
     assert len(alone) == 1
@@ -398,14 +398,14 @@ def test_timeline_list_holds_few_snapshots_in_memory(memory_url: str) -> None:
     names = [f"t{number}" for number in range(MANY)]
     cache = filled(memory_url, *names)
     limits = Limits()
-    known = TimelineCache(cache, limits, WorkLimits.from_limits(limits))
-    lock, met, alive = threading.Lock(), 0, 0
+    timeline_cache = TimelineCache(cache, limits, WorkLimits.from_limits(limits))
+    lock, summarized, alive = threading.Lock(), 0, 0
 
     def sum_up(timeline_id: str, _: Snapshot) -> str:
-        nonlocal met, alive
+        nonlocal summarized, alive
         with lock:
-            met += 1
-            if met == MANY:
+            summarized += 1
+            if summarized == MANY:
                 alive = held() - before
         return timeline_id
 
@@ -413,7 +413,7 @@ def test_timeline_list_holds_few_snapshots_in_memory(memory_url: str) -> None:
         return sum(type(one) is Snapshot for one in gc.get_objects())
 
     before = held()
-    assert known.summarize(names, sum_up) == names
+    assert timeline_cache.summarize(names, sum_up) == names
     assert 0 < alive < MANY / 2
 
 

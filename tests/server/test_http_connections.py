@@ -22,7 +22,7 @@ LARGE_SIDE = 2000
 
 @pytest.fixture
 def cache(local_url: str) -> FrameCache:
-    """With one picture of some megabytes, more than the kernel takes for a client."""
+    """A cache with one picture of some megabytes, more than the kernel buffers for a client."""
     noise = np.random.default_rng(0).integers(0, 256, (LARGE_SIDE, LARGE_SIDE, 3), np.uint8)
     cache = FrameCache(local_url)
     cache.timeline("t").write([Frame(0, 0, 0.0, noise)])
@@ -36,7 +36,7 @@ def guarded(cache: FrameCache, limits: Limits) -> Iterator[Service]:
 
 
 def connected(service: Service, sent: bytes = b"", *, window: int | None = None) -> socket.socket:
-    """A connection over which no more comes than this, whose client reads when it likes."""
+    """Open a connection, send some bytes and nothing more, and leave reading to the test."""
     parts = urlsplit(service.url)
     connection = socket.socket()
     if window is not None:
@@ -87,7 +87,7 @@ def test_incomplete_second_request_times_out(cache: FrameCache, first: bytes, th
         guarded(cache, Limits(header_seconds=2.0)) as service,
         connected(service, HALF_A_REQUEST + first) as slow,
     ):
-        slow.settimeout(20)  # less than an idle connection has
+        slow.settimeout(20)  # less than the timeout of an idle connection
         assert slow.recv(12) == b"HTTP/1.1 200"
         slow.sendall(then)
         assert is_closed(slow)
@@ -113,7 +113,7 @@ def test_response_that_client_does_not_read_times_out(cache: FrameCache) -> None
         connected(service, request, window=4096) as slow,
     ):
         assert slow.recv(12) == b"HTTP/1.1 200"
-        until(lambda: open_connections(service) == 1)  # that which asks
+        until(lambda: open_connections(service) == 1)  # the connection of this request
 
 
 def test_half_open_connections_do_not_block_authenticated_client(cache: FrameCache) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document: a snapshot of it, and a service that does what it says."""
+"""The OpenAPI document: a snapshot of it, and a service that conforms to it."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def served() -> schemathesis.BaseSchema:
     limits = Limits(requests_per_second=1e9, auth_failures_per_minute=1e9, tasks_waiting=10**6)
     app = create_app(cache, ServiceSettings(allowed_hosts=None, limits=limits))
     schema = schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
-    # Loading the document has begun the threads of a service, and other tests count threads.
+    # Loading the document started the threads of a service, and other tests count threads.
     app.state.service.stop()
     app.state.service.tasks.join(DEADLINE_SECONDS)
     return schema
@@ -72,11 +72,11 @@ schema = served()
 
 
 @schema.hook("map_path_parameters")
-def ask_for_what_is_there(
+def use_existing_timelines(
     context: schemathesis.HookContext,  # noqa: ARG001 -- schemathesis' signature
     path_parameters: object,
 ) -> object:
-    """Half of the timelines that are asked for exist."""
+    """Let half of the requests use a timeline that exists."""
     match path_parameters:
         case {"timeline_id": str(timeline_id), **others} if len(timeline_id) % 2:
             return {"timeline_id": "t", **others}

@@ -1,4 +1,4 @@
-"""Answers tell nothing of the store: not its URL, its keys, its folder, nor its own words."""
+"""Responses reveal nothing about the store: no URL, keys, folder or error messages of it."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from served import Service, impatient, over, problem_of, serving
+from served import Service, over, problem_of, serving, uncached
 
 from framecache import Frame, FrameCache, StorePermissionDenied, StoreUnavailable
 from framecache.server import create_app
@@ -20,7 +20,7 @@ from framecache.testing import HookedStore
 from network import Proxy, slow_down
 
 SECRET: Final = "s3cret-bucket"
-UGLY: Final = [
+ODD_ID: Final = [
     *["..", "...", "a..b", ".hidden", "-rf", "_t", "a" * 129, "%00", "a%0a", "a%20b", "%c3%a4"],
     *["..%2f..%2fetc", "..%5c", "%2e%2e", "a%2fb", "file:%2f%2f%2fetc", "a%0d%0aX-Evil:1", "a;b"],
 ]
@@ -33,7 +33,7 @@ def png() -> bytes:
 
 
 def requests(timeline_id: str = "t") -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Every operation of the OpenAPI document, once, with what it needs."""
+    """Yield a request of each operation of the OpenAPI document."""
     paths = create_app(FrameCache("memory://")).openapi()["paths"]
     values = {
         "timeline_id": timeline_id,
@@ -62,7 +62,7 @@ def requests(timeline_id: str = "t") -> Iterator[tuple[str, str, dict[str, Any]]
             yield method, path.lstrip("/").format(**values) + query, given
 
 
-def everything_answered(
+def responses_of_all_operations(
     service: Service, timeline_id: str = "t"
 ) -> Iterator[tuple[str, httpx.Response]]:
     """Return the response of each operation, deletes last."""
@@ -93,18 +93,18 @@ def test_store_failure_response_hides_store_location(
 ) -> None:
     folder = tmp_path / SECRET
     cache = filled(str(folder))
-    met = 0
+    request_count = 0
 
     def fail(action: str, key: str) -> None:
-        nonlocal met
-        met += 1
-        if met > after:
+        nonlocal request_count
+        request_count += 1
+        if request_count > after:
             raise kind(f"file://{folder}: cannot {action} {key!r}: <Error>{SECRET}</Error>")
 
     failed = 0
     for method, path, given in list(requests()):
-        met = 0
-        with serving(over(HookedStore(cache.store, before=fail)), impatient()) as service:
+        request_count = 0
+        with serving(over(HookedStore(cache.store, before=fail)), uncached()) as service:
             answer = service.client.request(method, path, **given)
         text = text_of(answer)
         assert SECRET not in text, path
@@ -124,7 +124,7 @@ def test_damaged_blob_response_hides_folder_path(tmp_path: Path) -> None:
     for broken in blobs:
         sound = broken.read_bytes()
         broken.write_bytes(b"damaged")
-        with serving(FrameCache(str(folder)), impatient()) as service:
+        with serving(FrameCache(str(folder)), uncached()) as service:
             for what, answer in [
                 (path, service.client.request(method, path, **given))
                 for method, path, given in requests()
@@ -138,7 +138,7 @@ def test_damaged_blob_response_hides_folder_path(tmp_path: Path) -> None:
 def test_object_store_error_response_hides_server_reply(s3_url: str, proxy: Proxy) -> None:
     cache = filled(s3_url)
     bucket = s3_url.removeprefix("s3://")
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         proxy.always(slow_down)
         answer = service.get("api/v1/timelines/t")
         assert problem_of(answer) == (503, "store_unavailable")
@@ -151,22 +151,22 @@ def test_no_response_contains_store_location(tmp_path: Path) -> None:
     folder = tmp_path / SECRET
     cache = FrameCache(str(folder))
     cache.timeline("t").extract(clips.clip(), every=20)
-    with serving(cache, impatient()) as service:
-        for what, answer in everything_answered(service):
+    with serving(cache, uncached()) as service:
+        for what, answer in responses_of_all_operations(service):
             assert SECRET not in text_of(answer), what
             assert str(tmp_path) not in text_of(answer), what
             assert str(clips.clip().parent) not in text_of(answer), what
 
 
-@pytest.mark.parametrize("ugly", UGLY)
-def test_hostile_id_is_refused_before_any_store_request(local_url: str, ugly: str) -> None:
+@pytest.mark.parametrize("odd_id", ODD_ID)
+def test_hostile_id_is_refused_before_any_store_request(local_url: str, odd_id: str) -> None:
     store = HookedStore(FrameCache(local_url).store)
-    with serving(over(store), impatient()) as service:
+    with serving(over(store), uncached()) as service:
         until_resumed = [("list", "service/tasks/")]
         for method, path, given in requests("TIMELINE"):
             if "TIMELINE" not in path:
                 continue
-            answer = service.client.request(method, path.replace("TIMELINE", ugly), **given)
+            answer = service.client.request(method, path.replace("TIMELINE", odd_id), **given)
             assert answer.status_code in {404, 405, 422}, path
             assert "x-evil" not in answer.headers
     assert [one for one in store.requests if one not in until_resumed] == []

@@ -27,11 +27,11 @@ def test_duplicate_filter_passes_same_message_with_another_exception() -> None:
 def test_throttle_counts_suppressed_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_THROTTLE_SECONDS", 0.5)
     repeats = logs.Throttle()
-    told = [repeats.count_suppressed("a")]
-    while len([one for one in told if one is not None]) < 2:
-        told.append(repeats.count_suppressed("a"))
-    assert told[0] == 0
-    assert told[-1] == len(told) - 2
+    counts = [repeats.count_suppressed("a")]
+    while len([one for one in counts if one is not None]) < 2:
+        counts.append(repeats.count_suppressed("a"))
+    assert counts[0] == 0
+    assert counts[-1] == len(counts) - 2
 
 
 def test_throttle_remembers_limited_number_of_messages() -> None:

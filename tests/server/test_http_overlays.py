@@ -12,7 +12,7 @@ import clips
 import numpy as np
 import pytest
 from PIL import Image
-from served import Service, impatient, problem_of, serving
+from served import Service, problem_of, serving, uncached
 
 from framecache import FrameCache, functional
 from framecache.server import Limits, ServiceSettings
@@ -41,7 +41,7 @@ def cache(served_url: str) -> FrameCache:
 
 @pytest.fixture
 def service(cache: FrameCache) -> Iterator[Service]:
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         yield service
 
 
@@ -129,7 +129,7 @@ def test_jobs_are_counted_by_frame_and_name(service: Service) -> None:
 def test_overlays_older_than_rebuilt_frame_are_stale(local_url: str) -> None:
     cache = FrameCache(local_url)
     cache.timeline("t").extract(clips.clip())
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         save(service, f"{STAGE}/4", {"a": png(1)})
         file = Path(local_url) / "cache/timelines/t/overlays/run-7/edges/4_a.png"
         os.utime(file, (0, 0))  # the store's clock has whole seconds
@@ -222,7 +222,7 @@ def test_sprite_sheet_with_damaged_frame_is_not_immutable_until_repaired(
     key = "cache/timelines/t/frames/2.jpg"
     sound = outside(memory_url).read(key)
     outside(memory_url).put(key, b"damaged")
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         version = service.json("api/v1/timelines/t")["version"]
         damaged = service.get(f"api/v1/timelines/t/sprites/0.jpg?v={version}")
         outside(memory_url).put(key, sound)

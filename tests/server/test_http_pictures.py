@@ -12,7 +12,7 @@ import clips
 import numpy as np
 import pytest
 from PIL import Image
-from served import Service, impatient, problem_of, serving
+from served import Service, problem_of, serving, uncached
 
 from framecache import FrameCache
 from framecache.model import Layout
@@ -42,12 +42,12 @@ def cache(served_url: str, layout: Layout) -> FrameCache:
 
 @pytest.fixture
 def service(cache: FrameCache) -> Iterator[Service]:
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         yield service
 
 
 def stored(url: str, layout: Layout) -> dict[int, bytes]:
-    """The frames of ``t`` as other programs find them, by sequence."""
+    """Return the frames of ``t`` as other programs read them, by sequence."""
     if layout == "packs":
         return jpegs_in(packs_of(outside(url), "t"))
     as_objects = frames_of(outside(url), "t")
@@ -152,7 +152,7 @@ def test_image_with_other_version_is_revalidated(service: Service, query: dict[s
 
 def test_image_of_unindexed_prefix_is_revalidated(local_url: str) -> None:
     outside(local_url).put("cache/timelines/plain/frames/0.jpg", jpeg_by_pillow(1))
-    with serving(FrameCache(local_url), impatient()) as service:
+    with serving(FrameCache(local_url), uncached()) as service:
         version = service.json("api/v1/timelines/plain")["version"]
         for path in ("frames/0.jpg", "frames/0.jpg?width=16", "sprites/0.jpg"):
             mark = "&" if "?" in path else "?"

@@ -1,4 +1,4 @@
-"""Timelines and their frames as documents: as the library and ffprobe have them."""
+"""Timelines and frames as documents, compared with the library and ffprobe."""
 
 import base64
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 import clips
 import numpy as np
 import pytest
-from served import Service, impatient, over, problem_of, serving
+from served import Service, over, problem_of, serving, uncached
 
 from framecache import Frame, FrameCache
 from framecache.server import Limits, ServiceSettings
@@ -28,7 +28,7 @@ def cache(served_url: str) -> FrameCache:
 
 @pytest.fixture
 def service(cache: FrameCache) -> Iterator[Service]:
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         yield service
 
 
@@ -58,16 +58,16 @@ def test_timeline_list_pages_follow_each_other(local_url: str) -> None:
     image = np.zeros((16, 16, 3), np.uint8)
     for name in [*names, "other"]:
         cache.timeline(name).write([Frame(0, 0, 0.0, image)])
-    met: list[str] = []
+    listed: list[str] = []
     after = ""
     with serving(cache) as service:
         while True:
             page = service.json("api/v1/timelines", params={"q": "m", "limit": 2, "after": after})
-            met += [one["timeline_id"] for one in page["timelines"]]
+            listed += [one["timeline_id"] for one in page["timelines"]]
             if page["next"] is None:
                 break
             after = page["next"]
-    assert met == names
+    assert listed == names
 
 
 def test_unreadable_timeline_is_listed_with_its_problem(
@@ -77,8 +77,8 @@ def test_unreadable_timeline_is_listed_with_its_problem(
     image = np.zeros((16, 16, 3), np.uint8)
     for name in ("damaged", "sound"):
         cache.timeline(name).write([Frame(0, 0, 0.0, image)])
-    for description in Path(local_url).glob("cache/timelines/damaged/timeline/*.json"):
-        description.write_bytes(b"{}")
+    for manifest in Path(local_url).glob("cache/timelines/damaged/timeline/*.json"):
+        manifest.write_bytes(b"{}")
     with serving(cache) as service:
         damaged, sound = service.json("api/v1/timelines")["timelines"]
     assert (damaged["state"], sound["state"]) == ("unreadable", "complete")
@@ -143,14 +143,14 @@ def test_frame_range_is_half_open(
 
 @pytest.mark.parametrize("embed", [{}, {"embed": "jpeg_b64"}])
 def test_frame_pages_follow_each_other(service: Service, embed: dict[str, str]) -> None:
-    met: list[int] = []
+    listed: list[int] = []
     start: int | None = 1
     while start is not None:
         query = {"start": start, "step": 2, "limit": 7} | embed
         page = service.json("api/v1/timelines/t/frames", params=query)
-        met += [one["seq"] if embed else one["sequence"] for one in page["frames"]]
+        listed += [one["seq"] if embed else one["sequence"] for one in page["frames"]]
         start = page["next_start"]
-    assert met == list(range(1, FRAMES, 2))
+    assert listed == list(range(1, FRAMES, 2))
 
 
 def test_embedded_frames_equal_dicts_of_functional_api(service: Service, cache: FrameCache) -> None:
@@ -241,7 +241,7 @@ def test_every_time_format_finds_the_frame(service: Service, text: str) -> None:
 def test_timestamp_from_document_finds_its_frame(cache: FrameCache, rate: str) -> None:
     cache.timeline("ntsc").extract(clips.clip(rate=rate))
     fps = float(Fraction(rate))
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         listed = service.json("api/v1/timelines/ntsc/frames")["frames"]
         assert len(listed) == 45
         for n, frame in enumerate(listed):
@@ -357,5 +357,5 @@ def test_scrubbing_takes_one_store_request_per_frame(local_url: str) -> None:
     frames = [("get", f"cache/timelines/t/frames/{one}.jpg") for one in range(1, 11)]
     looks = [one for one in store.requests if one not in frames]
     assert [one for one in store.requests if one in frames] == frames
-    # A second may have gone by since: then it is asked whether the timeline is still the latest.
+    # If a second has passed since, the service checks for a newer manifest.
     assert all(key.startswith("cache/timelines/t/timeline/") for _, key in looks)

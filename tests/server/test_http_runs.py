@@ -1,4 +1,4 @@
-"""Pictures of consecutive frames with their overlays, in one answer."""
+"""Pictures of consecutive frames with their overlays, in one response."""
 
 import email
 import email.policy
@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from served import Service, impatient, over, problem_of, serving
+from served import Service, over, problem_of, serving, uncached
 
 from framecache import FrameCache
 from framecache.server import Limits, ServiceSettings
@@ -22,7 +22,7 @@ FRAMES = 45
 
 
 def noise(side: int) -> bytes:
-    """A PNG of that many pixels squared that hardly compresses."""
+    """Return a square PNG that hardly compresses."""
     pixels = np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
@@ -30,7 +30,7 @@ def noise(side: int) -> bytes:
 
 
 def parts_of(answer: httpx.Response) -> dict[str, bytes]:
-    """The parts of a multipart answer by name, in their order, as Python's parser reads them."""
+    """Return the parts of a multipart response by name, as Python's parser reads them."""
     assert answer.status_code == 200, answer.text
     head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
     message = email.message_from_bytes(head + answer.content, policy=email.policy.HTTP)
@@ -54,7 +54,7 @@ def cache(served_url: str) -> FrameCache:
 
 @pytest.fixture
 def service(cache: FrameCache) -> Iterator[Service]:
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         yield service
 
 
@@ -98,7 +98,7 @@ def test_run_ends_at_the_last_frame(service: Service) -> None:
 def test_run_skips_undecodable_frames(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").extract(clips.ends_in_garbage())
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         page = service.json("api/v1/timelines/t/frames")
         sound = [one["sequence"] for one in page["frames"] if one["status"] == "ok"]
         parts = parts_of(service.get(RUN, params={"position": 0, "count": 250}))
@@ -114,7 +114,7 @@ def test_run_ends_at_16_mib_after_a_whole_frame(memory_url: str) -> None:
     assert 2.9e6 < len(large) < 4 * 2**20
     edges.save_many({one: {"a": large, "b": large} for one in range(6)})
     asked = {"position": 0, "count": 6, "overlay": ["run-7/edges/a", "run-7/edges/b"]}
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         parts = parts_of(service.get(RUN, params=asked))
     assert [one for one in parts if one.startswith("frames/")] == [
         f"frames/{one}.jpg" for one in range(3)
@@ -126,7 +126,7 @@ def test_run_omits_overlay_above_4_mib(memory_url: str) -> None:
     cache = FrameCache(memory_url)
     cache.timeline("t").extract(clips.clip())
     cache.timeline("t").overlays(job_id="run-7", stage="edges").save(0, {"a": noise(1300)})
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         asked = {"position": 0, "count": 1, "overlay": "run-7/edges/a"}
         assert list(parts_of(service.get(RUN, params=asked))) == ["frames/0.jpg"]
         assert service.get("api/v1/timelines/t/overlays/run-7/edges/0/a.png").status_code == 200
@@ -143,7 +143,7 @@ def test_run_ends_after_a_thousand_overlay_lookups(memory_url: str) -> None:
     cache.timeline("t").write([frame(sequence) for sequence in range(100)])
     store = HookedStore(cache.store, before=note)
     layers = [f"run-7/edges/{number}" for number in range(16)]
-    with serving(over(store), impatient()) as service:
+    with serving(over(store), uncached()) as service:
         asked = {"position": 0, "count": 100, "overlay": layers}
         parts = parts_of(service.get(RUN, params=asked))
     assert list(parts) == [f"frames/{sequence}.jpg" for sequence in range(62)]

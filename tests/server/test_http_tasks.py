@@ -111,13 +111,13 @@ def test_delete_task_removes_every_blob(service: Service, cache: FrameCache) -> 
 @pytest.mark.every_store
 def test_verify_task_counts_and_repairs_damage(service: Service, cache: FrameCache) -> None:
     extract(service, every=4)
-    sound = cache.store.get("cache/timelines/t/frames/3.jpg")
+    intact = cache.store.get("cache/timelines/t/frames/3.jpg")
     cache.store.put("cache/timelines/t/frames/3.jpg", b"damaged")
     found = service.task(service.client.post("api/v1/timelines/t/verify"))["result"]
     assert (found["is_ok"], found["damaged"], found["ok"]) == (False, 1, 11)
-    mended = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
-    assert service.task(mended)["result"]["repaired"] == 1
-    assert cache.store.get("cache/timelines/t/frames/3.jpg") == sound
+    repaired = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
+    assert service.task(repaired)["result"]["repaired"] == 1
+    assert cache.store.get("cache/timelines/t/frames/3.jpg") == intact
 
 
 def test_packs_are_extracted_verified_repaired_and_cleared(
@@ -133,13 +133,13 @@ def test_packs_are_extracted_verified_repaired_and_cleared(
     assert jpegs_in(packs_of(blobs, "t")) == jpegs
     assert frames_of(blobs, "t") == {}
 
-    sound = service.task(service.client.post("api/v1/timelines/t/verify"))["result"]
-    assert (sound["is_ok"], sound["damaged"], sound["ok"]) == (True, 0, 12)
+    intact = service.task(service.client.post("api/v1/timelines/t/verify"))["result"]
+    assert (intact["is_ok"], intact["damaged"], intact["ok"]) == (True, 0, 12)
     damage(served_url, 3, "a bit flipped")
     found = service.task(service.client.post("api/v1/timelines/t/verify"))["result"]
     assert (found["is_ok"], found["damaged"], found["ok"]) == (False, 1, 11)
-    mended = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
-    assert service.task(mended)["result"]["repaired"] == 1
+    repaired = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
+    assert service.task(repaired)["result"]["repaired"] == 1
     assert service.get("api/v1/timelines/t/frames/3.jpg").content == jpegs[3]
 
     cleared = service.task(service.client.post("api/v1/timelines/t/clear"))
@@ -181,16 +181,16 @@ def test_invalid_extract_request_is_refused_and_stores_nothing(
     assert list(cache.store.list("")) == []
 
 
-def chunks_elsewhere(tmp_path: Path) -> list[str]:
-    """Chunks that lie elsewhere, or are made to look as if they did not."""
+def forbidden_chunks(tmp_path: Path) -> list[str]:
+    """Return URLs of chunks outside the allowed folder, some of which seem to be inside."""
     allowed = clips.chunks()[0].parent
     tmp_path.joinpath("secret.mp4").write_bytes(clips.clip().read_bytes())
     secret = (tmp_path / "secret.mp4").as_uri()
-    climbing = f"{allowed.as_uri()}/../../../../../../../..{tmp_path}/secret.mp4"
+    parent_path = f"{allowed.as_uri()}/../../../../../../../..{tmp_path}/secret.mp4"
     return [
         secret,
-        climbing,
-        climbing.replace("..", "%2e%2e"),
+        parent_path,
+        parent_path.replace("..", "%2e%2e"),
         str(tmp_path / "secret.mp4"),
         f"{allowed}/c0.mp4",
         f"{allowed.as_uri()}x/c0.mp4",
@@ -218,7 +218,7 @@ def test_chunk_outside_allowed_locations_is_refused(local_url: str, tmp_path: Pa
     cache = FrameCache(local_url)
     settings = allowing(clips.chunks()[0].parent, "s3://allowed/videos")
     with serving(cache, settings) as service:
-        for chunk in chunks_elsewhere(tmp_path):
+        for chunk in forbidden_chunks(tmp_path):
             answer = service.client.post("api/v1/timelines/t/extract", json={"chunks": [chunk]})
             assert problem_of(answer) == (403, "chunk_not_allowed"), chunk
     assert list(cache.store.list("")) == []
@@ -252,11 +252,11 @@ def test_task_on_timeline_with_forbidden_chunks_is_refused(
     assert list(cache.store.list(TASKS)) == []
 
 
-def damage_description(cache: FrameCache) -> None:
-    """Damage the latest; those before it name the same chunks."""
-    description = current_manifest(cache.store, "t")
-    assert description is not None
-    cache.store.put(f"cache/timelines/t/timeline/{description.version:08d}.json", b"damaged")
+def damage_manifest(cache: FrameCache) -> None:
+    """Damage the latest manifest; earlier ones name the same chunks."""
+    manifest = current_manifest(cache.store, "t")
+    assert manifest is not None
+    cache.store.put(f"cache/timelines/t/timeline/{manifest.version:08d}.json", b"damaged")
 
 
 def test_repair_of_corrupt_manifest_with_forbidden_chunks_is_refused(
@@ -265,7 +265,7 @@ def test_repair_of_corrupt_manifest_with_forbidden_chunks_is_refused(
     cache = FrameCache(local_url)
     cache.timeline("t").extract(clips.clip(), every=10)
     cache.timeline("t").rebuild(quality=30)
-    damage_description(cache)
+    damage_manifest(cache)
     with serving(cache) as service:
         answer = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
     assert problem_of(answer) == (403, "chunk_not_allowed")
@@ -273,76 +273,76 @@ def test_repair_of_corrupt_manifest_with_forbidden_chunks_is_refused(
 
 def test_corrupt_manifest_is_repaired(service: Service, cache: FrameCache) -> None:
     extract(service, every=4)
-    damage_description(cache)
+    damage_manifest(cache)
     answer = service.client.post("api/v1/timelines/t/verify", json={"repair": True})
     assert service.task(answer)["result"]["repaired"] >= 1
     assert cache.timeline("t").complete
 
 
-class Held:
-    """A store whose frames are stored one by one, as a test lets them."""
+class HeldStore:
+    """Store that stores no frame until the test lets it continue."""
 
     def __init__(self, cache: FrameCache) -> None:
-        self.go_on = threading.Event()
-        self.met = threading.Event()
+        self.may_continue = threading.Event()
+        self.is_reached = threading.Event()
         self.cache = over(HookedStore(cache.store, before=self._before))
 
     def _before(self, action: str, key: str) -> None:
         if action == "put" and "/frames/" in key:
-            self.met.set()
-            assert self.go_on.wait(60)
+            self.is_reached.set()
+            assert self.may_continue.wait(60)
 
 
-def begun(service: Service, held: Held) -> str:
-    """The task of an extraction that has come to its first frame."""
+def start_extraction(service: Service, held_store: HeldStore) -> str:
+    """Start an extraction, wait for its first frame, and return the id of the task."""
     body = {"chunks": urls(clips.chunks())}
     answer = service.client.post("api/v1/timelines/t/extract", json=body)
-    assert held.met.wait(60)
+    assert held_store.is_reached.wait(60)
     task_id = answer.json()["task_id"]
     assert isinstance(task_id, str)
     return task_id
 
 
 def test_running_task_is_cancelled_before_completion(cache: FrameCache) -> None:
-    held = Held(cache)
-    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
-        task_id = begun(service, held)
+    held_store = HeldStore(cache)
+    with serving(held_store.cache, allowing(clips.chunks()[0].parent)) as service:
+        task_id = start_extraction(service, held_store)
         assert service.client.delete(f"api/v1/tasks/{task_id}").status_code == 200
-        held.go_on.set()
+        held_store.may_continue.set()
         until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "cancelled")
     assert list(cache.store.list(TASKS)) == []
     assert not cache.timeline("t").complete
 
 
 def test_queued_task_is_cancelled(cache: FrameCache) -> None:
-    held = Held(cache)
-    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
-        begun(service, held)
+    held_store = HeldStore(cache)
+    with serving(held_store.cache, allowing(clips.chunks()[0].parent)) as service:
+        start_extraction(service, held_store)
         waiting = service.client.post("api/v1/timelines/t/verify").json()["task_id"]
         assert service.client.delete(f"api/v1/tasks/{waiting}").json()["state"] == "cancelled"
-        held.go_on.set()
+        held_store.may_continue.set()
     assert len(list(cache.store.list(TASKS))) <= 1
 
 
 def test_tasks_beyond_queue_limit_are_refused(cache: FrameCache) -> None:
-    held = Held(cache)
+    held_store = HeldStore(cache)
     settings = allowing(clips.chunks()[0].parent, tasks_waiting=1)
-    with serving(held.cache, settings) as service:
-        begun(service, held)
+    with serving(held_store.cache, settings) as service:
+        start_extraction(service, held_store)
         assert service.client.post("api/v1/timelines/t/verify").status_code == 202
         answer = service.client.post("api/v1/timelines/t/verify")
-        held.go_on.set()
+        held_store.may_continue.set()
     assert problem_of(answer) == (429, "rate_limited")
     assert answer.headers["retry-after"]
 
 
 def test_restarted_service_resumes_unfinished_task(cache: FrameCache) -> None:
-    held = Held(cache)
+    held_store = HeldStore(cache)
     settings = allowing(clips.chunks()[0].parent)
-    with serving(held.cache, settings) as service:
-        task_id = begun(service, held)
+    with serving(held_store.cache, settings) as service:
+        task_id = start_extraction(service, held_store)
         service.inside.stop()
-        held.go_on.set()
+        held_store.may_continue.set()
     assert [blob.key for blob in cache.store.list(TASKS)] == [f"{TASKS}{task_id}.json"]
     with serving(cache, settings) as service:
         done = next(task for task in service.events() if task["state"] == "done")
@@ -357,7 +357,7 @@ def test_resumed_clear_keeps_frames_written_later(
     cache = FrameCache(local_url)
     image = np.zeros((16, 16, 3), np.uint8)
     cache.timeline("t").write([Frame(0, 0, 0.0, image)])
-    # The service ends without having finished its task, as in a crash.
+    # The service stops without finishing its task, as in a crash.
     with serving(cache, ServiceSettings(limits=Limits(tasks_at_once=0))) as service:
         service.client.post("api/v1/timelines/t/clear")
     cache.timeline("t").clear()
@@ -368,7 +368,7 @@ def test_resumed_clear_keeps_frames_written_later(
     assert cache.timeline("t").sequences() == [5]
 
 
-ORDERS = [("POST", "/clear"), ("DELETE", "")]
+TASK_REQUESTS = [("POST", "/clear"), ("DELETE", "")]
 
 
 def write(cache: FrameCache, sequence: int) -> None:
@@ -376,40 +376,40 @@ def write(cache: FrameCache, sequence: int) -> None:
     cache.timeline("t").write([Frame(sequence, 0, sequence / 10, image)])
 
 
-def order(cache: FrameCache, method: str, path: str) -> None:
-    """Ask a service that ends before it has done anything of it."""
+def create_task(cache: FrameCache, method: str, path: str) -> None:
+    """Create a task in a service that stops without executing it."""
     with serving(cache, ServiceSettings(limits=Limits(tasks_at_once=0))) as service:
         answer = service.client.request(method, f"api/v1/timelines/t{path}")
         assert answer.status_code == 202, answer.text
 
 
-def resumed(cache: FrameCache) -> dict[str, Any]:
-    """Return the outcome of the only task that is left."""
+def resume(cache: FrameCache) -> dict[str, Any]:
+    """Start a service, and return the outcome of the only stored task."""
     with serving(cache) as service:
         ended = {"done", "failed", "cancelled"}
         return next(task for task in service.events() if task["state"] in ended)
 
 
 def test_task_done_by_another_service_is_not_repeated(cache: FrameCache) -> None:
-    held = Held(cache)
-    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
-        begun(service, held)
+    held_store = HeldStore(cache)
+    with serving(held_store.cache, allowing(clips.chunks()[0].parent)) as service:
+        start_extraction(service, held_store)
         task_id = service.client.delete("api/v1/timelines/t").json()["task_id"]
         cache.store.delete([f"{TASKS}{task_id}.json"])
-        held.go_on.set()
+        held_store.may_continue.set()
         until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "done")
     assert cache.timeline("t").complete
 
 
-@pytest.mark.parametrize(("method", "path"), ORDERS)
+@pytest.mark.parametrize(("method", "path"), TASK_REQUESTS)
 def test_queued_task_keeps_frames_written_later(cache: FrameCache, method: str, path: str) -> None:
-    held = Held(cache)
-    with serving(held.cache, allowing(clips.chunks()[0].parent)) as service:
-        begun(service, held)
+    held_store = HeldStore(cache)
+    with serving(held_store.cache, allowing(clips.chunks()[0].parent)) as service:
+        start_extraction(service, held_store)
         answer = service.client.request(method, f"api/v1/timelines/t{path}")
         cache.timeline("t").delete()
         write(cache, 5)
-        held.go_on.set()
+        held_store.may_continue.set()
         task = service.task(answer)
     assert task["state"] == "failed"
     assert "changed after" in task["problem"]
@@ -422,40 +422,40 @@ def test_delete_task_created_without_valid_manifest_keeps_later_timeline(
 ) -> None:
     cache = FrameCache(local_url)
     cache.store.put(f"cache/timelines/t/{key}", b"damaged")
-    order(cache, "DELETE", "")
+    create_task(cache, "DELETE", "")
     cache.timeline("t").delete()
     write(cache, 5)
-    assert resumed(cache)["state"] == "failed"
+    assert resume(cache)["state"] == "failed"
     assert cache.timeline("t").sequences() == [5]
 
 
-@pytest.mark.parametrize(("method", "path"), ORDERS)
+@pytest.mark.parametrize(("method", "path"), TASK_REQUESTS)
 def test_resumed_task_keeps_later_epoch_without_commits(
     local_url: str, method: str, path: str
 ) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
-    order(cache, method, path)
+    create_task(cache, method, path)
     cache.timeline("t").clear()
-    description = current_manifest(cache.store, "t")
-    assert description is not None
-    with LeaseManager(cache.store, description) as claims:
-        claims.acquire("w000000")
-        assert resumed(cache)["state"] == "failed"
-    assert current_manifest(cache.store, "t") == description
+    manifest = current_manifest(cache.store, "t")
+    assert manifest is not None
+    with LeaseManager(cache.store, manifest) as leases:
+        leases.acquire("w000000")
+        assert resume(cache)["state"] == "failed"
+    assert current_manifest(cache.store, "t") == manifest
 
 
-@pytest.mark.parametrize(("method", "path"), ORDERS)
+@pytest.mark.parametrize(("method", "path"), TASK_REQUESTS)
 def test_interrupted_task_is_completed_on_resume(local_url: str, method: str, path: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
-    order(cache, method, path)
+    create_task(cache, method, path)
     hook = fail_from_nth(StoreUnavailable("gone"), action="delete", nth=1, within="/t/")
     dying = over(HookedStore(cache.store, before=hook)).timeline("t")
     with pytest.raises(StoreUnavailable):
         dying.delete() if method == "DELETE" else dying.clear()
     assert list(cache.store.list("cache/timelines/t/frames"))
-    assert resumed(cache)["state"] == "done"
+    assert resume(cache)["state"] == "done"
     left = [blob.key.split("/")[3] for blob in cache.store.list("cache/timelines/t")]
     assert set(left) == (set() if method == "DELETE" else {"timeline"})
 
@@ -463,13 +463,13 @@ def test_interrupted_task_is_completed_on_resume(local_url: str, method: str, pa
 def test_interrupted_rebuild_resumes_in_its_epoch(cache: FrameCache) -> None:
     timeline = cache.timeline("t")
     timeline.extract(clips.chunks(), every=4)
-    held = Held(cache)
+    held_store = HeldStore(cache)
     settings = allowing(clips.chunks()[0].parent)
-    with serving(held.cache, settings) as service:
+    with serving(held_store.cache, settings) as service:
         service.client.post("api/v1/timelines/t/rebuild", json={"quality": 30})
-        assert held.met.wait(60)
+        assert held_store.is_reached.wait(60)
         service.inside.stop()
-        held.go_on.set()
+        held_store.may_continue.set()
     epoch = timeline.info().epoch
     with serving(cache, settings) as service:
         next(task for task in service.events() if task["state"] == "done")
@@ -522,19 +522,19 @@ def test_task_with_lone_surrogate_is_not_stored() -> None:
 
 
 def test_stored_task_with_naive_time_is_corrupt() -> None:
-    order = TaskSpec.create("t", "clear", {})
-    document = json.loads(order.encode())
-    assert TaskSpec.decode(json.dumps(document).encode(), key=order.key) == order
-    document["created_at"] = order.created_at.replace(tzinfo=None).isoformat()
+    task = TaskSpec.create("t", "clear", {})
+    document = json.loads(task.encode())
+    assert TaskSpec.decode(json.dumps(document).encode(), key=task.key) == task
+    document["created_at"] = task.created_at.replace(tzinfo=None).isoformat()
     with pytest.raises(CorruptFrame, match="damaged"):
-        TaskSpec.decode(json.dumps(document).encode(), key=order.key)
+        TaskSpec.decode(json.dumps(document).encode(), key=task.key)
 
 
-class Silent:
-    """A store of which some requests are not answered, as often as a test lets them."""
+class UnavailableStore:
+    """Store that fails some requests, a number of times or always."""
 
     def __init__(self, cache: FrameCache, action: str, *, times: int | None) -> None:
-        self.is_met = threading.Event()
+        self.is_reached = threading.Event()
         self.times = times
         """Number of failures; None: every time."""
         self._action = action
@@ -543,38 +543,38 @@ class Silent:
     def _before(self, action: str, key: str) -> None:
         if action == self._action and key.startswith(TASKS) and self.times != 0:
             self.times = None if self.times is None else self.times - 1
-            self.is_met.set()
+            self.is_reached.set()
             raise StoreUnavailable("gone")
 
 
 @pytest.fixture
-def _soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "RETRY_SECONDS", 0.01)
 
 
-@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.usefixtures("_fast_retries")
 @pytest.mark.parametrize("action", ["list", "get", "head", "delete"])
 def test_task_completes_after_store_outage(local_url: str, action: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
-    order(cache, "DELETE", "")
-    silent = Silent(cache, action, times=2)
-    assert resumed(silent.cache)["state"] == "done"
-    assert silent.is_met.is_set()
+    create_task(cache, "DELETE", "")
+    unavailable = UnavailableStore(cache, action, times=2)
+    assert resume(unavailable.cache)["state"] == "done"
+    assert unavailable.is_reached.is_set()
     assert not [blob for folder in (TASKS, "cache/timelines") for blob in cache.store.list(folder)]
 
 
 def test_invalid_stored_tasks_do_not_stop_a_valid_one(local_url: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
-    order(cache, "DELETE", "")
-    for number, body in enumerate(_NO_ORDERS):
+    create_task(cache, "DELETE", "")
+    for number, body in enumerate(_INVALID_TASKS):
         outside(local_url).put(f"{TASKS}0{number}.json", body)
-    assert resumed(cache)["state"] == "done"
+    assert resume(cache)["state"] == "done"
     assert not cache.timeline("t").exists
 
 
-_NO_ORDERS = [
+_INVALID_TASKS = [
     b"[" * 200_000,
     b'{"a":' * 200_000,
     b"\xff",
@@ -588,25 +588,25 @@ _NO_ORDERS = [
 ]
 
 
-@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.usefixtures("_fast_retries")
 def test_unreadable_stored_task_does_not_stop_others(local_url: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
-    order(cache, "DELETE", "")
+    create_task(cache, "DELETE", "")
     outside(local_url).put(f"{TASKS}00.json", b"{}")
     hook = fail_from_nth(StoreUnavailable("gone"), action="get", nth=1, within=f"{TASKS}00")
-    assert resumed(over(HookedStore(cache.store, before=hook)))["state"] == "done"
+    assert resume(over(HookedStore(cache.store, before=hook)))["state"] == "done"
 
 
-@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.usefixtures("_fast_retries")
 @pytest.mark.parametrize("action", ["get", "head", "delete"])
 def test_stopping_service_does_not_wait_for_silent_store(local_url: str, action: str) -> None:
     cache = FrameCache(local_url)
     write(cache, 0)
-    order(cache, "DELETE", "")
-    silent = Silent(cache, action, times=None)
-    with serving(silent.cache) as service:
-        assert silent.is_met.wait(60)
+    create_task(cache, "DELETE", "")
+    unavailable = UnavailableStore(cache, action, times=None)
+    with serving(unavailable.cache) as service:
+        assert unavailable.is_reached.wait(60)
         service.inside.stop()
         service.inside.tasks.join(60)
         states = {task.state for task in service.inside.tasks.list_tasks(None)}
@@ -614,34 +614,34 @@ def test_stopping_service_does_not_wait_for_silent_store(local_url: str, action:
     assert len(list(cache.store.list(TASKS))) == 1
 
 
-@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.usefixtures("_fast_retries")
 def test_running_task_is_cancelled_only_once_its_blob_is_deleted(cache: FrameCache) -> None:
-    held = Held(cache)
-    silent = Silent(held.cache, "delete", times=None)
-    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
-        task_id = begun(service, held)
+    held_store = HeldStore(cache)
+    unavailable = UnavailableStore(held_store.cache, "delete", times=None)
+    with serving(unavailable.cache, allowing(clips.chunks()[0].parent)) as service:
+        task_id = start_extraction(service, held_store)
         service.client.delete(f"api/v1/tasks/{task_id}")
-        held.go_on.set()
-        assert silent.is_met.wait(60)
+        held_store.may_continue.set()
+        assert unavailable.is_reached.wait(60)
         assert service.json(f"api/v1/tasks/{task_id}")["state"] == "running"
-        silent.times = 0
+        unavailable.times = 0
         until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "cancelled")
         assert list(cache.store.list(TASKS)) == []
 
 
-@pytest.mark.usefixtures("_soon_again")
+@pytest.mark.usefixtures("_fast_retries")
 def test_queued_task_is_cancelled_later_if_its_blob_cannot_be_deleted(
     cache: FrameCache,
 ) -> None:
-    held = Held(cache)
-    silent = Silent(held.cache, "delete", times=1)
-    with serving(silent.cache, allowing(clips.chunks()[0].parent)) as service:
-        begun(service, held)
+    held_store = HeldStore(cache)
+    unavailable = UnavailableStore(held_store.cache, "delete", times=1)
+    with serving(unavailable.cache, allowing(clips.chunks()[0].parent)) as service:
+        start_extraction(service, held_store)
         task_id = service.client.delete("api/v1/timelines/t").json()["task_id"]
         refused = service.client.delete(f"api/v1/tasks/{task_id}")
         assert problem_of(refused) == (503, "store_unavailable")
         assert service.json(f"api/v1/tasks/{task_id}")["state"] == "queued"
-        held.go_on.set()
+        held_store.may_continue.set()
         until(lambda: service.json(f"api/v1/tasks/{task_id}")["state"] == "cancelled")
     assert cache.timeline("t").complete
 
@@ -687,7 +687,7 @@ def test_chunk_with_undecodable_file_name_is_extracted_by_url(
 def test_task_that_needs_missing_package_is_refused(
     service: Service, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any] | None
 ) -> None:
-    monkeypatch.setitem(sys.modules, "av", None)  # as if it were not there
+    monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
     answer = service.client.post(f"api/v1/timelines/t/{path}", json=body)
     assert problem_of(answer) == (501, "missing_package")
     assert service.json("api/v1/tasks")["tasks"] == []

@@ -15,7 +15,7 @@ from framecache.server import Limits, ServiceSettings
 
 UPLOAD = "api/v1/timelines/t/uploads/a.mp4"
 KEY = "uploads/t/a.mp4"
-CLAIMS = "service/receiving/t/a.mp4"
+LEASES = "service/receiving/t/a.mp4"
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def service(cache: FrameCache) -> Iterator[Service]:
         yield service
 
 
-def begun(length: int) -> bytes:
-    """An upload of which the body is yet to come."""
+def upload_headers(length: int) -> bytes:
+    """Return the headers of an upload, without its body."""
     lines = [f"PUT /{UPLOAD} HTTP/1.1", "Host: localhost", f"Content-Length: {length}", "", ""]
     return "\r\n".join(lines).encode()
 
@@ -95,8 +95,8 @@ def test_upload_that_lost_its_lease_stores_nothing(
     def slow() -> Iterator[bytes]:
         yield b"first"
         until(lambda: [*cache.store.list("service")])
-        cache.store.delete([f"{CLAIMS}/video-0.json"])
-        cache.store.create(f"{CLAIMS}/video-1.json", b"of another service")
+        cache.store.delete([f"{LEASES}/video-0.json"])
+        cache.store.create(f"{LEASES}/video-1.json", b"of another service")
         monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.0)
 
     answer = service.client.put(UPLOAD, content=slow())
@@ -138,7 +138,7 @@ def test_too_large_upload_stores_nothing(
 def test_aborted_upload_stores_nothing(service: Service, cache: FrameCache) -> None:
     parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname, parts.port)) as connection:
-        connection.sendall(begun(99_999_999))
+        connection.sendall(upload_headers(99_999_999))
         connection.sendall(b"x" * 100_000)
         until(lambda: service.inside.upload_limit)
     until(lambda: not service.inside.upload_limit)
@@ -151,7 +151,7 @@ def test_stalled_upload_times_out(cache: FrameCache) -> None:
     with serving(cache, settings) as service:
         parts = urlsplit(service.url)
         with socket.create_connection((parts.hostname, parts.port)) as connection:
-            connection.sendall(begun(9))
+            connection.sendall(upload_headers(9))
             assert connection.recv(12) == b"HTTP/1.1 408"
     assert list(cache.store.list("uploads")) == []
 

@@ -9,7 +9,7 @@ import clips
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from served import Service, impatient, problem_of, serving
+from served import Service, problem_of, serving, uncached
 
 from framecache import Frame, FrameCache
 from outside import frame, outside
@@ -21,7 +21,7 @@ CLIP = "api/v1/timelines/t/vlm"
 def service(local_url: str) -> Iterator[Service]:
     cache = FrameCache(local_url)
     cache.timeline("t").extract(clips.chunks())
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         yield service
 
 
@@ -89,7 +89,7 @@ def test_frames_without_common_rate_are_refused_for_rate_timing(
 ) -> None:
     cache = FrameCache(local_url)
     cache.timeline("t").write([frame(number, timestamp=number**2 / 25) for number in range(6)])
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         assert len(service.json(CLIP)["sequences"]) == 6
         answer = service.get(CLIP, params={"timing": "rate"})
         assert problem_of(answer) == (422, "invalid_value")
@@ -103,7 +103,7 @@ def test_frames_beyond_16_mib_are_refused(local_url: str) -> None:
     )
     sizes = [len(stored(local_url, number)) for number in range(12)]
     assert sum(sizes) > 16 * 2**20 > sum(sizes[:4])
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         answer = service.get(CLIP)
         assert problem_of(answer) == (422, "invalid_value")
         assert "16 MiB" in answer.json()["detail"]
@@ -119,7 +119,7 @@ def test_frames_of_different_sizes_are_refused_as_video(local_url: str) -> None:
             for number, size in enumerate(sizes)
         ]
     )
-    with serving(cache, impatient()) as service:
+    with serving(cache, uncached()) as service:
         assert len(service.json(CLIP)["content"]) == 4
         answer = service.get(CLIP, params={"parts": "video"})
         assert problem_of(answer) == (422, "invalid_value")
