@@ -17,7 +17,7 @@ if find_spec("ray") is not None:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",  # else it keeps a token in the home folder
-        "RAY_worker_niceness": "0",  # else workers starve beside other tests
+        "RAY_worker_niceness": "0",  # else workers starve next to other tests
     }
 
 TESTS = Path(__file__).parents[1]
