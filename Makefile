@@ -189,35 +189,25 @@ clips: .venv/runtime
 	@.cache/interop/bin/python -m pip --disable-pip-version-check -q install -r requirements-interop.txt
 	@touch $@
 
-# Ray is large, so it has an environment of its own, which takes all else from .venv.
+# Each has an environment of its own, which takes all else from .venv.
+define environment-on-venv
+@echo "==> installing $(2) into .cache/$(1)"
+@.venv/bin/python -m venv --clear --without-pip .cache/$(1)
+@.venv/bin/python -c 'import sysconfig; \
+  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+  >"$$(.cache/$(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
+@$(PIP) --python .cache/$(1)/bin/python install -r requirements-$(1).txt
+@touch $@
+endef
+
 .cache/ray/installed: requirements-ray.txt | .venv/dev
-	@echo "==> installing Ray into .cache/ray"
-	@.venv/bin/python -m venv --clear --without-pip .cache/ray
-	@.venv/bin/python -c 'import sysconfig; \
-	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-	  >"$$(.cache/ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
-	@$(PIP) --python .cache/ray/bin/python install -r requirements-ray.txt
-	@touch $@
+	$(call environment-on-venv,ray,Ray)
 
-# PyTorch is large, so it has an environment of its own, which takes all else from .venv.
 .cache/torch/installed: requirements-torch.txt | .venv/dev
-	@echo "==> installing PyTorch into .cache/torch"
-	@.venv/bin/python -m venv --clear --without-pip .cache/torch
-	@.venv/bin/python -c 'import sysconfig; \
-	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-	  >"$$(.cache/torch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
-	@$(PIP) --python .cache/torch/bin/python install -r requirements-torch.txt
-	@touch $@
+	$(call environment-on-venv,torch,PyTorch)
 
-# The runtime client has an environment of its own, which takes all else from .venv.
 .cache/lambda/installed: requirements-lambda.txt | .venv/dev
-	@echo "==> installing the runtime client of AWS Lambda into .cache/lambda"
-	@.venv/bin/python -m venv --clear --without-pip .cache/lambda
-	@.venv/bin/python -c 'import sysconfig; \
-	  print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-	  >"$$(.cache/lambda/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dev.pth"
-	@$(PIP) --python .cache/lambda/bin/python install -r requirements-lambda.txt
-	@touch $@
+	$(call environment-on-venv,lambda,the runtime client of AWS Lambda)
 
 # Node comes from PATH where it is 20.19 or newer, else from a wheel among the development tools.
 .venv/viewer: $(if $(NODE),.venv/runtime,.venv/dev) hatch_build.py $(VIEWER_SOURCES)
