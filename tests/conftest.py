@@ -23,7 +23,7 @@ from network import Proxy, running_proxy
 from outside import NOBODY
 from proving import ANSWERS_PROFILE, Proof
 
-# How long an example takes says nothing on a shared machine.
+# The duration of an example means nothing on a shared machine.
 settings.register_profile("framecache", deadline=None)
 settings.load_profile("framecache")
 

@@ -1,4 +1,4 @@
-"""One small clip for each way in which videos differ, by file name."""
+"""Small clips, one for each difference between videos, by file name."""
 
 import random
 import re

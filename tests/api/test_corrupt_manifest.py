@@ -502,7 +502,7 @@ def test_create_conflict_reads_only_as_many_bytes_as_its_own(filled: str) -> Non
     assert store.bytes_fetched == 2 * len(b"mine.")
 
 
-# Others at work
+# Other programs at work
 
 
 def run_before_recreation(url: str, do: Callable[[], object]) -> Store:

@@ -794,7 +794,7 @@ def test_gc_interrupted_at_any_request_can_be_repeated(memory_url: str) -> None:
     assert crashes > 10
 
 
-# Others at work
+# Other programs at work
 
 
 @pytest.mark.every_store

@@ -221,7 +221,7 @@ def test_upload_to_slow_store_takes_a_bounded_number_of_frames(store: Store) -> 
     assert len(Timeline(store, "t")) == 400
 
 
-# Others at work
+# Other programs at work
 
 
 @pytest.mark.every_store

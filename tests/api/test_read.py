@@ -736,7 +736,7 @@ def test_manifest_of_newer_format_asks_for_upgrade(url: str) -> None:
         timeline(url).frame(0)
 
 
-# Others at work
+# Other programs at work
 
 
 def _clear(url: str) -> None:

@@ -501,7 +501,7 @@ def test_repack_to_slow_store_reads_a_bounded_number_of_frames(
     assert far_ahead.is_set()
 
 
-# Others at work
+# Other programs at work
 
 
 @BOTH_WAYS

@@ -215,7 +215,7 @@ def test_damaged_index_raises_corrupt_frame(cache: FrameCache, folder: Path) -> 
         cache.frames_table()
 
 
-# Of one timeline
+# Tables of one timeline
 
 
 def test_to_pandas_has_all_columns_with_types(cache: FrameCache) -> None:

@@ -24,7 +24,7 @@ DAY_NS = 24 * 3600 * 10**9
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """One that does not exist yet."""
+    """A folder that does not exist yet."""
     return tmp_path / "deep" / "disk-cache"
 
 

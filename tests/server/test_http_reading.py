@@ -20,7 +20,7 @@ FRAMES = 45
 
 @pytest.fixture
 def cache(served_url: str) -> FrameCache:
-    """With one timeline, ``t``, of three chunks and 45 frames."""
+    """A cache with one timeline, ``t``, of three chunks and 45 frames."""
     cache = FrameCache(served_url)
     cache.timeline("t").extract(clips.chunks())
     return cache
