@@ -29,7 +29,7 @@ def chunks() -> list[str]:
 
 
 def blobs_of(store: Store) -> dict[str, bytes]:
-    """All but the note that reading leaves."""
+    """Return all blobs except the access log."""
     listed = [blob.key for blob in store.list(PREFIX)]
     return {key: store.get(key) for key in listed if key != f"{PREFIX}used"}
 
@@ -103,7 +103,7 @@ def _with_flipped(body: bytes, bits: list[int]) -> bytes:
 
 
 def damaged_bodies(body: bytes, seed: int) -> Iterator[bytes]:
-    """Bodies that differ from this one, by every kind of damage in turn, without end."""
+    """Yield damaged copies of a body, by every kind of damage in turn, without end."""
     choose = random.Random(seed)
     while True:
         for damage in DAMAGES:

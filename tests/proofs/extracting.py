@@ -29,7 +29,7 @@ SAMPLINGS: Final[tuple[dict[str, Any], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One video, and how to extract it."""
+    """A video, and the arguments of its extraction."""
 
     path: str
     sampling: dict[str, Any]
@@ -46,15 +46,15 @@ class Outcome:
     frames: int
     seconds: float
     peak_bytes: int
-    """The most memory in use meanwhile, beyond what the process needs for nothing."""
+    """Peak memory during the extraction, beyond that of the idle process."""
 
 
-def serve(pipe: Connection, sound: str) -> None:
-    """Extract what comes through ``pipe``, and answer each with an outcome, until it closes.
+def serve(pipe: Connection, intact_video: str) -> None:
+    """Extract the videos that arrive through ``pipe``, and send their outcomes, until it closes.
 
-    ``sound``: a video that is extracted first, to have loaded whatever an extraction loads.
+    ``intact_video``: a video that is extracted first, so that all code is loaded.
     """
-    _extract(Attempt(sound, {}, 4))
+    _extract(Attempt(intact_video, {}, 4))
     baseline = _resident("VmRSS")
     pipe.send(baseline)
     while True:
@@ -83,12 +83,12 @@ def _outcome(attempt: Attempt, baseline: int) -> Outcome:
 
 
 def _extract(attempt: Attempt) -> int:
-    """Extract a video into a new store, check what came of it, and count the frames."""
+    """Extract a video into a new store, check the result, and count the frames."""
     timeline = FrameCache(f"memory://{os.urandom(8).hex()}").timeline("mutated")
     try:
         report = timeline.extract(attempt.path, workers=attempt.workers, **attempt.sampling)
         index = timeline.index
-        # A video may have no keyframe; then nothing is cached when only those are asked for.
+        # Of a video without keyframes, an extraction of keyframes caches nothing.
         assert timeline.complete == (report.frame_count > 0), "not complete"
         assert len(index) == report.frame_count, "the index has another number of frames"
         assert report.frame_count == report.frames_extracted + report.frames_undecodable

@@ -1,8 +1,8 @@
-"""Invariants of a timeline at every moment, wherever a program died; `look` checks them.
+"""Invariants of a timeline, also after a crash at any request; `inspect_timeline` checks them.
 
-Descriptions, index parts and frames are taken from the store by json, pyarrow and google_crc32c;
-which frames belong to a description is what a lone program stores, in a store of its own, where
-nothing goes wrong. Then a client that knows nothing yet reads everything, and must agree.
+Manifests, index parts and frames are read from the store by json, pyarrow and google_crc32c. The
+frames of a manifest must be those that a lone program stores in another store without faults.
+Then a new client reads everything, and must agree.
 """
 
 import io
@@ -31,15 +31,15 @@ Frames = dict[int, bytes]
 
 
 class Violation(AssertionError):
-    """Something that may never happen."""
+    """Violation of an invariant."""
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """State of a timeline at one moment."""
 
     document: dict[str, Any] | None
-    """The current description."""
+    """The current manifest."""
     frames: AbstractSet[int]
     """Sequences of the frames that can be read; each is the right one."""
     refused: AbstractSet[int]
@@ -48,7 +48,7 @@ class Look:
 
 
 def contents(store: Store) -> Blobs:
-    """All that a store holds."""
+    """Return the bytes of every blob of a store, by key."""
     blobs: Blobs = {}
     for blob in [*store.list("")]:
         # The last request of a dead program may be executed in the meantime.
@@ -58,7 +58,7 @@ def contents(store: Store) -> Blobs:
 
 
 def restore(store: Store, blobs: Blobs) -> None:
-    """Let a store hold these blobs and nothing else."""
+    """Replace the blobs of a store by these."""
     store.delete([blob.key for blob in store.list("")])
     for key, body in blobs.items():
         store.put(key, body)
@@ -70,20 +70,20 @@ def require(holds: object, otherwise: str) -> None:
         raise Violation(otherwise)
 
 
-def look(
+def inspect_timeline(
     store: Store,
     *,
     kept: Blobs | None = None,
     damaged: AbstractSet[int] = frozenset(),
-    damaged_description: bytes | None = None,
-) -> Look:
-    """Look at a timeline.
+    damaged_manifest: bytes | None = None,
+) -> Inspection:
+    """Check the invariants of a timeline, and return its state.
 
     Args:
-        store: where it lies.
-        kept: blobs that nothing may have touched.
+        store: the store.
+        kept: blobs that must be unchanged.
         damaged: sequences of frames that were damaged and need not be repaired yet.
-        damaged_description: what the current description may still be, and is not to be read.
+        damaged_manifest: damaged bytes that the current manifest may still have.
 
     Raises:
         Violation: something is not as it must be.
@@ -91,9 +91,9 @@ def look(
     blobs = contents(store)
     for key, body in (kept or {}).items():
         require(blobs.get(key) == body, f"{key} is no longer what it was")
-    if damaged_description is not None and _last_description(blobs) == damaged_description:
+    if damaged_manifest is not None and _last_description(blobs) == damaged_manifest:
         _require_refused(store)
-        return Look(None, frozenset(), frozenset(), is_complete=False)
+        return Inspection(None, frozenset(), frozenset(), is_complete=False)
     document = _current(blobs)
     right = _right_frames(document)
     committed = _committed(blobs, document, right, damaged)
@@ -104,17 +104,17 @@ def look(
         f"frames {sorted(committed)} are committed, {sorted(frames | refused)} are visible",
     )
     is_complete = Timeline(store, TIMELINE).complete
-    described = _described(document, committed)
+    planned = _planned(document, committed)
     require(
-        is_complete == (bool(described) and committed == described),
-        f"complete is {is_complete} with {sorted(committed)} of {sorted(described)} committed",
+        is_complete == (bool(planned) and committed == planned),
+        f"complete is {is_complete} with {sorted(committed)} of {sorted(planned)} committed",
     )
-    return Look(document, frames, refused, is_complete)
+    return Inspection(document, frames, refused, is_complete)
 
 
 @cache
 def alone(urls: tuple[str, ...], sampling: str, quality: int) -> Frames:
-    """The frames of these chunks as a lone program stores them."""
+    """Return the frames of these chunks, as a lone program stores them."""
     timeline = _lone_timeline()
     timeline.extract(urls, every=json.loads(sampling).get("n"), quality=quality, workers=1)
     return _all_frames(timeline)
@@ -122,14 +122,14 @@ def alone(urls: tuple[str, ...], sampling: str, quality: int) -> Frames:
 
 @cache
 def written(quality: int) -> Frames:
-    """The frames of `pictures` as a lone program stores them."""
+    """Return the frames of `pictures`, as a lone program stores them."""
     timeline = _lone_timeline()
     timeline.write(pictures(range(6)), quality=quality, workers=1)
     return _all_frames(timeline)
 
 
 def pictures(sequences: range) -> list[Frame]:
-    """Frames that a program holds, each of a different color."""
+    """Return frames in memory, each of a different color."""
     return [
         Frame(number, 0, number / 25, np.full((16, 16, 3), 40 * number, np.uint8), "")
         for number in sequences
@@ -148,7 +148,7 @@ def _all_frames(timeline: Timeline) -> Frames:
 
 
 def _current(blobs: Blobs) -> dict[str, Any] | None:
-    """The highest description; the versions have no gap."""
+    """Return the manifest of the highest version; the versions must have no gap."""
     folder = f"{PREFIX}timeline/"
     keys = sorted(key for key in blobs if key.startswith(folder))
     if not keys:
@@ -156,12 +156,12 @@ def _current(blobs: Blobs) -> dict[str, Any] | None:
     versions = [int(key.removeprefix(folder).removesuffix(".json")) for key in keys]
     require(
         versions == list(range(versions[0], versions[-1] + 1)),
-        f"the descriptions are no sequence: {versions}",
+        f"the manifest versions have gaps: {versions}",
     )
     try:
         manifest.decode(blobs[keys[-1]], key=keys[-1])
     except FrameCacheError as error:
-        raise Violation(f"the current description cannot be read: {error}") from error
+        raise Violation(f"the current manifest cannot be read: {error}") from error
     document: dict[str, Any] = json.loads(blobs[keys[-1]])
     require(document["version"] == versions[-1], f"{keys[-1]} holds another version")
     return document
@@ -173,14 +173,14 @@ def _last_description(blobs: Blobs) -> bytes | None:
 
 
 def _require_refused(store: Store) -> None:
-    """A timeline whose manifest is damaged is not an empty one."""
+    """Require that a timeline with a damaged manifest is not read as empty."""
     timeline = Timeline(store, TIMELINE)
     for read in (timeline.info, lambda: timeline.frame(0), lambda: timeline.index):
         try:
             read()
         except CorruptFrame:
             continue
-        raise Violation("a damaged description is read")
+        raise Violation("a damaged manifest is read")
 
 
 def _right_frames(document: dict[str, Any] | None) -> Frames:
@@ -194,8 +194,8 @@ def _right_frames(document: dict[str, Any] | None) -> Frames:
     return alone(urls, json.dumps(document["sampling"]), quality)
 
 
-def _described(document: dict[str, Any] | None, committed: AbstractSet[int]) -> AbstractSet[int]:
-    """The sequences that a description promises; of written frames, those there are."""
+def _planned(document: dict[str, Any] | None, committed: AbstractSet[int]) -> AbstractSet[int]:
+    """Return the sequences that a manifest plans; for written frames, the committed ones."""
     if document is None or not document["chunks"]:
         return committed
     last = document["chunks"][-1]
@@ -257,11 +257,11 @@ def _require_stored(blobs: Blobs, key: str, row: dict[str, Any], right: Frames) 
     stored = blob[row["offset"] : row["offset"] + row["size"]] if is_in_pack else blob
     require(len(stored) == row["size"], f"{where} has another length")
     require(google_crc32c.value(stored) == row["crc32c"], f"{where} has another CRC")
-    require(stored == right.get(row["sequence"]), f"{where} is not the one described")
+    require(stored == right.get(row["sequence"]), f"{where} is not the planned one")
 
 
 def _readable(store: Store, right: Frames) -> tuple[AbstractSet[int], AbstractSet[int]]:
-    """The sequences that a new client reads, and those at which it raises a typed error."""
+    """Return the sequences that a new client reads, and those for which it raises a typed error."""
     timeline = Timeline(store, TIMELINE)
     frames: set[int] = set()
     refused: set[int] = set()

@@ -11,7 +11,7 @@ from framecache._core.threads import RequestThreads
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """Within, pools do at once what they are given; an upload, when its result is asked for."""
+    """Make pools run work immediately, and uploads when their result is requested."""
     with (
         _haste(),
         patch.object(ThreadPoolExecutor, "submit", _submit_inline),
@@ -23,7 +23,7 @@ def at_once() -> Iterator[None]:
 
 @contextmanager
 def _haste() -> Iterator[None]:
-    """Take over from dead programs at once: 12 seconds pass at each observation."""
+    """Let the clock advance 12 s at each reading, so that leases of dead programs expire."""
     now = 0.0
 
     class Clock:
@@ -57,7 +57,7 @@ def _submit_inline(
 
 
 class _Postponed(Future[Any]):
-    """Done when it is asked for."""
+    """Future whose work runs when its result is requested."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         super().__init__()

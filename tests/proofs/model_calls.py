@@ -9,8 +9,8 @@ from model_plain import (
     Clear,
     Collect,
     Delete,
+    DeleteLeases,
     Extract,
-    LoseClaims,
     Operation,
     Rebuild,
     Repack,
@@ -22,15 +22,15 @@ from framecache import NotCached, Timeline
 from framecache._maintain.gc import plan_gc
 
 
-def carry_out(
-    operation: Operation, timeline: Timeline, lose_claims: Callable[[str], object]
+def execute(
+    operation: Operation, timeline: Timeline, delete_leases: Callable[[str], object]
 ) -> None:
-    """Have an operation done.
+    """Execute an operation.
 
     Args:
-        operation: what is to be done.
-        timeline: the one that it is done to, of the program that does it.
-        lose_claims: removes every claim of the timeline of that id.
+        operation: the operation.
+        timeline: its timeline, as a handle of the program that executes it.
+        delete_leases: deletes every lease on the timeline with the given id.
     """
     match operation:
         case Extract() | Append() | Rebuild():
@@ -48,8 +48,8 @@ def carry_out(
             timeline.clear()
         case Delete():
             timeline.delete()
-        case LoseClaims():
-            lose_claims(timeline.timeline_id)
+        case DeleteLeases():
+            delete_leases(timeline.timeline_id)
 
 
 def _extract(operation: Extract | Append | Rebuild, timeline: Timeline) -> None:
@@ -68,7 +68,7 @@ def _extract(operation: Extract | Append | Rebuild, timeline: Timeline) -> None:
 def _collect(timeline: Timeline) -> None:
     with suppress(NotCached):
         plan = plan_gc(
-            timeline._store,  # noqa: SLF001 -- the one it suffers from
+            timeline._store,  # noqa: SLF001 -- the store whose requests fail
             timelines=[timeline.timeline_id],
             grace_seconds=0,
             max_bytes=None,

@@ -1,9 +1,9 @@
-"""Choices of Hypothesis. Simple things come first: it shrinks towards them."""
+"""Hypothesis strategies; simple values come first, because it shrinks towards them."""
 
 from typing import Final
 
 from hypothesis import strategies as st
-from model_expected import CHUNKS, PICTURES, TOLD
+from model_expected import CHUNKS, METADATA, PICTURES
 from model_plain import (
     ALL,
     HALF,
@@ -11,9 +11,9 @@ from model_plain import (
     Clear,
     Collect,
     Delete,
+    DeleteLeases,
     Extract,
     Layout,
-    LoseClaims,
     OnConflict,
     Operation,
     Rebuild,
@@ -22,11 +22,11 @@ from model_plain import (
     Write,
 )
 from model_reads import Ask, ReadAt, ReadMany, ReadOne
-from model_world import Arm, Death, Disturbance, Upset
+from model_world import Death, Disturbance, PlannedFault, RequestFaults
 
 from framecache.testing import Action, possible_faults
 
-Plan = tuple[Upset, ...]
+Plan = tuple[PlannedFault, ...]
 
 REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
     ("create", "/claims/"),
@@ -57,7 +57,7 @@ STORED = st.dictionaries(st.integers(0, 5), PICTURE, min_size=1, max_size=4).map
 """Sequences and pictures, as another program stores them."""
 FRAMES = st.dictionaries(
     st.integers(0, 5),
-    st.tuples(PICTURE, st.sampled_from((0, 0, 0, *TOLD))),
+    st.tuples(PICTURE, st.sampled_from((0, 0, 0, *METADATA))),
     min_size=1,
     max_size=4,
 ).map(lambda frames: tuple((sequence, *frame) for sequence, frame in frames.items()))
@@ -89,16 +89,16 @@ EXTRACTS, WRITES = _extracts(ASKED), _writes(ASKED)
 APPENDS = st.builds(Append, CHUNK)
 REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)), ASKED)
 REPACKS = st.builds(Repack, LAYOUT)
-CLEARS, DELETES, LOST_CLAIMS = st.just(Clear()), st.just(Delete()), st.just(LoseClaims())
+CLEARS, DELETES, DELETED_LEASES = st.just(Clear()), st.just(Delete()), st.just(DeleteLeases())
 REPAIRS, COLLECTIONS = st.just(Repair()), st.just(Collect())
 
 OF_VIDEO = st.one_of(
     *(EXTRACTS, EXTRACTS, APPENDS, APPENDS, REBUILDS, REPACKS, REPACKS),
-    *(CLEARS, DELETES, LOST_CLAIMS, WRITES),
+    *(CLEARS, DELETES, DELETED_LEASES, WRITES),
 )
 OF_WRITTEN = st.one_of(
     *(WRITES, WRITES, WRITES, WRITES, WRITES, REPACKS, REPACKS, REPAIRS),
-    *(CLEARS, DELETES, LOST_CLAIMS, EXTRACTS),
+    *(CLEARS, DELETES, DELETED_LEASES, EXTRACTS),
 )
 BEGINNINGS: Final[dict[str, st.SearchStrategy[Operation]]] = {
     "video": _extracts(LAYOUT),
@@ -111,10 +111,10 @@ OPERATIONS: Final[dict[str, st.SearchStrategy[Operation]]] = {
 
 
 @st.composite
-def _arms(draw: st.DrawFn) -> Arm:
+def _request_faults(draw: st.DrawFn) -> RequestFaults:
     action, within = draw(st.sampled_from(REQUESTS))
     faults = sorted(possible_faults(action), key=lambda fault: fault.value)
-    return Arm(
+    return RequestFaults(
         action,
         within,
         draw(st.integers(0, 3)),
@@ -138,7 +138,7 @@ DEATHS = st.builds(
     st.integers(0, 5),
 )
 FAULTS: st.SearchStrategy[Plan] = st.lists(
-    st.one_of(_arms(), _arms(), DEATHS), min_size=1, max_size=3
+    st.one_of(_request_faults(), _request_faults(), DEATHS), min_size=1, max_size=3
 ).map(tuple)
 QUIET: st.SearchStrategy[Plan] = st.just(())
 
@@ -153,7 +153,7 @@ CHANGES = st.one_of(
         st.tuples(st.just(timeline), operations, _plans(operations))
         for timeline, operations in OPERATIONS.items()
     ),
-    # Programs that sleep for longer than its grace period are not provided for.
+    # Programs that are delayed for longer than the grace period of gc are not supported.
     st.tuples(st.just("written"), COLLECTIONS, st.one_of(QUIET, FAULTS)),
 )
 REWRITES = st.tuples(

@@ -1,4 +1,4 @@
-"""Contents of a timeline when nothing ever went wrong: made once, alone, checked by ffprobe.
+"""Contents of a timeline without any fault: made once by one program, checked by ffprobe.
 
 Everything is kept for the whole test run, as the same few timelines come up again and again.
 """
@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-from model_plain import NOTHING_TOLD, Setting, State, Written, WrittenFrames
+from model_plain import NO_METADATA, Setting, State, Written, WrittenFrames
 from PIL import Image
 
 import media
@@ -22,7 +22,7 @@ from framecache import Frame, FrameCache, Timeline
 CHUNKS: Final = {"a": 6, "b": 8, "c": 7}
 """Frames of each chunk."""
 PICTURES: Final = range(3)
-TOLD: Final = range(2)
+METADATA: Final = range(2)
 SIZE: Final = 32
 RATE: Final = 25
 
@@ -54,7 +54,7 @@ def clip(chunk: str) -> Path:
 
 
 def rows_of(state: State) -> Rows:
-    """Values that can be read of a timeline in this state."""
+    """Return the values that can be read of a timeline in a state."""
     if state.listed:
         # Of another program's frames only the number and the JPEG are known.
         return {
@@ -119,22 +119,22 @@ def _check_by_ffprobe(rows: list[Row], chunks: tuple[str, ...], every: int) -> N
 
 
 @cache
-def written_frame(sequence: int, picture: int, told: int) -> Frame:
+def written_frame(sequence: int, picture: int, metadata: int) -> Frame:
     """One of a few pictures under a sequence."""
     image = np.random.default_rng(picture).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
-    if told:
-        return Frame(sequence, 2, sequence * 0.5 + 0.25, image, f"{told:016x}")
+    if metadata:
+        return Frame(sequence, 2, sequence * 0.5 + 0.25, image, f"{metadata:016x}")
     return Frame(sequence, sequence % 2, sequence * 0.5, image)
 
 
 @cache
 def written_row(frame: Written) -> Row:
-    if frame.told == NOTHING_TOLD:
+    if frame.metadata == NO_METADATA:
         # Of another program's frames only the number and the JPEG are known.
-        jpeg = written_row(frame._replace(told=0)).jpeg
+        jpeg = written_row(frame._replace(metadata=0)).jpeg
         return Row(frame.sequence, 0, 0.0, "", jpeg)
     timeline = _nowhere()
-    given = written_frame(frame.sequence, frame.picture, frame.told)
+    given = written_frame(frame.sequence, frame.picture, frame.metadata)
     timeline.write([given], quality=frame.quality)
     return _read(timeline)[0]
 

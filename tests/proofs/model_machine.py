@@ -1,4 +1,4 @@
-"""Programs that use one store which fails them, checked against a plain model after every step."""
+"""Programs that use a store with faults, checked against a plain model after every step."""
 
 import random
 from collections import Counter
@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from model_at_once import at_once
-from model_calls import carry_out
+from model_calls import execute
 from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, REWRITES, STORED, Plan
 from model_expected import SIZE, clip, rows_of, written_row
 from model_plain import (
@@ -26,10 +26,10 @@ from model_plain import (
     Clear,
     Collect,
     Delete,
+    DeleteLeases,
     Done,
     Ending,
     Layout,
-    LoseClaims,
     Operation,
     Repack,
     Repair,
@@ -39,7 +39,7 @@ from model_plain import (
     endings,
 )
 from model_reads import NOT_CACHED, Read, ReadAt, agrees, looks_again
-from model_world import DAMAGE, DECAY, ROOT, Seen, Suffering, World, suffering_store
+from model_world import DAMAGE, DECAY, ROOT, FaultSchedule, ObservedTimeline, World, faulty_store
 
 from framecache import CorruptFrame, FrameCacheError, Overlays, Timeline
 from framecache.testing import Crash, Fault
@@ -52,7 +52,7 @@ FRESH: Final = 2
 OTHER: Final = "other"
 """Name of the program that disturbs the others, and meets no faults."""
 WRITES_ONLY: Final = (Write, Repair)
-"""Operations that harm no frame that is committed, whatever others of them do meanwhile."""
+"""Operations that harm no committed frame, even if others of them run at the same time."""
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
 PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
 
@@ -82,7 +82,7 @@ class Client:
     """A program: its store, and what it may remember of each timeline."""
 
     name: str
-    suffering: Suffering
+    fault_schedule: FaultSchedule
     timelines: dict[str, Timeline]
     remembers: dict[str, list[State]] = field(default_factory=dict)
     """States of a timeline since this client last looked at it."""
@@ -98,7 +98,7 @@ class TimelineMachine(RuleBasedStateMachine):
         self.figures.examples += 1
         self.world = World()
         self.clients = [self._client(f"client {n}", seed=n) for n in range(CLIENTS)]
-        self.seen = {name: Seen(State()) for name in TIMELINES}
+        self.observed = {name: ObservedTimeline(State()) for name in TIMELINES}
         self.harmed: dict[str, set[int]] = {name: set() for name in TIMELINES}
         self.overlays: dict[str, dict[tuple[int, str], bytes]] = {name: {} for name in TIMELINES}
         self.between: list[Done] = []
@@ -107,11 +107,11 @@ class TimelineMachine(RuleBasedStateMachine):
         self.has_slept = False
         self.current = "video"
 
-    # What happens
+    # Rules
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        """Mostly with frames: of a timeline that has none there is little to read or to harm."""
+        """Start mostly with frames: an empty timeline has little to read or to damage."""
         for client, (timeline, operations) in zip(self.clients, BEGINNINGS.items(), strict=False):
             self._change(client, timeline, data.draw(operations), ())
 
@@ -122,7 +122,7 @@ class TimelineMachine(RuleBasedStateMachine):
 
     @rule(client=st.integers(0, CLIENTS - 1), data=st.data())
     def write_again(self, client: int, data: st.DataObject) -> None:
-        """Frames are replaced and kept often: of most that is possible little is to do with it."""
+        """Write cached frames again, since random changes rarely replace or keep frames."""
         operation, plan = data.draw(REWRITES)
         self._change(self.clients[client], "written", operation, plan)
 
@@ -171,15 +171,15 @@ class TimelineMachine(RuleBasedStateMachine):
 
     @rule(timeline=st.sampled_from(TIMELINES), nth=st.integers(0, 20), whole=st.booleans())
     def damage_frame(self, timeline: str, nth: int, whole: bool) -> None:  # noqa: FBT001
-        """The blob of a stored frame is lost, or one byte of the frame is another."""
-        seen = self.seen[timeline]
-        sequences = sorted(seen.rows)
-        if not sequences or seen.state.listed:
+        """Lose the blob of a stored frame, or change one byte of the frame."""
+        observed = self.observed[timeline]
+        sequences = sorted(observed.rows)
+        if not sequences or observed.state.listed:
             return
-        place = seen.places[sequences[nth % len(sequences)]]
+        place = observed.places[sequences[nth % len(sequences)]]
         store, stored = self.world.used_by(DECAY), self.world.blobs.get(place.key)
-        # A byte of a pack is one frame's; a pack that is lost takes all of its frames along.
-        harmed = {number for number, one in seen.places.items() if one.key == place.key}
+        # A byte of a pack belongs to one frame; a lost pack loses all of its frames.
+        harmed = {number for number, one in observed.places.items() if one.key == place.key}
         if whole or stored is None:
             store.delete([place.key])
         else:
@@ -187,14 +187,14 @@ class TimelineMachine(RuleBasedStateMachine):
             store.put(
                 place.key, stored[:middle] + bytes([stored[middle] ^ 1]) + stored[middle + 1 :]
             )
-            harmed = {number for number in harmed if seen.places[number] == place}
+            harmed = {number for number in harmed if observed.places[number] == place}
         self.harmed[timeline] |= harmed
         self._settle(timeline)
 
     @rule(timeline=st.sampled_from(TIMELINES), data=st.data())
     def store_or_remove_frames(self, timeline: str, data: st.DataObject) -> None:
-        """So does a program that does not know indexes, where there is no manifest."""
-        state = self.seen[timeline].state
+        """Change frames without a manifest, as a program without an index does."""
+        state = self.observed[timeline].state
         if state.chunks is not None:
             return
         store = self.world.used_by("another program")
@@ -206,17 +206,17 @@ class TimelineMachine(RuleBasedStateMachine):
                 store.put(key, written_row(Written(sequence, picture, 0, ALL.quality)).jpeg)
         self._settle(timeline)
 
-    # What must hold
+    # Invariants
 
     @invariant()
-    def nothing_is_amiss(self) -> None:
+    def store_is_consistent(self) -> None:
         self.figures.steps += 1
         assert self.world.violations == [], self.world.violations
 
     def teardown(self) -> None:
-        """Once nothing fails any more, everything can be had again."""
-        for suffering in (client.suffering for client in self.clients):
-            self.figures.faults.update(suffering.total)
+        """Require that everything can be recovered once there are no more faults."""
+        for fault_schedule in (client.fault_schedule for client in self.clients):
+            self.figures.faults.update(fault_schedule.total)
         self.figures.commits += self.world.commits
         self.figures.packs += self.world.packs_stored
         for name in TIMELINES:
@@ -225,20 +225,20 @@ class TimelineMachine(RuleBasedStateMachine):
         stored = {blob.key: self.world.store.get(blob.key) for blob in self.world.store.list(ROOT)}
         assert stored == self.world.blobs, "the log of the store is not what the store holds"
 
-    # How
+    # Execution
 
     def _change(self, client: Client, name: str, operation: Operation, plan: Plan) -> None:
-        before = self.seen[name]
+        before = self.observed[name]
         timeline = self._timeline(client, name)
-        if not isinstance(operation, LoseClaims | Collect):
+        if not isinstance(operation, DeleteLeases | Collect):
             client.remembers.pop(name, None)
         self.world.is_guarded = isinstance(operation, WRITES_ONLY)
-        error = self._suffer(
-            client, name, plan, lambda: carry_out(operation, timeline, self._lose_claims)
+        error = self._call_with_faults(
+            client, name, plan, lambda: execute(operation, timeline, self._delete_leases)
         )
         self.world.is_guarded = False
         done = Done(operation, error, tuple(self.between))
-        after = self.world.look(name)
+        after = self.world.observe(name)
         self.figures.endings[_name(error)] += 1
         self._check_change(before, done, after, client)
         if before.state.epoch == after.state.epoch:
@@ -248,14 +248,16 @@ class TimelineMachine(RuleBasedStateMachine):
         self._check_overlays_after(name, [done, *done.between])
         self._settle(name, done)
 
-    def _check_change(self, before: Seen, done: Done, after: Seen, client: Client) -> None:
-        how, fired = _name(done.error), client.suffering.fired
+    def _check_change(
+        self, before: ObservedTimeline, done: Done, after: ObservedTimeline, client: Client
+    ) -> None:
+        how, fired = _name(done.error), client.fault_schedule.fired
         is_disturbed = bool(done.between)
         ends = list(endings(before.state, done))
-        if isinstance(done.operation, Repack) and (before.unsound or after.unsound):
+        if isinstance(done.operation, Repack) and (before.damaged_frames or after.damaged_frames):
             ends.append(Ending(before.state, "CorruptFrame"))
         if isinstance(done.operation, Delete | Repair) and DAMAGE & set(fired):
-            # What reads differently each time is not taken for damage where it lies.
+            # Data that reads differently each time is not treated as damage of the stored blob.
             ends.append(Ending(before.state, "StoreUnavailable"))
         if fired or is_disturbed or isinstance(done.error, Crash):
             assert how in _excused(fired) | {end.how for end in ends} | (
@@ -269,17 +271,22 @@ class TimelineMachine(RuleBasedStateMachine):
         if any(isinstance(one.operation, Delete) for one in done.between):
             # A program that read it before the delete restores a manifest, whole or empty.
             ends += endings(before.state, replace(done, between=()))
-            described = {(end.state.chunks, end.state.setting) for end in ends}
-            assert (after.state.chunks, after.state.setting) in described, f"{done}: {after.state}"
+            next_state = {(end.state.chunks, end.state.setting) for end in ends}
+            assert (after.state.chunks, after.state.setting) in next_state, f"{done}: {after.state}"
             return
         allowed = {_comparable(end.state, before.state) for end in ends}
         found = _comparable(after.state, before.state)
         assert found in allowed, f"{done} made {found} of {before.state}; allowed: {allowed}"
 
     def _check_what_is_left(
-        self, name: str, before: Seen, done: Done, after: Seen, client: Client
+        self,
+        name: str,
+        before: ObservedTimeline,
+        done: Done,
+        after: ObservedTimeline,
+        client: Client,
     ) -> None:
-        """An operation that ended an epoch, removed or moved frames has removed the old blobs."""
+        """Require that an operation that ended an epoch or moved frames removed the old blobs."""
         if done.error is not None or done.between:
             return
         match done.operation:
@@ -289,19 +296,21 @@ class TimelineMachine(RuleBasedStateMachine):
                 left = self.world.left_of_earlier_epochs(name)
                 left += [] if self.has_slept else self.world.keys(name, "frames/")
                 assert not left, f"a clear left {left}"
-            case Repack(layout) if not client.suffering.fired:
+            case Repack(layout) if not client.fault_schedule.fired:
                 self._check_repacked(layout, before, after)
-            case Write() if not client.suffering.fired:
-                # Where a program died while it moved frames, those of writes stay in packs.
+            case Write() if not client.fault_schedule.fired:
+                # If a program died while it moved written frames, they stay in packs.
                 if not self._is_moving(name):
                     self._check_public(name, after)
-            case Repair() if not client.suffering.fired:
+            case Repair() if not client.fault_schedule.fired:
                 self._check_public(name, after)
-            case Collect() if not client.suffering.fired:
+            case Collect() if not client.fault_schedule.fired:
                 self._check_public(name, after)
                 self._check_collected(name, after)
 
-    def _check_repacked(self, layout: Layout, before: Seen, after: Seen) -> None:
+    def _check_repacked(
+        self, layout: Layout, before: ObservedTimeline, after: ObservedTimeline
+    ) -> None:
         """All frames are stored in the current layout, and the blobs of the old one are removed."""
         named = {place.key for place in after.places.values()}
         moved = {place.key for place in before.places.values()} - named
@@ -309,16 +318,20 @@ class TimelineMachine(RuleBasedStateMachine):
         strewn = [
             place for place in after.places.values() if bool(place.offset) != (layout == "packs")
         ]
-        assert not strewn, f"repacked into {layout}, {strewn} lie otherwise"
-        assert before.unsound or moved.isdisjoint(self.world.blobs), f"of {moved} some is left"
+        assert not strewn, f"repacked into {layout}, {strewn} are elsewhere"
+        assert before.damaged_frames or moved.isdisjoint(self.world.blobs), (
+            f"of {moved} some is left"
+        )
 
-    def _check_public(self, name: str, seen: Seen) -> None:
+    def _check_public(self, name: str, observed: ObservedTimeline) -> None:
         """Every written frame has its public name, if those are available."""
-        if seen.state.layout == "packs" or not seen.state.written:
+        if observed.state.layout == "packs" or not observed.state.written:
             return
         stored = self.world.frames(name)
         expected = {
-            number: row.jpeg for number, row in seen.rows.items() if number not in seen.unsound
+            number: row.jpeg
+            for number, row in observed.rows.items()
+            if number not in observed.damaged_frames
         }
         others = [number for number in expected if stored.get(number) != expected[number]]
         assert not others, f"other programs read other frames {others}"
@@ -327,21 +340,27 @@ class TimelineMachine(RuleBasedStateMachine):
         """Return True if a program reports that it moves frames to their public names."""
         return any("/moving-" in key for key in self.world.keys(name, "claims/"))
 
-    def _check_collected(self, name: str, seen: Seen) -> None:
-        """No intact frame is in a pack where each is to be a blob."""
-        if seen.state.layout == "packs" or not seen.state.written:
+    def _check_collected(self, name: str, observed: ObservedTimeline) -> None:
+        """Require that in layout objects, no intact frame remains in a pack."""
+        if observed.state.layout == "packs" or not observed.state.written:
             return
-        places = [seen.places[number] for number in seen.rows if number not in seen.unsound]
+        places = [
+            observed.places[number]
+            for number in observed.rows
+            if number not in observed.damaged_frames
+        ]
         assert not any(place.offset for place in places), f"{name}: {places}"
 
     def _read(self, client: Client, name: str, read: Read, plan: Plan) -> None:
         self.figures.reads += 1
-        before = self.seen[name]
+        before = self.observed[name]
         timeline = self._timeline(client, name)
         known = [] if looks_again(read) else client.remembers.get(name, [])
         results: list[object] = []
-        error = self._suffer(client, name, plan, lambda: results.append(read.of(timeline)))
-        during = [before.state, *self.passing, self.world.look(name).state]
+        error = self._call_with_faults(
+            client, name, plan, lambda: results.append(read.of(timeline))
+        )
+        during = [before.state, *self.passing, self.world.observe(name).state]
         ever = [*client.remembers.get(name, []), *during]
         self.figures.endings[_name(error)] += 1
         listed = [state for state in (*known, *during) if state.listed]
@@ -367,30 +386,30 @@ class TimelineMachine(RuleBasedStateMachine):
         during: Sequence[State],
         ever: Sequence[State],
     ) -> None:
-        excused = _excused(client.suffering.fired)
+        excused = _excused(client.fault_schedule.fired)
         if any(read.given(state) == NOT_CACHED for state in during) or (
             isinstance(read, ReadAt) and any(state.written for state in during)
         ):
             excused.add("NotCached")
         if len({state.epoch for state in ever}) > 1:
             excused.add("TimelineCleared")
-        now = self.world.look(name)
+        now = self.world.observe(name)
         lost = [
             read.needs(rows_of(state)) - set(self.world.frames(name))
             for state in ever
             if state.listed
         ]
-        if self.between or any(lost) or read.needs(now.rows) & now.unsound:
+        if self.between or any(lost) or read.needs(now.rows) & now.damaged_frames:
             excused.add("CorruptFrame")
         assert _name(error) in excused, f"{read} failed, of {[*ever]}: {error!r}"
 
     def _is_harmed(self, name: str, client: Client) -> bool:
         """True if fetched parts of a timeline may be anything."""
-        is_damaged = bool(DAMAGE & set(client.suffering.fired))
-        return is_damaged or bool(self.between) or bool(self.world.look(name).unsound)
+        is_damaged = bool(DAMAGE & set(client.fault_schedule.fired))
+        return is_damaged or bool(self.between) or bool(self.world.observe(name).damaged_frames)
 
     def _as_stored(self, name: str, state: State) -> State:
-        """Frames that were listed before, as any program has stored them since."""
+        """Return unindexed frames with the bytes that any program has stored since."""
         stored = self.world.frames(name)
         kept = [(number, stored[number]) for number, _ in state.listed if number in stored]
         return replace(state, listed=frozenset(kept))
@@ -398,11 +417,13 @@ class TimelineMachine(RuleBasedStateMachine):
     def _save_overlay(
         self, client: Client, name: str, sequence: int, overlay: str, png: bytes, plan: Plan
     ) -> None:
-        # A handle of its own: what saving learns of the timeline, the client does not read by.
-        store = self._timeline(client, name)._store  # noqa: SLF001 -- the one it suffers from
+        # A separate handle, so that the client's own does not learn about the timeline.
+        store = self._timeline(client, name)._store  # noqa: SLF001 -- the store whose requests fail
         stage = Overlays(store, name, job_id="run", stage="draw")
-        error = self._suffer(client, name, plan, lambda: stage.save(sequence, {overlay: png}))
-        assert _name(error) in _excused(client.suffering.fired) | {"finished"}
+        error = self._call_with_faults(
+            client, name, plan, lambda: stage.save(sequence, {overlay: png})
+        )
+        assert _name(error) in _excused(client.fault_schedule.fired) | {"finished"}
         stored = self.world.blobs.get(_overlay_key(name, sequence, overlay))
         allowed = {png} if error is None else {png, self.overlays[name].get((sequence, overlay))}
         assert stored in allowed
@@ -411,7 +432,7 @@ class TimelineMachine(RuleBasedStateMachine):
         self._settle(name)
 
     def _check_overlays_after(self, name: str, done: Sequence[Done]) -> None:
-        """Only a delete takes overlays along, and one that succeeded takes all."""
+        """Require that only a delete removes overlays, and that a successful one removes all."""
         deletes = [one for one in done if isinstance(one.operation, Delete)]
         if not deletes:
             return
@@ -424,30 +445,32 @@ class TimelineMachine(RuleBasedStateMachine):
         self.overlays[name] = kept
 
     def _settle(self, name: str, done: Done | None = None) -> None:
-        """Take what the store holds for true, once it is known to be allowed."""
-        before, after = self.seen[name], self.world.look(name)
+        """Accept the state of the store after a check that it is allowed."""
+        before, after = self.observed[name], self.world.observe(name)
         allowed = self.harmed[name]
         if self.slept_from is not None and not (done and _only_writes(done)):
-            # A program that slept while others worked may store and delete its blobs since.
+            # A program that was delayed may store and delete its blobs later.
             for client in self.clients:
                 allowed |= self.world.touched_frames(name, since=self.slept_from, by=client.name)
-        assert after.unsound <= allowed, f"frames {sorted(after.unsound - allowed)} came to harm"
-        self.harmed[name] = allowed & set(after.unsound)
-        self.figures.most_harmed = max(self.figures.most_harmed, len(after.unsound))
+        assert after.damaged_frames <= allowed, (
+            f"frames {sorted(after.damaged_frames - allowed)} came to harm"
+        )
+        self.harmed[name] = allowed & set(after.damaged_frames)
+        self.figures.most_harmed = max(self.figures.most_harmed, len(after.damaged_frames))
         kept = {_overlay_key(name, *place): png for place, png in self.overlays[name].items()}
         assert kept == {key: self.world.blobs[key] for key in self.world.keys(name, "overlays/")}
         if after.state != before.state:
             for client in self.clients:
                 if name in client.remembers:
                     client.remembers[name].append(after.state)
-        self.seen[name] = after
+        self.observed[name] = after
 
-    def _suffer(
+    def _call_with_faults(
         self, client: Client, name: str, plan: Plan, call: Callable[[], object]
     ) -> FrameCacheError | Crash | None:
-        """Make a call while requests go wrong; its error, which is a typed one, or its death."""
+        """Make a call while requests fail; return its typed error, or its crash."""
         self.between, self.passing, self.slept_from, self.current = [], [], None, name
-        client.suffering.arm(plan)
+        client.fault_schedule.arm(plan)
         try:
             call()
         except FrameCacheError as error:
@@ -455,92 +478,98 @@ class TimelineMachine(RuleBasedStateMachine):
         except Crash as death:
             client.remembers.clear()
             client.timelines = {
-                one: Timeline(timeline._store, one)  # noqa: SLF001 -- the one it suffers from
+                one: Timeline(timeline._store, one)  # noqa: SLF001 -- the store whose requests fail
                 for one, timeline in client.timelines.items()
             }
             return death
         finally:
-            client.suffering.disarm()
+            client.fault_schedule.disarm()
         return None
 
     def _disturb(self, operation: Operation) -> None:
-        """Another program does something during a call."""
+        """Execute an operation of another program during a call."""
         self.figures.disturbances += 1
-        before, start = self.world.look(self.current), len(self.world.log)
+        before, start = self.world.observe(self.current), len(self.world.log)
         timeline = Timeline(self.world.used_by(OTHER), self.current)
         self.world.is_guarded &= isinstance(operation, WRITES_ONLY)
         error: FrameCacheError | None = None
         try:
-            carry_out(operation, timeline, self._lose_claims)
+            execute(operation, timeline, self._delete_leases)
         except FrameCacheError as failure:
             error = failure
-        after = self.world.look(self.current)
+        after = self.world.observe(self.current)
         self.between.append(Done(operation, error))
         self.passing += [before.state, after.state]
         if before != after and self.slept_from is None:
             self.slept_from, self.has_slept = start, True
 
-    def _lose_claims(self, name: str) -> None:
+    def _delete_leases(self, name: str) -> None:
         self.world.used_by(OTHER).delete(self.world.keys(name, "claims/"))
 
     def _recover(self, name: str) -> None:
-        """Complete a timeline, see all that is damaged, and repair what has a chunk."""
+        """Complete a timeline, find all damage, and repair the frames that have a chunk."""
         timeline = Timeline(self.world.used_by(OTHER), name)
-        seen = self.world.look(name)
-        if seen.state.chunks:
-            every, quality = seen.state.setting or ALL
-            clips = [clip(chunk) for chunk in seen.state.chunks]
+        observed = self.world.observe(name)
+        if observed.state.chunks:
+            every, quality = observed.state.setting or ALL
+            clips = [clip(chunk) for chunk in observed.state.chunks]
             timeline.extract(clips, every=every, quality=quality, workers=1)
             assert timeline.complete
-        seen = self.world.look(name)
-        if seen.state.chunks is None:
+        observed = self.world.observe(name)
+        if observed.state.chunks is None:
             return
         found = timeline.verify(workers=1)
         damaged = {one.sequence for one in found.findings if one.kind in DAMAGE_FOUND}
         if self.has_slept:
-            damaged -= {None}  # a description that outlived a delete may name an index file
-        assert damaged == seen.unsound, f"{found.findings} are not {seen.unsound}"
-        assert timeline.verify(repair=True, workers=1).ok == (
-            not seen.unsound or bool(seen.state.chunks)
+            damaged -= {None}  # a manifest that outlived a delete may name an index file
+        assert damaged == observed.damaged_frames, (
+            f"{found.findings} are not {observed.damaged_frames}"
         )
-        mended = self.world.look(name)
-        assert mended.state.is_complete or not seen.rows
-        assert mended.unsound == (frozenset() if seen.state.chunks else seen.unsound)
-        sequences = [sequence for sequence in mended.rows if sequence not in mended.unsound]
-        expected = [mended.rows[sequence].jpeg for sequence in sequences]
+        assert timeline.verify(repair=True, workers=1).ok == (
+            not observed.damaged_frames or bool(observed.state.chunks)
+        )
+        repaired = self.world.observe(name)
+        assert repaired.state.is_complete or not observed.rows
+        assert repaired.damaged_frames == (
+            frozenset() if observed.state.chunks else observed.damaged_frames
+        )
+        sequences = [
+            sequence for sequence in repaired.rows if sequence not in repaired.damaged_frames
+        ]
+        expected = [repaired.rows[sequence].jpeg for sequence in sequences]
         assert list(timeline.jpegs(sequences)) == expected
 
     def _repack(self, name: str) -> None:
-        """Frames that are sound can be moved, and are the same wherever they lie."""
+        """Repack, and require that intact frames are moved unchanged."""
         timeline = Timeline(self.world.used_by(OTHER), name)
-        before = self.world.look(name)
+        before = self.world.observe(name)
         if before.state.chunks is None:
             return
         layout = next(one for one in LAYOUTS if one != before.state.layout)
         try:
             timeline.repack(layout, workers=1)
         except CorruptFrame:
-            assert before.unsound, "a repack met damage that is not there"
+            assert before.damaged_frames, "a repack met damage that is not there"
             return
-        after = self.world.look(name)
+        after = self.world.observe(name)
         assert after.state == replace(before.state, layout=layout)
-        assert after.unsound == before.unsound
+        assert after.damaged_frames == before.damaged_frames
         self._check_repacked(layout, before, after)
-        sequences = [sequence for sequence in after.rows if sequence not in after.unsound]
+        sequences = [sequence for sequence in after.rows if sequence not in after.damaged_frames]
         assert list(timeline.jpegs(sequences)) == [after.rows[one].jpeg for one in sequences]
 
     def _timeline(self, client: Client, name: str) -> Timeline:
         if client is self.clients[FRESH]:
             self.clients[FRESH] = client
-            store = client.timelines[name]._store  # noqa: SLF001 -- the one it suffers from
+            store = client.timelines[name]._store  # noqa: SLF001 -- the store whose requests fail
             client.timelines[name] = Timeline(store, name)
             client.remembers.pop(name, None)
         return client.timelines[name]
 
     def _client(self, name: str, *, seed: int) -> Client:
-        suffering = Suffering(self._disturb)
-        store = suffering_store(self.world, name, suffering, seed=seed)
-        return Client(name, suffering, {one: Timeline(store, one) for one in TIMELINES})
+        fault_schedule = FaultSchedule(self._disturb)
+        store = faulty_store(self.world, name, fault_schedule, seed=seed)
+        return Client(name, fault_schedule, {one: Timeline(store, one) for one in TIMELINES})
 
 
 def run_model(
@@ -548,7 +577,7 @@ def run_model(
 ) -> Figures:
     """Try to find a run of the machine that breaks a promise; raises what it found.
 
-    Pools have no threads, so that whatever is found happens again.
+    Pools have no threads, so that findings can be reproduced.
 
     Args:
         examples: how many stores to try.
@@ -584,9 +613,9 @@ def _excused(fired: Sequence[Fault]) -> set[str]:
 
 
 def _excused_by_others(operation: Operation) -> set[str]:
-    """The errors that others in its midst are allowed to cause."""
-    # Of two that move or repair a part, one has to try again. So does one that replaces, if it
-    # slept for so long that another stored over what it had created, and not committed.
+    """Return the errors that other programs may cause during an operation."""
+    # If two programs move or repair a part, one has to try again. So does one that replaces
+    # frames, if another overwrote a blob that it had created and not yet committed.
     is_replacing = isinstance(operation, Write) and operation.on_conflict == "replace"
     is_told = is_replacing or isinstance(operation, Repack)
     return {*REFUSALS, *(("StoreUnavailable",) if is_told else ())}
@@ -610,7 +639,7 @@ def _comparable(state: State, before: State) -> object:
 
 
 def _check_listed(before: State, done: Done, after: State) -> None:
-    """Nothing leaves frames that nothing describes, and only a clear or a delete takes them."""
+    """Require that only a clear or a delete removes unindexed frames, and nothing adds any."""
     assert after.listed <= before.listed, f"{done} left frames that nothing describes"
     all_done = (done, *done.between)
     if after.chunks is not None and any(_adopts(one.operation) for one in all_done):

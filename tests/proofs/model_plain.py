@@ -1,8 +1,8 @@
-"""A timeline as a plain value, and what each operation may make of it. Nothing of framecache's.
+"""A timeline as a plain value, and the possible results of each operation, without framecache.
 
-An operation is a few steps that each happen at once: describe, commit a chunk, end the epoch.
-One that fails has done some of them; one in whose midst others worked has done some before and
-some after. :func:`endings` enumerates all that can come of it.
+An operation is a few atomic steps: create a manifest, commit a chunk, end the epoch. If it fails,
+some of them were done; if others worked during it, some were done before and some after.
+:func:`endings` enumerates all possible results.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Setting(NamedTuple):
 ALL = Setting(None, 85)
 """Settings of a call that states none."""
 HALF = Setting(2, 60)
-NOTHING_TOLD: Final = -1
+NO_METADATA: Final = -1
 
 
 class Written(NamedTuple):
@@ -34,8 +34,8 @@ class Written(NamedTuple):
 
     sequence: int
     picture: int
-    told: int
-    """Number of the time, chunk and hash; NOTHING_TOLD: another program stored the frame."""
+    metadata: int
+    """Number of the time, chunk and hash; NO_METADATA: another program stored the frame."""
     quality: int
     """Quality of the JPEG."""
 
@@ -45,7 +45,7 @@ WrittenFrames = frozenset[Written]
 
 def adopted(listed: frozenset[tuple[int, int]]) -> WrittenFrames:
     """Frames of another program, once a manifest names them; each is a sequence and a picture."""
-    return frozenset(Written(*one, NOTHING_TOLD, ALL.quality) for one in listed)
+    return frozenset(Written(*one, NO_METADATA, ALL.quality) for one in listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class State:
 
 
 class Refused(Exception):
-    """A step that an operation may not take; it ends there."""
+    """Error of a step that an operation may not take; the operation ends."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal)
@@ -95,7 +95,7 @@ class Refused(Exception):
 
 
 class Step:
-    """Something that happens at once."""
+    """Atomic step of an operation."""
 
     def take(self, state: State) -> "tuple[State, tuple[Step, ...]]":
         """The state after it, and the steps it makes necessary.
@@ -107,16 +107,16 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeChunks(Step):
+class CreateManifest(Step):
     chunks: tuple[str, ...]
     setting: Setting
     layout: Layout | None
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
-        described = self._described(state)
-        return described, (CommitMissing(described.epoch, self.chunks),)
+        next_state = self._next_state(state)
+        return next_state, (CommitMissing(next_state.epoch, self.chunks),)
 
-    def _described(self, state: State) -> State:
+    def _next_state(self, state: State) -> State:
         if state.listed:
             raise Refused("SettingsConflict")
         if state.chunks is None:
@@ -133,38 +133,38 @@ class DescribeChunks(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeMore(Step):
+class AppendToManifest(Step):
     chunk: str
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.listed:
             raise Refused("SettingsConflict")
         if state.chunks is None:
-            described = state.next_epoch(ALL, (self.chunk,), None)
+            next_state = state.next_epoch(ALL, (self.chunk,), None)
         elif state.written:
             raise Refused("SettingsConflict")
         elif self.chunk in state.chunks:
-            described = state
+            next_state = state
         else:
-            described = replace(state, chunks=(*state.chunks, self.chunk))
-        return described, (CommitMissing(described.epoch, (self.chunk,)),)
+            next_state = replace(state, chunks=(*state.chunks, self.chunk))
+        return next_state, (CommitMissing(next_state.epoch, (self.chunk,)),)
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeAnew(Step):
+class ReplaceManifest(Step):
     setting: Setting | None
     layout: Layout | None
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if not state.chunks:
             raise Refused("NotCached")
-        described = state.next_epoch(self.setting or state.setting, state.chunks, self.layout)
-        return described, (CommitMissing(described.epoch, state.chunks),)
+        next_state = state.next_epoch(self.setting or state.setting, state.chunks, self.layout)
+        return next_state, (CommitMissing(next_state.epoch, state.chunks),)
 
 
 @dataclass(frozen=True, slots=True)
 class CommitMissing(Step):
-    """See which chunks are missing."""
+    """Determine which chunks are missing."""
 
     epoch: str
     chunks: tuple[str, ...]
@@ -198,17 +198,19 @@ class CommitChunk(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeWritten(Step):
+class CreateManifestOfWritten(Step):
     frames: WrittenFrames
     quality: int
     layout: Layout | None
     on_conflict: OnConflict
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
-        described = self._described(state, Setting(None, self.quality), self.layout or state.layout)
-        return described, (CompareWritten(described.epoch, self.frames, self.on_conflict),)
+        next_state = self._next_state(
+            state, Setting(None, self.quality), self.layout or state.layout
+        )
+        return next_state, (CompareWritten(next_state.epoch, self.frames, self.on_conflict),)
 
-    def _described(self, state: State, setting: Setting, layout: Layout) -> State:
+    def _next_state(self, state: State, setting: Setting, layout: Layout) -> State:
         if state.listed and self.on_conflict == "raise":
             raise Refused("SettingsConflict")
         if state.chunks is None:
@@ -227,7 +229,7 @@ class DescribeWritten(Step):
 
 @dataclass(frozen=True, slots=True)
 class CompareWritten(Step):
-    """See which frames are cached, and how."""
+    """Determine which frames are cached, and how."""
 
     epoch: str
     frames: WrittenFrames
@@ -302,8 +304,8 @@ class EndNewEpoch(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class DescribeLayout(Step):
-    """Move all frames to a layout, from wherever they were before."""
+class ChangeLayout(Step):
+    """Move all frames to a layout."""
 
     layout: Layout
 
@@ -336,7 +338,7 @@ class Extract:
     layout: Layout | None = None
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeChunks(self.chunks, self.setting, self.layout),)
+        return (CreateManifest(self.chunks, self.setting, self.layout),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +346,7 @@ class Append:
     chunk: str
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeMore(self.chunk),)
+        return (AppendToManifest(self.chunk),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +355,7 @@ class Rebuild:
     layout: Layout | None = None
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeAnew(self.setting, self.layout),)
+        return (ReplaceManifest(self.setting, self.layout),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +368,7 @@ class Write:
 
     def steps(self) -> tuple[Step, ...]:
         frames = frozenset(Written(*frame, self.quality) for frame in self.frames)
-        return (DescribeWritten(frames, self.quality, self.layout, self.on_conflict),)
+        return (CreateManifestOfWritten(frames, self.quality, self.layout, self.on_conflict),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,7 +376,7 @@ class Repack:
     layout: Layout
 
     def steps(self) -> tuple[Step, ...]:
-        return (DescribeLayout(self.layout),)
+        return (ChangeLayout(self.layout),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,7 +392,7 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
-class LoseClaims:
+class DeleteLeases:
     """Another program removes every lease."""
 
     def steps(self) -> tuple[Step, ...]:
@@ -399,7 +401,7 @@ class LoseClaims:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Repair damage, and move replaced frames to their places."""
+    """Repair damage, and move replaced frames to their public names."""
 
     def steps(self) -> tuple[Step, ...]:
         return (RequireFrames(),)
@@ -407,14 +409,14 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Collect:
-    """Remove what nothing names; no other program is at work."""
+    """Remove unreferenced blobs; no other program is at work."""
 
     def steps(self) -> tuple[Step, ...]:
         return ()
 
 
 Operation = (
-    Extract | Append | Rebuild | Write | Repack | Clear | Delete | LoseClaims | Repair | Collect
+    Extract | Append | Rebuild | Write | Repack | Clear | Delete | DeleteLeases | Repair | Collect
 )
 
 
@@ -430,19 +432,19 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """One way an operation can end."""
+    """Possible end of an operation."""
 
     state: State
     how: Literal["finished", "stopped", "CorruptFrame", "StoreUnavailable"] | Refusal
 
 
 def endings(state: State, done: Done) -> Iterator[Ending]:
-    """Every way in which an operation can end, what others did in its midst included."""
+    """Enumerate the ways in which an operation can end, including the effects of others."""
     return _walk(state, done.operation.steps(), done.between, is_alone=not done.between)
 
 
 def states_after(state: State, done: Done) -> set[State]:
-    """The states that an operation which ended so can have led to.
+    """Return the states to which an operation that ended so can have led.
 
     One that succeeded took all its steps. A fault may make it fail after any of them.
     """
@@ -467,7 +469,7 @@ def _walk(
     except Refused as refused:
         if not between:
             yield Ending(state, refused.refusal)
-            # What was stored last was stored into an epoch that had ended since it was looked at.
+            # The last frames were stored into an epoch that had ended since the check.
             if isinstance(todo[0], CommitChunk) and len(todo) == 1:
                 yield Ending(state, "finished")
         return

@@ -1,4 +1,4 @@
-"""Reading a timeline in every way there is, and what each gives for a state of it."""
+"""Every way to read a timeline, and its result for a state of the timeline."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class ReadOne:
     def of(self, timeline: Timeline) -> object:
         if self.how == "jpeg":
             return timeline.jpeg(self.sequence)
-        return _told(timeline.frame(self.sequence))
+        return _metadata(timeline.frame(self.sequence))
 
     def given(self, state: State) -> object:
         row = rows_of(state).get(self.sequence)
@@ -43,7 +43,7 @@ class ReadAt:
     fiftieths: int
 
     def of(self, timeline: Timeline) -> object:
-        return _told(timeline.frame_at(self.fiftieths / 50))
+        return _metadata(timeline.frame_at(self.fiftieths / 50))
 
     def given(self, state: State) -> object:
         row = self._row(state)
@@ -85,7 +85,7 @@ class ReadMany:
         stop = self.start + self.count * self.step
         match self.how:
             case "frames":
-                return [_told(frame) for frame in timeline.frames(self.start, stop, self.step)]
+                return [_metadata(frame) for frame in timeline.frames(self.start, stop, self.step)]
             case "sequences":
                 return timeline.sequences(self.start, stop, self.step)
             case "batch":
@@ -126,7 +126,7 @@ class ReadMany:
 
     @property
     def looks_again(self) -> bool:
-        """True if it is promised to see what was added since the last read."""
+        """Return True if the read must see frames added since the last read."""
         return self.how in ("frames", "sequences")
 
     @property
@@ -184,7 +184,7 @@ class Ask:
 
     @property
     def looks_again(self) -> bool:
-        """True if it is promised to be current."""
+        """Return True if the result must be current."""
         return self.how in ("exists", "complete", "info")
 
 
@@ -209,7 +209,7 @@ def agrees(read: Read, result: object, states: Iterable[State]) -> bool:
     )
 
 
-def _told(frame: Frame) -> object:
+def _metadata(frame: Frame) -> object:
     return (
         frame.sequence,
         frame.chunk_id,

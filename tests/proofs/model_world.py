@@ -1,6 +1,6 @@
-"""One store that several programs use, everything that ever reached it, and what they suffer.
+"""A store that several programs use, a log of its changes, and faults of its requests.
 
-What a timeline is, is read here from its blobs by json and pyarrow, not by framecache.
+The state of a timeline is read from its blobs by json and pyarrow, not by framecache.
 """
 
 import json
@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import google_crc32c
 import pyarrow.parquet as pq
-from model_expected import PICTURES, TOLD, Rows, rows_of, rows_of_chunk, written_row
-from model_plain import ALL, NOTHING_TOLD, Setting, State, Written
+from model_expected import METADATA, PICTURES, Rows, rows_of, rows_of_chunk, written_row
+from model_plain import ALL, NO_METADATA, Setting, State, Written
 
 from framecache import FrameCache
 from framecache.store import Store
@@ -32,7 +32,7 @@ DAMAGE: Final = frozenset({Fault.TRUNCATE, Fault.FLIP_BIT})
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class StoreChange:
     """A change that reached the store."""
 
     who: str
@@ -57,13 +57,13 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A timeline as its blobs are."""
+class ObservedTimeline:
+    """State of a timeline according to its blobs."""
 
     state: State
     places: Mapping[int, Place] = field(default_factory=dict)
     """Place of each committed frame, as the index has it."""
-    unsound: frozenset[int] = frozenset()
+    damaged_frames: frozenset[int] = frozenset()
     """Committed frames that are not where the index has them."""
 
     @property
@@ -77,7 +77,7 @@ class World:
     def __init__(self) -> None:
         self.store: Final = FrameCache(f"memory://{uuid4().hex}").store
         self.blobs: dict[str, bytes] = {}
-        self.log: list[Landed] = []
+        self.log: list[StoreChange] = []
         self.violations: list[str] = []
         self.lock: Final = threading.RLock()
         self.packs_stored = 0
@@ -90,12 +90,12 @@ class World:
         self._named: set[Place] = set()
 
     def used_by(self, who: str) -> "Recorded":
-        """The store, as somebody uses it whose changes are to be told apart."""
+        """Return the store for a program, whose changes are logged under its name."""
         return Recorded(self, who)
 
     def changed(self, who: str, action: Action, key: str, data: bytes | None) -> None:
-        """Note what reached the store."""
-        self.log.append(Landed(who, action, key))
+        """Log a change of the store."""
+        self.log.append(StoreChange(who, action, key))
         is_guarded = self.is_guarded and who != DECAY and key.split("/")[3] in ("frames", "packs")
         if is_guarded and key in self.blobs:
             self._change_guarded(key, data)
@@ -112,21 +112,21 @@ class World:
             self._check_pack(key, data)
 
     def _change_guarded(self, key: str, data: bytes | None) -> None:
-        """No byte that the current description names is written over, or removed."""
+        """Change a blob, and require that the current manifest does not refer to it."""
         stored, timeline_id = self.blobs[key], key.split("/")[2]
-        before = self._look(timeline_id).unsound
+        before = self._observe(timeline_id).damaged_frames
         self.blobs[key] = data or b""
-        harmed = self._look(timeline_id).unsound - before
+        harmed = self._observe(timeline_id).damaged_frames - before
         self.blobs[key] = stored
         self._require(not harmed, f"frames {sorted(harmed)} are named in {key}, and were harmed")
 
-    def look(self, timeline_id: str) -> Seen:
+    def observe(self, timeline_id: str) -> ObservedTimeline:
         """Return the state of a timeline at this moment."""
         with self.lock:
-            return self._look(timeline_id)
+            return self._observe(timeline_id)
 
     def touched_frames(self, timeline_id: str, *, since: int, by: str) -> set[int]:
-        """The frames that somebody stored or deleted from a place in the log on."""
+        """Return the frames that a program stored or deleted since a position in the log."""
         folder = f"{ROOT}/{timeline_id}/frames/"
         return {
             _sequence(landed.key)
@@ -145,7 +145,7 @@ class World:
 
     def left_of_earlier_epochs(self, timeline_id: str) -> list[str]:
         """Return the blobs that the end of an epoch has to remove."""
-        document = self._description(timeline_id)
+        document = self._manifest_document(timeline_id)
         if document is None:
             return []
         current = _number(document["epoch"])
@@ -157,26 +157,26 @@ class World:
             if key.startswith(prefix) and _number(key.removeprefix(prefix)) < current
         ]
 
-    def _look(self, timeline_id: str) -> Seen:
-        document = self._description(timeline_id)
+    def _observe(self, timeline_id: str) -> ObservedTimeline:
+        document = self._manifest_document(timeline_id)
         if document is None:
             listed = self.frames(timeline_id)
             pictures = {
                 sequence: _picture(_fingerprint(jpeg), ALL.quality)
                 for sequence, jpeg in listed.items()
             }
-            return Seen(
+            return ObservedTimeline(
                 State(listed=frozenset(listed.items()), listed_pictures=frozenset(pictures.items()))
             )
         state, places = self._state(timeline_id, document)
-        unsound = [
+        damaged_frames = [
             sequence
             for sequence, row in rows_of(state).items()
             if places[sequence].within(self.blobs) != row.jpeg
         ]
-        return Seen(state, places, frozenset(unsound))
+        return ObservedTimeline(state, places, frozenset(damaged_frames))
 
-    def _description(self, timeline_id: str) -> dict[str, Any] | None:
+    def _manifest_document(self, timeline_id: str) -> dict[str, Any] | None:
         versions = self.keys(timeline_id, "timeline/")
         return _parsed(self.blobs[max(versions)]) if versions else None
 
@@ -230,7 +230,7 @@ class World:
 
     def _is_part_named(self, key: str) -> bool:
         """Return True if a blob is an index part that the current manifest names."""
-        document = self._description(key.split("/")[2])
+        document = self._manifest_document(key.split("/")[2])
         if document is None:
             return False
         parts = (*(f"{i:06d}" for i in range(len(document["chunks"]))), *document["written_parts"])
@@ -250,7 +250,7 @@ class World:
         body = self.blobs.get(f"{ROOT}/{timeline_id}/index/{document['epoch']}/{name}")
         covered = set(compaction["parts"])
         names = [_chunk_name(chunk["url"]) for chunk in document["chunks"]]
-        # Of two rows of a sequence, that of the part which a manifest named later counts.
+        # For two rows of a sequence, the part that a manifest named later counts.
         order = [*(f"{i:06d}" for i in range(len(names))), *document["written_parts"]]
         there = [
             parts.get(names[int(part)] if part.isdigit() else part)
@@ -263,11 +263,11 @@ class World:
         self._require(_rows_in(body) == rows, f"{name} is not the sum of {sorted(covered)}")
 
     def _check_commit(self, key: str, epoch: str, name: str) -> None:
-        """At the moment of a commit: nothing else was committed there, and its frames are."""
+        """Check a commit: the part is new, and its frames are stored."""
         timeline_id = key.split("/")[2]
-        document = self._description(timeline_id)
+        document = self._manifest_document(timeline_id)
         if document is None or document["epoch"] != epoch:
-            return  # someone slept: it counts for nothing
+            return  # its program was delayed: the part is ignored
         self._require(
             document["begun"] or name.startswith("w"), f"{key} was committed before it was begun"
         )
@@ -287,7 +287,7 @@ class World:
             )
 
     def _check_pack(self, key: str, data: bytes) -> None:
-        """No two packs are stored under one name; each is a tar of JPEGs and their metadata."""
+        """Require that the key of a pack is new, and that it is a tar of JPEGs and metadata."""
         self.packs_stored += 1
         self._require(key not in self._pack_keys, f"{key} was stored twice")
         self._pack_keys.add(key)
@@ -309,7 +309,7 @@ class IndexRow:
 
     fingerprint: tuple[int, int]
     place: Place
-    told: tuple[int, float, str]
+    metadata: tuple[int, float, str]
     """chunk_id, timestamp and perceptual hash."""
     quality: int
 
@@ -349,8 +349,8 @@ class Recorded(WrappingStore):
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """Requests that go wrong: from the one after ``skip`` matching ones on, ``count`` of them."""
+class RequestFaults:
+    """Faults of ``count`` matching requests, after ``skip`` matching ones."""
 
     action: Action
     within: str
@@ -378,27 +378,29 @@ class Death:
     skip: int
 
 
-Upset = Arm | Disturbance | Death
+PlannedFault = RequestFaults | Disturbance | Death
 """Something that does not go as a program expects."""
 
 
 @dataclass(slots=True)
-class Suffering:
+class FaultSchedule:
     """The schedule of one client's store; armed for one call at a time."""
 
     disturb: Callable[[Any], object]
     fired: list[Fault] = field(default_factory=list)
     has_died: bool = False
     total: Counter[str] = field(default_factory=Counter)
-    _plan: list[tuple[Upset, list[int]]] = field(default_factory=list)
+    _plan: list[tuple[PlannedFault, list[int]]] = field(default_factory=list)
     _lock: Any = field(default_factory=threading.Lock)
 
-    def arm(self, plan: Iterable[Upset]) -> None:
+    def arm(self, plan: Iterable[PlannedFault]) -> None:
         self.fired, self.has_died = [], False
-        self._plan = [(one, [one.skip, one.count if isinstance(one, Arm) else 1]) for one in plan]
+        self._plan = [
+            (one, [one.skip, one.count if isinstance(one, RequestFaults) else 1]) for one in plan
+        ]
 
     def disarm(self) -> None:
-        """Let everything go well from now on, for the program that is started again, too."""
+        """Stop all faults, also for the program after a restart."""
         self._plan, self.has_died = [], False
 
     def __call__(self, action: Action, key: str) -> Fault | SideEffect | None:
@@ -409,7 +411,7 @@ class Suffering:
                 self.total["DEATH"] += 1
             if self.has_died:
                 raise Crash(f"dead at {action} {key!r}")
-            if isinstance(due, Arm):
+            if isinstance(due, RequestFaults):
                 self.fired.append(due.fault)
                 self.total[due.fault.name] += 1
                 return due.fault
@@ -418,7 +420,7 @@ class Suffering:
         operation = due.operation
         return SideEffect(lambda: self.disturb(operation))
 
-    def _due(self, action: Action, key: str) -> Upset | None:
+    def _due(self, action: Action, key: str) -> PlannedFault | None:
         for one, left in self._plan:
             if one.action != action or one.within not in key:
                 continue
@@ -430,9 +432,9 @@ class Suffering:
         return None
 
 
-def suffering_store(world: World, who: str, suffering: Suffering, *, seed: int) -> Store:
-    """The store as a client has it, whose requests go wrong as it is armed."""
-    return FaultyStore(world.used_by(who), suffering, seed=seed)
+def faulty_store(world: World, who: str, fault_schedule: FaultSchedule, *, seed: int) -> Store:
+    """Return a client's store, whose requests fail according to its schedule."""
+    return FaultyStore(world.used_by(who), fault_schedule, seed=seed)
 
 
 def _sequence(key: str) -> int:
@@ -452,14 +454,14 @@ def _written(sequence: int, row: IndexRow) -> Written:
     """Return the frame of a row, with the picture -1 if it was never written."""
     quality = row.quality or ALL.quality
     picture = _picture(row.fingerprint, quality)
-    for told in (NOTHING_TOLD, *TOLD):
-        frame = Written(sequence, picture, told, quality)
-        if picture >= 0 and _told(frame) == row.told:
+    for metadata in (NO_METADATA, *METADATA):
+        frame = Written(sequence, picture, metadata, quality)
+        if picture >= 0 and _metadata(frame) == row.metadata:
             return frame
     return Written(sequence, -1, 0, quality)
 
 
-def _told(frame: Written) -> tuple[int, float, str]:
+def _metadata(frame: Written) -> tuple[int, float, str]:
     row = written_row(frame)
     return row.chunk_id, row.timestamp, row.perceptual_hash
 
@@ -486,8 +488,8 @@ def _rows_in(body: bytes) -> IndexRows:
     names = ["sequence", "size", "crc32c", "key", "offset", *about]
     table = pq.ParquetFile(BytesIO(body)).read(names, use_threads=False)
     return {
-        sequence: IndexRow((size, crc32c), Place(key, offset, size), (*told,), quality)
-        for sequence, size, crc32c, key, offset, *told, quality in zip(
+        sequence: IndexRow((size, crc32c), Place(key, offset, size), (*metadata,), quality)
+        for sequence, size, crc32c, key, offset, *metadata, quality in zip(
             *(table[name].to_pylist() for name in names), strict=True
         )
     }
@@ -498,5 +500,5 @@ def _fingerprints(rows: IndexRows) -> dict[int, tuple[int, int]]:
 
 
 def _number(epoch: str) -> int:
-    """Epochs are counted, and told apart by random digits."""
+    """Return the number of an epoch, without its random digits."""
     return int(epoch.partition("-")[0])

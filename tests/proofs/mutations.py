@@ -1,4 +1,4 @@
-"""Damage to video files: by accident, and by someone who knows the formats. Pure."""
+"""Damage to video files, random or aimed at elements of the formats. Pure."""
 
 import re
 from collections.abc import Callable

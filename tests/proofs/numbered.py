@@ -1,4 +1,4 @@
-"""Chunks whose frames show their own number, so that a wrong frame gives itself away."""
+"""Chunks whose frames show their own number, so that a wrong frame is detected."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Operations of programs on a timeline, and the states visible wherever they die."""
+"""Operations on a timeline, and the states that are visible if they are interrupted."""
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -9,7 +9,17 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from invariants import PREFIX, TIMELINE, Blobs, Look, contents, index_files, look, pictures, require
+from invariants import (
+    PREFIX,
+    TIMELINE,
+    Blobs,
+    Inspection,
+    contents,
+    index_files,
+    inspect_timeline,
+    pictures,
+    require,
+)
 
 import media
 from framecache import FrameCacheError, Timeline
@@ -26,7 +36,7 @@ THIRD: Final = frozenset({5})
 """The sequences of each of `chunks`."""
 
 BOTH: Final = FIRST | SECOND
-DAMAGED_DESCRIPTION: Final = b"{}"
+DAMAGED_MANIFEST: Final = b"{}"
 _NEIGHBOUR: Final = "neighbour"
 _FOLDERS: Final = ("frames", "packs", "index", "claims")
 
@@ -37,7 +47,7 @@ class _Unfinished(FrameCacheError):
 
 @dataclass(frozen=True)
 class Operation:
-    """Something that a program does, and what may be seen of it, whenever it dies."""
+    """Operation of a program, and the frames that may be visible if it is interrupted."""
 
     name: str
     run: Callable[[Store], object]
@@ -51,8 +61,8 @@ class Operation:
     """Sequences that are committed and, when it begins, cannot be read."""
     together: tuple[AbstractSet[int], ...] = ()
     """Frames that become visible together, as those of a chunk do."""
-    starts_anew: bool = False
-    """True if a new epoch replaces what could be read before."""
+    starts_new_epoch: bool = False
+    """True if a new epoch replaces the frames that could be read before."""
     settings: tuple[int | None, int] = (None, 85)
     """Sampling interval afterwards, None for all frames, and the JPEG quality."""
     layout: Layout = "objects"
@@ -66,10 +76,10 @@ class Operation:
     leaves_nothing: bool = False
     """True if no blob of the timeline is left afterwards."""
     is_of_written_frames: bool = False
-    """True if the frames are those that a program holds."""
+    """True if the frames are written from memory."""
 
     def refill(self, store: Store) -> AbstractSet[int]:
-        """Fill the timeline once it is cleared; returns the sequences it must have then."""
+        """Fill the cleared timeline; return the sequences that it must have then."""
         if self.is_of_written_frames:
             Timeline(store, TIMELINE).write(pictures(range(4)), layout=self.layout, workers=1)
             return frozenset(range(4))
@@ -152,7 +162,7 @@ def _die_beginning(store: Store) -> None:
         Timeline(dying, TIMELINE).extract(chunks(2), quality=60, workers=1)
 
 
-def _leave_what_nothing_names(store: Store) -> None:
+def _leave_unreferenced_blobs(store: Store) -> None:
     """Leave the blobs of an unfinished clear, and the leases of dead programs."""
     Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
     left = contents(store)
@@ -163,8 +173,8 @@ def _leave_what_nothing_names(store: Store) -> None:
     for blob in list(store.list(keys.epoch_prefix(TIMELINE, _current_epoch(store)))):
         if blob.key.endswith("/000000-0.parquet"):
             store.put(blob.key.replace("-0.parquet", "-1.parquet"), store.get(blob.key))
-    claim = keys.lease(TIMELINE, epoch=_current_epoch(store), part="000001", number=0)
-    store.put(claim, b"{}")
+    lease = keys.lease(TIMELINE, epoch=_current_epoch(store), part="000001", number=0)
+    store.put(lease, b"{}")
 
 
 def _die_appending(store: Store) -> None:
@@ -172,19 +182,19 @@ def _die_appending(store: Store) -> None:
     extract(store)
     died: list[str] = []
 
-    def die_at_the_commit(action: Action, key: str) -> None:
+    def die_at_commit(action: Action, key: str) -> None:
         if died or (action == "create" and "/index/" in key):
             died.append(key)
             raise Crash
 
     with pytest.raises(Crash):
-        _append(HookedStore(store, before=die_at_the_commit))
+        _append(HookedStore(store, before=die_at_commit))
 
 
 def _current_epoch(store: Store) -> str:
-    description = current_manifest(store, TIMELINE)
-    assert description is not None
-    return description.epoch
+    manifest = current_manifest(store, TIMELINE)
+    assert manifest is not None
+    return manifest.epoch
 
 
 def _damage_frames(store: Store) -> None:
@@ -202,7 +212,7 @@ def _damage_frames(store: Store) -> None:
             store.put(blob.key, Index.merged([index, other.build()]).encode(b"{}"))
 
 
-def _lose_an_index_file(name: str) -> Callable[[Store], None]:
+def _lose_index_file(name: str) -> Callable[[Store], None]:
     def lose(store: Store) -> None:
         extract(store)
         found = [blob.key for blob in store.list(keys.indexes_prefix(TIMELINE))]
@@ -214,7 +224,7 @@ def _lose_an_index_file(name: str) -> Callable[[Store], None]:
 
 
 def _leave_other_frames(store: Store) -> None:
-    """Do what a program does that dies in a clear, before it swept."""
+    """Leave the state of a program that died in a clear, before it removed blobs."""
     Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
     left = contents(store)
     _clear(store)
@@ -222,9 +232,9 @@ def _leave_other_frames(store: Store) -> None:
         store.put(key, body)
 
 
-def _damage_the_description(store: Store) -> None:
+def _damage_manifest(store: Store) -> None:
     extract(store)
-    store.put(keys.manifest(TIMELINE, 3), DAMAGED_DESCRIPTION)
+    store.put(keys.manifest(TIMELINE, 3), DAMAGED_MANIFEST)
 
 
 OPERATIONS: Final = (
@@ -238,7 +248,7 @@ OPERATIONS: Final = (
         together=(FIRST, SECOND),
     ),
     Operation(
-        "extract in place of one that died",
+        "extract after another program died",
         extract,
         _die_beginning,
         after=BOTH,
@@ -261,7 +271,7 @@ OPERATIONS: Final = (
         together=(frozenset(range(3, 6)),),
         is_of_written_frames=True,
     ),
-    Operation("clear", _clear, extract, before=BOTH, starts_anew=True),
+    Operation("clear", _clear, extract, before=BOTH, starts_new_epoch=True),
     Operation(
         "rebuild",
         _rebuild,
@@ -269,10 +279,10 @@ OPERATIONS: Final = (
         before=BOTH,
         after=frozenset({0, 1, 2}),
         together=(frozenset({0}), frozenset({1, 2})),
-        starts_anew=True,
+        starts_new_epoch=True,
         settings=(2, 60),
     ),
-    Operation("delete", _delete, extract, before=BOTH, starts_anew=True, leaves_nothing=True),
+    Operation("delete", _delete, extract, before=BOTH, starts_new_epoch=True, leaves_nothing=True),
     Operation(
         "extract into packs",
         _extract_into_packs,
@@ -306,7 +316,7 @@ OPERATIONS: Final = (
         before=BOTH,
         after=BOTH,
         together=(FIRST, SECOND),
-        starts_anew=True,
+        starts_new_epoch=True,
         layout="packs",
     ),
     Operation(
@@ -314,7 +324,7 @@ OPERATIONS: Final = (
         _clear,
         _extract_into_packs,
         before=BOTH,
-        starts_anew=True,
+        starts_new_epoch=True,
         layout="packs",
     ),
     Operation(
@@ -322,7 +332,7 @@ OPERATIONS: Final = (
         _delete,
         _extract_into_packs,
         before=BOTH,
-        starts_anew=True,
+        starts_new_epoch=True,
         leaves_nothing=True,
     ),
     Operation(
@@ -349,24 +359,24 @@ OPERATIONS: Final = (
         damaged=frozenset({1, 3}),
     ),
     Operation(
-        "repair a part", _repair, _lose_an_index_file("/000000-0.parquet"), before=BOTH, after=BOTH
+        "repair a part", _repair, _lose_index_file("/000000-0.parquet"), before=BOTH, after=BOTH
     ),
     Operation(
         "repair the compaction",
         _repair,
-        _lose_an_index_file("/_timeline-3.compacted"),
+        _lose_index_file("/_timeline-3.compacted"),
         before=BOTH,
         after=BOTH,
     ),
     Operation(
-        "repair the description",
+        "repair the manifest",
         _repair,
-        _damage_the_description,
+        _damage_manifest,
         after=BOTH,
         together=(BOTH,),
-        starts_anew=True,
+        starts_new_epoch=True,
     ),
-    Operation("gc", _collect, _leave_what_nothing_names, before=BOTH, after=BOTH, tidies=True),
+    Operation("gc", _collect, _leave_unreferenced_blobs, before=BOTH, after=BOTH, tidies=True),
     Operation(
         "gc of an attempt",
         _collect,
@@ -377,18 +387,18 @@ OPERATIONS: Final = (
         leaves_gaps=True,
     ),
     Operation(
-        "gc for want of room",
+        "gc to free space",
         partial(_collect, max_bytes=0),
         extract,
         before=BOTH,
-        starts_anew=True,
+        starts_new_epoch=True,
         tidies=True,
     ),
 )
 
 
 def prepare(operation: Operation, store: Store) -> None:
-    """Lead to the state in which an operation begins, with overlays and another timeline."""
+    """Create the state in which an operation begins, with overlays and another timeline."""
     operation.prepare(store)
     overlay = np.full((4, 4, 3), 9, np.uint8)
     Timeline(store, TIMELINE).overlays(job_id="job", stage="edges").save(99, {"edges": overlay})
@@ -405,64 +415,68 @@ def untouchable(operation: Operation, blobs: Blobs) -> Blobs:
     }
 
 
-def check_during(operation: Operation, store: Store, before: Blobs) -> Look:
-    """Look at a timeline to which an operation is or was being done, wherever it died.
+def check_during(operation: Operation, store: Store, before: Blobs) -> Inspection:
+    """Inspect a timeline during an operation, or after its program died.
 
     Raises:
-        Violation: this must not be seen.
+        Violation: the state is not allowed.
     """
     _check_unchanged(store, before)
-    seen = look(
+    state = inspect_timeline(
         store,
         kept=untouchable(operation, before),
         damaged=operation.damaged,
-        damaged_description=DAMAGED_DESCRIPTION,
+        damaged_manifest=DAMAGED_MANIFEST,
     )
-    if operation.starts_anew and _epoch(seen.document) in _epochs(before):
-        require(seen.frames == operation.before, f"of the old epoch {sorted(seen.frames)} is left")
-        return seen
-    kept = frozenset() if operation.starts_anew else operation.before
-    new = seen.frames - kept
-    require(kept <= seen.frames, f"frames {sorted(kept - seen.frames)} are lost")
-    require(seen.frames <= kept | operation.after, f"frames {sorted(new)} came from nowhere")
+    if operation.starts_new_epoch and _epoch(state.document) in _epochs(before):
+        require(
+            state.frames == operation.before, f"of the old epoch {sorted(state.frames)} is left"
+        )
+        return state
+    kept = frozenset() if operation.starts_new_epoch else operation.before
+    new = state.frames - kept
+    require(kept <= state.frames, f"frames {sorted(kept - state.frames)} are lost")
+    require(state.frames <= kept | operation.after, f"frames {sorted(new)} came from nowhere")
     for group in operation.together:
         require(group <= new or not group & new, f"of {sorted(group)}, only {sorted(new)} came")
-    return seen
+    return state
 
 
 def check_done(operation: Operation, store: Store, before: Blobs) -> None:
-    """Look at a timeline to which an operation was done, says the program that did it.
+    """Inspect a timeline after an operation that reported success.
 
     Raises:
-        Violation: it was not, or not as it must be.
+        Violation: the operation is incomplete or wrong.
     """
     if operation.leaves_nothing:
         left = [key for key in contents(store) if key.startswith(PREFIX)]
         require(not left, f"{left} is left behind")
-    seen = check_during(operation, store, before)
-    require(seen.frames == operation.after, f"{operation.name} is done with {sorted(seen.frames)}")
+    state = check_during(operation, store, before)
+    require(
+        state.frames == operation.after, f"{operation.name} is done with {sorted(state.frames)}"
+    )
     is_complete = bool(operation.after) and not operation.leaves_gaps
-    require(seen.is_complete == is_complete, f"what is done has complete {seen.is_complete}")
+    require(state.is_complete == is_complete, f"what is done has complete {state.is_complete}")
     if operation.damaged:
-        look(store)
+        inspect_timeline(store)
     if operation.tidies:
-        _check_tidy(store, seen)
-    if seen.document is not None:
-        described = (seen.document["sampling"].get("n"), seen.document["jpeg"]["quality"])
-        is_right = not operation.after or (*described, seen.document["layout"]) == (
+        _check_tidy(store, state)
+    if state.document is not None:
+        settings = (state.document["sampling"].get("n"), state.document["jpeg"]["quality"])
+        is_right = not operation.after or (*settings, state.document["layout"]) == (
             *operation.settings,
             operation.layout,
         )
-        require(is_right, f"it is described with {described}")
-    if operation.starts_anew:
-        require(_epoch(seen.document) not in _epochs(before), "the old epoch goes on")
+        require(is_right, f"its settings are {settings}")
+    if operation.starts_new_epoch:
+        require(_epoch(state.document) not in _epochs(before), "the old epoch continues")
 
 
-def check_that_it_can_go_on(operation: Operation, store: Store, before: Blobs) -> None:
-    """Clear the timeline and fill it again, as if nothing had been.
+def check_refill(operation: Operation, store: Store, before: Blobs) -> None:
+    """Clear the timeline and fill it again, as if it were new.
 
     Raises:
-        Violation: something that was left behind hinders.
+        Violation: something that was left behind prevents it.
     """
     kept = untouchable(operation, before)
     _clear(store)
@@ -472,23 +486,23 @@ def check_that_it_can_go_on(operation: Operation, store: Store, before: Blobs) -
         if key.startswith(tuple(f"{PREFIX}{folder}/" for folder in _FOLDERS))
     ]
     require(not left, f"a clear leaves {left} behind")
-    require(not look(store, kept=kept).frames, "frames can be read after a clear")
+    require(not inspect_timeline(store, kept=kept).frames, "frames can be read after a clear")
     expected = operation.refill(store)
-    seen = look(store, kept=kept)
-    require(seen.frames == expected, f"filling again gives {sorted(seen.frames)}")
-    require(seen.is_complete, "filling again does not complete the timeline")
+    state = inspect_timeline(store, kept=kept)
+    require(state.frames == expected, f"filling again gives {sorted(state.frames)}")
+    require(state.is_complete, "filling again does not complete the timeline")
 
 
-def _check_tidy(store: Store, seen: Look) -> None:
+def _check_tidy(store: Store, state: Inspection) -> None:
     prefixes = (f"{PREFIX}frames/", f"{PREFIX}index/")
-    named = {keys.frame(TIMELINE, sequence) for sequence in seen.frames}
-    named.update(key for _, key in index_files(seen.document))
+    named = {keys.frame(TIMELINE, sequence) for sequence in state.frames}
+    named.update(key for _, key in index_files(state.document))
     left = {key for key in contents(store) if key.startswith(prefixes)} - named
     require(not left, f"{sorted(left)} are left, which nothing names")
 
 
 def _check_unchanged(store: Store, before: Blobs) -> None:
-    """Descriptions and index files may go, and never change."""
+    """Require that manifests and index files are unchanged or removed."""
     for key, body in contents(store).items():
         if key.startswith((f"{PREFIX}index/", f"{PREFIX}timeline/")):
             require(body == before.get(key, body), f"{key} was changed in place")
@@ -499,6 +513,6 @@ def _epoch(document: dict[str, Any] | None) -> str | None:
 
 
 def _epochs(blobs: Blobs) -> set[str]:
-    """Those of the index parts that there are."""
+    """Return the epochs of the stored index parts."""
     folder = f"{PREFIX}index/"
     return {key.split("/")[4] for key in blobs if key.startswith(folder)}

@@ -1,8 +1,7 @@
-"""Processes that do something to a store and may die, or lose an answer, at any request of it.
+"""Processes that use a store and may die, or lose a response, at any request.
 
-What they do follows from the store alone: they draw their random names from their own name, and
-time goes by as often as they look at a clock. So a state of the store that came up before need
-not be tried again.
+Their actions depend on the store alone: random names derive from the name of the process, and
+the clock advances at each reading. So a known state of the store need not be tried again.
 """
 
 import hashlib
@@ -61,7 +60,7 @@ class _Endless(WrappingStore):
 
 @dataclass(frozen=True)
 class Process:
-    """One of them."""
+    """A simulated process."""
 
     name: str
     looks_until_stale: int = 10
@@ -70,7 +69,7 @@ class Process:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Within, everything that is done is done by this process."""
+        """Run the block as this process."""
         numbers, looks = count(), count()
 
         def token_hex(size_bytes: int) -> str:
@@ -94,7 +93,7 @@ class Process:
 
 
 def run(process: Process, work: Work, store: Store) -> None:
-    """Do something where nothing goes wrong.
+    """Run work without faults.
 
     Raises:
         Violation: it fails, or does not come to an end.
@@ -109,7 +108,7 @@ def run(process: Process, work: Work, store: Store) -> None:
 
 
 def run_until(point: Point, process: Process, work: Work, store: Store) -> bool:
-    """Do something that goes wrong at a point; returns whether the process says it is done.
+    """Run work with a fault at a point; return True if the process reports success.
 
     Raises:
         Violation: it never came to the point, or survived it with an error of no known type.
@@ -126,7 +125,7 @@ def run_until(point: Point, process: Process, work: Work, store: Store) -> bool:
 
 
 def points(process: Process, work: Work, store: Store) -> list[Point]:
-    """Every way in which something can go wrong; does it, without anything going wrong."""
+    """Run work without faults, and return every point at which it can fail."""
     actions: list[Action] = []
     crashing = CrashingStore(store, at=None)
     with process.running():

@@ -1,6 +1,6 @@
-"""A program dies, or loses an answer, at every request of everything it does to a timeline.
+"""A program dies, or loses a response, at every request of every operation on a timeline.
 
-Then a client that knows nothing yet looks, the program is started again, and the timeline is
+Then a new client inspects the timeline, the program is restarted, and the timeline is
 cleared and filled once more. The long form lets the second run go wrong at every request, too.
 """
 
@@ -16,7 +16,7 @@ from operations import (
     Operation,
     check_done,
     check_during,
-    check_that_it_can_go_on,
+    check_refill,
     chunks,
     prepare,
 )
@@ -69,11 +69,11 @@ class Matrix:
             return None
         if state not in self._done:  # check_done includes this check
             check_during(self.operation, self._store, self.before)
-        self._go_on(left)
+        self._check_continuation(left)
         self._sound.add(state)
         return left
 
-    def _go_on(self, blobs: Blobs) -> None:
+    def _check_continuation(self, blobs: Blobs) -> None:
         self._begin(blobs)
         run(self._process("restarted"), self.operation.run, self._store)
         state = frozenset(contents(self._store).items())
@@ -81,7 +81,7 @@ class Matrix:
         if state in self._went_on:
             return
         with self._process("last").running():
-            check_that_it_can_go_on(self.operation, self._store, self.before)
+            check_refill(self.operation, self._store, self.before)
         self._went_on.add(state)
 
     def _check_done(self, state: _State) -> None:

@@ -1,6 +1,6 @@
-"""A program dies, or loses an answer, at every request while it replaces frames.
+"""A program dies, or loses a response, at every request while it replaces frames.
 
-Wherever that is, a new client reads each frame as it was before or as it was given, whole, and all
+At each request, a new client reads each frame as it was before or as it was given, whole, and all
 of one call together; so does a program that knows only the public names, frame by frame. Whatever
 comes next, the same call again, a repair or gc, brings the new frames to their public names and
 leaves nothing else behind; only the call does not move frames while a dead program's lease
@@ -26,7 +26,7 @@ from proving import Proof
 
 Frames = dict[int, bytes]
 """JPEGs by sequence."""
-Told = dict[int, tuple[bytes, float, int]]
+FrameValues = dict[int, tuple[bytes, float, int]]
 """JPEG, timestamp and chunk_id by sequence."""
 
 
@@ -103,17 +103,17 @@ def store() -> Iterator[Store]:
     restore(store, {})
 
 
-def read(store: Store) -> Told:
-    """All frames that a client reads which knows nothing yet."""
+def read(store: Store) -> FrameValues:
+    """Return the frames that a new client reads."""
     timeline = Timeline(store, TIMELINE)
     index = timeline.index
-    told = zip(index.timestamp.tolist(), index.chunk_id.tolist(), strict=True)
+    values = zip(index.timestamp.tolist(), index.chunk_id.tolist(), strict=True)
     sequences = index.sequence.tolist()
-    return {n: (timeline.jpeg(n), *one) for n, one in zip(sequences, told, strict=True)}
+    return {n: (timeline.jpeg(n), *one) for n, one in zip(sequences, values, strict=True)}
 
 
-def jpegs(told: Told) -> Frames:
-    return {sequence: jpeg for sequence, (jpeg, *_) in told.items()}
+def jpegs(values: FrameValues) -> Frames:
+    return {sequence: jpeg for sequence, (jpeg, *_) in values.items()}
 
 
 def public(store: Store) -> Frames:
@@ -126,7 +126,7 @@ def public(store: Store) -> Frames:
     }
 
 
-def alone(frames: list[Frame]) -> Told:
+def alone(frames: list[Frame]) -> FrameValues:
     """Frames as a lone program stores them."""
     lone = open_store(f"memory://{uuid.uuid4().hex}")
     Timeline(lone, TIMELINE).write(frames, workers=1)
@@ -134,7 +134,7 @@ def alone(frames: list[Frame]) -> Told:
 
 
 class Matrix:
-    """One case, and what may be seen in it."""
+    """One case, and the states that may be visible in it."""
 
     def __init__(self, case: Case, store: Store) -> None:
         self.case = case
@@ -152,8 +152,11 @@ class Matrix:
         restore(self._store, blobs)
 
     def check_during(self) -> None:
-        seen = read(self._store)
-        require(seen in (self.old, self.new), f"of one call only some is seen: {sorted(seen)}")
+        read_now = read(self._store)
+        require(
+            read_now in (self.old, self.new),
+            f"only some frames of a call are visible: {sorted(read_now)}",
+        )
         for sequence, body in public(self._store).items():
             allowed = (jpegs(self.old).get(sequence), jpegs(self.new).get(sequence))
             require(body in allowed, f"frames/{sequence}.jpg is neither the old nor the new one")
@@ -162,8 +165,8 @@ class Matrix:
         require(read(self._store) == self.new, "what was given is not what is read")
         report = Timeline(self._store, TIMELINE).verify(deep=True, workers=1)
         require(not report.counts["missing"] and not report.counts["corrupt"], "it is damaged")
-        is_claimed = any("/claims/" in key and "/moving" in key for key in contents(self._store))
-        if self.case.layout == "objects" and not is_claimed:
+        is_leased = any("/claims/" in key and "/moving" in key for key in contents(self._store))
+        if self.case.layout == "objects" and not is_leased:
             require(public(self._store) == jpegs(self.new), "the public names have other frames")
 
     def check_tidy(self) -> None:
@@ -175,8 +178,8 @@ class Matrix:
             named = [row for row in Timeline(self._store, TIMELINE).index.offset.tolist() if row]
             require(not named, "a frame that counts lies in a pack")
 
-    def go_on(self, left: Blobs, *, is_done: bool) -> None:
-        """Whatever follows, what was committed stays, and the call again gives what it must."""
+    def check_continuation(self, left: Blobs, *, is_done: bool) -> None:
+        """Check that committed frames stay, and that a repeated call completes the replacement."""
         state = frozenset(left.items())
         if is_done and state not in self._done:
             self.check_done()
@@ -189,7 +192,7 @@ class Matrix:
             was_seen = read(self._store)
             run(Process("finishing"), finish, self._store)
             is_new = was_seen == self.new or finish is replace
-            # What follows depends on the blobs alone, so each state is checked once.
+            # The continuation depends on the blobs alone, so each state is checked once.
             state_then = (is_new, frozenset(contents(self._store).items()))
             if state_then in self._tidied:
                 continue
@@ -217,7 +220,7 @@ def test_replacement_that_crashes_at_any_request_loses_no_frame(
         try:
             is_done = run_until(point, Process("first"), replace, store)
             left = contents(store)
-            matrix.go_on(left, is_done=is_done)
+            matrix.check_continuation(left, is_done=is_done)
         except (Violation, FrameCacheError) as error:
             error.add_note(f"{case.name}: {point}")
             raise

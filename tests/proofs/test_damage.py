@@ -1,6 +1,6 @@
-"""Damaged blobs: whatever happens to stored bytes, only committed frames are returned.
+"""Damaged blobs: for any damage of stored bytes, only committed frames are returned.
 
-The truth is what the store held before the damage, kept by the test.
+The expected bytes are those of the store before the damage.
 """
 
 import json
@@ -27,7 +27,7 @@ class Stored:
     blobs: dict[str, bytes]
 
     def reader(self) -> Timeline:
-        """A timeline that knows nothing yet."""
+        """Open a new handle on the timeline."""
         return Timeline(self.store, "t")
 
     def frame(self, sequence: int) -> bytes:
@@ -109,7 +109,7 @@ def test_frame_stored_under_the_key_of_another_is_never_returned(
     proof.found(given=given, detected=given)
 
 
-# Index parts, the compacted index, and descriptions
+# Index parts, the compacted index, and manifests
 
 
 def rows_of(stored: Stored) -> list[dict[str, Any]]:
@@ -139,12 +139,12 @@ def assert_frames(timeline: Timeline, stored: Stored) -> None:
 
 
 def assert_info(timeline: Timeline, stored: Stored) -> None:
-    described = json.loads(stored.blobs[stored.keys("timeline")[-1]])
+    document = json.loads(stored.blobs[stored.keys("timeline")[-1]])
     info = timeline.info()
-    assert (info.epoch, info.version) == (described["epoch"], described["version"])
+    assert (info.epoch, info.version) == (document["epoch"], document["version"])
     assert info.complete
     assert [(one.url, one.etag, str(one.end), one.frame_count) for one in info.chunks] == [
-        (one["url"], one["etag"], one["end"], one["frame_count"]) for one in described["chunks"]
+        (one["url"], one["etag"], one["end"], one["frame_count"]) for one in document["chunks"]
     ]
 
 
@@ -156,7 +156,7 @@ READERS: Final = [assert_columns, assert_frame, assert_frames, assert_info]
     [
         "part",
         "compacted index",
-        "description",
+        "manifest",
     ],
 )
 def test_damaged_index_and_manifest_are_detected(
@@ -168,7 +168,7 @@ def test_damaged_index_and_manifest_are_detected(
     keys = {
         "part": stored.keys("index"),
         "compacted index": stored.keys("index", compacted=True),
-        "description": stored.keys("timeline")[-1:],
+        "manifest": stored.keys("timeline")[-1:],
     }[kind]
     times = proof.size(short=250, long=25_000)
     detected = sum(
@@ -181,7 +181,7 @@ def test_damaged_index_and_manifest_are_detected(
 
 
 def test_damaged_manifest_is_repaired_without_losing_frames(stored: Stored, proof: Proof) -> None:
-    """Whatever happened to it, all that was cached is there, with what the index said of it."""
+    """After a repair, all cached frames exist, with the values of the index."""
     times = proof.size(short=30, long=3_000)
     damaged = damaged_bodies(stored.blobs[stored.keys("timeline")[-1]], seed=1)
     for _ in range(times):
@@ -197,7 +197,7 @@ def test_damaged_manifest_is_repaired_without_losing_frames(stored: Stored, proo
         assert {key: made[key] for key in stored.keys("frames")} == {
             key: stored.blobs[key] for key in stored.keys("frames")
         }
-    proof.found(descriptions=times, made_anew=times)
+    proof.found(manifests=times, recreated=times)
 
 
 def is_refused(read: Callable[[Timeline, Stored], None], stored: Stored) -> bool:
@@ -210,6 +210,6 @@ def is_refused(read: Callable[[Timeline, Stored], None], stored: Stored) -> bool
 
 
 def without_compacted(stored: Stored) -> Stored:
-    """The same timeline, whose compacted index is gone, so that the parts are read."""
+    """Return the same timeline without its compacted index, so that the parts are read."""
     stored.store.delete(stored.keys("index", compacted=True))
     return Stored(stored.store, blobs_of(stored.store))

@@ -46,7 +46,7 @@ class Packed:
         return sorted(key for key in self.blobs if key.startswith(f"{PREFIX}{name}/"))
 
     def reader(self) -> Timeline:
-        """A timeline that knows nothing yet."""
+        """Open a new handle on the timeline."""
         return Timeline(self.store, "t")
 
     def frame(self, sequence: int) -> bytes:
@@ -54,7 +54,7 @@ class Packed:
         return self.blobs[place.key][place.start : place.stop]
 
     def damaged_by(self, bodies: Bodies) -> set[int]:
-        """The sequences whose bytes are others where packs become these."""
+        """Return the sequences whose bytes differ if packs have these bodies."""
         return {
             sequence
             for sequence, (key, start, stop) in enumerate(self.places)
@@ -69,7 +69,7 @@ class Packed:
                 self.store.put(key, body)
 
     def restore(self) -> None:
-        """Let everything be as it was committed."""
+        """Restore the committed blobs."""
         found = blobs_of(self.store)
         self.store.delete([key for key in found if key not in self.blobs])
         self.put({key: body for key, body in self.blobs.items() if found.get(key) != body})
@@ -77,7 +77,7 @@ class Packed:
 
 @pytest.fixture
 def packed() -> Packed:
-    """Two of its chunks were repacked, the third came as a pack."""
+    """A timeline of which two chunks were repacked, and the third was extracted into a pack."""
     store = FrameCache(f"memory://{uuid.uuid4().hex}").store
     timeline = Timeline(store, "t")
     timeline.extract(chunks()[:2])
@@ -94,7 +94,7 @@ def packed() -> Packed:
 
 
 def one_is_other_bytes(packed: Packed, seed: int) -> Iterator[Bodies]:
-    """One pack after the other is cut short, has other bits, bytes or lengths; without end."""
+    """Truncate or change the packs in turn, without end."""
     damaged = [
         (key, damaged_bodies(packed.blobs[key], seed + number))
         for number, key in enumerate(packed.folder("packs"))
@@ -105,7 +105,7 @@ def one_is_other_bytes(packed: Packed, seed: int) -> Iterator[Bodies]:
 
 
 def several_are_other_packs(packed: Packed, seed: int) -> Iterator[Bodies]:
-    """Packs change places, are copies of another, or lost, alone and together; without end."""
+    """Exchange, copy or remove packs, alone and together, without end."""
     choose, keys = random.Random(seed), packed.folder("packs")
     while True:
         sources = [choose.choice([*keys, None]) for _ in keys]
@@ -180,7 +180,7 @@ def test_verify_finds_and_repairs_the_damaged_frames_of_packs(
     proof: Proof,
     damages: Callable[[Packed, int], Iterator[Bodies]],
 ) -> None:
-    times, mended, all_damages = proof.size(short=12, long=1_000), 0, damages(packed, 2)
+    times, repaired, all_damages = proof.size(short=12, long=1_000), 0, damages(packed, 2)
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     for _ in range(times):
         bodies = next(all_damages)
@@ -189,17 +189,17 @@ def test_verify_finds_and_repairs_the_damaged_frames_of_packs(
         opened = packed.reader()
         assert len(opened) == FRAMES
         found = packed.reader().verify(workers=1)
-        met = [one for one in found.findings if one.kind in DAMAGE_KINDS]
-        assert {one.sequence for one in met} == damaged
-        assert {one.key for one in met} == {packed.places[one].key for one in damaged}
+        reported = [one for one in found.findings if one.kind in DAMAGE_KINDS]
+        assert {one.sequence for one in reported} == damaged
+        assert {one.key for one in reported} == {packed.places[one].key for one in damaged}
         report = packed.reader().verify(repair=True, workers=1)
         assert (report.ok, report.repaired) == (True, len(damaged))
         for timeline in (packed.reader(), opened):
             assert [*timeline.jpegs(range(FRAMES))] == jpegs
         assert packed.reader().verify(workers=1).ok
-        mended += len(damaged)
+        repaired += len(damaged)
         packed.restore()
-    proof.found(packs=times, frames_mended=mended)
+    proof.found(packs=times, frames_repaired=repaired)
 
 
 def test_damaged_manifest_is_repaired_without_losing_packs(packed: Packed, proof: Proof) -> None:
@@ -215,11 +215,11 @@ def test_damaged_manifest_is_repaired_without_losing_packs(packed: Packed, proof
         found = blobs_of(packed.store)
         assert all(found[pack] == packed.blobs[pack] for pack in packed.folder("packs"))
         packed.restore()
-    proof.found(descriptions=times, made_anew=times)
+    proof.found(manifests=times, recreated=times)
 
 
 def test_shifted_pack_never_returns_neighboring_frames(packed: Packed, proof: Proof) -> None:
-    """Each frame in turn has the bytes of another: shifted, or in the other's place and length."""
+    """Each frame in turn has the bytes of another, shifted or with its offset and length."""
     jpegs = [packed.frame(sequence) for sequence in range(FRAMES)]
     given = 0
     for sequence, (key, start, stop) in enumerate(packed.places):

@@ -18,7 +18,7 @@ from proving import Proof
 LINE = "framecache: Interrupted"
 SECONDS = 1.0
 _DEADLINE_SECONDS = 120
-# It says when the command begins: what comes before is the interpreter's.
+# It reports when the command begins; before, the interpreter starts.
 _PROGRAM = """
 import os, sys
 from framecache.cli import main
@@ -29,7 +29,7 @@ sys.exit(main())
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, and how long after its beginning it may be interrupted."""
+    """A command, and the time after its start within which it may be interrupted."""
 
     words: Sequence[str]
     starts: float = 1.2
@@ -127,7 +127,7 @@ def _shortest_seconds(cache: str) -> float:
 
 
 def _interrupted(command: Command, after_seconds: float) -> Ended | None:
-    """Have it interrupted some time after it began; None: it was done by then."""
+    """Interrupt a command after some time; return None if it had ended before."""
     process = subprocess.Popen(
         [sys.executable, "-c", _PROGRAM, *command.words],
         stdin=subprocess.DEVNULL,

@@ -42,7 +42,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observed:
     """Observed contents of a timeline in the store."""
 
     keys: tuple[str, ...]
@@ -53,7 +53,7 @@ class Seen:
         return self._named(r".*/index/[^/]+/([0-9]+)-0\.parquet")
 
     @property
-    def claims(self) -> dict[str, str]:
+    def lease_keys(self) -> dict[str, str]:
         """Keys of leases, by the name of their chunk."""
         return self._named(r".*/claims/[^/]+/([0-9]+)-[0-9]+\.json")
 
@@ -103,7 +103,7 @@ def prove(
     kills: int,
     layout: Layout = "objects",
 ) -> None:
-    """No kill leaves behind what is wrong, or what hinders those who come after."""
+    """Prove that no kill leaves wrong frames, or blobs that stop later programs."""
     chunks = numbered_chunks(4, frames_each=8)
     with Workers(1 + SURVIVORS, chunks) as workers, ThreadPoolExecutor(LANES) as pool:
         # The first writes to a new bucket may take seconds, the later ones milliseconds.
@@ -122,7 +122,7 @@ def prove(
 
 
 class Trial:
-    """One process is killed while it extracts a timeline; others finish it, or were about to."""
+    """Trial in which a process is killed while it extracts, and others finish the timeline."""
 
     def __init__(self, scene: Scene, workers: Workers, number: int) -> None:
         self._scene = scene
@@ -150,28 +150,28 @@ class Trial:
         last_words, patience = self._start_victim(victim, share=1 / (1 + len(others)))
         answers = [self._start(other, gateway=1) for other in others]
         was_killed = self._kill(victim, last_words, patience)
-        seen = self._look()
+        observed = self._check_observed()
         if is_alone:
             others = [self._workers.take()]
             answers = [self._start(other, gateway=1) for other in others]
         reads = 1
         while not all(answer.is_there(within_seconds=0.1) for answer in answers):
-            self._look()
+            self._check_observed()
             reads += 1
         extracted = [answer.get() for answer in answers]
         for other in others:
-            self._workers.give_back(other)
+            self._workers.release(other)
 
         chunks = len(self._scene.chunks.paths)
         if is_alone:
             # A request of the dead program may have been executed since.
-            assert extracted[0].report.chunks_extracted <= chunks - len(seen.parts)
-        is_mid_work = was_killed and len(seen.keys) > 0 and len(seen.parts) < chunks
+            assert extracted[0].report.chunks_extracted <= chunks - len(observed.parts)
+        is_mid_work = was_killed and len(observed.keys) > 0 and len(observed.parts) < chunks
         return Counter(
             kills=was_killed,
             mid_work=is_mid_work,
             beside_survivors=was_killed and not is_alone,
-            taken_over=len(seen.claims.keys() - seen.parts.keys()) if is_alone else 0,
+            taken_over=len(observed.lease_keys.keys() - observed.parts.keys()) if is_alone else 0,
             **self._finish(extracted),
             reads=reads,
         )
@@ -216,10 +216,10 @@ class Trial:
             victim.close()
         return False
 
-    def _look(self) -> Seen:
+    def _check_observed(self) -> Observed:
         """Check that all committed frames are there, and that readers get the right results."""
-        seen = self._seen()
-        for key in seen.parts.values():
+        observed = self._observe()
+        for key in observed.parts.values():
             self._check_part(key)
         timeline = FrameCache(self._url).timeline(self._timeline_id)
         is_complete = timeline.complete
@@ -227,16 +227,16 @@ class Trial:
         faults = [self._truth.fault(sequence, image) for sequence, image in frames.items()]
         assert not any(faults), faults
         chunks = self._scene.chunks
-        assert len(frames) >= len(seen.parts) * chunks.frames_each
+        assert len(frames) >= len(observed.parts) * chunks.frames_each
         if is_complete:
             assert len(frames) == chunks.frame_count
-            assert len(self._seen().parts) == len(chunks.paths)
+            assert len(self._observe().parts) == len(chunks.paths)
         else:
-            assert len(seen.parts) < len(chunks.paths)
-        return seen
+            assert len(observed.parts) < len(chunks.paths)
+        return observed
 
-    def _seen(self) -> Seen:
-        return Seen(tuple(self._blobs.list(self._prefix)))
+    def _observe(self) -> Observed:
+        return Observed(tuple(self._blobs.list(self._prefix)))
 
     def _check_part(self, key: str) -> None:
         """Every frame that a part names is there, as long and with the CRC that it says."""
@@ -252,28 +252,28 @@ class Trial:
     def _finish(self, extracted: list[Extracted]) -> dict[str, int]:
         """Check that the state is as if nothing had been killed, and remove it; return the rest."""
         assert all(one.is_complete for one in extracted)
-        seen = self._look()
-        assert len(seen.parts) == len(self._scene.chunks.paths)
-        left = {"half_written_files": len(seen.half_written)}
+        observed = self._check_observed()
+        assert len(observed.parts) == len(self._scene.chunks.paths)
+        left = {"half_written_files": len(observed.half_written)}
         if self._scene.layout == "packs":
-            left["packs_left"] = self._check_packs(seen)
+            left["packs_left"] = self._check_packs(observed)
         else:
-            self._check_frames(seen)
+            self._check_frames(observed)
         FrameCache(self._url).timeline(self._timeline_id).delete()
         assert self._timeline_id not in FrameCache(self._url).timelines()
-        assert sorted(self._seen().keys) == sorted(seen.half_written)
+        assert sorted(self._observe().keys) == sorted(observed.half_written)
         return left
 
-    def _check_frames(self, seen: Seen) -> None:
+    def _check_frames(self, observed: Observed) -> None:
         stored = frames_of(self._blobs, self._timeline_id)
-        names = {key.removeprefix(f"{self._prefix}frames/") for key in seen.half_written}
+        names = {key.removeprefix(f"{self._prefix}frames/") for key in observed.half_written}
         assert {n: data for n, data in stored.items() if n not in names} == self._scene.expected
 
-    def _check_packs(self, seen: Seen) -> int:
+    def _check_packs(self, observed: Observed) -> int:
         """See that those named hold all frames; returns how many others, each whole, are left."""
         assert frames_of(self._blobs, self._timeline_id) == {}
         packs = packs_of(self._blobs, self._timeline_id)
-        whole = {key: pack for key, pack in packs.items() if key not in seen.half_written}
+        whole = {key: pack for key, pack in packs.items() if key not in observed.half_written}
         named = set(FrameCache(self._url).timeline(self._timeline_id).index.key)
         assert named <= set(whole)
         assert self._frames_in({key: whole[key] for key in named}) == self._scene.expected

@@ -43,10 +43,10 @@ for _ in range(kills):
         os.kill(worker, signal.SIGSTOP)
         os.waitpid(worker, os.WUNTRACED)
     largest = max(largest, bytes_on_disk(folder)) if folder.exists() else 0
-    gone = workers.pop(chance.randrange(len(workers)))
-    os.kill(gone, signal.SIGKILL)
+    killed = workers.pop(chance.randrange(len(workers)))
+    os.kill(killed,  signal.SIGKILL)
     half_written += sum("." in path.name for path in files(folder))
-    ends.append(os.waitstatus_to_exitcode(os.waitpid(gone, 0)[1]))
+    ends.append(os.waitstatus_to_exitcode(os.waitpid(killed, 0)[1]))
     for worker in workers:
         os.kill(worker, signal.SIGCONT)
     workers.append(start())
@@ -67,9 +67,9 @@ def test_disk_cache_stays_within_its_limit_and_usable_when_its_users_are_killed(
     run = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=3600, env=environment
     )
-    told = json.loads(run.stdout)
-    assert told["ends"] == [-9]
-    assert LIMIT // 2 < told["largest"] <= LIMIT
+    report = json.loads(run.stdout)
+    assert report["ends"] == [-9]
+    assert LIMIT // 2 < report["largest"] <= LIMIT
 
     copies = [copy(number, 20_000) for number in range(1000, 1100)]
     ours = disk_cache(folder)
@@ -78,4 +78,4 @@ def test_disk_cache_stays_within_its_limit_and_usable_when_its_users_are_killed(
         assert bytes_on_disk(folder) <= LIMIT
     assert [path for path in files(folder) if "." in path.name] == []
     assert 20_000 * len(kept(folder, copies)) > 0.7 * LIMIT
-    proof.found(kills=kills, half_written=told["half_written"])
+    proof.found(kills=kills, half_written=report["half_written"])

@@ -1,4 +1,4 @@
-"""Repacks killed at random moments: readers notice nothing, and other programs finish them."""
+"""Repacks killed at random moments: readers are unaffected, and other programs finish them."""
 
 import random
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import pytest
-from invariants import PREFIX, TIMELINE, Look, contents, look
+from invariants import PREFIX, TIMELINE, Inspection, contents, inspect_timeline
 from numbered import NumberedChunks
 from numbered_clips import frames_alone, numbered_chunks
 from workers import Answer, Moment, Place, Repacked, Worker, WorkerDied, Workers, repack
@@ -51,7 +51,7 @@ def test_repack_killed_on_ceph_is_finished_by_another_process(
 
 
 def prove(url: str, gateways: tuple[str, str], proof: Proof, *, kills: int) -> None:
-    """Whenever a repack is killed, all frames are there, and another can bring it to its end."""
+    """Prove that a killed repack loses no frame, and that another one can complete it."""
     chunks = numbered_chunks(4, frames_each=8)
     alone = frames_alone(chunks)
     expected = [alone[f"{sequence}.jpg"] for sequence in range(chunks.frame_count)]
@@ -70,7 +70,7 @@ def prove(url: str, gateways: tuple[str, str], proof: Proof, *, kills: int) -> N
 
 
 class Trial:
-    """One repack is killed; another does it again, and a collection removes what is left."""
+    """Trial in which a repack is killed, another completes it, and gc removes the rest."""
 
     def __init__(self, scene: Scene, workers: Workers, number: int) -> None:
         self._scene = scene
@@ -95,32 +95,32 @@ class Trial:
         began = set(contents(store))
         victim = self._workers.take()
         was_killed = self._kill(victim)
-        seen = self._look(store)
-        is_mid_work = was_killed and self._is_mid_work(store, began, seen)
+        inspection = self._inspect(store)
+        is_mid_work = was_killed and self._is_mid_work(store, began, inspection)
         self._check_reader(opened)
 
         other = self._workers.take()
         self._start(other, gateway=1).get()
-        self._workers.give_back(other)
-        seen = self._look(store)
-        assert seen.document is not None
-        assert seen.document["layout"] == self._after
+        self._workers.release(other)
+        inspection = self._inspect(store)
+        assert inspection.document is not None
+        assert inspection.document["layout"] == self._after
         self._check_reader(opened)
-        left = self._unnamed(store)
+        left = self._unreferenced(store)
         plan = plan_gc(
             store, timelines=[TIMELINE], grace_seconds=0, max_bytes=None, max_age_seconds=None
         )
         assert plan.execute(max_share=1).skipped == ()
-        self._look(store)
-        assert self._unnamed(store) == set()
+        self._inspect(store)
+        assert self._unreferenced(store) == set()
         opened.delete()
         assert not any(key.startswith(PREFIX) for key in contents(store))
         return Counter(kills=was_killed, mid_work=is_mid_work, collected=len(left))
 
-    def _is_mid_work(self, store: Store, began: set[str], seen: Look) -> bool:
+    def _is_mid_work(self, store: Store, began: set[str], inspection: Inspection) -> bool:
         """Return True if something was done, and something is left to do."""
-        is_moved = seen.document is not None and seen.document["layout"] == self._after
-        return set(contents(store)) != began and (not is_moved or bool(self._unnamed(store)))
+        is_moved = inspection.document is not None and inspection.document["layout"] == self._after
+        return set(contents(store)) != began and (not is_moved or bool(self._unreferenced(store)))
 
     def _start(
         self, worker: Worker, *, gateway: int, dying: Moment | None = None
@@ -149,18 +149,18 @@ class Trial:
             victim.close()
         return False
 
-    def _look(self, store: Store) -> Look:
-        seen = look(store)
-        assert seen.is_complete
-        assert len(seen.frames) == self._scene.chunks.frame_count
-        return seen
+    def _inspect(self, store: Store) -> Inspection:
+        inspection = inspect_timeline(store)
+        assert inspection.is_complete
+        assert len(inspection.frames) == self._scene.chunks.frame_count
+        return inspection
 
     def _check_reader(self, timeline: Timeline) -> None:
-        """Nor does it matter to a reader that opened the timeline before."""
+        """Require that a reader that opened the timeline before is unaffected."""
         assert list(timeline.jpegs(range(len(self._scene.expected)))) == self._scene.expected
 
-    def _unnamed(self, store: Store) -> set[str]:
-        """The blobs of frames that the index does not name."""
+    def _unreferenced(self, store: Store) -> set[str]:
+        """Return the blobs of frames that the index does not name."""
         named = set(Timeline(store, TIMELINE).index.key)
         folders = (f"{PREFIX}frames/", f"{PREFIX}packs/")
         return {key for key in contents(store) if key.startswith(folders)} - named

@@ -1,4 +1,4 @@
-"""Programs use a timeline through stores that fail them; a plain model says what may come of it."""
+"""Programs use a timeline through stores with faults; a plain model gives the allowed results."""
 
 import pytest
 from hypothesis import Phase

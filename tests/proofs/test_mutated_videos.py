@@ -1,4 +1,4 @@
-"""Whatever a video file holds, extracting it ends: soon, in bounded memory, in a clear word.
+"""Extraction of any video file ends soon, in bounded memory, with a report or a typed error.
 
 Files are those of every container and codec in the sample clips, mutated at random, in ways that
 hit what the formats read lengths, counts and times from. Each is extracted by another process,

@@ -1,4 +1,4 @@
-"""A timeline is repacked to and fro while other processes fill, write, rebuild and read it."""
+"""A timeline is repacked repeatedly while other processes fill, write, rebuild and read it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from workers import (
     Place,
     Worker,
     extract,
-    read_meanwhile,
+    read_during_changes,
     read_until_complete,
     rebuild_repeatedly,
-    repack_to_and_fro,
+    repack_repeatedly,
     write_one_by_one,
 )
 
@@ -32,7 +32,7 @@ PATIENCE = 600
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Processes]:
-    """Three, ready to begin."""
+    """Start three worker processes."""
     warm_up = numbered_chunks(2, frames_each=2)
     with ExitStack() as stack:
         one, two, three = (stack.enter_context(closing(Worker(warm_up))) for _ in range(3))
@@ -50,7 +50,7 @@ def test_repacks_during_an_extraction_and_reads_lose_no_frame(
     chunks = chunks_of_a_round()
     for place in places(local_url, rounds=proof.size(short=1, long=33)):
         begin(place, chunks)
-        repacking = repacker.start(repack_to_and_fro, place, times=12)
+        repacking = repacker.start(repack_repeatedly, place, times=12)
         reading = reader.start(read_until_complete, place, chunks)
         assert extractor.start(extract, place, chunks).get(within_seconds=PATIENCE).is_complete
         readings = reading.get(within_seconds=PATIENCE)
@@ -70,7 +70,7 @@ def test_repacks_during_writes_lose_no_frame(
     repacker, writer, _ = processes
     for place in places(local_url, rounds=proof.size(short=1, long=20)):
         place.open().write([frame(0)])
-        repacking = repacker.start(repack_to_and_fro, place, times=count)
+        repacking = repacker.start(repack_repeatedly, place, times=count)
         writing = writer.start(write_one_by_one, place, [frame(n) for n in range(1, count)])
         tries = writing.get(within_seconds=PATIENCE)
         repacks = repacking.get(within_seconds=PATIENCE)
@@ -94,30 +94,30 @@ def test_repacks_during_rebuilds_and_reads_leave_a_repairable_timeline(
     for place in places(local_url, rounds=proof.size(short=1, long=25)):
         place.open().extract(chunks.paths)
         rebuilding = rebuilder.start(rebuild_repeatedly, place, times=rebuilds)
-        reading = reader.start(read_meanwhile, place, chunks, times=4 * rebuilds)
-        repacking = repacker.start(repack_to_and_fro, place, times=4 * rebuilds)
+        reading = reader.start(read_during_changes, place, chunks, times=4 * rebuilds)
+        repacking = repacker.start(repack_repeatedly, place, times=4 * rebuilds)
         repacks = repacking.get(within_seconds=PATIENCE)
         rebuilt = rebuilding.get(within_seconds=PATIENCE)
         readings = reading.get(within_seconds=PATIENCE)
         timeline = place.open()
         timeline.extract(chunks.paths)
-        mended = timeline.verify(repair=True)
+        repair_report = timeline.verify(repair=True)
         found.update(
             rounds=1,
             repacks=repacks,
             rebuilds=rebuilt,
             reads=readings.frames,
-            frames_mended=mended.repaired,
+            frames_repaired=repair_report.repaired,
         )
         assert readings.violations == ()
         assert readings.frames > 0
-        assert mended.ok
+        assert repair_report.ok
         check_moved(timeline, frames_alone(chunks))
     proof.found(**found)
 
 
 def places(url: str, *, rounds: int) -> Iterator[Place]:
-    """A timeline of its own for each round: they race most while it fills and is small."""
+    """Yield a new timeline for each round: races are most likely while it is small."""
     return (Place(url, f"race-{number}") for number in range(rounds))
 
 
@@ -126,7 +126,7 @@ def chunks_of_a_round() -> NumberedChunks:
 
 
 def begin(place: Place, chunks: NumberedChunks) -> None:
-    """Describe all chunks, and cache two."""
+    """Create a manifest with all chunks, and cache two."""
     refuse = fail_from_nth(
         StorePermissionDenied("no more"), action="create", nth=3, within="/index/"
     )
@@ -136,7 +136,7 @@ def begin(place: Place, chunks: NumberedChunks) -> None:
 
 
 def check_moved(timeline: Timeline, expected: dict[str, bytes]) -> None:
-    """All frames are right, and stay so wherever they are moved."""
+    """Require that all frames are right, also after each repack."""
     jpegs = [expected[f"{sequence}.jpg"] for sequence in range(len(expected))]
     for layout in LAYOUTS:
         timeline.repack(layout)

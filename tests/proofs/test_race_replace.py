@@ -1,7 +1,7 @@
 """Programs replace frames at once, while others read: each read gets one whole picture.
 
 One program's whole call is put before every single request of another's. After each request a
-reader that opened the timeline before reads every frame. At the end the later description wins, and
+reader that opened the timeline before reads every frame. At the end the later manifest wins, and
 the public names hold what is read. Then the same in real processes, as fast as they are.
 """
 
@@ -42,7 +42,7 @@ def write(frames: list[Frame]) -> Work:
 
 
 def move(store: Store) -> None:
-    """Bring frames to their places as a repair does, which takes over from a silent program."""
+    """Move frames to their public names as a repair after another program's death does."""
     relocate(store, TIMELINE, workers=1)
 
 
@@ -50,7 +50,7 @@ WRITE_AND_MOVE: tuple[Work, ...] = (write(OTHERS), move)
 
 
 class Interleaving:
-    """Two programs, of which one does everything before a single request of the other's."""
+    """Two programs, one of which does all of its work before a request of the other."""
 
     def __init__(self, layout: Layout, others_work: tuple[Work, ...]) -> None:
         self._others_work = others_work
@@ -61,7 +61,7 @@ class Interleaving:
         self._before = contents(self._store)
         known = (read(self._store), alone(MINE), alone(OTHERS))
         self._allowed = {
-            sequence: {jpegs(told)[sequence] for told in known if sequence in told}
+            sequence: {jpegs(values)[sequence] for values in known if sequence in values}
             for sequence in range(7)
         }
 
@@ -76,12 +76,12 @@ class Interleaving:
         raise AssertionError
 
     def _is_put_before(self, at: int) -> bool:
-        """True once the program came to its n-th request, before which the other did its work."""
+        """Return True if the program made its n-th request, before which the other worked."""
         reader = Timeline(self._store, TIMELINE)
         reader.index  # noqa: B018 -- it opens the timeline
         requests, is_reading, is_met = count(1), False, False
 
-        def look() -> None:
+        def inspect_timeline() -> None:
             nonlocal is_reading
             if is_reading:
                 return
@@ -92,7 +92,7 @@ class Interleaving:
             is_reading = False
 
         def after(_action: str, _key: str) -> None:
-            look()
+            inspect_timeline()
 
         def before(_action: str, _key: str) -> None:
             nonlocal is_met
@@ -106,25 +106,25 @@ class Interleaving:
             try:
                 write(MINE)(HookedStore(self._store, before=before, after=after))
             except StoreUnavailable:
-                # It slept for longer than its lease lasts, and has to write again.
+                # The program was delayed for longer than the lease TTL, and has to write again.
                 write(MINE)(HookedStore(self._store, after=after))
         return is_met
 
     def _check_end(self, at: int) -> None:
-        seen = jpegs(read(self._store))
-        require(seen == self._described(), f"before request {at}: another description counts")
+        current = jpegs(read(self._store))
+        require(current == self._indexed_frames(), f"before request {at}: another manifest counts")
         winners = {
-            "mine" if seen[sequence] == jpegs(alone(MINE))[sequence] else "others"
+            "mine" if current[sequence] == jpegs(alone(MINE))[sequence] else "others"
             for sequence in (2, 6)
         }
         require(len(winners) == 1, f"before request {at}: two calls are mixed")
-        require(seen[1] == jpegs(alone(MINE))[1], f"before request {at}: frame 1 is lost")
-        require(seen[3] == jpegs(alone(OTHERS))[3], f"before request {at}: frame 3 is lost")
+        require(current[1] == jpegs(alone(MINE))[1], f"before request {at}: frame 1 is lost")
+        require(current[3] == jpegs(alone(OTHERS))[3], f"before request {at}: frame 3 is lost")
         if self._layout == "objects":
-            require(public(self._store) == seen, f"before request {at}: the public names differ")
+            require(public(self._store) == current, f"before request {at}: the public names differ")
 
-    def _described(self) -> dict[int, bytes]:
-        """The frames as json and pyarrow have them, a later part before an earlier one."""
+    def _indexed_frames(self) -> dict[int, bytes]:
+        """Return the frames by json and pyarrow; a later part precedes an earlier one."""
         blobs = contents(self._store)
         last = max(key for key in blobs if key.startswith(f"{PREFIX}timeline/"))
         rows: dict[int, dict[str, Any]] = {}
@@ -132,7 +132,7 @@ class Interleaving:
             rows |= {
                 row["sequence"]: row for row in pq.read_table(io.BytesIO(blobs[key])).to_pylist()
             }
-        # Where a row lay that another took the place of, nothing may be left.
+        # The blob of a replaced row must be removed.
         return {
             sequence: blobs[row["key"]][row["offset"] :][: row["size"]]
             for sequence, row in rows.items()
@@ -170,12 +170,12 @@ def replace_often(url: str, writer: int, rounds: int) -> list[int]:
 def read_often(url: str, until: str) -> set[int]:
     """Read all frames until a file is there; returns the brightness of each picture, -1 if torn."""
     timeline = FrameCache(url).timeline(TIMELINE)
-    seen: set[int] = set()
+    current: set[int] = set()
     while not Path(until).exists():
         for frame in timeline.frames():
             spread = int(frame.image.max()) - int(frame.image.min())
-            seen.add(int(np.median(frame.image)) if spread <= 3 else -1)
-    return seen
+            current.add(int(np.median(frame.image)) if spread <= 3 else -1)
+    return current
 
 
 def test_concurrent_replacements_leave_one_call_complete(
@@ -189,11 +189,11 @@ def test_concurrent_replacements_leave_one_call_complete(
         writing = [pool.submit(replace_often, local_url, n, rounds) for n in range(writers)]
         used = {brightness for one in writing for brightness in one.result()}
         end.touch()
-        seen = reading.result()
+        current = reading.result()
     timeline = FrameCache(local_url).timeline(TIMELINE)
     last = {int(np.median(frame.image)) for frame in timeline.frames()}
-    proof.found(calls=writers * rounds, seen=len(seen))
-    assert all(any(abs(one - other) <= 1 for other in used) for one in seen)
+    proof.found(calls=writers * rounds, current=len(current))
+    assert all(any(abs(one - other) <= 1 for other in used) for one in current)
     assert len(last) == 1
     assert len({(f.chunk_id, f.timestamp) for f in timeline.frames()}) == 1
     assert timeline.verify(deep=True, repair=True).ok

@@ -33,10 +33,10 @@ def test_exactly_one_of_concurrent_extractions_with_different_settings_succeeds(
         for number in range(rounds):
             place = Place(local_url, f"race-{number}")
             if number % 2:
-                # Described, and nothing committed.
+                # The manifest exists, and nothing is committed.
                 place.open().extract(chunks.paths[:1])
                 place.open().clear()
-            # Another one comes first each time.
+            # Another contestant starts first each time.
             order = [(number + later) % len(workers) for later in range(len(workers))]
             answers = {one: workers[one].start(contend, place, contestants[one]) for one in order}
             ends = {one: answer.get() for one, answer in answers.items()}

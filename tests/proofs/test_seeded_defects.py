@@ -1,7 +1,7 @@
-"""Defects put into the protocol on purpose, to see that the proofs would find them.
+"""Defects inserted into the protocol on purpose, to test that the proofs detect them.
 
-Each is a substitution that lasts for one check. The same check must pass on framecache as it is,
-and must meet a violation where the defect is.
+Each is a substitution for one check. The same check must pass on framecache without the defect,
+and must find a violation with it.
 """
 
 import json
@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final
 
 import pytest
-from invariants import PREFIX, TIMELINE, Violation, look, pictures, require, restore
+from invariants import PREFIX, TIMELINE, Violation, inspect_timeline, pictures, require, restore
 from operations import BOTH, OPERATIONS, chunks
 from processes import Process
 from test_crash import Matrix
@@ -56,10 +56,10 @@ Check = Callable[[Store], object]
 
 @dataclass(frozen=True)
 class Defect:
-    """Something wrong, and what finds it."""
+    """Defect of the protocol, and the check that detects it."""
 
     name: str
-    put_in: Callable[[pytest.MonkeyPatch], object]
+    install: Callable[[pytest.MonkeyPatch], object]
     check: Check
     found_by: str
     """Pattern of the violation's message."""
@@ -81,10 +81,10 @@ def every_crash_of(name: str) -> Check:
 
 
 def sleeping(
-    store: Store, actions: set[Action], within: str, meanwhile: Callable[[], object]
+    store: Store, actions: set[Action], within: str, other_work: Callable[[], object]
 ) -> Store:
-    """A store of a program that sleeps before one request, while another does something."""
-    left = [meanwhile]
+    """Return a store that runs another program's work before its first matching request."""
+    left = [other_work]
 
     def before(action: Action, key: str) -> None:
         if action in actions and within in key and left:
@@ -101,8 +101,8 @@ def extract(
     return timeline.extract(chunks(count), quality=quality, layout=layout, workers=1)
 
 
-def one_of_two_commits_a_chunk(store: Store, *, layout: Layout | None = None) -> None:
-    """A program loses its lease as it commits; another extracts everything in its place."""
+def chunk_is_committed_once(store: Store, *, layout: Layout | None = None) -> None:
+    """A program loses its lease before a commit, and another one extracts everything."""
     reports: list[ExtractReport] = []
 
     def extract_all() -> None:
@@ -115,39 +115,39 @@ def one_of_two_commits_a_chunk(store: Store, *, layout: Layout | None = None) ->
     require(sum(committed) == 2, f"of 2 chunks, two programs say they committed {committed}")
 
 
-def what_is_done_in_the_midst_of_another_stays(store: Store) -> None:
-    """A program with other settings sleeps before it ends the epoch; another is done."""
+def extraction_completed_during_another_is_kept(store: Store) -> None:
+    """Another extraction completes before a program with other settings ends the epoch."""
     die(store, "put", "/frames/")
     store.delete([blob.key for blob in store.list(f"{PREFIX}claims/")])
-    # With one chunk no manifest names a compaction, which would hinder the other as well.
+    # With one chunk there is no compaction, which would also stop the other program.
     slow = sleeping(store, {"create"}, "/timeline/", lambda: extract(store, count=1))
     with Process("first").running(), suppress(SettingsConflict):
         extract(slow, count=1, quality=60)
-    document = look(store).document
-    require(document and document["jpeg"]["quality"] == 85, "what was done is gone")
+    document = inspect_timeline(store).document
+    require(document and document["jpeg"]["quality"] == 85, "the completed extraction is lost")
 
 
-def what_is_begun_outlives_its_program(store: Store) -> None:
-    """A program dies with its first commit; one that wants other settings comes later."""
+def begun_epoch_outlives_its_program(store: Store) -> None:
+    """A program dies at its first commit; a later one has other settings."""
     die(store, "create", "/index/")
     store.delete([blob.key for blob in store.list(f"{PREFIX}claims/")])
-    require_refused(store, "what was begun is ended")
+    require_refused(store, "a begun epoch is ended")
 
 
-def a_sign_of_life_keeps_others_off(store: Store) -> None:
-    """A program that has begun nothing yet acquires a lease while another watches."""
+def heartbeat_prevents_replacement(store: Store) -> None:
+    """A program without a begun epoch sends a heartbeat while another watches its lease."""
     die(store, "put", "/frames/")
     left = [blob.key for blob in store.list(f"{PREFIX}claims/")]
 
-    def live_on(action: Action, key: str) -> None:
+    def send_heartbeat(action: Action, key: str) -> None:
         if action == "list" and "/claims/" in key and left:
             store.put(left.pop().replace("-0.json", "-1.json"), b"{}")
 
-    require_refused(HookedStore(store, after=live_on), "a living program is ended")
+    require_refused(HookedStore(store, after=send_heartbeat), "a living program is ended")
 
 
 def require_refused(store: Store, otherwise: str) -> None:
-    """Extract with other settings, which must not be done."""
+    """Extract with other settings, which must be refused."""
     try:
         with Process("other").running():
             extract(store, quality=60)
@@ -157,7 +157,7 @@ def require_refused(store: Store, otherwise: str) -> None:
 
 
 def die(store: Store, at: Action, within: str) -> None:
-    """Extract, and die at the first such request."""
+    """Extract, and die at the first matching request."""
     died: list[str] = []
 
     def before(action: Action, key: str) -> None:
@@ -169,7 +169,7 @@ def die(store: Store, at: Action, within: str) -> None:
         extract(HookedStore(store, before=before), count=1)
 
 
-def a_conflict_is_no_existence(store: Store) -> None:
+def conflict_response_is_not_existence(store: Store) -> None:
     """S3 answers 409 to a create although nothing is stored."""
     left = [Fault.CONFLICT]
 
@@ -179,8 +179,8 @@ def a_conflict_is_no_existence(store: Store) -> None:
     try:
         extract(FaultyStore(store, schedule))
     except StoreUnavailable as error:
-        raise Violation(f"a conflict is taken for existence: {error}") from error
-    look(store)
+        raise Violation(f"a conflict response is treated as existence: {error}") from error
+    inspect_timeline(store)
 
 
 def damaged_frames_are_refused(store: Store) -> None:
@@ -192,41 +192,43 @@ def damaged_frames_are_refused(store: Store) -> None:
     store.put(frames[1], store.get(frames[1])[:-2])
     store.put(frames[2], store.get(frames[3]))
     damaged = frozenset(range(3))
-    require(look(store, damaged=damaged).refused == damaged, "a damaged frame is given")
+    require(
+        inspect_timeline(store, damaged=damaged).refused == damaged, "a damaged frame is returned"
+    )
 
 
-def nothing_is_committed_into_a_later_timeline(store: Store) -> None:
-    """A program sleeps as it commits; the timeline is deleted and begun by another, which dies."""
+def later_timeline_receives_no_commit(store: Store) -> None:
+    """Before a commit, the timeline is deleted and recreated by a program that dies."""
 
-    def begin_anew() -> None:
+    def recreate() -> None:
         Timeline(store, TIMELINE).delete()
 
-        def die_before_a_frame(action: Action, _key: str) -> None:
+        def die_before_first_frame(action: Action, _key: str) -> None:
             if action == "put":
                 raise Crash
 
         with pytest.raises(Crash):
-            extract(HookedStore(store, before=die_before_a_frame))
+            extract(HookedStore(store, before=die_before_first_frame))
 
     with Process("first").running(), suppress(TimelineCleared):
-        extract(sleeping(store, {"create"}, "/index/", begin_anew), quality=60)
-    look(store)
+        extract(sleeping(store, {"create"}, "/index/", recreate), quality=60)
+    inspect_timeline(store)
 
 
-def frames_of_a_later_epoch_stay(store: Store) -> None:
-    """A program sleeps between two chunks while another rebuilds the timeline."""
+def frames_of_later_epoch_are_kept(store: Store) -> None:
+    """Another program rebuilds the timeline between two chunks of an extraction."""
 
     def rebuild() -> None:
         Timeline(store, TIMELINE).rebuild(quality=60, workers=1)
 
     with Process("first").running(), suppress(TimelineCleared):
         extract(sleeping(store, {"create"}, "/000001-", rebuild))
-    seen = look(store)
+    seen = inspect_timeline(store)
     require(seen.frames == BOTH and seen.is_complete, "the rebuilt timeline is not complete")
 
 
-def what_two_programs_wrote_is_there(store: Store) -> None:
-    """A program sleeps as it describes what it wrote, while another writes."""
+def frames_of_two_writers_are_kept(store: Store) -> None:
+    """Another program writes before a write commits its manifest."""
 
     def write(target: Store, sequences: range) -> None:
         Timeline(target, TIMELINE).write(pictures(sequences), workers=1)
@@ -239,32 +241,32 @@ def what_two_programs_wrote_is_there(store: Store) -> None:
     )
     with Process("first").running():
         write(slow, range(3))
-    seen = look(store)
+    seen = inspect_timeline(store)
     require(seen.frames == frozenset(range(6)), f"of 6 written frames, {sorted(seen.frames)} stay")
 
 
-def what_a_lost_description_named_counts_no_more(store: Store) -> None:
-    """A chunk was appended, and is in the damaged description only; another takes its place."""
+def parts_of_corrupt_manifest_are_ignored(store: Store) -> None:
+    """Only the damaged manifest names an appended chunk; another chunk replaces it."""
     first, second, third = chunks(3)
     timeline = Timeline(store, TIMELINE)
     timeline.extract(first, workers=1)
     timeline.append(second, workers=1)
-    for version in (3, 4):  # the append's, and the compaction's after it
+    for version in (3, 4):  # those of the append and of the compaction after it
         store.put(keys.manifest(TIMELINE, version), b"")
     timeline.verify(repair=True, workers=1)
     timeline.append(third, workers=1)
-    require(look(store).is_complete, "the timeline is not complete")
+    require(inspect_timeline(store).is_complete, "the timeline is not complete")
 
 
 # The defects
 
 
-def everywhere(
+def patch_everywhere(
     patch: pytest.MonkeyPatch,
     original: Callable[..., object],
     substitute: Callable[..., object],
 ) -> None:
-    """Put a function in the place of another, in every module that uses it."""
+    """Replace a function in every module that uses it."""
     modules = [module for name, module in sys.modules.items() if name.startswith("framecache")]
     users = [module for module in modules if vars(module).get(original.__name__) is original]
     assert users
@@ -304,8 +306,8 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(EncoderPool, "__exit__", end_late)
 
 
-def have_no_write_id(patch: pytest.MonkeyPatch) -> None:
-    everywhere(patch, new_write_id, lambda: "")
+def omit_write_id(patch: pytest.MonkeyPatch) -> None:
+    patch_everywhere(patch, new_write_id, lambda: "")
     encode = parquet.encode
 
     def encode_alike(rows: Columns, metadata: bytes, _: object = None) -> bytes:
@@ -318,24 +320,24 @@ def skip_the_crc(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(FrameSource, "_find_mismatch", lambda *_: "")
 
 
-def take_a_claim_for_a_part(patch: pytest.MonkeyPatch) -> None:
-    pass_over_committed = ChunkQueue._skip_committed  # noqa: SLF001 -- the place of the defect
+def mistake_lease_for_part(patch: pytest.MonkeyPatch) -> None:
+    skip_committed = ChunkQueue._skip_committed  # noqa: SLF001 -- the place of the defect
 
-    def pass_over_claimed(self: ChunkQueue, entries: Sequence[ChunkEntry]) -> None:
-        pass_over_committed(self, entries)
+    def skip_leased(self: ChunkQueue, entries: Sequence[ChunkEntry]) -> None:
+        skip_committed(self, entries)
         prefix = keys.leases_prefix(TIMELINE, self._manifest.epoch)
-        claimed = {keys.parse_lease(blob.key) for blob in self._store.list(prefix)}
-        parts = {claim[0] for claim in claimed if claim is not None}
+        leases = {keys.parse_lease(blob.key) for blob in self._store.list(prefix)}
+        parts = {lease[0] for lease in leases if lease is not None}
         for entry in [entry for entry in self._pending if entry.part in parts]:
             self._skip(entry)
 
-    patch.setattr(ChunkQueue, "_skip_committed", pass_over_claimed)
+    patch.setattr(ChunkQueue, "_skip_committed", skip_leased)
 
 
-def never_take_a_claim_over(patch: pytest.MonkeyPatch) -> None:
-    take = LeaseManager.acquire
+def never_acquire_stale_lease(patch: pytest.MonkeyPatch) -> None:
+    acquire = LeaseManager.acquire
     patch.setattr(
-        LeaseManager, "acquire", lambda self, part: part not in self._seen and take(self, part)
+        LeaseManager, "acquire", lambda self, part: part not in self._seen and acquire(self, part)
     )
 
 
@@ -350,17 +352,17 @@ def count_epochs(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("framecache._core.manifest._next_epoch_name", following)
 
 
-def sweep_before_describing(patch: pytest.MonkeyPatch) -> None:
+def delete_before_new_manifest(patch: pytest.MonkeyPatch) -> None:
     clear = deletion.clear
 
-    def sweep_first(store: Store, timeline_id: str) -> deletion.DeletionSummary:
+    def delete_first(store: Store, timeline_id: str) -> deletion.DeletionSummary:
         store.delete([blob.key for blob in store.list(keys.frames_prefix(timeline_id))])
         return clear(store, timeline_id)
 
-    patch.setattr(deletion, "clear", sweep_first)
+    patch.setattr(deletion, "clear", delete_first)
 
 
-def believe_that_another_was_first(patch: pytest.MonkeyPatch) -> None:
+def treat_existing_blob_as_foreign(patch: pytest.MonkeyPatch) -> None:
     def create(store: Store, key: str, body: bytes) -> bool:
         try:
             store.create(key, body)
@@ -368,33 +370,33 @@ def believe_that_another_was_first(patch: pytest.MonkeyPatch) -> None:
             return False
         return True
 
-    everywhere(patch, create_verified, create)
+    patch_everywhere(patch, create_verified, create)
 
 
-def believe_that_what_exists_is_ones_own(patch: pytest.MonkeyPatch) -> None:
+def treat_existing_blob_as_own(patch: pytest.MonkeyPatch) -> None:
     def create(store: Store, key: str, body: bytes) -> bool:
         with suppress(BlobExists):
             store.create(key, body)
         return True
 
-    everywhere(patch, create_verified, create)
+    patch_everywhere(patch, create_verified, create)
 
 
-def never_look_at_the_epoch_again(patch: pytest.MonkeyPatch) -> None:
-    everywhere(patch, ensure_current, lambda _store, description: description)
+def never_check_epoch_again(patch: pytest.MonkeyPatch) -> None:
+    patch_everywhere(patch, ensure_current, lambda _store, manifest: manifest)
 
 
-def take_any_frame_for_all(patch: pytest.MonkeyPatch) -> None:
+def treat_any_frame_as_complete(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Snapshot, "is_complete", property(lambda self: self.exists))
 
 
-def take_listed_frames_for_a_part(patch: pytest.MonkeyPatch) -> None:
-    def listed_parts(store: Store, description: Manifest, parts: Iterable[str]) -> set[str]:
+def treat_listed_frames_as_committed(patch: pytest.MonkeyPatch) -> None:
+    def listed_parts(store: Store, manifest: Manifest, parts: Iterable[str]) -> set[str]:
         listed = {blob.key for blob in store.list(keys.frames_prefix(TIMELINE))}
         wanted = set(parts)
         return {
             entry.part
-            for entry in description.chunks
+            for entry in manifest.chunks
             if entry.part in wanted
             and listed.issuperset(
                 keys.frame(TIMELINE, sequence)
@@ -402,10 +404,10 @@ def take_listed_frames_for_a_part(patch: pytest.MonkeyPatch) -> None:
             )
         }
 
-    everywhere(patch, committed_parts, listed_parts)
+    patch_everywhere(patch, committed_parts, listed_parts)
 
 
-def update_the_description_in_place(patch: pytest.MonkeyPatch) -> None:
+def update_manifest_in_place(patch: pytest.MonkeyPatch) -> None:
     def update(
         store: Store, timeline_id: str, change: Callable[[Manifest | None], Manifest]
     ) -> Manifest:
@@ -415,68 +417,70 @@ def update_the_description_in_place(patch: pytest.MonkeyPatch) -> None:
             store.put(keys.manifest(timeline_id, following.version), following.encode())
         return following
 
-    everywhere(patch, update_manifest, update)
+    patch_everywhere(patch, update_manifest, update)
 
 
-def believe_that_a_compaction_holds_everything(patch: pytest.MonkeyPatch) -> None:
+def treat_compaction_as_complete(patch: pytest.MonkeyPatch) -> None:
     def load_compaction(
-        store: Store, description: Manifest, *, decode: Decode[Index] = Index.decode
+        store: Store, manifest: Manifest, *, decode: Decode[Index] = Index.decode
     ) -> Snapshot:
-        compaction = description.compaction
+        compaction = manifest.compaction
         if compaction is not None:
-            compaction = replace(compaction, parts=description.parts)
-        return load_snapshot_at(store, replace(description, compaction=compaction), decode=decode)
+            compaction = replace(compaction, parts=manifest.parts)
+        return load_snapshot_at(store, replace(manifest, compaction=compaction), decode=decode)
 
-    everywhere(patch, load_snapshot_at, load_compaction)
+    patch_everywhere(patch, load_snapshot_at, load_compaction)
 
 
-def begin_nothing(patch: pytest.MonkeyPatch) -> None:
+def skip_beginning_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RunningEpoch, "ensure_begun", RunningEpoch.ensure_current)
 
 
-def look_then_act(patch: pytest.MonkeyPatch) -> None:
-    """Data decided by one look is stored under whatever name is free at that time."""
+def choose_version_after_check(patch: pytest.MonkeyPatch) -> None:
+    """Store a manifest that is based on one check under the version that is free later."""
 
-    def act_later(store: Store, following: Manifest, *, previous: Manifest | None = None) -> bool:
+    def commit_at_free_version(
+        store: Store, following: Manifest, *, previous: Manifest | None = None
+    ) -> bool:
         while not try_commit_manifest(store, following, previous=previous):
             previous = current_manifest(store, TIMELINE)
             following = replace(following, version=previous.version + 1 if previous else 1)
         return True
 
-    everywhere(patch, try_commit_manifest, act_later)
+    patch_everywhere(patch, try_commit_manifest, commit_at_free_version)
 
 
-def end_what_is_begun(patch: pytest.MonkeyPatch) -> None:
+def end_begun_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         "framecache._ingest.resolve._ensure_inactive",
         lambda store, current, _chunks, _settings: LeaseWatcher(store, current),
     )
 
 
-def take_claims_for_dead(patch: pytest.MonkeyPatch) -> None:
-    everywhere(patch, is_active, lambda _store, _current, _watch: False)
+def treat_leases_as_stale(patch: pytest.MonkeyPatch) -> None:
+    patch_everywhere(patch, is_active, lambda _store, _current, _watch: False)
 
 
-def go_on_with_the_epoch_of_a_lost_description(patch: pytest.MonkeyPatch) -> None:
-    def after_lost(self: Manifest, version: int) -> Manifest:
+def continue_epoch_of_corrupt_manifest(patch: pytest.MonkeyPatch) -> None:
+    def next_version(self: Manifest, version: int) -> Manifest:
         return replace(self.next_version(), version=version + 1)
 
-    patch.setattr(Manifest, "after_corrupt", after_lost)
+    patch.setattr(Manifest, "after_corrupt", next_version)
 
 
 def repair_in_place(patch: pytest.MonkeyPatch) -> None:
     def replace_part(
         store: Store,
-        description: Manifest,
+        manifest: Manifest,
         part: str,
         index: Index,
         *,
         provenance: Mapping[str, object],
     ) -> int:
-        store.put(description.index_key(part), index.encode(json.dumps(provenance).encode()))
-        return description.generations.get(part, 0)
+        store.put(manifest.index_key(part), index.encode(json.dumps(provenance).encode()))
+        return manifest.generations.get(part, 0)
 
-    everywhere(patch, commit_repair, replace_part)
+    patch_everywhere(patch, commit_repair, replace_part)
 
 
 DEFECTS: Final = (
@@ -487,9 +491,9 @@ DEFECTS: Final = (
         "is not stored",
     ),
     Defect(
-        "bodies hold no write id",
-        have_no_write_id,
-        one_of_two_commits_a_chunk,
+        "index parts have no write id",
+        omit_write_id,
+        chunk_is_committed_once,
         "say they committed",
     ),
     Defect(
@@ -499,19 +503,19 @@ DEFECTS: Final = (
         "is read as another picture",
     ),
     Defect(
-        "a claim is taken for a part",
-        take_a_claim_for_a_part,
+        "a lease is mistaken for a part",
+        mistake_lease_for_part,
         every_crash_of("extract"),
         "extract is done with",
     ),
     Defect(
-        "the claim of a program that died is never taken over",
-        never_take_a_claim_over,
+        "a stale lease is never acquired",
+        never_acquire_stale_lease,
         every_crash_of("extract"),
         "no end after",
     ),
     Defect(
-        "a clear goes on with the epoch, and its part names",
+        "a clear keeps the epoch and its part names",
         keep_the_epoch,
         every_crash_of("clear"),
         "clear is done with",
@@ -519,54 +523,54 @@ DEFECTS: Final = (
     Defect(
         "epochs are counted, not random",
         count_epochs,
-        nothing_is_committed_into_a_later_timeline,
+        later_timeline_receives_no_commit,
         "is not stored",
     ),
     Defect(
-        "a clear sweeps before it describes",
-        sweep_before_describing,
+        "a clear deletes blobs before it creates a manifest",
+        delete_before_new_manifest,
         every_crash_of("clear"),
         "is not stored",
     ),
     Defect(
-        "what exists is believed to be another's, unread",
-        believe_that_another_was_first,
-        a_conflict_is_no_existence,
-        "taken for existence",
+        "an existing blob is treated as another program's without a read",
+        treat_existing_blob_as_foreign,
+        conflict_response_is_not_existence,
+        "treated as existence",
     ),
     Defect(
-        "what exists is believed to be one's own, unread",
-        believe_that_what_exists_is_ones_own,
-        one_of_two_commits_a_chunk,
+        "an existing blob is treated as the program's own without a read",
+        treat_existing_blob_as_own,
+        chunk_is_committed_once,
         "say they committed",
     ),
     Defect(
-        "who slept does not look at the epoch again",
-        never_look_at_the_epoch_again,
-        frames_of_a_later_epoch_stay,
+        "a delayed program does not check the epoch again",
+        never_check_epoch_again,
+        frames_of_later_epoch_are_kept,
         "has another",
     ),
     Defect(
         "a timeline with any frame is complete",
-        take_any_frame_for_all,
+        treat_any_frame_as_complete,
         every_crash_of("extract"),
         "complete is True",
     ),
     Defect(
         "a chunk whose frames are listed is cached",
-        take_listed_frames_for_a_part,
+        treat_listed_frames_as_committed,
         every_crash_of("extract"),
         "extract is done with",
     ),
     Defect(
-        "the description is updated in place",
-        update_the_description_in_place,
-        what_two_programs_wrote_is_there,
+        "the manifest is updated in place",
+        update_manifest_in_place,
+        frames_of_two_writers_are_kept,
         "of 6 written frames",
     ),
     Defect(
-        "a compaction is believed to hold parts that came later",
-        believe_that_a_compaction_holds_everything,
+        "a compaction is treated as if it had later parts",
+        treat_compaction_as_complete,
         every_crash_of("append"),
         "are visible",
     ),
@@ -578,32 +582,32 @@ DEFECTS: Final = (
     ),
     Defect(
         "an epoch is not begun before its first commit",
-        begin_nothing,
-        what_is_done_in_the_midst_of_another_stays,
-        "what was done is gone",
+        skip_beginning_epoch,
+        extraction_completed_during_another_is_kept,
+        "the completed extraction is lost",
     ),
     Defect(
-        "whether anything is committed is looked at before the next version is chosen",
-        look_then_act,
-        what_is_done_in_the_midst_of_another_stays,
-        "what was done is gone",
+        "commits are checked before the next version is chosen",
+        choose_version_after_check,
+        extraction_completed_during_another_is_kept,
+        "the completed extraction is lost",
     ),
     Defect(
-        "an epoch that is begun is ended",
-        end_what_is_begun,
-        what_is_begun_outlives_its_program,
-        "what was begun is ended",
+        "a begun epoch is ended",
+        end_begun_epoch,
+        begun_epoch_outlives_its_program,
+        "a begun epoch is ended",
     ),
     Defect(
-        "claims are not watched before an epoch is ended",
-        take_claims_for_dead,
-        a_sign_of_life_keeps_others_off,
+        "leases are not watched before an epoch is ended",
+        treat_leases_as_stale,
+        heartbeat_prevents_replacement,
         "a living program is ended",
     ),
     Defect(
-        "what follows a damaged description goes on with its epoch",
-        go_on_with_the_epoch_of_a_lost_description,
-        what_a_lost_description_named_counts_no_more,
+        "the manifest after a corrupt one keeps its epoch",
+        continue_epoch_of_corrupt_manifest,
+        parts_of_corrupt_manifest_are_ignored,
         "instead of 1 frames from 2",
     ),
 )
@@ -614,22 +618,22 @@ def test_every_seeded_defect_is_detected(proof: Proof) -> None:
 
 
 def catch_all(defects: Sequence[Defect], proof: Proof) -> None:
-    """See that each check passes, and that it does not with the defect that it is to find."""
+    """Require that each check passes, and that it fails with the defect that it must detect."""
     for check in {defect.check for defect in defects}:
         assert _violation(check) == ""
     caught = 0
     for defect in defects:
         with pytest.MonkeyPatch.context() as patch:
-            defect.put_in(patch)
+            defect.install(patch)
             violation = _violation(defect.check)
-        # Another violation may come of a mistake in the substitution.
+        # A mistake in the substitution may cause another violation.
         assert re.search(defect.found_by, violation), f"{defect.name}: {violation or 'not caught'}"
         caught += 1
     proof.found(defects=len(defects), caught=caught)
 
 
 def _violation(check: Check) -> str:
-    """Return the message of a check against an empty store's timeline; empty when all is well."""
+    """Return the violation that a check finds with an empty store; empty if there is none."""
     store = open_store(f"memory://{uuid.uuid4().hex}")
     try:
         check(store)

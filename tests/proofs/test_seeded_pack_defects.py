@@ -1,4 +1,4 @@
-"""Defects put into packs and repacking on purpose, to see that the proofs would find them."""
+"""Defects inserted into packs and repacking, to test that the proofs detect them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,9 +10,9 @@ import pytest
 from test_seeded_defects import (
     Defect,
     catch_all,
+    chunk_is_committed_once,
     every_crash_of,
-    everywhere,
-    one_of_two_commits_a_chunk,
+    patch_everywhere,
     repair_in_place,
 )
 
@@ -32,7 +32,7 @@ def begin_one_byte_late(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(packs, "HEADER_BYTES", packs.HEADER_BYTES + 1)
 
 
-def take_the_padding_into_the_crc(patch: pytest.MonkeyPatch) -> None:
+def include_padding_in_crc(patch: pytest.MonkeyPatch) -> None:
     def padded_row_of(
         slot: FramePosition, encoded: EncodedJpeg, *, key: str, offset: int
     ) -> FrameRow:
@@ -52,7 +52,7 @@ def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
             return store.get(row.key)
         return store.get_range(row.key, start=row.offset, length=row.size - 1)
 
-    everywhere(patch, read_stored_jpeg, read)
+    patch_everywhere(patch, read_stored_jpeg, read)
 
 
 def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
@@ -67,13 +67,13 @@ def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
 
     def commit_first(
         store: Store,
-        description: Manifest,
+        manifest: Manifest,
         part: str,
         index: Index,
         *,
         provenance: Mapping[str, Any],
     ) -> Index:
-        committed = commit_part(store, description, part, index, provenance=provenance)
+        committed = commit_part(store, manifest, part, index, provenance=provenance)
         unstored.pop()()
         return committed
 
@@ -94,12 +94,12 @@ def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def leave_packs_to_a_clear(patch: pytest.MonkeyPatch) -> None:
+def keep_packs_at_clear(patch: pytest.MonkeyPatch) -> None:
     known = {**vars(keys), "packs_prefix": keys.leases_prefix}
     patch.setattr("framecache._ingest.deletion.keys", SimpleNamespace(**known))
 
 
-def remove_before_describing(patch: pytest.MonkeyPatch) -> None:
+def remove_before_new_manifest(patch: pytest.MonkeyPatch) -> None:
     describe = _RepackRun._commit_manifest  # noqa: SLF001 -- the place of the defect
 
     def remove_first(self: _RepackRun, moved: Sequence[_MovedPart]) -> None:
@@ -119,7 +119,7 @@ DEFECTS: Final = (
     ),
     Defect(
         "the CRC is that of the JPEG and its padding",
-        take_the_padding_into_the_crc,
+        include_padding_in_crc,
         INTO_PACKS,
         "another CRC",
     ),
@@ -133,18 +133,18 @@ DEFECTS: Final = (
     Defect(
         "all attempts at a pack have one name",
         name_all_attempts_alike,
-        partial(one_of_two_commits_a_chunk, layout="packs"),
+        partial(chunk_is_committed_once, layout="packs"),
         "say they committed",
     ),
     Defect(
         "a clear leaves packs where they are",
-        leave_packs_to_a_clear,
+        keep_packs_at_clear,
         every_crash_of("clear packs"),
         "a clear leaves",
     ),
     Defect(
         "a repack removes what was there before it describes where it is",
-        remove_before_describing,
+        remove_before_new_manifest,
         REPACK,
         "is not stored",
     ),

@@ -1,4 +1,4 @@
-"""Defects put into the replacing of frames on purpose, to see that the proofs would find them."""
+"""Defects inserted into the replacement of frames, to test that the proofs detect them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ def every_crash() -> None:
     for point in points(Process("first"), replace_frames, store):
         matrix.begin(matrix.before)
         is_done = run_until(point, Process("first"), replace_frames, store)
-        matrix.go_on(contents(store), is_done=is_done)
+        matrix.check_continuation(contents(store), is_done=is_done)
 
 
 def every_crash_of_another_programs_frames() -> None:
@@ -46,15 +46,15 @@ def every_interleaving() -> None:
 
 @dataclass(frozen=True)
 class Defect:
-    """Something wrong, and what finds it."""
+    """Defect of the protocol, and the check that detects it."""
 
     name: str
-    put_in: Callable[[pytest.MonkeyPatch], object]
+    install: Callable[[pytest.MonkeyPatch], object]
     check: Callable[[], object]
 
 
-def _put_over_the_public_name(patch: pytest.MonkeyPatch) -> None:
-    """Store the new picture in its place before it is committed."""
+def _store_under_public_key_first(patch: pytest.MonkeyPatch) -> None:
+    """Store the new picture under its public name before it is committed."""
     compare = FrameWriter._compare  # noqa: SLF001 -- the defect
 
     def compare_and_put(self: FrameWriter, *given: object) -> object:
@@ -69,19 +69,19 @@ def _put_over_the_public_name(patch: pytest.MonkeyPatch) -> None:
 
 
 def remove_packs_first(patch: pytest.MonkeyPatch) -> None:
-    """Remove the pack before a description names the frames elsewhere."""
-    bring = _Relocation._move_frames  # noqa: SLF001 -- the defect
+    """Remove the pack before a manifest names the new location of the frames."""
+    move_frames = _Relocation._move_frames  # noqa: SLF001 -- the defect
 
-    def bring_and_remove(self: _Relocation, known: relocation._CommittedState) -> set[int]:
-        brought = bring(self, known)
-        self._remove_packs(known, brought)
-        return brought
+    def move_and_remove(self: _Relocation, state: relocation._CommittedState) -> set[int]:
+        moved = move_frames(self, state)
+        self._remove_packs(state, moved)
+        return moved
 
-    patch.setattr(_Relocation, "_move_frames", bring_and_remove)
+    patch.setattr(_Relocation, "_move_frames", move_and_remove)
 
 
 def keep_old_times(patch: pytest.MonkeyPatch) -> None:
-    """Treat frames with the same picture as equal, whatever their metadata."""
+    """Treat frames with the same picture as equal, regardless of their metadata."""
     difference = frame_writer._find_difference  # noqa: SLF001 -- the defect
 
     def of_picture(*given: object) -> str:
@@ -91,23 +91,23 @@ def keep_old_times(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(frame_writer, "_find_difference", of_picture)
 
 
-def _settle_without_a_claim(patch: pytest.MonkeyPatch) -> None:
-    """Have any number of programs bring frames to their places at once."""
+def _relocate_without_lease(patch: pytest.MonkeyPatch) -> None:
+    """Let several programs relocate frames at the same time."""
     patch.setattr(relocation, "_acquire_lease", lambda _held, **_: True)
     patch.setattr(_Relocation, "_require_lease", lambda _self: None)
 
 
-def _trust_silence(patch: pytest.MonkeyPatch) -> None:
-    """Describe what was brought though a silent program may yet store over it."""
+def _trust_stale_lease(patch: pytest.MonkeyPatch) -> None:
+    """Commit relocated frames although a delayed program may still overwrite them."""
     patch.setattr(LeaseManager, "has_taken_over", lambda _self, _part: False)
 
 
-def _name_what_others_store_over(patch: pytest.MonkeyPatch) -> None:
-    """Commit a public name under which another program has committed its frame meanwhile."""
+def _share_public_key(patch: pytest.MonkeyPatch) -> None:
+    """Commit a public name under which another program has committed a frame."""
     patch.setattr(writing._WriteCall, "_has_public_key", lambda _self, _row: False)  # noqa: SLF001
 
 
-def _rows_of_one_call_apart(patch: pytest.MonkeyPatch) -> None:
+def _omit_first_row(patch: pytest.MonkeyPatch) -> None:
     """Leave out frames that are cached, and so keep some of the old ones."""
     index_of = writing._build_index  # noqa: SLF001 -- the defect
 
@@ -118,29 +118,27 @@ def _rows_of_one_call_apart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(writing, "_build_index", without_the_first)
 
 
-def _describe_before_adopting(patch: pytest.MonkeyPatch) -> None:
-    """Describe the timeline, and take over another program's frames no more."""
+def _skip_adoption(patch: pytest.MonkeyPatch) -> None:
+    """Create a manifest without adopting another program's frames."""
     patch.setattr(writing, "import_unindexed", lambda _store, first, **_: first)
 
 
 DEFECTS = [
-    Defect("put over the public name", _put_over_the_public_name, every_crash),
-    Defect("packs go first", remove_packs_first, every_crash),
+    Defect("the public name is overwritten first", _store_under_public_key_first, every_crash),
+    Defect("packs are removed first", remove_packs_first, every_crash),
     Defect("old times are kept", keep_old_times, every_crash),
-    Defect("a row is left out", _rows_of_one_call_apart, every_crash),
-    Defect("nobody claims", _settle_without_a_claim, every_interleaving),
-    Defect("silence is trusted", _trust_silence, every_interleaving),
-    Defect("a public name is shared", _name_what_others_store_over, every_interleaving),
-    Defect(
-        "others' frames are lost", _describe_before_adopting, every_crash_of_another_programs_frames
-    ),
+    Defect("a row is left out", _omit_first_row, every_crash),
+    Defect("no lease is acquired", _relocate_without_lease, every_interleaving),
+    Defect("a stale lease is trusted", _trust_stale_lease, every_interleaving),
+    Defect("a public name is shared", _share_public_key, every_interleaving),
+    Defect("others' frames are lost", _skip_adoption, every_crash_of_another_programs_frames),
 ]
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_seeded_defect_is_detected(defect: Defect) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        defect.put_in(patch)
+        defect.install(patch)
         with pytest.raises((Violation, FrameCacheError, KeyError)):
             defect.check()
 

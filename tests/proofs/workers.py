@@ -84,10 +84,10 @@ class Answer(Generic[T]):
 
 
 class Worker:
-    """One process. It ends when it is closed, and when this process does."""
+    """Worker process, which ends when it is closed or when this process ends."""
 
     def __init__(self, warm_up: NumberedChunks) -> None:
-        """Start it, and have it extract ``warm_up``, so that it has loaded what it needs."""
+        """Start a process, and let it extract ``warm_up``, so that all code is loaded."""
         self._pipe, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, str(theirs.fileno())],
@@ -115,7 +115,7 @@ class Worker:
         self._process.wait()
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process."""
         self.kill()
         self._pipe.close()
 
@@ -128,7 +128,7 @@ class Workers:
     """Processes that start before they are needed; all of them end with this context."""
 
     def __init__(self, count: int, warm_up: NumberedChunks) -> None:
-        """Prepare to have ``count`` ready, or on their way there, all the time."""
+        """Keep ``count`` processes ready or starting."""
         self._count = count
         self._warm_up = warm_up
         self._lock = threading.Lock()
@@ -142,8 +142,8 @@ class Workers:
             self._fill_up()
             return worker
 
-    def give_back(self, worker: Worker) -> None:
-        """Let others have a process that has answered."""
+    def release(self, worker: Worker) -> None:
+        """Return a process that has responded to the pool."""
         with self._lock:
             self._idle.append(worker)
 
@@ -273,7 +273,7 @@ def extract(
 
 
 def contend(place: Place, contestant: Contestant) -> str:
-    """Extract a timeline that others want otherwise; returns how that ended."""
+    """Extract a timeline that others extract with other settings; return the outcome."""
     try:
         with mock.patch.object(epochs, "_POLL_SECONDS", 0.02):
             place.open().extract(
@@ -291,7 +291,7 @@ def repack(
     stale_after_seconds: float = lease.LEASE_TTL_SECONDS,
     dying: Moment | None = None,
 ) -> Repacked:
-    """Bring a timeline into a layout, or be killed while doing so."""
+    """Repack a timeline into a layout, or be killed during it."""
     lease.LEASE_TTL_SECONDS = stale_after_seconds
     place.open()
     before = _killing_at(dying) if dying else None
@@ -301,8 +301,8 @@ def repack(
     return Repacked(report, requests=len(store.requests))
 
 
-def repack_to_and_fro(place: Place, *, times: int) -> int:
-    """Bring a timeline from layout to layout again and again; returns how often it came there.
+def repack_repeatedly(place: Place, *, times: int) -> int:
+    """Repack a timeline from layout to layout repeatedly; return how often that succeeded.
 
     If others change it in the meantime, one has to try again.
     """
@@ -321,26 +321,26 @@ def write_one_by_one(place: Place, frames: Sequence[Frame]) -> int:
         is_written = False
         while not is_written:
             tries += 1
-            with suppress(SettingsConflict):  # the layout changed meanwhile
+            with suppress(SettingsConflict):  # the layout was changed
                 is_written = timeline.write([frame]) == 1
     return tries
 
 
 def rebuild_repeatedly(place: Place, *, times: int) -> int:
-    """Rebuild a timeline, and sometimes clear it before; returns how often that came to its end."""
+    """Rebuild a timeline, and sometimes clear it before; return how often that succeeded."""
     timeline, done = place.open(), 0
     for number in range(times):
         if number % 2:
             timeline.clear()
-        # A repack that slept may have removed what a rebuild stored.
+        # A delayed repack may have removed blobs that a rebuild stored.
         with suppress(TimelineCleared):
             timeline.rebuild()
             done += 1
     return done
 
 
-def read_meanwhile(place: Place, chunks: NumberedChunks, *, times: int) -> Readings:
-    """Read all there is, while others clear and rebuild it; whatever is given must be right."""
+def read_during_changes(place: Place, chunks: NumberedChunks, *, times: int) -> Readings:
+    """Read all frames while others clear and rebuild them; each read frame must be right."""
     timeline, truth = place.open(), Truth(chunks)
     partial, frames, violations = 0, 0, list[str]()
     for _ in range(times):
@@ -358,7 +358,7 @@ def read_meanwhile(place: Place, chunks: NumberedChunks, *, times: int) -> Readi
 def read_until_complete(
     place: Place, chunks: NumberedChunks, *, first_read: Path | None = None
 ) -> Readings:
-    """Read all there is, again and again, until a timeline that was complete was read.
+    """Read all frames repeatedly, until a complete timeline was read.
 
     ``first_read`` is made as soon as a pass gave frames.
     """
@@ -391,7 +391,7 @@ def serve(file: int) -> None:
             return
         try:
             answer = call(*args, **kwargs), ""
-        except Exception:  # noqa: BLE001 -- whatever it is, the test reports it
+        except Exception:  # noqa: BLE001 -- the test reports it
             answer = None, traceback.format_exc()
         pipe.send(answer)
 
@@ -415,12 +415,12 @@ def _wait_for(file: Path) -> None:
     deadline = time.monotonic() + _DEADLINE_SECONDS
     while not file.exists():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody made {file}")
+            raise TimeoutError(f"{file} was not created in time")
         time.sleep(0.005)
 
 
 def _killing_at(moment: Moment) -> Hook:
-    """A hook that ends this process by SIGKILL, while a request is on its way."""
+    """Return a hook that ends this process by SIGKILL during a request."""
     lock, due, seen = threading.Lock(), threading.Event(), 0
 
     def kill() -> None:
