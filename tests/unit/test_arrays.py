@@ -1,4 +1,4 @@
-"""Arrays whose memory is used again: never while anybody can still see it."""
+"""Reuse of the memory of arrays: never while another object refers to it."""
 
 import gc
 import random
@@ -31,7 +31,7 @@ def test_memory_is_reused_after_the_array_is_freed() -> None:
     first = pool.array(SHAPE)
     where = address(first)
     del first
-    others = [np.empty(SHAPE, np.uint8) for _ in range(8)]  # get what was let go of
+    others = [np.empty(SHAPE, np.uint8) for _ in range(8)]  # receive recycled memory
     assert address(pool.array(SHAPE)) == where
     assert where not in map(address, others)
 
@@ -53,12 +53,12 @@ def test_memory_is_not_reused_while_a_view_exists(view: object) -> None:
     pool = ArrayPool(max_buffers=4)
     array = pool.array(SHAPE)
     array[:] = 7
-    seen = view(array)
+    memory = view(array)
     del array
     gc.collect()
     for _ in range(3):
         pool.array(SHAPE)[:] = 9
-    assert set(bytes(seen)) == {7}
+    assert set(bytes(memory)) == {7}
 
 
 def test_pool_keeps_at_most_max_buffers() -> None:

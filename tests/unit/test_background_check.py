@@ -1,4 +1,4 @@
-"""Check in the background of other work."""
+"""A check that runs during other work."""
 
 import threading
 
@@ -28,13 +28,13 @@ def check() -> Check:
 
 
 def test_call_does_not_wait_for_the_first_check(check: Check) -> None:
-    with BackgroundCheck(check) as beside:
-        beside()
+    with BackgroundCheck(check) as run_beside:
+        run_beside()
         check.may_go_on.set()
     assert check.calls == 1
 
 
-def beside(check: Check, *, calls: int, then: Exception | None = None) -> None:
+def run_beside(check: Check, *, calls: int, then: Exception | None = None) -> None:
     """Run a check during some work, let it proceed, and end the work with or without an error."""
     with BackgroundCheck(check) as called:
         for _ in range(calls):
@@ -48,18 +48,18 @@ def beside(check: Check, *, calls: int, then: Exception | None = None) -> None:
 def test_check_error_is_raised_by_the_next_call_or_at_exit(check: Check, calls: int) -> None:
     check.error = ConnectionError("gone")
     with pytest.raises(ConnectionError, match="gone"):
-        beside(check, calls=calls)
+        run_beside(check, calls=calls)
     assert check.calls == 1
 
 
 def test_work_error_takes_precedence_over_check_error(check: Check) -> None:
     check.error = ConnectionError("gone")
     with pytest.raises(ValueError, match="the work"):
-        beside(check, calls=1, then=ValueError("the work"))
+        run_beside(check, calls=1, then=ValueError("the work"))
 
 
 def test_each_call_runs_one_check(check: Check) -> None:
-    beside(check, calls=3)
+    run_beside(check, calls=3)
     assert check.calls == 3
 
 

@@ -1,4 +1,4 @@
-"""A property that is computed once holds no lock."""
+"""Property that is computed once, without a lock."""
 
 import subprocess
 import sys
@@ -8,14 +8,14 @@ from framecache._core.cached_property import lock_free_cached_property
 
 
 class Counted:
-    """Counts how often its property is computed."""
+    """Counter of the computations of its property."""
 
     def __init__(self) -> None:
         self.times = 0
 
     @lock_free_cached_property
     def value(self) -> list[int]:
-        """Something."""
+        """Return the value, and count the computation."""
         self.times += 1
         return [self.times]
 

@@ -1,4 +1,4 @@
-"""The index: merging, finding, and refusing damaged parts."""
+"""The index: merging, searching, and refusing damaged parts."""
 
 import io
 import itertools
@@ -233,7 +233,7 @@ def test_million_frames_take_less_than_100_mb_of_memory(
     million: tuple[str, bytes],
 ) -> None:
     _, body = million
-    Index.decode(body, key="k").rows([0])  # what is imported and kept once
+    Index.decode(body, key="k").rows([0])  # imports, and objects that are created once
     tracemalloc.start()
     try:
         index = Index.decode(bytes(bytearray(body)), key="k")
@@ -374,8 +374,8 @@ def built(rows: list[FrameRow]) -> Index:
     return builder.build()
 
 
-def expected_sums(rows: list[FrameRow]) -> Aggregates:
-    """The truth, from the rows themselves."""
+def expected_aggregates(rows: list[FrameRow]) -> Aggregates:
+    """Return the aggregates as computed from the rows by plain Python."""
     ordered = sorted(rows, key=lambda row: row.sequence)
     first, last = ordered[0], ordered[-1]
     return Aggregates(
@@ -413,7 +413,7 @@ def test_aggregates_equal_those_of_all_rows_in_one_or_two_parts(
 ) -> None:
     ordered = sorted(rows, key=lambda row: row.sequence)
     parts = [keep(built(some)) for some in (ordered[:first_part], ordered[first_part:])]
-    assert aggregates_of(Index.merged(parts)) == expected_sums(rows)
+    assert aggregates_of(Index.merged(parts)) == expected_aggregates(rows)
 
 
 @given(PARTS, PARTS)
@@ -422,7 +422,7 @@ def test_aggregates_count_a_frame_of_two_parts_once(
 ) -> None:
     merged = Index.merged([stored(built(earlier)), stored(built(later))])
     counting = {row.sequence: row for row in [*earlier, *later]}
-    assert aggregates_of(merged) == expected_sums([*counting.values()])
+    assert aggregates_of(merged) == expected_aggregates([*counting.values()])
 
 
 def test_rows_taken_from_an_index_have_their_own_aggregates() -> None:
@@ -446,7 +446,7 @@ def test_aggregates_are_read_without_decoding_a_row() -> None:
     body = bytearray(part([0, 1, 2], size=7).encode(b"{}"))
     pages_end = pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0).column(0).data_page_offset
     body[pages_end : pages_end + 8] = bytes(8)
-    index = Index.decode_lazy(resealed(bytes(body)), key="k")
+    index = Index.decode_lazy(with_checksum(bytes(body)), key="k")
     assert (aggregates_of(index).frame_count, aggregates_of(index).size_bytes) == (3, 21)
     with pytest.raises(CorruptFrame, match="it is not an index"):
         _ = index.sequence
@@ -514,7 +514,7 @@ def test_index_grows_by_any_number_of_parts() -> None:
         assert grown.position(sequence) == len(grown) - 1 == sequence
 
 
-def resealed(file: bytes) -> bytes:
+def with_checksum(file: bytes) -> bytes:
     """Return a file that was changed, with a matching checksum."""
     footer_start = len(file) - 8 - int.from_bytes(file[-8:-4], "little")
     return add_checksum(file[: footer_start - 4] + file[footer_start:])
@@ -545,9 +545,9 @@ def assert_damaged(body: bytes) -> None:
 def test_checksum_is_the_crc_of_all_other_bytes() -> None:
     body = part([1, 2]).encode(b"{}")
     footer_start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
-    seal = body[footer_start - 4 : footer_start]
+    checksum = body[footer_start - 4 : footer_start]
     others = body[: footer_start - 4] + body[footer_start:]
-    assert int.from_bytes(seal, "little") == crc32c_bit_by_bit(others)
+    assert int.from_bytes(checksum, "little") == crc32c_bit_by_bit(others)
 
 
 def crc32c_bit_by_bit(data: bytes) -> int:
@@ -591,13 +591,13 @@ def test_different_files_are_decoded_concurrently(monkeypatch: pytest.MonkeyPatc
     are_two_inside = threading.Event()
     to_columns = arrow.to_columns
 
-    def meet(batches: Any) -> Any:  # noqa: ANN401 -- passed on
+    def record(batches: Any) -> Any:  # noqa: ANN401 -- passed on
         if next(inside) > 1:
             are_two_inside.set()
         assert are_two_inside.wait(timeout=60)
         return to_columns(batches)
 
-    monkeypatch.setattr(arrow, "to_columns", meet)
+    monkeypatch.setattr(arrow, "to_columns", record)
     # Two may have one lock, but not all of them.
     indexes = [Index.decode(part([n]).encode(b"{}"), key="k") for n in range(8)]
     with ThreadPoolExecutor(len(indexes)) as threads:
@@ -608,7 +608,9 @@ def test_different_files_are_decoded_concurrently(monkeypatch: pytest.MonkeyPatc
 def test_malformed_footer_with_valid_checksum_is_corrupt() -> None:
     body = part([1]).encode(b"{}")
     footer_start = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
-    assert_damaged(resealed(body[:footer_start] + bytes(len(body) - 8 - footer_start) + body[-8:]))
+    assert_damaged(
+        with_checksum(body[:footer_start] + bytes(len(body) - 8 - footer_start) + body[-8:])
+    )
 
 
 def test_column_with_nulls_is_corrupt() -> None:

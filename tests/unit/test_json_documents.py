@@ -1,4 +1,4 @@
-"""Contents of a store where a JSON document should be."""
+"""Invalid contents in place of a JSON document."""
 
 import json
 import tracemalloc

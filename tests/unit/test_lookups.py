@@ -1,4 +1,4 @@
-"""A time gives the frame that it was made from, however it was rounded or printed on the way."""
+"""A frame's time finds that frame, also after it was rounded or printed."""
 
 import json
 from bisect import bisect_right
@@ -56,8 +56,8 @@ class Video:
             height=2,
             codec="",
         )
-        described = first_manifest("t", Settings(), chunks=(chunk,))
-        return Snapshot(described, builder.build(), ())
+        manifest = first_manifest("t", Settings(), chunks=(chunk,))
+        return Snapshot(manifest, builder.build(), ())
 
     @property
     def shortest(self) -> Fraction:
@@ -246,11 +246,11 @@ def test_tolerance_ends_at_half_the_source_frame_duration(time: float | str, pos
 def test_time_of_uncached_frame_finds_no_other_frame(way: str) -> None:
     step = Fraction(1001, 24000)
     video = Video([n * step for n in range(4)], 4 * step)
-    described = video.snapshot.manifest
-    assert described is not None
-    (chunk,) = described.chunks
+    manifest = video.snapshot.manifest
+    assert manifest is not None
+    (chunk,) = manifest.chunks
     lacking = replace(chunk, chunk_id=1, start=chunk.end, end=2 * chunk.end, first_sequence=4)
-    two = described.next_version(chunks=(chunk, lacking))
+    two = manifest.next_version(chunks=(chunk, lacking))
     snapshot = Snapshot(two, video.snapshot.index, (lacking.part,))
     assert shown(snapshot, EXACTLY[way](3 * step)) == 3
     assert shown(snapshot, EXACTLY[way](chunk.end)) is None

@@ -1,4 +1,4 @@
-"""Descriptions survive being stored, and damaged ones are refused."""
+"""Manifests are stored and read unchanged, and damaged ones are refused."""
 
 import json
 from dataclasses import replace
@@ -32,17 +32,17 @@ CHUNK = ChunkEntry(
     codec="h264",
 )
 SETTINGS = Settings(AtRate(Fraction(5)), JpegSettings(90))
-DESCRIPTION = manifest.first_manifest("t", SETTINGS, chunks=(CHUNK,)).next_version(
+MANIFEST = manifest.first_manifest("t", SETTINGS, chunks=(CHUNK,)).next_version(
     compaction=Compaction(2, ("000000",))
 )
 
 
 def test_decoded_manifest_equals_the_encoded_one() -> None:
-    assert manifest.decode(DESCRIPTION.encode(), key="k") == DESCRIPTION
+    assert manifest.decode(MANIFEST.encode(), key="k") == MANIFEST
 
 
 def test_chunk_of_older_manifest_is_placed_after_the_previous_end() -> None:
-    body = DESCRIPTION.encode()
+    body = MANIFEST.encode()
     (chunk,) = json.loads(body)["chunks"]
     older = (
         *("chunk_id", "url", "etag", "size_bytes", "start", "end", "start_is_given"),
@@ -50,13 +50,13 @@ def test_chunk_of_older_manifest_is_placed_after_the_previous_end() -> None:
         *("width", "height", "codec"),
     )
     chunks = [{name: chunk[name] for name in older}]
-    read = manifest.decode(sealed(body, chunks=chunks), key="k").chunks[0]
+    read = manifest.decode(with_checksum(body, chunks=chunks), key="k").chunks[0]
     assert (read.scan_rules, read.placement, read.clock_end) == (1, "end", None)
     assert (read.start, read.end, read.given_start) == (CHUNK.start, CHUNK.end, None)
 
 
 def test_manifest_without_aspect_has_stored_pixels() -> None:
-    document = json.loads(DESCRIPTION.encode())
+    document = json.loads(MANIFEST.encode())
     del document["aspect"], document["crc32c"]
     checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
     older = json.dumps(document | {"crc32c": f"{checksum:08x}"}, indent=1).encode()
@@ -66,8 +66,8 @@ def test_manifest_without_aspect_has_stored_pixels() -> None:
 def test_aspect_square_survives_a_round_trip() -> None:
     settings = Settings(AtRate(Fraction(5)), JpegSettings(90, "square"))
     wide = replace(CHUNK, sample_aspect_ratio=Fraction(16, 15))
-    description = manifest.first_manifest("t", settings, chunks=(wide,))
-    assert manifest.decode(description.encode(), key="k") == description
+    wide_manifest = manifest.first_manifest("t", settings, chunks=(wide,))
+    assert manifest.decode(wide_manifest.encode(), key="k") == wide_manifest
 
 
 def test_frame_width_of_too_wide_square_pixels_is_refused() -> None:
@@ -78,11 +78,11 @@ def test_frame_width_of_too_wide_square_pixels_is_refused() -> None:
 
 
 def test_next_epoch_drops_compaction_and_keeps_chunks_and_settings() -> None:
-    following = DESCRIPTION.next_epoch()
-    assert following.version == DESCRIPTION.version + 1
-    assert following.epoch != DESCRIPTION.epoch
+    following = MANIFEST.next_epoch()
+    assert following.version == MANIFEST.version + 1
+    assert following.epoch != MANIFEST.epoch
     assert following.compaction is None
-    assert (following.chunks, following.settings) == (DESCRIPTION.chunks, DESCRIPTION.settings)
+    assert (following.chunks, following.settings) == (MANIFEST.chunks, MANIFEST.settings)
 
 
 def test_first_manifests_have_different_epochs() -> None:
@@ -92,7 +92,7 @@ def test_first_manifests_have_different_epochs() -> None:
 
 @given(st.data())
 def test_damaged_manifest_is_corrupt(data: st.DataObject) -> None:
-    body = DESCRIPTION.encode()
+    body = MANIFEST.encode()
     position = data.draw(st.integers(0, len(body) - 1))
     damaged = data.draw(
         st.sampled_from([body[:position], body[:position] + b"\x00" + body[position + 1 :]])
@@ -102,7 +102,7 @@ def test_damaged_manifest_is_corrupt(data: st.DataObject) -> None:
     except CorruptFrame as error:
         assert "k is damaged" in str(error)  # noqa: PT017 -- either outcome is checked
     else:
-        assert read == DESCRIPTION
+        assert read == MANIFEST
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"null", b"\xff", b'{"format": "x"}'])
@@ -113,19 +113,19 @@ def test_invalid_manifest_is_refused_with_the_repair_command(body: bytes) -> Non
 
 def test_newer_format_asks_for_an_upgrade() -> None:
     with pytest.raises(SettingsConflict, match="upgrade framecache"):
-        manifest.decode(sealed(DESCRIPTION.encode(), format=99), key="k")
+        manifest.decode(with_checksum(MANIFEST.encode(), format=99), key="k")
 
 
 def test_changed_entry_does_not_match_the_checksum() -> None:
-    assert sealed(DESCRIPTION.encode()) == DESCRIPTION.encode()
-    other = DESCRIPTION.encode().replace(b'"version": 2', b'"version": 3')
-    assert other != DESCRIPTION.encode()
+    assert with_checksum(MANIFEST.encode()) == MANIFEST.encode()
+    other = MANIFEST.encode().replace(b'"version": 2', b'"version": 3')
+    assert other != MANIFEST.encode()
     with pytest.raises(CorruptFrame):
         manifest.decode(other, key="k")
 
 
-def sealed(body: bytes, **changes: object) -> bytes:
-    """A description with some entries changed, and the checksum that goes with them."""
+def with_checksum(body: bytes, **changes: object) -> bytes:
+    """Return a manifest with some entries changed, and with a matching checksum."""
     document = json.loads(body) | changes
     del document["crc32c"]
     checksum = google_crc32c.value(json.dumps(document, indent=1).encode())
@@ -133,7 +133,8 @@ def sealed(body: bytes, **changes: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[" * 200_000, b'{"a":' * 200_000, sealed(DESCRIPTION.encode(), compaction=[[]] * 3)]
+    "body",
+    [b"[" * 200_000, b'{"a":' * 200_000, with_checksum(MANIFEST.encode(), compaction=[[]] * 3)],
 )
 def test_nonsense_manifest_is_corrupt(body: bytes) -> None:
     with pytest.raises(CorruptFrame):
@@ -145,4 +146,4 @@ def test_deeply_nested_manifest_with_valid_checksum_is_corrupt() -> None:
     for _ in range(500):
         deep = [deep]
     with pytest.raises(CorruptFrame, match="InvalidDocument"):
-        manifest.decode(sealed(DESCRIPTION.encode(), extra=deep), key="k")
+        manifest.decode(with_checksum(MANIFEST.encode(), extra=deep), key="k")

@@ -1,4 +1,4 @@
-"""Numbers as the libraries of a pipeline have them; `operator.index` decides on integers."""
+"""Numbers of other libraries; `operator.index` decides which are integers."""
 
 import operator
 from decimal import Decimal
@@ -13,7 +13,7 @@ from framecache._core.numeric import as_fraction, as_index, float_spacing, requi
 from framecache.errors import InvalidValue
 
 
-class Whole:
+class Integer:
     """Integer of another library."""
 
     def __index__(self) -> int:
@@ -39,7 +39,7 @@ class Tensor:
 
 @pytest.mark.parametrize(
     "value",
-    [7, np.int8(7), np.uint8(7), np.int64(7), np.uint64(7), np.array(7, np.int32), Whole()],
+    [7, np.int8(7), np.uint8(7), np.int64(7), np.uint64(7), np.array(7, np.int32), Integer()],
     ids=lambda value: type(value).__name__,
 )
 def test_integer_of_any_type_becomes_int(value: object) -> None:
@@ -98,7 +98,7 @@ def test_value_that_is_not_finite_and_real_is_none(value: object) -> None:
     assert as_fraction(value) is None
 
 
-@pytest.mark.parametrize("value", [1, Fraction(1, 3), Decimal("0.1"), np.int64(4), Whole()])
+@pytest.mark.parametrize("value", [1, Fraction(1, 3), Decimal("0.1"), np.int64(4), Integer()])
 def test_exact_types_have_no_spacing(value: object) -> None:
     assert float_spacing(value) is None
 

@@ -1,4 +1,4 @@
-"""The parts of a pack, and the ranges by which its frames are read: nothing here is stored."""
+"""The format of a pack, and the ranges by which its frames are read, without a store."""
 
 import json
 import tarfile
@@ -54,8 +54,8 @@ def test_members_have_no_time_and_no_owner() -> None:
     header = tarfile.TarInfo.frombuf(
         packs.frame_members(7, b"x", {})[: packs.HEADER_BYTES], "utf-8", "strict"
     )
-    told = (header.mtime, header.uid, header.gid, header.uname, header.gname)
-    assert told == (0, 0, 0, "", "")
+    fields = (header.mtime, header.uid, header.gid, header.uname, header.gname)
+    assert fields == (0, 0, 0, "", "")
     assert header.isreg()
 
 

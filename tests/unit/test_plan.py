@@ -84,8 +84,8 @@ def test_range_selects_the_rows_within_its_limits(
 
 @st.composite
 def snapshots(draw: st.DrawFn) -> Snapshot:
-    """Chunks one after another, with gaps between some; frames of some, sampled."""
-    description = first_manifest("t", Settings())
+    """Consecutive chunks, with gaps between some; some of them have frames, sampled."""
+    manifest = first_manifest("t", Settings())
     chunks: list[ChunkEntry] = []
     rows: list[tuple[int, int, bool]] = []
     chunk_ids: list[int] = []
@@ -122,7 +122,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             chunk_ids += [chunk_id] * len(sampled)
         quarters += length
     return Snapshot(
-        description.next_version(chunks=tuple(chunks)), index_of(rows, chunk_ids), tuple(missing)
+        manifest.next_version(chunks=tuple(chunks)), index_of(rows, chunk_ids), tuple(missing)
     )
 
 

@@ -1,4 +1,4 @@
-"""Doing work ahead: in order, no more than asked for, and nothing kept that was taken."""
+"""Prefetching: in order, bounded, and without references to returned results."""
 
 import gc
 import weakref
@@ -19,7 +19,7 @@ class Result:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Only unreferenced objects are freed."""
+    """Disable the collector, so that only reference counting frees objects."""
     gc.collect()
     gc.disable()
     try:
@@ -64,7 +64,7 @@ def test_taken_result_is_released() -> None:
     with without_collector():
         for result in prefetch_map(work, range(9), threads=1, ahead=3):
             del result
-            # The one thread has let go of this result once it begins with the next.
+            # The only thread releases this result before it begins the next task.
             assert taken == 8 or begun[taken + 1].wait(60)
             assert taken == 8 or made[taken]() is None
             taken += 1

@@ -67,7 +67,7 @@ def test_rate_selects_the_same_frames_of_a_cut_video(
     first = select(AtRate(rate), gaps[:cut], time_base, Fraction(0)) if cut else []
     join = sum(gaps[:cut]) * time_base
     second = select(AtRate(rate), gaps[cut:], time_base, join)
-    # An instant belongs to the frame on screen, on whichever side of the join that is.
+    # An instant belongs to the frame on screen, on either side of the join.
     assert first + [cut + position for position in second] == whole
 
 
@@ -171,7 +171,7 @@ def test_rate_is_within_two_ulps_of_the_float(fps: float) -> None:
         *(0, -1, float("nan"), float("inf"), "x", "1/0", "1/0.0", True, 1e9, 1e-300, -0.0),
         *(np.float32("nan"), np.float32(0), np.True_, b"5", [5], 5j, np.array([5.0])),
         *(Decimal("NaN"), Decimal("1e999999999"), "٥", "1e3"),
-        # Powers that no memory holds, and fractions that no manifest does.
+        # Powers too large for memory, and fractions too long for a manifest.
         *("1e999999999", "1e-999999999", "1" * 5000, Fraction(3**9000 - 1, 3**9000)),
     ],
 )

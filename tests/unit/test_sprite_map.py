@@ -1,4 +1,4 @@
-"""Every frame has one tile, and tiles have the pictures' proportions."""
+"""The layout of sprite sheets: one tile a frame, with the proportions of the picture."""
 
 import numpy as np
 import pytest

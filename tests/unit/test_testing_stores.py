@@ -1,4 +1,4 @@
-"""Wrapping stores behave as the wrapped one does, and fail exactly where requested."""
+"""Wrapping stores behave like the wrapped store, and fail exactly where requested."""
 
 import subprocess
 import sys
@@ -86,11 +86,11 @@ class TestCrashingStoreThatDoesNotCrash(StoreConformance):
 
 
 def test_each_request_is_recorded_between_its_hooks(inner: Store) -> None:
-    told: list[tuple[str, Action, str]] = []
+    hook_calls: list[tuple[str, Action, str]] = []
     store = HookedStore(
         inner,
-        before=lambda action, key: told.append(("before", action, key)),
-        after=lambda action, key: told.append(("after", action, key)),
+        before=lambda action, key: hook_calls.append(("before", action, key)),
+        after=lambda action, key: hook_calls.append(("after", action, key)),
     )
     store.put(KEY, BODY)
     store.create("frames/1.jpg", BODY)
@@ -112,8 +112,8 @@ def test_each_request_is_recorded_between_its_hooks(inner: Store) -> None:
         ("delete", "frames/1.jpg"),
     ]
     assert store.requests == expected
-    assert [(action, key) for when, action, key in told if when == "before"] == expected
-    assert [(action, key) for when, action, key in told if when == "after"] == expected
+    assert [(action, key) for when, action, key in hook_calls if when == "before"] == expected
+    assert [(action, key) for when, action, key in hook_calls if when == "after"] == expected
 
 
 def test_hook_that_raises_before_a_request_prevents_it(inner: Store) -> None:
@@ -238,13 +238,13 @@ def test_damage_depends_on_seed_key_and_attempt_only(inner: Store, fault: Fault)
     for key in keys:
         inner.put(key, BODY)
 
-    def met(seed: int, order: list[str]) -> dict[str, list[bytes]]:
+    def bodies_read(seed: int, order: list[str]) -> dict[str, list[bytes]]:
         store = FaultyStore(inner, always(fault), seed=seed)
         return {key: [store.get(key), store.get(key)] for key in order}
 
-    first = met(1, keys)
-    assert met(1, keys[::-1]) == first
-    assert met(2, keys) != first
+    first = bodies_read(1, keys)
+    assert bodies_read(1, keys[::-1]) == first
+    assert bodies_read(2, keys) != first
     assert len({bytes(answers[0]) for answers in first.values()}) > 20
     assert sum(once != again for once, again in first.values()) > 20
 
@@ -272,11 +272,11 @@ def test_partial_fault_of_list_fails_after_some_blobs(inner: Store) -> None:
     keys = [f"frames/{sequence}.jpg" for sequence in range(10)]
     for key in keys:
         inner.put(key, BODY)
-    told: set[int] = set()
+    hook_calls: set[int] = set()
     for seed in range(80):
         listing = FaultyStore(inner, always(Fault.PARTIAL), seed=seed).list("frames/")
-        told.add(len(until_it_fails(listing)))
-    assert told == set(range(11))
+        hook_calls.add(len(until_it_fails(listing)))
+    assert hook_calls == set(range(11))
 
 
 def until_it_fails(listing: Iterator[object]) -> list[object]:

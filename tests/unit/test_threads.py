@@ -1,4 +1,4 @@
-"""Threads for requests are waited for like any others, but not after a Ctrl-C."""
+"""Threads for requests are joined at exit, except after a Ctrl-C."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ def test_pending_call_can_be_cancelled() -> None:
 
 
 def test_process_exit_waits_for_running_calls_only() -> None:
-    """A call that returns from a library later finds no Python to continue in."""
+    """A call that returns from a library after the exit cannot continue in Python."""
     assert output("pool.submit(int); pool.submit(work, 0.2); begun.wait()") == b"done"
 
 
@@ -75,7 +75,7 @@ def test_process_exit_after_ctrl_c_waits_for_no_call() -> None:
 
 
 def test_interrupted_call_is_abandoned() -> None:
-    """However close the signal comes to the moment at which Python begins to wait."""
+    """The signal may arrive just before Python begins to wait."""
     program = """
 import signal
 def interrupt():
