@@ -1,4 +1,4 @@
-"""A server that gives each request the same answer."""
+"""A server with the same response to every request."""
 
 import ssl
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class _Canned(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what the tests are about."""
+        """Print nothing: tests make clients disconnect."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def answering(
     headers: dict[str, str] | None = None,
     certificate: Path | None = None,
 ) -> Iterator[str]:
-    """A server that gives each request one answer; yields its host and port."""
+    """Run a server with one response to every request; yield its host and port."""
     answers = {"status": status, "body": body, "headers_sent": headers or {}}
     with _Server(("127.0.0.1", 0), type("Answers", (_Canned,), answers)) as server:
         if certificate is not None:

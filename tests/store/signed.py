@@ -1,4 +1,4 @@
-"""A server for S3, STS and the agent of a container, which notes who signed what."""
+"""A server for S3, STS and a container's agent, which records the signer of each request."""
 
 import json
 import re
@@ -25,7 +25,7 @@ class Server:
 
 @contextmanager
 def running() -> Iterator[Server]:
-    """The server, until the block ends: any object is empty, and every role may be assumed."""
+    """Run the server until the block ends: objects are empty, and any role may be assumed."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -44,24 +44,24 @@ def running() -> Iterator[Server]:
         do_GET = do_HEAD = do_PUT = do_POST = handle_any  # noqa: N815
 
         def _answer(self, body: str) -> str:
-            met.paths.append(self.path)
-            met.headers.append({name.lower(): value for name, value in self.headers.items()})
+            received.paths.append(self.path)
+            received.headers.append({name.lower(): value for name, value in self.headers.items()})
             if "AssumeRoleWithWebIdentity" in self.path + body:
                 return _assumed("IDENTITY")
             if self.path == "/agent":
                 return json.dumps(_agent("CONTAINER"))
-            met.signers.extend(_SIGNER.findall(self.headers.get("Authorization", "")))
+            received.signers.extend(_SIGNER.findall(self.headers.get("Authorization", "")))
             return ""
 
         def log_message(self, *_: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        met = Server(f"http://127.0.0.1:{server.server_port}")
+        received = Server(f"http://127.0.0.1:{server.server_port}")
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield met
+            yield received
         finally:
             server.shutdown()
             thread.join()

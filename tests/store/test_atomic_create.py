@@ -1,4 +1,4 @@
-"""Servers that create what exists: they are found out, said, and worked around for one writer."""
+"""Servers that overwrite in a create: detected, reported, and supported for one writer."""
 
 import multiprocessing
 import pickle
@@ -31,20 +31,20 @@ from framecache.testing import StoreConformance
 from media import made, make_clip
 from network import Fault, Proxy
 
-_LIES = [network.unconditional, network.not_implemented]
-_TRIAL_PATH = "create-if-absent"
+_UNCONDITIONAL = [network.unconditional, network.not_implemented]
+_PROBE_PATH = "create-if-absent"
 
 
-@pytest.fixture(params=_LIES)
-def lying_url(request: pytest.FixtureRequest, proxy: Proxy, s3_url: str) -> str:
-    """The URL of a real S3 server, behind a proxy that takes what makes a request conditional."""
+@pytest.fixture(params=_UNCONDITIONAL)
+def overwriting_url(request: pytest.FixtureRequest, proxy: Proxy, s3_url: str) -> str:
+    """Return the URL of an S3 server behind a proxy that makes requests unconditional."""
     fault: Fault = request.param
     proxy.always(fault, method="PUT")
     return s3_url
 
 
 def _trials(proxy: Proxy) -> int:
-    return sum(_TRIAL_PATH in path for _, path in proxy.requests)
+    return sum(_PROBE_PATH in path for _, path in proxy.requests)
 
 
 def test_unprobed_server_that_ignores_the_condition_overwrites(proxy: Proxy, s3_url: str) -> None:
@@ -105,7 +105,7 @@ def test_failed_probe_is_repeated_on_the_next_create(
     monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
     store = with_atomic_create(open_store(s3_url))
     for _ in range(2):
-        proxy.inject(fault, times=1, within=_TRIAL_PATH)
+        proxy.inject(fault, times=1, within=_PROBE_PATH)
         with pytest.raises(StoreUnavailable):
             store.create("a", b"x")
         assert proxy.is_done
@@ -119,8 +119,8 @@ def test_probe_with_a_failed_second_request_is_repeated(
 ) -> None:
     monkeypatch.setattr("framecache.store.client_config._MAX_RETRIES", 0)
     store = with_atomic_create(open_store(s3_url))
-    proxy.inject(network.none, times=1, within=_TRIAL_PATH)
-    proxy.inject(network.reset_before, times=1, within=_TRIAL_PATH)
+    proxy.inject(network.none, times=1, within=_PROBE_PATH)
+    proxy.inject(network.reset_before, times=1, within=_PROBE_PATH)
     with pytest.raises(StoreUnavailable):
         store.create("a", b"x")
     store.create("a", b"x")
@@ -131,7 +131,7 @@ def test_probe_with_a_failed_second_request_is_repeated(
 def test_lost_response_to_the_probe_does_not_disable_atomic_create(
     fault: Fault, proxy: Proxy, s3_url: str
 ) -> None:
-    proxy.inject(fault, times=1, within=_TRIAL_PATH)
+    proxy.inject(fault, times=1, within=_PROBE_PATH)
     store = with_atomic_create(open_store(s3_url))
     try:
         store.create("a", b"x")
@@ -141,8 +141,8 @@ def test_lost_response_to_the_probe_does_not_disable_atomic_create(
         store.create("a", b"y")
 
 
-def test_threads_share_one_probe_and_one_warning(lying_url: str, proxy: Proxy) -> None:
-    store = with_atomic_create(open_store(lying_url))
+def test_threads_share_one_probe_and_one_warning(overwriting_url: str, proxy: Proxy) -> None:
+    store = with_atomic_create(open_store(overwriting_url))
     barrier = Barrier(8)
 
     def create(number: int) -> None:
@@ -153,25 +153,25 @@ def test_threads_share_one_probe_and_one_warning(lying_url: str, proxy: Proxy) -
         warnings.simplefilter("always")
         list(pool.map(create, range(8)))
     assert [str(warning.message) for warning in caught] == [
-        overwrite_warning(open_store(lying_url).display_name)
+        overwrite_warning(open_store(overwriting_url).display_name)
     ]
     assert caught[0].category is StoreWarning
     trials = _trials(proxy)
-    with_atomic_create(open_store(lying_url)).create("b", b"x")
+    with_atomic_create(open_store(overwriting_url)).create("b", b"x")
     assert _trials(proxy) == trials
 
 
-def test_warning_states_problem_place_and_remedy(lying_url: str) -> None:
+def test_warning_states_problem_place_and_remedy(overwriting_url: str) -> None:
     with pytest.warns(StoreWarning) as caught:
-        with_atomic_create(open_store(lying_url)).create("a", b"x")
+        with_atomic_create(open_store(overwriting_url)).create("a", b"x")
     message = str(caught[0].message)
-    assert message.startswith(f"{open_store(lying_url).display_name}: ")
+    assert message.startswith(f"{open_store(overwriting_url).display_name}: ")
     assert "only one program write to it at a time" in message
     assert "Amazon S3" in message
 
 
-def test_warning_raised_as_an_error_is_raised_once(lying_url: str) -> None:
-    store = with_atomic_create(open_store(lying_url))
+def test_warning_raised_as_an_error_is_raised_once(overwriting_url: str) -> None:
+    store = with_atomic_create(open_store(overwriting_url))
     with pytest.raises(StoreWarning):
         store.create("a", b"x")
     store.create("a", b"x")
@@ -192,7 +192,7 @@ def test_put_during_an_emulated_create_is_not_lost(
             finally:
                 if key == "a":
                     writing.append(pool.submit(with_atomic_create(store).put, "a", b"put"))
-                    wait(writing, timeout=0.2)  # it must not get through before the create ends
+                    wait(writing, timeout=0.2)  # it must not succeed before the create ends
 
         monkeypatch.setattr(MemoryStore, "create", MemoryStore.put)
         monkeypatch.setattr(MemoryStore, "head", head_before_a_put)
@@ -203,12 +203,12 @@ def test_put_during_an_emulated_create_is_not_lost(
     assert store.get("a") == b"put"
 
 
-def test_pickled_store_is_probed_in_the_other_process(lying_url: str) -> None:
-    store = with_atomic_create(open_store(lying_url))
+def test_pickled_store_is_probed_in_the_other_process(overwriting_url: str) -> None:
+    store = with_atomic_create(open_store(overwriting_url))
     assert pickle.loads(pickle.dumps(store)).url == store.url
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(_warned, (store,)) == [
-            overwrite_warning(open_store(lying_url).display_name)
+            overwrite_warning(open_store(overwriting_url).display_name)
         ]
 
 
@@ -220,10 +220,10 @@ def _warned(store: Store) -> list[str]:
     return [str(warning.message) for warning in caught]
 
 
-def test_doctor_reports_the_same_problem(lying_url: str) -> None:
-    cache = FrameCache(lying_url)
+def test_doctor_reports_the_same_problem(overwriting_url: str) -> None:
+    cache = FrameCache(overwriting_url)
     failed = {check.name: check.detail for check in run_checks(cache.store) if not check.ok}
-    assert failed == {"create once": overwrite_warning(open_store(lying_url).display_name)}
+    assert failed == {"create once": overwrite_warning(open_store(overwriting_url).display_name)}
     assert list(cache.store.list("")) == []
 
 
@@ -231,27 +231,27 @@ def _clip() -> Path:
     return made("network.mp4", lambda path: make_clip(path, frames=6))
 
 
-def test_single_writer_works_without_atomic_create(lying_url: str, tmp_path: Path) -> None:
+def test_single_writer_works_without_atomic_create(overwriting_url: str, tmp_path: Path) -> None:
     reference = FrameCache(str(tmp_path)).timeline("t")
     reference.extract([_clip()])
     jpegs = list(reference.jpegs(range(6)))
 
-    timeline = FrameCache(lying_url).timeline("t")
+    timeline = FrameCache(overwriting_url).timeline("t")
     with pytest.warns(StoreWarning):
         report = timeline.extract([_clip()])
     assert report.frames_extracted == 6
-    assert FrameCache(lying_url).timeline("t").extract([_clip()]).frames_extracted == 0
-    assert list(FrameCache(lying_url).timeline("t").jpegs(range(6))) == jpegs
+    assert FrameCache(overwriting_url).timeline("t").extract([_clip()]).frames_extracted == 0
+    assert list(FrameCache(overwriting_url).timeline("t").jpegs(range(6))) == jpegs
     timeline.clear()
-    assert not FrameCache(lying_url).timeline("t").exists
+    assert not FrameCache(overwriting_url).timeline("t").exists
     timeline.rebuild()
-    assert list(FrameCache(lying_url).timeline("t").jpegs(range(6))) == jpegs
-    written = FrameCache(lying_url).timeline("w")
+    assert list(FrameCache(overwriting_url).timeline("t").jpegs(range(6))) == jpegs
+    written = FrameCache(overwriting_url).timeline("w")
     written.write([Frame(n, 0, n / 5, np.full((16, 16, 3), n, np.uint8)) for n in range(40)])
-    assert len(FrameCache(lying_url).timeline("w")) == 40
+    assert len(FrameCache(overwriting_url).timeline("w")) == 40
     written.delete()
     timeline.delete()
-    assert [info.key for info in open_store(lying_url).list("")] in ([PROBE_KEY], [])
+    assert [info.key for info in open_store(overwriting_url).list("")] in ([PROBE_KEY], [])
 
 
 class TestLyingServer(StoreConformance):

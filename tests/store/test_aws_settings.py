@@ -1,4 +1,4 @@
-"""Endpoint, trust and signer of S3 requests: as in boto3, or refused by name."""
+"""Endpoint, certificates and credentials of S3 requests: as in boto3, or refused by name."""
 
 import importlib.util
 import json
@@ -396,7 +396,7 @@ def test_settings_that_need_boto3_are_refused_without_it(
             "[default]\ns3 =\n  use_dualstack_endpoint = true\n",
             "use_dualstack_endpoint below s3",
         ),
-        # boto3 takes these for false: the requests go to the private endpoint.
+        # boto3 treats these as false: the requests go to the private endpoint.
         *(
             (
                 {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": word},

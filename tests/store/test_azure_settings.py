@@ -1,4 +1,4 @@
-"""Signers of requests to Azure; no secret of one account is sent to another."""
+"""Credentials of requests to Azure; no secret of an account is sent to another."""
 
 import os
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def _set(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
 
 
 def _kind_sent(server: Server) -> str:
-    """The kind of secret that the last request was signed with."""
+    """Return the kind of secret that signed the last request."""
     if "sig=" in server.paths[-1]:
         return "sas"
     scheme = server.headers[-1].get("authorization", "").partition(" ")[0]

@@ -1,4 +1,4 @@
-"""Azure as its emulator has it: a server of another maker, with signatures that are checked."""
+"""Azure's emulator: an independent server that checks signatures."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ _START_ATTEMPTS: Final = 3
 
 @pytest.fixture(scope="module")
 def azurite() -> Iterator[str]:
-    """Its endpoint, with the account in it."""
+    """Return the endpoint of the emulator, with the account in it."""
     node = _node()
     if node is None or not _PROGRAM.exists():
         message = "Azurite is not installed; scripts/install-test-tools.sh installs it"
@@ -63,7 +63,7 @@ def azurite() -> Iterator[str]:
 
 @pytest.fixture
 def container(azurite: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a new container, which everybody may read; the environment names no account."""
+    """Return the name of a new public container; the environment names no account."""
     for name in [name for name in os.environ if name.startswith("AZURE_")]:
         monkeypatch.delenv(name)
     name = uuid.uuid4().hex
@@ -73,7 +73,7 @@ def container(azurite: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _node() -> str | None:
-    """Node, as the viewer is built with: that of PATH, else the wheel's."""
+    """Return Node as the viewer's build finds it: on PATH, else in the wheel."""
     found = shutil.which("node")
     if found is not None:
         return found
@@ -87,7 +87,7 @@ def _is_up_or_gone(server: "subprocess.Popen[bytes]", port: int) -> bool:
 
 
 def _put(url: str, headers: dict[str, str], body: bytes = b"") -> None:
-    """A request of the account's owner, signed as Microsoft describes it."""
+    """Send a request of the account's owner, signed as Microsoft documents it."""
     path, _, query = url.partition("://")[2].partition("/")[2].partition("?")
     headers = headers | {"x-ms-date": formatdate(usegmt=True), "x-ms-version": _VERSION}
     canonical = [f"{name}:{headers[name]}" for name in sorted(headers)]

@@ -1,4 +1,4 @@
-"""An authority of one's own is trusted where it is named, and nowhere else: by real handshakes."""
+"""A private certificate authority is trusted only where it is named, in real handshakes."""
 
 import ssl
 import subprocess
@@ -25,7 +25,7 @@ _OPTIONS = {"key": "KEY", "secret": "secret"}
 
 
 class Authority(NamedTuple):
-    """Somebody who signs certificates."""
+    """Certificate authority."""
 
     certificate: Path
     key: Path
@@ -46,7 +46,7 @@ def _authority(folder: Path, name: str) -> Authority:
 
 
 def _certificate(folder: Path, authority: Authority, names: str) -> tuple[str, str]:
-    """A certificate of a server, and its key."""
+    """Create a server's certificate and its key."""
     key, request, extensions = (folder / name for name in ("s.key", "s.csr", "s.ext"))
     signed = folder / "s.pem"
     extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
@@ -60,7 +60,7 @@ def _certificate(folder: Path, authority: Authority, names: str) -> tuple[str, s
 
 @contextmanager
 def _serving(certificate: tuple[str, str]) -> Iterator[str]:
-    """The S3 server of the tests, by TLS alone; yields its port."""
+    """Run the S3 server of the tests with TLS; yield its port."""
     application = DomainDispatcherApplication(create_backend_app)
     server = make_server(
         "127.0.0.1", 0, application, threaded=True, ssl_context=_context(certificate)
@@ -83,7 +83,7 @@ def _context(certificate: tuple[str, str]) -> ssl.SSLContext:
 
 @pytest.fixture(scope="module")
 def authorities(tmp_path_factory: pytest.TempPathFactory) -> tuple[Authority, Authority]:
-    """The one that signs the servers' certificates, and another."""
+    """Return the authority that signs the servers' certificates, and another."""
     folder = tmp_path_factory.mktemp("authorities")
     return _authority(folder, "own"), _authority(folder, "other")
 
@@ -100,7 +100,7 @@ def server(
 
 @pytest.fixture
 def url(s3_url: str, server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A bucket, whose objects can be had by TLS, too."""
+    """Return the URL of a bucket that can also be reached by TLS."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", server)
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(name, raising=False)

@@ -42,7 +42,7 @@ class TestS3Prefix(StoreConformance):
 
 @pytest.mark.slow
 class TestHelpedS3(StoreConformance):
-    """As in a forked process."""
+    """Conformance in a forked process."""
 
     @pytest.fixture
     def store(self, s3_url: str) -> Store:

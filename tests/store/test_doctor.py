@@ -17,7 +17,7 @@ _NAMES = [
 
 
 class Wrapped:
-    """A store around a store, of which a test replaces a method."""
+    """Store around a store, of which a test replaces a method."""
 
     def __init__(self, store: Store) -> None:
         self.url = store.url

@@ -1,4 +1,4 @@
-"""Markers of folders, as consoles and mounts make them: keys that end in a slash, and no blobs."""
+"""Folder markers of consoles and mounts: keys that end in a slash, which are not blobs."""
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_timeline_among_markers_is_deleted_completely(bucket_url: str) -> None:
     assert cache.plan_gc().removal.blobs == 0
     timeline.clear()
     before = set(outside(bucket_url).list("p/cache/timelines/t/")) - set(MARKERS)
-    # The delete itself describes one more epoch.
+    # The delete creates the manifest of one more epoch.
     assert timeline.delete().blobs == len(before) + 1
     assert cache.timelines() == []
     assert outside(bucket_url).list() == [*MARKERS[:2], "p/cache/create-if-absent", MARKERS[2]]

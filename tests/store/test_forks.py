@@ -1,4 +1,4 @@
-"""A store works on in a forked process; a spawned process opens its own."""
+"""A store in a forked process continues to work; a spawned process opens its own."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from outside import outside
 
 KINDS = ["local", "s3", pytest.param("ceph", marks=pytest.mark.ceph)]
 
-# What follows runs in the child of a process that has used the store, and prints.
+# This code runs in the child of a process that has used the store, and prints.
 _FORK = """
 import os, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +47,7 @@ def shared_url(request: pytest.FixtureRequest) -> str:
 
 
 def in_child(url: str, work: str, *, before: str = "", after: str = "") -> list[str]:
-    """The lines that a forked child, and then its parent, print."""
+    """Return the lines that a forked child, and then its parent, print."""
     indented = "".join(f"        {line}\n" for line in work.strip().splitlines())
     program = _FORK.format(work=indented, before=before, after=after)
     command = [sys.executable, "-W", "error", "-c", program, url]

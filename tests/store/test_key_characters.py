@@ -1,4 +1,4 @@
-"""Ids of every character they may hold, as other programs find them in each store."""
+"""Ids of all allowed characters, as other programs find them in each store."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Settings that no request can carry are refused by name, and never end in a panic of obstore."""
+"""Settings that are invalid in requests are refused by name, without a panic of obstore."""
 
 import os
 from collections.abc import Iterator

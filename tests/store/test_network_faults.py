@@ -1,4 +1,4 @@
-"""Networks and servers that fail: typed errors in good time, and never a wrong result."""
+"""Failing networks and servers: typed errors within a time limit, and no wrong result."""
 
 import os
 import uuid
@@ -44,7 +44,7 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store(proxy: Proxy, s3_url: str, moto_endpoint: str) -> Store:  # noqa: ARG001
-    """A store behind the proxy that holds ``a/b``, of `_BODY`."""
+    """Return a store behind the proxy, with `_BODY` as ``a/b``."""
     with closing(boto3.client("s3", endpoint_url=moto_endpoint)) as client:
         client.put_object(Bucket=s3_url.removeprefix("s3://"), Key="a/b", Body=_BODY)
     return open_store(s3_url)
@@ -52,7 +52,7 @@ def store(proxy: Proxy, s3_url: str, moto_endpoint: str) -> Store:  # noqa: ARG0
 
 @pytest.fixture
 def stored(s3_url: str, moto_endpoint: str) -> Callable[[], dict[str, bytes]]:
-    """Contents of the server, requested by another client, past the proxy."""
+    """Return the contents of the server, read by another client without the proxy."""
     bucket = s3_url.removeprefix("s3://")
 
     def ask() -> dict[str, bytes]:
@@ -80,7 +80,7 @@ _WITH_BODY: Final = ["get", "get_range", "list", "list_folders"]
 
 
 def _timed(request: Callable[[], object]) -> object:
-    """The result of a request, or its error, which come in good time."""
+    """Return the result of a request, or its error, within the time limit."""
     done: Future[object] = Future()
 
     def run() -> None:

@@ -16,7 +16,7 @@ from network import Proxy
 _SERVERS: Final = {"s3": "an S3 server", "gs": "Google Cloud Storage", "az": "Azure Blob Storage"}
 _PAGE: Final = b"<html><body>Please log in</body></html>"
 _MISSING: Final = b"<Error><Code>NoSuchKey</Code><Message>secret words</Message></Error>"
-# All that a web server of static pages sends with one.
+# The headers that a server of static pages sends.
 _HEADERS: Final = {"ETag": '"1"', "Last-Modified": "Wed, 01 Jan 2025 00:00:00 GMT"}
 schemes: Final = pytest.mark.parametrize("scheme", _SERVERS)
 
@@ -152,7 +152,7 @@ def test_wrong_credentials_are_distinguished_from_a_missing_permission(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With its key, signed by itself."""
+    """A self-signed certificate, with its key."""
     folder = tmp_path_factory.mktemp("certificate")
     key, certificate = folder / "key.pem", folder / "both.pem"
     command: list[str | Path] = [
@@ -187,8 +187,10 @@ def _messages(scheme: str, certificate: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("scheme", ["gs", "az"])
 def test_remedies_match_the_kind_of_store(scheme: str, certificate: Path) -> None:
-    told = list(_messages(scheme, certificate))
-    assert [text for text in told if "AWS" in text or "S3" in text or "If-None-Match" in text] == []
+    messages = list(_messages(scheme, certificate))
+    assert [
+        text for text in messages if "AWS" in text or "S3" in text or "If-None-Match" in text
+    ] == []
     endpoint = {"gs": "GOOGLE_BASE_URL", "az": "AZURE_STORAGE_ENDPOINT"}[scheme]
-    assert "REQUESTS_CA_BUNDLE" in told[0]
-    assert [text for text in told[1:] if endpoint not in text] == []
+    assert "REQUESTS_CA_BUNDLE" in messages[0]
+    assert [text for text in messages[1:] if endpoint not in text] == []

@@ -1,4 +1,4 @@
-"""The proxy that is named is the one that obstore's HTTP client sends a request through."""
+"""Reported proxies are those through which obstore's HTTP client sends requests."""
 
 import os
 from collections.abc import Iterator

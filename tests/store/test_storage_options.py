@@ -1,4 +1,4 @@
-"""Stores with credentials and endpoints of their own, and how Azure and Google are reached."""
+"""Stores with their own credentials and endpoints, and the endpoints of Azure and Google."""
 
 import pickle
 import subprocess
@@ -20,7 +20,7 @@ from framecache.store.backends import connect
 from framecache.store.urls import parse
 
 KEYS = {"key": "OWN", "secret": "own-secret"}
-# What every emulator of Azure has, published by Microsoft.
+# The key of every emulator of Azure, published by Microsoft.
 EMULATOR_KEY = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )

@@ -71,7 +71,7 @@ def test_self_signed_certificate_is_reported(
         why = _why()
     assert "its certificate is not trusted: " in why
     assert "AWS_CA_BUNDLE" in why
-    # It is in no bundle, but where it were, rustls would take it for no server's.
+    # It is in no bundle, and rustls would not accept it as a server's certificate anyway.
     assert "CA:FALSE" in why
 
 

@@ -1,4 +1,4 @@
-"""Errors reported for a store that answers badly, or not at all."""
+"""Errors of stores that respond wrongly, or not at all."""
 
 import importlib.util
 import os
@@ -38,7 +38,7 @@ _REQUESTS = ["get", "get_range", "head", "put", "create", "list", "list_folders"
 
 
 def _assert_discreet(error: FrameCacheError) -> None:
-    """One line, which names the server, and has nothing of its answer."""
+    """Require a message of one line that names the server and reveals nothing of its response."""
     message = str(error)
     assert f" (endpoint {os.environ['AWS_ENDPOINT_URL']}, region us-east-1): cannot " in message
     for leak in ("<", "RetryError", "obstore", "HTTP error", "testsecret", "\n"):
@@ -85,7 +85,7 @@ def test_refused_connection_is_unavailable(
 
 @dataclass
 class CannedServer:
-    """Gives every request the same answer, and notes what it was asked."""
+    """Server with the same response to every request, which it records."""
 
     status: int = 200
     body: str = ""

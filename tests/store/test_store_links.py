@@ -1,4 +1,4 @@
-"""Links in a local store: those that stay in it work, no other leads anywhere."""
+"""Links in a local store: those inside it work, and others are refused."""
 
 import os
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import pytest
 from framecache.errors import StorePermissionDenied
 from framecache.store import BlobMissing, Store, open_store
 
-_SECRET = b"of somebody else"
+_SECRET = b"of another user"
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_link_loops_are_listed_once(root: Path, store: Store) -> None:
     (root / "d" / "e").write_bytes(b"y")
     (root / "a" / "across").symlink_to("../d")
     (root / "d" / "back").symlink_to("../a")
-    # Each folder is met by every way to it that passes no folder twice.
+    # Each folder is listed by every path to it that contains no folder twice.
     assert _keys(store) == ["a/across/e", "a/b", "d/back/b", "d/e"]
     assert store.list_folders("") == ["a", "d"]
     with pytest.raises(BlobMissing):

@@ -88,14 +88,14 @@ def test_missing_timeline_error_names_the_server(s3_url: str, moto_endpoint: str
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "message"),
     [
         ("/missing/program", "the credentials file '/missing/program'"),
         ("false", "boto3 found no credentials: it raised CredentialRetrievalError"),
     ],
 )
 def test_error_of_boto3_is_reported(
-    program: str, told: str, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: str, message: str, s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "config"
     config.write_text(f"[profile broken]\ncredential_process = {program}\n")
@@ -105,4 +105,4 @@ def test_error_of_boto3_is_reported(
         monkeypatch.delenv(name)
     with pytest.raises(StorePermissionDenied) as failure:
         open_store(s3_url).get("a")
-    assert told in str(failure.value)
+    assert message in str(failure.value)

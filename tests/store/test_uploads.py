@@ -1,4 +1,4 @@
-"""Uploads that a killed writer leaves on local disk are found and removed; nothing else is."""
+"""Uploads that a killed writer leaves on local disk are found and removed, and nothing else."""
 
 import os
 import signal
