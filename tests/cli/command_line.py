@@ -1,4 +1,4 @@
-"""Command line for tests: in this process if that suffices, else in its own."""
+"""The command line for tests, in this process or in a separate one."""
 
 import io
 import json
@@ -37,7 +37,7 @@ class Outcome:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The one JSON document on stdout."""
+        """Return the only JSON document on stdout."""
         document: dict[str, Any] = json.loads(self.output)
         return document
 
@@ -46,7 +46,7 @@ class Outcome:
         return self
 
     def failed(self, code: int) -> str:
-        """The one line that a failure is."""
+        """Return the only line of a failure."""
         assert self.code == code, self.errors
         assert "Traceback" not in self.errors
         assert self.errors.startswith("framecache: ")
@@ -57,7 +57,7 @@ class Outcome:
 
 
 def run(*arguments: str | Path) -> Outcome:
-    """A command in this process, where nothing is a terminal."""
+    """Run a command in this process, without a terminal."""
     output = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     errors = io.StringIO()
     terminal, sys.stdin = sys.stdin, io.StringIO()
@@ -73,14 +73,14 @@ def run(*arguments: str | Path) -> Outcome:
 
 
 def command(*arguments: str | Path) -> list[str]:
-    """The words that start the command line in its own process."""
+    """Return the arguments that start the command line in a separate process."""
     return [sys.executable, "-m", "framecache", *(str(argument) for argument in arguments)]
 
 
 def spawn(
     *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> Outcome:
-    """A command in a process of its own, between pipes."""
+    """Start a command in a separate process, with pipes."""
     finished = subprocess.run(
         command(*arguments),
         stdin=subprocess.DEVNULL,
@@ -94,7 +94,7 @@ def spawn(
 
 
 class Terminal:
-    """A command in a process of its own, on a terminal of 100 columns."""
+    """Command in a separate process, on a terminal of 100 columns."""
 
     def __init__(
         self, arguments: Sequence[str | Path], *, output: int | None = None, cwd: Path | None = None
@@ -145,7 +145,7 @@ class Terminal:
         self._process.send_signal(signal.SIGINT)
 
     def end(self) -> tuple[int, str]:
-        """The exit code, and everything the terminal has shown."""
+        """Wait for the end; return the exit code and the output of the terminal."""
         while self._read():
             pass
         return self._process.wait(DEADLINE_SECONDS), self._seen.decode(errors="replace")
@@ -154,7 +154,7 @@ class Terminal:
         ready, _, _ = select.select([self._own], [], [], DEADLINE_SECONDS)
         assert ready, f"nothing came after {self._seen.decode(errors='replace')!r}"
         block = b""
-        # Linux answers EIO when the last process that had the terminal is gone.
+        # Linux returns EIO when the last process on the terminal has ended.
         with suppress(OSError):
             block = os.read(self._own, 1 << 16)
         self._seen += block
@@ -173,7 +173,7 @@ def other_clip() -> Path:
 
 
 def long_clip() -> Path:
-    """Enough work to be interrupted in."""
+    """Return a clip that is long enough to interrupt its extraction."""
 
     def make(path: Path) -> None:
         make_clip(path, codec="mpeg4", size=(640, 480), frames=1500, extra=["-q:v", "8"])

@@ -89,14 +89,14 @@ def test_frames_of_copy_are_visible_once_their_part_is_committed(
 ) -> None:
     source = filled(local_url).store
     target = FrameCache(tmp_path / "target")
-    seen: set[int] = set()
+    lengths: set[int] = set()
     copy_timeline(
         source,
         target.store,
         "walk",
-        progress=lambda _: seen.add(len(target.timeline("walk"))),
+        progress=lambda _: lengths.add(len(target.timeline("walk"))),
     )
-    assert seen == {0, 50}
+    assert lengths == {0, 50}
 
 
 def test_copy_does_not_replace_a_different_timeline(local_url: str, tmp_path: Path) -> None:

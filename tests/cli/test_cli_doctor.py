@@ -42,7 +42,7 @@ def test_doctor_lists_extras_and_how_to_install_missing_ones(
     local_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("av", "boto3"):
-        monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     text = run("doctor", "--cache", local_url).succeeded().text
     rows = [line.split(maxsplit=2) for line in text.splitlines()]
     assert ["extra", "server", "installed"] in rows

@@ -256,7 +256,7 @@ def test_dry_run_fails_as_the_extraction_would(local_url: str, tmp_path: Path) -
 
 def test_dry_run_warns_of_undecodable_sampled_frames(local_url: str, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mov"
-    # Behind their tables, by which it is seen that decoding can begin with them.
+    # After their tables, which show that decoding can begin with them.
     damaged.write_bytes(damaged_clip(range(30, 50), kept_bytes=700))
     outcome = run("extract", "walk", damaged, "--dry-run", "--json", "--cache", local_url)
     assert outcome.code == 0
@@ -315,7 +315,7 @@ def fact(text: str, name: str) -> str:
 
 
 def damaged_clip(zeros: range, *, kept_bytes: int = 0) -> bytes:
-    """50 pictures in a sound container, some of which are zeros from some byte on."""
+    """Make 50 pictures in an intact container, some of which are zeros from some byte on."""
     path = made("cli-mjpeg.mov", lambda path: make_clip(path, codec="mjpeg", extra=FULL_RANGE))
     video = path.read_bytes()
     begins = [match.start() for match in re.finditer(rb"\xff\xd8\xff", video)]

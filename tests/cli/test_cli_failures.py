@@ -295,9 +295,9 @@ def test_cache_origin_is_printed_unless_given_as_option(
     local_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FRAMECACHE_URL", local_url)
-    told = f"framecache: The cache is file://{local_url} (from $FRAMECACHE_URL).\n"
+    notice = f"framecache: The cache is file://{local_url} (from $FRAMECACHE_URL).\n"
     run("extract", "walk", clip(), "--cache", local_url).succeeded()
-    assert run("info", "walk").errors == told
+    assert run("info", "walk").errors == notice
     assert run("info", "walk", "-q").errors == ""
     assert run("-q", "info", "walk").errors == ""
     monkeypatch.delenv("FRAMECACHE_URL")
@@ -418,6 +418,6 @@ def test_command_that_needs_missing_package_names_the_pip_command(
     monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
 ) -> None:
     for module in ("av", "cv2"):
-        monkeypatch.setitem(sys.modules, module, None)  # as if it were not there
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     message = run(*arguments, "--cache", "memory://").failed(1)
     assert message.endswith(": pip install 'framecache[extract]'")

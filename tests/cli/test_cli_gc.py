@@ -63,9 +63,9 @@ def test_gc_command_in_last_line_removes_the_listed_blobs(old: str) -> None:
     before = set(everything(old))
     text = run(*command).succeeded().text
     assert "Removed 53 blobs" in text
-    gone = before - set(everything(old))
-    assert len(gone) == 53
-    assert "cache/timelines/run/timeline/00000001.json" in gone
+    removed = before - set(everything(old))
+    assert len(removed) == 53
+    assert "cache/timelines/run/timeline/00000001.json" in removed
     assert not walk(old).exists
     run("rebuild", "walk", "--cache", old).succeeded()
     assert len(walk(old)) == 50
@@ -113,7 +113,7 @@ def test_gc_of_more_than_half_is_refused_unless_allowed(old: str) -> None:
     ],
 )
 def test_max_bytes_accepts_size_units(local_url: str, text: str, room: int) -> None:
-    """Its frames fit into half a MiB, but not into a kB."""
+    """The frames fit into half a MiB, but not into a kB."""
     walk(local_url).extract(other_clip())
     whole = size_of(local_url, "timelines")
     assert 2_000 < whole < 500_000

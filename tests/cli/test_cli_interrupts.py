@@ -11,7 +11,7 @@ import pytest
 from command_line import DEADLINE_SECONDS
 
 LINE = "framecache: Interrupted."
-# It says when Ctrl-C is ours: before, it is the interpreter's.
+# It reports when framecache handles Ctrl-C; before, the interpreter does.
 _PROGRAM = """
 import sys
 from framecache.cli import interrupts, main
@@ -22,7 +22,7 @@ sys.exit(main())
 
 
 def started(program: str, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
-    """A program that says so once it has started."""
+    """Start a program, and wait until it reports that it has started."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
@@ -69,7 +69,7 @@ with interrupts.enforce_exit():
     Slow()
     time.sleep(100)
 """
-_A_THREAD_GOES_ON = """
+_A_THREAD_CONTINUES = """
 import sys, threading, time
 from framecache.cli import app, interrupts, main
 threading.Thread(target=time.sleep, args=(100,)).start()
@@ -111,7 +111,7 @@ def test_ctrl_c_waits_for_threads_to_finish(swallowed_seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "program",
-    [_SWALLOWED, _IN_A_DESTRUCTOR, _A_THREAD_GOES_ON],
+    [_SWALLOWED, _IN_A_DESTRUCTOR, _A_THREAD_CONTINUES],
     ids=["swallowed", "in a destructor", "a thread goes on"],
 )
 def test_ctrl_c_ends_a_process_that_would_continue(program: str) -> None:

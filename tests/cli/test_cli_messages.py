@@ -1,4 +1,4 @@
-"""Every message on stderr is a sentence in one line, and what is to be pasted can be."""
+"""Every message on stderr is a sentence on one line, and its commands can be pasted."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ from framecache.cli.sentences import to_sentence
 
 SOURCES = Path(framecache.__file__).parent
 VALUE = "«value»"
-"""Stands in a message for whatever is filled in."""
+"""Placeholder in a message for the value of a field."""
 TELLING = {
     *(name for name in vars(errors) if not name.startswith("_")),
     *("Refused", "Declined", "UsageError", "ClickException", "KeyboardInterrupt", "tell", "report"),
@@ -26,7 +26,7 @@ SAFE_IN_A_SHELL = re.compile(r".*(timeline_id|layout|asked|TIMELINE|package).*")
 
 
 def written(node: ast.expr) -> str | None:
-    """The text of a literal, with values for what is filled in; None of anything else."""
+    """Return the text of a literal, with values for its fields; None for other nodes."""
     match node:
         case ast.Constant(value=str(text)):
             return text
@@ -38,7 +38,7 @@ def written(node: ast.expr) -> str | None:
 
 
 def filled_in(node: ast.expr) -> list[str]:
-    """The expressions that stand in the commands of a message."""
+    """Return the expressions in the commands of a message."""
     if not isinstance(node, ast.JoinedStr):
         return []
     marked = "".join(
@@ -50,7 +50,7 @@ def filled_in(node: ast.expr) -> list[str]:
 
 
 def messages() -> Iterator[tuple[str, ast.expr]]:
-    """Every literal that an error, or a line on stderr, is made of, and where it stands."""
+    """Return every literal of an error or of a line on stderr, and its location."""
     for path in sorted(SOURCES.rglob("*.py")):
         if "testing" in path.parts or "server" in path.parts:
             continue
@@ -112,7 +112,7 @@ def test_every_kind_of_error_is_printed_as_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "printed"),
     [
         ("nothing was changed", "Nothing was changed."),
         ("warning: no space", "Warning: no space."),
@@ -130,7 +130,7 @@ def test_every_kind_of_error_is_printed_as_a_sentence(
     ],
 )
 def test_message_gets_a_capital_and_a_full_stop(
-    text: str, told: str, capsys: pytest.CaptureFixture[str]
+    text: str, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_message(text)
-    assert capsys.readouterr().err == f"framecache: {told}\n"
+    assert capsys.readouterr().err == f"framecache: {printed}\n"

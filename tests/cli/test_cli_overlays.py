@@ -12,7 +12,7 @@ PNG, OTHER = png_by_pillow(1), png_by_pillow(2)
 
 @pytest.fixture
 def walk(local_url: str) -> Timeline:
-    """With overlays of two jobs, and no frames."""
+    """A timeline with overlays of two jobs, and no frames."""
     timeline = FrameCache(local_url).timeline("walk")
     timeline.overlays(job_id="run-7", stage="edges").save_many({3: {"a": PNG, "b": OTHER}, 5: {}})
     timeline.overlays(job_id="run-7", stage="boxes").save(5, {"a": OTHER})

@@ -181,7 +181,7 @@ def test_interrupted_repack_shows_progress_and_loses_no_frame(local_url: str) ->
     if code == 130:
         assert "framecache: Interrupted; the timeline can still be read" in shown
         assert layout_of(local_url) == "objects"
-    else:  # it was faster
+    else:  # the other program was faster
         assert code == 0
     assert FrameCache(local_url).timeline("walk").jpeg(700) == expected
     run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded()

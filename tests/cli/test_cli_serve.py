@@ -1,4 +1,4 @@
-"""``framecache serve`` as a process: where it listens, what it refuses, and how it ends."""
+"""``framecache serve`` as a process: its addresses, refusals and shutdown."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SNAPSHOT = Path(__file__).parents[1] / "server" / "openapi.json"
 def served(
     *arguments: str | Path, **env: str
 ) -> AbstractContextManager[tuple[str, subprocess.Popen[str]]]:
-    """The URL at which a service answers, in a process of its own, and the process."""
+    """Run a service in a separate process; yield its URL and the process."""
     return served_at_its_port("--port", "0", *arguments, **env)
 
 
@@ -32,7 +32,7 @@ def served(
 def served_at_its_port(
     *arguments: str | Path, **env: str
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The same, at the port that the arguments say."""
+    """Run a service at the port that the arguments name."""
     process = subprocess.Popen(
         command("serve", *arguments),
         stderr=subprocess.PIPE,
@@ -45,7 +45,7 @@ def served_at_its_port(
 
 @contextmanager
 def running(process: subprocess.Popen[str]) -> Iterator[str]:
-    """The URL that a process announces, which is killed in the end."""
+    """Yield the URL that a process announces; kill the process at the end."""
     try:
         assert process.stderr is not None
         announced = next(line for line in process.stderr if line.startswith("framecache: Serving"))
@@ -57,7 +57,7 @@ def running(process: subprocess.Popen[str]) -> Iterator[str]:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
-    """With a timeline, ``t``."""
+    """A cache with a timeline, ``t``."""
     folder = tmp_path / "cache"
     run("extract", "t", clip(), "--every", "10", "--cache", folder).succeeded()
     return folder
@@ -76,13 +76,13 @@ def test_serve_listens_on_loopback_until_interrupted(cache: Path) -> None:
 
 
 def test_serve_with_open_starts_the_browser(cache: Path, tmp_path: Path) -> None:
-    browser, told = tmp_path / "browser", tmp_path / "told"
-    os.mkfifo(told)
-    browser.write_text(f'#!/bin/sh\necho "$1" > {told}\n')
+    browser, opened_url = tmp_path / "browser", tmp_path / "opened_url"
+    os.mkfifo(opened_url)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened_url}\n')
     browser.chmod(0o755)
     screen = {"BROWSER": str(browser), "DISPLAY": ":99"}
     with served("--cache", cache, "--open", **screen) as (address, _):
-        assert told.read_text().strip() == address
+        assert opened_url.read_text().strip() == address
 
 
 def test_requests_per_second_option_limits_a_client(cache: Path) -> None:
@@ -104,7 +104,7 @@ def test_open_event_stream_does_not_delay_shutdown(cache: Path) -> None:
 
 @contextmanager
 def uploading(url: str, cache: Path) -> Iterator[socket.socket]:
-    """An upload of which only the beginning has come."""
+    """Start an upload, and send only the beginning of its body."""
     parts = urlsplit(url)
     head = "PUT /api/v1/timelines/t/uploads/a.mp4 HTTP/1.1\r\nHost: localhost\r\n"
     with socket.create_connection((parts.hostname, parts.port), timeout=60) as connection:
@@ -115,7 +115,7 @@ def uploading(url: str, cache: Path) -> Iterator[socket.socket]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for what another process is about to do."""
+    """Poll until another process has made a condition true."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
@@ -137,7 +137,7 @@ def test_running_upload_is_aborted_at_shutdown_and_leaves_no_blob(
         process.send_signal(number)
         assert connection.recv(1) == b""
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert "Cancel" not in errors  # of a grace that ended
+    assert "Cancel" not in errors  # of the shutdown's grace period, which ended
     assert "Traceback" not in errors
     assert files_below(cache / "service") == files_below(cache / "uploads") == []
 
@@ -149,9 +149,9 @@ def test_upload_lease_of_killed_service_expires_after_a_minute(cache: Path) -> N
     with served("--cache", cache) as (url, _):
         upload = f"{url}api/v1/timelines/t/uploads/a.mp4"
         assert httpx.put(upload, content=b"a").json()["code"] == "upload_exists"
-        (claim,) = files_below(cache / "service")
-        made_at = claim.stat().st_mtime
-        os.utime(claim, (made_at - 61, made_at - 61))
+        (lease_file,) = files_below(cache / "service")
+        made_at = lease_file.stat().st_mtime
+        os.utime(lease_file, (made_at - 61, made_at - 61))
         assert httpx.put(upload, content=b"a").status_code == 201
     assert files_below(cache / "service") == []
 
@@ -164,7 +164,7 @@ def test_service_in_the_background_ignores_ctrl_c(cache: Path) -> None:
     with running(process) as url:
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2)  # it ended within one
+            process.wait(2)  # it ended within the grace period
         assert httpx.get(f"{url}healthz").status_code == 200
 
 
@@ -242,9 +242,9 @@ def test_half_open_connections_do_not_exhaust_file_descriptors(cache: Path) -> N
 
 
 def test_open_shows_one_timeline_read_only(cache: Path, tmp_path: Path) -> None:
-    browser, told = tmp_path / "browser", tmp_path / "told"
-    os.mkfifo(told)
-    browser.write_text(f'#!/bin/sh\necho "$1" > {told}\n')
+    browser, opened_url = tmp_path / "browser", tmp_path / "opened_url"
+    os.mkfifo(opened_url)
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened_url}\n')
     browser.chmod(0o755)
     process = subprocess.Popen(
         command("open", "t", "--frame", "2", "--cache", cache),
@@ -253,7 +253,7 @@ def test_open_shows_one_timeline_read_only(cache: Path, tmp_path: Path) -> None:
         env=os.environ | {"BROWSER": str(browser), "DISPLAY": ":99"},
     )
     with running(process) as url:
-        assert told.read_text().strip() == url
+        assert opened_url.read_text().strip() == url
         address, _, query = url.partition("?")
         assert query == "timeline=t&frame=2"
         assert httpx.post(f"{address}api/v1/timelines/t/clear").json()["code"] == "read_only"
@@ -266,7 +266,7 @@ def test_open_writes_its_log_in_the_chosen_format(cache: Path) -> None:
     with running(process):
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert errors == ""  # JSON has a line for the end
+    assert errors == ""  # in JSON, the end has its own line
 
 
 def test_open_of_unknown_frame_names_the_range(cache: Path) -> None:
@@ -302,7 +302,7 @@ def test_token_is_read_from_the_environment(cache: Path) -> None:
 def test_allowed_host_without_trusted_proxy_is_warned_of(
     cache: Path, arguments: list[str], warnings: int
 ) -> None:
-    # The port is taken, so it ends as soon as it has said what it has to.
+    # The port is in use, so the service ends after its messages.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         process = subprocess.run(
@@ -360,7 +360,7 @@ def test_serve_uses_a_free_port_if_the_default_port_is_in_use(cache: Path) -> No
             usual.bind(("127.0.0.1", 8000))
             usual.listen()
         except OSError:
-            pass  # another program of this machine has it, which is the same
+            pass  # another program of this machine uses it, with the same result
         with served_at_its_port("--cache", cache) as (url, _):
             assert not url.endswith(":8000/")
             assert httpx.get(f"{url}healthz").status_code == 200
@@ -374,7 +374,7 @@ def test_given_port_in_use_is_reported(cache: Path) -> None:
 
 
 def test_serve_without_its_extra_names_the_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fastapi", None)  # as if it were not there
+    monkeypatch.setitem(sys.modules, "fastapi", None)  # as if it were not installed
     message = run("serve", "--cache", "memory://").failed(1)
     assert "pip install 'framecache[server]'" in message
 

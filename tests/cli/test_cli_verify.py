@@ -52,13 +52,13 @@ def test_damage_is_reported_and_the_named_command_repairs_it(walk: Path) -> None
 
 def test_corrupt_manifest_is_reported_and_the_named_command_repairs_it(walk: Path) -> None:
     run("extract", "walk", other_clip(), "--append", "--cache", walk).succeeded()
-    # What the append described, and the compaction after it.
-    for described in sorted(walk.rglob("timeline/*.json"))[-2:]:
-        described.write_bytes(described.read_bytes()[:-1])
+    # The manifests of the append, and of the compaction after it.
+    for manifest in sorted(walk.rglob("timeline/*.json"))[-2:]:
+        manifest.write_bytes(manifest.read_bytes()[:-1])
     outcome = run("verify", "walk", "--cache", walk)
     command = outcome.failed(8).rpartition(": ")[2]
     assert outcome.text.startswith("walk: 1 damaged; 0 frames checked")
-    assert f"corrupt: {described.relative_to(walk)}: this manifest is damaged" in outcome.text
+    assert f"corrupt: {manifest.relative_to(walk)}: this manifest is damaged" in outcome.text
     text = run(*shlex.split(command)[1:]).succeeded().text
     assert text.startswith("walk: ok, 1 repaired; 50 frames checked")
     assert "if chunks were appended or settings changed since, repeat that" in text
@@ -83,12 +83,12 @@ COMMANDS = {
 def test_every_other_command_names_the_repair_of_a_corrupt_manifest(
     walk: Path, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    described = max(walk.rglob("timeline/*.json"))
-    described.write_bytes(b"{}")
+    manifest = max(walk.rglob("timeline/*.json"))
+    manifest.write_bytes(b"{}")
     before = everything(walk)
     monkeypatch.chdir(tmp_path)
     line = run(*COMMANDS[command], "--cache", walk).failed(8)
-    assert str(described.relative_to(walk)) in line
+    assert str(manifest.relative_to(walk)) in line
     assert "framecache verify walk --repair" in line
     assert everything(walk) == before
 
