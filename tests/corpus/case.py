@@ -22,4 +22,4 @@ class Case:
     oddity: str = ""
     """The way in which the file is unusual; empty for plain ones."""
     numbers: Sequence[int] | None = None
-    """The numbers that its pictures show, in order, where they are known beforehand."""
+    """The numbers that its pictures show, in order, if they are known in advance."""

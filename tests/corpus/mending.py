@@ -26,7 +26,7 @@ def restarts(times: Sequence[int | None]) -> int:
     return _best(times).restarts if any(pts is not None for pts in times) else 0
 
 
-def mended(times: Sequence[int | None], *, step: int) -> list[Fraction]:
+def repaired(times: Sequence[int | None], *, step: int) -> list[Fraction]:
     """Return ascending times of pictures in display order, the first of which is at 0.
 
     ``times``: the PTS of each picture, None where it has none. ``step``: the average distance of

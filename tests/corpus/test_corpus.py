@@ -24,7 +24,7 @@ READ_FILES: Final = [name for name, case in CASES.items() if case.container not 
 
 
 class Corpus:
-    """Files that are made when they are first asked for, and compared once.
+    """Files that are made on first use, and compared once.
 
     In processes of their own, which start ffmpeg while no thread of theirs is at work.
     """

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from corpus.mending import mended
+from corpus.mending import repaired
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ from corpus.mending import mended
 def test_irregular_times_are_repaired_by_the_rule(
     times: list[int | None], expected: list[int]
 ) -> None:
-    assert mended(times, step=5) == [Fraction(time) for time in expected]
+    assert repaired(times, step=5) == [Fraction(time) for time in expected]
 
 
 def test_interpolated_time_is_rounded_down_to_a_1024th_of_the_time_base() -> None:
-    assert mended([0, 0, 0, 1, 2, 3], step=1)[1:3] == [Fraction(341, 1024), Fraction(682, 1024)]
+    assert repaired([0, 0, 0, 1, 2, 3], step=1)[1:3] == [Fraction(341, 1024), Fraction(682, 1024)]

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from corpus.encoding import program
-from corpus.mending import mended, restarts
+from corpus.mending import repaired, restarts
 from corpus.pictures import Image, Size
 
 _SHOWN: Final = re.compile(r"\] n: *\d+ .*? s:(\d+)x(\d+) ")
@@ -49,7 +49,7 @@ def truth(path: Path) -> Truth:
     rate = Fraction(stream["avg_frame_rate"].replace("/0", "/1"))
     step = max(round(1 / (rate * time_base)), 1) if rate else 1
     return Truth(
-        times=[time * time_base for time in mended(stated, step=step)],
+        times=[time * time_base for time in repaired(stated, step=step)],
         is_mended=any(pts is not None for pts in stated) and not _ascend(stated),
         restarts=restarts(stated),
         pictures=_pictures(path),

@@ -1,4 +1,4 @@
-"""A frame's JPEG shows the colors of the video, upright. The truth comes from ffmpeg's zscale
+"""A frame's JPEG shows the colors of the video, upright. The reference is ffmpeg's zscale
 (an independent library) and its autorotation, or from the standards' formulas in floating point.
 """
 
@@ -54,10 +54,10 @@ def lost_in_jpeg(reference: Image) -> float:
 
 
 def zscaled(path: Path, matrix: Matrix, *, full: bool) -> npt.NDArray[np.uint8]:
-    """RGB of the first frames, by zscale, told explicitly what the numbers mean."""
+    """Return RGB of the first frames, by zscale with explicit input tags."""
     stream = ffprobe(path, "-show_streams")["streams"][0]
-    told = f"matrixin={TAGS[matrix][1]}:rangein={'full' if full else 'limited'}"
-    graph = f"zscale={told}:matrix=gbr:range=full:dither=none,format=gbrp,format=rgb24"
+    input_tags = f"matrixin={TAGS[matrix][1]}:rangein={'full' if full else 'limited'}"
+    graph = f"zscale={input_tags}:matrix=gbr:range=full:dither=none,format=gbrp,format=rgb24"
     raw = ffmpeg("-i", str(path), "-vf", graph, "-frames:v", str(FRAMES), "-f", "rawvideo", "-")
     return np.frombuffer(raw, np.uint8).reshape(-1, stream["height"], stream["width"], 3)
 
@@ -69,9 +69,9 @@ def tagged_clip(source: str, matrix: Matrix, *, full: bool, pixels: str) -> Path
 
 
 def encode_tagged(path: Path, source: str, matrix: Matrix, *, full: bool, pixels: str) -> None:
-    tag, told = TAGS[matrix]
+    tag, zscale_matrix = TAGS[matrix]
     deep = not pixels.endswith("p")
-    numbers = f"matrix={told}:range={'full' if full else 'limited'}"
+    numbers = f"matrix={zscale_matrix}:range={'full' if full else 'limited'}"
     graph = f"{SOFT},zscale={READ[source]}:matrix=gbr:range=full,format=gbrp"
     graph += f",zscale=matrixin=gbr:rangein=full:{numbers},format={pixels}"
     color_range = "pc" if full else "tv"
@@ -103,7 +103,7 @@ def test_tagged_clip_colors_match_zscale(
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
 def test_real_clip_colors_match_zscale_within_jpeg_loss(name: str) -> None:
     matrix: Matrix = "bt709" if name == "bigbuckbunny.mp4" else "bt601"
-    # Their grain costs up to 1.2 levels at quality 95, whatever the encoder is given.
+    # Their grain causes an error of up to 1.2 levels at quality 95 with any input of the encoder.
     path = real_clip(name)
     references = zscaled(path, matrix, full=False)
     for picture, reference in zip(frames_of(path, FRAMES), references, strict=True):

@@ -1,4 +1,4 @@
-"""JPEGs are encoded at 4:2:0 and decoded at the size asked for; Pillow is the other opinion."""
+"""JPEGs are encoded at 4:2:0 and decoded at a requested size; Pillow is the reference."""
 
 import io
 import itertools
@@ -92,7 +92,7 @@ def test_memory_beyond_an_rgb_image_does_not_affect_the_jpeg() -> None:
 
 @pytest.mark.parametrize("turns", range(4))
 def test_odd_sides_are_padded_with_the_last_pixels_in_every_orientation(turns: int) -> None:
-    """So they compress like the same picture with even sides; only the size in the header differs.
+    """They compress like the same picture with even sides; only the size in the header differs.
 
     Along a side of one pixel, chroma cannot be coarser than luma, and the JPEG says so.
     """
@@ -191,7 +191,7 @@ def test_array_views_with_any_strides_are_encoded(view: tuple[slice, ...]) -> No
 
 
 @pytest.mark.parametrize(
-    ("image", "met"),
+    ("image", "message"),
     [
         (np.zeros((4, 4, 3), np.float32), r"\(4, 4, 3\) float32"),
         (np.zeros((4, 4, 3), np.int8), r"\(4, 4, 3\) int8"),
@@ -210,8 +210,8 @@ def test_array_views_with_any_strides_are_encoded(view: tuple[slice, ...]) -> No
         (b"\xff\xd8\xff", "bytes"),
     ],
 )
-def test_invalid_rgb_image_is_rejected_with_its_properties(image: Image, met: str) -> None:
-    with pytest.raises(InvalidValue, match=met):
+def test_invalid_rgb_image_is_rejected_with_its_properties(image: Image, message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
         jpeg.encode_rgb(image, quality=85)
 
 

@@ -172,9 +172,9 @@ def test_hashes_of_pictures_of_any_size_are_the_same_without_opencv(
         for _ in range(200):
             height, width = rng.integers(1, largest, 2).tolist()
             luma = draw(rng, height, width)
-            for seen in (luma, luma[:, ::-1], np.asfortranarray(luma)):
-                with_opencv, without = both_hashes(seen, monkeypatch)
-                assert without == with_opencv, (draw, seen.shape, seen.strides)
+            for variant in (luma, luma[:, ::-1], np.asfortranarray(luma)):
+                with_opencv, without = both_hashes(variant, monkeypatch)
+                assert without == with_opencv, (draw, variant.shape, variant.strides)
 
 
 @pytest.mark.parametrize("draw", [noise, flat, ramp, checkers, smooth])

@@ -20,7 +20,7 @@ from media import ffmpeg, made
 
 HEIGHT, WIDTH = 64, 96
 ABORTING = {"yaf32be", "yaf32le"}
-"""FFmpeg 8.1 ends the process when it is asked to convert them."""
+"""Formats whose conversion makes FFmpeg 8.1 end the process."""
 DITHERED = {"bgr4_byte", "rgb4_byte", "bgr8", "rgb8", "monob", "monow"}
 """So few bits that only the mean of many pixels is near the original."""
 
@@ -55,7 +55,7 @@ def is_gray(name: str) -> bool:
 
 
 def converted(name: str) -> tuple[Image, VideoFrame] | None:
-    """An image, and the same in a pixel format; None where FFmpeg cannot convert it to and fro."""
+    """Return an image, and the same in a pixel format; None if FFmpeg cannot convert both ways."""
     original = shades() if is_gray(name) else gradient()
     try:
         frame = VideoFrame.from_ndarray(original, format="rgb24").reformat(format=name)
@@ -105,7 +105,7 @@ def test_video_in_an_unconvertible_format_is_refused_by_name(
 
 
 def test_bottom_up_rows_are_read_in_order() -> None:
-    """FFmpeg gives the pictures of AMV players so."""
+    """FFmpeg decodes the pictures of AMV players so."""
     path = made(
         "bottom-up.avi",
         lambda one: _pattern(one, "-pix_fmt", "yuvj420p", "-c:v", "amv", source="smptebars"),
@@ -154,7 +154,7 @@ def test_monochrome_video_is_limited_range_where_the_standard_says_so(codec: str
 
 @pytest.mark.parametrize("value", range(1, 9))
 def test_pictures_are_oriented_by_their_exif_data(value: int, tmp_path: Path) -> None:
-    """EXIF comes with frames as side data that PyAV has no name for; Pillow reads it, too."""
+    """EXIF is side data of frames without a name in PyAV; Pillow reads it as well."""
     exif = PillowImage.Exif()
     exif[0x0112] = value  # Orientation (EXIF 2.32, 4.6.4)
     still = tmp_path / "still.jpg"

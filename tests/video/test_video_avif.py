@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not features.check("avif"), reason="Pillow lacks
 
 
 def avif(levels: list[int]) -> bytes:
-    """A picture or an animation, of pictures of one level each."""
+    """Encode a picture or an animation, each picture of one level."""
     first, *rest = (Image.new("RGB", SIZE, (level, level, level)) for level in levels)
     file = io.BytesIO()
     first.save(file, "AVIF", save_all=bool(rest), append_images=rest, duration=100, quality=90)
@@ -41,7 +41,7 @@ def test_tiled_picture_is_refused_by_name() -> None:
 
 
 def _tiled(tile: bytes) -> bytes:
-    """Twice the same tile, side by side (ISO/IEC 23008-12, 6.6.2.3)."""
+    """Make a picture of twice the same tile, side by side (ISO/IEC 23008-12, 6.6.2.3)."""
     width, height = SIZE
     configuration = re.search(rb"(....av1C.{4})", tile, re.DOTALL)
     assert configuration is not None

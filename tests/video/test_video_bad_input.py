@@ -1,4 +1,4 @@
-"""Files that are not videos are refused in one clear line; no bytes of a video lead elsewhere."""
+"""Files that are not videos are refused in one line; no video makes the reader open others."""
 
 import io
 import re
@@ -40,7 +40,7 @@ def audio(path: Path) -> None:
 
 
 def cover_art(path: Path) -> None:
-    """Sound with a picture of its album, which players show and FFmpeg calls a video stream."""
+    """Make sound with cover art, which FFmpeg reports as a video stream."""
     picture = made("cover.png", lambda one: ffmpeg("-i", str(clip("h264.mp4")), *_ONE, str(one)))
     sound = made("sound.m4a", audio)
     art = ("-map", "0", "-map", "1", "-disposition:v:0", "attached_pic")
@@ -271,7 +271,7 @@ def test_playlist_is_refused_and_its_addresses_are_not_opened(kind: str, tmp_pat
 
 
 class Listener:
-    """Counts who connects to it."""
+    """Listener that counts connections."""
 
     def __init__(self) -> None:
         self.callers = 0
@@ -301,7 +301,7 @@ class Listener:
 
 
 class Failing(io.BytesIO):
-    """A file that raises once a share of it was read."""
+    """File that raises an error after a share of it was read."""
 
     def __init__(self, data: bytes, *, share: float, error: BaseException) -> None:
         super().__init__(data)
@@ -349,7 +349,7 @@ def test_error_of_one_video_does_not_affect_the_next() -> None:
 
 
 class Bare:
-    """A file with nothing but what reading needs, giving out little at a time."""
+    """File with only the methods that reading needs, which returns little at a time."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Any wanted frames of a video are decoded, the same ones whatever the circumstances."""
+"""Any frames of a video are decoded, with the same result in all circumstances."""
 
 import gc
 import hashlib
@@ -82,7 +82,7 @@ def scan(path: Path) -> video.VideoScan:
 
 
 def decode(path: Path, wanted: Sequence[int] | None = None, *, threads: int = 1) -> Result:
-    """By PTS: a digest of the planes, or the reason why there are none."""
+    """Decode frames; return by PTS a digest of the planes, or the reason why there are none."""
     found = scan(path)
     pts = found.pts if wanted is None else np.array(wanted, np.int64)
     with path.open("rb") as file:

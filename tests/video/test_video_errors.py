@@ -1,4 +1,4 @@
-"""All errors of libraries are typed when they leave the package video, wherever raised."""
+"""All errors of libraries leave the package video as typed errors."""
 
 import io
 from collections import Counter
@@ -78,7 +78,7 @@ PLACES = [
 
 
 class Trap:
-    """Stands for an object of PyAV; what it gives is a trap as well. At one place, it raises."""
+    """Stand-in for objects of PyAV, which raises an error at one attribute."""
 
     _WRAPPED = ("stream", "codec_context", "packet", "frame")
 
@@ -184,7 +184,7 @@ class Numpy:
 
 
 def use_all_of_it(monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException) -> None:
-    """Call everything public there is, with traps at one place."""
+    """Call every public function, with a trap at one place."""
     data = _video()
     known = video.scan(io.BytesIO(data), name="chunk")
     set_traps(monkeypatch, place, error)

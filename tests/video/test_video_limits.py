@@ -1,4 +1,4 @@
-"""Work on a video ends at limits, however few bytes ask for more."""
+"""Work on a video ends at limits, also if a few bytes demand more."""
 
 import io
 import struct
@@ -41,7 +41,7 @@ def built(tree: Tree) -> bytes:
 
 
 def replaced(tree: Tree, kind: bytes, change: Callable[[bytes], bytes]) -> Tree:
-    """The same boxes, with what those of one kind hold changed."""
+    """Return the same boxes with changed content in those of one kind."""
     return [
         (
             one,
@@ -195,7 +195,7 @@ def test_times_near_the_64_bit_limit_are_refused() -> None:
     at = data.index(b"\xe7\x82", begin)
     late = b"\xe7\x88" + (2**63 - 2000).to_bytes(8, "big")
     shifted = data[:at] + late + data[at + 4 :]
-    # The cluster keeps its size, so that its last packet is cut: the first ones tell.
+    # The cluster keeps its size, so its last packet is cut; the first ones are compared.
     with pytest.raises(UnreadableChunk, match=r"times|spans"):
         scan(shifted)
 
@@ -212,7 +212,7 @@ def test_stalled_decoding_is_given_up(name: str, monkeypatch: pytest.MonkeyPatch
 
 
 class Endless(io.BytesIO):
-    """A file in which the demuxer finds something to skip wherever it reads."""
+    """Endless file, of which the demuxer skips everything."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         return super().read(size) or bytes([0x47, 0x1F, 0xFF, 0x10] + [0xFF] * 184) * 600
@@ -256,7 +256,7 @@ def test_wider_pictures_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_chunks_with_incommensurable_time_bases_are_refused() -> None:
-    """A description could not hold their sum, which grows by the digits of every chunk."""
+    """Their sum does not fit into a manifest, since each chunk adds digits to it."""
     found = scan(clip("h264.mp4").read_bytes())
     chunks = [
         ScannedChunk(f"{n}.mp4", "etag", 1, None, replace(found, time_base=Fraction(1, 2**31 - n)))

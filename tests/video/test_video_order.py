@@ -1,4 +1,4 @@
-"""The order of pictures is the decoder's, however little their times stray from it."""
+"""Pictures have the decoder's order, also if their times differ only slightly from it."""
 
 import io
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def test_times_of_an_intact_video_are_accepted_without_decoding(name: str) -> No
 
 
 def swapped(source: str, path: Path) -> None:
-    """The packets of a clip, of which two that are shown in succession swap their times."""
+    """Copy a clip with the times of two successive pictures exchanged."""
     with av.open(clip(source)) as origin, av.open(path, "w") as target:
         stream = target.add_stream_from_template(origin.streams.video[0])
         whole = [packet for packet in origin.demux(origin.streams.video[0]) if packet.size]
@@ -82,7 +82,7 @@ def test_pictures_with_swapped_times_keep_decoder_order(source: str, kind: str) 
 
 
 def with_messages(path: Path) -> None:
-    """A clip with packets, at times of their own, that hold a message and no picture."""
+    """Make a clip with packets that have their own times and a message instead of a picture."""
     message = bytes([0, 0, 0, 1, 6, 5, 17, *range(1, 18), 0x80])
     with av.open(clip("h264.ts")) as origin, av.open(path, "w") as target:
         stream = target.add_stream_from_template(origin.streams.video[0])
@@ -109,7 +109,7 @@ def test_packets_without_pictures_are_neither_frames_nor_damage() -> None:
 
 
 def in_pairs(path: Path) -> None:
-    """VP9 of which each packet holds two pictures that are shown."""
+    """Make VP9 with two displayed pictures in each packet."""
     with av.open(clip("vp9.webm")) as origin, av.open(path, "w") as target:
         stream = target.add_stream_from_template(origin.streams.video[0])
         whole = [packet for packet in origin.demux(origin.streams.video[0]) if packet.size]

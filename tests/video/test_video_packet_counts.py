@@ -67,7 +67,7 @@ def test_repeated_headers_are_hidden_packets() -> None:
 
 
 def refused(path: Path) -> None:
-    """Motion JPEG whose 11th picture is not a JPEG."""
+    """Make Motion JPEG whose 11th picture is not a JPEG."""
     make_clip(path, codec="mjpeg", frames=20, extra=("-q:v", "3", "-pix_fmt", "yuvj420p"))
     packets = ffprobe(path, "-show_packets", "-show_entries", "packet=pos,size")["packets"]
     at, size = int(packets[10]["pos"]), int(packets[10]["size"])

@@ -1,4 +1,4 @@
-"""Few frames of a video cost little, and are those that decoding all of it gives."""
+"""A few frames of a video take little work, and equal those of a full decode."""
 
 import hashlib
 import io
@@ -41,7 +41,7 @@ def scan(data: bytes) -> video.VideoScan:
 
 
 def decode(data: bytes, found: video.VideoScan, wanted: Sequence[int], *, threads: int) -> Result:
-    """By PTS: a digest of the planes, or the reason why there are none."""
+    """Decode frames; return by PTS a digest of the planes, or the reason why there are none."""
     pts = np.array(wanted, np.int64)
     items = video.decode(io.BytesIO(data), found, pts, name="chunk", threads=threads)
     return {item.pts: digest(item) for item in items}
@@ -56,7 +56,7 @@ def digest(item: video.Decoded | video.Undecodable) -> str:
 
 
 def samples(found: video.VideoScan, dice: Random) -> list[list[int]]:
-    """PTS that one may want: at even strides, keyframes, few at random, one alone."""
+    """Return sets of PTS to decode: at even strides, keyframes, a few at random, a single one."""
     pts = found.pts.tolist()
     strides = [dice.randint(2, 12), dice.randint(13, 60)]
     few = dice.sample(pts, min(len(pts), dice.randint(1, 8)))
@@ -96,7 +96,7 @@ def test_damage_is_the_same_for_every_selection_of_frames(name: str, seed: int) 
 
 
 def noticed(found: video.VideoScan, result: Result) -> Result:
-    """The result itself; where pictures may show what memory held before, without them."""
+    """Return the result, without pictures that may show uninitialized memory."""
     if found.codec not in UNSURE:
         return result
     return {pts: text if ":" in text else "decoded" for pts, text in result.items()}
@@ -123,7 +123,7 @@ def test_frames_dropped_at_a_keyframe_are_missing_when_selected_alone() -> None:
 
 
 class Counted:
-    """Counts the packets that go to decoders."""
+    """Counter of the packets that are sent to decoders."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.packets = 0

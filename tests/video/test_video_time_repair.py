@@ -1,4 +1,4 @@
-"""Times that are missing, repeat, go back or stray are replaced, and all others kept."""
+"""Missing, repeated, decreasing or stray times are replaced, and all others kept."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -12,7 +12,7 @@ from framecache._media.video.time_repair import SUBDIVISIONS, repair_times
 STATED = st.lists(st.one_of(st.none(), st.integers(0, 40)), min_size=1, max_size=9)
 
 
-def mended(*times: int | None, step: int = 4) -> list[Fraction]:
+def repaired(*times: int | None, step: int = 4) -> list[Fraction]:
     found = repair_times(times, average_step=step)
     assert found is not None
     return list(found.times)
@@ -58,7 +58,7 @@ def test_ascending_times_are_unchanged(times: list[int]) -> None:
 def test_stray_time_is_replaced_from_its_neighbors(
     stated: list[int | None], right: list[int | Fraction]
 ) -> None:
-    assert mended(*stated) == right
+    assert repaired(*stated) == right
 
 
 def test_restarted_clock_continues_from_the_previous_picture() -> None:
