@@ -32,7 +32,7 @@ OTHER: Final = ".pane ~ .pane .picture canvas"
 
 
 class Page:
-    """A tab, and what went over the network for it."""
+    """Tab of the browser, and its requests."""
 
     def __init__(self, tab: Tab) -> None:
         self.tab = tab
@@ -58,7 +58,7 @@ class Page:
             self.tab.keyboard.press(key)
 
     def shows(self, sequence: int) -> None:
-        """Check that the picture on screen, and the number next to it, are of this frame."""
+        """Require the picture of a frame on screen, and its number next to it."""
         expect(self.picture).to_have_attribute("data-sequence", str(sequence))
         expect(self.tab.get_by_test_id("sequence")).to_have_text(
             f"{sequence:,}".replace(",", "\u202f")
@@ -84,7 +84,7 @@ class Page:
         return self.tab.locator(OTHER)
 
     def pixels(self, selector: str = PICTURE) -> int:
-        """A number that changes with any pixel of a picture."""
+        """Return a number that changes with any pixel of a picture."""
         total = self.tab.evaluate(
             """selector => {
               const canvas = document.querySelector(selector);
@@ -100,7 +100,7 @@ class Page:
         self.requests.append(request)
 
     def asked(self, part: str) -> list[str]:
-        """Addresses with this part that were asked for."""
+        """Return the requested URLs that contain a string."""
         return [request.url for request in self.requests if part in request.url]
 
 
@@ -129,7 +129,7 @@ def hold(held: list[Route]) -> Callable[[Route], None]:
 
 @contextmanager
 def serving(folder: Path, *settings: str, port: int | None = None) -> Iterator[str]:
-    """``framecache serve`` in a process of its own."""
+    """Run ``framecache serve`` in a separate process."""
     chosen = port or free_ports(1)[0]
     command = [sys.executable, "-m", "framecache", "serve", "--cache", str(folder)]
     process = subprocess.Popen(

@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Footage with overlays of two jobs, the same at 5 fps, and a long timeline with a gap."""
+    """A cache with footage and overlays, the same at 5 fps, and a long timeline with a gap."""
     folder = tmp_path_factory.mktemp("viewer") / "cache"
     cache = FrameCache(folder)
     bikes = cache.timeline("bikes")
@@ -64,7 +64,7 @@ def service(cache_folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, service: str) -> Iterator[Page]:
-    """A page of its own, with what it asked for; it may not log an error."""
+    """A new page, with its requests; it may not log an error."""
     with opened(browser, service) as page:
         yield page
         assert page.errors == []
@@ -72,7 +72,7 @@ def page(browser: Browser, service: str) -> Iterator[Page]:
 
 @pytest.fixture
 def phone(browser: Browser, service: str) -> Iterator[Page]:
-    """A page of its own on a small screen with fingers; it may not log an error."""
+    """A new page on a small touch screen; it may not log an error."""
     with opened(browser, service, viewport=PHONE, has_touch=True) as page:
         yield page
         assert page.errors == []

@@ -80,13 +80,13 @@ def test_screen_reader_announces_few_frames_of_fast_steps(page: Page) -> None:
     page.open("?timeline=bikes&frame=30")
     page.tab.evaluate(
         """() => {
-          window.told = [];
+          window.announced = [];
           const live = document.querySelector(".unseen[aria-live]");
-          new MutationObserver(() => window.told.push(live.textContent))
+          new MutationObserver(() => window.announced.push(live.textContent))
             .observe(live, { childList: true, characterData: true, subtree: true });
         }"""
     )
-    # In one go: on a busy machine, keys that are pressed one by one come to rest between.
+    # In one call: on a busy machine, the page may pause between single key presses.
     page.tab.evaluate(
         """() => {
           for (let press = 0; press < 12; press += 1) {
@@ -94,8 +94,8 @@ def test_screen_reader_announces_few_frames_of_fast_steps(page: Page) -> None:
           }
         }"""
     )
-    page.until("window.told.some((text) => text.startsWith('Frame 42,'))")
-    assert page.tab.evaluate("window.told.length") <= 4
+    page.until("window.announced.some((text) => text.startsWith('Frame 42,'))")
+    assert page.tab.evaluate("window.announced.length") <= 4
 
 
 def test_viewer_works_below_a_path_prefix(browser: Browser, cache_folder: Path) -> None:

@@ -1,21 +1,21 @@
-"""The address holds all that is seen."""
+"""The address contains the whole view."""
 
 from playwright.sync_api import Browser, expect
 
 from viewer.browsing import Page, opened
 
-SEEN = (
+VIEWS = (
     "?timeline=bikes&frame=30&show=run-7/edges/canny:0.5,run-7/boxes/cars"
     "&compare=swipe&a=run-7/edges&b=run-8/edges"
 )
 
 
 def test_copied_link_shows_the_same_view(page: Page, browser: Browser, service: str) -> None:
-    page.open(SEEN)
+    page.open(VIEWS)
     page.shows(30)
     page.tab.get_by_role("button", name="Copy link").click()
     link = page.tab.evaluate("navigator.clipboard.readText()")
-    assert link == f"{service}{SEEN}"
+    assert link == f"{service}{VIEWS}"
     with opened(browser, service) as other:
         other.tab.goto(link)
         other.shows(30)

@@ -21,7 +21,7 @@ sys.exit(hatchling())
 
 
 def built(kind: str, folder: Path) -> Path:
-    """A package of this source tree."""
+    """Build a package of this source tree."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (package,) = folder.iterdir()
@@ -29,7 +29,7 @@ def built(kind: str, folder: Path) -> Path:
 
 
 def wheel_without_node(tree: Path, folder: Path) -> tuple[set[str], str]:
-    """The files of the wheel of a source tree, built where there is no Node, and what was said."""
+    """Build a wheel of a source tree without Node; return its files and the output."""
     command = [sys.executable, "-c", WITHOUT_NODE, "build", "-t", "wheel", "-d", str(folder)]
     environment = {"PATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
@@ -65,7 +65,7 @@ def test_wheel_from_source_package_without_node_contains_the_viewer(
     with tarfile.open(source_package) as package:
         package.extractall(tmp_path, filter="data")
     (tree,) = tmp_path.glob("framecache-*")
-    (tree / "viewer" / "src" / "main.tsx").touch()  # newer than what was built of it
+    (tree / "viewer" / "src" / "main.tsx").touch()  # newer than the built viewer
     names, said = wheel_without_node(tree, tmp_path / "wheel")
     assert "framecache/server/viewer/index.html" in names
     assert any(name.startswith("framecache/server/viewer/assets/") for name in names)
@@ -88,13 +88,13 @@ def test_build_without_node_warns_of_the_missing_viewer(tmp_path: Path) -> None:
 
 
 def test_built_viewer_contains_the_license_of_every_dependency() -> None:
-    told = (VIEWER.parent / "assets" / "licenses.txt").read_text()
+    licenses = (VIEWER.parent / "assets" / "licenses.txt").read_text()
     page = ROOT / "viewer"
     for name in json.loads((page / "package.json").read_text())["dependencies"]:
         folder = page / "node_modules" / name
         (license_file,) = (one for one in folder.iterdir() if "license" in one.name.lower())
-        assert f"## {name} - " in told
-        assert license_file.read_text().strip() in told
+        assert f"## {name} - " in licenses
+        assert license_file.read_text().strip() in licenses
 
 
 def test_npm_lock_names_no_registry() -> None:

@@ -27,13 +27,13 @@ COUNT_DECODES = """
     }
   };
 """
-"""Has the page count the pictures that it decodes itself, and tell when its worker can."""
+"""Script that counts the pictures that the page decodes, and signals that its worker can."""
 WATCH = """() => {
-  window.seen = [];
+  window.shownPictures = [];
   const canvas = document.querySelector(".picture canvas");
   const note = () => {
     const { sequence, overlays, whole } = canvas.dataset;
-    window.seen.push([Number(sequence), Number(overlays), whole, performance.now()]);
+    window.shownPictures.push([Number(sequence), Number(overlays), whole, performance.now()]);
   };
   new MutationObserver(note).observe(canvas, {
     attributes: true, attributeFilter: ["data-sequence", "data-overlays", "data-whole"],
@@ -41,42 +41,42 @@ WATCH = """() => {
 }"""
 
 
-def is_shown_whole(seen: list[Any]) -> bool:
+def is_shown_whole(shown_pictures: list[Any]) -> bool:
     """Return True if each picture had all the overlays of its frame."""
     return all(
         whole == "true" and overlays == (3 if sequence == 30 else 1)
-        for sequence, overlays, whole, _ in seen
+        for sequence, overlays, whole, _ in shown_pictures
     )
 
 
 def play_until(page: Page, sequence: int) -> list[Any]:
-    """Return the pictures on screen until a frame had come."""
+    """Play until a frame is shown; return the pictures on screen."""
     page.tab.evaluate(WATCH)
     page.press(" ")
-    page.until(f"window.seen.some(([sequence]) => sequence >= {sequence})")
+    page.until(f"window.shownPictures.some(([sequence]) => sequence >= {sequence})")
     page.press(" ")
-    seen: list[Any] = page.tab.evaluate("window.seen")
-    return [one for one in seen if one[0] in DRAWN]
+    shown_pictures: list[Any] = page.tab.evaluate("window.shownPictures")
+    return [one for one in shown_pictures if one[0] in DRAWN]
 
 
 def test_playback_shows_every_frame_with_all_its_overlays(page: Page) -> None:
     page.open("?timeline=bikes&frame=24")
     page.tab.get_by_label("Playback when").select_option("every")
-    seen = play_until(page, 50)
-    sequences = list(dict.fromkeys(sequence for sequence, *_ in seen))
+    shown_pictures = play_until(page, 50)
+    sequences = list(dict.fromkeys(sequence for sequence, *_ in shown_pictures))
     assert sequences == list(range(25, sequences[-1] + 1))
-    assert is_shown_whole(seen)
+    assert is_shown_whole(shown_pictures)
 
 
 def test_playback_fetches_frames_and_overlays_in_few_requests(page: Page) -> None:
     page.open("?timeline=bikes&frame=22")
     page.tab.evaluate(WATCH)
     page.press(" ")
-    page.until("window.seen.some(([sequence]) => sequence >= 50)")
+    page.until("window.shownPictures.some(([sequence]) => sequence >= 50)")
     runs = page.asked("/run?")
     alone = [*page.asked("/frames/"), *page.asked("canny.png")]
-    last = page.tab.evaluate("window.seen.at(-1)[0]")
-    # Those for the first two seconds, and then one for each second.
+    last = page.tab.evaluate("window.shownPictures.at(-1)[0]")
+    # Requests for the first two seconds, and then one for each second.
     assert 1 <= len(runs) <= 3 + (last - 22) / FRAMES_A_SECOND
     assert "overlay=run-7%2Fedges%2Fcanny" in runs[0]
     # Around the frame at rest.
@@ -89,12 +89,12 @@ def test_playback_is_never_ahead_of_the_frame_rate(page: Page) -> None:
     page.open("?timeline=bikes&frame=22")
     page.tab.evaluate(WATCH)
     began = page.tab.evaluate("performance.now()")
-    seen = play_until(page, 55)
-    assert is_shown_whole(seen)
-    sequences = [sequence for sequence, *_ in seen]
+    shown_pictures = play_until(page, 55)
+    assert is_shown_whole(shown_pictures)
+    sequences = [sequence for sequence, *_ in shown_pictures]
     assert sequences == sorted(sequences)
-    # However busy the machine: late at times, early never.
-    due = [22 + (at - began) / 1000 * FRAMES_A_SECOND for *_, at in seen]
+    # On a busy machine frames may be late, but never early.
+    due = [22 + (at - began) / 1000 * FRAMES_A_SECOND for *_, at in shown_pictures]
     assert all(sequence <= most for sequence, most in zip(sequences, due, strict=True))
 
 
@@ -104,8 +104,8 @@ def test_played_frames_are_decoded_in_a_worker(browser: Browser, service: str) -
         page.open("?timeline=bikes&frame=22")
         page.until("window.hasDecoder")
         page.tab.evaluate("window.decodedHere = 0")
-        seen = play_until(page, 50)
-        assert len({sequence for sequence, *_ in seen}) > 1
+        shown_pictures = play_until(page, 50)
+        assert len({sequence for sequence, *_ in shown_pictures}) > 1
         assert page.tab.evaluate("window.decodedHere") == 0
         assert page.errors == []
 
@@ -127,9 +127,9 @@ def test_playback_waits_for_delayed_overlays(page: Page) -> None:
     for route in held:
         route.continue_()
     page.tab.unroute_all()
-    page.until("window.seen.some(([sequence]) => sequence >= 45)")
-    seen = [one for one in page.tab.evaluate("window.seen") if one[0] in DRAWN]
-    assert is_shown_whole(seen)
+    page.until("window.shownPictures.some(([sequence]) => sequence >= 45)")
+    shown_pictures = [one for one in page.tab.evaluate("window.shownPictures") if one[0] in DRAWN]
+    assert is_shown_whole(shown_pictures)
 
 
 @pytest.fixture

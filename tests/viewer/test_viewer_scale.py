@@ -26,7 +26,7 @@ COUNT_BITMAPS = """
       if (bitmap.width > 0) counted.open -= bytes;
       close.call(bitmap);
     };
-    // Once whoever waited for it has taken it.
+    // After the code that waited for it has received it.
     setTimeout(() => { counted.most = Math.max(counted.most, counted.open); });
     return bitmap;
   };
@@ -49,10 +49,10 @@ def test_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
     page.tab.route("**/api/v1/session", hold(held))
     page.tab.route("**/overview*", hold(held))
     page.open("?timeline=bikes&frame=120&show=")
-    seen = [request.url for request in page.requests]
-    first_picture = next(i for i, url in enumerate(seen) if ".jpg" in url)
+    urls = [request.url for request in page.requests]
+    first_picture = next(i for i, url in enumerate(urls) if ".jpg" in url)
     assert first_picture < MOST_REQUESTS
-    scripts = {Path(url).name for url in seen[: first_picture + 1] if url.endswith(".js")}
+    scripts = {Path(url).name for url in urls[: first_picture + 1] if url.endswith(".js")}
     assert (
         sum((VIEWER.parent / "assets" / name).stat().st_size for name in scripts)
         < MOST_SCRIPT_BYTES

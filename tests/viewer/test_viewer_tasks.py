@@ -1,4 +1,4 @@
-"""Work of the service, as the viewer shows and begins it."""
+"""Tasks of the service in the viewer."""
 
 import re
 import threading
@@ -21,24 +21,24 @@ HELD_FROM: Final = 10
 ALLOWING: Final = ServiceSettings(allowed_chunks=(str(clips.clip().parent),))
 
 
-class Held:
-    """A cache that stores some frames, and the others when it is let."""
+class HeldStore:
+    """Cache that stores some frames, and the others when the test lets it continue."""
 
     def __init__(self, folder: Path) -> None:
-        self.go_on = threading.Event()
+        self.may_continue = threading.Event()
         self._numbers = count()
         store = FrameCache(folder).store
         self.cache = over(HookedStore(store, before=self._before))
 
     def _before(self, action: str, key: str) -> None:
         if action == "put" and "/frames/" in key and next(self._numbers) >= HELD_FROM:
-            assert self.go_on.wait(60)
+            assert self.may_continue.wait(60)
 
 
 def test_task_of_another_client_is_shown_with_its_progress(
     browser: Browser, tmp_path: Path
 ) -> None:
-    held = Held(tmp_path)
+    held = HeldStore(tmp_path)
     with serving(held.cache, ALLOWING) as service, opened(browser, service.url) as page:
         page.open("")
         expect(page.tab.get_by_text("No timelines yet")).to_be_visible()
@@ -47,7 +47,7 @@ def test_task_of_another_client_is_shown_with_its_progress(
         assert service.client.post("api/v1/timelines/t/extract", json=body).status_code == 202
         work = page.tab.get_by_role("list", name="Tasks")
         expect(work.get_by_role("listitem")).to_contain_text(re.compile(f"[1-9][0-9]? of {FRAMES}"))
-        held.go_on.set()
+        held.may_continue.set()
         expect(page.tab.get_by_role("link", name="t")).to_contain_text("complete")
         expect(work.get_by_role("progressbar")).to_have_count(0)
         assert page.tab.evaluate("window.isTheSamePage")
@@ -70,13 +70,13 @@ def test_rebuild_button_completes_a_cleared_timeline(browser: Browser, tmp_path:
 
 
 def test_cancelled_extraction_is_shown_as_cancelled(browser: Browser, tmp_path: Path) -> None:
-    held = Held(tmp_path)
+    held = HeldStore(tmp_path)
     with serving(held.cache, ALLOWING) as service, opened(browser, service.url) as page:
         page.open("")
         body = {"chunks": [clips.clip().as_uri()]}
         assert service.client.post("api/v1/timelines/t/extract", json=body).status_code == 202
         work = page.tab.get_by_role("list", name="Tasks")
         work.get_by_role("button", name="Cancel").click()
-        held.go_on.set()
+        held.may_continue.set()
         expect(work.get_by_role("listitem")).to_contain_text("cancelled")
         assert page.errors == []

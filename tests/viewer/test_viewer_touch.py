@@ -1,4 +1,4 @@
-"""The viewer under fingers."""
+"""The viewer on a touch screen."""
 
 import pytest
 from playwright.sync_api import CDPSession, expect
@@ -16,7 +16,7 @@ class Fingers:
         self._session: CDPSession = page.tab.context.new_cdp_session(page.tab)
 
     def slide(self, *ways: tuple[Point, Point]) -> None:
-        """Each finger goes down, straight from one point to another, and up."""
+        """Move fingers in straight lines over the screen."""
         self._touch("touchStart", [start for start, _ in ways])
         for step in range(1, STEPS + 1):
             part = step / STEPS

@@ -56,15 +56,15 @@ def test_undecodable_frame_shows_a_message_in_its_place(page: Page) -> None:
 
 def test_stepping_enters_and_leaves_undecodable_frames(page: Page) -> None:
     page.open(f"?timeline=damaged&frame={SOUND - 1}")
-    told = page.tab.get_by_text("has no picture")
+    message = page.tab.get_by_text("has no picture")
     page.shows(SOUND - 1)
     for sequence in (SOUND, SOUND + 1):
         page.press("f")
         page.shows(sequence)
-        expect(told).to_contain_text(f"Frame {sequence} ")
+        expect(message).to_contain_text(f"Frame {sequence} ")
     page.press("d", "d")
     page.shows(SOUND - 1)
-    expect(told).to_have_count(0)
+    expect(message).to_have_count(0)
 
 
 def test_undecodable_frame_clears_the_previous_image(page: Page) -> None:
