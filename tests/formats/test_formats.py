@@ -1,6 +1,6 @@
 """Stores that earlier releases filled open, verify and grow; newer formats are refused.
 
-``make_fixture.py`` says how a fixture is made. What its timelines hold is in ``expected.json``.
+``make_fixture.py`` makes a fixture. The contents of its timelines are in ``expected.json``.
 """
 
 import io
@@ -51,7 +51,7 @@ def expected(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def newer(tmp_path: Path) -> FrameCache:
-    """A store whose timelines are in a format that does not exist yet."""
+    """Make a store whose timelines have an unknown newer format."""
     shutil.copytree(Path(__file__).parent / FORMATS[-1] / "store", tmp_path / "newer")
     for timeline_id in ("objects", "packs", "written"):
         change_manifest(tmp_path / "newer", timeline_id, format=manifest.FORMAT + 1)
@@ -59,7 +59,7 @@ def newer(tmp_path: Path) -> FrameCache:
 
 
 def change_manifest(store: Path, timeline_id: str, **changes: object) -> None:
-    """Change entries of the current manifest, and the checksum that goes with them."""
+    """Change entries of the current manifest, and its checksum."""
     path = max((store / "cache" / "timelines" / timeline_id / "timeline").iterdir())
     document = json.loads(path.read_text()) | changes
     del document["crc32c"]

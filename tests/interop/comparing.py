@@ -34,7 +34,7 @@ def outcomes(
     fps: str | Fraction | None = None,
     chunk_id: int | None = None,
 ) -> Counter[str]:
-    """Count what becomes of a tool's numbers, each with the picture that the tool shows for it.
+    """Count the outcomes of a tool's numbers, each with the picture that the tool shows for it.
 
     A wrong frame, and a number that is not the way back, fail at once.
     """

@@ -1,4 +1,4 @@
-"""Clips whose pictures show their own number, one for each way in which tools count differently."""
+"""Clips whose pictures show their number, one for each difference between tools' counts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -72,7 +72,7 @@ def _with_sound(source: str, *, seconds_late: str) -> Callable[[Path], object]:
     )
 
 
-def _beside_another(source: str) -> Callable[[Path], object]:
+def _after_another(source: str) -> Callable[[Path], object]:
     """The clip after another video of its size, which is not the default one."""
     black = ("-f", "lavfi", "-i", f"color=black:size={WIDTH}x{HEIGHT}:rate=25:duration=2.4")
     return lambda path: ffmpeg(
@@ -131,6 +131,6 @@ _MAKERS: Final[dict[str, Callable[[Path], object]]] = {
     "middle.ts": _bytes_of("b-frames.ts", _from_the_middle),
     "jump.ts": _copied("plain.mp4", "-bsf:v", "setts=ts='TS+945000*gte(N,30)'"),
     "grows.ts": _growing,
-    "two-videos.mkv": _beside_another("b-frames.mp4"),
+    "two-videos.mkv": _after_another("b-frames.mp4"),
 }
 NAMES: Final = tuple(name for name in _MAKERS if name != "grows.ts")

@@ -103,10 +103,10 @@ def test_gap_that_ffmpeg_closes_may_be_between_sampled_frames(sampling: str) -> 
 
 
 def test_number_of_ffmpeg_is_ambiguous_where_pictures_change_size() -> None:
-    """There its filters are made again, so two frames have each number."""
+    """ffmpeg recreates its filters there, so two frames have each number."""
     command = ["ffmpeg", "-i", str(clip("grows.ts")), "-vf", "showinfo", "-f", "null", "-"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    assert re.findall(r"\] n: *(\d+)", told).count("3") == 2
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert re.findall(r"\] n: *(\d+)", output).count("3") == 2
     timeline = extracted("grows.ts")
     assert timeline.translate(3, of="opencv").sequence == 3
     for call in (timeline.translate, timeline.translate_back):

@@ -51,7 +51,7 @@ def identity(sample: dict[str, Any]) -> tuple[str, int]:
 
 
 def identities(batch: dict[str, Any]) -> list[tuple[str, int]]:
-    """Those of the items of a batch."""
+    """Return the identities of the items of a batch."""
     names = zip(batch["image"], batch["timeline_id"], batch["sequence"].tolist(), strict=True)
     return [
         identity({"image": image, "timeline_id": timeline_id, "sequence": sequence})

@@ -68,7 +68,7 @@ def test_resumed_epoch_delivers_every_item_exactly_once(
 ) -> None:
     numbers = Numbers(sizes)
     states: list[dict[str, Any]] = []
-    seen: list[int] = []
+    read_numbers: list[int] = []
     for ranks, size, used in [*interrupted, (1, 3, [sum(sizes)])]:
         resumed = [
             sampler(numbers, seed=seed, rank=rank, world_size=ranks) for rank in range(ranks)
@@ -79,24 +79,24 @@ def test_resumed_epoch_delivers_every_item_exactly_once(
         if resumed[0].epoch > 0:
             break
         for one, count in zip(resumed, used, strict=True):
-            seen += chain.from_iterable(islice(batches(one, numbers, size), count))
+            read_numbers += chain.from_iterable(islice(batches(one, numbers, size), count))
         states = json.loads(json.dumps([one.state_dict() for one in resumed]))
-    assert Counter(seen) == Counter(range(len(numbers)))
+    assert Counter(read_numbers) == Counter(range(len(numbers)))
 
 
 def test_state_of_one_rank_suffices_when_all_used_equally_many_items() -> None:
     numbers = Numbers([40, 33])
     ranks = [sampler(numbers, rank=rank, world_size=3) for rank in range(3)]
-    seen = [
+    read_numbers = [
         one for rank in ranks for batch in islice(batches(rank, numbers, 4), 5) for one in batch
     ]
-    assert len(seen) == 60
+    assert len(read_numbers) == 60
     resumed = sampler(numbers)
     resumed.load_state_dict(ranks[1].state_dict())
     assert len(resumed) == 13
-    assert sorted(seen + [one for batch in batches(resumed, numbers, 8) for one in batch]) == [
-        *range(73)
-    ]
+    assert sorted(
+        read_numbers + [one for batch in batches(resumed, numbers, 8) for one in batch]
+    ) == [*range(73)]
 
 
 @pytest.mark.parametrize("drop_uneven", [False, True])
@@ -107,20 +107,20 @@ def test_state_of_any_rank_resumes_all_up_to_the_end_of_its_share(
     """Shares differ by an item, which may be in the last batch or need one more."""
     numbers = Numbers([count])
     steps = data.draw(st.integers(1, -(-(count // ranks) // size)))
-    seen: list[int] = []
+    read_numbers: list[int] = []
     states = []
     for rank in range(ranks):
         one = sampler(numbers, rank=rank, world_size=ranks, drop_uneven=drop_uneven)
-        seen += chain.from_iterable(islice(batches(one, numbers, size), steps))
+        read_numbers += chain.from_iterable(islice(batches(one, numbers, size), steps))
         states.append(one.state_dict())
     resumed = [sampler(numbers) for _ in states]
     for one, state in zip(resumed, states, strict=True):
         one.load_state_dict(state)
     rests = [[*one] if one.epoch == 0 else [] for one in resumed]
     assert rests == rests[:1] * ranks
-    repeated = Counter(seen + rests[0]) - Counter(range(count))
+    repeated = Counter(read_numbers + rests[0]) - Counter(range(count))
     assert not repeated
-    assert drop_uneven or len(seen + rests[0]) == count
+    assert drop_uneven or len(read_numbers + rests[0]) == count
 
 
 def test_ranks_differ_by_at_most_one_item() -> None:
@@ -163,11 +163,11 @@ def test_completed_tracked_epoch_starts_the_next_one() -> None:
 def test_interrupted_epoch_continues_at_its_position() -> None:
     numbers = Numbers([20])
     one = sampler(numbers)
-    seen = [*chain.from_iterable(islice(batches(one, numbers, 3), 2))]
+    read_numbers = [*chain.from_iterable(islice(batches(one, numbers, 3), 2))]
     one.set_epoch(0)
     assert len(one) == 14
-    seen += chain.from_iterable(batches(one, numbers, 5))
-    assert sorted(seen) == [*range(20)]
+    read_numbers += chain.from_iterable(batches(one, numbers, 5))
+    assert sorted(read_numbers) == [*range(20)]
 
 
 def test_set_epoch_to_another_epoch_starts_at_its_beginning() -> None:

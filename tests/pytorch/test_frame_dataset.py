@@ -130,19 +130,19 @@ def test_frames_without_a_picture_are_omitted(tmp_path: Path) -> None:
 
 def test_default_collate_function_copies_no_image(tmp_path: Path) -> None:
     dataset = FrameDataset(timelines(tmp_path))
-    seen: list[int] = []
+    addresses: list[int] = []
 
     class Watched(FrameDataset):
         def __getitems__(self, numbers: object) -> list[FrameSample]:
             samples = dataset.__getitems__(numbers)  # type: ignore[arg-type]
-            seen.append(samples[0]["image"].data_ptr())
+            addresses.append(samples[0]["image"].data_ptr())
             return samples
 
     loader = DataLoader(Watched(timelines(tmp_path)), batch_size=4)
     for batch in loader:
-        assert batch["image"].data_ptr() == seen[-1]
+        assert batch["image"].data_ptr() == addresses[-1]
         assert batch["image"].shape == (4, 3, 32, 48)
-    assert len(seen) == 9
+    assert len(addresses) == 9
 
 
 def test_batch_is_a_plain_dict_of_tensors_and_lists(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def url() -> str:
 
 @pytest.fixture
 def store(url: str) -> HookedStore:
-    """That store, which seems to be behind a network."""
+    """Return the store, which looks remote."""
     return FarAway(FrameCache(url).store)
 
 

@@ -117,12 +117,12 @@ def _lost_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_lost_environment")
 def test_failed_installation_is_reported_with_the_pip_error() -> None:
     task = Task("lost", "A task", [Contestant("us", "ours", "lost:job", environment="lost")])
-    # What these would be asked for comes after the environment.
+    # The environment is checked before these are used.
     stage = cast("Stage", SimpleNamespace(install=True, rounds=1, tell=lambda _: None))
     entries = run(stage, task, cast("Inputs", None), None)
     (note,) = report.notes(task_result(task, entries))
     assert re.fullmatch(rf"- us: could not be installed: .*{re.escape(NO_SUCH)}.*", note)
-    # What is left of it is not taken for one that can be used.
+    # The rest of it is not treated as a usable environment.
     assert environments.find("lost", install=False).failure == NOT_INSTALLED
 
 

@@ -1,4 +1,4 @@
-"""From seconds to verdicts."""
+"""Verdicts that are derived from measured seconds."""
 
 from collections.abc import Mapping, Sequence
 
