@@ -72,9 +72,9 @@ def fail_from_nth(error: Exception, *, action: Action, nth: int, within: str) ->
     """
     lock, seen = Lock(), 0
 
-    def hook(met: Action, key: str) -> None:
+    def hook(requested: Action, key: str) -> None:
         nonlocal seen
-        if met == action and within in key:
+        if requested == action and within in key:
             with lock:
                 seen += 1
                 is_due = seen >= nth

@@ -29,7 +29,7 @@ class WrappingStore:
 
     @property
     def display_name(self) -> str:
-        """Place of the wrapped store."""
+        """Name of the wrapped store for error messages."""
         return self.inner.display_name
 
     @property
