@@ -109,7 +109,11 @@ def read_frames(
             f"the dataset has no frames: {opened[0].timeline!r} has frames, but none of them is in "
             "the range; give a wider one"
         )
-    return ray.data.read_datasource(FrameDatasource(opened, output), **ray_options)
+    source = FrameDatasource(opened, output)
+    # By default, Ray Data would split the blocks of each task further, which costs more than it
+    # gains.
+    options = {"override_num_blocks": len(source.tasks())} | ray_options
+    return ray.data.read_datasource(source, **options)
 
 
 def _parse_timelines(timelines: object, *, has_range: bool) -> dict[str, Iterable[int] | None]:

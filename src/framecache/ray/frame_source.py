@@ -62,8 +62,8 @@ class FrameDatasource(Datasource):  # type: ignore[misc]
         self._timelines = timelines
         self._format = output
         self._projection_map = None
-        self._tasks: tuple[int, list[FrameTask]] | None = None
-        """The latest division: Ray asks for it several times."""
+        self._tasks: list[FrameTask] | None = None
+        """The finest division: Ray asks for it several times."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the division, which is as large as all rows."""
@@ -103,7 +103,13 @@ class FrameDatasource(Datasource):  # type: ignore[misc]
 
     def estimate_inmemory_data_size(self) -> int:
         """Return the bytes of all blocks."""
-        return sum(task.size_bytes for task in self._divided(1))
+        return sum(task.size_bytes for task in self.tasks())
+
+    def tasks(self) -> list[FrameTask]:
+        """Return the finest division of the frames among tasks."""
+        if self._tasks is None:
+            self._tasks = [*self._divide(MIN_TASK_BYTES)]
+        return self._tasks
 
     def get_read_tasks(
         self,
@@ -112,7 +118,10 @@ class FrameDatasource(Datasource):  # type: ignore[misc]
         data_context: Any = None,  # noqa: ANN401 -- Ray's
     ) -> list[ReadTask]:
         """Return the tasks: at most ``parallelism`` if their frames fit into memory."""
-        tasks = self._divided(parallelism)
+        tasks = self.tasks()
+        if parallelism < len(tasks):
+            total = sum(task.size_bytes for task in tasks)
+            tasks = [*self._divide(max(MIN_TASK_BYTES, -(-total // max(1, parallelism))))]
         shapes = {shape for task in tasks for shape in task.shapes}
         schema = schema_of(self._format.columns, shapes)
         if per_task_row_limit is not None:
@@ -131,22 +140,11 @@ class FrameDatasource(Datasource):  # type: ignore[misc]
         self._timelines, self._format, self._tasks = timelines, output, None
         return self
 
-    def _divided(self, parallelism: int) -> list[FrameTask]:
-        if self._tasks is None or self._tasks[0] != parallelism:
-            self._tasks = parallelism, [*self._divide(parallelism)]
-        return self._tasks[1]
-
-    def _divide(self, parallelism: int) -> Iterator[FrameTask]:
-        total = sum(_size_bytes(one, self._format) for one in self._timelines)
-        task_bytes = max(MIN_TASK_BYTES, -(-total // max(1, parallelism)))
+    def _divide(self, task_bytes: int) -> Iterator[FrameTask]:
         for one in self._timelines:
             yield from divide(
                 one.timeline, one.snapshot, one.positions, self._format, task_bytes=task_bytes
             )
-
-
-def _size_bytes(opened: OpenedTimeline, output: ReadFormat) -> int:
-    return sum(map(output.row_bytes, opened.snapshot.index.rows(opened.positions)))
 
 
 def _read_task(

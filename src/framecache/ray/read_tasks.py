@@ -19,7 +19,7 @@ from framecache.timeline import Timeline
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MIN_TASK_BYTES: Final = 64 * 2**20
+MIN_TASK_BYTES: Final = 120 * 2**20
 """Bytes of a task's rows below which tasks would cost more than they gain."""
 MAX_BLOCK_BYTES: Final = 128 * 2**20
 """Largest block if Ray Data has no target."""
