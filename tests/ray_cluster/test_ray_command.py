@@ -33,6 +33,7 @@ def test_timelines_are_extracted_on_the_cluster(
     named: list[str | Path] = ["--from", path] if is_listed else ["a", *clips.chunks()]
     engine = ["--engine", "ray", "--address", cluster.address]
     run = command("extract", *named, *engine, "--json", "--cache", tmp_path / "cache")
+    assert run.stdout, run.stderr
     document = json.loads(run.stdout)
     assert [one["frames_extracted"] for one in document["timelines"]] == [45]
     assert FrameCache(tmp_path / "cache").timeline("a").complete
