@@ -103,7 +103,7 @@ def test_unrepairable_damage_fails_with_the_reason(local_url: str, tmp_path: Pat
     outcome = run("verify", "walk", "--repair", "--cache", local_url)
     assert "1 damaged blob could not be repaired; the findings say why" in outcome.failed(8)
     assert "restore it, or clear the timeline" in outcome.text
-    assert "source gone 1 videos that no longer exist" in " ".join(outcome.text.split())
+    assert "source missing 1 videos that no longer exist" in " ".join(outcome.text.split())
 
 
 def test_verify_json_lists_counts_and_findings(walk: Path) -> None:
