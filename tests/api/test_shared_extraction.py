@@ -236,7 +236,7 @@ def test_cached_timeline_is_recognized_without_leases(store: Store) -> None:
 def no_thread_left() -> Iterator[None]:
     """Require that the heartbeat thread has ended."""
     yield
-    assert [one for one in threading.enumerate() if one.name == "framecache-claims"] == []
+    assert [one for one in threading.enumerate() if one.name == "framecache-leases"] == []
 
 
 def test_delayed_clear_keeps_later_epoch(store: Store) -> None:

@@ -78,7 +78,7 @@ class LeaseManager:
         self._signing = threading.Lock()
         self._ended = threading.Event()
         self._heart = threading.Thread(
-            target=self._heartbeat_loop, name="framecache-claims", daemon=True
+            target=self._heartbeat_loop, name="framecache-leases", daemon=True
         )
 
     def __enter__(self) -> Self:
