@@ -16,6 +16,7 @@ from framecache.testing import Action, WrappingStore
 
 Result = TypeVar("Result")
 SHORT_TTL_SECONDS = 1.0
+_POLL_SECONDS = 0.02
 
 
 class Logged(NamedTuple):
@@ -70,6 +71,11 @@ class DyingStore(LoggedStore):
         """File that exists once a process has died, or waits."""
         return self.log.with_suffix(".died")
 
+    def wait_for_marker(self) -> None:
+        """Wait until the chosen process has died, or waits to be killed."""
+        while not self.marker.exists():
+            Event().wait(_POLL_SECONDS)
+
     def __setstate__(self, state: dict[str, object]) -> None:
         """Arrive in a worker."""
         vars(self).update(state)
@@ -78,7 +84,11 @@ class DyingStore(LoggedStore):
     def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:
         """Make one request, then die if it is the one."""
         result = super().perform(action, key, operation)
-        if action == "put" and key.endswith("2.jpg") and self._is_chosen():
+        if action == "put" and key.endswith("2.jpg"):
+            if not self._is_chosen():
+                # Else these processes could extract all chunks before one starts on that node.
+                self.wait_for_marker()
+                return result
             try:
                 self.marker.touch(exist_ok=False)
             except FileExistsError:

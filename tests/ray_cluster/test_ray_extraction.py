@@ -165,8 +165,7 @@ def test_a_killed_node_loses_nothing(tmp_path: Path, cluster: Any) -> None:  # n
     assert isinstance(store, DyingStore)
 
     def kill() -> None:
-        while not store.marker.exists():
-            store.marker.parent.stat()
+        store.wait_for_marker()
         cluster.remove_node(doomed, allow_graceful=False)
 
     killer = Thread(target=kill)
