@@ -139,7 +139,8 @@ def test_workflows_run_existing_targets_on_supported_versions() -> None:
     text = (ROOT / ".github" / "workflows" / "checks.yml").read_text()
     makefile = (ROOT / "Makefile").read_text()
     used = set(re.findall(r"run: make (\S+)", text))
-    assert used == {"docs-check", "lint", "package", "test", "test-lowest"}
+    integrations = {"test-interop", "test-lambda", "test-ray", "test-torch"}
+    assert used == {"docs-check", "lint", "package", "test", "test-lowest", *integrations}
     assert used <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
     (tested,) = re.findall(r"python: \[(.*)\]", text)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
