@@ -60,6 +60,7 @@ test-lowest: .cache/lowest/installed ## Test with the lowest allowed version of 
 
 .PHONY: test-interop
 test-interop: .cache/interop/installed ## Test with torchcodec, decord, transformers, datasets and Lance; installs torch
+	@scripts/install-test-tools.sh
 	@.cache/interop/bin/python -m pytest -m interop tests/interop $(PYTEST_ARGS)
 
 # Every test uses the one cluster of a session, so a second process would only start another.
