@@ -16,8 +16,8 @@ PYTHON ?= $(firstword $(foreach python,python3.11 python3.12 python3.13 python3,
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input -qq
 UV ?= .venv/bin/uv
 PYTEST_ARGS ?=
-# Each has an S3 server and a browser of its own.
-TEST_PROCESSES ?= 2
+# Each has an S3 server and a browser of its own, and often waits for them: more than the cores of a small machine.
+TEST_PROCESSES ?= 3
 # What uses each dependency; the conformance tests use obstore, against an S3 server from PyPI.
 LOWEST_TESTS ?= tests/unit tests/store/test_conformance.py tests/api/test_read.py \
   tests/api/test_extract.py tests/api/test_missing_packages.py tests/video/test_phash.py \
