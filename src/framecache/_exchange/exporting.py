@@ -174,7 +174,7 @@ def _parse_stages(
         if not isinstance(stage, Overlays) or stage.timeline_id != snapshots.timeline_id:
             raise InvalidValue(
                 "overlays must be stages of the exported timeline, such as "
-                f"timeline.overlays(job_id=..., stage=...), not {format_value(stage)}"
+                f"timeline.overlays(job_id, stage), not {format_value(stage)}"
             )
         stages[stage.job_id, stage.stage] = stage
     if stages and not chosen.has_overlays:
