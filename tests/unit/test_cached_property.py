@@ -27,7 +27,7 @@ def test_value_is_computed_once() -> None:
 
 
 def test_class_attribute_has_the_docstring() -> None:
-    assert Counted.value.__doc__ == "Something."
+    assert Counted.value.__doc__ == "Return the value, and count the computation."
 
 
 def test_concurrent_threads_get_the_same_value() -> None:
