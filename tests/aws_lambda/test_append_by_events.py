@@ -1,4 +1,4 @@
-"""What one event after the other does to timelines."""
+"""Timelines after a sequence of events, which one invocation processes after another."""
 
 import os
 import sys

@@ -27,6 +27,8 @@ from proving import Proof
 
 _AT_ONCE = 4
 _CHUNKS_PER_EVENT = 10
+_COPIES = 2
+"""Number of events of each chunk."""
 _DEATHS = 0.15
 """Fraction of invocations that die."""
 
@@ -336,16 +338,16 @@ class Fleet:
             self.counts[what] += 1
 
 
-def process_shuffled(*, chunks: int, copies: int) -> Fleet:
+def process_shuffled(*, chunks: int, seed: int) -> Fleet:
     """Process shuffled and repeated events of a timeline, and check it."""
     cache = FrameCache(f"memory://{uuid.uuid4().hex}")
     bucket = Bucket(f"memory://{uuid.uuid4().hex}")
     bucket.upload(*range(chunks))
-    numbers = [*range(chunks)] * copies
-    random.Random(chunks).shuffle(numbers)
+    numbers = [*range(chunks)] * _COPIES
+    random.Random(seed).shuffle(numbers)
     fleet = Fleet(cache, bucket, Queue(numbers))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for done in [pool.submit(fleet.run, seed) for seed in range(_AT_ONCE)]:
+        for done in [pool.submit(fleet.run, _AT_ONCE * seed + one) for one in range(_AT_ONCE)]:
             done.result()
     report = send(cache, SCHEDULE, bucket.settings(workers=1))
     require(report.failures == (), f"{report.failures}")
@@ -363,7 +365,14 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short_leases")
 def test_shuffled_and_repeated_events_append_each_chunk_once_and_in_order(proof: Proof) -> None:
-    chunks, copies = proof.size(short=60, long=2500), proof.size(short=2, long=4)
-    fleet = process_shuffled(chunks=chunks, copies=copies)
-    proof.found(chunks=chunks, events=copies * chunks, **fleet.counts)
-    assert fleet.counts["deaths"] > 0
+    timelines, chunks = proof.size(short=1, long=10), proof.size(short=60, long=500)
+    counts = Counter[str]()
+    for seed in range(timelines):
+        counts += process_shuffled(chunks=chunks, seed=seed).counts
+    proof.found(
+        timelines=timelines,
+        chunks=timelines * chunks,
+        events=timelines * chunks * _COPIES,
+        **counts,
+    )
+    assert counts["deaths"] > 0

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 import framecache.torch
 from framecache import MissingPackage
-from framecache.torch.requirement import LOWEST_VERSION
+from framecache._core.optional_imports import SUPPORTED
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +36,7 @@ def test_extra_and_version_check_require_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extra = map(Requirement, project["optional-dependencies"]["torch"])
     needed = {one.name: str(one.specifier) for one in extra}
-    assert needed["torch"] == ">=" + ".".join(map(str, LOWEST_VERSION))
+    assert needed["torch"] == ">=" + ".".join(map(str, SUPPORTED["torch"].lowest))
     (line,) = [
         line
         for line in (ROOT / "requirements-torch.txt").read_text().splitlines()

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 
 import framecache.ray
 from framecache import MissingPackage
-from framecache.ray.requirement import LOWEST_VERSION, NEXT_MAJOR_VERSION
+from framecache._core.optional_imports import SUPPORTED
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,9 +37,13 @@ def test_a_version_in_range_is_accepted(monkeypatch: pytest.MonkeyPatch, version
 def test_the_extra_and_the_check_ask_for_the_same_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (extra,) = map(Requirement, project["optional-dependencies"]["ray"])
-    lowest = ".".join(map(str, LOWEST_VERSION))
+    supported = SUPPORTED["ray"]
+    lowest = ".".join(map(str, supported.lowest))
     assert (extra.name, extra.extras) == ("ray", {"data"})
-    assert {str(one) for one in extra.specifier} == {f">={lowest}", f"<{NEXT_MAJOR_VERSION}"}
+    assert {str(one) for one in extra.specifier} == {
+        f">={lowest}",
+        f"<{supported.next_major}",
+    }
     (line,) = [
         line
         for line in (ROOT / "requirements-ray.txt").read_text().splitlines()

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from framecache._ingest.extraction import BackgroundCheck
+from framecache._core.threads import BackgroundCheck
 
 
 class Check:

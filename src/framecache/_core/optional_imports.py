@@ -1,6 +1,8 @@
 """Import of packages that framecache uses but does not install by itself."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -28,6 +30,56 @@ EXTRAS: Final[Mapping[Extra, Mapping[str, str]]] = {
     },
 }
 """Extras of framecache, with the modules that they install and the package of each module."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedVersions:
+    """Releases of a package with which its subpackage of framecache works."""
+
+    title: str
+    lowest: tuple[int, int]
+    """Lowest version that the tests cover; the same as in ``pyproject.toml``."""
+    next_major: int | None = None
+    """First major version that is not accepted; None: any is."""
+
+    def __str__(self) -> str:
+        """Return the versions as text, such as ``Ray 2.60 or newer, below 3``."""
+        limit = "" if self.next_major is None else f", below {self.next_major}"
+        return f"{self.title} {'.'.join(map(str, self.lowest))} or newer{limit}"
+
+    def contains(self, installed: str) -> bool:
+        """Return True if the version of an installed package is supported."""
+        found = re.match(r"(\d+)\.(\d+)", installed)
+        version = tuple(map(int, found.groups())) if found is not None else (0, 0)
+        is_below = self.next_major is None or version < (self.next_major,)
+        return version >= self.lowest and is_below
+
+
+SUPPORTED: Final = {
+    # Data sources of Ray Data may differ in the next major version.
+    "ray": SupportedVersions("Ray", (2, 60), next_major=3),
+    "torch": SupportedVersions("PyTorch", (2, 13)),
+}
+"""Versions by extra; framecache has a subpackage of the same name for each."""
+
+
+def import_supported(extra: Literal["ray", "torch"]) -> ModuleType:
+    """Import and return the package for which a subpackage of framecache exists.
+
+    Raises:
+        MissingPackage: it is not installed, or its version is not supported.
+    """
+    needed = f"framecache.{extra} needs {SUPPORTED[extra]}"
+    try:
+        module = import_module(extra)
+    except ModuleNotFoundError as error:
+        raise MissingPackage(f"{needed}: pip install 'framecache[{extra}]'") from error
+    installed = str(module.__version__)
+    if not SUPPORTED[extra].contains(installed):
+        raise MissingPackage(
+            f"{needed}, but {installed} is installed: pip install --upgrade 'framecache[{extra}]'"
+        )
+    return module
 
 
 def import_optional(name: str, *, package: str, needed_by: str) -> ModuleType:

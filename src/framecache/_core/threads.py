@@ -1,4 +1,4 @@
-"""Threads for read-only requests, which are abandoned on Ctrl-C.
+"""Threads for read-only requests, which are abandoned on Ctrl-C, and for checks.
 
 `concurrent.futures` waits for its threads when a pool ends, and again when the process ends: if a
 store does not respond, until the request's deadline. And Python can interrupt a thread that waits
@@ -11,12 +11,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final, Generic, ParamSpec, TypeVar
+from typing import Any, Final, Generic, ParamSpec, Self, TypeVar
 
 _MAX_WAIT_SECONDS: Final = 0.5
 
@@ -202,3 +202,38 @@ def _reset_after_fork() -> None:
 
 atexit.register(_join_at_exit)
 os.register_at_fork(after_in_child=_reset_after_fork)
+
+
+class BackgroundCheck:
+    """Check that runs on its own thread, so that the caller does not wait for the store.
+
+    A context manager. An error that a check raises is raised by the next call or at the end of the
+    context, unless the context ends with another error.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        """Initialize without running the check.
+
+        Args:
+            check: raises if the work is no longer valid.
+        """
+        self._check = check
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="framecache-check")
+        self._pending: Future[None] | None = None
+
+    def __call__(self) -> None:
+        """Wait for the previous check, raise its error if it failed, and start another."""
+        self._wait()
+        self._pending = self._thread.submit(self._check)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._thread.shutdown()
+        if error is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()

@@ -3,18 +3,19 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 
 from framecache._core import keys
 from framecache._core.manifest import ChunkEntry, Manifest, Settings
 from framecache._core.sampling import EveryFrame
+from framecache._core.threads import BackgroundCheck
 from framecache._index import (
     Index,
     PartBuilder,
@@ -474,38 +475,3 @@ def _is_own_part(made: Index, committed: Index) -> bool:
     damaged.
     """
     return bool(made.offset.any()) and np.array_equal(made.key, committed.key)
-
-
-class BackgroundCheck:
-    """Check that runs on its own thread, so that the caller does not wait for the store.
-
-    A context manager. An error that a check raises is raised by the next call or at the end of the
-    context, unless the context ends with another error.
-    """
-
-    def __init__(self, check: Callable[[], None]) -> None:
-        """Initialize without running the check.
-
-        Args:
-            check: raises if the work is no longer valid.
-        """
-        self._check = check
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="framecache-check")
-        self._pending: Future[None] | None = None
-
-    def __call__(self) -> None:
-        """Wait for the previous check, raise its error if it failed, and start another."""
-        self._wait()
-        self._pending = self._thread.submit(self._check)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self._thread.shutdown()
-        if error is None:
-            self._wait()
-
-    def _wait(self) -> None:
-        if self._pending is not None:
-            self._pending.result()

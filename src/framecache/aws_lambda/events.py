@@ -29,7 +29,7 @@ class Notification:
     """Id of the message in SQS; None if the event was delivered without a queue."""
     objects: tuple[CreatedObject, ...] = ()
     errors: tuple[InvalidValue, ...] = ()
-    """What could not be read in it."""
+    """Errors of the parts that cannot be read."""
     is_schedule: bool = False
     """True for the event of a schedule, which names no object."""
 

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from framecache.cli.output import format_count, is_quiet
@@ -20,33 +21,19 @@ def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
     Args:
         title: name of the activity, in one or two words.
     """
-    if is_quiet() or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415 -- needed on a terminal only
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bars  # noqa: PLC0415
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None, status="reading")
+    with _bar(title, status="reading", has_time_left=True) as update:
         speed = _Throughput()
 
         def show(progress: Progress) -> None:
+            assert update is not None
             done, total = progress.frames_done, progress.frames_total
             status = f"{done:,} of {total:,} frames{speed.format_rate(done)}"
             if progress.chunks_elsewhere:
                 chunks = format_count(progress.chunks_elsewhere, "chunk")
                 status = f"{done:,} of {total:,} frames, other processes are extracting {chunks}"
-            bars.update(task, completed=done, total=total, status=status)
+            update(completed=done, total=total, status=status)
 
-        yield show
+        yield None if update is None else show
 
 
 @contextmanager
@@ -56,23 +43,11 @@ def chunks_progress(title: str) -> Iterator["Callable[[ExtractProgress], None] |
     Args:
         title: name of the activity, in one or two words.
     """
-    if is_quiet() or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415 -- needed on a terminal only
-    from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
-    from rich.progress import Progress as Bars  # noqa: PLC0415
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.fields[status]}", markup=False),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None, status="connecting")
+    with _bar(title, status="connecting") as update:
         speed = _Throughput()
 
         def show(progress: "ExtractProgress") -> None:
+            assert update is not None
             done = progress.frames_done
             timelines = format_count(progress.timelines_total, "timeline")
             chunks = format_count(progress.chunks_total, "chunk")
@@ -80,9 +55,9 @@ def chunks_progress(title: str) -> Iterator["Callable[[ExtractProgress], None] |
                 f"{progress.timelines_done:,} of {timelines}, {progress.chunks_done:,} of {chunks}"
                 f"{speed.format_rate(done)}"
             )
-            bars.update(task, completed=done, total=progress.frames_total, status=status)
+            update(completed=done, total=progress.frames_total, status=status)
 
-        yield show
+        yield None if update is None else show
 
 
 @contextmanager
@@ -92,22 +67,41 @@ def timelines_progress(title: str) -> Iterator[Callable[[int, int], None] | None
     Args:
         title: name of the activity, in one or two words.
     """
+    with _bar(title, status="") as update:
+
+        def show(done: int, total: int) -> None:
+            assert update is not None
+            update(completed=done, total=total, status=f"{done}/{total} timelines")
+
+        yield None if update is None else show
+
+
+@contextmanager
+def _bar(
+    title: str, *, status: str, has_time_left: bool = False
+) -> Iterator[Callable[..., None] | None]:
+    """Show a bar, and yield the function that updates it; None if there is no terminal."""
     if is_quiet() or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console  # noqa: PLC0415 -- needed on a terminal only
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bars  # noqa: PLC0415
 
-    columns = (
+    columns: list[ProgressColumn] = [
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("timelines"),
-    )
+        TextColumn("{task.fields[status]}", markup=False),
+    ]
+    if has_time_left:
+        columns += [TimeRemainingColumn(), TextColumn("left")]
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        yield partial(bars.update, bars.add_task(title, total=None, status=status))
 
 
 class _Throughput:

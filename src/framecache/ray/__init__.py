@@ -9,9 +9,9 @@
 
 from typing import TYPE_CHECKING
 
-from framecache.ray.requirement import require_ray
+from framecache._core.optional_imports import import_supported
 
-require_ray()
+import_supported("ray")
 
 # Names are imported on first use: a worker that extracts would load Ray Data for nothing.
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@
 - `FrameSample`: class of the items, a dict.
 """
 
-from framecache.torch.requirement import require_torch
+from framecache._core.optional_imports import import_supported
 
-require_torch()
+import_supported("torch")
 
 from framecache.torch.clip_dataset import ClipDataset  # noqa: E402 -- they import PyTorch
 from framecache.torch.frame_dataset import FrameDataset  # noqa: E402 -- same
