@@ -35,6 +35,18 @@ def test_import_never_loads_machine_learning_or_web_frameworks(then: str) -> Non
     assert not packages & FRAMEWORKS
 
 
+def test_lambda_handler_imports_nothing_heavy() -> None:
+    """A function is ready 0.35 s after its start, most of which numpy takes."""
+    program = "import json, sys, framecache.aws_lambda\nprint(json.dumps(list(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=True
+    )
+    packages = {name.partition(".")[0] for name in json.loads(run.stdout)}
+    assert {"framecache", "numpy"} <= packages
+    heavy = {"PIL", "arro3", "av", "boto3", "cv2", "obstore", "pandas", "pyarrow", "simplejpeg"}
+    assert not packages & (heavy | FRAMEWORKS)
+
+
 _USED = """
 import sys
 from framecache import FrameCache
