@@ -164,7 +164,10 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
 
     def isfile(self, path: str) -> bool:
         """Return True if there is such a file; other errors are not a missing file."""
-        return self.exists(path) and bool(self.info(path)["type"] == "file")
+        try:
+            return bool(self.info(path)["type"] == "file")
+        except FileNotFoundError:
+            return False
 
     def _modified_at(self, key: str, path: str) -> datetime:
         try:
