@@ -1,6 +1,6 @@
 """Clips whose pictures show their number, one for each difference between tools' counts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ _STRIPES: Final = (
 )
 _UNEVEN: Final = "settb=1/90000,setpts='(N+0.3*mod(N,3)+floor(N/10))/25/TB'"
 _ANY_TIME: Final = ("-fps_mode", "passthrough", "-enc_time_base", "1:90000")
+_H264: Final = ("-c:v", "libx264")
 _OPEN: Final = "open-gop=1:keyint=20:min-keyint=20:scenecut=0"
 
 
@@ -85,16 +86,21 @@ def _bytes_of(source: str, change: Callable[[bytes], bytes]) -> Callable[[Path],
     return lambda path: path.write_bytes(change(clip(source).read_bytes()))
 
 
-def _growing(path: Path) -> None:
-    """Pictures of another size after the first half; none shows its number."""
-    parts = []
-    for number, size in enumerate(("96x64", "192x128")):
-        part = path.with_name(f"{number}-{path.name}")
-        source = ("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration=1.2")
-        ffmpeg(*source, "-c:v", "libx264", "-output_ts_offset", str(1.2 * number), str(part))
-        parts.append(part.read_bytes())
-        part.unlink()
-    path.write_bytes(b"".join(parts))
+def _changing(*halves: Sequence[str]) -> Callable[[Path], object]:
+    """Pictures of another size or format after the first half; none shows its number."""
+
+    def make(path: Path) -> None:
+        parts = []
+        for number, (size, *options) in enumerate(halves):
+            part = path.with_name(f"{number}-{path.name}")
+            source = ("-f", "lavfi", "-i", f"testsrc2=size={size}:rate=25:duration=1.2")
+            ffmpeg(*source, *options, "-output_ts_offset", str(1.2 * number), str(part))
+            parts.append(part.read_bytes())
+            part.unlink()
+        # The second header of an FLV, of 13 bytes, would end the file.
+        path.write_bytes(parts[0] + parts[1][13 if path.suffix == ".flv" else 0 :])
+
+    return make
 
 
 def _from_the_middle(data: bytes) -> bytes:
@@ -130,7 +136,15 @@ _MAKERS: Final[dict[str, Callable[[Path], object]]] = {
     "twice.ts": _bytes_of("b-frames.ts", lambda data: data + data),
     "middle.ts": _bytes_of("b-frames.ts", _from_the_middle),
     "jump.ts": _copied("plain.mp4", "-bsf:v", "setts=ts='TS+945000*gte(N,30)'"),
-    "grows.ts": _growing,
+    "grows.ts": _changing(("96x64", *_H264), ("192x128", *_H264)),
+    "recolored.ts": _changing(
+        ("96x64", *_H264, "-pix_fmt", "yuv420p"), ("96x64", *_H264, "-pix_fmt", "yuv444p")
+    ),
+    "recolored.flv": _changing(
+        ("96x64", *_H264, "-pix_fmt", "yuv420p"), ("96x64", *_H264, "-pix_fmt", "yuv444p")
+    ),
     "two-videos.mkv": _after_another("b-frames.mp4"),
 }
-NAMES: Final = tuple(name for name in _MAKERS if name != "grows.ts")
+CHANGING: Final = ("grows.ts", "recolored.flv", "recolored.ts")
+"""Clips whose pictures show no number."""
+NAMES: Final = tuple(name for name in _MAKERS if name not in CHANGING)

@@ -102,15 +102,23 @@ def test_gap_that_ffmpeg_closes_may_be_between_sampled_frames(sampling: str) -> 
     assert counts == {"AmbiguousFrame": len(shown)}
 
 
-def test_number_of_ffmpeg_is_ambiguous_where_pictures_change_size() -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("grows.ts", "changes the size"),
+        ("recolored.ts", "changes the size or the format"),
+        ("recolored.flv", "changes the size or the format"),
+    ],
+)
+def test_number_of_ffmpeg_is_ambiguous_where_pictures_change(name: str, reason: str) -> None:
     """ffmpeg recreates its filters there, so two frames have each number."""
-    command = ["ffmpeg", "-i", str(clip("grows.ts")), "-vf", "showinfo", "-f", "null", "-"]
+    command = ["ffmpeg", "-i", str(clip(name)), "-vf", "showinfo", "-f", "null", "-"]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     assert re.findall(r"\] n: *(\d+)", output).count("3") == 2
-    timeline = extracted("grows.ts")
+    timeline = extracted(name)
     assert timeline.translate(3, of="opencv").sequence == 3
     for call in (timeline.translate, timeline.translate_back):
-        with pytest.raises(AmbiguousFrame, match="changes the size"):
+        with pytest.raises(AmbiguousFrame, match=reason):
             call(3, of="ffmpeg")
 
 

@@ -101,6 +101,8 @@ class ChunkEntry:
     """Earliest time of its video and sound on its own clock, to the microsecond."""
     has_inter_keyframes: bool | None = None
     """True if a keyframe refers to other pictures, as with intra refresh."""
+    has_one_format: bool | None = None
+    """True if its pictures keep one format; None if that is not known."""
     has_other_video: bool | None = None
     """True if its file has another video, or a picture before it that a program may show."""
 

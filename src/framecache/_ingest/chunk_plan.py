@@ -243,6 +243,7 @@ def _build_entry(
         first_pts=int(scan.pts[0]),
         file_start=scan.file_start_seconds,
         has_inter_keyframes=scan.has_inter_keyframes,
+        has_one_format=scan.has_one_format,
         has_other_video=scan.has_other_video,
     )
 

@@ -192,11 +192,8 @@ def numbering(rows: ChunkRows, tool: Tool, fps: Fraction | None) -> Numbering:
     if tool == "browser":
         assert fps is not None
         return _browser_numbers(rows, fps)
-    if tool == "ffmpeg" and not rows.has_one_size():
-        raise AmbiguousFrame(
-            f"{rows.entry.url} changes the size of its pictures, where ffmpeg's filters begin to "
-            "count from 0 again: use opencv's numbers, or sequence_at"
-        )
+    if tool == "ffmpeg":
+        _require_one_format(rows)
     if tool == "ffmpeg" and fps is not None:
         return _filter_numbers(rows, fps)
     return _CountedFrames(rows, tool, fps)
@@ -430,6 +427,16 @@ def _require_clock(entry: ChunkEntry) -> None:
         raise AmbiguousFrame(
             f"the manifest of {entry.url} is by an older version, which did not record its clock: "
             "rebuild the timeline"
+        )
+
+
+def _require_one_format(rows: ChunkRows) -> None:
+    """Raise AmbiguousFrame if the pictures change, where ffmpeg's filters begin to count again."""
+    entry = rows.entry
+    if not rows.has_one_size() or entry.has_one_format is False:
+        raise AmbiguousFrame(
+            f"{entry.url} changes the size or the format of its pictures, where ffmpeg's filters "
+            "begin to count from 0 again: use opencv's numbers, or sequence_at"
         )
 
 

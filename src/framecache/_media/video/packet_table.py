@@ -99,6 +99,8 @@ class PacketTable:
     """True if the file ends before the end that its header states."""
     has_inter_keyframes: bool
     """True if a keyframe refers to other pictures, as with intra refresh."""
+    has_one_format: bool | None
+    """True if no packet changes the format of the pictures; None if that is not known."""
     has_other_video: bool
     """True if a program may show another video of the file, or a picture that comes before."""
 
@@ -200,7 +202,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
     """
     rows: list[tuple[int, int, int, bool, bool]] = []
     orders: list[DisplayPosition | None] = []
-    packs_pictures = has_inter_keyframes = False
+    packs_pictures = has_inter_keyframes = has_new_extradata = False
     first: VideoFrame | None = None
     with Container(file, name=name) as container:
         extradata = container.stream.codec_context.extradata
@@ -210,7 +212,9 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
         container.configure_decoder(threads=1, options={})
         for packet in container.packets():
             data = bytes(packet)
-            finder.inspect(data, has_new_extradata=packet.has_sidedata("new_extradata"))
+            is_new = packet.has_sidedata("new_extradata")
+            has_new_extradata |= is_new
+            finder.inspect(data, has_new_extradata=is_new)
             said = reader.parse(data)
             orders.append(said.order)
             packs_pictures |= is_vp9 and count_shown_pictures(data) > 1
@@ -256,6 +260,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             header_end_seconds=container.header_end_seconds,
             is_cut_short=container.is_cut_short(),
             has_inter_keyframes=has_inter_keyframes,
+            has_one_format=False if has_new_extradata else reader.has_one_format,
             has_other_video=container.has_other_video,
         )
 

@@ -57,6 +57,7 @@ class PictureOrderParser:
         """Start with FFmpeg's name of the codec and the extradata that its decoder is given."""
         self.may_have_fields = False
         """True if a picture may be coded as two fields in separate packets."""
+        self._sequence_sets = set[bytes]()
         self._codec: _AvcPictureOrder | _HevcPictureOrder | None = None
         if codec in _CODECS:
             self._codec = _CODECS[codec]()
@@ -70,6 +71,14 @@ class PictureOrderParser:
         for unit in units:
             self._parse_parameter_set(self._codec, unit)
         self.may_have_fields = self._codec.may_have_fields
+
+    @property
+    def has_one_format(self) -> bool | None:
+        """True if all pictures so far have the same sequence parameter set; None if not known.
+
+        The set states the size of the pictures, their chroma format, bit depth and colors.
+        """
+        return None if self._codec is None else len(self._sequence_sets) <= 1
 
     def parse(self, packet: bytes) -> PictureOrder:
         """Return the picture order that the next packet states."""
@@ -110,8 +119,12 @@ class PictureOrderParser:
         except (IndexError, KeyError):
             return _UNKNOWN
 
-    @staticmethod
-    def _parse_parameter_set(codec: "_AvcPictureOrder | _HevcPictureOrder", unit: bytes) -> None:
+    def _parse_parameter_set(
+        self, codec: "_AvcPictureOrder | _HevcPictureOrder", unit: bytes
+    ) -> None:
+        if codec.is_sequence_set(unit):
+            # The leading bytes of a unit may reach into the next one.
+            self._sequence_sets.add(unit.partition(_START_CODE)[0].rstrip(b"\0"))
         try:
             codec.read_parameter_set(unit)
         except IndexError:
@@ -170,8 +183,12 @@ class _AvcPictureOrder:
                 return "message"
         return "other"
 
+    @staticmethod
+    def is_sequence_set(unit: bytes) -> bool:
+        return unit[0] & 31 == 7  # noqa: PLR2004 - sequence parameter set
+
     def read_parameter_set(self, unit: bytes) -> None:
-        if unit[0] & 31 == 7:  # noqa: PLR2004 - a sequence parameter set
+        if self.is_sequence_set(unit):
             sequence = parse_avc_sps(unit[1:])
             self._sps[sequence.set_id] = sequence
             self.may_have_fields |= not sequence.is_frame_mbs_only
@@ -235,8 +252,12 @@ class _HevcPictureOrder:
             return "slice"
         return "message" if kind <= 40 else "other"  # noqa: PLR2004 - the last kind that is defined
 
+    @staticmethod
+    def is_sequence_set(unit: bytes) -> bool:
+        return unit[0] >> 1 & 63 == 33  # noqa: PLR2004 - sequence parameter set
+
     def read_parameter_set(self, unit: bytes) -> None:
-        if unit[0] >> 1 & 63 == 33:  # noqa: PLR2004 - a sequence parameter set
+        if self.is_sequence_set(unit):
             sequence = parse_hevc_sps(unit[2:])
             self._sps[sequence.set_id] = sequence
         else:

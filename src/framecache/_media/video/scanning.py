@@ -80,6 +80,8 @@ class VideoScan:
     """True if the file ends before its stated end, so frames are missing at its end."""
     has_inter_keyframes: bool
     """True if a keyframe refers to other pictures, as with intra refresh."""
+    has_one_format: bool | None
+    """True if no packet changes the format of the pictures; None if that is not known."""
     has_other_video: bool
     """True if a program may show another video of the file, or a picture that comes before."""
     stream_clock: StreamClock | None
@@ -154,6 +156,7 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
         packet_counts=order.packet_counts,
         is_cut_short=is_cut_short,
         has_inter_keyframes=survey.has_inter_keyframes,
+        has_one_format=survey.has_one_format,
         has_other_video=survey.has_other_video,
         stream_clock=_stream_clock(survey.container, is_fragmented=boxes.has_fragments),
         clock_start_seconds=frames[0].pts * order.time_base,
