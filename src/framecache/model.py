@@ -135,6 +135,12 @@ class Chunk:
     """Start on the timeline, a number of any type or a string such as ``"1:02.5"``. None: the end
     of the chunk before it, or its place on a clock that both share. ``"pts"``: its place on that
     clock, however long the gap."""
+    trim_start: Seconds | None = None
+    """Take only frames that begin at or after this time, in seconds of the video's own clock, which
+    ``ffprobe -show_frames`` prints as ``pts_time``. None: from the first one. ``start_seconds`` is
+    then the place of the first frame taken."""
+    trim_stop: Seconds | None = None
+    """Take only frames that begin before this time, on the same clock. None: to the last one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

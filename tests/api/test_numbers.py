@@ -228,12 +228,15 @@ REALS: Final[dict[str, Call]] = {
         start_seconds=1, tolerance_seconds=n
     ),
     "Timeline.batch.scale": lambda g, n: g.filled.batch([0], scale=n),
+    "Chunk.trim_start": lambda g, n: g.new.extract(Chunk(g.chunk, trim_start=n), every=99),
+    "Chunk.trim_stop": lambda g, n: g.new.extract(Chunk(g.chunk, trim_stop=n), every=99),
     "Chunk.start_seconds": lambda g, n: g.new.extract(Chunk(g.chunk, n), every=99),
     "Frame.timestamp": lambda g, n: g.new.write([_frame(timestamp=n)]),
 }
 VALUES: Final = {
     "FrameCache.local_cache_bytes": 2**21,
     "Timeline.translate.chunk_id": 0,
+    "Chunk.trim_start": 1,
     "Sprites.sheet.i": 0,
     "Sprites.found_or_made.i": 0,
 }

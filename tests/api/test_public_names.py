@@ -302,7 +302,7 @@ def test_overlays_have_these_members() -> None:
         (Overlays.remove_one, "(self, sequence, name)"),
         (Overlays.frames, "(self)"),
         (Overlays.clear, "(self)"),
-        (Chunk, "(url, start_seconds=None)"),
+        (Chunk, "(url, start_seconds=None, trim_start=None, trim_stop=None)"),
     ],
     ids=lambda value: None if isinstance(value, str) else value.__qualname__,
 )
@@ -314,7 +314,7 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
     ("value", "fields"),
     [
         (Frame, ["sequence", "chunk_id", "timestamp", "image", "perceptual_hash", "color"]),
-        (Chunk, ["url", "start_seconds"]),
+        (Chunk, ["url", "start_seconds", "trim_start", "trim_stop"]),
         (Progress, ["frames_done", "frames_total", "chunks_elsewhere"]),
         (
             ExtractReport,

@@ -81,6 +81,25 @@ def test_extract_keeps_the_given_chunk_order(local_url: str) -> None:
     assert [chunk.frame_count for chunk in chunks] == [25, 50]
 
 
+def test_start_and_stop_take_a_part_that_info_shows(local_url: str) -> None:
+    run("extract", "t", clip(), "--start", "0.4", "--stop", "0:00.8", "--cache", local_url)
+    shown = run("info", "t", "--cache", local_url).succeeded()
+    assert "0:00.400–0:00.800" in shown.text
+    (chunk,) = run("info", "t", "--json", "--cache", local_url).document["chunks"]
+    assert (chunk["frame_count"], chunk["trim_start"], chunk["trim_stop"]) == (10, 0.4, 0.8)
+
+
+@pytest.mark.parametrize("option", ["--start", "--stop"])
+def test_part_of_several_videos_is_refused(local_url: str, option: str) -> None:
+    outcome = run("extract", "t", clip(), other_clip(), option, "1", "--cache", local_url)
+    assert "--start and --stop are for one CHUNK" in outcome.failed(2)
+
+
+def test_part_that_has_no_frame_is_refused(local_url: str) -> None:
+    outcome = run("extract", "t", clip(), "--start", "60", "--cache", local_url)
+    assert "begins from 60.0 s to its end" in outcome.failed(2)
+
+
 def test_append_uses_the_settings_of_the_timeline(local_url: str) -> None:
     run("extract", "walk", clip(), "--fps", "5", "--cache", local_url).succeeded()
     run("extract", "walk", other_clip(), "--append", "--cache", local_url).succeeded()

@@ -43,6 +43,13 @@ def test_a_start_of_the_file_places_the_chunk(tmp_path: Path, cache: Path) -> No
     assert FrameCache(cache).timeline("a").index.timestamp[20] == 5.0
 
 
+def test_trim_of_the_file_takes_a_part_of_the_chunk(tmp_path: Path, cache: Path) -> None:
+    header = "timeline_id,chunk,trim_start,trim_stop"
+    path = listed(tmp_path, f"a,{clips.clip()},0.4,0:00.8", header=header)
+    run("extract", "--from", path, "--cache", cache).succeeded()
+    assert len(FrameCache(cache).timeline("a").index) == 10
+
+
 def test_the_others_are_extracted_if_a_timeline_fails(tmp_path: Path, cache: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")

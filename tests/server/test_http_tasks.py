@@ -158,10 +158,23 @@ def test_task_on_unknown_timeline_is_not_cached(service: Service, method: str, p
     assert problem_of(answer) == (404, "not_cached")
 
 
+def test_chunk_with_times_is_placed_and_trimmed(service: Service) -> None:
+    first, second, _ = urls(clips.chunks())
+    placed = {"url": second, "start_seconds": "0:05", "trim_start": 0.08, "trim_stop": "0.2"}
+    assert extract(service, chunks=[first, placed])["state"] == "done"
+    detail = service.json("api/v1/timelines/t")
+    shown = [(one["start_seconds"], one["frame_count"]) for one in detail["chunks"]]
+    assert shown == [(0, 20), (5, 3)]
+
+
 @pytest.mark.parametrize(
     "given",
     [
         {"chunks": []},
+        {"chunks": [{"url": "upload:a", "trim_start": 2, "trim_stop": 1}]},
+        {"chunks": [{"url": "upload:a", "trim_start": "soon"}]},
+        {"chunks": [{"url": "upload:a", "start_seconds": -1}]},
+        {"chunks": [{"url": "upload:a", "part": 1}]},
         {"chunks": ["upload:../a"]},
         {"fps": 5, "every": 2},
         {"fps": "nan"},
@@ -219,8 +232,9 @@ def test_chunk_outside_allowed_locations_is_refused(local_url: str, tmp_path: Pa
     settings = allowing(clips.chunks()[0].parent, "s3://allowed/videos")
     with serving(cache, settings) as service:
         for chunk in forbidden_chunks(tmp_path):
-            answer = service.client.post("api/v1/timelines/t/extract", json={"chunks": [chunk]})
-            assert problem_of(answer) == (403, "chunk_not_allowed"), chunk
+            for given in (chunk, {"url": chunk}):
+                answer = service.client.post("api/v1/timelines/t/extract", json={"chunks": [given]})
+                assert problem_of(answer) == (403, "chunk_not_allowed"), chunk
     assert list(cache.store.list("")) == []
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from framecache._core.sampling import EveryFrame
 from framecache._ingest.chunk_plan import ScannedChunk, place_chunks
+from framecache._ingest.trim import Trim
 from framecache._media import video
 from framecache.errors import UnreadableChunk
 from media import ffmpeg, made, make_clip
@@ -259,8 +260,9 @@ def test_chunks_with_incommensurable_time_bases_are_refused() -> None:
     """Their sum does not fit into a manifest, since each chunk adds digits to it."""
     found = scan(clip("h264.mp4").read_bytes())
     chunks = [
-        ScannedChunk(f"{n}.mp4", "etag", 1, None, replace(found, time_base=Fraction(1, 2**31 - n)))
+        ScannedChunk(f"{n}.mp4", "etag", 1, None, Trim(), scanned, scanned)
         for n in range(60)
+        for scanned in [replace(found, time_base=Fraction(1, 2**31 - n))]
     ]
     assert len(place_chunks(chunks[:20], after=(), by=EveryFrame())) == 20
     with pytest.raises(UnreadableChunk, match="no common measure"):

@@ -105,6 +105,10 @@ class ChunkEntry:
     """True if its pictures keep one format; None if that is not known."""
     has_other_video: bool | None = None
     """True if its file has another video, or a picture before it that a program may show."""
+    trim_start: Fraction | None = None
+    """Frames that begin before this time on its own clock are not taken; None: from the first."""
+    trim_stop: Fraction | None = None
+    """Frames that begin at or after this time are not taken; None: to the last."""
 
     @property
     def given_start(self) -> Fraction | Literal["pts"] | None:
@@ -431,4 +435,5 @@ def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
 _FRACTION_FIELDS: Final = (
     *("start", "end", "sample_aspect_ratio", "last_frame_start", "sound_seconds", "sampled_from"),
     *("clock_start", "clock_end", "clock_gap", "time_base", "file_start"),
+    *("trim_start", "trim_stop"),
 )

@@ -23,6 +23,7 @@ from framecache._ingest.placement import (
     compute_positions,
     position_of,
 )
+from framecache._ingest.trim import Trim
 from framecache._media import video
 from framecache.errors import ChunkChanged, InvalidValue, UnreadableChunk
 from framecache.model import Chunk
@@ -47,7 +48,12 @@ class ScannedChunk:
     size_bytes: int
     start: GivenStart
     """Start given by the caller, in seconds or by PTS; None: after the previous chunk."""
+    trim: Trim
+    """Part of the video that the timeline takes."""
     scan: "video.VideoScan"
+    """Scan of the whole video."""
+    trimmed: "video.VideoScan"
+    """Scan of the part that the timeline takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +61,7 @@ class ChunkPlan:
     """Frames to take from one chunk; each array has one item per frame."""
 
     scan: "video.VideoScan"
+    """Scan of the whole video."""
     pts: npt.NDArray[np.int64]
     """PTS in the video's time base, ascending."""
     sequences: npt.NDArray[np.int64]
@@ -102,18 +109,24 @@ def place_chunks(
     """
     entries = list(after)
     before = position_of(after[-1]) if after else None
-    named = [(chunk.url, chunk.start, chunk.scan) for chunk in scanned]
+    named = [(chunk.url, chunk.start, chunk.trimmed) for chunk in scanned]
     for chunk, spot in zip(scanned, compute_positions(named, before=before), strict=True):
         entries.append(_build_entry(chunk, spot, entries[-1] if entries else None, by))
     return tuple(entries[len(after) :])
 
 
-def plan_chunk(entry: ChunkEntry, scan: "video.VideoScan", by: Sampling) -> ChunkPlan:
+def plan_chunk(entry: ChunkEntry, whole: "video.VideoScan", by: Sampling) -> ChunkPlan:
     """Return the plan for a chunk of a manifest.
+
+    Args:
+        entry: the chunk.
+        whole: scan of its whole video.
+        by: sampling of the timeline.
 
     Raises:
         ChunkChanged: the video no longer has the frames that the manifest lists.
     """
+    scan = Trim.of_entry(entry).apply(whole, name=entry.url)
     chosen = _select_frames(
         scan,
         by,
@@ -136,7 +149,7 @@ def plan_chunk(entry: ChunkEntry, scan: "video.VideoScan", by: Sampling) -> Chun
         last_start = entry.start + int(pts[-1] - first) * scan.time_base
         durations[-1] = float(entry.end - last_start)
     return ChunkPlan(
-        scan=scan,
+        scan=whole,
         pts=pts,
         sequences=np.arange(entry.first_sequence, entry.stop_sequence, dtype=np.int64),
         timestamps=tuple(_to_seconds(pts - first, scan.time_base, entry.start)),
@@ -155,6 +168,16 @@ def _frame_count_conflict(entry: ChunkEntry, scan: "video.VideoScan") -> ChunkCh
         f"chunk {entry.chunk_id} ({entry.url}) had {entry.source_frame_count} frames when it "
         f"was planned and now has {len(scan.pts)}: rebuild the timeline"
     )
+
+
+def check_chunk(chunk: Chunk) -> None:
+    """Check the times of a chunk that a caller gives.
+
+    Raises:
+        InvalidValue: its start is out of range, or the part to take is empty.
+    """
+    parse_start(chunk)
+    Trim.of_chunk(chunk)
 
 
 def parse_start(chunk: Chunk) -> GivenStart:
@@ -180,10 +203,11 @@ def parse_start(chunk: Chunk) -> GivenStart:
 
 
 def _scan_chunk(store: Store, before_read: Callable[[], None] | None, chunk: Chunk) -> ScannedChunk:
-    start = parse_start(chunk)
+    start, trim = parse_start(chunk), Trim.of_chunk(chunk)
     with open_blob_file(chunk.url, options=store.options, before_read=before_read) as file:
         scan = video.scan(file, name=file.url)
-        return ScannedChunk(file.url, file.etag, file.size_bytes, start, scan)
+        trimmed = trim.apply(scan, name=file.url)
+        return ScannedChunk(file.url, file.etag, file.size_bytes, start, trim, scan, trimmed)
 
 
 def _build_entry(
@@ -198,7 +222,7 @@ def _build_entry(
     first_source_frame = before.first_source_frame + before.source_frame_count if before else 0
     picture_end = before.end - before.sound_seconds if before else position.start
     sampled_from = picture_end if position.start < picture_end else None
-    scan = chunk.scan
+    scan = chunk.trimmed
     chosen = _select_frames(
         scan,
         by,
@@ -245,6 +269,8 @@ def _build_entry(
         has_inter_keyframes=scan.has_inter_keyframes,
         has_one_format=scan.has_one_format,
         has_other_video=scan.has_other_video,
+        trim_start=chunk.trim.start,
+        trim_stop=chunk.trim.stop,
     )
 
 

@@ -92,7 +92,7 @@ def extraction_conflict(
         pairs = zip([entry.url for entry in current.chunks], urls, strict=False)
         own, other = next(((own, other) for own, other in pairs if own != other), ("", ""))
         described += f" from {own}" if own else ""
-        asked = other or "the same chunks with different start times"
+        asked = other or "the same chunks with other start times or parts"
     return SettingsConflict(
         f"timeline {current.timeline_id} is being extracted with {described} by another program; "
         f"asked for {asked}: use its settings and chunks, or clear or rebuild the timeline"
@@ -115,10 +115,13 @@ def find_epoch_conflict(store: Store, manifest: Manifest) -> SettingsConflict | 
     if latest is None or not latest.chunks or latest.epoch == manifest.epoch:
         return None
     own, others = (
-        [(entry.url, entry.etag, entry.size_bytes) for entry in one.chunks]
+        [
+            (entry.url, entry.etag, entry.size_bytes, entry.trim_start, entry.trim_stop)
+            for entry in one.chunks
+        ]
         for one in (manifest, latest)
     )
     known = min(len(own), len(others))
     if latest.settings == manifest.settings and own[:known] == others[:known]:
         return None
-    return extraction_conflict(latest, manifest.settings, [url for url, _, _ in own])
+    return extraction_conflict(latest, manifest.settings, [entry.url for entry in manifest.chunks])

@@ -18,6 +18,7 @@ from framecache._index.lease import LeaseWatcher
 from framecache._ingest.chunk_plan import ScannedChunk, parse_start, place_chunks, scan_chunks
 from framecache._ingest.epochs import extraction_conflict, is_active, write_conflict
 from framecache._ingest.placement import GivenStart
+from framecache._ingest.trim import Trim
 from framecache._media import video
 from framecache.errors import (
     ChunkChanged,
@@ -46,6 +47,11 @@ class ResolvedChunk:
     """None if the file or object does not exist."""
     size_bytes: int
     start: GivenStart
+    trim: Trim
+
+    def is_entry(self, entry: ChunkEntry) -> bool:
+        """Return True if a chunk in the manifest is the same part of a video with this URL."""
+        return (self.url, self.trim) == (entry.url, Trim.of_entry(entry))
 
     def is_same_video(self, entry: ChunkEntry) -> bool:
         """Return whether a chunk in the manifest is this video.
@@ -178,13 +184,14 @@ def resolve_append(
         new = [
             position
             for position, chunk in enumerate(chunks)
-            if not any(chunk.url == entry.url for entry in current.chunks)
+            if not any(chunk.is_entry(entry) for entry in current.chunks)
         ]
         return _append_chunks(current, scans.get(new))
 
     description = apply_change(store, timeline_id, change)
-    urls = {chunk.url for chunk in chunks}
-    entries = tuple(entry for entry in description.chunks if entry.url in urls)
+    entries = tuple(
+        entry for entry in description.chunks if any(chunk.is_entry(entry) for chunk in chunks)
+    )
     return ResolvedManifest(description, entries, scans.by_url, is_new=not before)
 
 
@@ -243,12 +250,12 @@ def layout_conflict(current: Manifest, asked: Layout) -> SettingsConflict:
 
 
 def _resolve_chunk(store: Store, chunk: Chunk) -> ResolvedChunk:
-    start = parse_start(chunk)
+    start, trim = parse_start(chunk), Trim.of_chunk(chunk)
     try:
         blob = identify_blob(chunk.url, options=store.options)
     except UnreadableChunk:
-        return ResolvedChunk(chunk, normalized_url(chunk.url), None, 0, start)
-    return ResolvedChunk(chunk, blob.url, blob.etag, blob.size_bytes, start)
+        return ResolvedChunk(chunk, normalized_url(chunk.url), None, 0, start, trim)
+    return ResolvedChunk(chunk, blob.url, blob.etag, blob.size_bytes, start, trim)
 
 
 class _ScanCache:
@@ -336,6 +343,11 @@ def _find_conflict(
     for chunk, entry, before in zip(chunks, current.chunks, befores, strict=False):
         if not chunk.is_same_video(entry):
             return _video_conflict(current, chunk, entry)
+        if chunk.trim != (cached := Trim.of_entry(entry)):
+            return SettingsConflict(
+                f"chunk {entry.chunk_id} of timeline {current.timeline_id} is cached {cached}; "
+                f"asked for {chunk.trim}: clear the timeline to take another part of {entry.url}"
+            )
         if not chunk.is_same_start(entry, after=before):
             return SettingsConflict(
                 f"chunk {entry.chunk_id} of timeline {current.timeline_id} is cached as starting "
@@ -363,4 +375,4 @@ def _describe_start(start_is_given: bool) -> str:  # noqa: FBT001 -- private, an
 
 
 def _to_chunk(entry: ChunkEntry) -> Chunk:
-    return Chunk(entry.url, entry.given_start)
+    return Chunk(entry.url, entry.given_start, entry.trim_start, entry.trim_stop)

@@ -415,6 +415,11 @@ def _require_sound(entry: ChunkEntry) -> None:
             f"{entry.url} has several videos, of which tools choose different ones, or was planned "
             "by an earlier version: use sequence_at, or copy the video alone, or rebuild"
         )
+    if entry.trim_start is not None or entry.trim_stop is not None:
+        raise AmbiguousFrame(
+            f"the timeline takes only a part of {entry.url}, and how many of its frames come "
+            "before is not recorded: use sequence_at"
+        )
     if entry.packets_not_displayed or entry.is_cut_short:
         raise AmbiguousFrame(
             f"{entry.url} is damaged or begins in the middle of a stream, where decoders differ in "

@@ -47,7 +47,7 @@ from framecache.cli.sentences import escape_unprintable
 from framecache.cli.suffixes import is_video_name
 from framecache.cli.timelines_csv import read_timelines
 from framecache.errors import SettingsConflict, UnreadableChunk
-from framecache.model import Aspect, ExtractReport, JpegSettings, Layout, ProgressCallback
+from framecache.model import Aspect, Chunk, ExtractReport, JpegSettings, Layout, ProgressCallback
 from framecache.store import normalized_url
 from framecache.timeline import Timeline
 
@@ -71,7 +71,7 @@ Examples:
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Extract the timelines of a CSV file with the columns timeline_id, chunk and, if "
-    "wanted, start_seconds.",
+    "wanted, start_seconds, trim_start and trim_stop.",
 )
 @click.option(
     "--engine",
@@ -84,6 +84,19 @@ Examples:
     metavar="HOST:PORT",
     help="Ray cluster, or auto for that of this machine.  [default: $RAY_ADDRESS, else one is "
     "started]",
+)
+@click.option(
+    "--start",
+    "trim_start",
+    metavar="TIME",
+    help="Take only frames of CHUNK that begin at or after TIME, such as 90.5 or 1:30.5, by the "
+    "video's own clock.",
+)
+@click.option(
+    "--stop",
+    "trim_stop",
+    metavar="TIME",
+    help="Take only frames of CHUNK that begin before TIME.",
 )
 @sampling_options
 @click.option(
@@ -108,6 +121,8 @@ def extract(
     listed: Path | None,
     engine: Engine,
     address: str | None,
+    trim_start: str | None,
+    trim_stop: str | None,
     fps: str | None,
     every: int | None,
     keyframes: bool,
@@ -146,8 +161,9 @@ def extract(
         extract_many(choice, timelines, chosen, fleet, as_json=as_json)
         return
     name = _require_timeline(context, choice, timeline_id, chunks)
+    videos = [Chunk(chunk, trim_start=trim_start, trim_stop=trim_stop) for chunk in chunks]
     if engine == "ray":
-        extract_many(choice, {name: chunks}, chosen, fleet, as_json=as_json)
+        extract_many(choice, {name: videos}, chosen, fleet, as_json=as_json)
         return
     timeline = choice.cache.timeline(name)
     if append:
@@ -158,10 +174,10 @@ def extract(
     try:
         if dry_run:
             prices = load_prices()
-            show_plan(plan(chunks, workers=workers), prices, as_json=as_json)
+            show_plan(plan(videos, workers=workers), prices, as_json=as_json)
             return
         with _extraction_progress("extracting") as progress:
-            report = do(chunks, workers=workers, progress=progress)
+            report = do(videos, workers=workers, progress=progress)
     except SettingsConflict as error:
         asked = None if append else _RequestedSettings.of(context.params)
         # The library's message may end in a command that is not for this cache.
@@ -228,6 +244,13 @@ def rebuild(
 def _check_engine(context: click.Context) -> None:
     """Refuse options that are not for the engine, or not for many timelines."""
     given = context.params
+    is_trimmed = given["trim_start"] is not None or given["trim_stop"] is not None
+    if is_trimmed and len(given["chunks"]) != 1:
+        raise click.UsageError(
+            "--start and --stop are for one CHUNK; for several, append one at a time, or give "
+            "--from a file with trim_start and trim_stop.",
+            context,
+        )
     if given["address"] is not None and given["engine"] != "ray":
         raise click.UsageError("--address is for --engine ray.", context)
     if given["listed"] is not None and (given["timeline_id"] is not None or given["chunks"]):

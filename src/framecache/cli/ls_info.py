@@ -357,6 +357,7 @@ def _format_average_size(info: TimelineInfo) -> str:
 
 def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int], index: Index) -> None:
     starts = index.positions([chunk.first_sequence for chunk in chunks]).tolist()
+    has_parts = any(_format_part(chunk) for chunk in chunks)
     rows = [
         (
             str(chunk.chunk_id),
@@ -368,9 +369,19 @@ def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int], index: Index) 
             f"{chunk.first_sequence:,}",
             chunk.codec,
             "cached" if chunk.chunk_id in cached else "missing",
+            *((_format_part(chunk),) if has_parts else ()),
             chunk.url,
         )
         for chunk, start in zip(chunks, starts, strict=True)
     ]
-    headers = ("chunk", "start", "end", "frames", "from", "codec", "state", "url")
+    part = ("part",) if has_parts else ()
+    headers = ("chunk", "start", "end", "frames", "from", "codec", "state", *part, "url")
     print_table(headers, rows, right=("chunk", "start", "end", "frames", "from"))
+
+
+def _format_part(chunk: ChunkEntry) -> str:
+    """Format the part of the video that the timeline takes; empty if it takes all."""
+    bounds = [chunk.trim_start, chunk.trim_stop]
+    if bounds == [None, None]:
+        return ""
+    return "–".join("" if bound is None else format_time(bound) for bound in bounds)

@@ -85,6 +85,8 @@ def chunk_to_json(chunk: ChunkEntry, *, is_cached: bool) -> dict[str, Any]:
         "times_replaced": chunk.times_replaced,
         "clock_restarts": chunk.clock_restarts,
         "packets_not_displayed": chunk.packets_not_displayed,
+        "trim_start": None if chunk.trim_start is None else float(chunk.trim_start),
+        "trim_stop": None if chunk.trim_stop is None else float(chunk.trim_stop),
         "cached": is_cached,
     }
 

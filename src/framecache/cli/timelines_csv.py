@@ -11,7 +11,7 @@ from framecache.model import Chunk
 from framecache.store import normalized_url, path_of_url
 
 _REQUIRED: Final = ("timeline_id", "chunk")
-_COLUMNS: Final = (*_REQUIRED, "start_seconds")
+_OPTIONAL: Final = ("start_seconds", "trim_start", "trim_stop")
 
 
 def read_timelines(path: Path) -> dict[str, list[Chunk]]:
@@ -34,7 +34,8 @@ def read_timelines(path: Path) -> dict[str, list[Chunk]]:
                 f"{place}: timeline {timeline_id} begins again: put the rows of a timeline together"
             )
         latest = timeline_id
-        chunk = Chunk(_require_chunk(row["chunk"], place), row.get("start_seconds") or None)
+        given = {name: row.get(name) or None for name in _OPTIONAL}
+        chunk = Chunk(_require_chunk(row["chunk"], place), **given)
         timelines.setdefault(timeline_id, []).append(chunk)
     if not timelines:
         raise InvalidValue(f"{path} has no rows: give one for each chunk")
@@ -59,14 +60,14 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _check_columns(path: Path, names: list[str]) -> None:
-    unknown = [name for name in names if name not in _COLUMNS]
+    unknown = [name for name in names if name not in (*_REQUIRED, *_OPTIONAL)]
     missing = [name for name in _REQUIRED if name not in names]
     repeated = [name for name in names if names.count(name) > 1]
     for found, what in ((unknown, "unknown"), (missing, "no"), (repeated, "several times the")):
         if found:
             raise InvalidValue(
                 f"{path} has {what} column {found[0]!r}: its first line must be "
-                "timeline_id,chunk or timeline_id,chunk,start_seconds"
+                f"{','.join(_REQUIRED)}, and {', '.join(_OPTIONAL)} if wanted"
             )
 
 

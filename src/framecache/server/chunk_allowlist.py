@@ -1,12 +1,13 @@
 """Allowlist of the videos that clients may have this service read."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from framecache._core import keys
 from framecache.errors import InvalidValue
+from framecache.model import Chunk
 from framecache.server.problem_details import ProblemError
 from framecache.store import normalized_url, path_of_url, url_of_path
 
@@ -45,6 +46,15 @@ class ChunkAllowlist:
         if "://" not in chunk:
             raise _not_allowed_error()
         return self._resolve_allowed(timeline_id, chunk)
+
+    def resolve_chunk(self, timeline_id: str, given: str | Mapping[str, Any]) -> Chunk:
+        """Return a chunk that a client gave by its name, or as the fields of a `ChunkRequest`.
+
+        Raises:
+            ProblemError: its URL is not allowed, or is not a URL.
+        """
+        fields = {"url": given} if isinstance(given, str) else given
+        return Chunk(**{**fields, "url": self.resolve(timeline_id, fields["url"])})
 
     def check(self, timeline_id: str, urls: Sequence[str]) -> None:
         """Check that the chunks of an existing manifest are allowed.

@@ -264,12 +264,31 @@ class Credentials(_StrictModel):
     token: Annotated[str, Field(max_length=512)]
 
 
+ChunkUrl = Annotated[
+    str, Field(max_length=2048, description="URL in an allowed store, or `upload:{name}`.")
+]
+_Time = Annotated[float | str, Field(union_mode="left_to_right")]
+
+
+class ChunkRequest(_StrictModel):
+    """Chunk with its place on the timeline, and the part of it to take."""
+
+    url: ChunkUrl
+    start_seconds: _Time | None = Field(
+        None,
+        description="Start on the timeline, or `pts`; null: after the chunk before.",
+    )
+    trim_start: _Time | None = Field(
+        None, description="Take frames from this time on the video's own clock, in seconds."
+    )
+    trim_stop: _Time | None = Field(None, description="Take frames before this time.")
+
+
 class ExtractionRequest(_StrictModel):
     """Chunks and settings of an extraction."""
 
-    chunks: Annotated[list[Annotated[str, Field(max_length=2048)]], Field(max_length=1000)] = Field(
-        min_length=1,
-        description="URLs in the allowed stores, or `upload:{name}`, in time order.",
+    chunks: Annotated[list[ChunkUrl | ChunkRequest], Field(max_length=1000)] = Field(
+        min_length=1, description="Chunks in time order."
     )
     fps: float | str | None = Field(
         None, description="Extract the frame on screen this many times per second."

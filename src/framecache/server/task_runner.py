@@ -56,10 +56,12 @@ class CacheTaskRunner:
         settings = dict(arguments)
         append = settings.pop("append")
         # Checked again, because the target of a link may have changed since the task was added.
-        urls = [self._chunks.resolve(timeline.timeline_id, one) for one in settings.pop("chunks")]
+        chunks = [
+            self._chunks.resolve_chunk(timeline.timeline_id, one) for one in settings.pop("chunks")
+        ]
         if append:
-            return _extract_result(timeline.append(urls, progress=progress))
-        return _extract_result(timeline.extract(urls, progress=progress, **settings))
+            return _extract_result(timeline.append(chunks, progress=progress))
+        return _extract_result(timeline.extract(chunks, progress=progress, **settings))
 
     def _rebuild(
         self,
@@ -75,7 +77,10 @@ class CacheTaskRunner:
         self._chunks.check(timeline.timeline_id, [chunk.url for chunk in info.chunks])
         if is_resumed and info.epoch != epoch:
             # The rebuild had begun; keep the chunks that it extracted.
-            described = [Chunk(chunk.url, chunk.given_start) for chunk in info.chunks]
+            described = [
+                Chunk(chunk.url, chunk.given_start, chunk.trim_start, chunk.trim_stop)
+                for chunk in info.chunks
+            ]
             report = ingest.extract(
                 self._cache.store,
                 timeline.timeline_id,

@@ -687,6 +687,32 @@ export interface components {
             undecodable_count: number;
         };
         /**
+         * ChunkRequest
+         * @description Chunk with its place on the timeline, and the part of it to take.
+         */
+        ChunkRequest: {
+            /**
+             * Start Seconds
+             * @description Start on the timeline, or `pts`; null: after the chunk before.
+             */
+            start_seconds?: number | string | null;
+            /**
+             * Trim Start
+             * @description Take frames from this time on the video's own clock, in seconds.
+             */
+            trim_start?: number | string | null;
+            /**
+             * Trim Stop
+             * @description Take frames before this time.
+             */
+            trim_stop?: number | string | null;
+            /**
+             * Url
+             * @description URL in an allowed store, or `upload:{name}`.
+             */
+            url: string;
+        };
+        /**
          * Credentials
          * @description Credentials that begin a session.
          */
@@ -821,9 +847,9 @@ export interface components {
             aspect: "stored" | "square";
             /**
              * Chunks
-             * @description URLs in the allowed stores, or `upload:{name}`, in time order.
+             * @description Chunks in time order.
              */
-            chunks: string[];
+            chunks: (string | components["schemas"]["ChunkRequest"])[];
             /**
              * Every
              * @description Extract every n-th frame.

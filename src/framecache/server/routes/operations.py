@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from framecache._core import keys, sampling
 from framecache._index import current_manifest
+from framecache._ingest.chunk_plan import check_chunk
 from framecache._media import video
 from framecache.errors import CorruptFrame, InvalidValue, NotCached
 from framecache.server import schema
@@ -40,9 +41,10 @@ def extract(
     by = sampling.from_arguments(fps=asked.fps, every=asked.every, keyframes=asked.keyframes)
     if asked.append and by != sampling.EveryFrame():
         raise InvalidValue("append uses the timeline's own settings: omit the others")
-    for chunk in asked.chunks:
-        service.chunks.resolve(timeline_id, chunk)
-    return service.tasks.add(timeline_id, "extract", asked.model_dump())
+    arguments = asked.model_dump()
+    for chunk in arguments["chunks"]:
+        check_chunk(service.chunks.resolve_chunk(timeline_id, chunk))
+    return service.tasks.add(timeline_id, "extract", arguments)
 
 
 @router.put(
