@@ -1,5 +1,6 @@
 """Stores to test against, each empty and with the environment its URL needs."""
 
+import gc
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 import framecache._maintain.verify.run  # noqa: F401 -- or a proof, whose lines are not noted, does so first
+import recorded
 from benchmarks.server import free_ports, start_cluster
 from network import Proxy, running_proxy
 from outside import NOBODY
@@ -98,6 +100,7 @@ _STORES = {
         pytest.param("s3", marks=pytest.mark.s3),
         pytest.param("ceph", marks=pytest.mark.ceph),
     ),
+    "quick_url": ("memory", "local"),
     "served_url": ("local", pytest.param("ceph", marks=pytest.mark.ceph)),
 }
 """Kinds of stores by fixture, the quickest first."""
@@ -120,11 +123,17 @@ class CephCluster(NamedTuple):
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the number of requests, and let Ctrl-C end programs under test.
 
+    While tests are collected, nearly all objects stay, and the garbage collector would look at each
+    again and again.
+
     A shell that runs the tests in the background has them ignore the signal, and whatever they
     start inherits this.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()
+    if not hasattr(config, "workerinput"):
+        recorded.remove_unused()
     proof = Proof(is_long=config.getoption("--proofs") == "long")
     examples = proof.size(short=40, long=400)
     settings.register_profile(ANSWERS_PROFILE, deadline=None, max_examples=examples)
@@ -136,12 +145,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--every-store",
         action="store_true",
-        help="run each test of store_url and served_url on every kind of store",
+        help="run each test of store_url, quick_url and served_url on every kind of store",
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Choose the stores of a test that takes ``store_url`` or ``served_url``.
+    """Choose the stores of a test that takes a fixture of ``_STORES``.
 
     The conformance tests show that all kinds of stores behave alike, so one kind is enough,
     except for tests that are marked ``every_store``.
@@ -165,6 +174,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in _marks_of(item):
             item.add_marker(mark)
     items.sort(key=lambda item: item.get_closest_marker("proof") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the collected tests out of every later garbage collection."""
+    gc.freeze()
+    gc.enable()
 
 
 def _marks_of(item: pytest.Item) -> Iterator[str]:
@@ -205,6 +220,14 @@ def proof(request: pytest.FixtureRequest) -> Iterator[Proof]:
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest) -> str:
     """URL of an empty store; see `pytest_generate_tests` for its kinds."""
+    url = request.getfixturevalue(f"{request.param}_url")
+    assert isinstance(url, str)
+    return url
+
+
+@pytest.fixture
+def quick_url(request: pytest.FixtureRequest) -> str:
+    """URL of an empty store that needs no server."""
     url = request.getfixturevalue(f"{request.param}_url")
     assert isinstance(url, str)
     return url

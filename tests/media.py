@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
+import recorded
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -84,7 +86,7 @@ def real_clip(name: str) -> Path:
 def ffmpeg(*arguments: str) -> bytes:
     """Run ffmpeg, overwriting its output file; return what it wrote to its standard output."""
     command = [_program("ffmpeg"), "-v", "error", "-nostdin", "-y", *arguments]
-    finished = subprocess.run(command, check=False, capture_output=True)
+    finished = recorded.run(command)
     if finished.returncode != 0:
         raise AssertionError(f"{' '.join(command)}: {finished.stderr.decode()}")
     return finished.stdout
@@ -105,9 +107,7 @@ def ffprobe_frames(path: Path) -> list[ProbedFrame]:
 def ffprobe(path: Path, *arguments: str) -> dict[str, Any]:
     """Return ffprobe's JSON document for the first video stream of ``path``."""
     command = [_program("ffprobe"), "-v", "error", "-select_streams", "v:0", "-of", "json"]
-    finished = subprocess.run(
-        [*command, *arguments, str(path)], check=False, capture_output=True, text=True
-    )
+    finished = recorded.run([*command, *arguments, str(path)])
     document: dict[str, Any] = json.loads(finished.stdout)
     return document
 

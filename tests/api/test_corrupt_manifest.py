@@ -33,11 +33,9 @@ PREFIX = "cache/timelines/t/"
 FRAMES = 45
 
 
-@pytest.fixture(params=["memory", "local"])
-def url(request: pytest.FixtureRequest) -> str:
-    found = request.getfixturevalue(f"{request.param}_url")
-    assert isinstance(found, str)
-    return found
+@pytest.fixture
+def url(quick_url: str) -> str:
+    return quick_url
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Scenes, compared with known cuts and with ffmpeg's scene detector."""
 
 import re
-import subprocess
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import recorded
 from framecache import FrameCache, InvalidValue, Scene, Timeline
 from media import ffmpeg, ffprobe_frames, made, real_clip
 from outside import frame
@@ -43,13 +43,10 @@ def film() -> Path:
 
 def cuts_by_ffmpeg(path: Path) -> list[int]:
     """Return the frames before which ffmpeg's detector finds a cut."""
-    run = subprocess.run(
-        ["ffmpeg", "-hide_banner", "-i", path, "-vf", "scdet=threshold=10", "-f", "null", "-"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    times = [float(time) for time in re.findall(r"lavfi\.scd\.time: ([\d.]+)", run.stderr)]
+    detect = ["-vf", "scdet=threshold=10", "-f", "null", "-"]
+    shown = recorded.run(["ffmpeg", "-hide_banner", "-i", str(path), *detect])
+    shown.check_returncode()
+    times = [float(time) for time in re.findall(rb"lavfi\.scd\.time: ([\d.]+)", shown.stderr)]
     starts = [float(one.timestamp) for one in ffprobe_frames(path)]
     return [int(np.abs(np.array(starts) - time).argmin()) for time in times]
 

@@ -55,11 +55,9 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=["memory", "local"])
-def url(request: pytest.FixtureRequest) -> str:
-    found = request.getfixturevalue(f"{request.param}_url")
-    assert isinstance(found, str)
-    return found
+@pytest.fixture
+def url(quick_url: str) -> str:
+    return quick_url
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Encode numbered pictures with ffmpeg."""
 
 import shutil
-import subprocess
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+import recorded
 from corpus.case import Maker
 from corpus.pictures import Size, numbered
 
@@ -80,7 +80,7 @@ def copy(source: Path, target: Path, *options: str, before: Sequence[str] = ()) 
 def ffmpeg(*arguments: str | Path, data: bytes = b"") -> bytes:
     """Run ffmpeg on what is given to its standard input; return its standard output."""
     command = [program("ffmpeg"), "-v", "error", "-y", *map(str, arguments)]
-    finished = subprocess.run(command, input=data, check=False, capture_output=True)
+    finished = recorded.run(command, data=data)
     if finished.returncode != 0:
         raise CannotMake(f"{' '.join(command)}: {finished.stderr.decode()}")
     return finished.stdout

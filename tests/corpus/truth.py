@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import recorded
 from corpus.encoding import program
 from corpus.mending import repaired, restarts
 from corpus.pictures import Image, Size
@@ -60,9 +60,7 @@ def _pictures(path: Path) -> list[Image]:
     decoded = ("-map", "0:V:0", "-fps_mode", "passthrough", "-vf", _TO_RGB)
     raw = ("-autoscale", "0", "-f", "rawvideo", "-pix_fmt", "rgb24")
     command = [program("ffmpeg"), "-v", "info", "-nostats", "-nostdin", "-threads", "1"]
-    finished = subprocess.run(
-        [*command, "-i", str(path), *decoded, *raw, "-"], check=False, capture_output=True
-    )
+    finished = recorded.run([*command, "-i", str(path), *decoded, *raw, "-"])
     pictures, begin = [], 0
     for shown in _SHOWN.finditer(finished.stderr.decode(errors="replace")):
         width, height = int(shown[1]), int(shown[2])
@@ -102,9 +100,7 @@ _ENTRIES: Final = "packet=dts:frame=pts:stream=time_base,avg_frame_rate:format=f
 def probe(path: Path, *arguments: str) -> dict[str, Any]:
     """Return ffprobe's information on the first video stream that is not cover art."""
     command = [program("ffprobe"), "-v", "error", "-threads", "1", "-select_streams", "V:0"]
-    finished = subprocess.run(
-        [*command, "-of", "json", *arguments, str(path)], check=False, capture_output=True
-    )
+    finished = recorded.run([*command, "-of", "json", *arguments, str(path)])
     document: dict[str, Any] = json.loads(finished.stdout)
     return document
 

@@ -1,7 +1,6 @@
 """Frame numbers of OpenCV and ffmpeg, compared with the pictures that they show for them."""
 
 import re
-import subprocess
 import uuid
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+import recorded
 from framecache import AmbiguousFrame, FrameCache, InvalidValue, NotCached
 from interop.comparing import SAMPLINGS, extracted, outcomes
 from interop.counted_clips import FRAMES, HEIGHT, NAMES, WIDTH, clip, shown_number
@@ -33,9 +33,7 @@ def read_by_opencv(path: Path) -> dict[int, int | None]:
 def read_by_ffmpeg(path: Path, *options: str) -> dict[int, int | None]:
     turned = "turned" in path.name
     passed = ["-fps_mode", "passthrough", *options, "-f", "rawvideo", "-pix_fmt", "gray", "-"]
-    raw = subprocess.run(
-        ["ffmpeg", "-v", "error", "-i", str(path), *passed], check=False, capture_output=True
-    ).stdout
+    raw = recorded.run(["ffmpeg", "-v", "error", "-i", str(path), *passed]).stdout
     size = (WIDTH, HEIGHT) if turned else (HEIGHT, WIDTH)
     images = np.frombuffer(raw, np.uint8).reshape(-1, *size)
     return {number: shown_number(image) for number, image in enumerate(images)}
@@ -113,8 +111,9 @@ def test_gap_that_ffmpeg_closes_may_be_between_sampled_frames(sampling: str) -> 
 def test_number_of_ffmpeg_is_ambiguous_where_pictures_change(name: str, reason: str) -> None:
     """ffmpeg recreates its filters there, so two frames have each number."""
     command = ["ffmpeg", "-i", str(clip(name)), "-vf", "showinfo", "-f", "null", "-"]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-    assert re.findall(r"\] n: *(\d+)", output).count("3") == 2
+    shown = recorded.run(command)
+    shown.check_returncode()
+    assert re.findall(rb"\] n: *(\d+)", shown.stderr).count(b"3") == 2
     timeline = extracted(name)
     assert timeline.translate(3, of="opencv").sequence == 3
     for call in (timeline.translate, timeline.translate_back):
