@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import Terminal, clip, long_clip, other_clip, run
+from command_line import clip, other_clip, run
 
 from framecache import FrameCache, Timeline
 from framecache.model import Layout
@@ -165,24 +165,3 @@ def test_clear_of_packs_reports_as_json(local_url: str) -> None:
     assert json.dumps(document)
     assert document["bytes_removed"] > 0
     assert document["blobs_removed"] >= 2
-
-
-def test_interrupted_repack_shows_progress_and_loses_no_frame(local_url: str) -> None:
-    timeline = FrameCache(local_url).timeline("walk")
-    timeline.extract(long_clip())
-    expected = timeline.jpeg(700)
-    words = ["repack", "walk", "--layout", "packs", "--workers", "1", "--cache", local_url]
-    with Terminal(words) as terminal:
-        terminal.wait_for("of 1,500 frames")
-        terminal.interrupt()
-        code, shown = terminal.end()
-    assert "repacking" in shown
-    assert "Traceback" not in shown
-    if code == 130:
-        assert "framecache: Interrupted; the timeline can still be read" in shown
-        assert layout_of(local_url) == "objects"
-    else:  # the other program was faster
-        assert code == 0
-    assert FrameCache(local_url).timeline("walk").jpeg(700) == expected
-    run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded()
-    assert FrameCache(local_url).timeline("walk").jpeg(700) == expected

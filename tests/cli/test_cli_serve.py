@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from command_line import DEADLINE_SECONDS, Terminal, clip, command, run, spawn
+from command_line import DEADLINE_SECONDS, Terminal, clip, command, run
 
 TOKEN = "a-token-that-may-read-and-write"
 SNAPSHOT = Path(__file__).parents[1] / "server" / "openapi.json"
@@ -300,20 +300,15 @@ def test_token_is_read_from_the_environment(cache: Path) -> None:
     ],
 )
 def test_allowed_host_without_trusted_proxy_is_warned_of(
-    cache: Path, arguments: list[str], warnings: int
+    cache: Path, arguments: list[str], warnings: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("FRAMECACHE_SERVE_TOKEN", TOKEN)
     # The port is in use, so the service ends after its messages.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        process = subprocess.run(
-            command("serve", "--port", port, "--cache", cache, *arguments),
-            check=False,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"FRAMECACHE_SERVE_TOKEN": TOKEN},
-        )
-    assert port in process.stderr
-    assert process.stderr.count("--trusted-proxy") == warnings
+        errors = run("serve", "--port", port, "--cache", cache, *arguments).errors
+    assert port in errors
+    assert errors.count("--trusted-proxy") == warnings
 
 
 def test_cookie_is_secure_if_a_trusted_proxy_terminates_tls(cache: Path) -> None:
@@ -326,7 +321,7 @@ def test_cookie_is_secure_if_a_trusted_proxy_terminates_tls(cache: Path) -> None
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_serve_beyond_loopback_needs_a_token(cache: Path, host: str) -> None:
-    message = spawn("serve", "--host", host, "--cache", cache).failed(2)
+    message = run("serve", "--host", host, "--cache", cache).failed(2)
     assert "--token-file" in message
 
 
@@ -338,11 +333,11 @@ def test_token_file_without_valid_token_is_refused(
 ) -> None:
     file = tmp_path / "tokens"
     file.write_text(content)
-    spawn("serve", "--cache", cache, "--token-file", file).failed(2)
+    run("serve", "--cache", cache, "--token-file", file).failed(2)
 
 
 def test_missing_token_file_is_reported(cache: Path, tmp_path: Path) -> None:
-    message = spawn("serve", "--cache", cache, "--token-file", tmp_path / "none").failed(1)
+    message = run("serve", "--cache", cache, "--token-file", tmp_path / "none").failed(1)
     assert "No such file" in message
 
 
@@ -351,7 +346,7 @@ def test_missing_token_file_is_reported(cache: Path, tmp_path: Path) -> None:
     [("--allow-chunks", "http://a/b"), ("--root-path", "a b"), ("--port", "70000")],
 )
 def test_invalid_serve_settings_are_refused(cache: Path, arguments: tuple[str, str]) -> None:
-    spawn("serve", "--cache", cache, *arguments).failed(2)
+    run("serve", "--cache", cache, *arguments).failed(2)
 
 
 def test_serve_uses_a_free_port_if_the_default_port_is_in_use(cache: Path) -> None:
@@ -369,7 +364,7 @@ def test_serve_uses_a_free_port_if_the_default_port_is_in_use(cache: Path) -> No
 def test_given_port_in_use_is_reported(cache: Path) -> None:
     with served("--cache", cache) as (url, _):
         port = url.rstrip("/").rpartition(":")[2]
-        message = spawn("serve", "--cache", cache, "--port", port).failed(2)
+        message = run("serve", "--cache", cache, "--port", port).failed(2)
     assert port in message
 
 

@@ -1,21 +1,45 @@
 """Output that only a terminal shows."""
 
 import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from command_line import Terminal, clip, long_clip, run, spawn
 
-from framecache import FrameCache
+from framecache import FrameCache, Timeline
 
 
-def test_extract_draws_a_progress_bar_on_a_terminal(local_url: str) -> None:
-    with Terminal(["extract", "walk", long_clip(), "--cache", local_url]) as terminal:
-        terminal.wait_for("frames/s")
+@dataclass(frozen=True)
+class Extracted:
+    """A timeline that a command extracted on a terminal."""
+
+    folder: Path
+    code: int
+    shown: str
+
+    def copied_to(self, folder: str) -> Timeline:
+        """Copy its cache, and return the timeline there."""
+        shutil.copytree(self.folder, folder)
+        return FrameCache(folder).timeline("walk")
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory) -> Extracted:
+    """1,500 frames."""
+    folder = tmp_path_factory.mktemp("extracted") / "cache"
+    with Terminal(["extract", "walk", long_clip(), "--cache", folder]) as terminal:
         code, shown = terminal.end()
-    assert code == 0
-    assert "of 1,500 frames" in shown
-    assert "left" in shown
-    assert "1,500 frames extracted" in shown
+    return Extracted(folder, code, shown)
+
+
+def test_extract_draws_a_progress_bar_on_a_terminal(extracted: Extracted) -> None:
+    assert extracted.code == 0
+    assert "frames/s" in extracted.shown
+    assert "of 1,500 frames" in extracted.shown
+    assert "left" in extracted.shown
+    assert "1,500 frames extracted" in extracted.shown
 
 
 def test_progress_bar_is_not_written_to_stdout(local_url: str) -> None:
@@ -63,6 +87,48 @@ def test_interrupted_extraction_is_resumed_by_the_next_one(local_url: str) -> No
     assert not FrameCache(local_url).timeline("walk").complete
     run("extract", "walk", clip(), long_clip(), "--cache", local_url).succeeded()
     assert FrameCache(local_url).timeline("walk").complete
+
+
+def test_verify_draws_a_progress_bar_on_a_terminal(extracted: Extracted) -> None:
+    with Terminal(["verify", "walk", "--deep", "--cache", extracted.folder]) as terminal:
+        terminal.wait_for("of 1,516 frames")
+        code, shown = terminal.end()
+    assert code == 0
+    assert "walk: ok; 1,500 frames checked" in shown
+
+
+def test_interrupted_verify_changes_nothing(extracted: Extracted) -> None:
+    words: list[str | Path] = ["verify", "walk", "--deep", "--workers", "1"]
+    with Terminal([*words, "--cache", extracted.folder]) as terminal:
+        terminal.wait_for("of 1,516 frames")
+        terminal.interrupt()
+        code, shown = terminal.end()
+    assert code == 130
+    assert "Interrupted; nothing was changed" in shown
+
+
+def test_interrupted_repack_shows_progress_and_loses_no_frame(
+    extracted: Extracted, local_url: str
+) -> None:
+    timeline = extracted.copied_to(local_url)
+    expected = timeline.jpeg(700)
+    words = ["repack", "walk", "--layout", "packs", "--workers", "1", "--cache", local_url]
+    with Terminal(words) as terminal:
+        terminal.wait_for("of 1,500 frames")
+        terminal.interrupt()
+        code, shown = terminal.end()
+    assert "repacking" in shown
+    assert "Traceback" not in shown
+    if code == 130:
+        assert "framecache: Interrupted; the timeline can still be read" in shown
+        settings = FrameCache(local_url).timeline("walk").info().settings
+        assert settings is not None
+        assert settings.layout == "objects"
+    else:  # the other program was faster
+        assert code == 0
+    assert FrameCache(local_url).timeline("walk").jpeg(700) == expected
+    run("repack", "walk", "--layout", "packs", "--cache", local_url).succeeded()
+    assert FrameCache(local_url).timeline("walk").jpeg(700) == expected
 
 
 def test_wide_cell_wraps_on_a_terminal_without_loss(local_url: str) -> None:

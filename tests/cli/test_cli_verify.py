@@ -2,7 +2,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from command_line import Terminal, clip, long_clip, other_clip, run
+from command_line import clip, other_clip, run
 
 FRAMES = "cache/timelines/walk/frames"
 
@@ -172,23 +172,3 @@ def test_chunks_not_cached_yet_are_counted(walk: Path, tmp_path: Path) -> None:
 
 def test_verify_of_unknown_timeline_is_not_cached(local_url: str) -> None:
     assert "extract it first" in run("verify", "walk", "--cache", local_url).failed(3)
-
-
-def test_verify_draws_a_progress_bar_on_a_terminal(local_url: str) -> None:
-    run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
-    with Terminal(["verify", "walk", "--deep", "--cache", local_url]) as terminal:
-        terminal.wait_for("of 1,516 frames")
-        code, shown = terminal.end()
-    assert code == 0
-    assert "walk: ok; 1,500 frames checked" in shown
-
-
-def test_interrupted_verify_changes_nothing(local_url: str) -> None:
-    run("extract", "walk", long_clip(), "--cache", local_url).succeeded()
-    words: list[str | Path] = ["verify", "walk", "--deep", "--workers", "1", "--cache", local_url]
-    with Terminal(words) as terminal:
-        terminal.wait_for("of 1,516 frames")
-        terminal.interrupt()
-        code, shown = terminal.end()
-    assert code == 130
-    assert "Interrupted; nothing was changed" in shown
