@@ -63,6 +63,7 @@ _MARKS_OF_PLACES = {
     "corpus/": "slow",
     "server/": "slow",
     "typing/": "slow",
+    "video/test_video_tables.py": "slow",
     "api/test_concurrent_programs.py": "slow",
     "api/test_corrupt_manifest.py": "slow",
     "api/test_ctrl_c.py": "slow",

@@ -1,7 +1,8 @@
 """Frames of a video and their exact times. The only package that uses PyAV (FFmpeg).
 
 ``scan`` lists the frames that a video shows, and decodes only where the packets do not suffice;
-``decode`` returns the pictures of selected frames. The reference for an undamaged file is the
+``describe`` does the same from the sample tables of large MP4 files that can be trusted; ``decode``
+returns the pictures of selected frames. The reference for an undamaged file is the
 output of ffprobe's ``-show_frames``.
 
 The names here are imported on first use: PyAV and OpenCV, which the extra ``extract`` installs, are
@@ -18,15 +19,18 @@ if TYPE_CHECKING:
     from framecache._media.video.decoded import Decoded, Undecodable
     from framecache._media.video.decoding import decode
     from framecache._media.video.encoding import write_mp4
+    from framecache._media.video.error_boundary import TablesContradicted
     from framecache._media.video.jpeg_stream import read_jpeg_stream, write_jpeg_stream
-    from framecache._media.video.scanning import SCAN_RULES, VideoScan, scan
+    from framecache._media.video.scanning import SCAN_RULES, VideoScan, describe, scan
 
 __all__ = [
     "SCAN_RULES",
     "Decoded",
+    "TablesContradicted",
     "Undecodable",
     "VideoScan",
     "decode",
+    "describe",
     "ffmpeg_version",
     "read_jpeg_stream",
     "require_packages",
@@ -38,9 +42,11 @@ __all__ = [
 _MODULES: Final = {
     "Decoded": "decoded",
     "SCAN_RULES": "scanning",
+    "TablesContradicted": "error_boundary",
     "Undecodable": "decoded",
     "VideoScan": "scanning",
     "decode": "decoding",
+    "describe": "scanning",
     "ffmpeg_version": "container",
     "read_jpeg_stream": "jpeg_stream",
     "scan": "scanning",

@@ -13,7 +13,7 @@ import av.container
 import av.error
 from av.audio.stream import AudioStream
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -144,6 +144,11 @@ class Container:
         return self._stream
 
     @property
+    def extradata(self) -> bytes | None:
+        """Bytes with which the decoder is opened, such as parameter sets."""
+        return self._stream.codec_context.extradata
+
+    @property
     def reorder_depth(self) -> int:
         """Number of pictures that the decoder holds back to reorder them, as known so far."""
         return int(self._stream.codec_context.reorder_depth)
@@ -269,6 +274,28 @@ class Container:
             case "theora":
                 return not memoryview(packet)[0] & 0x80
         return True
+
+    def index_entries(self) -> list[tuple[int, int, bool]]:
+        """Return offset, size and keyframe mark of each sample that the index lists.
+
+        In a fragmented MP4 the index grows while packets are read.
+        """
+        return [(one.pos, one.size, one.is_keyframe) for one in self._stream.index_entries]
+
+    def other_index_entries(self) -> list[tuple[int, int]]:
+        """Return offset and size of each sample that the index lists for the other streams."""
+        return [
+            (one.pos, one.size)
+            for stream in self._av.streams
+            if stream.index != self._stream.index
+            for one in stream.index_entries
+        ]
+
+    def skip_other_streams(self) -> None:
+        """Skip the packets of all other streams without reading them."""
+        for stream in self._av.streams:
+            if stream.index != self._stream.index:
+                stream.discard = Discard.all
 
     def seek(self, pts: int) -> None:
         """Seek to a keyframe before ``pts``.

@@ -19,9 +19,18 @@ from framecache._media.video.container import (
     is_within_size_limits,
 )
 from framecache._media.video.decoded import Decoded, Undecodable
-from framecache._media.video.error_boundary import VideoFile, translate_iteration_errors
+from framecache._media.video.error_boundary import (
+    TablesContradicted,
+    VideoFile,
+    expect_ranges,
+    translate_iteration_errors,
+)
+from framecache._media.video.masked_file import MaskedFile
 from framecache._media.video.reorder_buffer import ReorderBuffer
+from framecache._media.video.sample_check import SampleCheck, SampleRanges
+from framecache._media.video.sample_tables import SampleTable
 from framecache._media.video.scanning import VideoScan
+from framecache._media.video.scanning import scan as scan_packets
 from framecache.errors import UnreadableChunk
 
 _THREADED_CODECS: Final = frozenset({"av1", "h264", "hevc", "mjpeg", "prores", "vp8", "vp9", "vvc"})
@@ -82,23 +91,32 @@ def decode(
     decoded before it are known to be good. A second pass decodes the rest with one thread and
     tolerates damage.
 
+    Of a video that was described by its sample tables, only the groups of pictures that the wanted
+    frames need are read, and what the tables state is checked. At the first irregularity the video
+    is scanned. If it has the frames that the tables list, the second pass continues.
+
     Args:
         file: the video that ``scan`` describes; errors that it raises pass unchanged.
-        scan: the result of ``scan`` for this video.
+        scan: the result of ``scan`` or ``describe`` for this video.
         wanted: PTS out of ``scan.pts``, in any order.
         name: name of the video in error messages.
         threads: number of decoder threads, at least 1; more than 8 have no effect.
 
     Yields:
         One item for each distinct wanted PTS, in ascending order.
+
+    Raises:
+        TablesContradicted: sample tables list frames that differ from those of the video.
     """
     remaining = deque(np.unique(np.asarray(wanted, np.int64)).tolist())
-    if remaining and scan.packet_numbers is None:
+    if remaining and scan.samples is not None:
+        yield from _decode_samples(file, scan, scan.samples, remaining, name=name, threads=threads)
+        if remaining:
+            scan = _rescan(file, scan, name=name)
+    elif remaining and scan.packet_numbers is None:
+        runs, threads = _choose_runs(scan, list(remaining), threads)
         with Container(file, name=name) as container:
-            runs, threads = _choose_runs(scan, list(remaining), threads)
-            container.configure_decoder(
-                threads=threads, options=_FAST_OPTIONS, reorder_depth=_REORDER_DEPTH
-            )
+            _configure_fast_pass(container, threads)
             with suppress(_FastPassFailed):
                 yield from _DecodePass(
                     container, scan, remaining, name=name, is_tolerant=False
@@ -115,6 +133,57 @@ def decode(
                 runs
             )
     yield from (Undecodable(pts, _FILE_ENDED) for pts in remaining)
+
+
+def _decode_samples(
+    file: VideoFile,
+    scan: VideoScan,
+    samples: SampleTable,
+    remaining: deque[int],
+    *,
+    name: str,
+    threads: int,
+) -> Iterator[Decoded | Undecodable]:
+    """Decode frames of a video that was described by its sample tables.
+
+    Only the samples that the runs need are read. Stop where the video differs from what the tables
+    state, or is damaged, with the frames from there on in ``remaining``.
+    """
+    runs, threads = _choose_runs(scan, list(remaining), threads)
+    needed = SampleRanges(samples, [(run.start, run.wanted) for run in runs])
+    masked = MaskedFile(file, samples.media)
+    expect_ranges(file, needed.ranges)
+    with Container(masked, name=name) as container:
+        masked.hide(needed.unneeded())
+        container.skip_other_streams()
+        _configure_fast_pass(container, threads)
+        sample_check = SampleCheck(samples, needed, container.codec, container.extradata)
+        with suppress(_FastPassFailed):
+            yield from _DecodePass(
+                container, scan, remaining, name=name, is_tolerant=False, sample_check=sample_check
+            ).items(runs)
+
+
+def _rescan(file: VideoFile, scan: VideoScan, *, name: str) -> VideoScan:
+    """Scan a video that its sample tables may describe wrongly.
+
+    Raises:
+        TablesContradicted: its frames differ from those that the tables list.
+    """
+    expect_ranges(file, None)
+    found = scan_packets(file, name=name)
+    if not found.has_same_frames(scan):
+        raise TablesContradicted(
+            f"{name} has an index that does not match its pictures, so its frames are numbered "
+            "wrongly: rebuild the timeline, which then reads the whole video to number them"
+        )
+    return found
+
+
+def _configure_fast_pass(container: Container, threads: int) -> None:
+    container.configure_decoder(
+        threads=threads, options=_FAST_OPTIONS, reorder_depth=_REORDER_DEPTH
+    )
 
 
 class _FastPassFailed(Exception):
@@ -139,7 +208,9 @@ class _DecodePass:
         *,
         name: str,
         is_tolerant: bool,
+        sample_check: SampleCheck | None = None,
     ) -> None:
+        self._sample_check = sample_check
         self._container = container
         self._scan = scan
         self._name = name
@@ -162,6 +233,8 @@ class _DecodePass:
         for run in runs:
             reorder_buffer = ReorderBuffer(self._displayed, min_pts=_first_pts(run))
             self._output_pts.clear()
+            if self._sample_check is not None:
+                self._sample_check.begin_run()
             for _ in self._feed(run, reorder_buffer):
                 if not (self._is_tolerant or reorder_buffer.is_clean):
                     raise _FastPassFailed
@@ -212,6 +285,8 @@ class _DecodePass:
     def _send_packet(self, packet: VideoPacket | None, buffer: ReorderBuffer) -> None:
         pts = None
         if packet is not None:
+            if self._sample_check is not None and not self._sample_check.admits(packet):
+                raise _FastPassFailed
             pts = self._packet_times.record(packet, buffer)
         try:
             frames = self._container.decode(packet)
@@ -226,6 +301,8 @@ class _DecodePass:
 
     def _receive_picture(self, frame: VideoFrame, buffer: ReorderBuffer) -> None:
         pts = self._packet_times.pts_of_picture(frame)
+        if self._sample_check is not None and not self._sample_check.admits_picture(pts):
+            raise _FastPassFailed
         is_second = pts is not None and pts in self._output_pts
         if pts is not None:
             self._output_pts.add(pts)

@@ -6,16 +6,19 @@ is complete. The decorators below turn every ``Exception`` into ``UnreadableChun
 ``Exception``, such as ``KeyboardInterrupt``, passes unchanged.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from framecache.errors import FrameCacheError, UnreadableChunk
+from framecache.errors import ChunkChanged, FrameCacheError, UnreadableChunk
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Self = TypeVar("_Self")
+
+ByteRange: TypeAlias = tuple[int, int]
+"""Half-open range of bytes of a file."""
 
 
 class VideoFile(Protocol):
@@ -32,6 +35,31 @@ class VideoFile(Protocol):
     def tell(self) -> int:
         """Return the offset of the next byte to read."""
         ...
+
+
+class TablesContradicted(ChunkChanged):
+    """Error for a video whose pictures contradict the sample tables by which it was planned.
+
+    Nothing that was decoded by that plan may be committed from then on. The video has to be
+    planned again, from a scan.
+    """
+
+
+@runtime_checkable
+class PlannedFile(Protocol):
+    """File that can use a notice of what will be read, such as an object in a store."""
+
+    def expect(self, ranges: Sequence[ByteRange] | None, /, *, keep: bool = False) -> None:
+        """See `framecache.store.BlobFile.expect`."""
+        ...
+
+
+def expect_ranges(
+    file: VideoFile, ranges: Sequence[ByteRange] | None, *, keep: bool = False
+) -> None:
+    """Announce to a file what will be read next, if it can use that; None: all of it, in order."""
+    if isinstance(file, PlannedFile):
+        file.expect(ranges, keep=keep)
 
 
 def translate_errors(
@@ -105,6 +133,9 @@ class _ErrorRecorder:
         except BaseException as error:
             self.last_error = error
             raise
+
+    def expect(self, ranges: Sequence[ByteRange] | None, *, keep: bool = False) -> None:
+        expect_ranges(self._file, ranges, keep=keep)
 
 
 @contextmanager

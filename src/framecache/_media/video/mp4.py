@@ -50,6 +50,8 @@ class Mp4Info:
     """True if the file is an MP4 that declares fragments."""
     is_cut_short: bool
     """True if the file ends inside its media data."""
+    media: tuple[tuple[int, int], ...] = ()
+    """Offsets ``[begin, end)`` of the media data in the file, ascending."""
 
 
 def check_mp4(file: VideoFile, *, name: str) -> Mp4Info:
@@ -64,7 +66,7 @@ def check_mp4(file: VideoFile, *, name: str) -> Mp4Info:
     """
     check = _Mp4Checker(file, name)
     check.run()
-    return Mp4Info(check.has_fragments, check.is_cut_short)
+    return Mp4Info(check.has_fragments, check.is_cut_short, tuple(check.media))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class _Mp4Checker:
         self._picture_track_count = 0
         self.has_fragments = False
         self.is_cut_short = False
+        self.media: list[tuple[int, int]] = []
         self._clear_video_count = 0
         self._encryption: str | None = None
 
@@ -137,6 +140,8 @@ class _Mp4Checker:
                 outside = _Track()
                 self._walk(box, outside, depth=1)
                 self._add_entries(outside.max_entries())
+            if box.kind == b"mdat" and box.end > box.begin:
+                self.media.append((box.begin, box.end))
             # FFmpeg ignores a second index, and ignores fragments that the first does not declare.
             if box.kind == b"moov":
                 self._reject_encrypted()

@@ -97,8 +97,8 @@ class PacketTable:
     """End of the file on the same clock, as its header states it; None if it does not."""
     is_cut_short: bool
     """True if the file ends before the end that its header states."""
-    has_inter_keyframes: bool
-    """True if a keyframe refers to other pictures, as with intra refresh."""
+    has_inter_keyframes: bool | None
+    """True if a keyframe refers to other pictures, as with intra refresh; None if not known."""
     has_one_format: bool | None
     """True if no packet changes the format of the pictures; None if that is not known."""
     has_other_video: bool
@@ -163,7 +163,7 @@ class PacketTable:
         Everything decoded before such a packet is also shown before it. The result maps the PTS of
         each one to the earliest PTS among it and all packets after it.
         """
-        if not self._is_reorder_bounded():
+        if not self.is_reorder_bounded():
             return {}
         before = np.maximum.accumulate(np.concatenate([[NO_PTS], self.pts[:-1]]))
         known = np.where(self.pts > NO_PTS, self.pts, INFINITE_PTS)
@@ -173,7 +173,7 @@ class PacketTable:
             entry &= self.pts == since
         return dict(zip(self.pts[entry].tolist(), since[entry].tolist(), strict=True))
 
-    def _is_reorder_bounded(self) -> bool:
+    def is_reorder_bounded(self) -> bool:
         """Return True if no packet is further out of order than codecs can reorder."""
         pts = self.pts[self.pts > NO_PTS]
         away = np.argsort(pts, kind="stable") - np.arange(len(pts))
@@ -223,9 +223,9 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             dts = NO_PTS if packet.dts is None else packet.dts
             shown = said.has_picture and container.is_shown(packet)
             rows.append((pts, dts, packet.duration or 0, packet.is_keyframe, shown))
-            first = first or _decode_first(container, packet)
+            first = first or decode_first(container, packet)
         stream = container.stream
-        first = first or _decode_first(container, None)
+        first = first or decode_first(container, None)
         if first is None or stream.time_base is None:
             raise UnreadableChunk(
                 f"{name} contains no picture that can be decoded, so it is damaged or cut "
@@ -249,7 +249,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             has_backward_wrap=not np.array_equal(unwrapped, stated),
             is_in_order=_is_in_order(unwrapped, shows, orders),
             has_packed_pictures=packs_pictures,
-            is_progressive=_is_progressive(container, first) and not reader.may_have_fields,
+            is_progressive=is_progressive(container, first) and not reader.may_have_fields,
             codec=container.codec,
             container=container.format,
             time_base=stream.time_base,
@@ -278,14 +278,16 @@ def _without_backward_wraps(pts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]
     return unwrapped
 
 
-def _decode_first(container: Container, packet: VideoPacket | None) -> VideoFrame | None:
+def decode_first(container: Container, packet: VideoPacket | None) -> VideoFrame | None:
+    """Return the first picture that a packet, or the end, makes the decoder output, if any."""
     try:
         return next(iter(container.decode(packet)), None)
     except DecoderError:
         return None
 
 
-def _is_progressive(container: Container, first: VideoFrame) -> bool:
+def is_progressive(container: Container, first: VideoFrame) -> bool:
+    """Return True if neither the stream nor its first picture is marked as interlaced."""
     field_order = container.stream.codec_context.field_order
     return field_order in _PROGRESSIVE and not first.interlaced_frame
 

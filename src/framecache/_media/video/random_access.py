@@ -40,6 +40,10 @@ class RandomAccessFinder:
         self._is_safe &= not has_new_extradata
         self._found.append(begins)
 
+    def is_last_random_access(self) -> bool:
+        """Return True if decoding can begin at the packet that was inspected last."""
+        return self._is_safe and self._found[-1]
+
     def mask(self) -> npt.NDArray[np.bool_]:
         """Return a mask of the packets at which decoding can begin with unchanged results."""
         return np.array(self._found, np.bool_) & self._is_safe

@@ -1,5 +1,6 @@
 """Scan of a video: the frames that it shows, and their times."""
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
@@ -10,9 +11,14 @@ import numpy.typing as npt
 from framecache._media.video import limits
 from framecache._media.video.decoded import Decoded
 from framecache._media.video.display import DisplayOrder, PacketCounts, display_order
-from framecache._media.video.error_boundary import VideoFile, translate_read_errors
-from framecache._media.video.mp4 import check_mp4
+from framecache._media.video.error_boundary import (
+    VideoFile,
+    expect_ranges,
+    translate_read_errors,
+)
+from framecache._media.video.mp4 import Mp4Info, check_mp4
 from framecache._media.video.packet_table import PacketTable, read_packets
+from framecache._media.video.sample_tables import SampleTable, read_tables
 from framecache.errors import UnreadableChunk
 
 SCAN_RULES: Final = 2
@@ -33,6 +39,8 @@ The end of the sound has no such limit.
 """
 _HEADER_PRECISION_SECONDS: Final = Fraction(1, 1000)
 """Precision to which headers round durations."""
+_MIN_TABLES_FILE_BYTES: Final = 4 * 2**20
+"""Size of a file from which on its sample tables are used; a smaller one is read as a whole."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,8 +86,8 @@ class VideoScan:
     """Number of packets by outcome."""
     is_cut_short: bool
     """True if the file ends before its stated end, so frames are missing at its end."""
-    has_inter_keyframes: bool
-    """True if a keyframe refers to other pictures, as with intra refresh."""
+    has_inter_keyframes: bool | None
+    """True if a keyframe refers to other pictures, as with intra refresh; None if not known."""
     has_one_format: bool | None
     """True if no packet changes the format of the pictures; None if that is not known."""
     has_other_video: bool
@@ -90,12 +98,25 @@ class VideoScan:
     """Time of the first frame on the video's own clock."""
     clock_end_seconds: Fraction | None
     """``picture_end_pts`` on the video's own clock; None if none of its times is valid."""
+    samples: SampleTable | None = None
+    """Samples from which the frames were listed, in a video described by its sample tables."""
 
     @property
-    def has_closed_groups(self) -> bool:
-        """True if decoding from each keyframe yields all frames that follow in the packets."""
+    def has_closed_groups(self) -> bool | None:
+        """True if decoding from each keyframe yields all frames that follow in the packets.
+
+        None if that is not known: sample tables are not proof of where decoding can begin.
+        """
+        if self.samples is not None:
+            return None
         enters = self.is_random_access & (self.earliest_pts == self.pts)
         return bool(enters[self.is_key].all())
+
+    def has_same_frames(self, other: "VideoScan") -> bool:
+        """Return True if two descriptions of a video list the same frames with the same times."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in _PLANNED_FIELDS
+        )
 
 
 @translate_read_errors
@@ -119,7 +140,39 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
             one of the limits.
     """
     boxes = check_mp4(file, name=name)
-    survey = read_packets(file, name=name)
+    return _summarize(file, boxes, read_packets(file, name=name), None, name=name)
+
+
+@translate_read_errors
+def describe(file: VideoFile, *, name: str) -> VideoScan:
+    """List the frames that a video shows, by its sample tables if they can be trusted.
+
+    Only large MP4 files are described by their tables; all others are scanned.
+
+    Args:
+        file: as for `scan`.
+        name: as for `scan`.
+
+    Raises:
+        UnreadableChunk: as for `scan`.
+    """
+    boxes = check_mp4(file, name=name)
+    if file.seek(0, os.SEEK_END) >= _MIN_TABLES_FILE_BYTES:
+        found = read_tables(file, boxes, name=name)
+        if found is not None:
+            return _summarize(file, boxes, *found, name=name)
+    expect_ranges(file, None)
+    return _summarize(file, boxes, read_packets(file, name=name), None, name=name)
+
+
+def _summarize(
+    file: VideoFile,
+    boxes: Mp4Info,
+    survey: PacketTable,
+    samples: SampleTable | None,
+    *,
+    name: str,
+) -> VideoScan:
     is_cut_short = boxes.is_cut_short or survey.is_cut_short
     order = display_order(file, survey, name=name)
     frames = order.frames
@@ -165,7 +218,18 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
             if has_clock_at_end
             else None
         ),
+        samples=samples,
     )
+
+
+_PLANNED_FIELDS: Final = (
+    *("time_base", "pts", "is_key", "end_pts", "picture_end_pts", "width", "height"),
+    *("sample_aspect_ratio", "codec", "container", "file_start_seconds", "packet_numbers"),
+    *("has_one_picture_per_packet", "times_replaced", "clock_restarts", "packet_counts"),
+    *("is_cut_short", "has_other_video", "stream_clock", "clock_start_seconds"),
+    "clock_end_seconds",
+)
+"""Fields on which numbers and times depend. Where decoding can begin is checked while decoding."""
 
 
 def _stream_clock(container: str, *, is_fragmented: bool) -> StreamClock | None:

@@ -1,0 +1,123 @@
+"""Samples that some frames need, and checks of what the sample tables state. Does no I/O.
+
+Tables may be wrong where only the media data decides. A sample is checked when it is read: sync
+samples are random-access points, no others are keyframes, and pictures come in order of their PTS.
+Whether each sample is one shown picture follows from the pictures that the decoder outputs.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from framecache._media.video.container import VideoPacket
+from framecache._media.video.error_boundary import ByteRange
+from framecache._media.video.random_access import RandomAccessFinder
+from framecache._media.video.sample_tables import SampleTable
+
+_SMALL_GAP_BYTES: Final = 4096
+_MAX_GAP_SHARE: Final = 1 / 8
+"""A gap between two samples is read too if it is small, or at most this share of the bytes before.
+"""
+
+
+class SampleRanges:
+    """Ranges of the media data that some runs of frames need."""
+
+    def __init__(
+        self, samples: SampleTable, runs: Sequence[tuple[int | None, Sequence[int]]]
+    ) -> None:
+        """Plan for runs, each given as the PTS to begin at, None for the start, and wanted PTS."""
+        self._samples = samples
+        by_pts = np.argsort(samples.pts)
+        ascending = samples.pts[by_pts]
+        is_needed = np.zeros(len(samples.pts), np.bool_)
+        for start, wanted in runs:
+            packets = by_pts[np.searchsorted(ascending, wanted)]
+            first = 0 if start is None else by_pts[np.searchsorted(ascending, start)]
+            is_needed[first : packets.max() + 1] = True
+        needed = np.flatnonzero(is_needed)
+        needed = needed[np.argsort(samples.offset[needed], kind="stable")]
+        self.ranges: Sequence[ByteRange] = _merge(
+            samples.offset[needed].tolist(), samples.size_bytes[needed].tolist()
+        )
+        """Ranges to read, ascending by offset and disjoint."""
+        self.offsets = dict(
+            zip(
+                samples.pts[needed].tolist(),
+                samples.offset[needed].tolist(),
+                strict=True,
+            )
+        )
+        """Offset of each needed sample, by PTS."""
+
+    def unneeded(self) -> list[ByteRange]:
+        """Return the ranges of the media data that are not read, ascending and disjoint."""
+        unneeded, number = list[ByteRange](), 0
+        for begin, end in self._samples.media:
+            while number < len(self.ranges) and self.ranges[number][1] <= begin:
+                number += 1
+            position = begin
+            # A range may reach into the next part of the media data.
+            for needed_begin, needed_end in islice(self.ranges, number, None):
+                if needed_begin >= end:
+                    break
+                if needed_begin > position:
+                    unneeded.append((position, needed_begin))
+                position = needed_end
+            if position < end:
+                unneeded.append((position, end))
+        return unneeded
+
+
+class SampleCheck:
+    """Checks of the samples that are read in one pass."""
+
+    def __init__(
+        self,
+        samples: SampleTable,
+        needed: SampleRanges,
+        codec: str,
+        extradata: bytes | None,
+    ) -> None:
+        """Start a pass that reads the needed samples only."""
+        self._needed = needed
+        self._sync = frozenset(samples.pts[samples.is_sync].tolist())
+        self._finder = RandomAccessFinder(codec, extradata)
+        self._last_output: int | None = None
+
+    def begin_run(self) -> None:
+        """Start a run of pictures."""
+        self._last_output = None
+
+    def admits(self, packet: VideoPacket) -> bool:
+        """Return True if a packet is the sample that the tables say."""
+        pts = packet.pts
+        if pts is None or packet.pos != self._needed.offsets.get(pts):
+            return False
+        self._finder.inspect(bytes(packet), has_new_extradata=packet.has_sidedata("new_extradata"))
+        is_sync = pts in self._sync
+        if packet.is_keyframe != is_sync:
+            return False
+        return not is_sync or self._finder.is_last_random_access()
+
+    def admits_picture(self, pts: int | None) -> bool:
+        """Return True if the next picture is later than all of its run before it."""
+        if pts is None or (self._last_output is not None and pts <= self._last_output):
+            return False
+        self._last_output = pts
+        return True
+
+
+def _merge(offsets: Sequence[int], sizes: Sequence[int]) -> list[ByteRange]:
+    """Return the ranges that hold samples, which are given in order of their offsets."""
+    ranges = list[ByteRange]()
+    for offset, size in zip(offsets, sizes, strict=True):
+        if ranges:
+            begin, end = ranges[-1]
+            if offset - end <= max(_SMALL_GAP_BYTES, (end - begin) * _MAX_GAP_SHARE):
+                ranges[-1] = begin, offset + size
+                continue
+        ranges.append((offset, offset + size))
+    return ranges
