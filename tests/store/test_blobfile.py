@@ -26,7 +26,7 @@ _BODY = np.random.default_rng(7).bytes(10 * _BLOCK + 123)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache.store.chunk_io._BLOCK_SIZE_BYTES", _BLOCK)
+    monkeypatch.setattr("framecache.store.remote_chunk._BLOCK_SIZE_BYTES", _BLOCK)
 
 
 @pytest.fixture

@@ -12,15 +12,11 @@ from framecache.store.base import (
     is_remote,
     map_requests,
 )
+from framecache.store.blob_file import BlobFile, BlobIdentity
 from framecache.store.buckets import BucketStore, remove_markers
-from framecache.store.chunk_io import (
-    BlobFile,
-    BlobIdentity,
-    identify_blob,
-    normalized_url,
-    open_blob_file,
-)
+from framecache.store.chunk_io import identify_blob, normalized_url, open_blob_file
 from framecache.store.effective_settings import EffectiveSetting, explain_settings, is_amazon_s3
+from framecache.store.fetched_bytes import FetchedBytes
 from framecache.store.local import LocalStore
 from framecache.store.memory import MemoryStore
 from framecache.store.object_store import PART_SIZE_BYTES
@@ -45,6 +41,7 @@ __all__ = [
     "BlobOutsideRoot",
     "CreateUnsupported",
     "EffectiveSetting",
+    "FetchedBytes",
     "RemovedUploads",
     "StorageOptions",
     "Store",

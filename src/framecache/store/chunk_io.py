@@ -1,50 +1,24 @@
 """Chunks as file objects, through which FFmpeg reads them. FFmpeg is never given a URL."""
 
-import io
 import os
 import stat
-from abc import abstractmethod
-from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
 
 from framecache.errors import (
-    ChunkChanged,
     FrameCacheError,
     InvalidValue,
     StorePermissionDenied,
     StoreUnavailable,
     UnreadableChunk,
 )
-from framecache.store.base import BlobMissing, UnexpectedResponse
+from framecache.store.base import BlobMissing
+from framecache.store.blob_file import BlobFile, BlobIdentity, changed, changed_during_read
 from framecache.store.buckets import BucketStore
+from framecache.store.fetched_bytes import FetchedBytes
 from framecache.store.memory import MemoryStore
 from framecache.store.options import NO_OPTIONS, StorageOptions
+from framecache.store.remote_chunk import Bucket, RemoteFile
 from framecache.store.urls import Location, parse
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-_Bucket = BucketStore | MemoryStore
-
-_BLOCK_SIZE_BYTES: Final = 4 << 20
-_ETAG_CHECKS: Final = 3
-# Enough for a demuxer that alternates between two positions, each with a block read ahead.
-_MAX_CACHED_BLOCKS: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class BlobIdentity:
-    """Identity of the content at a URL."""
-
-    url: str
-    """Normalized URL; a local path is an absolute ``file://`` URL, percent-encoded."""
-    etag: str
-    """Changes when the content changes. For a local file: its modification time and size."""
-    size_bytes: int
 
 
 def identify_blob(url: str, *, options: StorageOptions = NO_OPTIONS) -> BlobIdentity:
@@ -82,7 +56,8 @@ def open_blob_file(
     expected_size: int | None = None,
     options: StorageOptions = NO_OPTIONS,
     before_read: Callable[[], None] | None = None,
-) -> "BlobFile":
+    fetched: FetchedBytes | None = None,
+) -> BlobFile:
     """Open a local file, or an object in any store, for reading and seeking by one thread.
 
     Args:
@@ -91,6 +66,7 @@ def open_blob_file(
         expected_size: Size in bytes recorded with it.
         options: Settings for access to its store.
         before_read: Called before each read; a `FrameCacheError` that it raises ends the reading.
+        fetched: Bytes of objects that were fetched before, and that are kept now.
 
     Raises:
         UnreadableChunk: there is no such object or file.
@@ -106,108 +82,8 @@ def open_blob_file(
     store, key = _open_bucket(location, options)
     identity = _identify_object(store, key, location)
     _check_expected(identity, etag=expected_etag, size_bytes=expected_size)
-    return _RemoteFile(store, key, identity, before_read)
-
-
-class BlobFile(io.RawIOBase):
-    """A chunk open for reading. Reads fail once the chunk's content has changed.
-
-    The first read that fails raises its error and keeps it in ``error``. All later reads return
-    the end of the file: FFmpeg reads again after an error, and PyAV raises only the first error
-    and prints the traceback of every further one.
-    """
-
-    def __init__(
-        self, identity: BlobIdentity, before_read: Callable[[], None] | None = None
-    ) -> None:
-        """Start at the first byte of a blob."""
-        super().__init__()
-        self._before_read = before_read
-        self.identity = identity
-        self.error: FrameCacheError | None = None
-        self._position = 0
-
-    @property
-    def url(self) -> str:
-        """See `BlobIdentity.url`."""
-        return self.identity.url
-
-    @property
-    def etag(self) -> str:
-        """See `BlobIdentity.etag`."""
-        return self.identity.etag
-
-    @property
-    def size_bytes(self) -> int:
-        """Size in bytes when the file was opened."""
-        return self.identity.size_bytes
-
-    @property
-    def name(self) -> str:
-        """The URL, as the ``name`` attribute of file objects."""
-        return self.identity.url
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position of the next read, in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to a position, possibly past the end, and return it.
-
-        Raises:
-            ValueError: the position is negative, or ``whence`` is not one of the three values.
-        """
-        if self.closed:
-            raise self._closed_error()
-        size_bytes = self.identity.size_bytes
-        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size_bytes}
-        target = origins.get(whence, -1) + offset
-        if whence not in origins or target < 0:
-            raise ValueError(f"cannot seek by {offset} from {whence}")
-        self._position = target
-        return self._position
-
-    def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        """Read bytes at the current position into a buffer and return their number.
-
-        Fewer bytes than fit mean that a block ended, 0 the end of the file.
-
-        Raises:
-            ChunkChanged: it is no longer the blob that was opened.
-            StorePermissionDenied, StoreUnavailable: the store denies access, or cannot be reached.
-            FrameCacheError: the error of ``before_read``, if the file was opened with it.
-        """
-        if self.closed:
-            raise self._closed_error()
-        view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self.identity.size_bytes - self._position)
-        if wanted <= 0 or self.error is not None:
-            return 0
-        try:
-            if self._before_read is not None:
-                self._before_read()
-            data = self._read_at(self._position, wanted)
-        except FrameCacheError as error:
-            self.error = error
-            raise
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def _closed_error(self) -> ValueError:
-        return ValueError(f"{self.url} is closed")
-
-    @abstractmethod
-    def _read_at(self, start: int, wanted: int) -> bytes | memoryview:
-        """Return 1 to ``wanted`` bytes from ``start``; the range lies within the file."""
+    kept = fetched.of_blob(identity.url, identity.etag) if fetched is not None else None
+    return RemoteFile(store, key, identity, before_read, kept)
 
 
 class _LocalFile(BlobFile):
@@ -246,93 +122,8 @@ class _LocalFile(BlobFile):
                 f"{self.url} cannot be read further: {error.strerror}. Check its disk"
             ) from error
         if etag != self.identity.etag or not data:
-            raise _changed_during_read(self.url)
+            raise changed_during_read(self.url)
         return data
-
-
-class _RemoteFile(BlobFile):
-    """An object, read in blocks. While reads are sequential, a thread fetches the next block."""
-
-    def __init__(
-        self,
-        store: _Bucket,
-        key: str,
-        identity: BlobIdentity,
-        before_read: Callable[[], None] | None,
-    ) -> None:
-        super().__init__(identity, before_read)
-        self._store = store
-        self._key = key
-        # Used only by the reading thread. Ordered from least to most recently used.
-        self._blocks: OrderedDict[int, Future[bytes]] = OrderedDict()
-        self._last_block = -1
-        self._prefetch_pool: ThreadPoolExecutor | None = None
-
-    def close(self) -> None:
-        if not self.closed and self._prefetch_pool is not None:
-            self._prefetch_pool.shutdown(cancel_futures=True)
-            self._blocks.clear()
-        super().close()
-
-    def _read_at(self, start: int, wanted: int) -> memoryview:
-        number, offset = divmod(start, _BLOCK_SIZE_BYTES)
-        if number == self._last_block + 1 and number > 0:
-            self._prefetch(number + 1)
-        self._last_block = number
-        return memoryview(self._block(number))[offset : offset + wanted]
-
-    def _block(self, number: int) -> bytes:
-        fetched = self._blocks.pop(number, None)
-        if fetched is None:
-            fetched = Future()
-            fetched.set_result(self._fetch(number))
-        data = fetched.result()
-        self._cache_block(number, fetched)
-        return data
-
-    def _prefetch(self, number: int) -> None:
-        if number in self._blocks or number * _BLOCK_SIZE_BYTES >= self.size_bytes:
-            return
-        if self._prefetch_pool is None:
-            self._prefetch_pool = ThreadPoolExecutor(1, thread_name_prefix="framecache-read-ahead")
-        self._cache_block(number, self._prefetch_pool.submit(self._fetch, number))
-
-    def _cache_block(self, number: int, block: Future[bytes]) -> None:
-        self._blocks[number] = block
-        while len(self._blocks) > _MAX_CACHED_BLOCKS:
-            _, dropped = self._blocks.popitem(last=False)
-            dropped.cancel()
-
-    def _fetch(self, number: int) -> bytes:
-        start = number * _BLOCK_SIZE_BYTES
-        length = min(_BLOCK_SIZE_BYTES, self.size_bytes - start)
-        try:
-            block = self._store.get_block(self._key, start=start, length=length)
-        except BlobMissing as error:
-            raise _changed_during_read(self.url) from error
-        if (block.etag, block.size_bytes) != (self.etag, self.size_bytes):
-            self._require_stable_etags()
-            raise _changed_during_read(self.url)
-        if len(block.data) != length:
-            raise StoreUnavailable(
-                f"{self.url}: {self._store.display_name} returned {len(block.data)} bytes instead "
-                f"of {length}. Try again"
-            )
-        return block.data
-
-    def _require_stable_etags(self) -> None:
-        """Raise `UnexpectedResponse` if the ETag differs at every request.
-
-        This distinguishes a store whose ETags are unstable from an object that has changed.
-        """
-        with suppress(BlobMissing):
-            etags = {self._store.identify(self._key).etag for _ in range(_ETAG_CHECKS)}
-            if len(etags) == _ETAG_CHECKS:
-                raise UnexpectedResponse(
-                    f"{self.url}: {self._store.display_name} gives this object another ETag each "
-                    "time, so it cannot be distinguished from one that was replaced. Copy "
-                    "the video to another store"
-                )
 
 
 def _parse_blob(url: str) -> Location:
@@ -343,7 +134,7 @@ def _parse_blob(url: str) -> Location:
     return location
 
 
-def _open_bucket(location: Location, options: StorageOptions) -> tuple[_Bucket, str]:
+def _open_bucket(location: Location, options: StorageOptions) -> tuple[Bucket, str]:
     """Return the whole bucket as a store, and the object's key in it.
 
     The store has no prefix, because an object's key cannot serve as one.
@@ -356,7 +147,7 @@ def _open_bucket(location: Location, options: StorageOptions) -> tuple[_Bucket, 
     return BucketStore(bucket, options.only_for_location(location)), location.path
 
 
-def _identify_object(store: _Bucket, key: str, location: Location) -> BlobIdentity:
+def _identify_object(store: Bucket, key: str, location: Location) -> BlobIdentity:
     try:
         found = store.identify(key)
     except BlobMissing as error:
@@ -395,16 +186,6 @@ def _unreadable(path: str, error: OSError) -> FrameCacheError:
 def _check_expected(identity: BlobIdentity, *, etag: str | None, size_bytes: int | None) -> None:
     met = f"ETag {identity.etag}, {identity.size_bytes} bytes"
     if etag is not None and etag != identity.etag:
-        raise _changed(identity.url, f"its ETag is not {etag}: {met}")
+        raise changed(identity.url, f"its ETag is not {etag}: {met}")
     if size_bytes is not None and size_bytes != identity.size_bytes:
-        raise _changed(identity.url, f"its size is not {size_bytes} bytes: {met}")
-
-
-def _changed_during_read(url: str) -> ChunkChanged:
-    return _changed(url, "it was replaced, changed or removed while it was read")
-
-
-def _changed(url: str, how: str) -> ChunkChanged:
-    return ChunkChanged(
-        f"{url} is not the video that was extracted: {how}. Restore it, or rebuild the timeline"
-    )
+        raise changed(identity.url, f"its size is not {size_bytes} bytes: {met}")

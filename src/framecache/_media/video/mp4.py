@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from framecache._media.video import limits
-from framecache._media.video.error_boundary import VideoFile
+from framecache._media.video.error_boundary import ByteRange, VideoFile, expect_ranges
 from framecache.errors import UnreadableChunk
 
 _CONTAINER_BOXES: Final = frozenset(
@@ -33,6 +33,11 @@ _SCHEME_BOX: Final = re.compile(rb"schm.{4}([ -~]{4})", re.DOTALL)
 _MAX_DESCRIPTION_BYTES: Final = 2**20
 _BUFFER_BYTES: Final = 8 * 1024
 """Number of bytes that are read at once: the headers of neighboring boxes."""
+_LARGE_MEDIA_BYTES: Final = 2**20
+"""Size of media data from which on skipping it takes less time than reading it from a store."""
+_FRAGMENT_HEAD_BYTES: Final = 2**14
+"""Number of bytes that hold the index of a fragment and of its media data the first."""
+_REFERENCED_SIZE_MASK: Final = 2**31 - 1
 _SAMPLES_PER_ENTRY: Final = 160
 """Minimum number of samples per index entry where FFmpeg groups the samples of plain audio.
 
@@ -50,7 +55,7 @@ class Mp4Info:
     """True if the file is an MP4 that declares fragments."""
     is_cut_short: bool
     """True if the file ends inside its media data."""
-    media: tuple[tuple[int, int], ...] = ()
+    media: tuple[ByteRange, ...] = ()
     """Offsets ``[begin, end)`` of the media data in the file, ascending."""
 
 
@@ -126,7 +131,8 @@ class _Mp4Checker:
         self._picture_track_count = 0
         self.has_fragments = False
         self.is_cut_short = False
-        self.media: list[tuple[int, int]] = []
+        self.media: list[ByteRange] = []
+        self._has_announced = False
         self._clear_video_count = 0
         self._encryption: str | None = None
 
@@ -136,6 +142,7 @@ class _Mp4Checker:
         has_index = False
         for box in self._iter_boxes(0, size_bytes):
             kinds.add(box.kind)
+            self._announce(box)
             if box.kind in _CONTAINER_BOXES and not has_index:
                 outside = _Track()
                 self._walk(box, outside, depth=1)
@@ -151,6 +158,36 @@ class _Mp4Checker:
                 f"{self._name} is an init segment, which contains no frames: append media "
                 "segments to it, for example with 'cat init.mp4 SEGMENT > WHOLE.mp4'"
             )
+
+    def _announce(self, box: _Box) -> None:
+        """Announce to the file which bytes are read next, if a top-level box shows it."""
+        match box.kind:
+            case b"moov":
+                expect_ranges(self._file, [(box.begin, box.end)], keep=True)
+            case b"sidx":
+                self._has_announced = self._announce_fragments(box)
+            case b"mdat" if not self._has_announced:
+                # Small fragments are read as a whole: that takes less time than skipping them.
+                is_large = box.end - box.begin > _LARGE_MEDIA_BYTES
+                expect_ranges(self._file, () if is_large else None, keep=True)
+
+    def _announce_fragments(self, box: _Box) -> bool:
+        """Announce the beginnings of the fragments that a segment index lists, if they are large.
+
+        See ISO/IEC 14496-12, 8.16.3.
+        """
+        data = self._read_bytes(box.begin, min(box.end, box.begin + _MAX_DESCRIPTION_BYTES))
+        head, first = (24, data[16:20]) if data[:1] == b"\0" else (32, data[20:28])
+        count = min(int.from_bytes(data[head - 2 : head]), max(len(data) - head, 0) // 12)
+        rows = np.frombuffer(data, ">u4", count * 3, head if count else 0)
+        sizes = rows[::3].astype(np.int64) & _REFERENCED_SIZE_MASK
+        offset = box.end + int.from_bytes(first)
+        if not len(sizes) or sizes.mean() <= _LARGE_MEDIA_BYTES:
+            return False
+        begins = offset + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        ranges = [(begin, begin + _FRAGMENT_HEAD_BYTES) for begin in begins.tolist()]
+        expect_ranges(self._file, ranges, keep=True)
+        return True
 
     def _reject_encrypted(self) -> None:
         if self._encryption is not None and not self._clear_video_count:

@@ -33,6 +33,8 @@ _CODECS: Final = frozenset({"h264", "hevc", "vp9", "av1"})
 """Codecs whose tables can be trusted: every packet is one picture, in files as encoders write them.
 """
 
+_BEGINNING_BYTES: Final = 2**21
+"""Number of bytes of media data that are usually enough to obtain the first picture."""
 _MAX_FIRST_PACKETS: Final = 64
 """Maximum number of packets that are read to obtain the first picture."""
 _PROBES: Final = 3
@@ -66,6 +68,8 @@ def read_tables(
     """
     if not boxes.media or boxes.is_cut_short:
         return None
+    begin = boxes.media[0][0]
+    expect_ranges(file, [(begin, begin + _BEGINNING_BYTES)], keep=True)
     masked = MaskedFile(file, boxes.media)
     try:
         with Container(masked, name=name) as container:

@@ -140,6 +140,7 @@ def scan(file: VideoFile, *, name: str) -> VideoScan:
             one of the limits.
     """
     boxes = check_mp4(file, name=name)
+    expect_ranges(file, None)
     return _summarize(file, boxes, read_packets(file, name=name), None, name=name)
 
 
