@@ -4,7 +4,6 @@ import hashlib
 import io
 import struct
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -12,8 +11,9 @@ import pytest
 
 from framecache._media import video
 from framecache.errors import UnreadableChunk
-from media import ffmpeg, ffprobe, made
+from media import ffprobe
 from sample_clips import clip, clip_names
+from table_clips import big_clip, changed, entry_at, fragmented_clip, uint32
 
 MP4_NAMES = [name for name in clip_names() if name.endswith((".mp4", ".mov"))]
 TRUSTED = [
@@ -176,48 +176,7 @@ def test_fragments_that_are_not_needed_are_not_read(monkeypatch: pytest.MonkeyPa
     assert not any(begin <= one < end for one in between for begin, end in decoding.ranges)
 
 
-def big_clip() -> Path:
-    return made("tables-big.mp4", _make_big)
-
-
-def fragmented_clip() -> Path:
-    return made(
-        "tables-fragmented.mp4",
-        lambda path: ffmpeg(
-            *("-i", str(big_clip()), "-c", "copy", "-movflags", "frag_keyframe+empty_moov"),
-            str(path),
-        ),
-    )
-
-
-def _make_big(path: Path) -> None:
-    """Make noise with sound, in groups of 25 frames."""
-    ffmpeg(
-        *("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25,noise=c0s=60:c0f=t"),
-        *("-f", "lavfi", "-i", "sine=duration=12", "-frames:v", "300"),
-        *("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-sc_threshold", "0"),
-        *("-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest", str(path)),
-    )
-
-
 # Tables that lie.
-
-
-def entry_at(data: bytes, kind: bytes, number: int, *, nth: int = 0, width: int = 4) -> int:
-    """Return the offset of an entry of a table in the index, such as ``stco``."""
-    begin = -1
-    for _ in range(nth + 1):
-        begin = data.index(kind, begin + 1)
-    head = 16 if kind == b"stsz" else 12
-    return begin + head + width * number
-
-
-def changed(data: bytes, at: int, value: int) -> bytes:
-    return data[:at] + struct.pack(">I", value % 2**32) + data[at + 4 :]
-
-
-def uint32(data: bytes, at: int) -> int:
-    return int.from_bytes(data[at : at + 4])
 
 
 def _far_offset(data: bytes) -> bytes:

@@ -35,6 +35,7 @@ _END: Final = b"\n}"
 
 Placement = Literal["end", "clock", "given"]
 """Source of a chunk's start: the end of the chunk before, the clock of both, or the caller."""
+ListedFrom = Literal["packets", "tables"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class ChunkEntry:
     """Frames that begin before this time on its own clock are not taken; None: from the first."""
     trim_stop: Fraction | None = None
     """Frames that begin at or after this time are not taken; None: to the last."""
+    listed_from: ListedFrom = "packets"
+    """What its frames were listed from: all packets, or the sample tables of an MP4."""
 
     @property
     def given_start(self) -> Fraction | Literal["pts"] | None:

@@ -15,17 +15,22 @@ from framecache._layouts.encoding import EncodedJpeg, FramePosition, build_row
 from framecache._media import jpeg, video
 from framecache._version import __version__
 from framecache.model import JpegSettings
-from framecache.store import BlobFile, Store, open_blob_file
+from framecache.store import BlobFile, FetchedBytes, Store, open_blob_file
 
 _BYTES_PER_PIXEL: Final = 4
 
 
 def open_chunk(
-    store: Store, entry: ChunkEntry, *, before_read: Callable[[], None] | None = None
+    store: Store,
+    entry: ChunkEntry,
+    *,
+    before_read: Callable[[], None] | None = None,
+    fetched: FetchedBytes | None = None,
 ) -> BlobFile:
     """Open the video of a chunk, which must be the one that the manifest records.
 
     ``before_read`` is called before each read; an error that it raises ends the reading.
+    ``fetched`` has what was fetched to plan the chunk.
 
     Raises:
         UnreadableChunk: there is no such object or file.
@@ -38,6 +43,7 @@ def open_chunk(
         expected_size=entry.size_bytes,
         options=store.options,
         before_read=before_read,
+        fetched=FetchedBytes() if fetched is None else fetched,
     )
 
 

@@ -27,7 +27,7 @@ from framecache._ingest.trim import Trim
 from framecache._media import video
 from framecache.errors import ChunkChanged, InvalidValue, UnreadableChunk
 from framecache.model import Chunk
-from framecache.store import Store, open_blob_file
+from framecache.store import BlobFile, FetchedBytes, Store, open_blob_file
 
 _CONCURRENT_SCANS: Final = 8
 _MAX_SECONDS: Final = 10**11
@@ -83,11 +83,21 @@ class ChunkPlan:
 
 
 def scan_chunks(
-    store: Store, chunks: Sequence[Chunk], *, before_read: Callable[[], None] | None = None
+    store: Store,
+    chunks: Sequence[Chunk],
+    *,
+    before_read: Callable[[], None] | None = None,
+    fetched: FetchedBytes | None = None,
+    uses_tables: bool = True,
 ) -> list[ScannedChunk]:
-    """Read the packet times of chunks, several at once; return the scans in the chunks' order.
+    """List the frames of chunks, several at once; return the results in the chunks' order.
 
-    ``before_read`` is called before each read of a chunk; an error that it raises ends the scans.
+    Args:
+        store: store of the timeline.
+        chunks: the chunks.
+        before_read: called before each read of a chunk; an error that it raises ends the scans.
+        fetched: keeps what is fetched, to be read again for decoding.
+        uses_tables: use the sample tables of large MP4 files.
 
     Raises:
         UnreadableChunk: a chunk is missing or is not a video.
@@ -96,7 +106,14 @@ def scan_chunks(
     if not chunks:
         return []
     with ThreadPoolExecutor(min(_CONCURRENT_SCANS, len(chunks))) as pool:
-        return list(pool.map(partial(_scan_chunk, store, before_read), chunks))
+        read = video.describe if uses_tables else video.scan
+        return list(pool.map(partial(_scan_chunk, store, before_read, fetched, read), chunks))
+
+
+def list_frames(file: BlobFile, entry: ChunkEntry) -> "video.VideoScan":
+    """List the frames of a chunk of a manifest from what they were listed when it was planned."""
+    read = video.describe if entry.listed_from == "tables" else video.scan
+    return read(file, name=entry.url)
 
 
 def place_chunks(
@@ -202,10 +219,18 @@ def parse_start(chunk: Chunk) -> GivenStart:
     return start
 
 
-def _scan_chunk(store: Store, before_read: Callable[[], None] | None, chunk: Chunk) -> ScannedChunk:
+def _scan_chunk(
+    store: Store,
+    before_read: Callable[[], None] | None,
+    fetched: FetchedBytes | None,
+    read: "Callable[..., video.VideoScan]",
+    chunk: Chunk,
+) -> ScannedChunk:
     start, trim = parse_start(chunk), Trim.of_chunk(chunk)
-    with open_blob_file(chunk.url, options=store.options, before_read=before_read) as file:
-        scan = video.scan(file, name=file.url)
+    with open_blob_file(
+        chunk.url, options=store.options, before_read=before_read, fetched=fetched
+    ) as file:
+        scan = read(file, name=file.url)
         trimmed = trim.apply(scan, name=file.url)
         return ScannedChunk(file.url, file.etag, file.size_bytes, start, trim, scan, trimmed)
 
@@ -271,6 +296,7 @@ def _build_entry(
         has_other_video=scan.has_other_video,
         trim_start=chunk.trim.start,
         trim_stop=chunk.trim.stop,
+        listed_from="packets" if scan.samples is None else "tables",
     )
 
 

@@ -30,7 +30,7 @@ from framecache._ingest.chunk_frames import (
     open_chunk,
     store_frames,
 )
-from framecache._ingest.chunk_plan import plan_chunk
+from framecache._ingest.chunk_plan import list_frames, plan_chunk
 from framecache._ingest.deletion import cleanup_if_deleted, delete_older_epochs
 from framecache._ingest.epochs import RunningEpoch, find_epoch_conflict, wait_until_inactive
 from framecache._ingest.resolve import (
@@ -40,6 +40,7 @@ from framecache._ingest.resolve import (
     resolve_chunks,
     resolve_extraction,
     resolve_rebuild,
+    resolve_replan,
 )
 from framecache._ingest.work_queue import ChunkQueue, Elsewhere
 from framecache._layouts import FrameStorage, layout_of
@@ -74,7 +75,7 @@ def extract(
         store, timeline_id, resolve_chunks(store, chunks), resolve_settings
     )
     run = _create_run(store, described, workers, progress)
-    return run.execute(began, max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
+    return run.execute_or_replan(began, max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
 
 
 def append(
@@ -94,7 +95,7 @@ def append(
     described = resolve_append(store, timeline_id, resolve_chunks(store, chunks), settings)
     run = _create_run(store, described, workers, progress)
     most = max_index_files_after_append(described.manifest)
-    return run.execute(began, max_index_files=most)
+    return run.execute_or_replan(began, max_index_files=most)
 
 
 def rebuild(
@@ -109,7 +110,7 @@ def rebuild(
     began = time.monotonic()
     described = resolve_rebuild(store, timeline_id, alter)
     run = _create_run(store, described, workers, progress)
-    return run.execute(began, max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
+    return run.execute_or_replan(began, max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
 
 
 def plan(
@@ -208,7 +209,7 @@ class _ProgressCounter:
         self._total = sum(entry.frame_count for entry in entries)
         self._done = 0
         self._done_by_chunk = Counter[int]()
-        self._callback = callback
+        self.callback = callback
         self._lock = Lock()
 
     def add_frame(self, chunk_id: int) -> None:
@@ -233,8 +234,8 @@ class _ProgressCounter:
         self._report(0)
 
     def _report(self, chunks_elsewhere: int) -> None:
-        if self._callback is not None:
-            self._callback(Progress(self._done, self._total, chunks_elsewhere))
+        if self.callback is not None:
+            self.callback(Progress(self._done, self._total, chunks_elsewhere))
 
 
 class _LeaseLost(Exception):
@@ -268,6 +269,18 @@ class _ExtractionRun:
     before_read: Callable[[], None] | None = None
     """Called before each read of a chunk; an error that it raises ends the run."""
     elsewhere: Elsewhere = "wait"
+
+    def execute_or_replan(self, started_at: float, *, max_index_files: int) -> ExtractReport:
+        """Do the same as `execute`; begin again, once, if a video contradicts its sample tables.
+
+        All chunks are then planned from their packets, in a new epoch.
+        """
+        try:
+            return self.execute(started_at, max_index_files=max_index_files)
+        except video.TablesContradicted:
+            resolved = resolve_replan(self.store, self.manifest)
+        run = _create_run(self.store, resolved, self.workers, self.progress.callback)
+        return run.execute(started_at, max_index_files=max_index_files)
 
     def execute(self, started_at: float, *, max_index_files: int) -> ExtractReport:
         """Extract the requested chunks that are missing, several at once, and report the result.
@@ -364,8 +377,12 @@ class _ExtractionRun:
         with layout_of(self.manifest).create_storage(
             self.store, self.manifest, entry.part, encoders, on_stored=self._count_frame
         ) as storage:
-            with open_chunk(self.store, entry, before_read=self.before_read) as file:
+            with open_chunk(
+                self.store, entry, before_read=self.before_read, fetched=self.resolved.fetched
+            ) as file:
                 part = self._store_frames(file, entry, leases, storage, threads)
+            if [other.url for other in self.resolved.entries].count(entry.url) == 1:
+                self.resolved.fetched.release(entry.url, entry.etag)
             self.epoch.ensure_begun()
         index = part.build()
         about = chunk_provenance(entry)
@@ -408,7 +425,7 @@ class _ExtractionRun:
         storage: FrameStorage,
         threads: int,
     ) -> PartBuilder:
-        scan = self.resolved.scans.get(entry.url) or video.scan(file, name=entry.url)
+        scan = self.resolved.scans.get(entry.url) or list_frames(file, entry)
         with self._create_check(entry, leases) as check:
             return store_frames(
                 file,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from framecache._core.manifest import ChunkEntry, Manifest, Settings
 from framecache._index import Index, ManifestChange, Snapshot, current_manifest, load_snapshot_at
 from framecache._ingest.chunk_frames import encode_decoded, open_chunk
-from framecache._ingest.chunk_plan import ChunkPlan, plan_chunk
+from framecache._ingest.chunk_plan import ChunkPlan, list_frames, plan_chunk
 from framecache._ingest.extraction import (
     MAX_INDEX_FILES_AFTER_EXTRACT,
     max_index_files_after_append,
@@ -120,10 +120,13 @@ def _sample_sizes(store: Store, resolved: ResolvedManifest, entry: ChunkEntry) -
     """Return the sizes in bytes of the JPEGs of some frames of a chunk."""
     settings = resolved.manifest.settings
     with open_chunk(store, entry) as file:
-        scan = resolved.scans.get(entry.url) or video.scan(file, name=entry.url)
+        scan = resolved.scans.get(entry.url) or list_frames(file, entry)
         wanted = _choose_sample_pts(plan_chunk(entry, scan, settings.sampling))
         items = video.decode(file, scan, wanted, name=entry.url, threads=1)
-        return tuple(_encoded_size(item, settings.jpeg, entry) for item in items)
+        try:
+            return tuple(_encoded_size(item, settings.jpeg, entry) for item in items)
+        except video.TablesContradicted:
+            return ()  # the extraction plans the chunk again
 
 
 def _choose_sample_pts(planned: ChunkPlan) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ chunks that differ from the cached ones are a conflict, which a rebuild resolves
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from typing import Final
@@ -25,10 +25,11 @@ from framecache.errors import (
     FrameCacheError,
     NotCached,
     SettingsConflict,
+    TimelineCleared,
     UnreadableChunk,
 )
 from framecache.model import Chunk, Layout
-from framecache.store import Store, identify_blob, normalized_url
+from framecache.store import FetchedBytes, Store, identify_blob, normalized_url
 
 _CONCURRENT_REQUESTS: Final = 16
 
@@ -92,6 +93,8 @@ class ResolvedManifest:
     """True if there was no manifest before: other programs have only just been able to see it."""
     previous_epoch_watch: LeaseWatcher | None = None
     """Watch on the previous epoch, if that ended before it began and no program seemed active."""
+    fetched: FetchedBytes = field(default_factory=FetchedBytes)
+    """What was fetched for the scans, to be read again for decoding."""
 
 
 def resolve_chunks(store: Store, chunks: Sequence[Chunk]) -> list[ResolvedChunk]:
@@ -150,6 +153,7 @@ def resolve_extraction(
         has_leftovers=bool(replaced),
         is_new=not before,
         previous_epoch_watch=ended[0] if ended else None,
+        fetched=scans.fetched,
     )
 
 
@@ -192,7 +196,9 @@ def resolve_append(
     entries = tuple(
         entry for entry in description.chunks if any(chunk.is_entry(entry) for chunk in chunks)
     )
-    return ResolvedManifest(description, entries, scans.by_url, is_new=not before)
+    return ResolvedManifest(
+        description, entries, scans.by_url, is_new=not before, fetched=scans.fetched
+    )
 
 
 def resolve_rebuild(
@@ -206,6 +212,7 @@ def resolve_rebuild(
         NotCached: there is no manifest, or it has only frames that a program wrote.
     """
     scans: dict[str, video.VideoScan] = {}
+    fetched = FetchedBytes()
 
     def change(current: Manifest | None) -> Manifest:
         if current is None or not current.chunks:
@@ -214,13 +221,63 @@ def resolve_rebuild(
                 "extract it from its videos"
             )
         settings = alter(current.settings)
-        scanned = scan_chunks(store, [_to_chunk(entry) for entry in current.chunks])
+        chunks = [_to_chunk(entry) for entry in current.chunks]
+        scanned = scan_chunks(store, chunks, fetched=fetched)
         scans.update({chunk.url: chunk.scan for chunk in scanned})
         entries = place_chunks(scanned, after=(), by=settings.sampling)
         return current.next_epoch(settings=settings, chunks=entries)
 
     manifest = update_manifest(store, timeline_id, change)
-    return ResolvedManifest(manifest, manifest.chunks, scans, has_leftovers=True)
+    return ResolvedManifest(manifest, manifest.chunks, scans, has_leftovers=True, fetched=fetched)
+
+
+def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
+    """Create a new epoch with the same chunks and settings, planned from all packets.
+
+    A video of the epoch contradicts the sample tables by which it was planned, so the numbers of
+    the epoch are in doubt. If another program has done the same, its epoch is used.
+
+    Raises:
+        TimelineCleared: another program changed the timeline otherwise.
+    """
+    scans: dict[int, ScannedChunk] = {}
+    fetched = FetchedBytes()
+
+    def change(current: Manifest | None) -> Manifest:
+        if current is not None and current.epoch == contradicted.epoch:
+            new = [entry for entry in current.chunks if entry.chunk_id not in scans]
+            chunks = [_to_chunk(entry) for entry in new]
+            scanned = scan_chunks(store, chunks, fetched=fetched, uses_tables=False)
+            scans.update(zip([entry.chunk_id for entry in new], scanned, strict=True))
+            in_order = [scans[entry.chunk_id] for entry in current.chunks]
+            entries = place_chunks(in_order, after=(), by=current.settings.sampling)
+            return current.next_epoch(chunks=entries)
+        if current is None or not _is_replanned(current, contradicted):
+            raise TimelineCleared(
+                f"timeline {contradicted.timeline_id} was changed by another program while it was "
+                "extracted: extract it again"
+            )
+        return current
+
+    manifest = update_manifest(store, contradicted.timeline_id, change)
+    return ResolvedManifest(
+        manifest,
+        manifest.chunks,
+        {chunk.url: chunk.scan for chunk in scans.values()},
+        has_leftovers=True,
+        fetched=fetched,
+    )
+
+
+def _is_replanned(current: Manifest, contradicted: Manifest) -> bool:
+    """Return True if a manifest has the chunks and settings of another, without sample tables."""
+    chunks = current.chunks[: len(contradicted.chunks)]
+    return (
+        current.settings == contradicted.settings
+        and [_to_chunk(entry) for entry in chunks]
+        == [_to_chunk(entry) for entry in contradicted.chunks]
+        and all(entry.listed_from == "packets" for entry in current.chunks)
+    )
 
 
 def reject_unindexed_frames(store: Store, timeline_id: str) -> None:
@@ -270,6 +327,7 @@ class _ScanCache:
         self._store = store
         self._chunks = chunks
         self._before_read = before_read
+        self.fetched = FetchedBytes()
         self._scans: dict[int, ScannedChunk] = {}
 
     @property
@@ -281,7 +339,9 @@ class _ScanCache:
         wanted = list(positions)
         new = [position for position in wanted if position not in self._scans]
         chunks = [self._chunks[position] for position in new]
-        scanned = scan_chunks(self._store, chunks, before_read=self._before_read)
+        scanned = scan_chunks(
+            self._store, chunks, before_read=self._before_read, fetched=self.fetched
+        )
         self._scans.update(zip(new, scanned, strict=True))
         return [self._scans[position] for position in wanted]
 

@@ -187,6 +187,8 @@ def numbering(rows: ChunkRows, tool: Tool, fps: Fraction | None) -> Numbering:
     if tool == "browser" and fps is None:
         raise InvalidValue("a browser has times, not numbers: give fps, with which n was made")
     _require_sound(rows.entry)
+    if tool != "opencv":
+        _require_packets(rows.entry, tool)
     if tool in ("decord", "torchcodec"):
         _require_indexed(rows.entry, tool)
     if tool == "browser":
@@ -424,6 +426,16 @@ def _require_sound(entry: ChunkEntry) -> None:
         raise AmbiguousFrame(
             f"{entry.url} is damaged or begins in the middle of a stream, where decoders differ in "
             "which pictures they count: use sequence_at, or repair the video and rebuild"
+        )
+
+
+def _require_packets(entry: ChunkEntry, tool: str) -> None:
+    """Raise AmbiguousFrame if only the index of a video was read to list its frames."""
+    if entry.listed_from != "packets":
+        raise AmbiguousFrame(
+            f"the frames of {entry.url} were listed from its index, which does not show whether "
+            f"pictures change their format or need pictures before their keyframe, where {tool} "
+            "counts in its own way: use opencv's numbers, or sequence_at"
         )
 
 

@@ -34,12 +34,11 @@ from framecache._ingest.chunk_frames import (
     open_chunk,
     store_frames,
 )
-from framecache._ingest.chunk_plan import plan_chunk
+from framecache._ingest.chunk_plan import list_frames, plan_chunk
 from framecache._layouts import layout_of
 from framecache._maintain.verify.index_files import IndexFiles
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT, CheckResult
-from framecache._media import video
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, TimelineCleared, UnreadableChunk
 from framecache.store import BlobMissing, BlobOutsideRoot, Store
@@ -205,7 +204,7 @@ class Repair:
                     self._store, self._manifest, entry.part, encoders, put=self._put_frame
                 ) as storage,
             ):
-                scan = video.scan(file, name=entry.url)
+                scan = list_frames(file, entry)
                 planned = plan_chunk(entry, scan, self._manifest.settings.sampling)
                 part = store_frames(
                     file,

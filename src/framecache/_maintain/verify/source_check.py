@@ -9,7 +9,7 @@ import numpy as np
 from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import FrameRow, Index
 from framecache._ingest.chunk_frames import decode_frames, encode_decoded, open_chunk
-from framecache._ingest.chunk_plan import plan_chunk
+from framecache._ingest.chunk_plan import list_frames, plan_chunk
 from framecache._ingest.resolve import resolve_chunks
 from framecache._layouts.encoding import EncodedJpeg
 from framecache._maintain.verify.report import Finding, FindingKind
@@ -81,7 +81,7 @@ def compare_samples(
     sampled = {row.sequence: row for row in rows}
     found: dict[int, Difference] = {}
     with open_chunk(store, entry) as file:
-        scan = video.scan(file, name=entry.url)
+        scan = list_frames(file, entry)
         planned = plan_chunk(entry, scan, manifest.settings.sampling).select(sampled)
         for frame_position, item in decode_frames(file, entry, planned, threads=threads):
             row = sampled[frame_position.sequence]
