@@ -64,6 +64,7 @@ _MARKS_OF_PLACES = {
     "server/": "slow",
     "typing/": "slow",
     "video/test_video_tables.py": "slow",
+    "api/test_sample_tables.py": "slow",
     "api/test_concurrent_programs.py": "slow",
     "api/test_corrupt_manifest.py": "slow",
     "api/test_ctrl_c.py": "slow",

@@ -10,12 +10,12 @@ def big_clip() -> Path:
     return made("tables-big.mp4", _make_big)
 
 
-def fragmented_clip() -> Path:
+def fragmented_clip(flags: str = "frag_keyframe+empty_moov") -> Path:
+    """The same in a fragment for each group, without the sound; ``flags`` are ffmpeg's."""
     return made(
-        "tables-fragmented.mp4",
+        f"tables-{flags}.mp4",
         lambda path: ffmpeg(
-            *("-i", str(big_clip()), "-c", "copy", "-movflags", "frag_keyframe+empty_moov"),
-            str(path),
+            *("-i", str(big_clip()), "-map", "0:v", "-c", "copy", "-movflags", flags), str(path)
         ),
     )
 

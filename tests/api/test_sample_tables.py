@@ -1,6 +1,7 @@
 """Chunks that are described by their sample tables: what is read of them, and what if they lie."""
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from framecache._media import video
 from framecache.store import FetchedBytes, open_blob_file, open_store
 from framecache.store.memory import MemoryStore
 from media import ffmpeg, made
-from table_clips import big_clip, changed, entry_at
+from table_clips import big_clip, changed, entry_at, fragmented_clip
 
 Requests = list[tuple[int, int]]
 
@@ -160,6 +161,28 @@ def test_describing_takes_few_requests(memory_url: str, requests: Requests) -> N
     # The beginning, the index, and two of the sync samples that are checked. Another request
     # identifies the object.
     assert len(requests) == 4
+
+
+@pytest.mark.parametrize("flags", ["frag_keyframe+empty_moov", "dash+global_sidx"])
+def test_listed_fragments_are_described_without_their_media_data(
+    flags: str, memory_url: str, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache._media.video.mp4._LARGE_MEDIA_BYTES", 2**14)
+    monkeypatch.setattr("framecache._media.video.mp4._FRAGMENT_HEAD_BYTES", 2**11)
+    monkeypatch.setattr("framecache._media.video.masked_file._BEGINNING_BYTES", 2**18)
+    data = fragmented_clip(flags).read_bytes()
+    fragments = [found.start() - 4 for found in re.finditer(b"moof", data)]
+    assert len(fragments) > 5
+    chunk = put(memory_url, data)
+    with open_blob_file(chunk, fetched=FetchedBytes()) as file:
+        assert video.describe(file, name="chunk").samples is not None
+    assert {(begin, begin + 2**11) for begin in fragments[1:]} <= set(requests)
+    assert size_of(requests) == distinct_size(requests) < len(data) / 4
+    requests.clear()
+    timeline = FrameCache(memory_url).timeline("t")
+    timeline.extract([chunk], every=75)
+    assert len(timeline) == 4
+    assert size_of(requests) == distinct_size(requests) < len(data) / 2
 
 
 def test_file_without_tables_is_fetched_once(memory_url: str, requests: Requests) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from framecache._media import video
+from framecache._media.video.sample_check import SampleCheck, SampleRanges
 from framecache.errors import UnreadableChunk
 from media import ffprobe
 from sample_clips import clip, clip_names
@@ -280,6 +281,20 @@ def test_tables_that_contradict_themselves_are_not_trusted(lie: Callable[[bytes]
         assert "damaged" in str(error)  # noqa: PT017 -- both are fine
 
 
+@pytest.mark.parametrize("flags", ["frag_keyframe+empty_moov", "dash+global_sidx"])
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_lists_of_fragments_change_nothing(
+    flags: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache._media.video.mp4._LARGE_MEDIA_BYTES", 2**14)
+    data, dice = bytearray(fragmented_clip(flags).read_bytes()), Random(seed)
+    at = data.rindex(b"tfra") if b"tfra" in data else data.index(b"sidx")
+    for _ in range(20):
+        data[dice.randrange(at + 12, at + 150)] = dice.randrange(256)
+    described = describe(bytes(data))
+    assert described.has_same_frames(scan(bytes(data)))
+
+
 def test_table_of_2_to_32_entries_is_refused() -> None:
     data = big_clip().read_bytes()
     with pytest.raises(UnreadableChunk, match="declares at least"):
@@ -304,6 +319,38 @@ def test_sync_sample_that_is_none_is_a_contradiction() -> None:
     wanted = found.pts[[90]].tolist()
     with pytest.raises(video.TablesContradicted, match="rebuild the timeline"):
         decode(lie, found, wanted)
+
+
+def test_mark_that_the_first_packets_contradict_is_seen_at_once() -> None:
+    data = big_clip().read_bytes()
+    assert describe(changed(data, entry_at(data, b"stss", 1), 2)).samples is None
+
+
+def test_swapped_times_are_a_contradiction() -> None:
+    data = clip("h264-long.mp4").read_bytes()
+    at = entry_at(data, b"ctts", 3, width=8) + 4
+    step = 512
+    assert uint32(data, at - 4) == uint32(data, at + 4) == 1
+    lie = changed(changed(data, at, uint32(data, at + 8) + step), at + 8, uint32(data, at) - step)
+    found = describe(lie)
+    assert found.samples is not None
+    assert sorted(found.pts.tolist()) == sorted(scan(data).pts.tolist())
+    with pytest.raises(video.TablesContradicted):
+        decode(lie, found, found.pts.tolist())
+
+
+def test_picture_that_is_not_later_than_the_one_before_is_not_admitted() -> None:
+    samples = describe(clip("h264-long.mp4").read_bytes()).samples
+    assert samples is not None
+    needed = SampleRanges(samples, [(None, samples.pts.tolist())])
+    check = SampleCheck(samples, needed, "h264", None)
+    check.begin_run()
+    assert check.admits_picture(1024)
+    assert check.admits_picture(1536)
+    assert not check.admits_picture(512)
+    assert not check.admits_picture(None)
+    check.begin_run()
+    assert check.admits_picture(512)
 
 
 def test_sample_without_a_picture_is_a_contradiction() -> None:

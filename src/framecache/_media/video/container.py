@@ -13,7 +13,7 @@ import av.container
 import av.error
 from av.audio.stream import AudioStream
 from av.packet import Packet
-from av.stream import Discard, Disposition
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -290,12 +290,6 @@ class Container:
             if stream.index != self._stream.index
             for one in stream.index_entries
         ]
-
-    def skip_other_streams(self) -> None:
-        """Skip the packets of all other streams without reading them."""
-        for stream in self._av.streams:
-            if stream.index != self._stream.index:
-                stream.discard = Discard.all
 
     def seek(self, pts: int) -> None:
         """Seek to a keyframe before ``pts``.

@@ -152,10 +152,9 @@ def _decode_samples(
     runs, threads = _choose_runs(scan, list(remaining), threads)
     needed = SampleRanges(samples, [(run.start, run.wanted) for run in runs])
     masked = MaskedFile(file, samples.media)
-    expect_ranges(file, needed.ranges)
+    expect_ranges(file, needed.with_beginning())
     with Container(masked, name=name) as container:
         masked.hide(needed.unneeded())
-        container.skip_other_streams()
         _configure_fast_pass(container, threads)
         sample_check = SampleCheck(samples, needed, container.codec, container.extradata)
         with suppress(_FastPassFailed):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from framecache._media.video import limits
+from framecache._media.video import limits, mp4_fragments
 from framecache._media.video.error_boundary import ByteRange, VideoFile, expect_ranges
 from framecache.errors import UnreadableChunk
 
@@ -37,7 +38,8 @@ _LARGE_MEDIA_BYTES: Final = 2**20
 """Size of media data from which on skipping it takes less time than reading it from a store."""
 _FRAGMENT_HEAD_BYTES: Final = 2**14
 """Number of bytes that hold the index of a fragment and of its media data the first."""
-_REFERENCED_SIZE_MASK: Final = 2**31 - 1
+_MAX_LIST_BYTES: Final = 2**24
+"""Maximum size of a list of fragments that is read."""
 _SAMPLES_PER_ENTRY: Final = 160
 """Minimum number of samples per index entry where FFmpeg groups the samples of plain audio.
 
@@ -124,6 +126,7 @@ class _Mp4Checker:
     def __init__(self, file: VideoFile, name: str) -> None:
         self._file = file
         self._name = name
+        self._size_bytes = file.seek(0, os.SEEK_END)
         self._buffer = b""
         self._buffer_begin = 0
         self._box_count = 0
@@ -137,10 +140,9 @@ class _Mp4Checker:
         self._encryption: str | None = None
 
     def run(self) -> None:
-        size_bytes = self._file.seek(0, os.SEEK_END)
         kinds = set[bytes]()
         has_index = False
-        for box in self._iter_boxes(0, size_bytes):
+        for box in self._iter_boxes(0, self._size_bytes):
             kinds.add(box.kind)
             self._announce(box)
             if box.kind in _CONTAINER_BOXES and not has_index:
@@ -165,29 +167,35 @@ class _Mp4Checker:
             case b"moov":
                 expect_ranges(self._file, [(box.begin, box.end)], keep=True)
             case b"sidx":
-                self._has_announced = self._announce_fragments(box)
+                data = self._read_bytes(box.begin, min(box.end, box.begin + _MAX_LIST_BYTES))
+                self._announce_fragments(mp4_fragments.parse_segment_index(data, box.end))
+            case b"moof" if not self.media:
+                self._announce_fragments(self._read_fragment_list())
             case b"mdat" if not self._has_announced:
                 # Small fragments are read as a whole: that takes less time than skipping them.
                 is_large = box.end - box.begin > _LARGE_MEDIA_BYTES
                 expect_ranges(self._file, () if is_large else None, keep=True)
 
-    def _announce_fragments(self, box: _Box) -> bool:
-        """Announce the beginnings of the fragments that a segment index lists, if they are large.
-
-        See ISO/IEC 14496-12, 8.16.3.
-        """
-        data = self._read_bytes(box.begin, min(box.end, box.begin + _MAX_DESCRIPTION_BYTES))
-        head, first = (24, data[16:20]) if data[:1] == b"\0" else (32, data[20:28])
-        count = min(int.from_bytes(data[head - 2 : head]), max(len(data) - head, 0) // 12)
-        rows = np.frombuffer(data, ">u4", count * 3, head if count else 0)
-        sizes = rows[::3].astype(np.int64) & _REFERENCED_SIZE_MASK
-        offset = box.end + int.from_bytes(first)
-        if not len(sizes) or sizes.mean() <= _LARGE_MEDIA_BYTES:
-            return False
-        begins = offset + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    def _announce_fragments(self, begins: npt.NDArray[np.int64]) -> None:
+        """Announce the beginnings of fragments, if these are large."""
+        begins = np.unique(begins[(begins >= 0) & (begins < self._size_bytes)])
+        if len(begins) < 2 or np.diff(begins).mean() <= _LARGE_MEDIA_BYTES:  # noqa: PLR2004
+            return
         ranges = [(begin, begin + _FRAGMENT_HEAD_BYTES) for begin in begins.tolist()]
         expect_ranges(self._file, ranges, keep=True)
-        return True
+        self._has_announced = True
+
+    def _read_fragment_list(self) -> npt.NDArray[np.int64]:
+        """Return the offsets of the fragments that the end of the file lists."""
+        if self._has_announced:
+            return np.array([], np.int64)
+        expect_ranges(self._file, (), keep=True)
+        end = self._size_bytes
+        tail = self._read_file(max(end - mp4_fragments.TAIL_BYTES, 0), end)
+        size = min(mp4_fragments.parse_tail(tail), end, _MAX_LIST_BYTES)
+        begins = mp4_fragments.parse_random_access(self._read_file(end - size, end))
+        expect_ranges(self._file, None)
+        return begins
 
     def _reject_encrypted(self) -> None:
         if self._encryption is not None and not self._clear_video_count:

@@ -5,8 +5,8 @@ samples are random-access points, no others are keyframes, and pictures come in 
 Whether each sample is one shown picture follows from the pictures that the decoder outputs.
 """
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from itertools import islice, pairwise
 from typing import Final
 
 import numpy as np
@@ -39,18 +39,21 @@ class SampleRanges:
             is_needed[first : packets.max() + 1] = True
         needed = np.flatnonzero(is_needed)
         needed = needed[np.argsort(samples.offset[needed], kind="stable")]
-        self.ranges: Sequence[ByteRange] = _merge(
-            samples.offset[needed].tolist(), samples.size_bytes[needed].tolist()
-        )
-        """Ranges to read, ascending by offset and disjoint."""
-        self.offsets = dict(
-            zip(
-                samples.pts[needed].tolist(),
-                samples.offset[needed].tolist(),
-                strict=True,
-            )
-        )
+        begins = samples.offset[needed]
+        ends = begins + samples.size_bytes[needed]
+        self.ranges: Sequence[ByteRange] = _merge(zip(begins.tolist(), ends.tolist(), strict=True))
+        """Ranges to decode, ascending and disjoint."""
+        self.offsets = dict(zip(samples.pts[needed].tolist(), begins.tolist(), strict=True))
         """Offset of each needed sample, by PTS."""
+
+    def with_beginning(self) -> list[ByteRange]:
+        """Return the ranges to decode, and those that opening and seeking take, in order.
+
+        To seek in a fragmented file, FFmpeg reads what is between the parts of the media data.
+        """
+        media = self._samples.media
+        between = [(end, begin) for (_, end), (begin, _) in pairwise(media) if begin > end]
+        return _merge(sorted([self._samples.beginning(), *between, *self.ranges]))
 
     def unneeded(self) -> list[ByteRange]:
         """Return the ranges of the media data that are not read, ascending and disjoint."""
@@ -110,14 +113,14 @@ class SampleCheck:
         return True
 
 
-def _merge(offsets: Sequence[int], sizes: Sequence[int]) -> list[ByteRange]:
-    """Return the ranges that hold samples, which are given in order of their offsets."""
+def _merge(needed: Iterable[ByteRange]) -> list[ByteRange]:
+    """Return the disjoint ranges that cover ranges, which are given in order."""
     ranges = list[ByteRange]()
-    for offset, size in zip(offsets, sizes, strict=True):
+    for begin, end in needed:
         if ranges:
-            begin, end = ranges[-1]
-            if offset - end <= max(_SMALL_GAP_BYTES, (end - begin) * _MAX_GAP_SHARE):
-                ranges[-1] = begin, offset + size
+            first, last = ranges[-1]
+            if begin - last <= max(_SMALL_GAP_BYTES, (last - first) * _MAX_GAP_SHARE):
+                ranges[-1] = first, max(last, end)
                 continue
-        ranges.append((offset, offset + size))
+        ranges.append((begin, end))
     return ranges

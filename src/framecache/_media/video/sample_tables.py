@@ -6,7 +6,7 @@ packet is one shown picture. This is checked for some samples here, and for the 
 are decoded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,10 @@ class SampleTable:
     media: tuple[ByteRange, ...]
     """Ranges of the media data in the file; the samples are in these."""
 
+    def beginning(self) -> ByteRange:
+        """Return the range of media data that is usually enough to open the file."""
+        return _beginning(self.media)
+
 
 def read_tables(
     file: VideoFile, boxes: Mp4Info, *, name: str
@@ -68,8 +72,7 @@ def read_tables(
     """
     if not boxes.media or boxes.is_cut_short:
         return None
-    begin = boxes.media[0][0]
-    expect_ranges(file, [(begin, begin + _BEGINNING_BYTES)], keep=True)
+    expect_ranges(file, [_beginning(boxes.media)], keep=True)
     masked = MaskedFile(file, boxes.media)
     try:
         with Container(masked, name=name) as container:
@@ -238,6 +241,11 @@ class _TableReader:
             has_one_format=None,
             has_other_video=container.has_other_video,
         )
+
+
+def _beginning(media: Sequence[ByteRange]) -> ByteRange:
+    begin, end = media[0]
+    return begin, min(begin + _BEGINNING_BYTES, end)
 
 
 def _row(packet: VideoPacket) -> tuple[int, int, int, int, int, bool]:
