@@ -28,8 +28,9 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{package}.scanning._MIN_TABLES_FILE_BYTES", 0)
     monkeypatch.setattr(f"{package}.sample_tables._BEGINNING_BYTES", 2**15)
     monkeypatch.setattr(f"{package}.sample_tables._PROBE_BYTES", 2**10)
-    monkeypatch.setattr("framecache.store.remote_chunk._BLOCK_SIZE_BYTES", 2**16)
+    monkeypatch.setattr("framecache.store.remote_chunk._BLOCK_SIZE_BYTES", 2**18)
     monkeypatch.setattr("framecache.store.remote_chunk._FIRST_STEP_BYTES", 2**13)
+    monkeypatch.setattr("framecache.store.remote_chunk._NEXT_STEP_BYTES", 2**13)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{module}._BLOCK_SIZE_BYTES", _BLOCK)
     monkeypatch.setattr(f"{module}._MAX_BYTES_AHEAD", 4 * _BLOCK)
     monkeypatch.setattr(f"{module}._FIRST_STEP_BYTES", 100)
+    monkeypatch.setattr(f"{module}._NEXT_STEP_BYTES", 200)
     monkeypatch.setattr(f"{module}._LAST_STEP_BYTES", 400)
     monkeypatch.setattr("framecache.store.fetched_bytes._PAGE_BYTES", 300)
 

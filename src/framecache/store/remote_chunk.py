@@ -17,9 +17,15 @@ Bucket: TypeAlias = BucketStore | MemoryStore
 
 _BLOCK_SIZE_BYTES: Final = 4 << 20
 """Maximum size of a request."""
+_FIRST_BLOCK_SHARE: Final = 4
+"""Part of a block, as a divisor, that the first request takes of a larger object.
+
+The beginning of an MP4 with sample tables is all that is needed to open it.
+"""
 _FIRST_STEP_BYTES: Final = 64 << 10
+_NEXT_STEP_BYTES: Final = 512 << 10
 _LAST_STEP_BYTES: Final = 1 << 20
-"""Sizes of the first and the largest request for bytes that were not announced."""
+"""Sizes of requests for bytes that were not announced: after a jump, the next, and the largest."""
 _ETAG_CHECKS: Final = 3
 # Enough for a demuxer that alternates between two positions, each with a block read ahead.
 _MAX_CACHED_BLOCKS: Final = 4
@@ -132,14 +138,19 @@ class RemoteFile(BlobFile):
         """Fetch the block that holds a position, without what is kept."""
         begin = position // _BLOCK_SIZE_BYTES * _BLOCK_SIZE_BYTES
         end = min(begin + _BLOCK_SIZE_BYTES, self.size_bytes)
-        return self._fetch_now(*self._gap_at(position, begin, end))
+        if begin == 0 and self.size_bytes > _BLOCK_SIZE_BYTES:
+            first = _BLOCK_SIZE_BYTES // _FIRST_BLOCK_SHARE
+            begin, end = (0, first) if position < first else (first, end)
+        begin, self._step_end = self._gap_at(position, begin, end)
+        return self._fetch_now(begin, self._step_end)
 
     def _fetch_step(self, position: int) -> tuple[int, bytes]:
         """Fetch bytes that were not announced: few at first, more while they are in order."""
-        is_in_order = position == self._step_end
-        self._step_bytes = (
-            min(2 * self._step_bytes, _LAST_STEP_BYTES) if is_in_order else _FIRST_STEP_BYTES
-        )
+        if position == self._step_end:
+            step = max(2 * self._step_bytes, _NEXT_STEP_BYTES)
+            self._step_bytes = min(step, _LAST_STEP_BYTES)
+        else:
+            self._step_bytes = _FIRST_STEP_BYTES
         # The index of an MP4 is often the end of the file.
         rest = self.size_bytes - position
         end = position + (rest if rest <= _BLOCK_SIZE_BYTES else self._step_bytes)

@@ -33,8 +33,11 @@ _CODECS: Final = frozenset({"h264", "hevc", "vp9", "av1"})
 """Codecs whose tables can be trusted: every packet is one picture, in files as encoders write them.
 """
 
-_BEGINNING_BYTES: Final = 2**21
-"""Number of bytes of media data that are usually enough to obtain the first picture."""
+_BEGINNING_BYTES: Final = 2**20 - 2**16
+"""Number of bytes of media data that are usually enough to obtain the first picture.
+
+Where the media data is before the index, the first request for an object has them.
+"""
 _MAX_FIRST_PACKETS: Final = 64
 """Maximum number of packets that are read to obtain the first picture."""
 _PROBES: Final = 3
