@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from framecache._core import keys
-from framecache._core.manifest import Manifest
+from framecache._core.manifest import Manifest, Segment
 from framecache._core.threads import RequestThreads
 from framecache._index.blobs import Decode, fetch_blob
 from framecache._index.manifests import current_manifest, is_current
@@ -38,6 +38,14 @@ class Snapshot:
     def is_complete(self) -> bool:
         """True if any frame is cached and no part of the manifest is missing."""
         return self.exists and not self.missing_parts
+
+
+def missing_segments(snapshot: Snapshot) -> list[Segment]:
+    """Return the segments of the manifest that are not committed yet, in order of time."""
+    missing = set(snapshot.missing_parts)
+    if snapshot.manifest is None or not missing:
+        return []
+    return [segment for segment in snapshot.manifest.segments if segment.part in missing]
 
 
 def load_snapshot(

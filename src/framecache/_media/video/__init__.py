@@ -16,12 +16,13 @@ from framecache._core.optional_imports import require_extra
 if TYPE_CHECKING:
     from framecache._media.video.container import ffmpeg_version
     from framecache._media.video.decoded import Decoded, Undecodable
-    from framecache._media.video.decoding import decode
+    from framecache._media.video.decoding import INDEXED_CONTAINERS, decode
     from framecache._media.video.encoding import write_mp4
     from framecache._media.video.jpeg_stream import read_jpeg_stream, write_jpeg_stream
     from framecache._media.video.scanning import SCAN_RULES, VideoScan, scan
 
 __all__ = [
+    "INDEXED_CONTAINERS",
     "SCAN_RULES",
     "Decoded",
     "Undecodable",
@@ -37,6 +38,7 @@ __all__ = [
 
 _MODULES: Final = {
     "Decoded": "decoded",
+    "INDEXED_CONTAINERS": "decoding",
     "SCAN_RULES": "scanning",
     "Undecodable": "decoded",
     "VideoScan": "scanning",
