@@ -399,3 +399,81 @@ def test_timeline_of_one_segment_is_extended_with_segments(
     assert len(list(Timeline(store, "t").frames())) == 2 * FRAMES
     entries = manifest_of(store).chunks
     assert replace(entries[0]).segments[0].stop_sequence == entries[1].first_sequence
+
+
+MANY = segments.SegmentLimits(seconds=Fraction(0), min_frames=5)
+"""Segments of 10 frames, 20 in all."""
+
+
+def opening_requests(store: Store) -> Sequence[tuple[str, str]]:
+    hooked = HookedStore(store)
+    assert Timeline(hooked, "t").sequences()
+    return hooked.requests
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_timeline_is_opened_with_few_requests_at_any_moment_of_its_extraction(
+    store: Store, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "LIMITS", MANY)
+    counts: list[int] = []
+
+    def look(progress: Progress) -> None:
+        assert progress.segments_total == 20
+        if progress.segments_done and progress.frames_done % 5 == 0:
+            counts.append(len(opening_requests(store)))
+
+    Timeline(store, "t").extract(clip(), workers=workers, progress=look)
+    assert len(counts) > 20
+    assert max(counts) <= 16
+    assert len(opening_requests(store)) == 3
+    compacted = [blob.key for blob in store.list(f"{PREFIX}index") if "compacted" in blob.key]
+    assert 1 < len(compacted) <= 3
+    assert Timeline(store, "t").verify(deep=True).ok
+
+
+def test_programs_that_share_a_chunk_compact_it_together(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "LIMITS", MANY)
+    extract_partly(store, clip(), commits=0)
+    with ThreadPoolExecutor(3) as pool:
+        for done in [
+            pool.submit(Timeline(store, "t").extract, clip(), workers=1) for _ in range(3)
+        ]:
+            done.result(timeout=60)
+    assert len(opening_requests(store)) == 3
+    assert Timeline(store, "t").sequences() == list(range(FRAMES))
+    assert Timeline(store, "t").verify(deep=True).ok
+
+
+def test_extraction_stopped_at_any_commit_or_compaction_is_continued(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "LIMITS", MANY)
+    monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.05)
+    whole = FrameCache("memory://whole-stopped").timeline("t")
+    whole.delete()
+    whole.extract(clip())
+    for nth in range(2, 100):
+        seen = Counter[str]()
+
+        def stop(action: str, key: str, nth: int = nth, seen: Counter[str] = seen) -> None:
+            is_index = action == "create" and ("/index/" in key or "/timeline/" in key)
+            seen["index"] += is_index
+            if is_index and seen["index"] >= nth:
+                raise Stopped
+
+        timeline = Timeline(store, "t")
+        try:
+            Timeline(HookedStore(store, before=stop), "t").extract(clip(), workers=1)
+        except Stopped:
+            assert timeline.sequences() == list(range(10 * timeline.info().segments_cached))
+            assert timeline.verify().ok
+            timeline.extract(clip())
+        assert jpegs(timeline) == jpegs(whole)
+        assert len(opening_requests(store)) == 3
+        timeline.delete()
+        if seen["index"] < nth:
+            break
+    assert nth > 22 + 2 * 3  # manifests and parts, and at least three compactions

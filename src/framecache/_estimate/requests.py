@@ -10,8 +10,12 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from framecache._core.manifest import Manifest, Segment
-from framecache._index import Snapshot
+from framecache._index import MAX_PROBED_PARTS, Snapshot
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS
+from framecache._ingest.rolling_compaction import (
+    COMMITS_BETWEEN_CHECKS,
+    COMMITS_BETWEEN_COMPACTIONS,
+)
 from framecache.model import Requests
 
 _EXISTENCE_CHECK: Final = Requests(gets=1)
@@ -56,12 +60,23 @@ def count_extraction_requests(
         checks = -(-segment.frame_count // FRAMES_BETWEEN_CHECKS) + 1
         requests += _LEASE + look_at_compacted + _EXISTENCE_CHECK + _ENSURE_CURRENT * checks
         requests += Requests(puts=1)  # index part
+    is_divided = any(len(segment.chunk.segment_starts) > 1 for segment in missing)
+    if is_divided and _count_index_files(next_manifest) > MAX_PROBED_PARTS:
+        requests += _count_rolling_compactions(len(missing))
     index_files = _count_index_files(next_manifest)
     if index_files > max_index_files:
         requests += _LEASE + Requests(gets=index_files)
         if {segment.part for segment in segments} | set(committed) >= set(next_manifest.parts):
             requests += Requests(puts=2) + _EXISTENCE_CHECK  # compacted index and manifest
     return requests
+
+
+def _count_rolling_compactions(commits: int) -> Requests:
+    """Return the requests for compacting segments while others are extracted, without others."""
+    checking = _LEASE + Requests(gets=2, lists=1)
+    compacting = Requests(lists=1, gets=1 + COMMITS_BETWEEN_COMPACTIONS, puts=2) + _EXISTENCE_CHECK
+    checks, compactions = commits // COMMITS_BETWEEN_CHECKS, commits // COMMITS_BETWEEN_COMPACTIONS
+    return checking * checks + compacting * compactions
 
 
 def count_write_requests(*, frame_puts: int) -> Requests:
@@ -80,6 +95,8 @@ def count_open_requests(snapshot: Snapshot) -> Requests:
         pages = max(1, -(-len(snapshot.index) // _LIST_PAGE_SIZE))
         return Requests(lists=2 + pages)
     requests = Requests(lists=1, gets=1 + _count_index_files(manifest))
+    if len(set(manifest.parts) - _compacted_parts(manifest)) > MAX_PROBED_PARTS:
+        requests += Requests(lists=1, gets=-len(snapshot.missing_parts))
     # Missing parts may mean that the timeline has been cleared, which has to be checked.
     return requests + _ENSURE_CURRENT if snapshot.missing_parts else requests
 

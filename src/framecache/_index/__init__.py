@@ -21,6 +21,7 @@ from framecache._index.manifests import (
 )
 from framecache._index.rows import FrameRow
 from framecache._index.snapshot import (
+    MAX_PROBED_PARTS,
     Snapshot,
     load_parts,
     load_snapshot,
@@ -38,6 +39,7 @@ from framecache._index.table import (
 )
 
 __all__ = [
+    "MAX_PROBED_PARTS",
     "CorruptManifest",
     "FrameRow",
     "Index",

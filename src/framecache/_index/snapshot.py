@@ -16,6 +16,8 @@ from framecache.store import BlobMissing, Store, is_remote
 _ATTEMPTS: Final = 100
 _CONCURRENT_REQUESTS: Final = 16
 _MIN_FILES_FOR_THREADS: Final = 16
+MAX_PROBED_PARTS: Final = 8
+"""Number of parts up to which each is requested; of more, the committed ones are listed first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +53,7 @@ def missing_segments(snapshot: Snapshot) -> list[Segment]:
 def load_snapshot(
     store: Store, timeline_id: str, *, decode: Decode[Index] = Index.decode
 ) -> Snapshot:
-    """Load a timeline's snapshot: LIST, manifest, index; three requests if it is compacted.
+    """Load a timeline's snapshot: LIST, manifest, index; three requests if it is complete.
 
     Args:
         store: store that holds the timeline.
@@ -75,6 +77,9 @@ def load_snapshot(
             continue
         # Parts may be missing because they were deleted after the manifest was read.
         if not snapshot.missing_parts or is_current(store, manifest):
+            return snapshot
+        latest = current_manifest(store, timeline_id)
+        if latest is not None and latest.epoch == manifest.epoch:
             return snapshot
     raise StoreUnavailable(
         f"other programs changed timeline {timeline_id} in {store.display_name} {_ATTEMPTS} times "
@@ -109,9 +114,15 @@ def _combine_parts(
     """Join the rows of the compaction, if there is one, with those of all other parts."""
     covered = set(manifest.compaction.parts if manifest.compaction and compacted else ())
     others = [part for part in manifest.parts if part not in covered]
-    found = load_parts(store, manifest, others, decode=decode)
-    parts = ([compacted] if compacted else []) + [index for index in found if index is not None]
-    missing = tuple(part for part, index in zip(others, found, strict=True) if index is None)
+    wanted = others
+    if len(others) > MAX_PROBED_PARTS:
+        prefix = keys.epoch_prefix(manifest.timeline_id, manifest.epoch)
+        listed = {blob.key for blob in store.list(prefix)}
+        wanted = [part for part in others if manifest.index_key(part) in listed]
+    found = load_parts(store, manifest, wanted, decode=decode)
+    loaded = {part: index for part, index in zip(wanted, found, strict=True) if index is not None}
+    parts = ([compacted] if compacted else []) + [*loaded.values()]
+    missing = tuple(part for part in others if part not in loaded)
     return Snapshot(manifest, Index.merged(parts), missing)
 
 

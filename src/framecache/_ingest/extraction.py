@@ -15,6 +15,7 @@ from framecache._core.manifest import ChunkEntry, Manifest, Segment, Settings
 from framecache._core.sampling import EveryFrame
 from framecache._core.threads import BackgroundCheck
 from framecache._index import (
+    MAX_PROBED_PARTS,
     Index,
     commit_part,
     compact,
@@ -39,6 +40,7 @@ from framecache._ingest.resolve import (
     resolve_extraction,
     resolve_rebuild,
 )
+from framecache._ingest.rolling_compaction import RollingCompaction
 from framecache._ingest.work_queue import Elsewhere, SegmentQueue
 from framecache._layouts import layout_of
 from framecache._layouts.encoding import EncoderPool
@@ -49,6 +51,7 @@ from framecache.store import BlobFile, Store
 
 MAX_INDEX_FILES_AFTER_EXTRACT: Final = 1
 _MAX_INDEX_FILES: Final = 16
+_COMPACTION_ATTEMPTS: Final = 3
 _PICTURES_PER_DECODER: Final = 24
 """Number of pictures that a decoder and its threads hold to emit them in time order."""
 _MAX_DECODER_BYTES: Final = 2**30
@@ -207,6 +210,19 @@ class _SegmentResult:
     bytes_stored: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the threads of one run share."""
+
+    leases: LeaseManager
+    plans: ChunkPlans
+    encoders: EncoderPool
+    compaction: RollingCompaction | None
+    """Compaction of committed segments; None if the timeline has few."""
+    threads: int
+    """Threads of each decoder."""
+
+
 class _LeaseLost(Exception):
     """Raised when another process considered this run dead and took over its segment."""
 
@@ -300,14 +316,20 @@ class _ExtractionRun:
         # only have more pictures in flight than the CPU caches hold.
         wants_all = isinstance(self.manifest.settings.sampling, EveryFrame)
         threads = max(1, self.workers // decoders // 2 + wants_all)
-        plans = ChunkPlans(self.resolved.scans, self.manifest.settings.sampling, most=decoders)
         with (
             layout_of(self.manifest).create_encoders(
                 self.store, workers=self.workers, picture_bytes=picture_bytes
             ) as encoders,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
-            work = partial(self._extract_from_queue, queue, leases, plans, encoders, threads)
+            shared = _Shared(
+                leases,
+                ChunkPlans(self.resolved.scans, self.manifest.settings.sampling, most=decoders),
+                encoders,
+                self._create_compaction(leases),
+                threads,
+            )
+            work = partial(self._extract_from_queue, queue, shared)
             futures = [pool.submit(work) for _ in range(decoders)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
@@ -318,56 +340,42 @@ class _ExtractionRun:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _extract_from_queue(
-        self,
-        queue: SegmentQueue,
-        leases: LeaseManager,
-        plans: ChunkPlans,
-        encoders: EncoderPool,
-        threads: int,
-    ) -> list[_SegmentResult]:
+    def _extract_from_queue(self, queue: SegmentQueue, shared: _Shared) -> list[_SegmentResult]:
         results: list[_SegmentResult] = []
         with OpenChunk(self.store, self.before_read) as chunk:
             for segment in queue:
                 try:
                     file = chunk.open(segment.chunk)
-                    planned = plans.get(segment.chunk, file).of_segment(segment)
-                    result = self._extract_segment(
-                        segment, leases, file, planned, encoders, threads=threads
-                    )
+                    planned = shared.plans.get(segment.chunk, file).of_segment(segment)
+                    result = self._extract_segment(segment, file, planned, shared)
                 except _LeaseLost:
                     queue.requeue(segment)
                     continue
                 finally:
-                    leases.release(segment.part)
+                    shared.leases.release(segment.part)
                 results += [result] if result is not None else []
                 self.progress.finish(segment)
+                if shared.compaction is not None:
+                    shared.compaction.count_commit()
         return results
 
     def _extract_segment(
-        self,
-        segment: Segment,
-        leases: LeaseManager,
-        file: BlobFile,
-        planned: ChunkPlan,
-        encoders: EncoderPool,
-        *,
-        threads: int,
+        self, segment: Segment, file: BlobFile, planned: ChunkPlan, shared: _Shared
     ) -> _SegmentResult | None:
         """Extract and commit a segment; return None if another committed its index part first."""
         entry = segment.chunk
         count = partial(self.progress.add_frame, segment)
         with layout_of(self.manifest).create_storage(
-            self.store, self.manifest, segment.part, encoders, on_stored=lambda _: count()
+            self.store, self.manifest, segment.part, shared.encoders, on_stored=lambda _: count()
         ) as storage:
-            with self._create_check(segment, leases) as check:
+            with self._create_check(segment, shared.leases) as check:
                 part = store_frames(
                     file,
                     self.manifest,
                     entry,
                     planned,
                     storage,
-                    threads=threads,
+                    threads=shared.threads,
                     check=check,
                     on_undecodable=count,
                 )
@@ -386,6 +394,13 @@ class _ExtractionRun:
             undecodable=len(part) - len(sizes),
             bytes_stored=sum(sizes),
         )
+
+    def _create_compaction(self, leases: LeaseManager) -> RollingCompaction | None:
+        """Return the compaction that runs beside an extraction of many segments, else None."""
+        is_divided = any(len(entry.segment_starts) > 1 for entry in self.resolved.entries)
+        if not is_divided or _count_index_files(self.manifest) <= MAX_PROBED_PARTS:
+            return None
+        return RollingCompaction(self.store, self.epoch, leases)
 
     def _require_equal_frames(self, entry: ChunkEntry, made: Index, committed: Index) -> None:
         """Check that two concurrent extractions of a chunk made the same frames.
@@ -430,12 +445,16 @@ class _ExtractionRun:
         if not self.epoch.manifest.begun:
             # Others committed every chunk, and with that a later version of the manifest.
             self.epoch.ensure_current()
-        manifest = self.epoch.manifest
-        if _count_index_files(manifest) <= max_index_files:
-            return
-        snapshot = load_snapshot_at(self.store, manifest)
-        if snapshot.is_complete:
-            compact(self.store, manifest, snapshot.index)
+        for _ in range(_COMPACTION_ATTEMPTS):
+            manifest = self.epoch.manifest
+            if _count_index_files(manifest) <= max_index_files:
+                return
+            snapshot = load_snapshot_at(self.store, manifest)
+            if not snapshot.is_complete:
+                return
+            if compact(self.store, manifest, snapshot) is not manifest:
+                return
+            self.epoch.ensure_current()  # another program stored a later version
 
 
 def _end_previous_epochs(store: Store, resolved: ResolvedManifest) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from framecache._core.manifest import Compaction, Manifest, Segment
-from framecache._index import Index, equal_rows, fetch_blob
+from framecache._index import Index, equal_rows, fetch_blob, is_latest
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT
 from framecache._read.prefetch import prefetch_map
@@ -147,8 +147,10 @@ class _IndexReader:
         except BlobOutsideRoot:
             return {}, Finding("corrupt", key, None, None, LINK_OUTSIDE_ROOT)
         except BlobMissing:
+            # If it was replaced meanwhile, its parts hold the same rows.
+            is_lost = is_latest(self._store, self._manifest)
             detail = "this compacted index is missing"
-            return {}, Finding("missing", key, None, None, detail)
+            return {}, Finding("missing", key, None, None, detail) if is_lost else None
         wanted = [part for part in compaction.parts if part in set(broken)]
         recovered = self._recover_parts(compacted, sound, wanted)
         if _is_compaction_of(compacted, compaction, {**sound, **recovered}):

@@ -21,6 +21,7 @@ from framecache._index import (
     commit_part,
     compact,
     find_corrupt_manifest,
+    load_snapshot_at,
     try_commit_manifest,
 )
 from framecache._maintain.verify.index_files import IndexFiles, read_index_files
@@ -97,7 +98,7 @@ def _recreate_manifest(store: Store, lost: CorruptManifest) -> tuple[IndexFiles,
         store.delete([blob.key for blob in store.list(epoch)])
         return files, None
     if len(files.rows) == len(before.parts) > 1:
-        following = compact(store, following, Index.merged([*files.rows.values()]))
+        following = compact(store, following, load_snapshot_at(store, following))
     return files, following
 
 

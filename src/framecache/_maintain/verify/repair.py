@@ -323,8 +323,8 @@ class Repair:
         timeline_id = self._manifest.timeline_id
         latest = self._require_epoch(current_manifest(self._store, timeline_id))
         snapshot = load_snapshot_at(self._store, latest)
-        if latest.compaction is None and snapshot.is_complete:
-            compact(self._store, latest, snapshot.index)
+        if latest.compaction is None and snapshot.exists:
+            compact(self._store, latest, snapshot)
 
 
 def not_repaired(finding: Finding, reason: str) -> Finding:
