@@ -174,12 +174,15 @@ class ChunkEntry:
     @property
     def segments(self) -> tuple["Segment", ...]:
         """Its segments, in order of time."""
+        if len(self.segment_starts) == 1:
+            bounds = self.first_sequence, self.stop_sequence
+            return (Segment(self, 0, *bounds, self.start, self.end),)
         sequences = [self.first_sequence + start for start in self.segment_starts]
         times = [self.start, *(self._time_of(pts) for pts in self.segment_pts)]
-        bounds = [*zip(sequences, times, strict=True), (self.stop_sequence, self.end)]
+        edges = [*zip(sequences, times, strict=True), (self.stop_sequence, self.end)]
         return tuple(
             Segment(self, number, first, stop, start, end)
-            for number, ((first, start), (stop, end)) in enumerate(pairwise(bounds))
+            for number, ((first, start), (stop, end)) in enumerate(pairwise(edges))
         )
 
     def _time_of(self, pts: int) -> Fraction:

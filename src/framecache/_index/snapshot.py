@@ -1,6 +1,6 @@
 """Loading a snapshot of a timeline: its manifest, and the rows of every committed index part."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,12 +42,12 @@ class Snapshot:
         return self.exists and not self.missing_parts
 
 
-def missing_segments(snapshot: Snapshot) -> list[Segment]:
-    """Return the segments of the manifest that are not committed yet, in order of time."""
+def missing_segments(snapshot: Snapshot) -> Iterator[Segment]:
+    """Yield the segments of the manifest that are not committed yet, in order of time."""
     missing = set(snapshot.missing_parts)
-    if snapshot.manifest is None or not missing:
-        return []
-    return [segment for segment in snapshot.manifest.segments if segment.part in missing]
+    for chunk in snapshot.manifest.chunks if snapshot.manifest and missing else ():
+        if not chunk.is_cached(missing):
+            yield from (segment for segment in chunk.segments if segment.part in missing)
 
 
 def load_snapshot(
@@ -78,12 +78,24 @@ def load_snapshot(
         # Parts may be missing because they were deleted after the manifest was read.
         if not snapshot.missing_parts or is_current(store, manifest):
             return snapshot
-        latest = current_manifest(store, timeline_id)
-        if latest is not None and latest.epoch == manifest.epoch:
+        if _are_still_missing(
+            snapshot.missing_parts, manifest, current_manifest(store, timeline_id)
+        ):
             return snapshot
     raise StoreUnavailable(
         f"other programs changed timeline {timeline_id} in {store.display_name} {_ATTEMPTS} times "
         "while this program read it: try again when they are done"
+    )
+
+
+def _are_still_missing(parts: Sequence[str], manifest: Manifest, latest: Manifest | None) -> bool:
+    """Return True if a later manifest names the same files for parts, as after a compaction."""
+    if latest is None or latest.epoch != manifest.epoch:
+        return False
+    compacted = set(latest.compaction.parts) if latest.compaction else set()
+    return all(
+        part not in compacted and latest.index_key(part) == manifest.index_key(part)
+        for part in parts
     )
 
 

@@ -221,8 +221,9 @@ class _GrowingTimeline:
         if wanted.stop_at is None or not known:
             return False
         stop = wanted.stop_at
-        missing = missing_segments(self.snapshot)
-        end = missing[0].start if missing else current.chunks[-1].end if current.chunks else None
+        missing = next(missing_segments(self.snapshot), None)
+        last = current.chunks[-1].end if current.chunks else None
+        end = last if missing is None else missing.start
         if end is not None and end + stop.tolerance >= stop.seconds:
             return True
         return bool(index.timestamp[known - 1] >= snap_to_frame_start(index, stop))

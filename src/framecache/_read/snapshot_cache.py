@@ -217,7 +217,7 @@ class SnapshotCache:
         """
         snapshot = source.snapshot
         if selection.missing == "raise":
-            uncached = missing_segments(snapshot)
+            uncached = list(missing_segments(snapshot))
             for wanted in selection.ranges:
                 self.require_present(source, find_missing(snapshot.index, wanted, uncached))
         return selection.positions(snapshot.index)
