@@ -46,7 +46,7 @@ def prepare(inputs: Inputs) -> Job:
             for frame in rows(range(number * share, (number + 1) * share)):
                 part.add(frame)
             commit_part(store, description, name, part.build(), provenance={})
-        compact(store, description, load_snapshot(store, TIMELINE).index)
+        compact(store, description, load_snapshot(store, TIMELINE))
         document = [
             {
                 "seq": frame.sequence,

@@ -169,6 +169,10 @@ class Progress:
     frames_total: int
     chunks_elsewhere: int = 0
     """Chunks that other programs are extracting, while this operation waits for them; else 0."""
+    segments_done: int = 0
+    """Segments of chunks that are committed, by this program or another."""
+    segments_total: int = 0
+    """Segments of all chunks; 0 for an operation without chunks."""
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -226,9 +230,9 @@ class ExtractReport:
 
     timeline_id: str
     chunks_extracted: int
-    """Chunks that this call decoded and committed."""
+    """Chunks of which this call decoded and committed all segments, or some."""
     chunks_cached: int
-    """Chunks that were already committed."""
+    """Chunks of which other calls committed all segments."""
     frames_extracted: int
     """Frames that this call stored."""
     frames_undecodable: int
@@ -242,6 +246,10 @@ class ExtractReport:
     timing: tuple[ChunkTiming, ...] = ()
     """Requested chunks whose times were corrected, or that have a gap or an overlap next to them.
     """
+    segments_extracted: int = 0
+    """Segments of chunks that this call decoded and committed."""
+    segments_cached: int = 0
+    """Segments that other calls committed."""
 
 
 @dataclass(frozen=True, slots=True)

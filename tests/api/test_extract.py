@@ -744,7 +744,8 @@ def test_progress_grows_to_its_total(url: str, workers: int) -> None:
     assert {one.frames_total for one in reports} == {23}
     assert done == sorted(done)
     assert done[-1] == 23
-    assert len(reports) == 23
+    assert [one.segments_done for one in reports if one.segments_done][-1] == 3
+    assert len(reports) == 23 + 3
 
 
 def test_progress_callback_runs_in_one_thread_at_a_time(url: str) -> None:
@@ -755,20 +756,20 @@ def test_progress_callback_runs_in_one_thread_at_a_time(url: str) -> None:
         inside.release()
 
     timeline(url).extract(clips.chunks(), workers=8, progress=progress)
-    assert is_serialized == [True] * 45
+    assert is_serialized == [True] * (45 + 3)
 
 
 def test_progress_of_cached_chunks_is_complete(url: str) -> None:
     timeline(url).extract(clips.chunks())
     reports: list[Progress] = []
     timeline(url).extract(clips.chunks(), progress=reports.append)
-    assert reports[-1] == Progress(45, 45)
+    assert reports[-1] == Progress(45, 45, segments_done=3, segments_total=3)
     reports.clear()
     timeline(url).append(clips.chunks()[2], progress=reports.append)
-    assert reports[-1] == Progress(15, 15)
+    assert reports[-1] == Progress(15, 15, segments_done=1, segments_total=1)
     reports.clear()
     timeline(url).rebuild(every=9, progress=reports.append)
-    assert reports[-1] == Progress(5, 5)
+    assert reports[-1] == Progress(5, 5, segments_done=3, segments_total=3)
 
 
 class StoppedByCallerError(Exception):
@@ -1230,6 +1231,8 @@ def test_report_counts_only_the_changes(url: str) -> None:
         first,
         chunks_extracted=0,
         chunks_cached=3,
+        segments_extracted=0,
+        segments_cached=3,
         frames_extracted=0,
         bytes_stored=0,
         seconds=0,

@@ -283,7 +283,7 @@ def test_following_an_empty_range_ends_before_anything_is_cached(url: str) -> No
         assert list(frames) == []
 
 
-@pytest.mark.parametrize(("remove", "what"), [(True, "1 of its chunks"), (False, "nothing")])
+@pytest.mark.parametrize(("remove", "what"), [(True, "1 of its segments"), (False, "nothing")])
 def test_incomplete_timeline_raises_not_cached_after_timeout(
     url: str, *, remove: bool, what: str
 ) -> None:

@@ -315,7 +315,10 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
     [
         (Frame, ["sequence", "chunk_id", "timestamp", "image", "perceptual_hash", "color"]),
         (Chunk, ["url", "start_seconds", "trim_start", "trim_stop"]),
-        (Progress, ["frames_done", "frames_total", "chunks_elsewhere"]),
+        (
+            Progress,
+            ["frames_done", "frames_total", "chunks_elsewhere", "segments_done", "segments_total"],
+        ),
         (
             ExtractReport,
             [
@@ -328,6 +331,8 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
                 "bytes_stored",
                 "seconds",
                 "timing",
+                "segments_extracted",
+                "segments_cached",
             ],
         ),
         (
@@ -395,6 +400,9 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
                 "url",
                 "is_cached",
                 "frame_count",
+                "frames_to_extract",
+                "segment_count",
+                "segments_to_extract",
                 "duration_seconds",
                 "width",
                 "height",
@@ -466,6 +474,8 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
                 "settings",
                 "chunks",
                 "chunks_cached",
+                "segment_count",
+                "segments_cached",
                 "frame_count",
                 "frames_undecodable",
                 "frames_described",

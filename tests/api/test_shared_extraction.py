@@ -129,7 +129,9 @@ def test_live_lease_is_waited_for(
             wait_until(lambda: bool(progress) and progress[-1].frames_done == 35)
             key_of_live_lease = [key for key in remaining_leases(store) if "000001-" in key]
             wait_until(lambda: key_of_live_lease not in (remaining_leases(store), []))
-            wait_until(lambda: progress[-1] == Progress(35, 45, chunks_elsewhere=1))
+            wait_until(
+                lambda: progress[-1] == Progress(35, 45, 1, segments_done=2, segments_total=3)
+            )
             assert not waiting.done()
             assert decoded["c1.mp4"] == 0
             others.release("000001")
@@ -160,7 +162,7 @@ def test_chunk_committed_by_another_program_counts_as_cached(store: Store) -> No
             store.create(part, body)
             report = waiting.result(timeout=60)
     assert (report.chunks_extracted, report.chunks_cached) == (2, 1)
-    assert progress[-1] == Progress(45, 45)
+    assert progress[-1] == Progress(45, 45, segments_done=3, segments_total=3)
     assert list(Timeline(store, "t").jpegs(range(45))) == expected_jpegs()
 
 

@@ -504,7 +504,7 @@ def test_chunk_that_another_program_extracts_is_left_to_it(
     placed = resolve_append(cache.store, TIMELINE, [first], bucket.settings().extraction)
     add_pending(cache.store, ArrivedChunk(first.url, TIMELINE, 0))
     with LeaseManager(cache.store, placed.manifest) as leases:
-        assert leases.acquire(placed.entries[0].part)
+        assert leases.acquire(placed.entries[0].parts[0])
         report = send(cache, bucket.event(1), bucket.settings())
     assert (report.failures, report.timelines[0].appended) == ((), (1,))
     assert blobs(cache) == [f"lambda/pending/{TIMELINE}/{0:012d}.json"]

@@ -44,6 +44,8 @@ def test_extract_reports_as_json(local_url: str) -> None:
         "url": f"file://{local_url}",
         "undecodable": [],
         "timing": [],
+        "segments_extracted": 2,
+        "segments_cached": 0,
     }
 
 

@@ -1,5 +1,6 @@
 import io
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,13 @@ from command_line import clip, other_clip, run
 from rich.console import Console
 from rich.table import Table
 
-from framecache import FrameCache
+import media
+from framecache import FrameCache, StoreUnavailable, Timeline
+from framecache._ingest import segments
 from framecache.cli.cost import is_priced
 from framecache.cli.output import format_money, print_table
 from framecache.model import Layout
+from framecache.testing import HookedStore, fail_from_nth
 from outside import png_by_pillow
 
 PNG = png_by_pillow(1)
@@ -349,3 +353,40 @@ def test_table_in_a_pipe_matches_rich_layout(capsys: pytest.CaptureFixture[str])
     Console(width=80, file=drawn).print(table)
     lines = [line.rstrip() for line in drawn.getvalue().splitlines()]
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_info_and_ls_count_the_segments_of_an_unfinished_chunk(
+    local_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = segments.SegmentLimits(Fraction(0), min_frames=10)
+    monkeypatch.setattr(segments, "LIMITS", limits)
+    down = fail_from_nth(StoreUnavailable("down"), action="put", nth=25, within="/frames/")
+    store = HookedStore(FrameCache(local_url).store, before=down)
+    path = media.made(
+        "cli-segments.mp4",
+        lambda path: media.make_clip(path, frames=40, extra=["-g", "10", "-sc_threshold", "0"]),
+    )
+    with pytest.raises(StoreUnavailable):
+        Timeline(store, "half").extract(path, workers=1)
+
+    listed = run("ls", "--cache", local_url).succeeded().text
+    text = run("info", "half", "--cache", local_url).succeeded().text
+    document = run("info", "half", "--json", "--cache", local_url).succeeded().document
+
+    assert "partial, 2 of 4 segments" in listed
+    assert text.startswith("half: partial, 2 of 4 segments")
+    assert "  2 of 4 segments  " in text
+    assert (document["segments_cached"], document["segment_count"]) == (2, 4)
+    assert (document["chunks_cached"], document["frame_count"]) == (0, 20)
+    (chunk,) = document["chunks"]
+    assert (chunk["segments_cached"], chunk["segment_count"]) == (2, 4)
+    assert (chunk["cached"], chunk["divisible"]) == (False, True)
+
+
+def test_info_names_the_long_chunk_that_cannot_be_divided(local_url: str) -> None:
+    path = media.made(
+        "cli-long.ts", lambda path: media.make_clip(path, rate="5", frames=310, size=(64, 48))
+    )
+    FrameCache(local_url).timeline("long").extract(path, every=100)
+    text = run("info", "long", "--cache", local_url).succeeded().text
+    assert "chunk 0: one segment, because h264 in mpegts has no random access inside" in text

@@ -14,8 +14,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import av
 import boto3
@@ -23,6 +25,7 @@ import numpy as np
 
 from framecache import Frame, FrameCache, Timeline
 from framecache._core import manifest
+from framecache._ingest import segments
 from framecache.model import Image
 
 FOLDER: Final = Path(__file__).parent
@@ -53,10 +56,15 @@ def picture(shade: int, *, at: int) -> Image:
 
 
 def fill(cache: FrameCache) -> None:
-    """Store one timeline per layout, one of written frames, and one of frames alone."""
-    cache.timeline("objects").extract(urls("c0.mp4", "c1.mp4"))
+    """Store one timeline per layout, one of written frames, and one of frames alone.
+
+    The chunks have segments of two frames or more, from one keyframe to another.
+    """
+    limits = segments.SegmentLimits(Fraction(0), min_frames=2)
+    with mock.patch.object(segments, "LIMITS", limits):
+        cache.timeline("objects").extract(urls("c0.mp4", "c1.mp4"))
+        cache.timeline("packs").extract(urls("c0.mp4"), every=2, layout="packs")
     cache.timeline("objects").sprites().sheet(0)
-    cache.timeline("packs").extract(urls("c0.mp4"), every=2, layout="packs")
     written = cache.timeline("written")
     written.write([Frame(n, 0, n / RATE, picture(90, at=5 * n)) for n in range(3)])
     written.write([Frame(1, 0, 1 / RATE, picture(160, at=5))], on_conflict="replace", quality=60)

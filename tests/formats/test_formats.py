@@ -216,12 +216,12 @@ def test_unknown_manifest_entries_of_the_same_format_are_ignored(
 def test_unknown_index_columns_of_the_same_format_are_ignored(
     cache: FrameCache, expected: dict[str, list[dict[str, Any]]]
 ) -> None:
-    [part] = [blob.key for blob in cache.store.list("cache/timelines/packs/index")]
-    table = pq.read_table(io.BytesIO(cache.store.get(part)))
-    wider = table.append_column("later", pa.array([1.5] * len(table)))
-    body = io.BytesIO()
-    pq.write_table(wider, body)
-    cache.store.put(part, parquet.add_checksum(body.getvalue()))
+    for part in [blob.key for blob in cache.store.list("cache/timelines/packs/index")]:
+        table = pq.read_table(io.BytesIO(cache.store.get(part)))
+        wider = table.append_column("later", pa.array([1.5] * len(table)))
+        body = io.BytesIO()
+        pq.write_table(wider, body)
+        cache.store.put(part, parquet.add_checksum(body.getvalue()))
     assert make_fixture.contents(cache.timeline("packs")) == expected["packs"]
 
 

@@ -105,9 +105,9 @@ def test_invocation_stops_before_its_deadline_and_the_next_one_continues(
     placed = resolve_append(cache.store, TIMELINE, chunks, bucket.settings().extraction)
     event = queued({"a": bucket.event(0)})
     with LeaseManager(cache.store, placed.manifest) as leases:
-        assert leases.acquire(placed.entries[0].part)
+        assert leases.acquire(placed.entries[0].parts[0])
         answer = function.api.invoke(event, seconds=20)
-        assert leases.is_held(placed.entries[0].part)
+        assert leases.is_held(placed.entries[0].parts[0])
     assert answer.body == {"batchItemFailures": [{"itemIdentifier": "a"}]}
     assert answer.is_in_time
     assert "OutOfTime" in function.log.read_text()

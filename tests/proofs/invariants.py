@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 import google_crc32c
@@ -234,17 +235,30 @@ def _rows(index_file: bytes) -> list[dict[str, Any]]:
 
 
 def index_files(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | None, str]]:
-    """The keys of the index files that count, with the chunk that each commits."""
+    """The keys of the index files that count, with the segment that each commits."""
     if document is None:
         return []
     folder = f"{PREFIX}index/{document['epoch']}/"
-    names = [(chunk, f"{chunk['chunk_id']:06d}") for chunk in document["chunks"]]
+    names = [named for chunk in document["chunks"] for named in _segments(chunk)]
     names += [(None, name) for name in document["written_parts"]]
     generations = document["generations"]
     files = [(chunk, f"{folder}{name}-{generations.get(name, 0)}.parquet") for chunk, name in names]
     if compaction := document["compaction"]:
         files.append((None, f"{folder}_timeline-{compaction['number']}.compacted"))
     return files
+
+
+def _segments(chunk: dict[str, Any]) -> list[tuple[dict[str, Any] | None, str]]:
+    """Return the frames and the name of each segment of a chunk."""
+    name, first = f"{chunk['chunk_id']:06d}", chunk["first_sequence"]
+    bounds = [*chunk["segment_starts"], chunk["frame_count"]]
+    found = [
+        {"first_sequence": first + start, "frame_count": stop - start}
+        for start, stop in pairwise(bounds)
+    ]
+    if len(found) == 1:
+        return [(found[0], name)]
+    return [(one, f"{name}s{number:06d}") for number, one in enumerate(found)]
 
 
 def _require_stored(blobs: Blobs, key: str, row: dict[str, Any], right: Frames) -> None:

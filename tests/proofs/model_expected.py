@@ -9,18 +9,24 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Final
+from unittest import mock
 from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
-from model_plain import NO_METADATA, Setting, State, Written, WrittenFrames
+from model_plain import NO_METADATA, Setting, State, Written, WrittenFrames, segments_of
 from PIL import Image
 
 import media
 from framecache import Frame, FrameCache, Timeline
+from framecache._ingest import segments
 
 CHUNKS: Final = {"a": 6, "b": 8, "c": 7}
 """Frames of each chunk."""
+SEGMENT: Final = 4
+"""Position of the second keyframe of each chunk, where its second segment begins."""
+LIMITS: Final = segments.SegmentLimits(Fraction(0), min_frames=2)
+"""Limits with which each chunk has two segments, with all frames or every second one."""
 PICTURES: Final = range(3)
 METADATA: Final = range(2)
 SIZE: Final = 32
@@ -44,7 +50,7 @@ Rows = dict[int, Row]
 @cache
 def clip(chunk: str) -> Path:
     """Return the video of a chunk: with B-frames, two keyframes and its own color."""
-    extra = ["-g", "4", "-bf", "1"]
+    extra = ["-g", str(SEGMENT), "-sc_threshold", "0", "-bf", "1"]
     colour = f"hue=h={120 * sorted(CHUNKS).index(chunk)}"
     pattern = f"testsrc2=size=320x240:rate={RATE},scale={SIZE}:{SIZE},{colour}"
     return media.made(
@@ -73,16 +79,25 @@ def _rows(
     if setting is None:
         return {}
     rows = [
-        row for chunk in chunks if chunk in cached for row in rows_of_chunk(chunks, setting, chunk)
+        row
+        for segment in segments_of(chunks)
+        if segment in cached
+        for row in rows_of_segment(chunks, setting, segment)
     ]
     rows += [written_row(frame) for frame in written]
     return {row.sequence: row for row in sorted(rows, key=lambda row: row.sequence)}
 
 
-def rows_of_chunk(chunks: tuple[str, ...], setting: Setting, chunk: str) -> list[Row]:
-    """The frames that a chunk gives as one of several."""
+def rows_of_segment(chunks: tuple[str, ...], setting: Setting, segment: str) -> list[Row]:
+    """The frames that a segment gives, if its chunk is one of several."""
+    chunk, number = segment[0], segment[1]
     position = chunks.index(chunk)
-    return [row for row in _extracted(chunks, setting) if row.chunk_id == position]
+    second = bounds(chunks)[position] + Fraction(SEGMENT, RATE)
+    return [
+        row
+        for row in _extracted(chunks, setting)
+        if row.chunk_id == position and (row.timestamp >= float(second)) == int(number)
+    ]
 
 
 def bounds(chunks: tuple[str, ...]) -> list[Fraction]:
@@ -96,9 +111,10 @@ def bounds(chunks: tuple[str, ...]) -> list[Fraction]:
 @cache
 def _extracted(chunks: tuple[str, ...], setting: Setting) -> list[Row]:
     timeline = _nowhere()
-    timeline.extract(
-        [clip(chunk) for chunk in chunks], every=setting.every, quality=setting.quality
-    )
+    with mock.patch.object(segments, "LIMITS", segments.SegmentLimits()):
+        timeline.extract(
+            [clip(chunk) for chunk in chunks], every=setting.every, quality=setting.quality
+        )
     rows = _read(timeline)
     _check_by_ffprobe(rows, chunks, setting.every or 1)
     assert len({row.jpeg for row in rows}) == len(rows), "two frames of the clips look the same"

@@ -1,11 +1,11 @@
 """A timeline as a plain value, and the possible results of each operation, without framecache.
 
-An operation is a few atomic steps: create a manifest, commit a chunk, end the epoch. If it fails,
+An operation is a few atomic steps: create a manifest, commit a segment, end the epoch. If it fails,
 some of them were done; if others worked during it, some were done before and some after.
 :func:`endings` enumerates all possible results.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
@@ -41,6 +41,13 @@ class Written(NamedTuple):
 
 
 WrittenFrames = frozenset[Written]
+SEGMENTS: Final = 2
+"""Segments of each chunk."""
+
+
+def segments_of(chunks: Iterable[str]) -> tuple[str, ...]:
+    """Return the segments of chunks, in order: ``a0`` and ``a1`` are those of ``a``."""
+    return tuple(f"{chunk}{number}" for chunk in chunks for number in range(SEGMENTS))
 
 
 def adopted(listed: frozenset[tuple[int, int]]) -> WrittenFrames:
@@ -60,7 +67,7 @@ class State:
     layout: Layout = "objects"
     """In which frames are stored from now on."""
     cached: frozenset[str] = frozenset()
-    """Chunks that are committed."""
+    """Segments that are committed."""
     written: WrittenFrames = frozenset()
     listed: frozenset[tuple[int, bytes]] = frozenset()
     """Sequence and JPEG of each frame of a timeline without a manifest."""
@@ -75,7 +82,7 @@ class State:
 
     @property
     def is_complete(self) -> bool:
-        return self.exists and self.cached == set(self.chunks or ())
+        return self.exists and self.cached == set(segments_of(self.chunks or ()))
 
     def next_epoch(
         self,
@@ -164,15 +171,15 @@ class ReplaceManifest(Step):
 
 @dataclass(frozen=True, slots=True)
 class CommitMissing(Step):
-    """Determine which chunks are missing."""
+    """Determine which segments are missing."""
 
     epoch: str
     chunks: tuple[str, ...]
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         cached = state.cached if state.epoch == self.epoch else frozenset[str]()
-        missing = [chunk for chunk in self.chunks if chunk not in cached]
-        commits = tuple(CommitChunk(self.epoch, chunk) for chunk in missing)
+        missing = [one for one in segments_of(self.chunks) if one not in cached]
+        commits = tuple(CommitSegment(self.epoch, one) for one in missing)
         return state, (Begin(self.epoch), *commits) if commits else ()
 
 
@@ -187,14 +194,14 @@ class Begin(Step):
 
 
 @dataclass(frozen=True, slots=True)
-class CommitChunk(Step):
+class CommitSegment(Step):
     epoch: str
-    chunk: str
+    segment: str
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.epoch != self.epoch:
             raise Refused("TimelineCleared")
-        return replace(state, cached=state.cached | {self.chunk}), ()
+        return replace(state, cached=state.cached | {self.segment}), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,12 +477,12 @@ def _walk(
         if not between:
             yield Ending(state, refused.refusal)
             # The last frames were stored into an epoch that had ended since the check.
-            if isinstance(todo[0], CommitChunk) and len(todo) == 1:
+            if isinstance(todo[0], CommitSegment) and len(todo) == 1:
                 yield Ending(state, "finished")
         return
     yield from _walk(following, (*more, *todo[1:]), between, is_alone=is_alone)
-    if isinstance(todo[0], CommitChunk):
-        # The program that had this chunk has died: the next was extracted first.
+    if isinstance(todo[0], CommitSegment):
+        # The program that had this segment has died: the next was extracted first.
         yield from _only_failing(_walk(state, todo[1:], between, is_alone=is_alone))
     if isinstance(todo[0], Forget) and not is_alone:
         # Chunks that others added since the manifests were listed stay.

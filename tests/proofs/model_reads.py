@@ -1,13 +1,14 @@
 """Every way to read a timeline, and its result for a state of the timeline."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
 import numpy as np
-from model_expected import SIZE, Row, Rows, bounds, picture_of, rows_of
-from model_plain import State
+from model_expected import SIZE, Row, Rows, bounds, picture_of, rows_of, rows_of_segment
+from model_plain import SEGMENTS, State, segments_of
 
 from framecache import Frame, Timeline
 
@@ -56,13 +57,20 @@ class ReadAt:
         chunks, time = state.chunks or (), Fraction(self.fiftieths, 50)
         if not chunks:
             return self._written_row(state)
-        all_rows = rows_of(replace(state, cached=frozenset(chunks)))
+        all_rows = rows_of(replace(state, cached=frozenset(segments_of(chunks))))
         shown = [n for n, end in enumerate(bounds(chunks)[1:]) if time < end][:1]
         begun = [row for row in all_rows.values() if Fraction(str(row.timestamp)) <= time]
         if not shown or not begun:
             return None
-        needed = chunks[begun[-1].chunk_id : shown[0] + 1]
-        return begun[-1] if state.cached.issuperset(needed) else None
+        # The frame stays until the next one, which a segment that is not committed may begin.
+        assert state.setting is not None
+        names, row, starts = segments_of(chunks), begun[-1], list[Fraction]()
+        for start, segment in zip(bounds(chunks)[:-1], names[1::SEGMENTS], strict=True):
+            first = rows_of_segment(chunks, state.setting, segment)[0]
+            starts += [start, Fraction(str(first.timestamp))]
+        since = bisect_right(starts, Fraction(str(row.timestamp))) - 1
+        needed = names[since : bisect_right(starts, time)]
+        return row if state.cached.issuperset(needed) else None
 
     def _written_row(self, state: State) -> Row | None:
         """A written frame is on screen from its time on; until when, its batch decides."""
@@ -162,6 +170,7 @@ class Ask:
                     info.complete,
                     info.frame_count,
                     info.chunks_cached,
+                    info.segments_cached,
                 )
 
     def given(self, state: State) -> object:
@@ -177,7 +186,15 @@ class Ask:
                 return len(rows)
             case "info":
                 epoch = None if state.chunks is None else state.epoch
-                return (epoch, state.exists, state.is_complete, len(rows), len(state.cached))
+                whole = [
+                    chunk
+                    for chunk in state.chunks or ()
+                    if state.cached.issuperset(segments_of(chunk))
+                ]
+                return (
+                    *(epoch, state.exists, state.is_complete, len(rows)),
+                    *(len(whole), len(state.cached)),
+                )
 
     def needs(self, rows: Rows) -> set[int]:  # noqa: ARG002 -- reads none
         return set()

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import google_crc32c
 import pyarrow.parquet as pq
-from model_expected import METADATA, PICTURES, Rows, rows_of, rows_of_chunk, written_row
-from model_plain import ALL, NO_METADATA, Setting, State, Written
+from model_expected import METADATA, PICTURES, Rows, rows_of, rows_of_segment, written_row
+from model_plain import ALL, NO_METADATA, SEGMENTS, Setting, State, Written, segments_of
 
 from framecache import FrameCache
 from framecache.store import Store
@@ -184,19 +184,17 @@ class World:
         epoch = document["epoch"]
         chunks = tuple(_chunk_name(chunk["url"]) for chunk in document["chunks"])
         setting = Setting(document["sampling"].get("n"), document["jpeg"]["quality"])
-        parts = {
-            part: self._part(timeline_id, document, part)
-            for part in (*(f"{i:06d}" for i in range(len(chunks))), *document["written_parts"])
-        }
-        for position, chunk in enumerate(chunks):
-            rows = parts.pop(f"{position:06d}")
-            expected = rows_of_chunk(chunks, setting, chunk)
+        parts = {part: self._part(timeline_id, document, part) for part in _part_names(document)}
+        names = segments_of(chunks)
+        for part, segment in zip(_part_names(document), names, strict=False):
+            rows = parts.pop(part)
+            expected = rows_of_segment(chunks, setting, segment)
             if rows is not None:
-                parts[chunk] = rows
+                parts[segment] = rows
                 self._require(
                     _fingerprints(rows)
                     == {one.sequence: _fingerprint(one.jpeg) for one in expected},
-                    f"the part of {chunk} in {epoch} is not what {chunks} give with {setting}",
+                    f"the part of {segment} in {epoch} is not what {chunks} give with {setting}",
                 )
         written = {
             sequence: _written(sequence, row)
@@ -204,8 +202,8 @@ class World:
             for sequence, row in (parts[part] or {}).items()
         }
         self._check_compaction(timeline_id, document, parts)
-        cached = frozenset(chunk for chunk in chunks if chunk in parts)
-        counting = (*(chunk for chunk in chunks if chunk in parts), *document["written_parts"])
+        cached = frozenset(name for name in names if name in parts)
+        counting = (*(name for name in names if name in parts), *document["written_parts"])
         places = {
             sequence: row.place
             for part in counting
@@ -233,7 +231,7 @@ class World:
         document = self._manifest_document(key.split("/")[2])
         if document is None:
             return False
-        parts = (*(f"{i:06d}" for i in range(len(document["chunks"]))), *document["written_parts"])
+        parts = _part_names(document)
         names = {f"{part}-{document['generations'].get(part, 0)}.parquet" for part in parts}
         return key.split("/")[3] == "index" and key.split("/")[5] in names
 
@@ -249,14 +247,11 @@ class World:
         name = f"_timeline-{compaction['number']}.compacted"
         body = self.blobs.get(f"{ROOT}/{timeline_id}/index/{document['epoch']}/{name}")
         covered = set(compaction["parts"])
-        names = [_chunk_name(chunk["url"]) for chunk in document["chunks"]]
+        order = _part_names(document)
+        segments = segments_of(_chunk_name(chunk["url"]) for chunk in document["chunks"])
+        names = dict(zip(order, segments, strict=False))
         # For two rows of a sequence, the part that a manifest named later counts.
-        order = [*(f"{i:06d}" for i in range(len(names))), *document["written_parts"]]
-        there = [
-            parts.get(names[int(part)] if part.isdigit() else part)
-            for part in order
-            if part in covered
-        ]
+        there = [parts.get(names.get(part, part)) for part in order if part in covered]
         if body is None or None in there:
             return
         rows = {sequence: row for part in there if part for sequence, row in part.items()}
@@ -439,6 +434,16 @@ def faulty_store(world: World, who: str, fault_schedule: FaultSchedule, *, seed:
 
 def _sequence(key: str) -> int:
     return int(key.rpartition("/")[2].removesuffix(".jpg"))
+
+
+def _part_names(document: dict[str, Any]) -> list[str]:
+    """Return the names of all parts of a manifest: those of segments, then of written frames."""
+    segments = [
+        f"{chunk:06d}s{number:06d}"
+        for chunk in range(len(document["chunks"]))
+        for number in range(SEGMENTS)
+    ]
+    return [*segments, *document["written_parts"]]
 
 
 def _chunk_name(url: str) -> str:

@@ -20,12 +20,19 @@ class NumberedChunks:
 
     paths: tuple[str, ...]
     frames_each: int
+    """Frames of each segment."""
     pictures: str
     """A numpy file of what ffmpeg decodes of them, ``(N, H, W, 3)``, for any process to map."""
+    segments_each: int = 1
+
+    @property
+    def part_count(self) -> int:
+        """Segments of all chunks; each has an index part."""
+        return len(self.paths) * self.segments_each
 
     @property
     def frame_count(self) -> int:
-        return len(self.paths) * self.frames_each
+        return self.part_count * self.frames_each
 
 
 class Truth:

@@ -1,5 +1,6 @@
 """Making numbered chunks, and their frames as one undisturbed extraction stores them."""
 
+import shutil
 import uuid
 from pathlib import Path
 
@@ -13,17 +14,20 @@ from outside import frames_of, outside
 _RATE = 25
 
 
-def numbered_chunks(count: int, *, frames_each: int) -> NumberedChunks:
-    """``count`` chunks with B-frames, cut out of one clip without encoding it again."""
-    frames = count * frames_each
+def numbered_chunks(count: int, *, frames_each: int, segments_each: int = 1) -> NumberedChunks:
+    """``count`` chunks with B-frames, cut out of one clip without encoding it again.
+
+    Each has ``segments_each`` groups of ``frames_each`` frames.
+    """
+    frames = count * segments_each * frames_each
     assert frames <= 2**BITS
-    name = f"numbered-{count}-{frames_each}"
+    name = f"numbered-{count}-{segments_each}-{frames_each}"
     clip = media.made(f"{name}.mp4", lambda to: _make(to, frames, frames_each))
-    folder = media.made(name, lambda to: _cut(clip, to, frames, frames_each))
+    folder = media.made(name, lambda to: _cut(clip, to, frames, segments_each * frames_each))
     pictures = media.made(f"{name}.npy", lambda to: _decode(clip, to))
     paths = tuple(str(path) for path in sorted(folder.glob("*.mp4")))
     assert len(paths) == count
-    return NumberedChunks(paths, frames_each, str(pictures))
+    return NumberedChunks(paths, frames_each, str(pictures), segments_each)
 
 
 def frames_alone(chunks: NumberedChunks) -> dict[str, bytes]:
@@ -47,6 +51,9 @@ def _make(path: Path, frames: int, frames_each: int) -> None:
 
 def _cut(clip: Path, folder: Path, frames: int, frames_each: int) -> None:
     folder.mkdir()
+    if frames == frames_each:
+        shutil.copy(clip, folder / "0000.mp4")
+        return
     cuts = ",".join(str(first) for first in range(frames_each, frames, frames_each))
     cut = ["-f", "segment", "-segment_frames", cuts, "-reset_timestamps", "1"]
     media.ffmpeg("-i", str(clip), "-c", "copy", *cut, str(folder / "%04d.mp4"))

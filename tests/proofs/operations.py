@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ import media
 from framecache import FrameCacheError, Timeline
 from framecache._core import keys
 from framecache._index import Index, PartBuilder, current_manifest
+from framecache._ingest import extraction, rolling_compaction, segments
 from framecache._maintain.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import Store
@@ -36,6 +39,8 @@ THIRD: Final = frozenset({5})
 """The sequences of each of `chunks`."""
 
 BOTH: Final = FIRST | SECOND
+SEGMENTS: Final = tuple(frozenset({number}) for number in range(3))
+LONG: Final = frozenset(range(3))
 DAMAGED_MANIFEST: Final = b"{}"
 _NEIGHBOUR: Final = "neighbour"
 _FOLDERS: Final = ("frames", "packs", "index", "claims")
@@ -111,6 +116,39 @@ def _extract_into_packs(store: Store) -> object:
 
 def _repack(layout: Layout) -> Callable[[Store], object]:
     return lambda store: Timeline(store, TIMELINE).repack(layout, workers=1)
+
+
+def _long_chunk() -> str:
+    """A chunk of three frames, each of which is a keyframe."""
+    source = "color=size=32x32:rate=25,geq=lum='20+30*N+X':cb=128:cr=128"
+    frames = ["-g", "1"]
+    path = media.made(
+        "proof-long.mp4",
+        lambda path: media.make_clip(path, source=source, frames=len(LONG), extra=frames),
+    )
+    return str(path)
+
+
+def _extract_segments(store: Store, layout: Layout = "objects") -> object:
+    """Extract a chunk in segments of a frame each, which are compacted after every second."""
+    with (
+        mock.patch.object(segments, "LIMITS", segments.SegmentLimits(Fraction(0), min_frames=1)),
+        mock.patch.object(extraction, "MAX_PROBED_PARTS", 1),
+        mock.patch.object(rolling_compaction, "COMMITS_BETWEEN_CHECKS", 1),
+        mock.patch.object(rolling_compaction, "COMMITS_BETWEEN_COMPACTIONS", 2),
+    ):
+        return Timeline(store, TIMELINE).extract([_long_chunk()], layout=layout, workers=1)
+
+
+def _extract_segments_into_packs(store: Store) -> object:
+    return _extract_segments(store, "packs")
+
+
+def _damage_segments(store: Store) -> object:
+    """Extract segments, and lose a frame and the compaction."""
+    _extract_segments(store)
+    compactions = [key for key in contents(store) if key.endswith(".compacted")]
+    return store.delete([*compactions, keys.frame(TIMELINE, 2)])
 
 
 def _append(store: Store) -> object:
@@ -253,6 +291,22 @@ OPERATIONS: Final = (
         _die_beginning,
         after=BOTH,
         together=(FIRST, SECOND),
+    ),
+    Operation("extract segments", _extract_segments, after=LONG, together=SEGMENTS),
+    Operation(
+        "extract segments into packs",
+        _extract_segments_into_packs,
+        after=LONG,
+        together=SEGMENTS,
+        layout="packs",
+    ),
+    Operation(
+        "repair segments",
+        _repair,
+        _damage_segments,
+        before=frozenset({0, 1}),
+        after=LONG,
+        damaged=frozenset({2}),
     ),
     Operation("append", _append, extract, before=BOTH, after=BOTH | THIRD, together=(THIRD,)),
     Operation(

@@ -49,13 +49,13 @@ class Observed:
 
     @property
     def parts(self) -> dict[str, str]:
-        """The keys of the committed index parts, by the name of their chunk."""
-        return self._named(r".*/index/[^/]+/([0-9]+)-0\.parquet")
+        """The keys of the committed index parts, by the name of their segment."""
+        return self._named(r".*/index/[^/]+/([0-9s]+)-0\.parquet")
 
     @property
     def lease_keys(self) -> dict[str, str]:
-        """Keys of leases, by the name of their chunk."""
-        return self._named(r".*/claims/[^/]+/([0-9]+)-[0-9]+\.json")
+        """Keys of leases, by the name of their segment."""
+        return self._named(r".*/claims/[^/]+/([0-9s]+)-[0-9]+\.json")
 
     @property
     def half_written(self) -> list[str]:
@@ -95,6 +95,15 @@ def test_extraction_into_packs_killed_on_ceph_is_finished_by_another_process(
     prove(ceph_url, ceph_gateways, proof, kills=kills, layout="packs")
 
 
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+@pytest.mark.parametrize("segments_each", [2, 4])
+def test_extraction_of_segments_killed_on_local_disk_is_finished_by_another_process(
+    local_url: str, proof: Proof, layout: Layout, segments_each: int
+) -> None:
+    kills = proof.size(short=6, long=150)
+    prove(local_url, ("", ""), proof, kills=kills, layout=layout, segments_each=segments_each)
+
+
 def prove(
     url: str,
     gateways: tuple[str, str],
@@ -102,9 +111,10 @@ def prove(
     *,
     kills: int,
     layout: Layout = "objects",
+    segments_each: int = 1,
 ) -> None:
     """Prove that no kill leaves wrong frames, or blobs that stop later programs."""
-    chunks = numbered_chunks(4, frames_each=8)
+    chunks = numbered_chunks(4 // segments_each, frames_each=8, segments_each=segments_each)
     with Workers(1 + SURVIVORS, chunks) as workers, ThreadPoolExecutor(LANES) as pool:
         # The first writes to a new bucket may take seconds, the later ones milliseconds.
         first, second = (Place(url, name, gateways[0]) for name in ("first", "undisturbed"))
@@ -162,11 +172,11 @@ class Trial:
         for other in others:
             self._workers.release(other)
 
-        chunks = len(self._scene.chunks.paths)
+        parts = self._scene.chunks.part_count
         if is_alone:
             # A request of the dead program may have been executed since.
-            assert extracted[0].report.chunks_extracted <= chunks - len(observed.parts)
-        is_mid_work = was_killed and len(observed.keys) > 0 and len(observed.parts) < chunks
+            assert extracted[0].report.segments_extracted <= parts - len(observed.parts)
+        is_mid_work = was_killed and len(observed.keys) > 0 and len(observed.parts) < parts
         return Counter(
             kills=was_killed,
             mid_work=is_mid_work,
@@ -230,9 +240,9 @@ class Trial:
         assert len(frames) >= len(observed.parts) * chunks.frames_each
         if is_complete:
             assert len(frames) == chunks.frame_count
-            assert len(self._observe().parts) == len(chunks.paths)
+            assert len(self._observe().parts) == chunks.part_count
         else:
-            assert len(observed.parts) < len(chunks.paths)
+            assert len(observed.parts) < chunks.part_count
         return observed
 
     def _observe(self) -> Observed:
@@ -253,7 +263,7 @@ class Trial:
         """Check that the state is as if nothing had been killed, and remove it; return the rest."""
         assert all(one.is_complete for one in extracted)
         observed = self._check_observed()
-        assert len(observed.parts) == len(self._scene.chunks.paths)
+        assert len(observed.parts) == self._scene.chunks.part_count
         left = {"half_written_files": len(observed.half_written)}
         if self._scene.layout == "packs":
             left["packs_left"] = self._check_packs(observed)

@@ -2,19 +2,28 @@
 
 import pytest
 from hypothesis import Phase
+from model_expected import LIMITS
 from model_machine import run_model
 from test_seeded_replace_defects import keep_old_times, remove_packs_first
 
 from framecache._index import FrameRow
+from framecache._ingest import segments
 from framecache._ingest.epochs import RunningEpoch
 from framecache._read import FrameSource
 from framecache.store import BlobExists, Store
 from proving import Proof
 
 _SEED = 20261123
+
+
 _SHORT_STORES = 60
 _SHORT_STEPS = 60
 """Amount in which each defect of this file is found, so no less may be tried."""
+
+
+@pytest.fixture(autouse=True)
+def two_segments_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "LIMITS", LIMITS)
 
 
 def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> None:

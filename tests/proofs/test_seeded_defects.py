@@ -23,7 +23,7 @@ from test_crash import Matrix
 
 from framecache import ExtractReport, SettingsConflict, StoreUnavailable, Timeline, TimelineCleared
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest, new_write_id
+from framecache._core.manifest import Manifest, Segment, new_write_id
 from framecache._index import (
     Index,
     Snapshot,
@@ -42,7 +42,7 @@ from framecache._index.columns import Columns
 from framecache._index.lease import LeaseManager, LeaseWatcher
 from framecache._ingest import deletion
 from framecache._ingest.epochs import RunningEpoch, is_active
-from framecache._ingest.work_queue import ChunkQueue
+from framecache._ingest.work_queue import SegmentQueue
 from framecache._layouts.encoding import EncoderPool, FramePosition
 from framecache._layouts.objects import ObjectStorage
 from framecache._read import FrameSource
@@ -321,17 +321,17 @@ def skip_the_crc(patch: pytest.MonkeyPatch) -> None:
 
 
 def mistake_lease_for_part(patch: pytest.MonkeyPatch) -> None:
-    skip_committed = ChunkQueue._skip_committed  # noqa: SLF001 -- the place of the defect
+    skip_committed = SegmentQueue._skip_committed  # noqa: SLF001 -- the place of the defect
 
-    def skip_leased(self: ChunkQueue, entries: Sequence[ChunkEntry]) -> None:
-        skip_committed(self, entries)
+    def skip_leased(self: SegmentQueue, segments: Sequence[Segment]) -> None:
+        skip_committed(self, segments)
         prefix = keys.leases_prefix(TIMELINE, self._manifest.epoch)
         leases = {keys.parse_lease(blob.key) for blob in self._store.list(prefix)}
         parts = {lease[0] for lease in leases if lease is not None}
-        for entry in [entry for entry in self._pending if entry.part in parts]:
-            self._skip(entry)
+        for segment in [one for one in self._pending if one.part in parts]:
+            self._skip(segment)
 
-    patch.setattr(ChunkQueue, "_skip_committed", skip_leased)
+    patch.setattr(SegmentQueue, "_skip_committed", skip_leased)
 
 
 def never_acquire_stale_lease(patch: pytest.MonkeyPatch) -> None:
@@ -395,12 +395,12 @@ def treat_listed_frames_as_committed(patch: pytest.MonkeyPatch) -> None:
         listed = {blob.key for blob in store.list(keys.frames_prefix(TIMELINE))}
         wanted = set(parts)
         return {
-            entry.part
-            for entry in manifest.chunks
-            if entry.part in wanted
+            segment.part
+            for segment in manifest.segments
+            if segment.part in wanted
             and listed.issuperset(
                 keys.frame(TIMELINE, sequence)
-                for sequence in range(entry.first_sequence, entry.stop_sequence)
+                for sequence in range(segment.first_sequence, segment.stop_sequence)
             )
         }
 

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,7 +37,7 @@ from framecache import (
     TimelineCleared,
 )
 from framecache._index import lease
-from framecache._ingest import epochs
+from framecache._ingest import epochs, segments
 from framecache._maintain.repack import RepackReport
 from framecache._maintain.repack import run as repacking
 from framecache._media import video
@@ -251,6 +252,8 @@ def extract(
     With ``first_read``, nothing follows the first commits before a reader has made that file.
     """
     lease.LEASE_TTL_SECONDS = stale_after_seconds
+    if chunks.segments_each > 1:
+        segments.LIMITS = segments.SegmentLimits(Fraction(0), min_frames=chunks.frames_each)
     timeline, created, decoded = place.open(), list[str](), list[int]()
 
     def note(action: str, key: str) -> None:

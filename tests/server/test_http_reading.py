@@ -42,6 +42,7 @@ def test_timeline_list_summarizes_each_timeline(service: Service) -> None:
     assert summary["frame_count"] == summary["cached_count"] == FRAMES
     assert (summary["width"], summary["height"]) == (clips.WIDTH, clips.HEIGHT)
     assert (summary["chunk_count"], summary["chunks_cached"]) == (3, 3)
+    assert (summary["segment_count"], summary["segments_cached"]) == (3, 3)
     assert summary["duration_seconds"] == pytest.approx(FRAMES / 25)
 
 

@@ -251,7 +251,7 @@ def test_time_of_uncached_frame_finds_no_other_frame(way: str) -> None:
     (chunk,) = manifest.chunks
     lacking = replace(chunk, chunk_id=1, start=chunk.end, end=2 * chunk.end, first_sequence=4)
     two = manifest.next_version(chunks=(chunk, lacking))
-    snapshot = Snapshot(two, video.snapshot.index, (lacking.part,))
+    snapshot = Snapshot(two, video.snapshot.index, lacking.parts)
     assert shown(snapshot, EXACTLY[way](3 * step)) == 3
     assert shown(snapshot, EXACTLY[way](chunk.end)) is None
 

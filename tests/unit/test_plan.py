@@ -113,7 +113,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         )
         chunks.append(chunk)
         if draw(st.booleans()):
-            missing.append(chunk.part)
+            missing.append(chunk.parts[0])
         else:
             rows += [
                 (chunk.first_sequence + nth, quarters + offset, True)
@@ -143,7 +143,9 @@ def test_displayed_frame_is_found_if_no_chunk_since_its_start_is_missing(
         if begun and chunk.start <= seconds < chunk.end:
             position, row = begun[-1]
             since = [
-                other.part for other in chunks if row.chunk_id <= other.chunk_id <= chunk.chunk_id
+                other.parts[0]
+                for other in chunks
+                if row.chunk_id <= other.chunk_id <= chunk.chunk_id
             ]
             expected = None if set(since) & set(snapshot.missing_parts) else position
     assert find_displayed_position(snapshot, parse_time(seconds)) == expected

@@ -42,6 +42,20 @@ describe("TimelineModel", () => {
     expect(timeline.detail.value?.version).toBe("new");
   });
 
+  test("refreshes once for the commits of a few seconds, and not after it is closed", async () => {
+    vi.useFakeTimers();
+    const timeline = new TimelineModel("match-42");
+    for (let commit = 0; commit < 5; commit++) timeline.refreshSoon();
+    expect(requests).toHaveLength(0);
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(requests.map(({ cache }) => cache)).toEqual(["reload"]);
+    timeline.refreshSoon();
+    timeline.close();
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(requests).toHaveLength(1);
+    vi.useRealTimers();
+  });
+
   test("requests a time with the digits of its text, else in microseconds", async () => {
     const timeline = new TimelineModel("match-42");
     const seeking = [timeline.findPositionAtTime(62.5, "1:02.5 s"), timeline.findPositionAtTime(2)];

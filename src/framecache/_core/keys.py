@@ -28,11 +28,12 @@ CHUNK_NUMBER_DIGITS: Final = 12
 _FRAME_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})\.jpg")
 _OVERLAY_NAME: Final = re.compile(r"(0|[1-9][0-9]{0,17})_(.+)\.png")
 _MANIFEST_NAME: Final = re.compile(r"([0-9]{8})\.json")
-_INDEX_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
+_PART: Final = r"w?[0-9]{6,}|[0-9]{6,}s[0-9]{6,}"
+_INDEX_NAME: Final = re.compile(rf"({_PART}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
 _COMPACTED_NAME: Final = re.compile(rf"({COMPACTED})-(0|[1-9][0-9]{{0,17}})\.compacted")
 _EPOCH_FOLDERS: Final = frozenset({"index", "claims", "packs", "sprites"})
 _EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
-_PACK_NAME: Final = re.compile(rf"(w?[0-9]{{6,}}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
+_PACK_NAME: Final = re.compile(rf"({_PART}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
 _SPRITE_NAME: Final = re.compile(r"([0-9]{6,18})-(0|[1-9][0-9]{0,17})\.jpg")
 _PENDING_NAME: Final = re.compile(rf"([0-9]{{{CHUNK_NUMBER_DIGITS}}})\.json")
 _LEASE_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
@@ -170,8 +171,13 @@ def epoch_prefix(timeline_id: str, epoch: str) -> str:
 
 
 def chunk_part(chunk_id: int) -> str:
-    """Return the name of the index part that commits a chunk."""
+    """Return the name of the index part that commits a chunk of one segment."""
     return f"{chunk_id:06d}"
+
+
+def segment_part(chunk_id: int, number: int) -> str:
+    """Return the name of the index part that commits one of several segments of a chunk."""
+    return f"{chunk_part(chunk_id)}s{number:06d}"
 
 
 def written_part(number: int) -> str:

@@ -6,9 +6,10 @@ version is current. The functions here create the next version; :mod:`framecache
 
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Final, Literal, Self
 
 import google_crc32c
@@ -27,7 +28,10 @@ from framecache.model import (
     Layout,
 )
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Newest format that this version reads."""
+_FORMAT_OF_WHOLE_CHUNKS: Final = 1
+"""Format of manifests whose chunks have one segment each, which earlier versions read, too."""
 _CHECKSUM_KEY: Final = "crc32c"
 """Name of the entry that holds the checksum; it is the last one in documents of every format."""
 _END: Final = b"\n}"
@@ -112,6 +116,12 @@ class ChunkEntry:
     """Frames that begin at or after this time are not taken; None: to the last."""
     listed_from: ListedFrom = "packets"
     """What its frames were listed from: all packets, or the sample tables of an MP4."""
+    segment_starts: tuple[int, ...] = (0,)
+    """Position, among its sampled frames, of the first frame of each segment."""
+    segment_pts: tuple[int, ...] = ()
+    """PTS of the first frame of each segment but the first."""
+    is_divisible: bool | None = None
+    """True if decoding can begin inside it; False: it is one segment; None in older manifests."""
 
     @property
     def given_start(self) -> Fraction | Literal["pts"] | None:
@@ -165,14 +175,74 @@ class ChunkEntry:
         return self.sample_aspect_ratio if aspect == "stored" else Fraction(1)
 
     @property
-    def part(self) -> str:
-        """Name of the index part that commits this chunk."""
-        return keys.chunk_part(self.chunk_id)
+    def segments(self) -> tuple["Segment", ...]:
+        """Its segments, in order of time."""
+        if len(self.segment_starts) == 1:
+            bounds = self.first_sequence, self.stop_sequence
+            return (Segment(self, 0, *bounds, self.start, self.end),)
+        sequences = [self.first_sequence + start for start in self.segment_starts]
+        times = [self.start, *(self._time_of(pts) for pts in self.segment_pts)]
+        edges = [*zip(sequences, times, strict=True), (self.stop_sequence, self.end)]
+        return tuple(
+            Segment(self, number, first, stop, start, end)
+            for number, ((first, start), (stop, end)) in enumerate(pairwise(edges))
+        )
+
+    def _time_of(self, pts: int) -> Fraction:
+        """Return the time of a frame on the timeline."""
+        assert self.time_base is not None
+        assert self.first_pts is not None
+        return self.start + (pts - self.first_pts) * self.time_base
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the index parts that commit its segments."""
+        if len(self.segment_starts) == 1:
+            return (keys.chunk_part(self.chunk_id),)
+        numbers = range(len(self.segment_starts))
+        return tuple(keys.segment_part(self.chunk_id, number) for number in numbers)
+
+    def is_cached(self, missing_parts: Container[str]) -> bool:
+        """Return True if all of its segments are committed.
+
+        Args:
+            missing_parts: parts of the manifest that are not committed.
+        """
+        return not any(part in missing_parts for part in self.parts)
 
     @property
     def stop_sequence(self) -> int:
         """One past its last sequence."""
         return self.first_sequence + self.frame_count
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Run of a chunk's sampled frames that is extracted, leased and committed on its own."""
+
+    chunk: ChunkEntry
+    number: int
+    """Position among the segments of the chunk."""
+    first_sequence: int
+    stop_sequence: int
+    """One past its last sequence."""
+    start: Fraction
+    """Seconds of its first sampled frame on the timeline; the start of the chunk, if it is first.
+    """
+    end: Fraction
+    """Start of the segment after it, or the end of the chunk."""
+
+    @property
+    def frame_count(self) -> int:
+        """Number of its sampled frames."""
+        return self.stop_sequence - self.first_sequence
+
+    @property
+    def part(self) -> str:
+        """Name of the index part that commits it."""
+        if len(self.chunk.segment_starts) == 1:
+            return keys.chunk_part(self.chunk.chunk_id)
+        return keys.segment_part(self.chunk.chunk_id, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +295,12 @@ class Manifest:
     @property
     def parts(self) -> tuple[str, ...]:
         """Names of all index parts of the timeline, committed or not."""
-        return (*(chunk.part for chunk in self.chunks), *self.written_parts)
+        return (*(part for chunk in self.chunks for part in chunk.parts), *self.written_parts)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """Segments of all chunks, in order of time."""
+        return tuple(segment for chunk in self.chunks for segment in chunk.segments)
 
     @property
     def frame_count(self) -> int:
@@ -243,6 +318,10 @@ class Manifest:
             else keys.legacy_compacted_index
         )
         return name_key(self.timeline_id, epoch=self.epoch, number=self.compaction.number)
+
+    @property
+    def _has_divided_chunks(self) -> bool:
+        return any(len(chunk.segment_starts) > 1 for chunk in self.chunks)
 
     def index_key(self, part: str) -> str:
         """Return the key of the current generation of an index part."""
@@ -296,7 +375,7 @@ class Manifest:
             "apart": self.compaction.has_compacted_suffix,
         }
         document = {
-            "format": FORMAT,
+            "format": FORMAT if self._has_divided_chunks else _FORMAT_OF_WHOLE_CHUNKS,
             "framecache_version": __version__,
             "timeline_id": self.timeline_id,
             "version": self.version,
@@ -417,9 +496,13 @@ def _from_document(document: dict[str, Any]) -> Manifest:
 
 
 def _chunk_to_json(chunk: ChunkEntry) -> dict[str, Any]:
-    return {
+    values = {
         name: str(value) if isinstance(value := getattr(chunk, name), Fraction) else value
         for name in ChunkEntry.__slots__
+    }
+    return values | {
+        "segment_starts": list(chunk.segment_starts),
+        "segment_pts": list(chunk.segment_pts),
     }
 
 
@@ -432,7 +515,38 @@ def _chunk_from_json(document: dict[str, Any]) -> ChunkEntry:
         for name in _FRACTION_FIELDS
         if values.get(name) is not None
     }
-    return ChunkEntry(**values | fractions)
+    entry = ChunkEntry(
+        **values
+        | fractions
+        | {
+            "segment_starts": tuple(values.get("segment_starts", [0])),
+            "segment_pts": tuple(values.get("segment_pts", ())),
+        }
+    )
+    _check_segments(entry)
+    return entry
+
+
+def _check_segments(entry: ChunkEntry) -> None:
+    """Check that segments ascend from 0; only a sole segment may be empty."""
+    starts, pts = entry.segment_starts, entry.segment_pts
+    if starts == (0,) and not pts:
+        return
+    is_ascending = all(before < after for before, after in pairwise([*starts, entry.frame_count]))
+    is_described = (
+        entry.time_base is not None
+        and entry.first_pts is not None
+        and all(before < after for before, after in pairwise([entry.first_pts, *pts]))
+    )
+    are_numbers = all(type(number) is int for number in (*starts, *pts))
+    if not (
+        are_numbers
+        and starts[:1] == (0,)
+        and len(starts) == len(pts) + 1
+        and is_ascending
+        and is_described
+    ):
+        raise ValueError(starts)
 
 
 _FRACTION_FIELDS: Final = (

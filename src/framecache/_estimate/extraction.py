@@ -1,12 +1,12 @@
 """Plan of an extraction: its work and footprint, estimated before it starts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry, Settings
+from framecache._core.manifest import ChunkEntry, Segment, Settings
 from framecache._estimate import requests
 from framecache._estimate.storage import estimate_storage
 from framecache._estimate.timeline import Footprint, extraction_footprint
@@ -28,6 +28,12 @@ class PlannedChunk:
     """True if the chunk is already cached, so that it would not be extracted."""
     frame_count: int
     """Number of frames that it contributes to the timeline, including undecodable ones."""
+    frames_to_extract: int
+    """Number of its frames in segments that are not cached."""
+    segment_count: int
+    """Number of segments, each of which is extracted and committed on its own."""
+    segments_to_extract: int
+    """Number of segments that are not cached."""
     duration_seconds: float
     width: int
     """Width of its first frame in pixels."""
@@ -62,8 +68,8 @@ class ExtractPlan:
 
     @property
     def frames_to_extract(self) -> int:
-        """Number of frames in the chunks that are not cached."""
-        return sum(chunk.frame_count for chunk in self.chunks if not chunk.is_cached)
+        """Number of frames in the segments that are not cached."""
+        return sum(chunk.frames_to_extract for chunk in self.chunks)
 
     @property
     def frame_count(self) -> int:
@@ -75,18 +81,19 @@ def plan_extraction(url: str, forecast: "Forecast") -> ExtractPlan:
     """Create a plan from what an extraction determined before it stored anything."""
     description, entries = forecast.resolved.manifest, forecast.resolved.entries
     missing = set(forecast.snapshot.missing_parts)
-    sizes = {entry.part: _jpeg_sizes(forecast, entry) for entry in entries}
+    segments = [segment for entry in entries for segment in entry.segments]
+    sizes = {one.part: _jpeg_sizes(forecast, one, missing) for one in segments}
     new = estimate_storage(
-        description.settings.layout, [sizes[one.part] for one in entries if one.part in missing]
+        description.settings.layout, [sizes[one.part] for one in segments if one.part in missing]
     )
     return ExtractPlan(
         timeline_id=description.timeline_id,
         url=url,
         settings=description.settings,
-        chunks=tuple(_plan_chunk(forecast, entry, sizes[entry.part]) for entry in entries),
+        chunks=tuple(_plan_chunk(forecast, entry, sizes, missing) for entry in entries),
         bytes_to_store=new.stored_bytes,
         requests=requests.count_extraction_requests(
-            entries,
+            segments,
             current=forecast.existing_manifest,
             next_manifest=description,
             committed=set(description.parts) - missing,
@@ -98,36 +105,43 @@ def plan_extraction(url: str, forecast: "Forecast") -> ExtractPlan:
                 description.timeline_id,
                 replace(description.settings, layout=layout),
                 entries,
-                [sizes[entry.part] for entry in entries],
+                [sizes[segment.part] for segment in segments],
             )
             for layout in get_args(Layout)
         },
     )
 
 
-def _jpeg_sizes(forecast: "Forecast", entry: ChunkEntry) -> Sizes:
-    """Return the sizes of a chunk's JPEGs: as committed, or else the samples' mean for each."""
-    samples = forecast.samples.get(entry.part)
-    if samples is None:
+def _jpeg_sizes(forecast: "Forecast", segment: Segment, missing: Collection[str]) -> Sizes:
+    """Return the sizes of a segment's JPEGs: as committed, or else the samples' mean for each."""
+    if segment.part not in missing:
         index = forecast.snapshot.index
-        stored: Sizes = index.size[(index.chunk_id == entry.chunk_id) & index.is_ok]
+        first, stop = index.sequence.searchsorted([segment.first_sequence, segment.stop_sequence])
+        stored: Sizes = index.size[first:stop][index.is_ok[first:stop]]
         return stored
+    samples = forecast.samples[segment.chunk.chunk_id]
     mean = round(sum(samples) / max(1, len(samples)))
-    return np.full(entry.frame_count if mean else 0, mean, np.int64)
+    return np.full(segment.frame_count if mean else 0, mean, np.int64)
 
 
-def _plan_chunk(forecast: "Forecast", entry: ChunkEntry, sizes: Sizes) -> PlannedChunk:
-    samples = forecast.samples.get(entry.part, ())
+def _plan_chunk(
+    forecast: "Forecast", entry: ChunkEntry, sizes: Mapping[str, Sizes], missing: Collection[str]
+) -> PlannedChunk:
+    samples = forecast.samples.get(entry.chunk_id, ())
+    new = [segment for segment in entry.segments if segment.part in missing]
     return PlannedChunk(
         chunk_id=entry.chunk_id,
         url=entry.url,
-        is_cached=entry.part not in forecast.samples,
+        is_cached=not new,
         frame_count=entry.frame_count,
+        frames_to_extract=sum(segment.frame_count for segment in new),
+        segment_count=len(entry.segment_starts),
+        segments_to_extract=len(new),
         duration_seconds=float(entry.end - entry.start),
         width=entry.frame_width(forecast.resolved.manifest.settings.jpeg.aspect),
         height=entry.height,
         video_bytes=entry.size_bytes,
-        jpeg_bytes=int(sizes.sum()),
+        jpeg_bytes=sum(int(sizes[part].sum()) for part in entry.parts),
         frames_sampled=len(samples),
         samples_undecodable=samples.count(0),
     )

@@ -9,9 +9,13 @@ behind; and retries.
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from framecache._core.manifest import ChunkEntry, Manifest
-from framecache._index import Snapshot
+from framecache._core.manifest import Manifest, Segment
+from framecache._index import MAX_PROBED_PARTS, Snapshot
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS
+from framecache._ingest.rolling_compaction import (
+    COMMITS_BETWEEN_CHECKS,
+    COMMITS_BETWEEN_COMPACTIONS,
+)
 from framecache.model import Requests
 
 _EXISTENCE_CHECK: Final = Requests(gets=1)
@@ -23,7 +27,7 @@ _LIST_PAGE_SIZE: Final = 1000
 
 
 def count_extraction_requests(
-    entries: Sequence[ChunkEntry],
+    segments: Sequence[Segment],
     *,
     current: Manifest | None,
     next_manifest: Manifest,
@@ -31,37 +35,48 @@ def count_extraction_requests(
     frame_puts: int,
     max_index_files: int,
 ) -> Requests:
-    """Return the requests for extracting chunks.
+    """Return the requests for extracting segments of chunks.
 
     Args:
-        entries: the chunks.
+        segments: the segments.
         current: the manifest before the extraction; None for a new timeline.
         next_manifest: the manifest for the extraction; the same object if nothing changes.
         committed: the index parts that are already committed.
         frame_puts: number of requests to store the frames of the other parts.
         max_index_files: number of index files above which they are compacted into one.
     """
-    missing = [entry for entry in entries if entry.part not in committed]
+    missing = [segment for segment in segments if segment.part not in committed]
     covered = _compacted_parts(next_manifest)
     look_at_compacted = _EXISTENCE_CHECK * bool(covered)
     requests = _count_manifest_requests(current, next_manifest) + Requests(puts=frame_puts)
-    if entries and current is not None:
+    if segments and current is not None:
         requests += look_at_compacted
-        requests += _EXISTENCE_CHECK * sum(entry.part not in covered for entry in entries)
+        requests += _EXISTENCE_CHECK * sum(one.part not in covered for one in segments)
         requests += Requests(lists=bool(missing))  # leases of other programs
     if missing and not next_manifest.begun:
         # Creating the next manifest, which marks the epoch as begun, replaces one check for it.
         requests += Requests(puts=1) + Requests(gets=-1)
-    for entry in missing:
-        checks = -(-entry.frame_count // FRAMES_BETWEEN_CHECKS) + 1
+    for segment in missing:
+        checks = -(-segment.frame_count // FRAMES_BETWEEN_CHECKS) + 1
         requests += _LEASE + look_at_compacted + _EXISTENCE_CHECK + _ENSURE_CURRENT * checks
         requests += Requests(puts=1)  # index part
+    is_divided = any(len(segment.chunk.segment_starts) > 1 for segment in missing)
+    if is_divided and _count_index_files(next_manifest) > MAX_PROBED_PARTS:
+        requests += _count_rolling_compactions(len(missing))
     index_files = _count_index_files(next_manifest)
     if index_files > max_index_files:
         requests += _LEASE + Requests(gets=index_files)
-        if {entry.part for entry in entries} | set(committed) >= set(next_manifest.parts):
+        if {segment.part for segment in segments} | set(committed) >= set(next_manifest.parts):
             requests += Requests(puts=2) + _EXISTENCE_CHECK  # compacted index and manifest
     return requests
+
+
+def _count_rolling_compactions(commits: int) -> Requests:
+    """Return the requests for compacting segments while others are extracted, without others."""
+    checking = _LEASE + Requests(gets=2, lists=1)
+    compacting = Requests(lists=1, gets=1 + COMMITS_BETWEEN_COMPACTIONS, puts=2) + _EXISTENCE_CHECK
+    checks, compactions = commits // COMMITS_BETWEEN_CHECKS, commits // COMMITS_BETWEEN_COMPACTIONS
+    return checking * checks + compacting * compactions
 
 
 def count_write_requests(*, frame_puts: int) -> Requests:
@@ -80,6 +95,8 @@ def count_open_requests(snapshot: Snapshot) -> Requests:
         pages = max(1, -(-len(snapshot.index) // _LIST_PAGE_SIZE))
         return Requests(lists=2 + pages)
     requests = Requests(lists=1, gets=1 + _count_index_files(manifest))
+    if len(set(manifest.parts) - _compacted_parts(manifest)) > MAX_PROBED_PARTS:
+        requests += Requests(lists=1, gets=-len(snapshot.missing_parts))
     # Missing parts may mean that the timeline has been cleared, which has to be checked.
     return requests + _ENSURE_CURRENT if snapshot.missing_parts else requests
 

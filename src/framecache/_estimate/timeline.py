@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from framecache._core.manifest import ChunkEntry, Compaction, Manifest, Settings, first_manifest
+from framecache._core.manifest import (
+    ChunkEntry,
+    Compaction,
+    Manifest,
+    Segment,
+    Settings,
+    first_manifest,
+)
 from framecache._estimate import requests
 from framecache._estimate.storage import estimate_storage, measure_storage
 from framecache._index import Snapshot
@@ -46,7 +53,7 @@ def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
         )
     own = manifest.settings.layout
     settings = replace(manifest.settings, layout=layout or own)
-    fill = _fill_requests(manifest, settings, _cached_chunks(snapshot), parts)
+    fill = _fill_requests(manifest, settings, _cached_segments(snapshot), parts)
     if settings.layout == own:
         return _create_footprint(own, snapshot, measure_storage(snapshot.index), fill=fill)
     moved = replace(snapshot, manifest=_with_new_layout(snapshot, manifest))
@@ -58,7 +65,7 @@ def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
 def extraction_footprint(
     timeline_id: str, settings: Settings, chunks: tuple[ChunkEntry, ...], parts: Sequence[Sizes]
 ) -> Footprint:
-    """Return the footprint of chunks extracted in one call, given the sizes of their JPEGs."""
+    """Return the footprint of chunks extracted in one call, with the JPEG sizes of each segment."""
     manifest = first_manifest(timeline_id, settings, chunks=chunks)
     lying = estimate_storage(settings.layout, parts)
     opening = Requests(lists=1, gets=2)
@@ -66,24 +73,24 @@ def extraction_footprint(
         settings.layout,
         lying,
         opening + requests.count_access_log_requests(has_chunks=True),
-        fill=_fill_requests(manifest, settings, chunks, parts),
+        fill=_fill_requests(manifest, settings, manifest.segments, parts),
     )
 
 
-def _cached_chunks(snapshot: Snapshot) -> tuple[ChunkEntry, ...]:
-    chunks = snapshot.manifest.chunks if snapshot.manifest else ()
+def _cached_segments(snapshot: Snapshot) -> tuple[Segment, ...]:
+    segments = snapshot.manifest.segments if snapshot.manifest else ()
     missing = set(snapshot.missing_parts)
-    return tuple(chunk for chunk in chunks if chunk.part not in missing)
+    return tuple(segment for segment in segments if segment.part not in missing)
 
 
 def _jpeg_sizes(snapshot: Snapshot) -> list[Sizes]:
-    """Return the JPEG sizes by committed chunk, or in one array for frames a program wrote."""
+    """Return the JPEG sizes by committed segment, or in one array for frames a program wrote."""
     index = snapshot.index
-    chunks = _cached_chunks(snapshot)
-    if not chunks:
+    segments = _cached_segments(snapshot)
+    if not segments:
         return [index.size[index.is_ok]]
     bounds = index.sequence.searchsorted(
-        [(one.first_sequence, one.stop_sequence) for one in chunks]
+        [(one.first_sequence, one.stop_sequence) for one in segments]
     )
     return [index.size[start:stop][index.is_ok[start:stop]] for start, stop in bounds.tolist()]
 
@@ -91,14 +98,15 @@ def _jpeg_sizes(snapshot: Snapshot) -> list[Sizes]:
 def _fill_requests(
     manifest: Manifest,
     settings: Settings,
-    chunks: tuple[ChunkEntry, ...],
+    segments: tuple[Segment, ...],
     parts: Sequence[Sizes],
 ) -> Requests:
     frame_puts = estimate_storage(settings.layout, parts).puts
     if not manifest.chunks:
         return requests.count_write_requests(frame_puts=frame_puts)
+    chunks = tuple({one.chunk.chunk_id: one.chunk for one in segments}.values())
     return requests.count_extraction_requests(
-        chunks,
+        segments,
         current=None,
         next_manifest=first_manifest(manifest.timeline_id, settings, chunks=chunks),
         committed=(),

@@ -20,7 +20,14 @@ from framecache._index.manifests import (
     update_manifest,
 )
 from framecache._index.rows import FrameRow
-from framecache._index.snapshot import Snapshot, load_parts, load_snapshot, load_snapshot_at
+from framecache._index.snapshot import (
+    MAX_PROBED_PARTS,
+    Snapshot,
+    load_parts,
+    load_snapshot,
+    load_snapshot_at,
+    missing_segments,
+)
 from framecache._index.table import (
     Index,
     PartBuilder,
@@ -32,6 +39,7 @@ from framecache._index.table import (
 )
 
 __all__ = [
+    "MAX_PROBED_PARTS",
     "CorruptManifest",
     "FrameRow",
     "Index",
@@ -60,6 +68,7 @@ __all__ = [
     "load_snapshot",
     "load_snapshot_at",
     "mark_epoch_begun",
+    "missing_segments",
     "pack_keys",
     "require_epoch",
     "resolve_timeline_ids",

@@ -9,12 +9,14 @@ from framecache._core import keys
 from framecache._core.manifest import Compaction, Manifest, new_write_id
 from framecache._index.blobs import blob_exists, create_verified, fetch_blob
 from framecache._index.manifests import ensure_current, try_commit_manifest
+from framecache._index.snapshot import Snapshot
 from framecache._index.table import Index
 from framecache.errors import StoreUnavailable
 from framecache.store import BlobMissing, Store
 
 _CONCURRENT_REQUESTS: Final = 16
 _ATTEMPTS: Final = 100
+_COMPACTION_ATTEMPTS: Final = 16
 
 
 def commit_part(
@@ -104,20 +106,28 @@ def _compacted_parts(store: Store, manifest: Manifest) -> frozenset[str]:
     return frozenset(compaction.parts)
 
 
-def compact(store: Store, manifest: Manifest, index: Index) -> Manifest:
-    """Store all rows of a complete timeline in one file, and name it in the manifest.
+def compact(store: Store, manifest: Manifest, snapshot: Snapshot) -> Manifest:
+    """Store the rows of all committed parts in one file, and name it in the manifest.
 
-    ``index`` holds the rows of every part of ``manifest``. If the manifest has changed
-    meanwhile, the compaction is dropped: it is only an optimization.
+    ``snapshot`` is one of ``manifest``. If the manifest has changed meanwhile, the compaction is
+    dropped: it is only an optimization.
+
+    Returns:
+        The manifest that names the compaction, or ``manifest`` if it was dropped.
     """
-    compaction = Compaction(manifest.version + 1, manifest.parts)
-    following = manifest.next_version(compaction=compaction)
-    key = following.compaction_key
-    assert key is not None
-    body = index.encode(json.dumps({"write_id": new_write_id()}).encode())
-    if not create_verified(store, key, body):
+    missing = set(snapshot.missing_parts)
+    parts = tuple(part for part in manifest.parts if part not in missing)
+    body = snapshot.index.encode(json.dumps({"write_id": new_write_id()}).encode())
+    first = max(manifest.version, manifest.compaction.number if manifest.compaction else 0) + 1
+    # If a file exists, its program stopped before a manifest named it, or is about to name it.
+    for number in range(first, first + _COMPACTION_ATTEMPTS):
+        following = manifest.next_version(compaction=Compaction(number, parts))
+        key = following.compaction_key
+        assert key is not None
+        if not create_verified(store, key, body):
+            continue
+        if try_commit_manifest(store, following, previous=manifest):
+            return following
+        store.delete([key])
         return manifest
-    if try_commit_manifest(store, following, previous=manifest):
-        return following
-    store.delete([key])
     return manifest

@@ -1,11 +1,11 @@
 """Loading a snapshot of a timeline: its manifest, and the rows of every committed index part."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from framecache._core import keys
-from framecache._core.manifest import Manifest
+from framecache._core.manifest import Manifest, Segment
 from framecache._core.threads import RequestThreads
 from framecache._index.blobs import Decode, fetch_blob
 from framecache._index.manifests import current_manifest, is_current
@@ -16,6 +16,8 @@ from framecache.store import BlobMissing, Store, is_remote
 _ATTEMPTS: Final = 100
 _CONCURRENT_REQUESTS: Final = 16
 _MIN_FILES_FOR_THREADS: Final = 16
+MAX_PROBED_PARTS: Final = 8
+"""Number of parts up to which each is requested; of more, the committed ones are listed first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,10 +42,18 @@ class Snapshot:
         return self.exists and not self.missing_parts
 
 
+def missing_segments(snapshot: Snapshot) -> Iterator[Segment]:
+    """Yield the segments of the manifest that are not committed yet, in order of time."""
+    missing = set(snapshot.missing_parts)
+    for chunk in snapshot.manifest.chunks if snapshot.manifest and missing else ():
+        if not chunk.is_cached(missing):
+            yield from (segment for segment in chunk.segments if segment.part in missing)
+
+
 def load_snapshot(
     store: Store, timeline_id: str, *, decode: Decode[Index] = Index.decode
 ) -> Snapshot:
-    """Load a timeline's snapshot: LIST, manifest, index; three requests if it is compacted.
+    """Load a timeline's snapshot: LIST, manifest, index; three requests if it is complete.
 
     Args:
         store: store that holds the timeline.
@@ -68,9 +78,24 @@ def load_snapshot(
         # Parts may be missing because they were deleted after the manifest was read.
         if not snapshot.missing_parts or is_current(store, manifest):
             return snapshot
+        if _are_still_missing(
+            snapshot.missing_parts, manifest, current_manifest(store, timeline_id)
+        ):
+            return snapshot
     raise StoreUnavailable(
         f"other programs changed timeline {timeline_id} in {store.display_name} {_ATTEMPTS} times "
         "while this program read it: try again when they are done"
+    )
+
+
+def _are_still_missing(parts: Sequence[str], manifest: Manifest, latest: Manifest | None) -> bool:
+    """Return True if a later manifest names the same files for parts, as after a compaction."""
+    if latest is None or latest.epoch != manifest.epoch:
+        return False
+    compacted = set(latest.compaction.parts) if latest.compaction else set()
+    return all(
+        part not in compacted and latest.index_key(part) == manifest.index_key(part)
+        for part in parts
     )
 
 
@@ -101,9 +126,15 @@ def _combine_parts(
     """Join the rows of the compaction, if there is one, with those of all other parts."""
     covered = set(manifest.compaction.parts if manifest.compaction and compacted else ())
     others = [part for part in manifest.parts if part not in covered]
-    found = load_parts(store, manifest, others, decode=decode)
-    parts = ([compacted] if compacted else []) + [index for index in found if index is not None]
-    missing = tuple(part for part, index in zip(others, found, strict=True) if index is None)
+    wanted = others
+    if len(others) > MAX_PROBED_PARTS:
+        prefix = keys.epoch_prefix(manifest.timeline_id, manifest.epoch)
+        listed = {blob.key for blob in store.list(prefix)}
+        wanted = [part for part in others if manifest.index_key(part) in listed]
+    found = load_parts(store, manifest, wanted, decode=decode)
+    loaded = {part: index for part, index in zip(wanted, found, strict=True) if index is not None}
+    parts = ([compacted] if compacted else []) + [*loaded.values()]
+    missing = tuple(part for part in others if part not in loaded)
     return Snapshot(manifest, Index.merged(parts), missing)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         extract,
         extract_appended,
         extract_entries,
+        extract_segments,
         plan,
         rebuild,
     )
@@ -27,6 +28,7 @@ __all__ = [
     "extract",
     "extract_appended",
     "extract_entries",
+    "extract_segments",
     "forecast_append",
     "forecast_extraction",
     "plan",
@@ -42,6 +44,7 @@ _MODULES = {
     "extract": "extraction",
     "extract_appended": "extraction",
     "extract_entries": "extraction",
+    "extract_segments": "extraction",
     "forecast_append": "forecast",
     "forecast_extraction": "forecast",
     "plan": "extraction",

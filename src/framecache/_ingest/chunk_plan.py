@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core import sampling
-from framecache._core.manifest import ChunkEntry
+from framecache._core.manifest import ChunkEntry, Segment
 from framecache._core.numeric import format_value
 from framecache._core.sampling import AtRate, Sampling
 from framecache._core.times import exact_seconds
+from framecache._ingest import segments
 from framecache._ingest.placement import (
     START_BY_PTS,
     ChunkPosition,
@@ -69,6 +70,18 @@ class ChunkPlan:
     """Start of each frame on the timeline, in seconds."""
     durations: tuple[float, ...]
     """Display duration of each frame in the video, in seconds."""
+
+    def of_segment(self, segment: Segment) -> "ChunkPlan":
+        """Return the plan for the frames of a segment."""
+        first = segment.chunk.first_sequence
+        frames = slice(segment.first_sequence - first, segment.stop_sequence - first)
+        return replace(
+            self,
+            pts=self.pts[frames],
+            sequences=self.sequences[frames],
+            timestamps=self.timestamps[frames],
+            durations=self.durations[frames],
+        )
 
     def select(self, sequences: Collection[int]) -> "ChunkPlan":
         """Return the plan for some of its frames."""
@@ -256,6 +269,7 @@ def _build_entry(
         sampled_from=sampled_from,
         first_source_frame=first_source_frame,
     )
+    segment_starts = segments.find_segment_starts(scan, chosen, segments.LIMITS)
     return ChunkEntry(
         chunk_id=before.chunk_id + 1 if before else 0,
         url=chunk.url,
@@ -297,6 +311,9 @@ def _build_entry(
         trim_start=chunk.trim.start,
         trim_stop=chunk.trim.stop,
         listed_from="packets" if scan.samples is None else "tables",
+        segment_starts=segment_starts,
+        segment_pts=tuple(scan.pts[chosen[list(segment_starts[1:])]].tolist()),
+        is_divisible=segments.is_divisible(scan),
     )
 
 

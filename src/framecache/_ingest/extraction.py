@@ -1,24 +1,22 @@
 """Extraction: decode every chunk once, store its frames, commit its index part."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from threading import Lock
 from typing import Final
 
 import numpy as np
 
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest, Settings
+from framecache._core.manifest import ChunkEntry, Manifest, Segment, Settings
 from framecache._core.sampling import EveryFrame
 from framecache._core.threads import BackgroundCheck
 from framecache._index import (
+    MAX_PROBED_PARTS,
     Index,
-    PartBuilder,
     commit_part,
     compact,
     load_snapshot_at,
@@ -27,12 +25,13 @@ from framecache._index.lease import LeaseManager
 from framecache._ingest.chunk_frames import (
     chunk_provenance,
     max_picture_bytes,
-    open_chunk,
     store_frames,
 )
-from framecache._ingest.chunk_plan import list_frames, plan_chunk
+from framecache._ingest.chunk_plan import ChunkPlan
 from framecache._ingest.deletion import cleanup_if_deleted, delete_older_epochs
 from framecache._ingest.epochs import RunningEpoch, find_epoch_conflict, wait_until_inactive
+from framecache._ingest.open_chunks import ChunkPlans, FetchedChunks, OpenChunk
+from framecache._ingest.progress_counter import ProgressCounter
 from framecache._ingest.resolve import (
     ResolvedManifest,
     SettingsResolver,
@@ -42,16 +41,18 @@ from framecache._ingest.resolve import (
     resolve_rebuild,
     resolve_replan,
 )
-from framecache._ingest.work_queue import ChunkQueue, Elsewhere
-from framecache._layouts import FrameStorage, layout_of
-from framecache._layouts.encoding import EncoderPool, FramePosition
+from framecache._ingest.rolling_compaction import RollingCompaction
+from framecache._ingest.work_queue import Elsewhere, SegmentQueue
+from framecache._layouts import layout_of
+from framecache._layouts.encoding import EncoderPool
 from framecache._media import video
 from framecache.errors import CorruptFrame, TimelineCleared
-from framecache.model import Chunk, ExtractReport, Progress, ProgressCallback
+from framecache.model import Chunk, ExtractReport, ProgressCallback
 from framecache.store import BlobFile, Store
 
 MAX_INDEX_FILES_AFTER_EXTRACT: Final = 1
 _MAX_INDEX_FILES: Final = 16
+_COMPACTION_ATTEMPTS: Final = 3
 _PICTURES_PER_DECODER: Final = 24
 """Number of pictures that a decoder and its threads hold to emit them in time order."""
 _MAX_DECODER_BYTES: Final = 2**30
@@ -156,6 +157,16 @@ def extract_entries(
     return run.execute(time.monotonic(), max_index_files=max_index_files)
 
 
+def extract_segments(
+    store: Store, manifest: Manifest, segments: Sequence[Segment], *, workers: int
+) -> ExtractReport:
+    """Cache some segments of a timeline as its manifest describes them."""
+    entries = {segment.chunk.chunk_id: segment.chunk for segment in segments}
+    described = ResolvedManifest(manifest, tuple(entries.values()), {})
+    run = replace(_create_run(store, described, workers, None), segments=tuple(segments))
+    return run.execute(time.monotonic(), max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
+
+
 def extract_appended(
     store: Store,
     resolved: ResolvedManifest,
@@ -191,67 +202,46 @@ def max_index_files_after_append(manifest: Manifest) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _ChunkResult:
-    """Counts of the frames and bytes that this run stored for one chunk."""
+class _SegmentResult:
+    """Counts of the frames and bytes that this run stored for one segment."""
 
+    chunk_id: int
     frames: int
     undecodable: int
     bytes_stored: int
 
 
-class _ProgressCounter:
-    """Thread-safe count of the frames done in all chunks.
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the threads of one run share."""
 
-    The callback is called under a lock, so it need not be thread-safe.
-    """
-
-    def __init__(self, entries: Sequence[ChunkEntry], callback: ProgressCallback | None) -> None:
-        self._total = sum(entry.frame_count for entry in entries)
-        self._done = 0
-        self._done_by_chunk = Counter[int]()
-        self.callback = callback
-        self._lock = Lock()
-
-    def add_frame(self, chunk_id: int) -> None:
-        """Count a frame that was stored, or that proved undecodable."""
-        with self._lock:
-            self._advance(chunk_id, 1)
-
-    def finish_chunk(self, entry: ChunkEntry) -> None:
-        """Count the remaining frames of a chunk that this run or another committed."""
-        with self._lock:
-            if missing := entry.frame_count - self._done_by_chunk[entry.chunk_id]:
-                self._advance(entry.chunk_id, missing)
-
-    def report_waiting(self, chunks: int) -> None:
-        """Report that only ``chunks`` chunks are left, all being extracted by others."""
-        with self._lock:
-            self._report(chunks)
-
-    def _advance(self, chunk_id: int, frames: int) -> None:
-        self._done_by_chunk[chunk_id] += frames
-        self._done += frames
-        self._report(0)
-
-    def _report(self, chunks_elsewhere: int) -> None:
-        if self.callback is not None:
-            self.callback(Progress(self._done, self._total, chunks_elsewhere))
+    leases: LeaseManager
+    plans: ChunkPlans
+    encoders: EncoderPool
+    finish: Callable[[Segment], None]
+    """Called with each segment that is committed."""
+    compaction: RollingCompaction | None
+    """Compaction of committed segments; None if the timeline has few."""
+    threads: int
+    """Threads of each decoder."""
 
 
 class _LeaseLost(Exception):
-    """Raised when another process considered this run dead and took over its chunk."""
+    """Raised when another process considered this run dead and took over its segment."""
 
 
 def _create_run(
     store: Store, resolved: ResolvedManifest, workers: int, progress: ProgressCallback | None
 ) -> "_ExtractionRun":
+    segments = tuple(segment for entry in resolved.entries for segment in entry.segments)
     return _ExtractionRun(
         store,
         resolved,
         resolved.manifest,
+        segments,
         RunningEpoch(store, resolved.manifest),
         workers,
-        _ProgressCounter(resolved.entries, progress),
+        ProgressCounter(segments, progress),
     )
 
 
@@ -263,9 +253,11 @@ class _ExtractionRun:
     resolved: ResolvedManifest
     manifest: Manifest
     """Manifest that this call resolved."""
+    segments: tuple[Segment, ...]
+    """Segments of the requested chunks."""
     epoch: RunningEpoch
     workers: int
-    progress: _ProgressCounter
+    progress: ProgressCounter
     before_read: Callable[[], None] | None = None
     """Called before each read of a chunk; an error that it raises ends the run."""
     elsewhere: Elsewhere = "wait"
@@ -283,7 +275,7 @@ class _ExtractionRun:
         return run.execute(started_at, max_index_files=max_index_files)
 
     def execute(self, started_at: float, *, max_index_files: int) -> ExtractReport:
-        """Extract the requested chunks that are missing, several at once, and report the result.
+        """Extract the requested segments that are missing, several at once, and report the result.
 
         If the timeline is then complete, and more than ``max_index_files`` index files would
         have to be read to open it, compact them into one.
@@ -295,35 +287,43 @@ class _ExtractionRun:
         _end_previous_epochs(self.store, self.resolved)
         try:
             with LeaseManager(self.store, self.manifest) as leases:
-                results = self._extract_all(entries, leases) if entries else []
+                results = self._extract_all(leases) if entries else []
                 self._compact_if_complete(leases, max_index_files)
         except TimelineCleared as cleared:
             cleanup_if_deleted(self.store, self.manifest.timeline_id)
             if (other := find_epoch_conflict(self.store, self.epoch.manifest)) is not None:
                 raise other from cleared
             raise
+        chunks_extracted = len({result.chunk_id for result in results})
         return ExtractReport(
             timeline_id=self.manifest.timeline_id,
-            chunks_extracted=len(results),
-            chunks_cached=len(entries) - len(results),
+            chunks_extracted=chunks_extracted,
+            chunks_cached=len(entries) - chunks_extracted,
             frames_extracted=sum(result.frames for result in results),
             frames_undecodable=sum(result.undecodable for result in results),
             frame_count=self.manifest.frame_count,
             bytes_stored=sum(result.bytes_stored for result in results),
             seconds=time.monotonic() - started_at,
             timing=tuple(entry.timing for entry in entries if entry.timing.notes),
+            segments_extracted=len(results),
+            segments_cached=len(self.segments) - len(results),
         )
 
-    def _extract_all(
-        self, entries: Sequence[ChunkEntry], leases: LeaseManager
-    ) -> list[_ChunkResult]:
-        """Wait until every chunk is committed; return the results of those that this run did."""
-        queue = ChunkQueue(
+    def _extract_all(self, leases: LeaseManager) -> list[_SegmentResult]:
+        """Wait until every segment is committed; return the results of those that this run did."""
+        entries = self.resolved.entries
+        fetched = FetchedChunks(self.resolved.fetched, self.segments)
+
+        def finish(segment: Segment) -> None:
+            fetched.finish(segment)
+            self.progress.finish(segment)
+
+        queue = SegmentQueue(
             self.store,
             self.manifest,
-            entries,
+            self.segments,
             leases,
-            on_cached=self.progress.finish_chunk,
+            on_cached=finish,
             on_waiting=self.progress.report_waiting,
             elsewhere=self.elsewhere,
         )
@@ -331,7 +331,7 @@ class _ExtractionRun:
             queue.skip_committed()
         picture_bytes = max(max_picture_bytes(entry) for entry in entries)
         held_bytes = _PICTURES_PER_DECODER * picture_bytes
-        decoders = max(1, min(len(entries), self.workers, _MAX_DECODER_BYTES // held_bytes))
+        decoders = max(1, min(len(self.segments), self.workers, _MAX_DECODER_BYTES // held_bytes))
         # If every frame is wanted, decoding is up to half of the work. If only some are wanted,
         # an extra thread would decode frames that are otherwise skipped. Many more threads would
         # only have more pictures in flight than the CPU caches hold.
@@ -343,7 +343,15 @@ class _ExtractionRun:
             ) as encoders,
             ThreadPoolExecutor(decoders, thread_name_prefix="framecache-decode") as pool,
         ):
-            work = partial(self._extract_from_queue, queue, leases, encoders, threads)
+            shared = _Shared(
+                leases,
+                ChunkPlans(self.resolved.scans, self.manifest.settings.sampling, most=decoders),
+                encoders,
+                finish,
+                self._create_compaction(leases),
+                threads,
+            )
+            work = partial(self._extract_from_queue, queue, shared)
             futures = [pool.submit(work) for _ in range(decoders)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
@@ -354,47 +362,67 @@ class _ExtractionRun:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _extract_from_queue(
-        self, queue: ChunkQueue, leases: LeaseManager, encoders: EncoderPool, threads: int
-    ) -> list[_ChunkResult]:
-        results: list[_ChunkResult] = []
-        for entry in queue:
-            try:
-                result = self._extract_chunk(entry, leases, encoders, threads)
-            except _LeaseLost:
-                queue.requeue(entry)
-                continue
-            finally:
-                leases.release(entry.part)
-            results += [result] if result is not None else []
-            self.progress.finish_chunk(entry)
+    def _extract_from_queue(self, queue: SegmentQueue, shared: _Shared) -> list[_SegmentResult]:
+        results: list[_SegmentResult] = []
+        with OpenChunk(self.store, self.before_read, self.resolved.fetched) as chunk:
+            for segment in queue:
+                try:
+                    file = chunk.open(segment.chunk)
+                    planned = shared.plans.get(segment.chunk, file).of_segment(segment)
+                    result = self._extract_segment(segment, file, planned, shared)
+                except _LeaseLost:
+                    queue.requeue(segment)
+                    continue
+                finally:
+                    shared.leases.release(segment.part)
+                results += [result] if result is not None else []
+                shared.finish(segment)
+                if shared.compaction is not None:
+                    shared.compaction.count_commit()
         return results
 
-    def _extract_chunk(
-        self, entry: ChunkEntry, leases: LeaseManager, encoders: EncoderPool, threads: int
-    ) -> _ChunkResult | None:
-        """Extract and commit a chunk; return None if another committed its index part first."""
+    def _extract_segment(
+        self, segment: Segment, file: BlobFile, planned: ChunkPlan, shared: _Shared
+    ) -> _SegmentResult | None:
+        """Extract and commit a segment; return None if another committed its index part first."""
+        entry = segment.chunk
+        count = partial(self.progress.add_frame, segment)
         with layout_of(self.manifest).create_storage(
-            self.store, self.manifest, entry.part, encoders, on_stored=self._count_frame
+            self.store, self.manifest, segment.part, shared.encoders, on_stored=lambda _: count()
         ) as storage:
-            with open_chunk(
-                self.store, entry, before_read=self.before_read, fetched=self.resolved.fetched
-            ) as file:
-                part = self._store_frames(file, entry, leases, storage, threads)
-            if [other.url for other in self.resolved.entries].count(entry.url) == 1:
-                self.resolved.fetched.release(entry.url, entry.etag)
+            with self._create_check(segment, shared.leases) as check:
+                part = store_frames(
+                    file,
+                    self.manifest,
+                    entry,
+                    planned,
+                    storage,
+                    threads=shared.threads,
+                    check=check,
+                    on_undecodable=count,
+                )
             self.epoch.ensure_begun()
         index = part.build()
         about = chunk_provenance(entry)
-        committed = commit_part(self.store, self.manifest, entry.part, index, provenance=about)
+        committed = commit_part(self.store, self.manifest, segment.part, index, provenance=about)
         if committed is not index and not _is_own_part(index, committed):
             storage.discard()
             self._require_equal_frames(entry, index, committed)
             return None
         sizes = [row.size for row in part.rows if row.status == "ok"]
-        return _ChunkResult(
-            frames=len(sizes), undecodable=len(part) - len(sizes), bytes_stored=sum(sizes)
+        return _SegmentResult(
+            chunk_id=entry.chunk_id,
+            frames=len(sizes),
+            undecodable=len(part) - len(sizes),
+            bytes_stored=sum(sizes),
         )
+
+    def _create_compaction(self, leases: LeaseManager) -> RollingCompaction | None:
+        """Return the compaction that runs beside an extraction of many segments, else None."""
+        is_divided = any(len(entry.segment_starts) > 1 for entry in self.resolved.entries)
+        if not is_divided or _count_index_files(self.manifest) <= MAX_PROBED_PARTS:
+            return None
+        return RollingCompaction(self.store, self.epoch, leases)
 
     def _require_equal_frames(self, entry: ChunkEntry, made: Index, committed: Index) -> None:
         """Check that two concurrent extractions of a chunk made the same frames.
@@ -414,45 +442,21 @@ class _ExtractionRun:
                 f"run: framecache verify {timeline_id} --repair"
             )
 
-    def _count_frame(self, frame_position: FramePosition) -> None:
-        self.progress.add_frame(frame_position.chunk_id)
-
-    def _store_frames(
-        self,
-        file: BlobFile,
-        entry: ChunkEntry,
-        leases: LeaseManager,
-        storage: FrameStorage,
-        threads: int,
-    ) -> PartBuilder:
-        scan = self.resolved.scans.get(entry.url) or list_frames(file, entry)
-        with self._create_check(entry, leases) as check:
-            return store_frames(
-                file,
-                self.manifest,
-                entry,
-                plan_chunk(entry, scan, self.manifest.settings.sampling),
-                storage,
-                threads=threads,
-                check=check,
-                on_undecodable=partial(self.progress.add_frame, entry.chunk_id),
-            )
-
     def _create_check(
-        self, entry: ChunkEntry, leases: LeaseManager
+        self, segment: Segment, leases: LeaseManager
     ) -> AbstractContextManager[Callable[[], None]]:
-        check = partial(self._ensure_leased, entry, leases)
+        check = partial(self._ensure_leased, segment, leases)
         # If keys are unique, a late write cannot overwrite the work of others.
         can_overwrite = layout_of(self.manifest).has_public_keys
         return nullcontext(check) if can_overwrite else BackgroundCheck(check)
 
-    def _ensure_leased(self, entry: ChunkEntry, leases: LeaseManager) -> None:
+    def _ensure_leased(self, segment: Segment, leases: LeaseManager) -> None:
         """Raise if the epoch ended or the lease was lost.
 
         A process that was suspended must not overwrite what others stored in the meantime.
         """
         self.epoch.ensure_current()
-        if not leases.is_held(entry.part):
+        if not leases.is_held(segment.part):
             raise _LeaseLost
 
     def _compact_if_complete(self, leases: LeaseManager, max_index_files: int) -> None:
@@ -463,12 +467,16 @@ class _ExtractionRun:
         if not self.epoch.manifest.begun:
             # Others committed every chunk, and with that a later version of the manifest.
             self.epoch.ensure_current()
-        manifest = self.epoch.manifest
-        if _count_index_files(manifest) <= max_index_files:
-            return
-        snapshot = load_snapshot_at(self.store, manifest)
-        if snapshot.is_complete:
-            compact(self.store, manifest, snapshot.index)
+        for _ in range(_COMPACTION_ATTEMPTS):
+            manifest = self.epoch.manifest
+            if _count_index_files(manifest) <= max_index_files:
+                return
+            snapshot = load_snapshot_at(self.store, manifest)
+            if not snapshot.is_complete:
+                return
+            if compact(self.store, manifest, snapshot) is not manifest:
+                return
+            self.epoch.ensure_current()  # another program stored a later version
 
 
 def _end_previous_epochs(store: Store, resolved: ResolvedManifest) -> None:

@@ -44,8 +44,8 @@ class Forecast:
     """Snapshot of the index parts of that manifest that are already committed."""
     max_index_files: int
     """Number of index files that may remain; if there are more, they would be compacted."""
-    samples: Mapping[str, tuple[int, ...]]
-    """JPEG sizes in bytes of some frames of each uncommitted chunk, by part; 0 if undecodable."""
+    samples: Mapping[int, tuple[int, ...]]
+    """JPEG sizes in bytes of some frames of each chunk that is not cached; 0 if undecodable."""
 
 
 def forecast_extraction(
@@ -98,7 +98,8 @@ def _forecast(
     look = _DryRunUpdate()
     described = resolve(look)
     snapshot = _load_committed(store, look.existing_manifest, described.manifest)
-    missing = [entry for entry in described.entries if entry.part in set(snapshot.missing_parts)]
+    missing_parts = set(snapshot.missing_parts)
+    missing = [entry for entry in described.entries if not entry.is_cached(missing_parts)]
     with ThreadPoolExecutor(workers, thread_name_prefix="framecache-sample") as pool:
         samples = list(pool.map(partial(_sample_sizes, store, described), missing))
     return Forecast(
@@ -106,7 +107,7 @@ def _forecast(
         resolved=described,
         snapshot=snapshot,
         max_index_files=max_index_files(described.manifest),
-        samples={entry.part: sizes for entry, sizes in zip(missing, samples, strict=True)},
+        samples={entry.chunk_id: sizes for entry, sizes in zip(missing, samples, strict=True)},
     )
 
 

@@ -358,7 +358,7 @@ class _Relocation:
             snapshot = load_snapshot_at(self._store, described)
             if (
                 not snapshot.missing_parts
-                and compact(self._store, described, snapshot.index) is not described
+                and compact(self._store, described, snapshot) is not described
             ):
                 return True
         # Repeat the manifest: if the only version that names the new keys were damaged, the

@@ -1,4 +1,4 @@
-"""Work queue of a timeline's chunks, shared by all threads and programs that extract them."""
+"""Work queue of a timeline's segments, shared by all threads and programs that extract them."""
 
 import threading
 from collections import deque
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.manifest import Manifest, Segment
 from framecache._index import committed_parts
 from framecache._index.lease import LeaseManager
 from framecache.store import Store
@@ -15,11 +15,11 @@ _MIN_WAIT_SECONDS: Final = 0.1
 _MAX_WAIT_SECONDS: Final = 1.0
 
 Elsewhere = Literal["wait", "skip"]
-"""Treatment of chunks that other programs are extracting: wait until they are committed, or not."""
+"""Treatment of segments that other programs are extracting: wait for their commit, or not."""
 
 
-class ChunkQueue:
-    """Queue of chunks that no other program is extracting; it ends when all are committed.
+class SegmentQueue:
+    """Queue of segments that no other program is extracting; it ends when all are committed.
 
     With ``elsewhere="skip"`` it ends earlier: when all others are being extracted elsewhere.
 
@@ -30,24 +30,24 @@ class ChunkQueue:
         self,
         store: Store,
         manifest: Manifest,
-        entries: Sequence[ChunkEntry],
+        segments: Sequence[Segment],
         leases: LeaseManager,
         *,
-        on_cached: Callable[[ChunkEntry], None],
-        on_waiting: Callable[[int], None],
+        on_cached: Callable[[Segment], None],
+        on_waiting: Callable[[Sequence[Segment]], None],
         elsewhere: Elsewhere = "wait",
     ) -> None:
-        """Initialize with all chunks pending; no request is made.
+        """Initialize with all segments pending; no request is made.
 
         Args:
             store: the store of the timeline.
             manifest: the manifest of the timeline.
-            entries: the chunks to commit.
+            segments: the segments to commit.
             leases: the leases of this run.
-            on_cached: called with each chunk that is found to be committed already.
-            on_waiting: called repeatedly with the number of pending chunks while other programs
-                are extracting all of them.
-            elsewhere: treatment of chunks that other programs are extracting.
+            on_cached: called with each segment that is found to be committed already.
+            on_waiting: called repeatedly with the pending segments while other programs are
+                extracting all of them.
+            elsewhere: treatment of segments that other programs are extracting.
         """
         self._store = store
         self._manifest = manifest
@@ -57,79 +57,83 @@ class ChunkQueue:
         self._elsewhere = elsewhere
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._pending = deque(entries)
+        self._pending = deque(segments)
 
     def skip_committed(self) -> None:
-        """Skip committed chunks, and read the leases of others, before iterating.
+        """Skip committed segments, and read the leases of others, before iterating.
 
-        Iteration checks each chunk as well. This call checks them concurrently, which saves time
+        Iteration checks each segment as well. This call checks them concurrently, which saves time
         if many are committed.
         """
         self._skip_committed(list(self._pending))
         if self._pending:
             self._leases.refresh()
 
-    def __iter__(self) -> Iterator[ChunkEntry]:
-        """Yield the chunks that this run is to extract, each with its lease acquired.
+    def __iter__(self) -> Iterator[Segment]:
+        """Yield the segments that this run is to extract, each with its lease acquired.
 
-        Several threads may iterate at once; each chunk goes to one of them.
+        Several threads may iterate at once; each segment goes to one of them.
         """
-        while (entry := self._next()) is not None:
-            yield entry
+        while (segment := self._next()) is not None:
+            yield segment
 
-    def requeue(self, entry: ChunkEntry) -> None:
-        """Put a chunk that another program took over back into the queue, to wait for it."""
+    def requeue(self, segment: Segment) -> None:
+        """Put a segment that another program took over back into the queue, to wait for it."""
         with self._lock:
-            self._pending.append(entry)
+            self._pending.append(segment)
 
     def stop(self) -> None:
         """End all iterations."""
         self._stopped.set()
 
-    def _next(self) -> ChunkEntry | None:
+    def _next(self) -> Segment | None:
         with self._lock:
             wait_seconds = _MIN_WAIT_SECONDS
             while self._pending and not self._stopped.is_set():
-                if (entry := self._acquire_next()) is not None:
-                    return entry
+                if (segment := self._acquire_next()) is not None:
+                    return segment
                 if not self._pending or self._elsewhere == "skip":
                     break
-                self._on_waiting(len(self._pending))
+                self._on_waiting(tuple(self._pending))
                 self._stopped.wait(wait_seconds)
                 wait_seconds = min(2 * wait_seconds, _MAX_WAIT_SECONDS)
                 self._refresh()
         return None
 
-    def _acquire_next(self) -> ChunkEntry | None:
-        for entry in list(self._pending):
-            if not self._leases.acquire(entry.part):
+    def _acquire_next(self) -> Segment | None:
+        for segment in list(self._pending):
+            if not self._leases.acquire(segment.part):
                 continue
             # It may have been committed, and its lease released, since the last check.
-            if entry.part in committed_parts(self._store, self._manifest, [entry.part]):
-                self._leases.release(entry.part)
-                self._skip(entry)
+            if segment.part in committed_parts(self._store, self._manifest, [segment.part]):
+                self._leases.release(segment.part)
+                self._skip(segment)
                 continue
-            self._pending.remove(entry)
-            return entry
+            self._pending.remove(segment)
+            return segment
         return None
 
     def _refresh(self) -> None:
-        """Update leases and committed chunks with one listing each."""
+        """Update leases and committed segments with one listing each."""
         self._leases.refresh()
         prefix = keys.epoch_prefix(self._manifest.timeline_id, self._manifest.epoch)
         listed = {blob.key for blob in self._store.list(prefix)}
         # A listing is only a hint: check that each index part itself exists.
         self._skip_committed(
-            [entry for entry in self._pending if self._manifest.index_key(entry.part) in listed]
+            [
+                segment
+                for segment in self._pending
+                if self._manifest.index_key(segment.part) in listed
+            ]
         )
 
-    def _skip_committed(self, entries: Sequence[ChunkEntry]) -> None:
-        parts = [entry.part for entry in entries]
+    def _skip_committed(self, segments: Sequence[Segment]) -> None:
+        parts = [segment.part for segment in segments]
         committed = committed_parts(self._store, self._manifest, parts)
-        for entry in entries:
-            if entry.part in committed:
-                self._skip(entry)
+        for segment in segments:
+            if segment.part in committed:
+                self._skip(segment)
 
-    def _skip(self, entry: ChunkEntry) -> None:
-        self._pending.remove(entry)
-        self._on_cached(entry)
+    def _skip(self, segment: Segment) -> None:
+        self._pending.remove(segment)
+        self._on_cached(segment)

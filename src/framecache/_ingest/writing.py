@@ -428,4 +428,4 @@ def _build_index(result: WriteResult, part: str, cached: Index) -> Index:
 def _compact_if_needed(store: Store, manifest: Manifest) -> None:
     covered = manifest.compaction.parts if manifest.compaction else ()
     if len(manifest.parts) - len(covered) >= _MAX_INDEX_FILES:
-        compact(store, manifest, load_snapshot_at(store, manifest).index)
+        compact(store, manifest, load_snapshot_at(store, manifest))

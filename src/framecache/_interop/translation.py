@@ -112,7 +112,7 @@ def _choose_chunk(snapshot: Snapshot, chunk_id: int | None) -> ChunkEntry:
 
 
 def _rows_of_chunk(snapshot: Snapshot, entry: ChunkEntry) -> ChunkRows:
-    if entry.part in snapshot.missing_parts:
+    if not entry.is_cached(snapshot.missing_parts):
         raise NotCached(f"chunk {entry.chunk_id} ({entry.url}) is not cached yet: extract it first")
     assert snapshot.manifest is not None
     return ChunkRows.of(snapshot.index, entry, snapshot.manifest.settings.sampling)

@@ -20,6 +20,7 @@ from framecache._index import (
     is_current,
     load_parts,
     load_snapshot_at,
+    missing_segments,
     require_epoch,
 )
 from framecache._read import DecodeOptions, FrameSource, read_frames
@@ -201,11 +202,9 @@ class _GrowingTimeline:
     def limit(self) -> int | None:
         """Sequence below which no frame is added; None: there is no such sequence.
 
-        Chunks may be committed in any order, and frames are yielded in theirs.
+        Segments may be committed in any order, and frames are yielded in theirs.
         """
-        chunks = self.snapshot.manifest.chunks if self.snapshot.manifest else ()
-        missing = set(self.snapshot.missing_parts)
-        return next((chunk.first_sequence for chunk in chunks if chunk.part in missing), None)
+        return next((one.first_sequence for one in missing_segments(self.snapshot)), None)
 
     def has_reached(self, wanted: Range) -> bool:
         """Return True if no frame that is added later can belong to a range."""
@@ -216,23 +215,23 @@ class _GrowingTimeline:
             return False
         limit = self.limit
         known = len(index) if limit is None else int(np.searchsorted(index.sequence, limit))
-        chunks = [
-            chunk for chunk in current.chunks if limit is None or chunk.first_sequence < limit
-        ]
         if wanted.stop is not None:
-            planned = chunks[-1].stop_sequence if chunks else 0
+            planned = current.frame_count if limit is None else limit
             return max(planned, int(index.sequence[known - 1]) + 1 if known else 0) >= wanted.stop
         if wanted.stop_at is None or not known:
             return False
         stop = wanted.stop_at
-        if chunks and chunks[-1].end + stop.tolerance >= stop.seconds:
+        missing = next(missing_segments(self.snapshot), None)
+        last = current.chunks[-1].end if current.chunks else None
+        end = last if missing is None else missing.start
+        if end is not None and end + stop.tolerance >= stop.seconds:
             return True
         return bool(index.timestamp[known - 1] >= snap_to_frame_start(index, stop))
 
     def incomplete_error(self, waited_seconds: float) -> NotCached:
         """Return the error to raise if no frame is committed in time."""
         missing = self.snapshot.missing_parts
-        what = f"{len(missing)} of its chunks are not cached" if missing else "nothing is cached"
+        what = f"{len(missing)} of its segments are not cached" if missing else "nothing is cached"
         return NotCached(
             f"timeline {self._timeline_id} in {self._store.display_name} is not complete, and no "
             f"frame was committed for {waited_seconds:g} s: {what}; check that a program is "

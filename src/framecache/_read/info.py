@@ -32,6 +32,11 @@ class TimelineInfo:
     settings: Settings | None
     chunks: tuple[ChunkEntry, ...]
     chunks_cached: int
+    """Chunks of which all segments are committed."""
+    segment_count: int
+    """Segments of the chunks of the manifest."""
+    segments_cached: int
+    """Committed segments; their frames can be read."""
     frame_count: int
     """Cached frames, undecodable ones included."""
     frames_undecodable: int
@@ -75,7 +80,9 @@ def timeline_info(timeline_id: str, url: str, snapshot: Snapshot) -> TimelineInf
         version=manifest.version if manifest else None,
         settings=manifest.settings if manifest else None,
         chunks=chunks,
-        chunks_cached=sum(chunk.part not in missing for chunk in chunks),
+        chunks_cached=sum(chunk.is_cached(missing) for chunk in chunks),
+        segment_count=sum(len(chunk.segment_starts) for chunk in chunks),
+        segments_cached=sum(part not in missing for chunk in chunks for part in chunk.parts),
         frame_count=sums.frame_count,
         frames_undecodable=sums.undecodable_count,
         frames_described=manifest.frame_count if manifest else 0,

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core import keys
+from framecache._core.manifest import ChunkEntry, Segment
 from framecache._core.numeric import require_int
 from framecache._core.times import Instant, Seconds, format_time, parse_time
 from framecache._index import Index, Snapshot
@@ -110,12 +111,35 @@ def find_displayed_position(snapshot: Snapshot, moment: Instant) -> int | None:
             shown, seconds = shown + 1, following
     if shown < 0 or not _is_before(chunks[shown].end, seconds, moment):
         return None
-    # A sampled frame may stay on screen into later chunks, but those must be cached as well.
-    since = int(index.chunk_id[position])
-    known = snapshot.is_complete or all(
-        chunk.part not in snapshot.missing_parts for chunk in chunks[since : shown + 1]
+    # A sampled frame may stay on screen into later segments, but those must be cached as well.
+    if not snapshot.is_complete:
+        missing = _find_missing_after(snapshot, position, chunks[: shown + 1])
+        start = None if missing is None else float(missing.start)
+        if start is not None and (
+            start <= seconds or _is_within_tolerance(index, moment, start, position)
+        ):
+            return None
+    return position
+
+
+def _find_missing_after(
+    snapshot: Snapshot, position: int, chunks: Sequence[ChunkEntry]
+) -> Segment | None:
+    """Return the first segment of ``chunks`` that is missing between a row and the next one."""
+    index = snapshot.index
+    sequence, since = int(index.sequence[position]), int(index.chunk_id[position])
+    following = int(index.sequence[position + 1]) if position + 1 < len(index) else None
+    if following == sequence + 1 and index.chunk_id[position + 1] == since:
+        return None
+    missing = set(snapshot.missing_parts)
+    between = (
+        segment
+        for chunk in chunks[since:]
+        for segment in chunk.segments
+        if segment.first_sequence > sequence
+        and (following is None or segment.first_sequence <= following)
     )
-    return position if known else None
+    return next((segment for segment in between if segment.part in missing), None)
 
 
 def _is_before(end: Fraction | float, seconds: float, moment: Instant) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.manifest import Segment
 from framecache._core.numeric import format_value, require_int
 from framecache._core.times import Seconds
 from framecache._index import Index
@@ -129,21 +129,19 @@ def keep_changed(index: Index, positions: Positions, changed: ChangeFilter) -> P
     return positions[changed.keep(Hashes.of_rows(index, positions))]
 
 
-def find_missing(
-    index: Index, wanted: Range, uncached: Sequence[ChunkEntry]
-) -> MissingFrame | None:
+def find_missing(index: Index, wanted: Range, uncached: Sequence[Segment]) -> MissingFrame | None:
     """Return the first frame of a range that has no picture; None if all have one.
 
     Args:
         index: rows of the cached frames.
         wanted: range of frames. An end that is not given is that of the frames of the timeline.
-        uncached: chunks of the timeline that are not cached.
+        uncached: segments of the timeline that are not committed.
     """
     in_time = _is_in_time(index, wanted)
     spans = [
-        (chunk.first_sequence, chunk.stop_sequence)
-        for chunk in uncached
-        if chunk.frame_count and _overlaps(chunk, wanted)
+        (segment.first_sequence, segment.stop_sequence)
+        for segment in uncached
+        if segment.frame_count and _overlaps(segment, wanted)
     ]
     if in_time.any():
         inside = index.sequence[in_time]
@@ -172,10 +170,10 @@ def _is_in_time(index: Index, wanted: Range) -> npt.NDArray[np.bool_]:
     return chosen
 
 
-def _overlaps(chunk: ChunkEntry, wanted: Range) -> bool:
-    """Return True if a chunk has frames within the times of a range."""
-    begins_in_time = wanted.stop_at is None or chunk.start < wanted.stop_at.seconds
-    return begins_in_time and (wanted.start_at is None or chunk.end > wanted.start_at.seconds)
+def _overlaps(segment: Segment, wanted: Range) -> bool:
+    """Return True if a segment has frames within the times of a range."""
+    begins_in_time = wanted.stop_at is None or segment.start < wanted.stop_at.seconds
+    return begins_in_time and (wanted.start_at is None or segment.end > wanted.start_at.seconds)
 
 
 def _ends_of(ranges: Iterable[Any], name: str) -> list[tuple[Any, Any]]:

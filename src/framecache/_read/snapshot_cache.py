@@ -13,7 +13,14 @@ import numpy.typing as npt
 from framecache._core import keys
 from framecache._core.threads import RequestThreads, result_of
 from framecache._core.times import Seconds, format_given_time, parse_time
-from framecache._index import FrameRow, Index, Snapshot, is_current, load_snapshot
+from framecache._index import (
+    FrameRow,
+    Index,
+    Snapshot,
+    is_current,
+    load_snapshot,
+    missing_segments,
+)
 from framecache._index.access_log import touch
 from framecache._read import (
     FrameSource,
@@ -210,8 +217,7 @@ class SnapshotCache:
         """
         snapshot = source.snapshot
         if selection.missing == "raise":
-            chunks = snapshot.manifest.chunks if snapshot.manifest else ()
-            uncached = [chunk for chunk in chunks if chunk.part in snapshot.missing_parts]
+            uncached = list(missing_segments(snapshot))
             for wanted in selection.ranges:
                 self.require_present(source, find_missing(snapshot.index, wanted, uncached))
         return selection.positions(snapshot.index)

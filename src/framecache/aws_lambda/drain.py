@@ -8,7 +8,8 @@ chunk is given up, never the order: see docs/design/0011-append-by-events.md.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -277,7 +278,9 @@ class TimelineDrain:
         if state.manifest is None:
             return
         numbers = {
-            entry.part: number for number, entry in state.placed.items() if number in state.pending
+            entry.chunk_id: number
+            for number, entry in state.placed.items()
+            if number in state.pending
         }
         entries = [state.placed[number] for number in numbers.values()]
         uncommitted = self._settle(state.manifest, entries)
@@ -289,7 +292,7 @@ class TimelineDrain:
                 with suppress(_HeldElsewhere):
                     self._run_extraction(resolved, [entry], elsewhere=elsewhere)
             except UnreadableChunk as error:
-                self._failures[numbers[entry.part]] = error
+                self._failures[numbers[entry.chunk_id]] = error
             finally:
                 self._settle(state.manifest, [entry])
 
@@ -326,17 +329,19 @@ class TimelineDrain:
 
     def _settle(self, manifest: Manifest, entries: Sequence[ChunkEntry]) -> list[ChunkEntry]:
         """Delete the pending blobs of committed chunks; return the other chunks."""
-        committed = committed_parts(self._store, manifest, [entry.part for entry in entries])
+        parts = [part for entry in entries for part in entry.parts]
+        committed = committed_parts(self._store, manifest, parts)
         done = {
             number
             for entry in entries
-            if entry.part in committed and (number := self._number_of(entry.url)) is not None
+            if committed.issuperset(entry.parts)
+            and (number := self._number_of(entry.url)) is not None
         }
         self._store.delete(
             keys.pending_chunk(self._timeline_id, number=number) for number in sorted(done)
         )
         self._appended |= done
-        return [entry for entry in entries if entry.part not in committed]
+        return [entry for entry in entries if not committed.issuperset(entry.parts)]
 
     def _record_late(self, state: _State) -> None:
         """Report pending chunks that come before one that was appended."""
@@ -372,7 +377,12 @@ class TimelineDrain:
     def _check_own(self, state: _State, out_of_time: OutOfTime | None) -> None:
         """Note an error for each chunk of the event that is neither cached nor waiting."""
         if state.manifest is not None and not self._own.keys().isdisjoint(state.placed):
-            parts = [entry.part for number, entry in state.placed.items() if number in self._own]
+            parts = [
+                part
+                for number, entry in state.placed.items()
+                if number in self._own
+                for part in entry.parts
+            ]
             committed = committed_parts(self._store, state.manifest, parts)
         else:
             committed = set()
@@ -387,14 +397,14 @@ class TimelineDrain:
         self,
         state: _State,
         chunk: ArrivedChunk,
-        committed: Collection[str],
+        committed: AbstractSet[str],
         out_of_time: OutOfTime | None,
     ) -> FrameCacheError | None:
         """Return the error for a chunk of the event; None if it is cached, or waits."""
         entry = state.placed.get(chunk.number)
         if entry is not None and entry.url != chunk.url:
             return number_conflict(chunk, entry.url)
-        if entry is not None and entry.part in committed:
+        if entry is not None and committed >= set(entry.parts):
             return self._find_change(state, chunk)
         if entry is not None:
             return out_of_time or TimelineCleared(

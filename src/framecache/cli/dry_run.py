@@ -86,13 +86,21 @@ def _print_chunks(chunks: tuple[PlannedChunk, ...]) -> None:
             format_time(chunk.duration_seconds),
             f"{chunk.width}×{chunk.height}",
             f"{'' if chunk.is_cached else 'about '}{format_size(chunk.jpeg_bytes)}",
-            "cached" if chunk.is_cached else "new",
+            _format_state(chunk),
             chunk.url,
         )
         for chunk in chunks
     ]
     headers = ("chunk", "frames", "duration", "pixels", "JPEGs", "state", "url")
     print_table(headers, rows, right=("chunk", "frames", "duration", "pixels", "JPEGs"))
+
+
+def _format_state(chunk: PlannedChunk) -> str:
+    if chunk.is_cached:
+        return "cached"
+    if chunk.segments_to_extract == chunk.segment_count:
+        return "new"
+    return f"{chunk.segments_to_extract:,} of {chunk.segment_count:,} segments new"
 
 
 def _to_json(plan: ExtractPlan, prices: Prices) -> dict[str, Any]:
@@ -120,6 +128,9 @@ def _chunk_to_json(chunk: PlannedChunk) -> dict[str, Any]:
         "url": chunk.url,
         "cached": chunk.is_cached,
         "frame_count": chunk.frame_count,
+        "frames_to_extract": chunk.frames_to_extract,
+        "segment_count": chunk.segment_count,
+        "segments_to_extract": chunk.segments_to_extract,
         "duration_seconds": chunk.duration_seconds,
         "width": chunk.width,
         "height": chunk.height,

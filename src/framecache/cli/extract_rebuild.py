@@ -450,6 +450,8 @@ def _print_report(choice: CacheSelection, info: TimelineInfo, report: ExtractRep
     ]
     if report.chunks_extracted:
         chunks = format_count(report.chunks_extracted, "chunk")
+        if report.segments_extracted > report.chunks_extracted:
+            chunks = f"{format_count(report.segments_extracted, 'segment')} of {chunks}"
         if report.chunks_cached:
             chunks += f", {report.chunks_cached:,} more were already cached"
         facts.insert(0, ("new", f"{format_size(report.bytes_stored)} from {chunks}"))

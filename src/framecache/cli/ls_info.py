@@ -44,6 +44,8 @@ from framecache.store import map_requests, path_of_url
 from framecache.timeline import Timeline
 
 _CONCURRENT_LOADS: Final = 32
+_LONG_CHUNK_SECONDS: Final = 60
+"""Length from which a chunk that cannot be divided into segments is pointed out."""
 
 _Jobs = Mapping[str, Mapping[str, StageCounts]]
 """Counts of overlays, by job and stage."""
@@ -188,10 +190,10 @@ class _TimelineDetails:
         )
 
     def to_json(self, prices: Prices | None) -> dict[str, Any]:
-        cached = _cached_chunks(self.info, self.index)
+        cached = _count_cached_segments(self.info, self.index)
         chunks = [
-            timeline_output.chunk_to_json(chunk, is_cached=chunk.chunk_id in cached)
-            for chunk in self.info.chunks
+            timeline_output.chunk_to_json(chunk, segments_cached=segments)
+            for chunk, segments in zip(self.info.chunks, cached, strict=True)
         ]
         others = {} if self.other_size is None else {"overlays_of_other_size": self.other_size}
         return {
@@ -215,9 +217,10 @@ class _TimelineDetails:
             print_fields(cost.footprint_fields(own, others[0] if others else None, prices))
         if self.info.chunks:
             click.echo()
-            _print_chunks(self.info.chunks, _cached_chunks(self.info, self.index), self.index)
+            cached = _count_cached_segments(self.info, self.index)
+            _print_chunks(self.info.chunks, cached, self.index)
         for chunk in self.info.chunks:
-            if notes := chunk.timing.notes:
+            if notes := [*chunk.timing.notes, *_segment_notes(chunk)]:
                 click.echo(f"chunk {chunk.chunk_id}: {', '.join(notes)}")
         if self.jobs:
             click.echo()
@@ -295,11 +298,30 @@ def _print_timelines(infos: Sequence[TimelineInfo]) -> None:
     print_table(headers, rows, right=("frames", "duration", "size"))
 
 
-def _cached_chunks(info: TimelineInfo, index: Index) -> set[int]:
-    """Return the ids of committed chunks; if the timeline is incomplete, of chunks with frames."""
+def _count_cached_segments(info: TimelineInfo, index: Index) -> list[int]:
+    """Return the number of committed segments by chunk; if incomplete, of those with frames."""
     if info.complete:
-        return {chunk.chunk_id for chunk in info.chunks}
-    return {int(chunk_id) for chunk_id in set(index.chunk_id.tolist())}
+        return [len(chunk.segment_starts) for chunk in info.chunks]
+    starts = [[segment.first_sequence for segment in chunk.segments] for chunk in info.chunks]
+    return [
+        int((index.positions(sequences) >= 0).sum()) if chunk.frame_count else 0
+        for chunk, sequences in zip(info.chunks, starts, strict=True)
+    ]
+
+
+def _segment_notes(chunk: ChunkEntry) -> list[str]:
+    is_long = chunk.end - chunk.start > _LONG_CHUNK_SECONDS
+    if chunk.is_divisible is False and is_long:
+        return [
+            f"one segment, because {chunk.codec} in {chunk.container} has no random access inside"
+        ]
+    return []
+
+
+def _format_segments(chunk: ChunkEntry, cached: int) -> str:
+    if cached in (0, len(chunk.segment_starts)):
+        return "cached" if cached else "missing"
+    return f"{cached:,} of {len(chunk.segment_starts):,} segments"
 
 
 def _footprints(timeline: Timeline, info: TimelineInfo) -> list[Footprint]:
@@ -355,7 +377,7 @@ def _format_average_size(info: TimelineInfo) -> str:
     return f"{format_size(info.size_bytes)}, {format_size(info.size_bytes // pictures)} a frame"
 
 
-def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int], index: Index) -> None:
+def _print_chunks(chunks: Sequence[ChunkEntry], cached: Sequence[int], index: Index) -> None:
     starts = index.positions([chunk.first_sequence for chunk in chunks]).tolist()
     has_parts = any(_format_part(chunk) for chunk in chunks)
     rows = [
@@ -368,11 +390,11 @@ def _print_chunks(chunks: Sequence[ChunkEntry], cached: set[int], index: Index) 
             f"{chunk.frame_count:,}",
             f"{chunk.first_sequence:,}",
             chunk.codec,
-            "cached" if chunk.chunk_id in cached else "missing",
+            _format_segments(chunk, segments),
             *((_format_part(chunk),) if has_parts else ()),
             chunk.url,
         )
-        for chunk, start in zip(chunks, starts, strict=True)
+        for chunk, start, segments in zip(chunks, starts, cached, strict=True)
     ]
     part = ("part",) if has_parts else ()
     headers = ("chunk", "start", "end", "frames", "from", "codec", "state", *part, "url")

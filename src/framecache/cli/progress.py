@@ -27,10 +27,13 @@ def frames_progress(title: str) -> Iterator[ProgressCallback | None]:
         def show(progress: Progress) -> None:
             assert update is not None
             done, total = progress.frames_done, progress.frames_total
-            status = f"{done:,} of {total:,} frames{speed.format_rate(done)}"
+            frames = f"{done:,} of {total:,} frames"
+            if progress.segments_total > 1:
+                frames += f", {progress.segments_done:,} of {progress.segments_total:,} segments"
+            status = f"{frames}{speed.format_rate(done)}"
             if progress.chunks_elsewhere:
                 chunks = format_count(progress.chunks_elsewhere, "chunk")
-                status = f"{done:,} of {total:,} frames, other processes are extracting {chunks}"
+                status = f"{frames}, other processes are extracting {chunks}"
             update(completed=done, total=total, status=status)
 
         yield None if update is None else show

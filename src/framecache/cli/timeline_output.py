@@ -13,13 +13,19 @@ from framecache.cli.output import format_count
 def format_status(info: TimelineInfo) -> str:
     """Return the state as text, with the numbers that explain it."""
     words = {
-        "partial": f"partial, {info.chunks_cached} of {format_count(len(info.chunks), 'chunk')}",
+        "partial": f"partial, {_format_share(info)}",
         "frames_only": "frames only",
         "empty": "no frames",
     }.get(info.state, info.state)
     if info.frames_undecodable:
         words += f", {info.frames_undecodable:,} undecodable"
     return words
+
+
+def _format_share(info: TimelineInfo) -> str:
+    if info.segment_count == len(info.chunks):
+        return f"{info.chunks_cached} of {format_count(len(info.chunks), 'chunk')}"
+    return f"{info.segments_cached:,} of {format_count(info.segment_count, 'segment')}"
 
 
 def count_undecodable(index: Index) -> list[tuple[str, int]]:
@@ -46,6 +52,8 @@ def to_json(info: TimelineInfo) -> dict[str, Any]:
         "settings": settings,
         "chunk_count": len(info.chunks),
         "chunks_cached": info.chunks_cached,
+        "segment_count": info.segment_count,
+        "segments_cached": info.segments_cached,
         "frame_count": info.frame_count,
         "frames_undecodable": info.frames_undecodable,
         "frames_described": info.frames_described,
@@ -63,7 +71,7 @@ def frame_rate(chunk: ChunkEntry) -> float | None:
     return float(chunk.source_frame_count / shown) if shown > 0 else None
 
 
-def chunk_to_json(chunk: ChunkEntry, *, is_cached: bool) -> dict[str, Any]:
+def chunk_to_json(chunk: ChunkEntry, *, segments_cached: int) -> dict[str, Any]:
     """Return the entry of a chunk in ``info --json``."""
     return {
         "chunk_id": chunk.chunk_id,
@@ -87,7 +95,10 @@ def chunk_to_json(chunk: ChunkEntry, *, is_cached: bool) -> dict[str, Any]:
         "packets_not_displayed": chunk.packets_not_displayed,
         "trim_start": None if chunk.trim_start is None else float(chunk.trim_start),
         "trim_stop": None if chunk.trim_stop is None else float(chunk.trim_stop),
-        "cached": is_cached,
+        "segment_count": len(chunk.segment_starts),
+        "segments_cached": segments_cached,
+        "divisible": chunk.is_divisible,
+        "cached": segments_cached == len(chunk.segment_starts),
     }
 
 

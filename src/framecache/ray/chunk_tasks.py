@@ -38,10 +38,10 @@ def plan_timeline(
     entries = resolved.entries
     committed: set[str] = set()
     if not resolved.is_new:
-        parts = [entry.part for entry in entries]
+        parts = [part for entry in entries for part in entry.parts]
         committed = set(committed_parts(store, resolved.manifest, parts))
     pending = tuple(
-        position for position, entry in enumerate(entries) if entry.part not in committed
+        position for position, entry in enumerate(entries) if not committed.issuperset(entry.parts)
     )
     scans = tuple(resolved.scans.get(entry.url) for entry in entries)
     return PlannedTimeline(resolved.manifest, entries, pending), *scans

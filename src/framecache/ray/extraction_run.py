@@ -280,7 +280,7 @@ class ExtractionRun:
         manifest = timeline.planned.manifest
         if not is_remote(self.store):
             # Each node has local files of its own, unless the folder is shared.
-            parts = {entry.part for entry in timeline.planned.entries}
+            parts = {part for entry in timeline.planned.entries for part in entry.parts}
             if parts - committed_parts(self.store, manifest, parts):
                 failure = StoreUnavailable(
                     f"frames of timeline {timeline.timeline_id} are not in "

@@ -45,6 +45,10 @@ class Summary(BaseModel):
     layout: Layout | None
     chunk_count: int
     chunks_cached: int
+    segment_count: int = Field(
+        description="Number of segments of all chunks; each is extracted and committed on its own."
+    )
+    segments_cached: int
     poster: str | None = Field(description="URL of a thumbnail, relative to the service.")
     problem: str | None = Field(description="Reason why the timeline cannot be opened.")
 
@@ -76,7 +80,9 @@ class ChunkDetail(BaseModel):
     duration_seconds: float
     first_sequence: int
     frame_count: int
-    cached: bool
+    cached: bool = Field(description="True if all segments are cached.")
+    segment_count: int
+    segments_cached: int
     pixel_aspect_ratio: float = Field(
         description="Pixel width divided by pixel height of the cached frames; 1 for square pixels."
     )
@@ -341,6 +347,10 @@ class Task(BaseModel):
     state: TaskState
     frames_done: int = 0
     frames_total: int = 0
+    segments_done: int = Field(default=0, description="Number of segments that are cached.")
+    segments_total: int = Field(
+        default=0, description="Number of segments of the chunks; 0 for other work."
+    )
     result: dict[str, int | float | bool | str] | None = None
     problem: str | None = None
     created_at: datetime

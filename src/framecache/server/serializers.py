@@ -38,6 +38,8 @@ def _summary(info: TimelineInfo, timeline_id: str, snapshot: Snapshot) -> schema
         layout=info.settings.layout if info.settings else None,
         chunk_count=len(info.chunks),
         chunks_cached=info.chunks_cached,
+        segment_count=info.segment_count,
+        segments_cached=info.segments_cached,
         poster=_poster(timeline_id, snapshot),
         problem=None,
     )
@@ -58,6 +60,8 @@ def unreadable_summary(timeline_id: str, problem: str) -> schema.Summary:
         layout=None,
         chunk_count=0,
         chunks_cached=0,
+        segment_count=0,
+        segments_cached=0,
         poster=None,
         problem=problem,
     )
@@ -177,7 +181,9 @@ def _chunks(snapshot: Snapshot) -> list[schema.ChunkDetail]:
             duration_seconds=float(chunk.end - chunk.start),
             first_sequence=chunk.first_sequence,
             frame_count=chunk.frame_count,
-            cached=chunk.part not in missing,
+            cached=chunk.is_cached(missing),
+            segment_count=len(chunk.segment_starts),
+            segments_cached=sum(part not in missing for part in chunk.parts),
             pixel_aspect_ratio=float(chunk.pixel_aspect_ratio(aspect)),
             undecodable_count=int((lacking == chunk.chunk_id).sum()),
             placement=chunk.placement,

@@ -68,6 +68,8 @@ class _TaskRecord:
             state=self.state,
             frames_done=self.progress.frames_done,
             frames_total=self.progress.frames_total,
+            segments_done=self.progress.segments_done,
+            segments_total=self.progress.segments_total,
             result=self.result,
             problem=self.problem,
             created_at=self.spec.created_at,

@@ -638,7 +638,10 @@ export interface components {
          * @description One video of a timeline.
          */
         ChunkDetail: {
-            /** Cached */
+            /**
+             * Cached
+             * @description True if all segments are cached.
+             */
             cached: boolean;
             /** Chunk Id */
             chunk_id: number;
@@ -676,6 +679,10 @@ export interface components {
              * @enum {string}
              */
             placement: "end" | "clock" | "given";
+            /** Segment Count */
+            segment_count: number;
+            /** Segments Cached */
+            segments_cached: number;
             /** Start Seconds */
             start_seconds: number;
             /**
@@ -775,6 +782,13 @@ export interface components {
             quality: number | null;
             /** Sampling */
             sampling: string | null;
+            /**
+             * Segment Count
+             * @description Number of segments of all chunks; each is extracted and committed on its own.
+             */
+            segment_count: number;
+            /** Segments Cached */
+            segments_cached: number;
             /**
              * Size Bytes
              * @description Total size of the JPEGs.
@@ -1188,6 +1202,13 @@ export interface components {
              */
             problem: string | null;
             /**
+             * Segment Count
+             * @description Number of segments of all chunks; each is extracted and committed on its own.
+             */
+            segment_count: number;
+            /** Segments Cached */
+            segments_cached: number;
+            /**
              * Size Bytes
              * @description Total size of the JPEGs.
              */
@@ -1238,6 +1259,18 @@ export interface components {
             result?: {
                 [key: string]: number | boolean | string;
             } | null;
+            /**
+             * Segments Done
+             * @description Number of segments that are cached.
+             * @default 0
+             */
+            segments_done: number;
+            /**
+             * Segments Total
+             * @description Number of segments of the chunks; 0 for other work.
+             * @default 0
+             */
+            segments_total: number;
             /**
              * State
              * @enum {string}

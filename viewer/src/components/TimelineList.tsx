@@ -257,8 +257,11 @@ function EmptyList() {
   );
 }
 
-function stateLabel({ state, chunks_cached, chunk_count }: Summary): string {
-  return state === "partial" ? `${chunks_cached} of ${chunk_count} chunks` : formatState(state);
+function stateLabel({ state, ...timeline }: Summary): string {
+  if (state !== "partial") return formatState(state);
+  return timeline.segment_count === timeline.chunk_count
+    ? `${timeline.chunks_cached} of ${timeline.chunk_count} chunks`
+    : `${formatCount(timeline.segments_cached)} of ${formatCount(timeline.segment_count)} segments`;
 }
 
 function progressLabel({ state, frames_done, frames_total }: Task): string {

@@ -1,4 +1,4 @@
-import { useSignalEffect } from "@preact/signals";
+import { useComputed, useSignalEffect } from "@preact/signals";
 import { ServiceError, sendJson } from "../api/client";
 import { cancelTask, findRunningTask, finishedTaskCount, updateTask } from "../api/tasks";
 import type { Task } from "../api/types";
@@ -29,6 +29,10 @@ import { Transport } from "./Transport";
 export function TimelinePage({ timeline }: { timeline: TimelineModel }) {
   useSignalEffect(() => {
     if (finishedTaskCount.value > 0) void timeline.refresh();
+  });
+  const committed = useComputed(() => findRunningTask(timeline.timelineId)?.segments_done ?? 0);
+  useSignalEffect(() => {
+    if (committed.value > 0) timeline.refreshSoon();
   });
   const detail = timeline.detail.value;
   const error = timeline.error.value;

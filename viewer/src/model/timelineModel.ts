@@ -41,6 +41,8 @@ const spriteSheetCache = new PictureCache(
 );
 export const overlayCache = new PictureCache<OverlayPicture>(128 * MIB, loadOverlay);
 
+const COMMIT_REFRESH_MILLISECONDS = 4000;
+
 export interface OverlayIndex {
   readonly sequence: Float64Array;
   readonly names: readonly (readonly string[])[];
@@ -77,6 +79,7 @@ export class TimelineModel {
   readonly #blockRequests = new Map<number, Promise<void>>();
   readonly #overlayIndexRequests = new Map<string, Promise<void>>();
   #areTracksRequested = false;
+  #nextRefresh: ReturnType<typeof setTimeout> | undefined;
   #lastDetailRequest = 0;
   #shownDetailRequest = 0;
   readonly #loadedFrameUrls = new Map<number, string>();
@@ -93,6 +96,7 @@ export class TimelineModel {
   }
 
   close(): void {
+    clearTimeout(this.#nextRefresh);
     this.#abort.abort();
   }
 
@@ -104,6 +108,14 @@ export class TimelineModel {
   /** Load the details again, bypassing caches, to see new frames and overlays. */
   async refresh(): Promise<void> {
     await this.#loadDetail("reload");
+  }
+
+  /** Refresh within a few seconds: frames were committed, and more may follow. */
+  refreshSoon(): void {
+    this.#nextRefresh ??= setTimeout(() => {
+      this.#nextRefresh = undefined;
+      void this.refresh();
+    }, COMMIT_REFRESH_MILLISECONDS);
   }
 
   async #loadDetail(cache: RequestCache): Promise<void> {

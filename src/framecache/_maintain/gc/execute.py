@@ -11,7 +11,7 @@ from typing import Final, Self
 import numpy as np
 
 from framecache._core import keys, manifest
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.manifest import Manifest
 from framecache._index import committed_parts, fetch_document, is_latest, update_manifest
 from framecache._index.lease import LeaseManager
 from framecache._ingest.deletion import DeletionSummary
@@ -235,25 +235,26 @@ class _TimelineDeletion:
     ) -> Iterator[DeletionSummary]:
         with LeaseManager(self._store, manifest) as leases:
             leases.refresh()
-            for chunk in manifest.chunks:
-                planned = frames.between(chunk.first_sequence, chunk.stop_sequence)
-                if len(planned) and leases.acquire_stale(chunk.part, silent_since=self._before):
+            for segment in manifest.segments:
+                planned = frames.between(segment.first_sequence, segment.stop_sequence)
+                part = segment.part
+                if len(planned) and leases.acquire_stale(part, silent_since=self._before):
                     try:
-                        yield from self._remove_frames_of_chunk(manifest, chunk, planned, leases)
+                        yield from self._remove_frames_of_part(manifest, part, planned, leases)
                     finally:
-                        leases.release(chunk.part)
+                        leases.release(part)
 
-    def _remove_frames_of_chunk(
-        self, manifest: Manifest, chunk: ChunkEntry, frames: FrameBlobs, leases: LeaseManager
+    def _remove_frames_of_part(
+        self, manifest: Manifest, part: str, frames: FrameBlobs, leases: LeaseManager
     ) -> Iterator[DeletionSummary]:
-        """Delete some frames of a chunk whose lease this run holds."""
+        """Delete some frames of a segment whose lease this run holds."""
         was_evicted = manifest is not self._state.manifest
-        was_missing = was_evicted or chunk.part in self._state.missing_parts
-        if was_missing and committed_parts(self._store, manifest, [chunk.part]):
+        was_missing = was_evicted or part in self._state.missing_parts
+        if was_missing and committed_parts(self._store, manifest, [part]):
             return  # another program finished it since
         for start in range(0, len(frames), _BATCH):
             self._require_unchanged(manifest)
-            if not leases.is_held(chunk.part):
+            if not leases.is_held(part):
                 return  # this run was suspended, and its lease expired
             some = frames.at(start, start + _BATCH)
             self._store.delete(

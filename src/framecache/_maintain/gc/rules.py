@@ -323,10 +323,11 @@ def _deletable_frames(
         )
         return {Reason.ORPHANS: unnamed} if is_safe else {}
     are_missing = np.zeros(len(unnamed), dtype=np.bool_)
-    for chunk in chunks:
-        if chunk.part in committed.missing_parts:
+    missing = set(committed.missing_parts)
+    for segment in manifest.segments if manifest else ():
+        if segment.part in missing:
             first, last = np.searchsorted(
-                unnamed.sequences, [chunk.first_sequence, chunk.stop_sequence]
+                unnamed.sequences, [segment.first_sequence, segment.stop_sequence]
             )
             are_missing[first:last] = True
     if state.is_being_extracted:

@@ -359,7 +359,7 @@ class _RepackRun:
             return
         snapshot = load_snapshot_at(self._store, manifest)
         if snapshot.is_complete:
-            compact(self._store, manifest, snapshot.index)
+            compact(self._store, manifest, snapshot)
         else:
             # Commit another version with these locations. If the only such version were damaged,
             # the one before it would name blobs that are about to be removed.

@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry, Compaction, Manifest
-from framecache._index import Index, equal_rows, fetch_blob
+from framecache._core.manifest import Compaction, Manifest, Segment
+from framecache._index import Index, equal_rows, fetch_blob, is_latest
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT
 from framecache._read.prefetch import prefetch_map
@@ -31,8 +31,8 @@ class IndexFiles:
     broken_parts: Mapping[str, Finding]
     """Committed parts whose own file is damaged or missing."""
     broken_compaction: Finding | None
-    not_cached: tuple[ChunkEntry, ...]
-    """Chunks of the manifest without a committed part."""
+    not_cached: tuple[Segment, ...]
+    """Segments of the manifest that are not committed."""
 
     @property
     def findings(self) -> list[Finding]:
@@ -57,21 +57,22 @@ def read_index_files(store: Store, manifest: Manifest) -> IndexFiles:
     return _IndexReader(store, manifest).read()
 
 
-def find_part_fault(entry: ChunkEntry | None, rows: Index) -> str:
+def find_part_fault(segment: Segment | None, rows: Index) -> str:
     """Return what is wrong with the rows of a part; empty when nothing is.
 
     Args:
-        entry: the chunk of the part; None for a part that a program wrote.
+        segment: the segment of the part; None for a part that a program wrote.
         rows: the rows of the part.
     """
-    if entry is None:
+    if segment is None:
         return ""
-    described = np.arange(entry.first_sequence, entry.stop_sequence)
-    if np.array_equal(rows.sequence, described) and (rows.chunk_id == entry.chunk_id).all():
+    described = np.arange(segment.first_sequence, segment.stop_sequence)
+    chunk_id = segment.chunk.chunk_id
+    if np.array_equal(rows.sequence, described) and (rows.chunk_id == chunk_id).all():
         return ""
     return (
-        f"its rows are not those of frames {entry.first_sequence} to {entry.stop_sequence - 1} "
-        f"of chunk {entry.chunk_id}"
+        f"its rows are not those of frames {segment.first_sequence} to "
+        f"{segment.stop_sequence - 1} of chunk {chunk_id}"
     )
 
 
@@ -79,13 +80,13 @@ class _IndexReader:
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self._store = store
         self._manifest = manifest
-        self._entries = {entry.part: entry for entry in manifest.chunks}
+        self._segments = {segment.part: segment for segment in manifest.segments}
         self._covered = manifest.compaction.parts if manifest.compaction else ()
 
     def read(self) -> IndexFiles:
         sound: dict[str, Index] = {}
         broken: dict[str, Finding] = {}
-        not_cached: list[ChunkEntry] = []
+        not_cached: list[Segment] = []
         parts = self._manifest.parts
         read = prefetch_map(
             self._read_part,
@@ -99,7 +100,7 @@ class _IndexReader:
             elif found is not None:
                 broken[part] = found
             else:
-                not_cached.append(self._entries[part])
+                not_cached.append(self._segments[part])
         recovered, broken_compaction = self._compare_compaction(sound, broken)
         known = sound | recovered
         return IndexFiles(
@@ -112,8 +113,8 @@ class _IndexReader:
 
     def _read_part(self, part: str) -> Index | Finding | None:
         """Return a part's rows, or the fault found in it, or None if it is not committed."""
-        key, entry = self._manifest.index_key(part), self._entries.get(part)
-        chunk_id = entry.chunk_id if entry else None
+        key, segment = self._manifest.index_key(part), self._segments.get(part)
+        chunk_id = segment.chunk.chunk_id if segment else None
         try:
             rows = fetch_blob(self._store, key, _decode_rows)
         except CorruptFrame:
@@ -123,11 +124,11 @@ class _IndexReader:
         except BlobMissing:
             # Parts of written frames, and later generations, are committed before the manifest
             # names them.
-            is_described_before = entry is not None and not self._manifest.generations.get(part)
+            is_described_before = segment is not None and not self._manifest.generations.get(part)
             if is_described_before and part not in self._covered:
                 return None
             return Finding("missing", key, None, chunk_id, "this index part is missing")
-        if fault := find_part_fault(entry, rows):
+        if fault := find_part_fault(segment, rows):
             return Finding("corrupt", key, None, chunk_id, f"in this index part, {fault}")
         return rows
 
@@ -146,8 +147,10 @@ class _IndexReader:
         except BlobOutsideRoot:
             return {}, Finding("corrupt", key, None, None, LINK_OUTSIDE_ROOT)
         except BlobMissing:
+            # If it was replaced meanwhile, its parts hold the same rows.
+            is_lost = is_latest(self._store, self._manifest)
             detail = "this compacted index is missing"
-            return {}, Finding("missing", key, None, None, detail)
+            return {}, Finding("missing", key, None, None, detail) if is_lost else None
         wanted = [part for part in compaction.parts if part in set(broken)]
         recovered = self._recover_parts(compacted, sound, wanted)
         if _is_compaction_of(compacted, compaction, {**sound, **recovered}):
@@ -160,15 +163,15 @@ class _IndexReader:
     ) -> dict[str, Index]:
         recovered: dict[str, Index] = {}
         for part in wanted:
-            entry = self._entries.get(part)
-            if entry is None:
+            segment = self._segments.get(part)
+            if segment is None:
                 continue
-            bounds = (entry.first_sequence, entry.stop_sequence)
+            bounds = (segment.first_sequence, segment.stop_sequence)
             begin, end = np.searchsorted(compacted.sequence, bounds).tolist()
             rows = compacted.take(np.arange(begin, end))
-            if not find_part_fault(entry, rows):
+            if not find_part_fault(segment, rows):
                 recovered[part] = rows
-        written = [part for part in wanted if part not in self._entries]
+        written = [part for part in wanted if part not in self._segments]
         if written:
             # The compaction does not record which of these parts held which row. Any assignment
             # will do if, merged with the rows of the intact parts, it gives the rows of the

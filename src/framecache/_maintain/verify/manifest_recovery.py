@@ -21,6 +21,7 @@ from framecache._index import (
     commit_part,
     compact,
     find_corrupt_manifest,
+    load_snapshot_at,
     try_commit_manifest,
 )
 from framecache._maintain.verify.index_files import IndexFiles, read_index_files
@@ -87,16 +88,17 @@ def _recreate_manifest(store: Store, lost: CorruptManifest) -> tuple[IndexFiles,
         )
     files = read_index_files(store, before)
     following = replace(before.after_corrupt(lost.version), begun=bool(files.rows))
-    for entry in before.chunks:
-        if (rows := files.rows.get(entry.part)) is not None:
-            commit_part(store, following, entry.part, rows, provenance=_provenance(entry, rows))
+    for segment in before.segments:
+        if (rows := files.rows.get(segment.part)) is not None:
+            about = _provenance(segment.chunk, rows)
+            commit_part(store, following, segment.part, rows, provenance=about)
     if not try_commit_manifest(store, following):
         # The name of this epoch is random, so no other program knows it.
         epoch = keys.epoch_prefix(following.timeline_id, following.epoch)
         store.delete([blob.key for blob in store.list(epoch)])
         return files, None
-    if len(files.rows) == len(before.chunks) > 1:
-        following = compact(store, following, Index.merged([*files.rows.values()]))
+    if len(files.rows) == len(before.parts) > 1:
+        following = compact(store, following, load_snapshot_at(store, following))
     return files, following
 
 
@@ -113,16 +115,16 @@ def _provenance(entry: ChunkEntry, rows: Index) -> Mapping[str, Any]:
 def _reextract_chunks(
     store: Store, files: IndexFiles, manifest: Manifest, *, workers: int
 ) -> Iterator[Finding]:
-    """Extract the chunks that were cached and whose rows no intact file holds.
+    """Extract the segments that were cached and whose rows no intact file holds.
 
     A part that is missing, rather than damaged, is skipped: a lost version may have cleared it.
     """
-    for entry in manifest.chunks:
-        finding = files.broken_parts.get(entry.part)
-        if finding is None or finding.kind == "missing" or entry.part in files.rows:
+    for segment in manifest.segments:
+        finding = files.broken_parts.get(segment.part)
+        if finding is None or finding.kind == "missing" or segment.part in files.rows:
             continue
         try:
-            ingest.extract_entries(store, manifest, [entry], workers=workers)
+            ingest.extract_segments(store, manifest, [segment], workers=workers)
         except UnreadableChunk as error:
             yield not_repaired(finding, str(error))
         else:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, Self
 
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.manifest import Manifest, Segment
 from framecache._index import (
     FrameRow,
     Index,
@@ -105,12 +105,12 @@ class Repair:
 
     def repair_index(self) -> tuple[Mapping[str, Index], list[Finding]]:
         """Repair the index; return the rows of every part, and the findings with their outcomes."""
-        entries = {entry.part: entry for entry in self._files.manifest.chunks}
+        segments = {one.part: one for one in self._files.manifest.segments}
         rows = dict(self._files.rows)
         findings: list[Finding] = []
         for part, finding in self._files.broken_parts.items():
             try:
-                rows[part] = self._restore_part(part, entries.get(part))
+                rows[part] = self._restore_part(part, segments.get(part))
             except NotRepairable as reason:
                 self._is_index_intact = False
                 findings.append(not_repaired(finding, str(reason)))
@@ -122,12 +122,12 @@ class Repair:
         return {part: rows[part] for part in self._files.manifest.parts if part in rows}, findings
 
     def repair_frames(
-        self, entry: ChunkEntry, rows: Index, bad: Sequence[Finding]
+        self, segment: Segment, rows: Index, bad: Sequence[Finding]
     ) -> Iterator[Finding]:
-        """Store the bad frames of a chunk again; yield the outcome for each."""
+        """Store the bad frames of a segment again; yield the outcome for each."""
         wanted = {finding.sequence for finding in bad if finding.sequence is not None}
         try:
-            stored = self._restore_frames(entry, rows, wanted)
+            stored = self._restore_frames(segment, rows, wanted)
         except NotRepairable as reason:
             yield from (not_repaired(finding, str(reason)) for finding in bad)
             return
@@ -146,30 +146,30 @@ class Repair:
                 yield replace(finding, repaired=True)
 
     def _restore_frames(
-        self, entry: ChunkEntry, rows: Index, wanted: Collection[int]
+        self, segment: Segment, rows: Index, wanted: Collection[int]
     ) -> list[FrameRow]:
         """Store some frames again and commit their rows; return the rows that have a picture."""
-        with self._hold_lease(entry.part):
-            others = self._current_rows(entry.part)
+        with self._hold_lease(segment.part):
+            others = self._current_rows(segment.part)
             known = rows if others is None else others
             if not layout_of(self._manifest).has_public_keys:
                 self._require_intact_index()  # rows of a new pack always differ
             made = [
                 row
-                for row in self._extract_frames(entry, wanted).rows
+                for row in self._extract_frames(segment, wanted).rows
                 if row.status == "ok" and row.sequence not in self._outside_root
             ]
             positions = [known.position(row.sequence) for row in made]
             before = known.rows([position for position in positions if position is not None])
             if made != before:
                 merged = Index.merged([known, _build_index(made)])
-                self._commit_changed_rows(entry, merged)
+                self._commit_changed_rows(segment, merged)
         return made
 
-    def _restore_part(self, part: str, entry: ChunkEntry | None) -> Index:
+    def _restore_part(self, part: str, segment: Segment | None) -> Index:
         """Commit a part again whose file is damaged or missing; return its rows."""
         rows = self._files.rows.get(part)
-        if rows is None and entry is None:
+        if rows is None and segment is None:
             raise NotRepairable(_IMPORTED_PART_REMEDY)
         with self._hold_lease(part):
             if (others := self._current_rows(part)) is not None:
@@ -177,17 +177,18 @@ class Repair:
             if rows is not None:
                 self._commit(part, rows, {"framecache": __version__})
                 return rows
-            assert entry is not None
+            assert segment is not None
             self._require_intact_index()
-            everything = range(entry.first_sequence, entry.stop_sequence)
-            made = self._extract_frames(entry, everything).build()
+            everything = range(segment.first_sequence, segment.stop_sequence)
+            made = self._extract_frames(segment, everything).build()
             if self._outside_root.intersection(everything):
                 raise NotRepairable(f"frame {min(self._outside_root)} in it: {LINK_OUTSIDE_ROOT}")
-            self._commit_changed_rows(entry, made)
+            self._commit_changed_rows(segment, made)
             return made
 
-    def _extract_frames(self, entry: ChunkEntry, wanted: Collection[int]) -> PartBuilder:
-        """Decode some frames of a chunk and store them; return when all are acknowledged."""
+    def _extract_frames(self, segment: Segment, wanted: Collection[int]) -> PartBuilder:
+        """Decode some frames of a segment and store them; return when all are acknowledged."""
+        entry = segment.chunk
         if (source := self._sources.get(entry.chunk_id)) is not None:
             raise NotRepairable(_source_remedy(source))
         threads = max(1, self._workers // 2)
@@ -201,7 +202,7 @@ class Repair:
                     picture_bytes=max_picture_bytes(entry),
                 ) as encoders,
                 layout.create_storage(
-                    self._store, self._manifest, entry.part, encoders, put=self._put_frame
+                    self._store, self._manifest, segment.part, encoders, put=self._put_frame
                 ) as storage,
             ):
                 scan = list_frames(file, entry)
@@ -213,9 +214,9 @@ class Repair:
                     planned.select(wanted),
                     storage,
                     threads=threads,
-                    check=partial(self._require_lease, entry.part),
+                    check=partial(self._require_lease, segment.part),
                 )
-                self._require_lease(entry.part)
+                self._require_lease(segment.part)
         except UnreadableChunk as error:
             raise NotRepairable(str(error)) from error
         return part
@@ -228,10 +229,10 @@ class Repair:
             assert sequence is not None
             self._outside_root.add(sequence)
 
-    def _commit_changed_rows(self, entry: ChunkEntry, rows: Index) -> None:
+    def _commit_changed_rows(self, segment: Segment, rows: Index) -> None:
         """Commit rows that differ from those of the compaction, which is no longer used then."""
         self._require_intact_index()
-        self._commit(entry.part, rows, chunk_provenance(entry), compaction=None)
+        self._commit(segment.part, rows, chunk_provenance(segment.chunk), compaction=None)
 
     def _require_intact_index(self) -> None:
         if self._files.broken_compaction is None and not self._is_index_intact:
@@ -321,8 +322,8 @@ class Repair:
         timeline_id = self._manifest.timeline_id
         latest = self._require_epoch(current_manifest(self._store, timeline_id))
         snapshot = load_snapshot_at(self._store, latest)
-        if latest.compaction is None and snapshot.is_complete:
-            compact(self._store, latest, snapshot.index)
+        if latest.compaction is None and snapshot.exists:
+            compact(self._store, latest, snapshot)
 
 
 def not_repaired(finding: Finding, reason: str) -> Finding:

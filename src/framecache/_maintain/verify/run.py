@@ -8,7 +8,7 @@ from typing import Final
 
 from framecache import _ingest as ingest
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.manifest import ChunkEntry, Manifest, Segment
 from framecache._index import FrameRow, Index, current_manifest, ensure_current, load_snapshot
 from framecache._layouts.ranges import coalesce_ranges
 from framecache._maintain.verify.index_files import IndexFiles, read_index_files
@@ -127,7 +127,7 @@ class _Verification:
     def check_indexed(self, manifest: Manifest, *, repair: bool) -> None:
         """Check a timeline that has a manifest, and repair it if requested."""
         files = read_index_files(self._store, manifest)
-        self._findings.chunks_not_cached = len(files.not_cached)
+        self._findings.chunks_not_cached = len({one.chunk.chunk_id for one in files.not_cached})
         for finding in find_unreferenced(self._store, files):
             self._findings.add(finding)
         sources = {finding.chunk_id: finding for finding in check_sources(self._store, manifest)}
@@ -139,11 +139,14 @@ class _Verification:
             frames, sampled = (sum(map(len, one.values())) for one in (rows, samples))
             self._steps.start(frames + sampled)
             for entry in manifest.chunks:
-                if entry.part in rows:
-                    differences = self._compare_samples(
-                        manifest, entry, samples.get(entry.part, ())
-                    )
-                    self._check_chunk(manifest, entry, rows[entry.part], mender, differences)
+                known = [segment for segment in entry.segments if segment.part in rows]
+                differences = self._compare_samples(
+                    manifest, entry, samples.get(entry.chunk_id, ())
+                )
+                for segment in known:
+                    part = rows[segment.part]
+                    self._check_segment(manifest, segment, part, mender, differences)
+                self._findings.chunks_checked += len(known) == len(entry.segments)
             written = [rows[part] for part in manifest.written_parts if part in rows]
             self._check_imported(Index.merged(written))
         ensure_current(self._store, manifest)
@@ -161,10 +164,10 @@ class _Verification:
             self._findings.add(finding)
         return rows
 
-    def _check_chunk(
+    def _check_segment(
         self,
         manifest: Manifest,
-        entry: ChunkEntry,
+        segment: Segment,
         rows: Index,
         repair: Repair | None,
         differences: Mapping[int, Difference],
@@ -181,23 +184,27 @@ class _Verification:
             else:
                 self._findings.add(finding)
         if repair is not None and bad:
-            for finding in repair.repair_frames(entry, rows, bad):
+            for finding in repair.repair_frames(segment, rows, bad):
                 self._findings.add(finding)
-        self._findings.chunks_checked += 1
 
     def _select_samples(
         self,
         manifest: Manifest,
         rows: Mapping[str, Index],
         sources: Mapping[int | None, Finding],
-    ) -> Mapping[str, Sequence[FrameRow]]:
-        """Return the frames, by part, that are to be compared with the pictures of their chunks."""
+    ) -> Mapping[int, Sequence[FrameRow]]:
+        """Return the frames, by chunk, that are to be compared with the pictures of the videos."""
         if not self._deep:
             return {}
-        return {
-            entry.part: select_samples(rows[entry.part])
+        known = {
+            entry.chunk_id: [rows[part] for part in entry.parts if part in rows]
             for entry in manifest.chunks
-            if entry.part in rows and entry.chunk_id not in sources
+            if entry.chunk_id not in sources
+        }
+        return {
+            chunk_id: select_samples(Index.merged(parts))
+            for chunk_id, parts in known.items()
+            if parts
         }
 
     def _compare_samples(

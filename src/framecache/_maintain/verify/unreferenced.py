@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry
+from framecache._core.manifest import Segment
 from framecache._maintain.inventory import (
     EpochFolder,
     IntArray,
@@ -77,9 +77,9 @@ class _ReferencedFrames:
             )
         )
         self._not_cached = files.not_cached
-        chunks = {entry.part: entry for entry in files.manifest.chunks}
-        self._lost = [chunks[part] for part in files.unrecoverable_parts if part in chunks]
-        self._is_any_possible = not files.unrecoverable_parts <= set(chunks)
+        segments = {segment.part: segment for segment in files.manifest.segments}
+        self._lost = [segments[part] for part in files.unrecoverable_parts if part in segments]
+        self._is_any_possible = not files.unrecoverable_parts <= set(segments)
         """True if rows of written frames are lost: any frame may be one of them."""
 
     def find_unreferenced(self, batch: list[tuple[int, str]]) -> Iterator[Finding]:
@@ -89,17 +89,16 @@ class _ReferencedFrames:
         sequences = np.array([sequence for sequence, _ in batch], np.int64)
         for position in np.flatnonzero(~is_member(self._referenced, sequences)).tolist():
             sequence, key = batch[position]
-            if _find_chunk(sequence, self._lost) is None:
+            if _find_segment(sequence, self._lost) is None:
                 yield self._finding(sequence, key)
 
     def _finding(self, sequence: int, key: str) -> Finding:
-        entry = _find_chunk(sequence, self._not_cached)
-        if entry is not None:
-            detail = (
-                f"its chunk {entry.chunk_id} is not cached: an extraction is in "
-                "progress, or stopped"
-            )
-            return Finding("orphan", key, sequence, entry.chunk_id, detail)
+        segment = _find_segment(sequence, self._not_cached)
+        if segment is not None:
+            chunk_id, is_whole = segment.chunk.chunk_id, len(segment.chunk.segment_starts) == 1
+            what = f"its chunk {chunk_id}" if is_whole else f"its segment of chunk {chunk_id}"
+            detail = f"{what} is not cached: an extraction is in progress, or stopped"
+            return Finding("orphan", key, sequence, chunk_id, detail)
         if bool(is_member(self._without, np.array([sequence]))[0]):
             return Finding("orphan", key, sequence, None, "the index has no picture for it")
         return Finding("orphan", key, sequence, None, "no index part names it")
@@ -168,7 +167,7 @@ class _ReferencedBlobs:
         return ""
 
 
-def _find_chunk(sequence: int, entries: Iterable[ChunkEntry]) -> ChunkEntry | None:
+def _find_segment(sequence: int, segments: Iterable[Segment]) -> Segment | None:
     return next(
-        (entry for entry in entries if entry.first_sequence <= sequence < entry.stop_sequence), None
+        (one for one in segments if one.first_sequence <= sequence < one.stop_sequence), None
     )

@@ -17,13 +17,14 @@ from framecache._core.optional_imports import require_extra
 if TYPE_CHECKING:
     from framecache._media.video.container import ffmpeg_version
     from framecache._media.video.decoded import Decoded, Undecodable
-    from framecache._media.video.decoding import decode
+    from framecache._media.video.decoding import INDEXED_CONTAINERS, decode
     from framecache._media.video.encoding import write_mp4
     from framecache._media.video.error_boundary import TablesContradicted
     from framecache._media.video.jpeg_stream import read_jpeg_stream, write_jpeg_stream
     from framecache._media.video.scanning import SCAN_RULES, VideoScan, describe, scan
 
 __all__ = [
+    "INDEXED_CONTAINERS",
     "SCAN_RULES",
     "Decoded",
     "TablesContradicted",
@@ -41,6 +42,7 @@ __all__ = [
 
 _MODULES: Final = {
     "Decoded": "decoded",
+    "INDEXED_CONTAINERS": "decoding",
     "SCAN_RULES": "scanning",
     "TablesContradicted": "error_boundary",
     "Undecodable": "decoded",

@@ -51,7 +51,7 @@ _MAX_SHORT_RUN: Final = 2 * _REORDER_DEPTH
 This is more pictures than threads can be working on when the decoder is drained.
 """
 
-_INDEXED_CONTAINERS: Final = frozenset({"mov", "matroska"})
+INDEXED_CONTAINERS: Final = frozenset({"mov", "matroska"})
 """Containers with an index of their keyframes. In others, unneeded packets are read and dropped."""
 
 _FAST_OPTIONS: Final = {"err_detect": "explode"}
@@ -269,7 +269,7 @@ class _DecodePass:
         packets = self._container.packets()
         if start is None:
             return packets
-        if self._container.format in _INDEXED_CONTAINERS and not self._is_tolerant:
+        if self._container.format in INDEXED_CONTAINERS and not self._is_tolerant:
             self._container.seek(start)
             packets = self._container.packets()
         else:
