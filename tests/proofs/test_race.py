@@ -96,6 +96,25 @@ def test_racing_extractions_into_packs_commit_each_chunk_once(local_url: str, pr
     assert frames_of(outside(local_url), "race") == {}
 
 
+def test_racing_extractions_of_one_chunk_share_its_segments(local_url: str, proof: Proof) -> None:
+    """Each segment is decoded once and committed once, and no reader sees a wrong frame."""
+    segments = proof.size(short=16, long=120)
+    chunks = numbered_chunks(1, frames_each=10, segments_each=segments)
+    places = [Place(local_url, "race")] * proof.size(short=2, long=4)
+
+    extracted, readings = race(places, chunks)
+
+    created = Counter(key for one in extracted for key in one.created if is_part(key))
+    decode_work = sum(one.decoded for one in extracted) / chunks.frame_count
+    proof.found(segments=segments, decode_work=f"{decode_work:.3f}", reads=readings.frames)
+    assert wrong_frames(local_url, chunks, frames_alone(chunks)) == []
+    assert readings.violations == ()
+    assert all(one.is_complete for one in extracted)
+    assert len(created) == segments == created.total()
+    assert sum(one.report.segments_extracted for one in extracted) == segments
+    assert 1 <= decode_work <= 1.05
+
+
 def race(
     places: Sequence[Place],
     chunks: NumberedChunks,

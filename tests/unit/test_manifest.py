@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import google_crc32c
 import pytest
@@ -147,3 +148,48 @@ def test_deeply_nested_manifest_with_valid_checksum_is_corrupt() -> None:
         deep = [deep]
     with pytest.raises(CorruptFrame, match="InvalidDocument"):
         manifest.decode(with_checksum(MANIFEST.encode(), extra=deep), key="k")
+
+
+def divided(**changes: Any) -> bytes:  # noqa: ANN401 -- the fields' own types
+    """Return a manifest of a chunk of two segments, with changes to its entry."""
+    chunk = replace(
+        MANIFEST.chunks[0],
+        time_base=Fraction(1, 25),
+        first_pts=0,
+        frame_count=10,
+        segment_starts=(0, 5),
+        segment_pts=(5,),
+    )
+    chunk = replace(chunk, **changes)
+    return replace(MANIFEST, chunks=(chunk,), compaction=None).encode()
+
+
+def test_segments_of_a_manifest_are_read_as_they_were_stored() -> None:
+    (chunk,) = manifest.decode(divided(), key="k").chunks
+    assert [(one.part, one.frame_count) for one in chunk.segments] == [
+        ("000000s000000", 5),
+        ("000000s000001", 5),
+    ]
+    assert chunk.segments[1].start == chunk.start + Fraction(1, 5)
+    assert chunk.segments[1].end == chunk.end
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"segment_starts": ()},
+        {"segment_starts": (1, 5)},
+        {"segment_starts": (0, 5, 5), "segment_pts": (5, 6)},
+        {"segment_starts": (0, 10)},
+        {"segment_starts": (0, 5.0)},
+        {"segment_starts": (0, "5")},
+        {"segment_pts": ()},
+        {"segment_pts": (0,)},
+        {"segment_pts": (5, 6)},
+        {"time_base": None},
+        {"first_pts": None},
+    ],
+)
+def test_manifest_with_impossible_segments_is_damaged(changes: dict[str, Any]) -> None:
+    with pytest.raises(CorruptFrame):
+        manifest.decode(divided(**changes), key="k")

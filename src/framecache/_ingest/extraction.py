@@ -418,7 +418,7 @@ class _ExtractionRun:
         )
 
     def _create_compaction(self, leases: LeaseManager) -> RollingCompaction | None:
-        """Return the compaction that runs beside an extraction of many segments, else None."""
+        """Return the compaction that runs during an extraction of many segments, else None."""
         is_divided = any(len(entry.segment_starts) > 1 for entry in self.resolved.entries)
         if not is_divided or _count_index_files(self.manifest) <= MAX_PROBED_PARTS:
             return None
