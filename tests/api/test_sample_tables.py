@@ -25,6 +25,7 @@ Requests = list[tuple[int, int]]
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat a clip of three megabytes like a video of gigabytes."""
     package = "framecache._media.video"
+    monkeypatch.setattr("framecache._ingest.chunk_plan._MIN_BYTES_FOR_TABLES", 0)
     monkeypatch.setattr(f"{package}.scanning._MIN_TABLES_FILE_BYTES", 0)
     monkeypatch.setattr(f"{package}.sample_tables._BEGINNING_BYTES", 2**15)
     monkeypatch.setattr(f"{package}.sample_tables._PROBE_BYTES", 2**10)
@@ -92,6 +93,33 @@ def scanned_timeline(
     [entry] = entries_of(timeline)
     assert entry.listed_from == "packets"
     return timeline
+
+
+@pytest.mark.parametrize(
+    ("sampled", "listed_from"),
+    [
+        ({}, "packets"),
+        ({"fps": 10}, "packets"),
+        ({"every": 25}, "packets"),
+        ({"every": 60}, "tables"),
+        ({"fps": 0.4}, "tables"),
+        ({"keyframes": True}, "tables"),
+    ],
+)
+def test_tables_are_used_where_they_save_reading(
+    sampled: dict[str, object],
+    listed_from: str,
+    memory_url: str,
+    requests: Requests,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All packets also tell what the frame numbers of other tools need."""
+    monkeypatch.setattr("framecache._ingest.chunk_plan._MIN_BYTES_FOR_TABLES", 2**62)
+    timeline = FrameCache(memory_url).timeline("t")
+    data = big_clip().read_bytes()
+    timeline.extract([put(memory_url, data)], **sampled)  # type: ignore[arg-type]
+    assert [entry.listed_from for entry in entries_of(timeline)] == [listed_from]
+    assert sum(stop - start for start, stop in requests) <= len(data)
 
 
 @pytest.mark.parametrize("sampled", [{}, {"fps": 0.5}, {"every": 40}, {"keyframes": True}], ids=str)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from framecache._core import sampling
 from framecache._core.manifest import ChunkEntry, Segment
 from framecache._core.numeric import format_value
-from framecache._core.sampling import AtRate, Sampling
+from framecache._core.sampling import AtRate, EveryFrame, EveryNth, Keyframes, Sampling
 from framecache._core.times import exact_seconds
 from framecache._ingest import segments
 from framecache._ingest.placement import (
@@ -36,6 +36,8 @@ _MAX_SECONDS: Final = 10**11
 
 Unix time in seconds stays below it until the year 5138; in milliseconds it exceeds it already.
 """
+_MIN_BYTES_FOR_TABLES: Final = 256 * 2**20
+"""Size of a video that is listed from its sample tables, whatever is wanted of it."""
 _MAX_DENOMINATOR: Final = 2**1024
 """Largest denominator of a chunk's end in seconds; each new time base may add 31 bits to it."""
 
@@ -101,7 +103,7 @@ def scan_chunks(
     *,
     before_read: Callable[[], None] | None = None,
     fetched: FetchedBytes | None = None,
-    uses_tables: bool = True,
+    tables_for: Sampling | None,
 ) -> list[ScannedChunk]:
     """List the frames of chunks, several at once; return the results in the chunks' order.
 
@@ -110,7 +112,8 @@ def scan_chunks(
         chunks: the chunks.
         before_read: called before each read of a chunk; an error that it raises ends the scans.
         fetched: keeps what is fetched, to be read again for decoding.
-        uses_tables: use the sample tables of large MP4 files.
+        tables_for: sampling for which the sample tables of MP4 files are used, where they save
+            reading; None: list the frames from all packets.
 
     Raises:
         UnreadableChunk: a chunk is missing or is not a video.
@@ -119,8 +122,8 @@ def scan_chunks(
     if not chunks:
         return []
     with ThreadPoolExecutor(min(_CONCURRENT_SCANS, len(chunks))) as pool:
-        read = video.describe if uses_tables else video.scan
-        return list(pool.map(partial(_scan_chunk, store, before_read, fetched, read), chunks))
+        scan = partial(_scan_chunk, store, before_read, fetched, tables_for)
+        return list(pool.map(scan, chunks))
 
 
 def list_frames(file: BlobFile, entry: ChunkEntry) -> "video.VideoScan":
@@ -236,16 +239,45 @@ def _scan_chunk(
     store: Store,
     before_read: Callable[[], None] | None,
     fetched: FetchedBytes | None,
-    read: "Callable[..., video.VideoScan]",
+    tables_for: Sampling | None,
     chunk: Chunk,
 ) -> ScannedChunk:
     start, trim = parse_start(chunk), Trim.of_chunk(chunk)
     with open_blob_file(
         chunk.url, options=store.options, before_read=before_read, fetched=fetched
     ) as file:
-        scan = read(file, name=file.url)
+        scan = _scan_file(file, tables_for)
         trimmed = trim.apply(scan, name=file.url)
         return ScannedChunk(file.url, file.etag, file.size_bytes, start, trim, scan, trimmed)
+
+
+def _scan_file(file: BlobFile, tables_for: Sampling | None) -> "video.VideoScan":
+    """List the frames of a video from its sample tables if that saves reading, else its packets.
+
+    All packets tell more: where decoding can begin, and what the frame numbers of other tools need.
+    """
+    is_large = file.size_bytes >= _MIN_BYTES_FOR_TABLES
+    if tables_for is None or (isinstance(tables_for, EveryFrame) and not is_large):
+        return video.scan(file, name=file.url)
+    found = video.describe(file, name=file.url)
+    if found.samples is None or is_large or _skips_most_groups(tables_for, found):
+        return found
+    return video.scan(file, name=file.url)
+
+
+def _skips_most_groups(by: Sampling, scan: "video.VideoScan") -> bool:
+    """Return True if fewer frames are wanted than half of the groups of pictures have keyframes."""
+    groups = int(scan.is_random_access.sum())
+    match by:
+        case AtRate(rate):
+            wanted = float(rate * (scan.end_pts - int(scan.pts[0])) * scan.time_base)
+        case EveryNth(n):
+            wanted = len(scan.pts) / n
+        case Keyframes():
+            return True
+        case _:
+            return False
+    return 2 * wanted <= groups
 
 
 def _build_entry(

@@ -127,16 +127,17 @@ def resolve_extraction(
         settings = resolve_settings(current.settings if current else None)
         if current is None:
             return _create_first_manifest(
-                store, timeline_id, settings, scans.get(range(len(chunks)))
+                store, timeline_id, settings, scans.get(range(len(chunks)), settings)
             )
         _reject_written_frames(current)
         conflict = _find_conflict(current, chunks, settings)
         if conflict is None and current.chunks:
-            return _append_chunks(current, scans.get(range(len(current.chunks), len(chunks))))
+            new = range(len(current.chunks), len(chunks))
+            return _append_chunks(current, scans.get(new, settings))
         if conflict is not None and current.chunks and load_snapshot_at(store, current).exists:
             raise conflict
         # Scanning takes long. Looking afterwards detects programs that started in the meantime.
-        scanned = scans.get(range(len(chunks)) if not current.begun else ())
+        scanned = scans.get(range(len(chunks)) if not current.begun else (), settings)
         ended[:] = [_ensure_inactive(store, current, chunks, settings)]
         replaced.append(current)
         if conflict is None:
@@ -179,7 +180,7 @@ def resolve_append(
         before.extend([current] if current else [])
         if current is None:
             return _create_first_manifest(
-                store, timeline_id, settings, scans.get(range(len(chunks)))
+                store, timeline_id, settings, scans.get(range(len(chunks)), settings)
             )
         _reject_written_frames(current)
         if not current.chunks:
@@ -190,7 +191,7 @@ def resolve_append(
             for position, chunk in enumerate(chunks)
             if not any(chunk.is_entry(entry) for entry in current.chunks)
         ]
-        return _append_chunks(current, scans.get(new))
+        return _append_chunks(current, scans.get(new, current.settings))
 
     description = apply_change(store, timeline_id, change)
     entries = tuple(
@@ -222,7 +223,7 @@ def resolve_rebuild(
             )
         settings = alter(current.settings)
         chunks = [_to_chunk(entry) for entry in current.chunks]
-        scanned = scan_chunks(store, chunks, fetched=fetched)
+        scanned = scan_chunks(store, chunks, fetched=fetched, tables_for=settings.sampling)
         scans.update({chunk.url: chunk.scan for chunk in scanned})
         entries = place_chunks(scanned, after=(), by=settings.sampling)
         return current.next_epoch(settings=settings, chunks=entries)
@@ -247,7 +248,7 @@ def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
         if current is not None and current.epoch == contradicted.epoch:
             new = [entry for entry in current.chunks if entry.chunk_id not in scans]
             chunks = [_to_chunk(entry) for entry in new]
-            scanned = scan_chunks(store, chunks, fetched=fetched, uses_tables=False)
+            scanned = scan_chunks(store, chunks, fetched=fetched, tables_for=None)
             scans.update(zip([entry.chunk_id for entry in new], scanned, strict=True))
             in_order = [scans[entry.chunk_id] for entry in current.chunks]
             entries = place_chunks(in_order, after=(), by=current.settings.sampling)
@@ -334,13 +335,17 @@ class _ScanCache:
     def by_url(self) -> "dict[str, video.VideoScan]":
         return {scanned.url: scanned.scan for scanned in self._scans.values()}
 
-    def get(self, positions: Iterable[int]) -> list[ScannedChunk]:
-        """Return the scans of the chunks at these positions."""
+    def get(self, positions: Iterable[int], settings: Settings) -> list[ScannedChunk]:
+        """Return the scans of the chunks at these positions, for a timeline with these settings."""
         wanted = list(positions)
         new = [position for position in wanted if position not in self._scans]
         chunks = [self._chunks[position] for position in new]
         scanned = scan_chunks(
-            self._store, chunks, before_read=self._before_read, fetched=self.fetched
+            self._store,
+            chunks,
+            before_read=self._before_read,
+            fetched=self.fetched,
+            tables_for=settings.sampling,
         )
         self._scans.update(zip(new, scanned, strict=True))
         return [self._scans[position] for position in wanted]
