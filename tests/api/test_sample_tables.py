@@ -3,7 +3,9 @@
 import io
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from framecache import AmbiguousFrame, Chunk, ChunkChanged, FrameCache, Timeline
 from framecache import _ingest as ingest
 from framecache._core.manifest import ChunkEntry, Manifest, Settings
 from framecache._index import current_manifest
+from framecache._ingest.segments import SegmentLimits
 from framecache._media import video
 from framecache.store import FetchedBytes, open_blob_file, open_store
 from framecache.store.memory import MemoryStore
@@ -317,6 +320,31 @@ def test_damaged_picture_keeps_the_epoch(memory_url: str) -> None:
     report = timeline.extract([put(memory_url, bytes(data))])
     assert report.frames_undecodable > 0
     assert [entry.listed_from for entry in entries_of(timeline)] == ["tables"]
+
+
+def test_video_with_damage_in_several_segments_is_scanned_once(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = SegmentLimits(seconds=Fraction(1), min_frames=25)
+    monkeypatch.setattr("framecache._ingest.segments.LIMITS", limits)
+    data = bytearray(big_clip().read_bytes())
+    samples = video.describe(io.BytesIO(bytes(data)), name="chunk").samples
+    assert samples is not None
+    for number in (85, 185, 285):
+        at = int(samples.offset[number])
+        data[at + 60 : at + 400] = bytes(340)
+    scans = []
+
+    def scan(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 -- as those of the function
+        scans.append(arguments)
+        return video.scan(*arguments, **named)
+
+    monkeypatch.setattr("framecache._media.video.decoding.scan_packets", scan)
+    timeline = FrameCache(memory_url).timeline("t")
+    report = timeline.extract([put(memory_url, bytes(data))], workers=1)
+    assert report.segments_extracted > 3
+    assert report.frames_undecodable > 2
+    assert len(scans) == 1
 
 
 def test_numbers_of_tools_that_depend_on_the_packets_are_ambiguous(memory_url: str) -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,12 @@ _TOLERANT_OPTIONS: Final[dict[str, dict[str, str]]] = {
 
 _MIN_PTS: Final = -(2**63)
 
+_RESCANS: Final = WeakKeyDictionary[SampleTable, VideoScan]()
+"""Scan of each video that is irregular, and was described by its sample tables before.
+
+Its segments are decoded one by one, and each would scan the whole video.
+"""
+
 _FILE_ENDED: Final = "the file ends before it"
 _DAMAGED_PACKET: Final = "damaged: the file is cut short or corrupt inside it"
 
@@ -109,6 +116,8 @@ def decode(
         TablesContradicted: sample tables list frames that differ from those of the video.
     """
     remaining = deque(np.unique(np.asarray(wanted, np.int64)).tolist())
+    if scan.samples is not None:
+        scan = _RESCANS.get(scan.samples, scan)
     if remaining and scan.samples is not None:
         yield from _decode_samples(file, scan, scan.samples, remaining, name=name, threads=threads)
         if remaining:
@@ -169,6 +178,7 @@ def _rescan(file: VideoFile, scan: VideoScan, *, name: str) -> VideoScan:
     Raises:
         TablesContradicted: its frames differ from those that the tables list.
     """
+    assert scan.samples is not None
     expect_ranges(file, None)
     found = scan_packets(file, name=name)
     if not found.has_same_frames(scan):
@@ -176,6 +186,7 @@ def _rescan(file: VideoFile, scan: VideoScan, *, name: str) -> VideoScan:
             f"{name} has an index that does not match its pictures, so its frames are numbered "
             "wrongly: rebuild the timeline, which then reads the whole video to number them"
         )
+    _RESCANS[scan.samples] = found
     return found
 
 

@@ -46,7 +46,7 @@ _PROBE_BYTES: Final = 2**16
 """Number of leading bytes of a sync sample that are checked; its first slice begins in them."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SampleTable:
     """Samples of a video track, in decoding order: one packet each."""
 
