@@ -21,6 +21,7 @@ from framecache.store.chunk_io import (
     open_blob_file,
 )
 from framecache.store.effective_settings import EffectiveSetting, explain_settings, is_amazon_s3
+from framecache.store.known_blob import KnownBlob
 from framecache.store.local import LocalStore
 from framecache.store.memory import MemoryStore
 from framecache.store.object_store import PART_SIZE_BYTES
@@ -45,6 +46,7 @@ __all__ = [
     "BlobOutsideRoot",
     "CreateUnsupported",
     "EffectiveSetting",
+    "KnownBlob",
     "RemovedUploads",
     "StorageOptions",
     "Store",

@@ -305,7 +305,9 @@ class _RemoteFile(BlobFile):
 
     def _fetch(self, number: int) -> bytes:
         start = number * _BLOCK_SIZE_BYTES
-        length = min(_BLOCK_SIZE_BYTES, self.size_bytes - start)
+        return self._fetch_range(start, min(_BLOCK_SIZE_BYTES, self.size_bytes - start))
+
+    def _fetch_range(self, start: int, length: int) -> bytes:
         try:
             block = self._store.get_block(self._key, start=start, length=length)
         except BlobMissing as error:
