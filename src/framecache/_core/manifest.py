@@ -27,7 +27,10 @@ from framecache.model import (
     Layout,
 )
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Newest format that this version reads."""
+_FORMAT_OF_STORED_FRAMES: Final = 1
+"""Format of manifests of layouts that store frames, which earlier versions read, too."""
 _CHECKSUM_KEY: Final = "crc32c"
 """Name of the entry that holds the checksum; it is the last one in documents of every format."""
 _END: Final = b"\n}"
@@ -241,6 +244,10 @@ class Manifest:
         )
         return name_key(self.timeline_id, epoch=self.epoch, number=self.compaction.number)
 
+    @property
+    def _format(self) -> int:
+        return FORMAT if self.settings.layout == "video" else _FORMAT_OF_STORED_FRAMES
+
     def index_key(self, part: str) -> str:
         """Return the key of the current generation of an index part."""
         return keys.index_part(
@@ -293,7 +300,7 @@ class Manifest:
             "apart": self.compaction.has_compacted_suffix,
         }
         document = {
-            "format": FORMAT,
+            "format": self._format,
             "framecache_version": __version__,
             "timeline_id": self.timeline_id,
             "version": self.version,

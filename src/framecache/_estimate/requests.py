@@ -12,6 +12,7 @@ from typing import Final
 from framecache._core.manifest import ChunkEntry, Manifest
 from framecache._index import Snapshot
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS
+from framecache._layouts import LAYOUTS
 from framecache.model import Requests
 
 _EXISTENCE_CHECK: Final = Requests(gets=1)
@@ -52,8 +53,9 @@ def count_extraction_requests(
     if missing and not next_manifest.begun:
         # Creating the next manifest, which marks the epoch as begun, replaces one check for it.
         requests += Requests(puts=1) + Requests(gets=-1)
+    stores_frames = LAYOUTS[next_manifest.settings.layout].stores_frames
     for entry in missing:
-        checks = -(-entry.frame_count // FRAMES_BETWEEN_CHECKS) + 1
+        checks = -(-entry.frame_count // FRAMES_BETWEEN_CHECKS) + 1 if stores_frames else 2
         requests += _LEASE + look_at_compacted + _EXISTENCE_CHECK + _ENSURE_CURRENT * checks
         requests += Requests(puts=1)  # index part
     index_files = _count_index_files(next_manifest)

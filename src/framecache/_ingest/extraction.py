@@ -361,6 +361,8 @@ class _ExtractionRun:
         self, entry: ChunkEntry, leases: LeaseManager, encoders: EncoderPool, threads: int
     ) -> _ChunkResult | None:
         """Extract and commit a chunk; return None if another committed its index part first."""
+        if not layout_of(self.manifest).stores_frames:
+            return self._index_chunk(entry, leases)
         with layout_of(self.manifest).create_storage(
             self.store, self.manifest, entry.part, encoders, on_stored=self._count_frame
         ) as storage:
@@ -378,6 +380,23 @@ class _ExtractionRun:
         return _ChunkResult(
             frames=len(sizes), undecodable=len(part) - len(sizes), bytes_stored=sum(sizes)
         )
+
+    def _index_chunk(self, entry: ChunkEntry, leases: LeaseManager) -> _ChunkResult | None:
+        """Commit the index of a chunk whose frames are not stored."""
+        from framecache._ingest import chunk_index  # noqa: PLC0415 -- see `_media.video`
+
+        with open_chunk(self.store, entry, before_read=self.before_read) as file:
+            scan = self.resolved.scans.get(entry.url) or video.scan(file, name=entry.url)
+            planned = plan_chunk(entry, scan, self.manifest.settings.sampling)
+            about = chunk_index.describe_provenance(file, entry, scan)
+        part = chunk_index.index_rows(self.manifest, entry, planned)
+        self._ensure_leased(entry, leases)
+        self.epoch.ensure_begun()
+        index = part.build()
+        committed = commit_part(self.store, self.manifest, entry.part, index, provenance=about)
+        if committed is not index:
+            return None
+        return _ChunkResult(frames=len(part), undecodable=0, bytes_stored=0)
 
     def _require_equal_frames(self, entry: ChunkEntry, made: Index, committed: Index) -> None:
         """Check that two concurrent extractions of a chunk made the same frames.

@@ -90,6 +90,8 @@ class Repair:
         self._manifest = files.manifest
         self._leases = LeaseManager(store, files.manifest)
         self._is_index_intact = True
+        self._descriptions: dict[str, Mapping[str, Any]] = {}
+        """Metadata of the parts of chunks whose frames are not stored."""
         self._outside_root: set[int] = set()
         """Frames whose path leads through a link out of the store, where nothing may be stored."""
 
@@ -193,6 +195,8 @@ class Repair:
             raise NotRepairable(_source_remedy(source))
         threads = max(1, self._workers // 2)
         layout = layout_of(self._manifest)
+        if not layout.stores_frames:
+            return self._index_frames(entry)
         try:
             with (
                 open_chunk(self._store, entry) as file,
@@ -221,6 +225,21 @@ class Repair:
             raise NotRepairable(str(error)) from error
         return part
 
+    def _index_frames(self, entry: ChunkEntry) -> PartBuilder:
+        """Return the rows of a chunk in a layout that stores no frames."""
+        from framecache._ingest import chunk_index  # noqa: PLC0415 -- needs PyAV
+
+        try:
+            with open_chunk(self._store, entry) as file:
+                scan = video.scan(file, name=entry.url)
+                about = chunk_index.describe_provenance(file, entry, scan)
+            planned = plan_chunk(entry, scan, self._manifest.settings.sampling)
+        except UnreadableChunk as error:
+            raise NotRepairable(str(error)) from error
+        self._require_lease(entry.part)
+        self._descriptions[entry.part] = about
+        return chunk_index.index_rows(self._manifest, entry, planned)
+
     def _put_frame(self, key: str, jpeg: bytes) -> None:
         try:
             self._store.put(key, jpeg)
@@ -232,7 +251,8 @@ class Repair:
     def _commit_changed_rows(self, entry: ChunkEntry, rows: Index) -> None:
         """Commit rows that differ from those of the compaction, which is no longer used then."""
         self._require_intact_index()
-        self._commit(entry.part, rows, chunk_provenance(entry), compaction=None)
+        about = self._descriptions.get(entry.part) or chunk_provenance(entry)
+        self._commit(entry.part, rows, about, compaction=None)
 
     def _require_intact_index(self) -> None:
         if self._files.broken_compaction is None and not self._is_index_intact:
