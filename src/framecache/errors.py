@@ -23,6 +23,7 @@
 
     StoreWarning             (UserWarning)  let one program write, or use another store
     LocalCacheWarning        (UserWarning)  give another local folder, or free some space
+    DecoderWarning           (UserWarning)  repack, or install the versions of the extraction
 
 A message says what is wrong, where, and what to do next. The underlying library's error is kept
 only as ``__cause__``: it may contain addresses and server responses that must not leave the
@@ -113,6 +114,10 @@ class ClusterUnavailable(FrameCacheError):
 
 class StoreWarning(UserWarning):
     """Store that lacks a feature which framecache can replace only within limits."""
+
+
+class DecoderWarning(UserWarning):
+    """Timeline of layout ``video`` that other versions of FFmpeg or the JPEG encoder described."""
 
 
 class LocalCacheWarning(UserWarning):

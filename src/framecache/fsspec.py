@@ -138,7 +138,10 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
             case [timeline_id, folder, name] if folder == _FRAMES:
                 with self._missing_files(stripped):
                     number = _sequence(stripped, name)
-                    _, row = self._timeline(timeline_id).snapshot_cache.find_row(number)
+                    source, row = self._timeline(timeline_id).snapshot_cache.find_row(number)
+                manifest = source.snapshot.manifest
+                if row.is_decoded_on_demand and manifest is not None:
+                    return self._modified_at(keys.manifest(timeline_id, manifest.version), stripped)
                 return self._modified_at(row.key, stripped)
             case [timeline_id, name] if name == _INDEX:
                 self._require_timeline(timeline_id, stripped)
@@ -214,9 +217,12 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
     def _list_frames(self, timeline_id: str) -> list[Info]:
         timeline = self._timeline(timeline_id)
         index = timeline.snapshot_cache.latest_source().snapshot.index
-        names = zip(index.sequence.tolist(), index.size.tolist(), index.is_ok.tolist(), strict=True)
+        rows = index.rows(index.is_ok.nonzero()[0])
         folder = f"{quote(timeline_id, safe='')}/{_FRAMES}"
-        return [_file(f"{folder}/{number}.jpg", size) for number, size, is_ok in names if is_ok]
+        return [
+            _file(f"{folder}/{row.sequence}.jpg", None if row.is_decoded_on_demand else row.size)
+            for row in rows
+        ]
 
     def _list_overlays(self, timeline_id: str, path: str, rest: list[str]) -> list[Info]:
         timeline = self._timeline(timeline_id)
@@ -239,11 +245,12 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
     def _frame_info(self, timeline_id: str, sequence: int) -> Info:
         _, row = self._timeline(timeline_id).snapshot_cache.find_row(sequence)
         name = f"{quote(timeline_id, safe='')}/{_FRAMES}/{sequence}.jpg"
-        return _file(name, row.size) | {
+        is_unknown = row.is_decoded_on_demand
+        return _file(name, None if is_unknown else row.size) | {
             "timestamp": row.timestamp,
             "width": row.width,
             "height": row.height,
-            "crc32c": row.crc32c,
+            "crc32c": None if is_unknown else row.crc32c,
         }
 
     def _read(self, path: str) -> bytes:
@@ -338,7 +345,7 @@ def _folder(path: str) -> Info:
     return {"name": path, "size": 0, "type": "directory"}
 
 
-def _file(path: str, size_bytes: int) -> Info:
+def _file(path: str, size_bytes: int | None) -> Info:
     return {"name": path, "size": size_bytes, "type": "file"}
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, TypedDict
 from framecache._core import keys
 from framecache._ingest.frame_input import as_frames
 from framecache._media import jpeg
+from framecache._read import fetch_in_order
 from framecache.cache import FrameCache
 from framecache.model import Frame, JpegSettings
 from framecache.timeline import Timeline
@@ -102,12 +103,12 @@ def load_cached_frames_b64(timeline_id: str) -> list[EncodedFrame]:
     """Return all cached frames that have a picture, sorted, as stored bytes, never re-encoded."""
     timeline = _timeline(timeline_id)
     index = timeline.index
-    sequences = index.sequence[index.is_ok].tolist()
-    timestamps = index.timestamp[index.is_ok].tolist()
-    stored = timeline.jpegs(sequences)
+    source, positions = timeline.snapshot_cache.find_positions(index.sequence[index.is_ok], "skip")
+    fetched = timeline.snapshot_cache.track_results(source, fetch_in_order(source, positions))
     return [
-        _encoded_frame(sequence, timestamp, data)
-        for sequence, timestamp, data in zip(sequences, timestamps, stored, strict=True)
+        _encoded_frame(one.row.sequence, one.row.timestamp, one.jpeg())
+        for one in fetched
+        if not one.row.is_undecodable
     ]
 
 

@@ -24,9 +24,11 @@ Color = Literal["rgb", "bgr", "gray"]
 COLORS = get_args(Color)
 
 Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
-Status = Literal["ok", "undecodable"]
-Layout = Literal["objects", "packs"]
-"""``objects``: one blob per frame. ``packs``: the frames of a chunk in one tar."""
+Status = Literal["ok", "undecodable", "unknown"]
+"""``unknown``: nothing of the frame is stored, so it is decoded when it is read."""
+Layout = Literal["objects", "packs", "video"]
+"""``objects``: one blob per frame. ``packs``: the frames of a chunk in one tar. ``video``: nothing
+is stored; frames are decoded from their chunks when they are read."""
 
 DEFAULT_LAYOUT: Layout = "objects"
 """Layout of new timelines."""
@@ -367,7 +369,7 @@ def require_layout(layout: Layout) -> Layout:
     """Return ``layout`` if it is valid; otherwise raise InvalidValue."""
     if layout in get_args(Layout):
         return layout
-    raise InvalidValue(f'layout must be "objects" or "packs", not {layout!r}')
+    raise InvalidValue(f'layout must be "objects", "packs" or "video", not {layout!r}')
 
 
 def _summarize_image(image: object) -> str:

@@ -128,8 +128,9 @@ class Timeline:
             quality: JPEG quality, 1 to 100.
             aspect: ``"square"`` scales the width of frames whose pixels are not square in the
                 video; ``"stored"`` keeps the pixels as they are.
-            layout: ``"objects"``, one blob per frame, or ``"packs"``, one tar per chunk, which
-                takes far fewer requests. None: the layout of the cached timeline, else
+            layout: ``"objects"``, one blob per frame; ``"packs"``, one tar per chunk, which takes
+                far fewer requests; or ``"video"``, nothing: frames are decoded from the chunks,
+                which must stay, when they are read. None: the layout of the cached timeline, else
                 ``"objects"``.
             workers: threads that decode and encode; None: one per core. The frames do not depend
                 on it.
@@ -344,12 +345,15 @@ class Timeline:
         Sequences, times and overlays do not change, and readers of the timeline are not disturbed.
 
         Args:
-            layout: ``"objects"`` or ``"packs"``: see :meth:`extract`.
+            layout: ``"objects"`` or ``"packs"``: see :meth:`extract`. From layout ``"video"`` the
+                frames are extracted.
             workers: threads; None: one per core, more for a remote store.
             progress: called after each frame, by one thread at a time.
 
         Raises:
             NotCached: the timeline has no manifest.
+            SettingsConflict: the layout is ``"video"``, which stores no frames: rebuild with it.
+            UnreadableChunk: frames are not stored, and their chunk cannot be read or has changed.
             CorruptFrame: a frame is damaged; the timeline stays unchanged. Verify and repair it
                 first. Blobs already stored for the new layout are left to ``framecache gc``.
             TimelineCleared: another program cleared the timeline meanwhile.
@@ -451,6 +455,7 @@ class Timeline:
 
         Raises:
             NotCached: no frame is cached; or ``layout`` differs and the timeline has no manifest.
+            InvalidValue: ``layout`` differs and no frame is stored, so their sizes are not known.
         """
         chosen = as_layout(layout)
         snapshot = self._snapshot_cache.source().snapshot
@@ -474,6 +479,8 @@ class Timeline:
             UndecodableFrame: the frame has no picture.
             TimelineCleared: the timeline was cleared since its index was read.
             CorruptFrame: the stored bytes are not those that were committed.
+            UnreadableChunk, MissingPackage: in layout ``video``, the chunk cannot be read or has
+                changed, or a package of the extra ``extract`` is not installed.
         """
         decoding = DecodeOptions(color, scale)
         source, row = self._snapshot_cache.find_row(sequence)
@@ -706,7 +713,7 @@ class Timeline:
             tolerance_seconds=tolerance_seconds,
         )
         return find_scenes(
-            self._snapshot_cache.latest_source().snapshot.index,
+            self._snapshot_cache.latest_source(),
             selection.ranges[0],
             min_change=min_change,
             min_seconds=min_seconds,
@@ -759,7 +766,7 @@ class Timeline:
                 raise self._snapshot_cache.not_cached(source, int(wanted[0]))
             try:
                 with self._snapshot_cache.track_read(source):
-                    return read_batch(source, positions, decoding, out)
+                    return read_batch(source, positions, decoding, out, missing=missing)
             except InvalidValue:
                 # If frames were replaced since the index was read, it may hold outdated sizes.
                 if not source.is_outdated:
@@ -818,7 +825,9 @@ class Timeline:
         """
         require_missing(missing)
         source, positions = self._snapshot_cache.find_positions(sequences, missing)
-        return self._snapshot_cache.track_results(source, read_jpegs(source, positions))
+        return self._snapshot_cache.track_results(
+            source, read_jpegs(source, positions, missing=missing)
+        )
 
     async def aframe(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
         """Return the frame with this sequence, as :meth:`frame` does, from a thread.

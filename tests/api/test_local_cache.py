@@ -183,7 +183,7 @@ def test_clear_is_noticed_by_reader_of_local_copies_after_manifest_ttl(
     before = t.jpeg(0)
     FrameCache(s3_url).timeline("t").clear()
     assert t.jpeg(0) == before
-    monkeypatch.setattr("framecache._read.disk_cache.timeline._MANIFEST_TTL_SECONDS", 0.0)
+    monkeypatch.setattr("framecache._read.disk_cache.timeline.MANIFEST_TTL_SECONDS", 0.0)
     with pytest.raises(TimelineCleared, match="timeline t "):
         read(t)
 

@@ -62,6 +62,7 @@ def test_package_exports_these_names() -> None:
         "InvalidId",
         "InvalidValue",
         "LateChunk",
+        "DecoderWarning",
         "LocalCacheWarning",
         "MissingPackage",
         "NotCached",

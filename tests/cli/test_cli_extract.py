@@ -199,7 +199,7 @@ def test_dry_run_reports_as_json(local_url: str) -> None:
     assert [chunk["duration_seconds"] for chunk in document["chunks"]] == [2.0, 1.0]
     sizes = [clip().stat().st_size, other_clip().stat().st_size]
     assert [chunk["video_bytes"] for chunk in document["chunks"]] == sizes
-    assert list(document["cost"]["layouts"]) == ["objects", "packs"]
+    assert list(document["cost"]["layouts"]) == ["objects", "packs", "video"]
     assert document["requests"]["total"] == document["cost"]["layouts"]["packs"]["fill"]["total"]
     assert document["dollars_a_month"] > 0
 

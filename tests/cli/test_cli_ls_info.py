@@ -249,7 +249,7 @@ def test_info_json_has_the_cost_of_both_layouts(cache: FrameCache) -> None:
     document = run("info", "walk", "--cost", "--json", "--cache", cache.url).succeeded().document
     cost = document["cost"]
     footprint = cache.timeline("walk").footprint()
-    assert list(cost["layouts"]) == ["objects", "packs"]
+    assert list(cost["layouts"]) == ["objects", "packs", "video"]
     own = cost["layouts"]["objects"]
     assert own["stored_bytes"] == footprint.stored_bytes == document["size_bytes"]
     assert own["read_all"]["total"] == footprint.read_all.total

@@ -41,6 +41,8 @@ class Comparison:
     """Reason for which framecache does not read the file; empty if it does."""
     differences: tuple[tuple[str, str], ...] = ()
     """Each aspect in which they differ, and how."""
+    layouts: str = ""
+    """Difference between frames that are stored and frames that are decoded when they are read."""
 
     @property
     def aspects(self) -> frozenset[str]:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from corpus.comparing import Comparison, compare
 from corpus.encoding import CannotMake
 from corpus.expected import DIFFERENT, REFUSED
 from corpus.files import CASES
+from corpus.layouts import difference_of_layouts
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "frames.md"
 AT_ONCE: Final = 2
@@ -58,7 +60,7 @@ def _made_and_compared(folder: Path, name: str) -> Comparison:
     path = folder / name
     CASES[name].make(path)
     try:
-        return compare(path, CASES[name].numbers)
+        return replace(compare(path, CASES[name].numbers), layouts=difference_of_layouts(path))
     finally:
         path.unlink()
 
@@ -82,6 +84,13 @@ def test_frames_times_sizes_and_pictures_match_ffmpeg(corpus: Corpus, name: str)
     expected = DIFFERENT[name].aspects if name in DIFFERENT else frozenset()
     assert comparison.refusal == ""
     assert comparison.aspects == expected, dict(comparison.differences)
+
+
+@pytest.mark.parametrize("name", READ_FILES)
+def test_frames_decoded_when_read_are_those_that_extraction_stores(
+    corpus: Corpus, name: str
+) -> None:
+    assert corpus[name].layouts == ""
 
 
 @pytest.mark.parametrize("name", REFUSED_FILES)

@@ -65,6 +65,7 @@ def fill(cache: FrameCache) -> None:
         cache.timeline("objects").extract(urls("c0.mp4", "c1.mp4"))
         cache.timeline("packs").extract(urls("c0.mp4"), every=2, layout="packs")
     cache.timeline("objects").sprites().sheet(0)
+    cache.timeline("watched").extract(urls("c0.mp4"), layout="video")
     written = cache.timeline("written")
     written.write([Frame(n, 0, n / RATE, picture(90, at=5 * n)) for n in range(3)])
     written.write([Frame(1, 0, 1 / RATE, picture(160, at=5))], on_conflict="replace", quality=60)

@@ -78,7 +78,7 @@ def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
         return committed
 
     patch.setattr(PackStorage, "_store_pack", store_later)
-    patch.setattr("framecache._ingest.extraction.commit_part", commit_first)
+    patch.setattr("framecache._ingest.extraction_run.commit_part", commit_first)
 
 
 def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:

@@ -108,7 +108,7 @@ def filling(match: Timeline, frames: Iterator[Frame]) -> None:
     assert_type(plan, ExtractPlan)
     assert_type(plan.chunks, tuple[PlannedChunk, ...])
     assert_type(plan.requests, Requests)
-    assert_type(plan.footprints, Mapping[Literal["objects", "packs"], Footprint])
+    assert_type(plan.footprints, Mapping[Literal["objects", "packs", "video"], Footprint])
     assert_type(match.plan_append(["c1.mp4"]), ExtractPlan)
     written = match.write(frames, on_conflict="replace", quality=90)
     assert_type(written, WriteReport)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from framecache._core.sampling import EveryFrame
+from framecache._core.manifest import Settings
 from framecache._ingest.chunk_plan import ScannedChunk, place_chunks
 from framecache._ingest.trim import Trim
 from framecache._media import video
@@ -264,6 +264,6 @@ def test_chunks_with_incommensurable_time_bases_are_refused() -> None:
         for n in range(60)
         for scanned in [replace(found, time_base=Fraction(1, 2**31 - n))]
     ]
-    assert len(place_chunks(chunks[:20], after=(), by=EveryFrame())) == 20
+    assert len(place_chunks(chunks[:20], after=(), settings=Settings())) == 20
     with pytest.raises(UnreadableChunk, match="no common measure"):
-        place_chunks(chunks, after=(), by=EveryFrame())
+        place_chunks(chunks, after=(), settings=Settings())

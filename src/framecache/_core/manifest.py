@@ -30,8 +30,9 @@ from framecache.model import (
 
 FORMAT: Final = 2
 """Newest format that this version reads."""
-_FORMAT_OF_WHOLE_CHUNKS: Final = 1
-"""Format of manifests whose chunks have one segment each, which earlier versions read, too."""
+_FIRST_FORMAT: Final = 1
+"""Format of manifests that earlier versions read, too."""
+_LAYOUTS_OF_FIRST_FORMAT: Final = frozenset({"objects", "packs"})
 _CHECKSUM_KEY: Final = "crc32c"
 """Name of the entry that holds the checksum; it is the last one in documents of every format."""
 _END: Final = b"\n}"
@@ -320,8 +321,10 @@ class Manifest:
         return name_key(self.timeline_id, epoch=self.epoch, number=self.compaction.number)
 
     @property
-    def _has_divided_chunks(self) -> bool:
-        return any(len(chunk.segment_starts) > 1 for chunk in self.chunks)
+    def _format(self) -> int:
+        is_divided = any(len(chunk.segment_starts) > 1 for chunk in self.chunks)
+        is_new = is_divided or self.settings.layout not in _LAYOUTS_OF_FIRST_FORMAT
+        return FORMAT if is_new else _FIRST_FORMAT
 
     def index_key(self, part: str) -> str:
         """Return the key of the current generation of an index part."""
@@ -375,7 +378,7 @@ class Manifest:
             "apart": self.compaction.has_compacted_suffix,
         }
         document = {
-            "format": FORMAT if self._has_divided_chunks else _FORMAT_OF_WHOLE_CHUNKS,
+            "format": self._format,
             "framecache_version": __version__,
             "timeline_id": self.timeline_id,
             "version": self.version,

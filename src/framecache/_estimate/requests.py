@@ -16,6 +16,7 @@ from framecache._ingest.rolling_compaction import (
     COMMITS_BETWEEN_CHECKS,
     COMMITS_BETWEEN_COMPACTIONS,
 )
+from framecache._layouts import LAYOUTS
 from framecache.model import Requests
 
 _EXISTENCE_CHECK: Final = Requests(gets=1)
@@ -56,8 +57,9 @@ def count_extraction_requests(
     if missing and not next_manifest.begun:
         # Creating the next manifest, which marks the epoch as begun, replaces one check for it.
         requests += Requests(puts=1) + Requests(gets=-1)
+    stores_frames = LAYOUTS[next_manifest.settings.layout].stores_frames
     for segment in missing:
-        checks = -(-segment.frame_count // FRAMES_BETWEEN_CHECKS) + 1
+        checks = -(-segment.frame_count // FRAMES_BETWEEN_CHECKS) + 1 if stores_frames else 2
         requests += _LEASE + look_at_compacted + _EXISTENCE_CHECK + _ENSURE_CURRENT * checks
         requests += Requests(puts=1)  # index part
     is_divided = any(len(segment.chunk.segment_starts) > 1 for segment in missing)

@@ -24,6 +24,8 @@ def estimate_storage(layout: Layout, parts: Iterable[Sizes]) -> StorageStats:
 
 def measure_storage(index: Index) -> StorageStats:
     """Return the figures of the committed frames as the index locates them."""
+    if index.is_decoded_on_demand.any():
+        return LAYOUTS["video"].estimate(index.size[index.is_ok])
     rows = np.flatnonzero(index.is_ok)
     offset, size = index.offset[rows], index.size[rows]
     if not offset.any():

@@ -14,7 +14,9 @@ from framecache._core.manifest import (
 from framecache._estimate import requests
 from framecache._estimate.storage import estimate_storage, measure_storage
 from framecache._index import Snapshot
+from framecache._layouts import LAYOUTS
 from framecache._layouts.storage_stats import Sizes, StorageStats
+from framecache.errors import InvalidValue
 from framecache.model import UNINDEXED_LAYOUT, Layout, Requests
 
 
@@ -40,7 +42,8 @@ class Footprint:
     read_all: Requests
     """Requests to open the timeline and read every frame once, in order."""
     read_one: Requests
-    """Requests to open the timeline and read one frame; each further frame takes one GET."""
+    """Requests to open the timeline and read one frame; each further frame takes one GET. In
+    layout ``video`` those to the chunks are not counted."""
 
 
 def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
@@ -56,6 +59,11 @@ def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
     fill = _fill_requests(manifest, settings, _cached_segments(snapshot), parts)
     if settings.layout == own:
         return _create_footprint(own, snapshot, measure_storage(snapshot.index), fill=fill)
+    if snapshot.index.is_decoded_on_demand.any():
+        raise InvalidValue(
+            f"the frames of timeline {manifest.timeline_id} are not stored, so the sizes of their "
+            f"JPEGs are not known: plan an extraction of its chunks to estimate them"
+        )
     moved = replace(snapshot, manifest=_with_new_layout(snapshot, manifest))
     return _create_footprint(
         settings.layout, moved, estimate_storage(settings.layout, parts), fill=fill
@@ -142,5 +150,5 @@ def _sum_footprint(
         read_bytes=storage.read_bytes,
         fill=fill,
         read_all=opening + Requests(gets=storage.gets),
-        read_one=opening + Requests(gets=1),
+        read_one=opening + Requests(gets=1 if LAYOUTS[layout].stores_frames else 0),
     )

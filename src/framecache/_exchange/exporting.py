@@ -131,6 +131,8 @@ class _Reading:
         )
         overlays = self._overlays() if self._stages else repeat(())
         for result, drawn in zip(fetched, overlays, strict=False):
+            if result.row.is_undecodable:
+                continue
             frame = _frame(result, quality=quality, overlays=drawn)
             self.frames_done += 1
             self.overlays_done += len(drawn)

@@ -8,7 +8,14 @@ import numpy as np
 
 from framecache._core.native_calls import native_call
 from framecache._index import columns
-from framecache._index.columns import COLUMNS, DEFAULTS, Columns, NumberColumn
+from framecache._index.columns import (
+    COLUMNS,
+    DEFAULTS,
+    NULLABLE,
+    UNKNOWN_STATUS,
+    Columns,
+    NumberColumn,
+)
 from framecache._index.string_columns import DictionaryColumn, StringBuffers, StringColumn
 
 if TYPE_CHECKING:
@@ -54,6 +61,7 @@ def to_columns(batches: "Iterable[arrow.RecordBatch]") -> Columns:
 
 def _batch_columns(batch: "arrow.RecordBatch") -> Columns:
     names = set(batch.column_names)
+    _require_equal_nulls(batch)
     sequence = _numbers("sequence", batch.column("sequence"))
     return {
         name: columns.default_column(name, batch.num_rows)
@@ -66,14 +74,26 @@ def _batch_columns(batch: "arrow.RecordBatch") -> Columns:
 
 
 def _numbers(name: str, array: "arrow.Array") -> NumberColumn:
-    _require_no_nulls(name, array)
-    return columns.number_column(name, np.array(array.to_numpy(), COLUMNS[name]))
+    nulls = _nulls(name, array)
+    if nulls is None:
+        return columns.number_column(name, np.array(array.to_numpy(), COLUMNS[name]))
+    from framecache._index.lazy_arrow import nanoarrow  # noqa: PLC0415 -- see there
+
+    view = nanoarrow.c_array(array).view()
+    stored = np.frombuffer(view.buffer(1), COLUMNS[name])[view.offset : view.offset + len(array)]
+    return columns.number_column(name, np.where(nulls, 0, stored).astype(COLUMNS[name]))
 
 
 def _strings(name: str, array: "arrow.Array", sequence: NumberColumn) -> StringColumn:
     from framecache._index.lazy_arrow import nanoarrow  # noqa: PLC0415 -- see there
 
-    _require_no_nulls(name, array)
+    nulls = _nulls(name, array)
+    if nulls is not None:
+        unknown = UNKNOWN_STATUS if name == "status" else ""
+        if nulls.all():
+            return DictionaryColumn.of_one(unknown, len(array))
+        texts = [unknown if text is None else str(text) for text in array.to_pylist()]
+        return columns.text_column(name, texts, sequence)
     view = nanoarrow.c_array(array).view()
     bounds = np.frombuffer(view.buffer(1), np.int32)[view.offset : view.offset + len(array) + 1]
     strings = StringBuffers(bounds, memoryview(view.buffer(2)).cast("B"))
@@ -89,9 +109,34 @@ def _dictionary(array: "arrow.Array") -> DictionaryColumn:
     return DictionaryColumn.from_codes(values, arrow.dictionary_indices(encoded).to_numpy())
 
 
-def _require_no_nulls(name: str, array: "arrow.Array") -> None:
-    if array.null_count:
+def _nulls(name: str, array: "arrow.Array") -> "np.ndarray[Any, np.dtype[np.bool_]] | None":
+    """Return a mask of the nulls of an array; None if it has none.
+
+    Raises:
+        TypeError: it has nulls, and the column may not.
+    """
+    if not array.null_count:
+        return None
+    if name not in NULLABLE:
         raise TypeError(f"{name} has nulls")
+    from framecache._index.lazy_arrow import nanoarrow  # noqa: PLC0415 -- see there
+
+    view = nanoarrow.c_array(array).view()
+    bits = np.unpackbits(np.frombuffer(view.buffer(0), np.uint8), bitorder="little")
+    valid = bits[view.offset : view.offset + len(array)].astype(np.bool_)
+    return ~valid
+
+
+def _require_equal_nulls(batch: "arrow.RecordBatch") -> None:
+    """Raise TypeError unless the nullable columns are null in the same rows."""
+    names = sorted(NULLABLE)
+    if not any(batch.column(name).null_count for name in names):
+        return
+    first = _nulls(names[0], batch.column(names[0]))
+    for name in names:
+        nulls = _nulls(name, batch.column(name))
+        if first is None or nulls is None or not np.array_equal(nulls, first):
+            raise TypeError("its nulls differ between columns")
 
 
 @native_call
@@ -107,22 +152,37 @@ def _to_batches(rows: Columns, described: "arrow.Schema") -> "Iterator[arrow.Rec
     from framecache._index.lazy_arrow import arrow  # noqa: PLC0415 -- see there
 
     row_count = len(rows["sequence"])
+    unknown = columns.unknown_rows(rows)
     for begin in range(0, row_count, BATCH_ROWS):
         positions = np.arange(begin, min(begin + BATCH_ROWS, row_count))
-        arrays = [_to_array(name, rows[name], positions) for name in COLUMNS]
+        nulls = None if unknown is None else unknown[positions]
+        arrays = [
+            _to_array(name, rows[name], positions, nulls if name in NULLABLE else None)
+            for name in COLUMNS
+        ]
         yield arrow.RecordBatch.from_arrays(arrays, schema=described)
 
 
 def _to_array(
-    name: str, column: NumberColumn | StringColumn, positions: "np.ndarray[Any, Any]"
+    name: str,
+    column: NumberColumn | StringColumn,
+    positions: "np.ndarray[Any, Any]",
+    nulls: "np.ndarray[Any, np.dtype[np.bool_]] | None",
 ) -> "arrow.Array":
     from framecache._index.lazy_arrow import arrow, nanoarrow  # noqa: PLC0415 -- see there
 
+    valid = None if nulls is None else np.packbits(~nulls, bitorder="little")
+    null_count = 0 if nulls is None else int(nulls.sum())
     if isinstance(column, np.ndarray):
-        return arrow.Array.from_numpy(column[positions].astype(COLUMNS[name]))
-    strings = column.to_buffers(positions)
+        values = column[positions].astype(COLUMNS[name])
+        if valid is None:
+            return arrow.Array.from_numpy(values)
+        kind = nanoarrow.uint32() if values.dtype == np.uint32 else nanoarrow.int64()
+        buffers: list[Any] = [valid, values]
+    else:
+        strings = column.to_buffers(positions)
+        kind = nanoarrow.string()
+        buffers = [valid, strings.bounds, strings.data]
     return arrow.Array.from_arrow(
-        nanoarrow.c_array_from_buffers(
-            nanoarrow.string(), len(positions), [None, strings.bounds, strings.data], null_count=0
-        )
+        nanoarrow.c_array_from_buffers(kind, len(positions), buffers, null_count=null_count)
     )

@@ -39,6 +39,12 @@ COLUMNS: Final = {
 DEFAULTS: Final[Mapping[str, int | str]] = {"quality": 0, "picture_since": ""}
 """Values of columns that files by earlier versions lack."""
 
+NULLABLE: Final = frozenset({"size", "crc32c", "perceptual_hash", "status"})
+"""Columns that are null in a file, all of them in the same rows, where frames are not stored."""
+
+UNKNOWN_STATUS: Final = "unknown"
+"""Status of such rows in memory; the other columns are 0 or empty."""
+
 _NARROWED: Final = frozenset({"pts", "offset", "size"})
 """Columns of integers that are held in the narrowest type: their values are seldom large."""
 
@@ -58,7 +64,11 @@ def _from_values(
 ) -> NumberColumn | StringColumn:
     if COLUMNS[name] != "string":
         return number_column(name, np.asarray(values, COLUMNS[name]))
-    texts: list[str] = [*values]
+    return text_column(name, [*values], sequence)
+
+
+def text_column(name: str, texts: Sequence[str], sequence: npt.NDArray[np.int64]) -> StringColumn:
+    """Return strings as the column holds them."""
     return string_column(name, StringBuffers.from_strings(texts), sequence) or (
         DictionaryColumn.from_strings(texts)
     )
@@ -86,6 +96,14 @@ def default_column(name: str, length: int) -> NumberColumn | StringColumn:
     if isinstance(value, str):
         return DictionaryColumn.of_one(value, length)
     return np.broadcast_to(np.array(value, COLUMNS[name]), length)
+
+
+def unknown_rows(columns: Columns) -> npt.NDArray[np.bool_] | None:
+    """Return a mask of the rows whose nullable columns are null; None if there are none."""
+    status = columns["status"]
+    assert not isinstance(status, np.ndarray)
+    mask = status.equal(UNKNOWN_STATUS)
+    return mask if mask.any() else None
 
 
 def take(columns: Columns, positions: npt.NDArray[np.int64]) -> Columns:

@@ -18,11 +18,11 @@ class FrameRow:
     width: int
     height: int
     key: str
-    """Key of the blob with its JPEG; empty if undecodable."""
+    """Key of the blob with its JPEG; empty if there is none."""
     offset: int
     """Byte offset of the JPEG in that blob."""
     size: int
-    """Size of the JPEG in bytes."""
+    """Size of the JPEG in bytes; 0 if there is none."""
     crc32c: int
     perceptual_hash: str
     status: Status
@@ -34,3 +34,13 @@ class FrameRow:
     """JPEG quality that a program requested; 0: that of the timeline, or unknown."""
     picture_since: str = ""
     """Written part in which this picture replaced another; empty: it is the first."""
+
+    @property
+    def is_undecodable(self) -> bool:
+        """True if the frame is known to have no picture."""
+        return self.status == "undecodable"
+
+    @property
+    def is_decoded_on_demand(self) -> bool:
+        """True if no JPEG of the frame is stored, so that reading it decodes its chunk."""
+        return self.status == "unknown"

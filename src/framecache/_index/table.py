@@ -76,6 +76,12 @@ class Index:
         """
         pandas = import_optional("pandas", package="pandas", needed_by="Index.to_pandas")
         frame: pd.DataFrame = pandas.DataFrame({name: getattr(self, name) for name in COLUMNS})
+        if self.is_decoded_on_demand.any():
+            for name in columns.NULLABLE:
+                kind = "object" if COLUMNS[name] == "string" else COLUMNS[name].capitalize()
+                # pandas writes the extension types UInt32 and Int64.
+                kind = kind.replace("Uint", "UInt")
+                frame[name] = frame[name].astype(kind).mask(self.is_decoded_on_demand, None)
         return frame
 
     def to_polars(self) -> "pl.DataFrame":
@@ -164,7 +170,7 @@ class Index:
 
     @lock_free_cached_property
     def key(self) -> npt.NDArray[np.object_]:
-        """Key of the blob with each JPEG; empty if undecodable."""
+        """Key of the blob with each JPEG; empty if there is none."""
         return self._strings("key")
 
     @lock_free_cached_property
@@ -174,12 +180,12 @@ class Index:
 
     @lock_free_cached_property
     def crc32c(self) -> npt.NDArray[np.uint32]:
-        """CRC-32C of each JPEG; 0 if undecodable or unknown."""
+        """CRC-32C of each JPEG; 0 if there is none, or it is unknown."""
         return self._numbers("crc32c")
 
     @lock_free_cached_property
     def size(self) -> npt.NDArray[np.int64]:
-        """Size of each JPEG in bytes; 0 if undecodable."""
+        """Size of each JPEG in bytes; 0 if there is none."""
         return self._numbers("size")
 
     @lock_free_cached_property
@@ -189,7 +195,7 @@ class Index:
 
     @lock_free_cached_property
     def status(self) -> npt.NDArray[np.object_]:
-        """Status of each frame: ``"ok"`` or ``"undecodable"``."""
+        """Status of each frame: ``"ok"``, ``"undecodable"``, or ``"unknown"`` if not stored."""
         return self._strings("status")
 
     @lock_free_cached_property
@@ -209,8 +215,15 @@ class Index:
 
     @lock_free_cached_property
     def is_ok(self) -> npt.NDArray[np.bool_]:
-        """Mask of the frames that have a picture."""
-        values = self._column("status").equal("ok")
+        """Mask of the frames that have a picture, as far as is known without decoding them."""
+        values = self._column("status").equal("ok") | self.is_decoded_on_demand
+        values.flags.writeable = False
+        return values
+
+    @lock_free_cached_property
+    def is_decoded_on_demand(self) -> npt.NDArray[np.bool_]:
+        """Mask of the frames that are not stored, and decoded from their chunk when read."""
+        values = self._column("status").equal(columns.UNKNOWN_STATUS)
         values.flags.writeable = False
         return values
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core import sampling
-from framecache._core.manifest import ChunkEntry, Segment
+from framecache._core.manifest import ChunkEntry, Segment, Settings
 from framecache._core.numeric import format_value
 from framecache._core.sampling import AtRate, EveryFrame, EveryNth, Keyframes, Sampling
 from framecache._core.times import exact_seconds
@@ -25,6 +25,7 @@ from framecache._ingest.placement import (
     position_of,
 )
 from framecache._ingest.trim import Trim
+from framecache._layouts import LAYOUTS
 from framecache._media import video
 from framecache.errors import ChunkChanged, InvalidValue, UnreadableChunk
 from framecache.model import Chunk
@@ -103,7 +104,7 @@ def scan_chunks(
     *,
     before_read: Callable[[], None] | None = None,
     fetched: FetchedBytes | None = None,
-    tables_for: Sampling | None,
+    tables_for: Settings | None,
 ) -> list[ScannedChunk]:
     """List the frames of chunks, several at once; return the results in the chunks' order.
 
@@ -112,8 +113,8 @@ def scan_chunks(
         chunks: the chunks.
         before_read: called before each read of a chunk; an error that it raises ends the scans.
         fetched: keeps what is fetched, to be read again for decoding.
-        tables_for: sampling for which the sample tables of MP4 files are used, where they save
-            reading; None: list the frames from all packets.
+        tables_for: settings of the timeline, for which the sample tables of MP4 files are used
+            where they save reading; None: list the frames from all packets.
 
     Raises:
         UnreadableChunk: a chunk is missing or is not a video.
@@ -133,7 +134,7 @@ def list_frames(file: BlobFile, entry: ChunkEntry) -> "video.VideoScan":
 
 
 def place_chunks(
-    scanned: Sequence[ScannedChunk], *, after: Sequence[ChunkEntry], by: Sampling
+    scanned: Sequence[ScannedChunk], *, after: Sequence[ChunkEntry], settings: Settings
 ) -> tuple[ChunkEntry, ...]:
     """Assign start times and sequence numbers to chunks that follow those in ``after``.
 
@@ -144,7 +145,7 @@ def place_chunks(
     before = position_of(after[-1]) if after else None
     named = [(chunk.url, chunk.start, chunk.trimmed) for chunk in scanned]
     for chunk, spot in zip(scanned, compute_positions(named, before=before), strict=True):
-        entries.append(_build_entry(chunk, spot, entries[-1] if entries else None, by))
+        entries.append(_build_entry(chunk, spot, entries[-1] if entries else None, settings))
     return tuple(entries[len(after) :])
 
 
@@ -239,7 +240,7 @@ def _scan_chunk(
     store: Store,
     before_read: Callable[[], None] | None,
     fetched: FetchedBytes | None,
-    tables_for: Sampling | None,
+    tables_for: Settings | None,
     chunk: Chunk,
 ) -> ScannedChunk:
     start, trim = parse_start(chunk), Trim.of_chunk(chunk)
@@ -251,16 +252,19 @@ def _scan_chunk(
         return ScannedChunk(file.url, file.etag, file.size_bytes, start, trim, scan, trimmed)
 
 
-def _scan_file(file: BlobFile, tables_for: Sampling | None) -> "video.VideoScan":
+def _scan_file(file: BlobFile, tables_for: Settings | None) -> "video.VideoScan":
     """List the frames of a video from its sample tables if that saves reading, else its packets.
 
     All packets tell more: where decoding can begin, and what the frame numbers of other tools need.
     """
-    is_large = file.size_bytes >= _MIN_BYTES_FOR_TABLES
-    if tables_for is None or (isinstance(tables_for, EveryFrame) and not is_large):
+    if tables_for is None:
+        return video.scan(file, name=file.url)
+    by, stores_frames = tables_for.sampling, LAYOUTS[tables_for.layout].stores_frames
+    saves_reading = file.size_bytes >= _MIN_BYTES_FOR_TABLES or not stores_frames
+    if isinstance(by, EveryFrame) and not saves_reading:
         return video.scan(file, name=file.url)
     found = video.describe(file, name=file.url)
-    if found.samples is None or is_large or _skips_most_groups(tables_for, found):
+    if found.samples is None or saves_reading or _skips_most_groups(by, found):
         return found
     return video.scan(file, name=file.url)
 
@@ -281,7 +285,7 @@ def _skips_most_groups(by: Sampling, scan: "video.VideoScan") -> bool:
 
 
 def _build_entry(
-    chunk: ScannedChunk, position: ChunkPosition, before: ChunkEntry | None, by: Sampling
+    chunk: ScannedChunk, position: ChunkPosition, before: ChunkEntry | None, settings: Settings
 ) -> ChunkEntry:
     if position.end.denominator > _MAX_DENOMINATOR:
         raise UnreadableChunk(
@@ -295,13 +299,18 @@ def _build_entry(
     scan = chunk.trimmed
     chosen = _select_frames(
         scan,
-        by,
+        settings.sampling,
         start=position.start,
         end=position.end,
         sampled_from=sampled_from,
         first_source_frame=first_source_frame,
     )
-    segment_starts = segments.find_segment_starts(scan, chosen, segments.LIMITS)
+    # Nothing is decoded to commit frames that are not stored.
+    segment_starts = (
+        segments.find_segment_starts(scan, chosen, segments.LIMITS)
+        if LAYOUTS[settings.layout].stores_frames
+        else (0,)
+    )
     return ChunkEntry(
         chunk_id=before.chunk_id + 1 if before else 0,
         url=chunk.url,

@@ -142,7 +142,7 @@ def resolve_extraction(
         replaced.append(current)
         if conflict is None:
             return _append_chunks(current, scanned)
-        entries = place_chunks(scanned, after=(), by=settings.sampling)
+        entries = place_chunks(scanned, after=(), settings=settings)
         return current.next_epoch(settings=settings, chunks=entries)
 
     description = apply_change(store, timeline_id, change)
@@ -223,9 +223,9 @@ def resolve_rebuild(
             )
         settings = alter(current.settings)
         chunks = [_to_chunk(entry) for entry in current.chunks]
-        scanned = scan_chunks(store, chunks, fetched=fetched, tables_for=settings.sampling)
+        scanned = scan_chunks(store, chunks, fetched=fetched, tables_for=settings)
         scans.update({chunk.url: chunk.scan for chunk in scanned})
-        entries = place_chunks(scanned, after=(), by=settings.sampling)
+        entries = place_chunks(scanned, after=(), settings=settings)
         return current.next_epoch(settings=settings, chunks=entries)
 
     manifest = update_manifest(store, timeline_id, change)
@@ -251,7 +251,7 @@ def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
             scanned = scan_chunks(store, chunks, fetched=fetched, tables_for=None)
             scans.update(zip([entry.chunk_id for entry in new], scanned, strict=True))
             in_order = [scans[entry.chunk_id] for entry in current.chunks]
-            entries = place_chunks(in_order, after=(), by=current.settings.sampling)
+            entries = place_chunks(in_order, after=(), settings=current.settings)
             return current.next_epoch(chunks=entries)
         if current is None or not _is_replanned(current, contradicted):
             raise TimelineCleared(
@@ -345,7 +345,7 @@ class _ScanCache:
             chunks,
             before_read=self._before_read,
             fetched=self.fetched,
-            tables_for=settings.sampling,
+            tables_for=settings,
         )
         self._scans.update(zip(new, scanned, strict=True))
         return [self._scans[position] for position in wanted]
@@ -355,14 +355,14 @@ def _create_first_manifest(
     store: Store, timeline_id: str, settings: Settings, scanned: Sequence[ScannedChunk]
 ) -> Manifest:
     reject_unindexed_frames(store, timeline_id)
-    entries = place_chunks(scanned, after=(), by=settings.sampling)
+    entries = place_chunks(scanned, after=(), settings=settings)
     return first_manifest(timeline_id, settings, chunks=entries)
 
 
 def _append_chunks(current: Manifest, scanned: Sequence[ScannedChunk]) -> Manifest:
     if not scanned:
         return current
-    new = place_chunks(scanned, after=current.chunks, by=current.settings.sampling)
+    new = place_chunks(scanned, after=current.chunks, settings=current.settings)
     return current.next_version(chunks=(*current.chunks, *new))
 
 

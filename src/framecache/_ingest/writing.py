@@ -34,7 +34,7 @@ from framecache._ingest.frame_writer import (
 from framecache._ingest.relocation import is_relocated, relocate
 from framecache._ingest.resolve import SettingsResolver, layout_conflict, reject_unindexed_frames
 from framecache._ingest.unindexed import drop_removed_frames, import_unindexed
-from framecache._layouts import layout_of
+from framecache._layouts import LAYOUTS, layout_of
 from framecache._media import jpeg
 from framecache._version import __version__
 from framecache.errors import (
@@ -312,6 +312,12 @@ def _resolve_manifest(
 
     def change(current: Manifest | None) -> Manifest:
         settings = resolve_settings(current.settings if current else None)
+        if not LAYOUTS[settings.layout].stores_frames:
+            raise SettingsConflict(
+                f"timeline {timeline_id} in {store.display_name} would have layout "
+                f"{settings.layout}, in which frames come from chunks and none is stored: write "
+                "to another timeline, or give another layout"
+            )
         if current is None:
             first = first_manifest(timeline_id, settings)
             if on_conflict == "raise":

@@ -286,11 +286,12 @@ def _jpegs(
     source: FrameSource, chosen: npt.NDArray[np.int64], decoding: DecodeOptions
 ) -> Iterator[bytes]:
     if decoding.scale == 1:
-        yield from read_jpegs(source, chosen)
+        yield from read_jpegs(source, chosen, missing="raise")
         return
     rows = source.snapshot.index.rows(chosen)
     qualities = [row.quality or _quality(source.snapshot) for row in rows]
-    for frame, quality in zip(read_frames(source, chosen, decoding), qualities, strict=True):
+    frames = read_frames(source, chosen, decoding, missing="raise")
+    for frame, quality in zip(frames, qualities, strict=True):
         yield jpeg.encode_rgb(frame.image, quality=quality)
 
 

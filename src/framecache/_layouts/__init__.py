@@ -1,4 +1,4 @@
-"""Layouts in which frames are stored: `objects` and `packs`, behind `FrameLayout`."""
+"""Layouts of frames: `objects`, `packs` and `video`, behind `FrameLayout`."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,11 +7,14 @@ from framecache._core.manifest import Manifest
 from framecache._layouts.base import FrameLayout, FrameStorage
 from framecache._layouts.objects import Objects
 from framecache._layouts.packs import Packs
+from framecache._layouts.video import Video
 from framecache.model import Layout
 
 __all__ = ["LAYOUTS", "FrameLayout", "FrameStorage", "layout_of"]
 
-LAYOUTS: Final[Mapping[Layout, FrameLayout]] = {one.name: one for one in (Objects(), Packs())}
+LAYOUTS: Final[Mapping[Layout, FrameLayout]] = {
+    one.name: one for one in (Objects(), Packs(), Video())
+}
 
 
 def layout_of(manifest: Manifest) -> FrameLayout:

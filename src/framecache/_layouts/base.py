@@ -43,6 +43,8 @@ class FrameLayout(ABC):
     has_public_keys: ClassVar[bool]
     """True if each frame is a blob under its public key, which any program may overwrite. False if
     the keys are unique to the call that stored the frames."""
+    stores_frames: ClassVar[bool] = True
+    """False if frames are decoded from their chunks when they are read, and never stored."""
 
     def create_encoders(self, store: Store, *, workers: int, picture_bytes: int = 0) -> EncoderPool:
         """Return the threads that encode the frames for a store.

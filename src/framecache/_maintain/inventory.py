@@ -91,7 +91,8 @@ class References:
         packs: set[str] = set()
         age_reference_parts: set[str] = set()
         for index in rows:
-            sequences.append(index.sequence[index.is_ok & ((index.offset == 0) | has_public_keys)])
+            is_stored = index.is_ok & ~index.is_decoded_on_demand
+            sequences.append(index.sequence[is_stored & ((index.offset == 0) | has_public_keys)])
             packs |= pack_keys(index)
             age_reference_parts.update(index.picture_since.tolist())
         return cls(

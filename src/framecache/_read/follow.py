@@ -24,7 +24,7 @@ from framecache._index import (
     require_epoch,
 )
 from framecache._read import DecodeOptions, FrameSource, read_frames
-from framecache._read.hash_distance import ChangeFilter
+from framecache._read.hash_distance import ChangeFilter, Hashes
 from framecache._read.positions import Range, rows_in_range, snap_to_frame_start
 from framecache._read.selection import Positions, Selection, find_missing, keep_changed
 from framecache._read.snapshot_cache import SnapshotCache
@@ -71,9 +71,23 @@ def read_selection(
         return follow_frames(snapshots, selection, decoding, end, stopped or Event())
 
     def read(source: FrameSource) -> Iterator[Frame]:
-        yield from read_frames(source, snapshots.select(source, selection), decoding)
+        index, least = source.snapshot.index, selection.min_change
+        if least is None or not index.is_decoded_on_demand.any():
+            positions = snapshots.select(source, selection)
+            yield from read_frames(source, positions, decoding, missing=selection.missing)
+            return
+        positions = snapshots.select(source, replace(selection, min_change=None))
+        frames = read_frames(source, positions, decoding, missing=selection.missing)
+        yield from _changed_frames(frames, ChangeFilter(least))
 
     return snapshots.read_latest(read)
+
+
+def _changed_frames(frames: Iterator[Frame], changed: ChangeFilter) -> Iterator[Frame]:
+    """Yield the frames that look different from the last one that was yielded."""
+    for frame in frames:
+        if changed.keep(Hashes.parse([frame.perceptual_hash]))[0]:
+            yield frame
 
 
 def parse_follow(
@@ -120,7 +134,8 @@ def follow_frames(
         source = timeline.source()
         positions = reader.next_positions(snapshots, source, timeline.limit)
         if len(positions):
-            yield from snapshots.track_results(source, read_frames(source, positions, decoding))
+            frames = read_frames(source, positions, decoding, missing=selection.missing)
+            yield from snapshots.track_results(source, reader.filter(source, frames))
         if row_count != len(source.snapshot.index):
             active_at, row_count = time.monotonic(), len(source.snapshot.index)
         is_complete = end.is_until_complete and timeline.snapshot.is_complete
@@ -163,9 +178,15 @@ class _RangeReader:
             snapshots.require_present(source, find_missing(index, read, ()))
         self._left = replace(self._left, start=last + self._left.step, start_at=None)
         positions = rows[index.is_ok[rows]]
-        if self._changed is None:
+        if self._changed is None or index.is_decoded_on_demand[positions].any():
             return positions
         return keep_changed(index, positions, self._changed)
+
+    def filter(self, source: FrameSource, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Return the frames whose change could only be determined by decoding them."""
+        if self._changed is None or not source.snapshot.index.is_decoded_on_demand.any():
+            return frames
+        return _changed_frames(frames, self._changed)
 
     def require_rest(self, snapshots: SnapshotCache, source: FrameSource) -> None:
         """Check that the range has no frame that is not read yet, at the end of following.

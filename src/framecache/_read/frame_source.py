@@ -1,19 +1,27 @@
 """Fetch stored JPEGs and check that their bytes are those that were committed."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
 import google_crc32c
+import numpy as np
+import numpy.typing as npt
 
 from framecache._index import FrameRow, Snapshot, ensure_current, load_snapshot
 from framecache._layouts.ranges import coalesce_ranges
-from framecache._read.disk_cache.timeline import TimelineDiskCache
-from framecache.errors import CorruptFrame, FrameCacheError
+from framecache._media import video
+from framecache._read import on_demand
+from framecache._read.disk_cache.timeline import MANIFEST_TTL_SECONDS, TimelineDiskCache
+from framecache._read.on_demand import ChunkPicture
+from framecache.errors import CorruptFrame, FrameCacheError, UndecodableFrame
+from framecache.model import JpegSettings
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 2
+_NEEDED_BY: Final = "reading a timeline of layout video"
 _MAX_CHANGES: Final = 100
 """Maximum number of times a frame may be replaced or moved while it is read."""
 
@@ -45,6 +53,7 @@ class FrameSource:
         """Disk cache, read before a frame is fetched and filled afterwards."""
         self._latest: Snapshot | None = None
         """Later snapshot, loaded when a frame was found to be stored elsewhere."""
+        self._checked_at = time.monotonic()
 
     @property
     def is_outdated(self) -> bool:
@@ -65,6 +74,8 @@ class FrameSource:
 
     def fetch_frame(self, row: FrameRow) -> FetchResult:
         """Return the bytes of a frame and their row. Raises the same errors as :meth:`jpeg`."""
+        if row.is_decoded_on_demand:
+            return self._decode(row)
         if self._latest is not None:
             row = self._current_row(row)
         for _ in range(_MAX_CHANGES):
@@ -80,6 +91,78 @@ class FrameSource:
                 row = latest
         return FetchResult(row, self._read_verified(row))
 
+    def iter_decoded(
+        self, positions: npt.NDArray[np.int64]
+    ) -> Iterator[ChunkPicture | FetchResult]:
+        """Yield the pictures of index rows whose frames are not stored, in order.
+
+        A frame of which the disk cache has a copy is not decoded.
+        """
+        video.require_packages(_NEEDED_BY)
+        for one in on_demand.read_pictures(self.store, self.snapshot, positions, self._find_copy):
+            self._check_epoch()
+            yield one
+
+    def encode(self, picture: ChunkPicture) -> FetchResult:
+        """Return the JPEG of a decoded picture, or the error of a frame without one."""
+        lacking = on_demand.undecodable_row(picture)
+        if lacking is not None:
+            return FetchResult(lacking, self.undecodable_error(lacking))
+        row, data = on_demand.encode(picture, self._jpeg_settings)
+        if self._disk_cache is not None:
+            name = on_demand.identity_of_copy(row, picture.entry, self._jpeg_settings)
+            self._disk_cache.put_decoded(name, on_demand.to_copy(row, data))
+        return FetchResult(row, data)
+
+    def undecodable_error(self, row: FrameRow) -> UndecodableFrame:
+        """Return the error of a frame that has no picture."""
+        manifest = self.snapshot.manifest
+        of = f" of timeline {manifest.timeline_id}" if manifest is not None else ""
+        return UndecodableFrame(
+            f"frame {row.sequence}{of} has no picture ({row.reason}): skip it, or repair the video "
+            "and rebuild"
+        )
+
+    def _decode(self, row: FrameRow) -> FetchResult:
+        """Return the JPEG of a frame that is not stored."""
+        video.require_packages(_NEEDED_BY)
+        self._check_epoch()
+        copy = self._find_copy(row)
+        if copy is not None:
+            return copy
+        return self.encode(on_demand.read_picture(self.store, self.snapshot, row))
+
+    def _check_epoch(self) -> None:
+        """Check from time to time that the timeline is still the one that this source reads.
+
+        A reader of stored frames notices a clear because they are gone; a chunk stays.
+
+        Raises:
+            TimelineCleared: the timeline was cleared, rebuilt or deleted.
+        """
+        now = time.monotonic()
+        if now - self._checked_at < MANIFEST_TTL_SECONDS:
+            return
+        # Set first, so that only one of several threads checks.
+        self._checked_at = now
+        assert self.snapshot.manifest is not None
+        ensure_current(self.store, self.snapshot.manifest)
+
+    def _find_copy(self, row: FrameRow) -> FetchResult | None:
+        """Return the copy of a decoded frame in the disk cache."""
+        if self._disk_cache is None:
+            return None
+        entry = on_demand.entry_of(self.snapshot, row)
+        name = on_demand.identity_of_copy(row, entry, self._jpeg_settings)
+        copy = self._disk_cache.get_decoded(name)
+        found = None if copy is None else on_demand.from_copy(row, copy)
+        return None if found is None else FetchResult(*found)
+
+    @property
+    def _jpeg_settings(self) -> JpegSettings:
+        assert self.snapshot.manifest is not None
+        return self.snapshot.manifest.settings.jpeg
+
     def prefetch_cached(self, rows: Sequence[FrameRow]) -> bool:
         """Start reading these frames from local disk; return whether all seem to be there."""
         local = self._disk_cache
@@ -91,8 +174,8 @@ class FrameSource:
         Usually takes one request. A frame whose bytes are wrong is requested again alone. If one of
         these requests fails, the following frames of which no bytes arrived share its error.
         """
-        if len(rows) == 1:
-            return [self._try_fetch(rows[0])]
+        if len(rows) == 1 or any(row.is_decoded_on_demand for row in rows):
+            return [self._try_fetch(row) for row in rows]
         if self._latest is not None:
             rows = [self._current_row(row) for row in rows]
         distinct = {row.sequence: row for row in rows}.values()
@@ -218,7 +301,7 @@ def _find_row(snapshot: Snapshot, row: FrameRow) -> FrameRow:
     """Return the frame's row in a snapshot, or `row` if it has no picture there."""
     position = snapshot.index.position(row.sequence)
     found = row if position is None else snapshot.index.row(position)
-    return found if found.status == "ok" else row
+    return row if found.is_undecodable else found
 
 
 def read_stored_jpeg(store: Store, row: FrameRow) -> bytes:

@@ -6,11 +6,11 @@ disk cache as long as every frame has one.
 """
 
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count, islice
+from itertools import chain, count, islice, repeat
 from typing import Final
 
 import numpy as np
@@ -23,9 +23,10 @@ from framecache._layouts.ranges import PlannedRange, plan_ranges
 from framecache._media import jpeg
 from framecache._read.array_pool import ArrayPool
 from framecache._read.frame_source import FetchResult, FrameSource
+from framecache._read.on_demand import ChunkPicture
 from framecache._read.prefetch import prefetch_map
-from framecache.errors import CorruptFrame, InvalidValue
-from framecache.model import COLORS, Color, Frame, Image, require_color
+from framecache.errors import CorruptFrame, InvalidValue, UndecodableFrame
+from framecache.model import COLORS, Color, Frame, Image, Missing, require_color
 from framecache.store import is_remote
 
 _CONCURRENT_REQUESTS: Final = 64
@@ -44,7 +45,12 @@ _PIXELS_WHEN_UNKNOWN: Final = 1920 * 1080
 _BATCH_POOL: Final = ArrayPool(max_buffers=1, largest_bytes=256 * 2**20)
 """Memory of one batch, shared by all timelines; that of a larger batch is not kept."""
 
+_MAX_PICTURES_AHEAD: Final = 8
+"""Pictures of videos that are decoded ahead of their encoding."""
+
 Positions = npt.NDArray[np.int64]
+DecodeInput = FrameRow | FetchResult | ChunkPicture
+"""A frame to be fetched, its JPEG, or its picture in a video, which is encoded first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +85,70 @@ def read_frame(source: FrameSource, row: FrameRow, decoding: DecodeOptions) -> F
 
 
 def read_frames(
-    source: FrameSource, positions: Positions, decoding: DecodeOptions
+    source: FrameSource,
+    positions: Positions,
+    decoding: DecodeOptions,
+    *,
+    missing: Missing = "skip",
 ) -> Iterator[Frame]:
-    """Yield the frames of these index rows, in order, prefetched, in bounded memory."""
+    """Yield the frames of these index rows, in order, prefetched, in bounded memory.
+
+    ``missing`` is for frames that turn out to have no picture when their chunk is decoded.
+    """
     ahead = _max_decoded_frames(source, positions, decoding)
     with (
         closing(ArrayPool(max_buffers=ahead)) as pool,
         closing(_iter_decode_inputs(source, _iter_rows(source, positions), positions)) as upcoming,
     ):
-        work = partial(_decode_frame, source, decoding, pool)
-        yield from prefetch_map(work, upcoming, threads=_cpu_count(), ahead=ahead)
+        work: Callable[[DecodeInput], Frame | None] = partial(_decode_frame, source, decoding, pool)
+        if missing == "skip":
+            work = partial(_skip_undecodable, work)
+        for frame in prefetch_map(work, upcoming, threads=_cpu_count(), ahead=ahead):
+            if frame is not None:
+                yield frame
 
 
-def read_jpegs(source: FrameSource, positions: Positions) -> Iterator[bytes]:
-    """Yield the stored bytes of these index rows, in order, prefetched and not decoded."""
+def _skip_undecodable(
+    read: Callable[[DecodeInput], Frame | None], item: DecodeInput
+) -> Frame | None:
+    """Return a frame; None if it proves to have no picture."""
+    try:
+        return read(item)
+    except UndecodableFrame:
+        return None
+
+
+def read_jpegs(
+    source: FrameSource, positions: Positions, *, missing: Missing = "skip"
+) -> Iterator[bytes]:
+    """Yield the JPEGs of these index rows, in order, prefetched and not decoded.
+
+    ``missing`` is as for `read_frames`.
+    """
     with closing(fetch_in_order(source, positions)) as fetched:
         for one in fetched:
-            yield one.jpeg()
+            if missing == "raise" or not one.row.is_undecodable:
+                yield one.jpeg()
 
 
 def fetch_in_order(source: FrameSource, positions: Positions) -> Generator[FetchResult]:
     """Yield the outcome of fetching each of these index rows, in order, prefetched."""
-    return _prefetch(source, _iter_rows(source, positions))
+    if not source.snapshot.index.is_decoded_on_demand[positions].any():
+        return _prefetch(source, _iter_rows(source, positions))
+    return _encode_ahead(source, positions)
 
 
 def read_batch(
-    source: FrameSource, positions: Positions, decoding: DecodeOptions, out: Image | None
+    source: FrameSource,
+    positions: Positions,
+    decoding: DecodeOptions,
+    out: Image | None,
+    *,
+    missing: Missing = "raise",
 ) -> Image:
     """Return the images of these index rows in one array, ``(N, H, W, 3)`` or ``(N, H, W)``.
+
+    ``missing`` is as for `read_frames`.
 
     Raises:
         InvalidValue: the frames differ in size, or ``out`` does not fit.
@@ -117,10 +159,16 @@ def read_batch(
     shape = (len(rows), *_image_shape(source, rows[0], decoding))
     batch = _BATCH_POOL.array(shape) if out is None else jpeg.check_out(out, shape)
 
-    def fill(task: tuple[FrameRow | FetchResult, int]) -> None:
+    has_picture = np.ones(len(rows), np.bool_)
+
+    def fill(task: tuple[DecodeInput, int]) -> None:
         item, place = task
         try:
             _decode_image(source, decoding, item, out=batch[place])
+        except UndecodableFrame:
+            if missing == "raise":
+                raise
+            has_picture[place] = False
         except InvalidValue as error:
             raise InvalidValue(
                 f"frames {rows[0].sequence} and {rows[place].sequence} differ in size: "
@@ -128,19 +176,24 @@ def read_batch(
             ) from error
 
     # In storage order, so that neighboring frames are fetched together.
-    places = sorted(range(len(rows)), key=lambda place: (rows[place].key, rows[place].offset))
+    places = sorted(
+        range(len(rows)),
+        key=lambda place: (rows[place].key, rows[place].offset, rows[place].sequence),
+    )
     stored = (rows[place] for place in places)
-    with closing(_iter_decode_inputs(source, stored, positions)) as upcoming:
+    with closing(_iter_decode_inputs(source, stored, positions[places])) as upcoming:
         tasks = zip(upcoming, places, strict=True)
         for _ in prefetch_map(fill, tasks, threads=_cpu_count(), ahead=4 * _cpu_count()):
             pass
-    return batch
+    return batch if has_picture.all() else batch[has_picture]
 
 
 def read_batches(
     source: FrameSource, positions: Positions, decoding: DecodeOptions, sizes: Iterable[int]
 ) -> Iterator[tuple[list[FetchResult], Image]]:
     """Yield these index rows in batches: fetched frames and their images in one array.
+
+    Frames that prove to have no picture when their chunk is decoded are left out.
 
     Frames of a batch must have the same size, which must be known unless the batch has one frame.
 
@@ -164,26 +217,35 @@ def read_batches(
             tasks = zip(islice(upcoming, size), range(size), strict=True)
             threads = _cpu_count()
             results = [*prefetch_map(work, tasks, threads=threads, ahead=4 * threads)]
-            images = out if out is not None else results[0][1][None]
-            yield [fetched for fetched, _ in results], images
+            has_picture = np.array([image is not None for _, image in results])
+            images = out if out is not None else np.array([results[0][1]])
+            if not has_picture.all():
+                images = images[has_picture]
+            yield [fetched for fetched, image in results if image is not None], images
 
 
 def _decode_into(
     source: FrameSource,
     decoding: DecodeOptions,
     out: Image | None,
-    task: tuple[FrameRow | FetchResult, int],
-) -> tuple[FetchResult, Image]:
+    task: tuple[DecodeInput, int],
+) -> tuple[FetchResult, Image | None]:
+    """Return a frame and its image; None if decoding its chunk shows that it has no picture."""
     item, place = task
-    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
+    fetched = _fetch(source, item)
+    if fetched.row.is_undecodable:
+        return fetched, None
     image = None if out is None else out[place]
     return fetched, _decode_image(source, decoding, fetched, out=image)
 
 
 def _iter_decode_inputs(
     source: FrameSource, rows: Iterable[FrameRow], positions: Positions
-) -> Generator[FrameRow | FetchResult]:
-    """Yield the input of the decoding threads: fetched frames, or rows yet to be fetched."""
+) -> Generator[DecodeInput]:
+    """Yield the input of the decoding threads: frames that are fetched or decoded, or yet to be."""
+    if source.snapshot.index.is_decoded_on_demand[positions].any():
+        yield from _decode_ahead(source, positions)
+        return
     in_packs = source.snapshot.index.offset[positions].any()
     if not in_packs and not is_remote(source.store):
         yield from rows
@@ -196,6 +258,40 @@ def _iter_decode_inputs(
             yield from _prefetch(source, chain(block, left))
             return
         yield from block
+
+
+def _decode_ahead(
+    source: FrameSource, positions: Positions
+) -> Generator[ChunkPicture | FetchResult]:
+    """Yield the pictures of frames that are not stored, in order; one thread decodes ahead."""
+    decoded = source.iter_decoded(positions)
+    with closing(
+        prefetch_map(
+            lambda _: next(decoded, None), repeat(None), threads=1, ahead=_MAX_PICTURES_AHEAD
+        )
+    ) as pictures:
+        for one in pictures:
+            if one is None:
+                return
+            yield one
+
+
+def _encode_ahead(source: FrameSource, positions: Positions) -> Generator[FetchResult]:
+    """Yield the JPEGs of frames that are not stored, in order."""
+    threads = _cpu_count()
+    with closing(_decode_ahead(source, positions)) as pictures:
+        yield from prefetch_map(
+            partial(_fetch, source), pictures, threads=threads, ahead=2 * threads
+        )
+
+
+def _fetch(source: FrameSource, item: DecodeInput) -> FetchResult:
+    """Return the JPEG of a frame."""
+    if isinstance(item, FetchResult):
+        return item
+    if isinstance(item, ChunkPicture):
+        return source.encode(item)
+    return source.fetch_frame(item)
 
 
 def _prefetch(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[FetchResult]:
@@ -226,9 +322,9 @@ def _decode_frame(
     source: FrameSource,
     decoding: DecodeOptions,
     pool: ArrayPool | None,
-    item: FrameRow | FetchResult,
+    item: DecodeInput,
 ) -> Frame:
-    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
+    fetched = _fetch(source, item)
     row, out = fetched.row, None
     if pool is not None and all(shape := decoding.shape(row)):
         out = pool.array(shape)
@@ -241,11 +337,11 @@ def _decode_frame(
 def _decode_image(
     source: FrameSource,
     decoding: DecodeOptions,
-    item: FrameRow | FetchResult,
+    item: DecodeInput,
     *,
     out: Image | None = None,
 ) -> Image:
-    fetched = item if isinstance(item, FetchResult) else source.fetch_frame(item)
+    fetched = _fetch(source, item)
     row, data = fetched.row, fetched.jpeg()
     try:
         return jpeg.decode(data, color=decoding.color, scale=decoding.scale, out=out)

@@ -44,6 +44,11 @@ class Selection:
         if self.reverse:
             positions = positions[::-1]
         if self.min_change is not None:
+            if index.is_decoded_on_demand[positions].any():
+                raise InvalidValue(
+                    "min_change compares hashes, which are not stored in layout video: read the "
+                    "frames with Timeline.frames, or repack the timeline first"
+                )
             positions = keep_changed(index, positions, ChangeFilter(self.min_change))
         return positions
 

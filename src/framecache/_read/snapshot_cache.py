@@ -15,7 +15,6 @@ from framecache._core.threads import RequestThreads, result_of
 from framecache._core.times import Seconds, format_given_time, parse_time
 from framecache._index import (
     FrameRow,
-    Index,
     Snapshot,
     is_current,
     load_snapshot,
@@ -31,7 +30,7 @@ from framecache._read import (
 from framecache._read.disk_cache import DiskCache
 from framecache._read.info import describe_extent
 from framecache._read.selection import MissingFrame, Selection, find_missing
-from framecache.errors import FrameCacheError, NotCached, TimelineCleared, UndecodableFrame
+from framecache.errors import FrameCacheError, NotCached, TimelineCleared
 from framecache.model import Missing
 from framecache.store import Store, is_remote
 
@@ -204,8 +203,8 @@ class SnapshotCache:
         if position is None:
             raise self.not_cached(source, wanted)
         row = source.snapshot.index.row(position)
-        if row.status != "ok":
-            raise self._undecodable(row)
+        if row.is_undecodable:
+            raise source.undecodable_error(row)
         return source, row
 
     def select(self, source: FrameSource, selection: Selection) -> npt.NDArray[np.int64]:
@@ -228,7 +227,7 @@ class SnapshotCache:
             return
         if missing.position is None:
             raise self.not_cached(source, missing.sequence)
-        raise self._undecodable(source.snapshot.index.row(missing.position))
+        raise source.undecodable_error(source.snapshot.index.row(missing.position))
 
     def find_positions(
         self, sequences: Iterable[int], missing: Missing = "raise"
@@ -254,7 +253,7 @@ class SnapshotCache:
             return source, positions[source.snapshot.index.is_ok[positions]]
         if len(unknown := wanted[positions < 0]):
             raise self.not_cached(source, int(unknown[0]))
-        self._require_pictures(source.snapshot.index, positions)
+        self._require_pictures(source, positions)
         return source, positions
 
     def find_position_at(
@@ -280,23 +279,18 @@ class SnapshotCache:
                 f"timeline {self._timeline_id} in {self._store.display_name} shows no cached frame "
                 f"at {format_given_time(seconds)}: {describe_extent(source.snapshot)}"
             )
-        self._require_pictures(source.snapshot.index, np.array([position]))
+        self._require_pictures(source, np.array([position]))
         return source, position
 
-    def _require_pictures(self, index: Index, positions: npt.NDArray[np.int64]) -> None:
+    def _require_pictures(self, source: FrameSource, positions: npt.NDArray[np.int64]) -> None:
+        index = source.snapshot.index
         lacking = positions[~index.is_ok[positions]]
         if len(lacking):
-            raise self._undecodable(index.row(int(lacking[0])))
+            raise source.undecodable_error(index.row(int(lacking[0])))
 
     def not_cached(self, source: FrameSource, sequence: int) -> NotCached:
         """Return the error of a frame that a source does not have."""
         return NotCached(
             f"timeline {self._timeline_id} in {self._store.display_name} has no frame "
             f"{sequence}: {describe_extent(source.snapshot)}"
-        )
-
-    def _undecodable(self, row: FrameRow) -> UndecodableFrame:
-        return UndecodableFrame(
-            f"frame {row.sequence} of timeline {self._timeline_id} has no picture "
-            f"({row.reason}): skip it, or repair the video and rebuild"
         )

@@ -198,7 +198,7 @@ class Sprites:
         width, height = self.map.sheet_size(sheet)
         pixels = np.full((height, width, 3), _GRAY, np.uint8)
         rows = self._rows(sheet)
-        places = [place for place, row in enumerate(rows) if row.status == "ok"]
+        places = [place for place, row in enumerate(rows) if not row.is_undecodable]
         positions = sheet.first_position + np.array(places, np.int64)
         is_whole = True
         threads = len(os.sched_getaffinity(0))
@@ -222,6 +222,8 @@ class Sprites:
         row, fetched = task
         if isinstance(fetched.outcome, CorruptFrame):
             return None, False
+        if fetched.row.is_undecodable:
+            return None, True
         data = fetched.jpeg()
         try:
             with self._decode_context():
@@ -231,7 +233,9 @@ class Sprites:
         except jpeg.InvalidJpeg:
             return None, False
         is_listed = self._source.snapshot.index.is_unindexed
-        return thumbnail, is_listed or google_crc32c.value(data) == row.crc32c
+        if is_listed or row.is_decoded_on_demand:
+            return thumbnail, True
+        return thumbnail, google_crc32c.value(data) == row.crc32c
 
     def _paste(self, pixels: Image, place: int, thumbnail: Image) -> None:
         left, top = self.map.tile(place)
@@ -292,7 +296,8 @@ def compute_fingerprint(rows: Iterable[FrameRow], tile: tuple[int, int], columns
     """Return a hash of the frames of a sheet: their sequences, statuses, lengths and CRCs."""
     digest = hashlib.sha256(f"{tile} {columns}".encode())
     for row in rows:
-        digest.update(f"\n{row.sequence} {row.status} {row.size} {row.crc32c}".encode())
+        known = row.pts if row.is_decoded_on_demand else row.crc32c
+        digest.update(f"\n{row.sequence} {row.status} {row.size} {known}".encode())
     return digest.hexdigest()[:32]
 
 

@@ -46,7 +46,7 @@ def _headline(plan: ExtractPlan) -> str:
 
 def _fields(plan: ExtractPlan, prices: Prices) -> list[tuple[str, str]]:
     own = plan.footprints[plan.settings.layout]
-    (other,) = (one for one in plan.footprints.values() if one is not own)
+    other = next(one for one in plan.footprints.values() if one is not own)
     cached = [chunk for chunk in plan.chunks if chunk.is_cached]
     is_new = len(cached) < len(plan.chunks)
     about = "about " if is_new else ""

@@ -325,10 +325,12 @@ def _format_segments(chunk: ChunkEntry, cached: int) -> str:
 
 
 def _footprints(timeline: Timeline, info: TimelineInfo) -> list[Footprint]:
-    """Return the footprint of the cached frames in their layout, then in the other if possible."""
+    """Return the footprint of the cached frames in their layout, then in the others if possible."""
     if not info.exists:
         return []
     own = timeline.footprint()
+    if own.layout == "video":  # the sizes of its JPEGs are not known
+        return [own]
     others = [layout for layout in get_args(Layout) if layout != own.layout]
     return [own, *(timeline.footprint(layout) for layout in others if info.epoch)]
 

@@ -23,7 +23,8 @@ from framecache.model import Aspect, Layout
 _COMPLETION_TIMEOUT_SECONDS: Final = 2.0
 _COMMAND: Final = re.compile(
     r"framecache (?:verify|repack|rebuild) [^\s']++"
-    r"(?: --(?!cache)[a-z]++(?: (?:objects|packs|square|stored|[0-9][0-9./]*+))?+)*+(?! --cache)"
+    r"(?: --(?!cache)[a-z]++(?: (?:objects|packs|video|square|stored|[0-9][0-9./]*+))?+)*+"
+    r"(?! --cache)"
 )
 """Commands in messages of the library, which does not know about --cache."""
 
@@ -178,7 +179,8 @@ def sampling_options(function: Decorated) -> Decorated:
 layout_option = click.option(
     "--layout",
     type=click.Choice(get_args(Layout)),
-    help="One blob per frame, or one tar per chunk.  [default: as cached, else objects]",
+    help="One blob per frame, one tar per chunk, or nothing: frames are decoded from the chunks "
+    "when they are read.  [default: as cached, else objects]",
 )
 aspect_option = click.option(
     "--aspect",

@@ -30,7 +30,7 @@ from framecache.model import Layout
     "--layout",
     type=click.Choice(get_args(Layout)),
     required=True,
-    help="One blob per frame, or one tar per chunk.",
+    help="One blob per frame, or one tar per chunk; video only for a timeline in it.",
 )
 @click.option(
     "--workers", type=int, metavar="N", help="Number of threads that move frames.  [default: cores]"
@@ -42,9 +42,10 @@ def repack(
 ) -> None:
     """Move a timeline's frames into another layout.
 
-    Nothing is encoded again: JPEGs, numbers, times and overlays do not change. The timeline can be
-    read in the meantime. Packs need far fewer requests to store and to read; as objects, every
-    frame has a URL that other programs can read.
+    Nothing is encoded again: JPEGs, numbers, times and overlays do not change. From layout video,
+    in which no frame is stored, frames are extracted. The timeline can be read in the meantime.
+    Packs need far fewer requests to store and to read; as objects, every frame has a URL that other
+    programs can read.
     """
     timeline = choice.cache.timeline(timeline_id)
     with (

@@ -114,7 +114,9 @@ def schema_of(columns: Sequence[str], shapes: Iterable[tuple[int, ...]]) -> "pa.
 def row_bytes(columns: Sequence[str], decoding: DecodeOptions, row: FrameRow) -> int:
     """Return the bytes that a frame takes in a block."""
     others = _VALUE_BYTES * len(columns)
-    jpeg = row.size if "jpeg" in columns else 0
+    # The size of a JPEG that is yet to be encoded is not known.
+    stored = row.width * row.height // 4 if row.is_decoded_on_demand else row.size
+    jpeg = stored if "jpeg" in columns else 0
     image = math.prod(decoding.shape(row)) if "image" in columns else 0
     return others + jpeg + image
 

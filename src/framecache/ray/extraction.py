@@ -82,7 +82,7 @@ def extract(
         keyframes: take keyframes only.
         quality: JPEG quality, 1 to 100.
         aspect: ``"stored"`` or ``"square"``.
-        layout: ``"objects"`` or ``"packs"``.
+        layout: ``"objects"``, ``"packs"`` or ``"video"``.
         num_cpus: CPUs that Ray reserves for a chunk, above 0, and threads that extract it, rounded
             up.
         memory_bytes: memory that Ray reserves for a chunk; None: none.

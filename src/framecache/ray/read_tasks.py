@@ -90,7 +90,7 @@ class FrameTask:
         if "image" not in output.columns:
             with closing(fetch_in_order(source, self.positions)) as arriving:
                 for size in sizes:
-                    fetched = [*islice(arriving, size)]
+                    fetched = [one for one in islice(arriving, size) if not one.row.is_undecodable]
                     jpegs = [one.jpeg() for one in fetched]
                     yield to_block(output.columns, name, [one.row for one in fetched], jpegs=jpegs)
             return

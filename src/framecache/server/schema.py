@@ -163,9 +163,11 @@ class FrameDetail(BaseModel):
     chunk_id: int
     width: int
     height: int
-    size_bytes: int
-    perceptual_hash: str
-    status: Status
+    size_bytes: int | None = Field(
+        description="Size of the JPEG; null if it is not stored, but decoded when it is read."
+    )
+    perceptual_hash: str = Field(description="Empty if unknown.")
+    status: Status = Field(description="`unknown` if the frame is decoded when it is read.")
     reason: str = Field(description="Reason why there is no picture; empty if there is one.")
 
 

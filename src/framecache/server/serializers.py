@@ -105,7 +105,7 @@ def frame(row: FrameRow, position: int) -> schema.FrameDetail:
         chunk_id=row.chunk_id,
         width=row.width,
         height=row.height,
-        size_bytes=row.size,
+        size_bytes=None if row.is_decoded_on_demand else row.size,
         perceptual_hash=row.perceptual_hash,
         status=row.status,
         reason=row.reason,

@@ -17,6 +17,7 @@ from framecache.store.buckets import BucketStore, remove_markers
 from framecache.store.chunk_io import identify_blob, normalized_url, open_blob_file
 from framecache.store.effective_settings import EffectiveSetting, explain_settings, is_amazon_s3
 from framecache.store.fetched_bytes import FetchedBytes
+from framecache.store.known_blob import KnownBlob
 from framecache.store.local import LocalStore
 from framecache.store.memory import MemoryStore
 from framecache.store.object_store import PART_SIZE_BYTES
@@ -42,6 +43,7 @@ __all__ = [
     "CreateUnsupported",
     "EffectiveSetting",
     "FetchedBytes",
+    "KnownBlob",
     "RemovedUploads",
     "StorageOptions",
     "Store",

@@ -33,10 +33,10 @@ def identify_blob(url: str, *, options: StorageOptions = NO_OPTIONS) -> BlobIden
         InvalidValue: the URL cannot be used.
         StorePermissionDenied, StoreUnavailable: the store denies access, or cannot be reached.
     """
-    location = _parse_blob(url)
+    location = parse_blob(url)
     if location.scheme == "file":
         return _identify_file(location)
-    store, key = _open_bucket(location, options)
+    store, key = open_bucket(location, options)
     return _identify_object(store, key, location)
 
 
@@ -74,19 +74,19 @@ def open_blob_file(
         InvalidValue: the URL cannot be used.
         StorePermissionDenied, StoreUnavailable: the store denies access, or cannot be reached.
     """
-    location = _parse_blob(url)
+    location = parse_blob(url)
     if location.scheme == "file":
         identity = _identify_file(location)
         _check_expected(identity, etag=expected_etag, size_bytes=expected_size)
-        return _LocalFile(location.path, identity, before_read)
-    store, key = _open_bucket(location, options)
+        return LocalFile(location.path, identity, before_read)
+    store, key = open_bucket(location, options)
     identity = _identify_object(store, key, location)
     _check_expected(identity, etag=expected_etag, size_bytes=expected_size)
     kept = fetched.of_blob(identity.url, identity.etag) if fetched is not None else None
     return RemoteFile(store, key, identity, before_read, kept)
 
 
-class _LocalFile(BlobFile):
+class LocalFile(BlobFile):
     """A local file. Its identity is checked after each read, with one system call."""
 
     def __init__(
@@ -100,12 +100,14 @@ class _LocalFile(BlobFile):
             raise _unreadable(path, error) from error
 
     def close(self) -> None:
+        """Close the descriptor."""
         if not self.closed and self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
         super().close()
 
     def fileno(self) -> int:
+        """Return the descriptor."""
         if self.closed:
             raise self._closed_error()
         assert self._descriptor is not None
@@ -126,7 +128,7 @@ class _LocalFile(BlobFile):
         return data
 
 
-def _parse_blob(url: str) -> Location:
+def parse_blob(url: str) -> Location:
     """Return a blob's location. A URL with a slash at its end is rejected: it names a folder."""
     location = parse(url)
     if location.scheme != "file" and location.path and url.endswith("/"):
@@ -134,7 +136,7 @@ def _parse_blob(url: str) -> Location:
     return location
 
 
-def _open_bucket(location: Location, options: StorageOptions) -> tuple[Bucket, str]:
+def open_bucket(location: Location, options: StorageOptions) -> tuple[Bucket, str]:
     """Return the whole bucket as a store, and the object's key in it.
 
     The store has no prefix, because an object's key cannot serve as one.

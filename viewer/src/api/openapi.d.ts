@@ -767,7 +767,7 @@ export interface components {
             /** Last Sequence */
             last_sequence: number | null;
             /** Layout */
-            layout: ("objects" | "packs") | null;
+            layout: ("objects" | "packs" | "video") | null;
             /**
              * Poster
              * @description URL of a thumbnail, relative to the service.
@@ -880,7 +880,7 @@ export interface components {
              */
             keyframes: boolean;
             /** Layout */
-            layout?: ("objects" | "packs") | null;
+            layout?: ("objects" | "packs" | "video") | null;
             /**
              * Quality
              * @description JPEG quality.
@@ -899,7 +899,10 @@ export interface components {
             duration_seconds: number;
             /** Height */
             height: number;
-            /** Perceptual Hash */
+            /**
+             * Perceptual Hash
+             * @description Empty if unknown.
+             */
             perceptual_hash: string;
             /**
              * Position
@@ -913,13 +916,17 @@ export interface components {
             reason: string;
             /** Sequence */
             sequence: number;
-            /** Size Bytes */
-            size_bytes: number;
+            /**
+             * Size Bytes
+             * @description Size of the JPEG; null if it is not stored, but decoded when it is read.
+             */
+            size_bytes: number | null;
             /**
              * Status
+             * @description `unknown` if the frame is decoded when it is read.
              * @enum {string}
              */
-            status: "ok" | "undecodable";
+            status: "ok" | "undecodable" | "unknown";
             /**
              * Timestamp
              * @description Time on the timeline in seconds.
@@ -1069,7 +1076,7 @@ export interface components {
              */
             keyframes: boolean;
             /** Layout */
-            layout?: ("objects" | "packs") | null;
+            layout?: ("objects" | "packs" | "video") | null;
             /** Quality */
             quality?: number | null;
         };
@@ -1190,7 +1197,7 @@ export interface components {
             /** Height */
             height: number;
             /** Layout */
-            layout: ("objects" | "packs") | null;
+            layout: ("objects" | "packs" | "video") | null;
             /**
              * Poster
              * @description URL of a thumbnail, relative to the service.

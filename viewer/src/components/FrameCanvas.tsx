@@ -145,7 +145,7 @@ export function FrameCanvas({ side }: { side: typeof sideA }) {
 
 function messageFor({ row }: Composite): string | null {
   if (row === null) return "No frame is cached here. Rebuild the timeline to restore its frames.";
-  if (row.status === "ok") return null;
+  if (row.status !== "undecodable") return null;
   return `Frame ${row.sequence} has no picture: ${row.reason}.`;
 }
 

@@ -17,7 +17,10 @@ export function Metadata({ timeline }: { timeline: TimelineModel }) {
     ],
     ["duration", `${row.duration_seconds} s`],
     ["chunk", `${row.chunk_id}${chunk === undefined ? "" : `, ${chunk.name}`}`],
-    ["picture", `${row.width} × ${row.height}, ${formatBytes(row.size_bytes)}`],
+    [
+      "picture",
+      `${row.width} × ${row.height}, ${row.size_bytes === null ? "decoded from the chunk when it is shown" : formatBytes(row.size_bytes)}`,
+    ],
     ["perceptual hash", row.perceptual_hash || "–"],
     ["status", row.reason === "" ? row.status : `${row.status}: ${row.reason}`],
     ["sampling", detail.sampling ?? "–"],

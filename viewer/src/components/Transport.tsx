@@ -76,7 +76,7 @@ export function Transport({ timeline }: { timeline: TimelineModel }) {
             chunk {chunk.chunk_id}, {chunk.name}
           </span>
         )}
-        {row !== undefined && row.status !== "ok" && <span class="bad">undecodable</span>}
+        {row?.status === "undecodable" && <span class="bad">undecodable</span>}
       </p>
       <span class="grow" />
       <label class="inline">

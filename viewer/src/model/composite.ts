@@ -20,7 +20,8 @@ export function peekComposite(
 ): Composite | null {
   const row = timeline.row(position);
   if (row === undefined) return null;
-  const frame = row.status === "ok" ? frameCache.peek(timeline.frameUrl(row.sequence)) : null;
+  const frame =
+    row.status === "undecodable" ? null : frameCache.peek(timeline.frameUrl(row.sequence));
   if (frame === undefined) return null;
   const overlays: { layer: Layer; picture: OverlayPicture }[] = [];
   for (const layer of layers) {
@@ -45,7 +46,7 @@ export async function loadComposite(
   signal.throwIfAborted();
   if (row === null) return { row, frame: null, overlays: [], missingLayers: [] };
   const [frame, { overlays, missingLayers }] = await Promise.all([
-    row.status === "ok" ? frameCache.get(timeline.frameUrl(row.sequence), signal) : null,
+    row.status === "undecodable" ? null : frameCache.get(timeline.frameUrl(row.sequence), signal),
     loadLayers(timeline, row.sequence, layers, signal),
   ]);
   // Closed: the cache evicted the frame while the overlays were loading.

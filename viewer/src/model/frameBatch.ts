@@ -94,7 +94,7 @@ export async function fetchFrameBatch(
   const batchLayers = layers.slice(0, MAX_BATCH_LAYERS);
   for (let position = start; position < stop; position += 1) {
     const row = timeline.row(position);
-    if (row === undefined || row.status !== "ok") continue;
+    if (row === undefined || row.status === "undecodable") continue;
     urlsByPart.set(`frames/${row.sequence}.jpg`, timeline.frameUrl(row.sequence));
     for (const layer of batchLayers) {
       if (!timeline.overlaysAt(layer, row.sequence)?.names.includes(layer.name)) continue;
@@ -115,7 +115,8 @@ export async function fetchFrameBatch(
   for (const part of parts.values()) sizeBytes += part.length;
   for (let position = start; position < stop; position += 1) {
     const row = timeline.row(position);
-    if (row?.status === "ok" && !parts.has(`frames/${row.sequence}.jpg`)) {
+    if (row === undefined || row.status === "undecodable") continue;
+    if (!parts.has(`frames/${row.sequence}.jpg`)) {
       return { end: Math.max(position, start + 1), sizeBytes };
     }
   }

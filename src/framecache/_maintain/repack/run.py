@@ -38,16 +38,21 @@ from framecache._index import (
 )
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS, LeaseManager
 from framecache._ingest import relocate
+from framecache._ingest.chunk_frames import open_chunk, store_frames
+from framecache._ingest.chunk_plan import plan_chunk
 from framecache._ingest.deletion import cleanup_if_deleted
-from framecache._layouts import FrameStorage, layout_of
+from framecache._layouts import LAYOUTS, FrameStorage, layout_of
 from framecache._layouts.encoding import EncodedJpeg, FramePosition
 from framecache._maintain.repack.report import RepackReport
+from framecache._media import jpeg, video
 from framecache._read import FrameSource, fetch_in_order
+from framecache._read.on_demand.open_chunks import DESCRIPTION_KEY, describe_chunk
 from framecache._version import __version__
 from framecache.errors import (
     CorruptFrame,
     FrameCacheError,
     NotCached,
+    SettingsConflict,
     StorePermissionDenied,
     StoreUnavailable,
     TimelineCleared,
@@ -71,8 +76,12 @@ def repack(
 ) -> RepackReport:
     """Move all committed frames of a timeline to a layout; nothing is encoded again.
 
+    From layout ``video`` this is an extraction: frames that are not stored are decoded.
+
     Raises:
         NotCached: the timeline has no manifest.
+        SettingsConflict: ``layout`` is one that stores no frames, and they are stored.
+        UnreadableChunk: frames are not stored, and their chunk changed, is gone or cannot be read.
         CorruptFrame: a frame is damaged; the timeline is unchanged.
         TimelineCleared: another program cleared the timeline meanwhile.
         StoreUnavailable: another program is working on a part of it.
@@ -83,6 +92,12 @@ def repack(
         raise NotCached(
             f"timeline {timeline_id} in {store.display_name} has no manifest, so its layout cannot "
             "be changed: extract it first"
+        )
+    if not LAYOUTS[layout].stores_frames and manifest.settings.layout != layout:
+        raise SettingsConflict(
+            f"timeline {timeline_id} stores its frames in layout {manifest.settings.layout}, and "
+            f"repacking keeps them; to drop them and decode the chunks instead: "
+            f"framecache rebuild {timeline_id} --layout {layout}"
         )
     with LeaseManager(store, manifest) as held:
         run = _RepackRun(store, manifest, layout, held, workers, progress)
@@ -174,7 +189,7 @@ class _RepackRun:
         wanted = {
             part: index
             for part, index in self._committed().items()
-            if not layout_of(self._target).holds_all(index)
+            if not self._is_in_target(index)
         }
         counting = self._without_replaced(wanted)
         self._total = sum(int(index.is_ok.sum()) for index in counting.values())
@@ -184,7 +199,7 @@ class _RepackRun:
         moved: list[_MovedPart] = []
         try:
             for part, index in wanted.items():
-                keys_before = index.key[index.is_ok].tolist()
+                keys_before = index.key[index.is_ok & ~index.is_decoded_on_demand].tolist()
                 moved.append(self._move(part, counting[part], keys_before))
                 # Before the manifest is committed, it is checked that the part was not repaired
                 # since.
@@ -194,6 +209,11 @@ class _RepackRun:
             raise
         self._commit_manifest(moved)
         return moved
+
+    def _is_in_target(self, index: Index) -> bool:
+        layout = layout_of(self._target)
+        is_stored = not index.is_decoded_on_demand.any()
+        return layout.holds_all(index) and is_stored == layout.stores_frames
 
     def remove_unreferenced(self, moved: Sequence[_MovedPart]) -> int:
         """Remove unreferenced blobs, while the timeline stays in its new layout."""
@@ -243,10 +263,17 @@ class _RepackRun:
             ) as storage,
         ):
             rows = PartBuilder()
-            for row in self._store_frames(part, index, storage):
+            stored = (
+                self._extract_frames(part, index, storage)
+                if index.is_decoded_on_demand.any()
+                else self._store_frames(part, index, storage)
+            )
+            for row in stored:
                 rows.add(row)
             ensure_current(self._store, self._manifest)
         about = {**index.provenance, "framecache": __version__, "repacked": layout.name}
+        if about.pop(DESCRIPTION_KEY, None) is not None:
+            about |= {"ffmpeg": video.ffmpeg_version(), "jpeg_encoder": jpeg.encoder_version()}
         generation = commit_repair(self._store, self._target, part, rows.build(), provenance=about)
         packs = dict.fromkeys(row.key for row in rows.rows if row.offset)
         return _MovedPart(
@@ -255,8 +282,8 @@ class _RepackRun:
             old_generation=self._manifest.generations.get(part, 0),
             old_keys=old_keys,
             packs=list(packs),
-            frames=int(index.is_ok.sum()),
-            bytes_moved=int(index.size.sum()),
+            frames=sum(row.status == "ok" for row in rows.rows),
+            bytes_moved=sum(row.size for row in rows.rows),
         )
 
     def _acquire_lease(self, part: str) -> None:
@@ -302,6 +329,27 @@ class _RepackRun:
         moved = [_with_location(index, row) for row in storage.finish()]
         return [*moved, *index.rows(np.flatnonzero(~index.is_ok))]
 
+    def _extract_frames(self, part: str, index: Index, storage: FrameStorage) -> Sequence[FrameRow]:
+        """Extract the frames of a part that are not stored; return its rows."""
+        segment = next(one for one in self._manifest.segments if one.part == part)
+        entry = segment.chunk
+        snapshot = Snapshot(self._manifest, index, ())
+        video.require_packages("repack")
+        described = describe_chunk(self._store, snapshot, entry)
+        planned = plan_chunk(entry, described.scan, self._manifest.settings.sampling)
+        planned = planned.of_segment(segment)
+        with open_chunk(self._store, entry) as file:
+            return store_frames(
+                file,
+                self._target,
+                entry,
+                planned,
+                storage,
+                threads=max(1, self._workers // 2 + 1),
+                check=partial(self._require_lease, part),
+                on_undecodable=self._count_frame,
+            ).rows
+
     def _roll_back(self, moved: Sequence[_MovedPart]) -> None:
         """Remove the new packs, which no other program can reference.
 
@@ -322,7 +370,7 @@ class _RepackRun:
                 "again"
             )
 
-    def _count_frame(self, _: FramePosition) -> None:
+    def _count_frame(self, _: FramePosition | None = None) -> None:
         with self._counting:
             self._done += 1
             if self._progress is not None:

@@ -89,6 +89,8 @@ class Repair:
         self._manifest = files.manifest
         self._leases = LeaseManager(store, files.manifest)
         self._is_index_intact = True
+        self._descriptions: dict[str, Mapping[str, Any]] = {}
+        """Metadata of the parts of chunks whose frames are not stored."""
         self._outside_root: set[int] = set()
         """Frames whose path leads through a link out of the store, where nothing may be stored."""
 
@@ -193,6 +195,8 @@ class Repair:
             raise NotRepairable(_source_remedy(source))
         threads = max(1, self._workers // 2)
         layout = layout_of(self._manifest)
+        if not layout.stores_frames:
+            return self._index_frames(segment)
         try:
             with (
                 open_chunk(self._store, entry) as file,
@@ -221,6 +225,23 @@ class Repair:
             raise NotRepairable(str(error)) from error
         return part
 
+    def _index_frames(self, segment: Segment) -> PartBuilder:
+        """Return the rows of a segment in a layout that stores no frames."""
+        from framecache._ingest import chunk_index  # noqa: PLC0415 -- needs PyAV
+
+        entry = segment.chunk
+        try:
+            with open_chunk(self._store, entry) as file:
+                scan = list_frames(file, entry)
+                about = chunk_index.describe_provenance(file, entry, scan)
+            planned = plan_chunk(entry, scan, self._manifest.settings.sampling)
+        except UnreadableChunk as error:
+            raise NotRepairable(str(error)) from error
+        self._require_lease(segment.part)
+        self._descriptions[segment.part] = about
+        planned = planned.of_segment(segment)
+        return chunk_index.index_rows(self._manifest, entry, planned)
+
     def _put_frame(self, key: str, jpeg: bytes) -> None:
         try:
             self._store.put(key, jpeg)
@@ -232,7 +253,8 @@ class Repair:
     def _commit_changed_rows(self, segment: Segment, rows: Index) -> None:
         """Commit rows that differ from those of the compaction, which is no longer used then."""
         self._require_intact_index()
-        self._commit(segment.part, rows, chunk_provenance(segment.chunk), compaction=None)
+        about = self._descriptions.get(segment.part) or chunk_provenance(segment.chunk)
+        self._commit(segment.part, rows, about, compaction=None)
 
     def _require_intact_index(self) -> None:
         if self._files.broken_compaction is None and not self._is_index_intact:

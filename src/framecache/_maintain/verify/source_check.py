@@ -57,6 +57,8 @@ def select_samples(rows: Index) -> list[FrameRow]:
     The choice is deterministic: the first frame, the last, and some evenly spaced between them.
     Frames without a picture are sampled a second time in the same way.
     """
+    if rows.is_decoded_on_demand.any():
+        return list(rows.rows(range(len(rows))))
     chosen = {*_evenly_spaced(np.arange(len(rows))), *_evenly_spaced(np.flatnonzero(~rows.is_ok))}
     return list(rows.rows(sorted(chosen)))
 
@@ -90,6 +92,9 @@ def compare_samples(
             elif row.status == "undecodable":
                 detail = f"{row.reason}; it can be decoded now: rebuild the timeline to extract it"
                 difference = Difference("undecodable", detail)
+            elif row.is_decoded_on_demand:
+                item.to_planes()
+                difference = None
             else:
                 encoded = encode_decoded(item, manifest.settings.jpeg, entry=entry)
                 difference = _compare_frame(store, row, encoded)
@@ -110,6 +115,8 @@ def _evenly_spaced(positions: np.ndarray) -> list[int]:
 def _undecodable_difference(row: FrameRow, item: "video.Undecodable") -> Difference | None:
     if row.status == "undecodable":
         return None
+    if row.is_decoded_on_demand:
+        return Difference("undecodable", item.reason)
     detail = f"it cannot be decoded any more ({item.reason}); the stored picture is kept"
     return Difference("undecodable", detail)
 

@@ -291,6 +291,27 @@ class Container:
             for one in stream.index_entries
         ]
 
+    def byte_range(self, start: int, count: int) -> tuple[int, int] | None:
+        """Return the bytes of packets from a keyframe on, by the index; None if it lacks them.
+
+        Args:
+            start: PTS of the keyframe.
+            count: number of packets from it on; an index of keyframes only gives more.
+        """
+        entries = self._stream.index_entries
+        first = entries.search_timestamp(start)
+        if first < 0:
+            return None
+        begin = entries[first].pos
+        if self.format == "mov":
+            last = entries[min(first + count, len(entries)) - 1]
+            end = last.pos + last.size
+        elif first + 1 < len(entries):
+            end = entries[first + 1].pos
+        else:
+            return None
+        return (begin, end) if 0 <= begin < end else None
+
     def seek(self, pts: int) -> None:
         """Seek to a keyframe before ``pts``.
 

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -131,16 +132,21 @@ def decode(
                     container, scan, remaining, name=name, is_tolerant=False
                 ).items(runs)
     if remaining:
-        with Container(file, name=name) as container:
-            # Times of frames without PTS depend on how many pictures the decoder holds back, so
-            # the decoder must keep the depth that it had during the scan.
-            depth = _REORDER_DEPTH if scan.packet_numbers is None else 0
-            options = _TOLERANT_OPTIONS.get(scan.codec, {})
-            container.configure_decoder(threads=1, options=options, reorder_depth=depth)
-            runs = _split_runs(scan, list(remaining))
-            yield from _DecodePass(container, scan, remaining, name=name, is_tolerant=True).items(
-                runs
-            )
+        yield from decode_tolerantly(file, scan, remaining, name=name)
+
+
+def decode_tolerantly(
+    file: VideoFile, scan: VideoScan, remaining: deque[int], *, name: str
+) -> Iterator[Decoded | Undecodable]:
+    """Decode the remaining frames with one thread, and tolerate damage: the second pass."""
+    with Container(file, name=name) as container:
+        # Times of frames without PTS depend on how many pictures the decoder holds back, so
+        # the decoder must keep the depth that it had during the scan.
+        depth = _REORDER_DEPTH if scan.packet_numbers is None else 0
+        options = _TOLERANT_OPTIONS.get(scan.codec, {})
+        container.configure_decoder(threads=1, options=options, reorder_depth=depth)
+        runs = _split_runs(scan, list(remaining))
+        yield from _DecodePass(container, scan, remaining, name=name, is_tolerant=True).items(runs)
     yield from (Undecodable(pts, _FILE_ENDED) for pts in remaining)
 
 
@@ -219,8 +225,10 @@ class _DecodePass:
         name: str,
         is_tolerant: bool,
         sample_check: SampleCheck | None = None,
+        seekable: AbstractSet[str] = INDEXED_CONTAINERS,
     ) -> None:
         self._sample_check = sample_check
+        self._seekable = seekable
         self._container = container
         self._scan = scan
         self._name = name
@@ -280,8 +288,8 @@ class _DecodePass:
         packets = self._container.packets()
         if start is None:
             return packets
-        if self._container.format in INDEXED_CONTAINERS and not self._is_tolerant:
-            self._container.seek(start)
+        if self._container.format in self._seekable and not self._is_tolerant:
+            self._container.seek(self._seek_target(start))
             packets = self._container.packets()
         else:
             self._container.reset_decoder()
@@ -291,6 +299,13 @@ class _DecodePass:
                     raise _FastPassFailed
                 return chain([packet], packets)
         return iter(())
+
+    def _seek_target(self, start: int) -> int:
+        """Return the time to seek to; without an index, FFmpeg compares it with decoding times."""
+        if self._container.format in INDEXED_CONTAINERS:
+            return start
+        position = int(np.searchsorted(self._scan.pts, start))
+        return int(self._scan.pts[max(0, position - _REORDER_DEPTH)])
 
     def _send_packet(self, packet: VideoPacket | None, buffer: ReorderBuffer) -> None:
         pts = None

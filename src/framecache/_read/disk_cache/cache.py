@@ -17,6 +17,7 @@ from framecache.errors import InvalidValue, LocalCacheWarning
 _TOUCH_AFTER_NS: Final = 60 * 10**9
 _SUSPEND_SECONDS: Final = 60.0
 _NAME_BYTES: Final = 16
+_SEAL_BYTES: Final = 4
 
 _suspended_until: Final[dict[str, float]] = {}
 """Time at which a folder that failed is tried again, in seconds of the monotonic clock."""
@@ -125,18 +126,49 @@ class DiskCache:
 
     def put(self, frame: StoredFrame, data: bytes) -> None:
         """Keep a frame whose length and CRC were checked, if the disk permits."""
+        self._put(self._name(frame), data)
+
+    def _put(self, name: str, data: bytes) -> None:
         if time.monotonic() < _suspended_until.get(self._folder.path, 0.0):
             return
         try:
-            self._folder.put(self._name(frame), data)
+            self._folder.put(name, data)
         except (OSError, InvalidValue) as error:
             self._suspend_writes(error)
+
+    def get_sealed(self, identity: str) -> bytes | None:
+        """Return data that was kept with its own CRC, by what identifies it, or None."""
+        name = self._name_of(identity)
+        try:
+            copy = self._open(name)
+        except OSError:
+            return None
+        try:
+            data = _read_copy(copy, os.fstat(copy).st_size)
+        except OSError:
+            return None
+        finally:
+            os.close(copy)
+        seal, payload = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
+        if len(seal) == _SEAL_BYTES and google_crc32c.value(payload) == int.from_bytes(seal):
+            return payload
+        with suppress(OSError):
+            self._folder.evict(name)
+        return None
+
+    def put_sealed(self, identity: str, payload: bytes) -> None:
+        """Keep data with its CRC, if the disk permits."""
+        seal = int(google_crc32c.value(payload)).to_bytes(_SEAL_BYTES)
+        self._put(self._name_of(identity), seal + payload)
 
     def _open(self, name: str) -> int:
         return os.open(self._folder.path_of(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def _name(self, frame: StoredFrame) -> str:
-        identity = f"{self._store_url}\0{frame.key}\0{frame.offset}\0{frame.size}\0{frame.crc32c}"
+        return self._name_of(f"{frame.key}\0{frame.offset}\0{frame.size}\0{frame.crc32c}")
+
+    def _name_of(self, identity: str) -> str:
+        identity = f"{self._store_url}\0{identity}"
         return hashlib.blake2b(identity.encode(), digest_size=_NAME_BYTES).hexdigest()
 
     def _suspend_writes(self, error: Exception) -> None:

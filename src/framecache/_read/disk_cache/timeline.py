@@ -8,7 +8,8 @@ from framecache._index import FrameRow, Snapshot, ensure_current
 from framecache._read.disk_cache import DiskCache
 from framecache.store import Store
 
-_MANIFEST_TTL_SECONDS: Final = 10.0
+MANIFEST_TTL_SECONDS: Final = 10.0
+"""Time after which a reader that needs nothing from the store checks the manifest again."""
 
 
 class TimelineDiskCache:
@@ -44,9 +45,20 @@ class TimelineDiskCache:
         """Keep bytes that are known to be the committed ones."""
         self._disk_cache.put(row, data)
 
+    def get_decoded(self, identity: str) -> bytes | None:
+        """Return what `put_decoded` kept, or None. Raises the same error as `get`."""
+        data = self._disk_cache.get_sealed(identity)
+        if data is not None:
+            self._ensure_current()
+        return data
+
+    def put_decoded(self, identity: str, data: bytes) -> None:
+        """Keep a frame that is not stored, by what determines it."""
+        self._disk_cache.put_sealed(identity, data)
+
     def _ensure_current(self) -> None:
         now = time.monotonic()
-        if now - self._checked_at >= _MANIFEST_TTL_SECONDS:
+        if now - self._checked_at >= MANIFEST_TTL_SECONDS:
             # Set first, so that only one of several threads checks.
             self._checked_at = now
             ensure_current(self._store, self._manifest)

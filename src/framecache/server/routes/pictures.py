@@ -109,7 +109,7 @@ def _picture_response(
     is_at_time: bool = False,
 ) -> Response:
     row = source.snapshot.index.row(position)
-    if row.status != "ok":
+    if row.is_undecodable:
         raise UndecodableFrame(f"frame {row.sequence} has no picture")
     if width is not None and 0 < row.width <= width:
         width = None
@@ -125,8 +125,10 @@ def _picture_response(
     data = fetched.jpeg()
     crc32c = google_crc32c.value(data)
     if crc32c != row.crc32c:
-        # Another encoder or program has replaced it since the snapshot was taken.
-        headers = cache_headers(etag_of(crc32c, len(data), width=width), REVALIDATE)
+        # Another encoder or program has replaced it since the snapshot was taken, or it was not
+        # stored and is only known now.
+        kept = cache_control(source.snapshot, v) if row.is_decoded_on_demand else REVALIDATE
+        headers = cache_headers(etag_of(crc32c, len(data), width=width), kept)
         if (held := not_modified_response(request, headers)) is not None:
             return held
     if width is not None:

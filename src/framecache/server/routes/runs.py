@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from framecache._core import keys
 from framecache._overlays import Overlays
-from framecache._read import FrameSource, prefetch_map, read_jpegs
+from framecache._read import FrameSource, fetch_in_order, prefetch_map
 from framecache.errors import InvalidValue
 from framecache.server.image_responses import REVALIDATE
 from framecache.server.parameters import SEQUENCE_LIMIT, TimelineId
@@ -101,9 +101,11 @@ def _iterate_frames(
         ahead=_CONCURRENT_OVERLAYS,
     )
     with closing(overlays):
-        for sequence, jpeg in zip(sequences, read_jpegs(source, shown), strict=True):
+        for sequence, one in zip(sequences, fetch_in_order(source, shown), strict=True):
             drawn = [next(overlays) for _ in layers]
-            yield [(f"frames/{sequence}.jpg", JPEG, jpeg), *(one for one in drawn if one)]
+            if not one.row.is_undecodable:
+                part = (f"frames/{sequence}.jpg", JPEG, one.jpeg())
+                yield [part, *(overlay for overlay in drawn if overlay)]
 
 
 def _load_overlay(sequence: int, layer: _Layer) -> _Part | None:

@@ -32,6 +32,8 @@ router = APIRouter(prefix="/api/v1", tags=["timelines"])
 
 _MAX_EMBEDDED_BYTES: Final = 8 * 2**20
 """Maximum total size of the JPEGs on one page; a page has at least one frame."""
+_PIXELS_PER_BYTE: Final = 4
+"""Pixels for which a JPEG that is yet to be encoded is taken to need a byte; most need less."""
 _MAX_FRAMES: Final = 1000
 _MAX_IDS: Final = 10_000
 _NOT_FOUND: Final = openapi_responses(404, 409)
@@ -204,7 +206,8 @@ def _page_by_sequence(index: Index, chosen: npt.NDArray[np.int64], limit: int) -
 def _embedded_page(source: FrameSource, page: _Page) -> schema.EmbeddedPage:
     index, following = source.snapshot.index, page.next_start
     shown = page.positions[index.is_ok[page.positions]]
-    fitting = int(np.searchsorted(np.cumsum(index.size[shown]), _MAX_EMBEDDED_BYTES, side="right"))
+    sizes = _embedded_sizes(index)[shown]
+    fitting = int(np.searchsorted(np.cumsum(sizes), _MAX_EMBEDDED_BYTES, side="right"))
     if len(shown) > 0 and fitting < len(shown):
         cut = max(1, fitting)
         if cut < len(shown):
@@ -218,8 +221,15 @@ def _embedded_page(source: FrameSource, page: _Page) -> schema.EmbeddedPage:
                 jpeg_b64=base64.b64encode(one.jpeg()).decode(),
             )
             for one in fetched
+            if not one.row.is_undecodable
         ]
     return schema.EmbeddedPage(frames=frames, next_start=_as_int(following))
+
+
+def _embedded_sizes(index: Index) -> npt.NDArray[np.int64]:
+    """Return the sizes of the JPEGs in bytes; of those that are not stored, an upper estimate."""
+    pixels = index.width.astype(np.int64) * index.height
+    return np.where(index.is_decoded_on_demand, pixels // _PIXELS_PER_BYTE, index.size)
 
 
 def _as_int(value: Any) -> int | None:  # noqa: ANN401 -- an int or a NumPy integer

@@ -1,0 +1,146 @@
+"""Pictures of frames that are not stored, decoded from their chunks."""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from framecache._core.manifest import ChunkEntry
+from framecache._index import FrameRow, Snapshot
+from framecache._media import video
+from framecache._read.on_demand.open_chunks import OpenChunk, chunk_pool, group_of
+from framecache._read.on_demand.picture_cache import identity_of, pictures
+
+if TYPE_CHECKING:
+    from framecache._media.video.frame_decoder import FrameDecoder
+    from framecache.store import Store
+
+    Item = video.Decoded | video.Undecodable
+
+_WINDOW_FRAMES: Final = 32
+"""Frames that are decoded in order of time, and held, when they are wanted in another order."""
+_MIN_ASCENDING: Final = 8
+"""Mean length of ascending runs from which each is decoded on its own."""
+
+Copy = TypeVar("Copy")
+FindCopy: TypeAlias = Callable[[FrameRow], Copy | None]
+Positions = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkPicture:
+    """Picture of a frame, not yet encoded."""
+
+    row: FrameRow
+    entry: ChunkEntry
+    """Chunk of the frame."""
+    item: "Item"
+
+
+def read_picture(store: "Store", snapshot: Snapshot, row: FrameRow) -> ChunkPicture:
+    """Return the picture of one frame.
+
+    Decoding begins at the nearest random-access point before the frame. Pictures on the way to it
+    are kept, and frames that are read in turn share one decoder.
+
+    Raises:
+        ChunkChanged: the chunk is no longer the one in the manifest.
+        UnreadableChunk: it is gone, or cannot be read.
+        StorePermissionDenied, StoreUnavailable: its store denies access, or cannot be reached.
+    """
+    entry = entry_of(snapshot, row)
+    identity, kept = identity_of(entry), pictures.value
+    item = kept.get(identity, row.pts)
+    if item is None:
+        chunk = chunk_pool.value.open(store, snapshot, entry)
+        # Another thread may be decoding the same pictures.
+        with chunk.lock_of(row.pts):
+            item = kept.get(identity, row.pts) or _decode_one(snapshot, entry, chunk, row.pts)
+    return ChunkPicture(row, entry, item)
+
+
+def read_pictures(
+    store: "Store", snapshot: Snapshot, positions: Positions, find_copy: FindCopy[Copy]
+) -> Iterator[ChunkPicture | Copy]:
+    """Yield the pictures of these index rows, in order; frames that ascend share one decoder.
+
+    ``find_copy`` returns what is kept of a frame, which is yielded instead; else None.
+    """
+    if not len(positions):
+        return
+    index = snapshot.index
+    chunk_ids, times = index.chunk_id[positions], index.pts[positions]
+    is_next = (chunk_ids[1:] == chunk_ids[:-1]) & (times[1:] > times[:-1])
+    starts = [0, *(np.flatnonzero(~is_next) + 1).tolist()]
+    if len(positions) < _MIN_ASCENDING * len(starts):
+        yield from _in_windows(store, snapshot, positions, find_copy)
+        return
+    for start, stop in zip(starts, [*starts[1:], len(positions)], strict=True):
+        yield from _ascending(store, snapshot, positions[start:stop], find_copy)
+
+
+def _in_windows(
+    store: "Store", snapshot: Snapshot, positions: Positions, find_copy: FindCopy[Copy]
+) -> Iterator[ChunkPicture | Copy]:
+    for begin in range(0, len(positions), _WINDOW_FRAMES):
+        window = positions[begin : begin + _WINDOW_FRAMES]
+        distinct = np.unique(window)
+        chunk_ids = snapshot.index.chunk_id[distinct]
+        parts = np.split(distinct, np.flatnonzero(np.diff(chunk_ids)) + 1)
+        found = [one for part in parts for one in _ascending(store, snapshot, part, find_copy)]
+        for place in np.searchsorted(distinct, window).tolist():
+            yield found[place]
+
+
+def _ascending(
+    store: "Store", snapshot: Snapshot, positions: Positions, find_copy: FindCopy[Copy]
+) -> Iterator[ChunkPicture | Copy]:
+    """Yield pictures of one chunk in order of time."""
+    index = snapshot.index
+    wanted = index.pts[positions].tolist()
+    with ExitStack() as stack:
+        decoder: FrameDecoder | None = None
+        for place, position in enumerate(positions.tolist()):
+            row = index.row(position)
+            copy = find_copy(row)
+            if copy is not None:
+                yield copy
+                continue
+            entry = entry_of(snapshot, row)
+            if decoder is None:
+                chunk = chunk_pool.value.open(store, snapshot, entry)
+                decoder = stack.enter_context(chunk_pool.value.decoder(chunk, row.pts))
+                decoder.begin(wanted[place:])
+            for item in decoder.read_until(row.pts):
+                if item.pts == row.pts:
+                    yield ChunkPicture(row, entry, item)
+
+
+def _decode_one(snapshot: Snapshot, entry: ChunkEntry, chunk: OpenChunk, pts: int) -> "Item":
+    identity, kept = identity_of(entry), pictures.value
+    group = group_of(snapshot.index, entry, chunk, pts)
+    place = group.index(pts)
+    # With a frame beyond it to come, the decoder would hold the frame back to reorder pictures. If
+    # the frame before was read, the frames after are likely to be read next.
+    is_sequential = kept.has(identity, group[place - 1]) if place else False
+    wanted = group if is_sequential else group[: place + 1]
+    found: Item | None = None
+    with chunk_pool.value.decoder(chunk, pts) as decoder:
+        if not decoder.is_ahead(pts):
+            decoder.begin(wanted)
+        for item in decoder.read_until(pts):
+            kept.put(identity, item)
+            found = item
+    assert found is not None
+    return found
+
+
+def entry_of(snapshot: Snapshot, row: FrameRow) -> ChunkEntry:
+    """Return the chunk of a frame; the manifest may have only some of the chunks."""
+    assert snapshot.manifest is not None
+    chunks = snapshot.manifest.chunks
+    return chunks[bisect_left(chunks, row.chunk_id, key=lambda one: one.chunk_id)]
