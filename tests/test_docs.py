@@ -20,6 +20,7 @@ In README.md, the guides and the how-to pages, each Python and shell block runs 
 
 import io
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -30,6 +31,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -132,9 +134,13 @@ def commands(code: str) -> Iterator[str]:
     yield from (line.removeprefix("$ ") for line in lines if line.startswith(COMMANDS))
 
 
+@cache
 def blocks(page: Path) -> list[Block]:
-    found = []
-    for token in MarkdownIt().parse(page.read_text()):
+    found: list[Block] = []
+    text = page.read_text()
+    if not re.search("```(python|console)", text):
+        return found  # soon, because each test process asks for every page
+    for token in MarkdownIt().parse(text):
         words = token.info.split()
         if token.type == "fence" and token.map and words and "no-run" not in words:
             language, line = words[0], token.map[0] + 2
