@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -97,11 +98,12 @@ _MARKS_OF_PLACES = {
     "test_docs.py": "docs",
 }
 _MARKS_OF_FIXTURES = {"ceph_cluster": "ceph", "moto_endpoint": "s3"}
+_S3 = pytest.param("s3", marks=pytest.mark.s3)
 _STORES = {
     "store_url": (
         "memory",
         "local",
-        pytest.param("s3", marks=pytest.mark.s3),
+        _S3,
         pytest.param("ceph", marks=pytest.mark.ceph),
     ),
     "quick_url": ("memory", "local"),
@@ -157,15 +159,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the stores of a test that takes a fixture of ``_STORES``.
 
     The conformance tests show that all kinds of stores behave alike, so one kind is enough,
-    except for tests that are marked ``every_store``.
+    except for tests that are marked ``every_store``. Of the two S3 servers, these take Ceph if it
+    is there.
     """
-    runs_on_all = (
-        metafunc.config.getoption("--every-store")
-        or metafunc.definition.get_closest_marker("every_store") is not None
-    )
+    on_all = metafunc.config.getoption("--every-store")
+    on_each_kind = metafunc.definition.get_closest_marker("every_store") is not None
     for fixture, kinds in _STORES.items():
-        if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, kinds if runs_on_all else kinds[:1], indirect=True)
+        if fixture not in metafunc.fixturenames:
+            continue
+        if on_all:
+            chosen = kinds
+        elif on_each_kind:
+            is_twice = _runs_ceph(metafunc.config)
+            chosen = tuple(one for one in kinds if one is not _S3 or not is_twice)
+        else:
+            chosen = kinds[:1]
+        metafunc.parametrize(fixture, chosen, indirect=True)
+
+
+def _runs_ceph(config: pytest.Config) -> bool:
+    """Return whether tests that need Ceph are among those that ``-m`` selects."""
+    names_a_server = {"ceph", "s3"} & {*re.findall(r"\w+", config.getoption("markexpr"))}
+    return shutil.which("radosgw") is not None and not names_a_server
 
 
 @pytest.hookimpl(tryfirst=True)  # before ``-m`` selects by the marks

@@ -8,10 +8,10 @@ from typing import Any, Final
 import google_crc32c
 import pytest
 from test_seeded_defects import (
+    CrashProof,
     Defect,
     catch_all,
     chunk_is_committed_once,
-    every_crash_of,
     patch_everywhere,
     repair_in_place,
 )
@@ -110,8 +110,8 @@ def remove_before_new_manifest(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(_RepackRun, "_commit_manifest", remove_first)
 
 
-INTO_PACKS: Final = every_crash_of("extract into packs")
-REPACK: Final = every_crash_of("repack into packs")
+INTO_PACKS: Final = CrashProof("extract into packs")
+REPACK: Final = CrashProof("repack into packs")
 
 DEFECTS: Final = (
     Defect(
@@ -139,7 +139,7 @@ DEFECTS: Final = (
     Defect(
         "a clear leaves packs where they are",
         keep_packs_at_clear,
-        every_crash_of("clear packs"),
+        CrashProof("clear packs"),
         "a clear leaves",
     ),
     Defect(

@@ -102,17 +102,17 @@ def test_store_failure_response_hides_store_location(
             raise kind(f"file://{folder}: cannot {action} {key!r}: <Error>{SECRET}</Error>")
 
     failed = 0
-    for method, path, given in list(requests()):
-        request_count = 0
-        with serving(over(HookedStore(cache.store, before=fail)), uncached()) as service:
+    with serving(over(HookedStore(cache.store, before=fail)), uncached()) as service:
+        for method, path, given in requests():
+            request_count = 0
             answer = service.client.request(method, path, **given)
-        text = text_of(answer)
-        assert SECRET not in text, path
-        assert str(tmp_path) not in text, path
-        assert "cache/timelines" not in text, path
-        if answer.status_code >= 500:
-            failed += 1
-            assert problem_of(answer)[1] in {"store_denied", "store_unavailable"}
+            text = text_of(answer)
+            assert SECRET not in text, path
+            assert str(tmp_path) not in text, path
+            assert "cache/timelines" not in text, path
+            if answer.status_code >= 500:
+                failed += 1
+                assert problem_of(answer)[1] in {"store_denied", "store_unavailable"}
     if after == 0:
         assert failed >= 20
 

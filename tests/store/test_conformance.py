@@ -26,13 +26,6 @@ class TestLocal(StoreConformance):
         return open_store(local_url)
 
 
-class TestS3(StoreConformance):
-    @pytest.fixture
-    def store(self, s3_url: str) -> Store:
-        return open_store(s3_url)
-
-
-@pytest.mark.slow
 class TestS3Prefix(StoreConformance):
     @pytest.fixture
     def store(self, s3_url: str) -> Store:

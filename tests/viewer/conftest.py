@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with footage and overlays, the same at 5 fps, and a long timeline with a gap."""
+    """A cache with footage and overlays, and the same footage at 5 fps."""
     folder = tmp_path_factory.mktemp("viewer") / "cache"
     cache = FrameCache(folder)
     bikes = cache.timeline("bikes")
@@ -46,8 +46,14 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             edges.save(frame.sequence, {"canny": cv2.Canny(frame.image, least - 40 * differs, 160)})
     bikes.overlays(job_id="run-7", stage="boxes").save(30, {"cars": _box(), "people": _box()})
     cache.timeline("bikes-5fps").extract([BIKES], fps=5)
-    cache.timeline("long").write(_numbered(), quality=40)
     return folder
+
+
+@pytest.fixture(scope="session")
+def long_timeline(cache_folder: Path) -> str:
+    """A long timeline with a gap."""
+    FrameCache(cache_folder).timeline("long").write(_numbered(), quality=40, layout="packs")
+    return "long"
 
 
 @pytest.fixture(scope="session")

@@ -73,14 +73,14 @@ def test_click_on_the_scrubber_moves_to_that_frame(page: Page) -> None:
     page.shows(100)
 
 
-def test_step_skips_a_gap_in_the_sequences(page: Page) -> None:
-    page.open(f"?timeline=long&frame={GAP.start - 1}")
+def test_step_skips_a_gap_in_the_sequences(page: Page, long_timeline: str) -> None:
+    page.open(f"?timeline={long_timeline}&frame={GAP.start - 1}")
     page.press("f")
     page.shows(GAP.stop)
 
 
-def test_url_of_missing_frame_shows_the_next_one(page: Page) -> None:
-    page.open(f"?timeline=long&frame={GAP.start + 3}")
+def test_url_of_missing_frame_shows_the_next_one(page: Page, long_timeline: str) -> None:
+    page.open(f"?timeline={long_timeline}&frame={GAP.start + 3}")
     page.shows(GAP.stop)
 
 

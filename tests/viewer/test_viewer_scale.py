@@ -62,14 +62,14 @@ def test_first_frame_takes_few_requests_and_little_script(page: Page) -> None:
     page.tab.unroute_all()
 
 
-def test_opening_a_long_timeline_fetches_few_row_pages(page: Page) -> None:
-    page.open(f"?timeline=long&frame={LONG_FRAMES // 2}")
+def test_opening_a_long_timeline_fetches_few_row_pages(page: Page, long_timeline: str) -> None:
+    page.open(f"?timeline={long_timeline}&frame={LONG_FRAMES // 2}")
     expect(page.tab.locator(".chart canvas")).to_be_visible()
     assert len(page.asked("/frames?")) <= 3
 
 
-def test_requests_for_frames_scrubbed_past_are_cancelled(page: Page) -> None:
-    page.open("?timeline=long")
+def test_requests_for_frames_scrubbed_past_are_cancelled(page: Page, long_timeline: str) -> None:
+    page.open(f"?timeline={long_timeline}")
     held: list[Route] = []
     page.tab.route("**/frames/*.jpg*", hold(held))
     asked = []
@@ -84,8 +84,8 @@ def test_requests_for_frames_scrubbed_past_are_cancelled(page: Page) -> None:
     assert set(asked[:-1]) <= set(page.cancelled)
 
 
-def test_scrubbing_leaves_no_elements_behind(page: Page) -> None:
-    page.open("?timeline=long")
+def test_scrubbing_leaves_no_elements_behind(page: Page, long_timeline: str) -> None:
+    page.open(f"?timeline={long_timeline}")
     page.shows(0)
     before = page.tab.evaluate("document.querySelectorAll('*').length")
     for key in "123456789" * 3:
