@@ -312,7 +312,7 @@ class Fleet:
         """Process some messages; return those to deliver again."""
         dies = chance.random() < _DEATHS
         at = chance.randrange(1, 100) if dies else None
-        hooked = HookedStore(self._cache.store, after=self._note)
+        hooked = HookedStore(self._cache.store, after=self.note)
         dying = CrashingStore(hooked, at=at)
         messages = {str(index): self._bucket.event(number) for index, number in enumerate(batch)}
         try:
@@ -328,7 +328,8 @@ class Fleet:
         failed = {failure.message_id for failure in report.failures}
         return [number for index, number in enumerate(batch) if str(index) in failed]
 
-    def _note(self, action: str, key: str) -> None:
+    def note(self, action: str, key: str) -> None:
+        """Count the commit of an index part."""
         if action == "create" and "/index/" in key and key.endswith("-0.parquet"):
             with self._lock:
                 self.commits[key] += 1
@@ -349,7 +350,8 @@ def process_shuffled(*, chunks: int, seed: int) -> Fleet:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for done in [pool.submit(fleet.run, _AT_ONCE * seed + one) for one in range(_AT_ONCE)]:
             done.result()
-    report = send(cache, SCHEDULE, bucket.settings(workers=1))
+    watched = HookedStore(cache.store, after=fleet.note)
+    report = send(with_store(cache, watched), SCHEDULE, bucket.settings(workers=1))
     require(report.failures == (), f"{report.failures}")
     require(shown(cache.timeline(TIMELINE)) == [*range(chunks)], "not each chunk once, in order")
     require(set(fleet.commits.values()) == {1}, "a chunk was committed twice")
