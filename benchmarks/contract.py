@@ -37,6 +37,10 @@ class Inputs:
     """Frames of the long timeline that is only an index."""
     footprint_frames: int
     """Frames of the timeline whose reading is watched for its memory."""
+    long_bytes: int
+    """Size of the long video of which few frames are read, at least."""
+    long_seconds: int
+    """Duration of the video that several processes extract."""
 
     @classmethod
     def from_json(cls, text: str) -> Self:

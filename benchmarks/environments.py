@@ -26,6 +26,7 @@ ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "s3fs": (*COMMON, "s3fs==2026.9.0"),
     "s3torchconnector": (*TORCH, "s3torchconnector==1.5.0"),
     "torchcodec": (*TORCH, "torchcodec==0.13.0"),
+    "torchcodec-s3fs": (*TORCH, "torchcodec==0.13.0", "s3fs==2026.9.0"),
     "webdataset": (*TORCH, "webdataset==1.0.2"),
 }
 """By name. One that fails is missed by its own contestants only."""

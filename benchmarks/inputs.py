@@ -24,6 +24,8 @@ class Size:
     frames: int
     index_frames: int
     footprint_frames: int
+    long_bytes: int
+    long_seconds: int
     source: tuple[str, ...]
     """Arguments of ffmpeg up to ``-i`` and its value."""
     name: str
@@ -32,13 +34,13 @@ class Size:
 def full(clips: Path, frames: int) -> Size:
     """Real footage of 1280 by 720, as often as it takes."""
     source = ("-stream_loop", "-1", "-i", str(clips / "bigbuckbunny.mp4"))
-    return Size(frames, 1_000_000, 20_000, source, f"bunny-30-{frames}.mp4")
+    return Size(frames, 1_000_000, 20_000, 2 * 10**9, 20 * 60, source, f"bunny-30-{frames}.mp4")
 
 
 def tiny() -> Size:
     """Enough to see that everything works."""
     source = ("-f", "lavfi", "-i", "testsrc2=size=320x180:rate=10")
-    return Size(TINY_FRAMES, 1000, 50, source, f"tiny-{TINY_FRAMES}.mp4")
+    return Size(TINY_FRAMES, 1000, 50, 10**5, 40, source, f"tiny-{TINY_FRAMES}.mp4")
 
 
 def make_clip(size: Size) -> Path:
@@ -77,6 +79,8 @@ def prepare(server: Server, size: Size, folder: Path) -> Inputs:
         bucket=BUCKET,
         index_frames=size.index_frames,
         footprint_frames=size.footprint_frames,
+        long_bytes=size.long_bytes,
+        long_seconds=size.long_seconds,
     )
     for sequence in inputs.sequences:
         jpeg = s3.get(client, BUCKET, inputs.key(sequence))

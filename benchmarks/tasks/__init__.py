@@ -8,6 +8,7 @@ from benchmarks.tasks import (
     footprint,
     index,
     local,
+    long_videos,
     processes,
     random_access,
     reading,
@@ -26,5 +27,6 @@ TASKS: Sequence[Task] = (
     *footprint.TASKS,
     *serving.TASKS,
     *training.TASKS,
+    *long_videos.TASKS,
     *fleet.TASKS,
 )
