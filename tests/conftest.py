@@ -97,6 +97,8 @@ _MARKS_OF_PLACES = {
     "test_demo.py": "docs",
     "test_docs.py": "docs",
 }
+_RANKS = {"proof": 0, "docs": 1, "browser": 2, "slow": 3}
+"""Order of the files by their marks; those without come last."""
 _MARKS_OF_FIXTURES = {"ceph_cluster": "ceph", "moto_endpoint": "s3"}
 _S3 = pytest.param("s3", marks=pytest.mark.s3)
 _STORES = {
@@ -185,14 +187,17 @@ def _runs_ceph(config: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before ``-m`` selects by the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder and fixtures, and run the proofs first.
+    """Mark tests by their folder and fixtures, and run the files that take longest first.
 
-    A few long tests at the end would keep one process busy while the others idle.
+    A long file at the end would keep one process busy while the others idle.
     """
+    ranks: dict[Path, int] = {}
     for item in items:
         for mark in _marks_of(item):
             item.add_marker(mark)
-    items.sort(key=lambda item: item.get_closest_marker("proof") is None)
+        found = [_RANKS[mark.name] for mark in item.iter_markers() if mark.name in _RANKS]
+        ranks[item.path] = min([*found, ranks.get(item.path, len(_RANKS))])
+    items.sort(key=lambda item: ranks[item.path])
 
 
 def pytest_collection_finish() -> None:

@@ -16,7 +16,17 @@ from types import TracebackType
 from typing import Final
 
 import pytest
-from invariants import PREFIX, TIMELINE, Violation, inspect_timeline, pictures, require, restore
+from invariants import (
+    PREFIX,
+    TIMELINE,
+    Violation,
+    alone,
+    inspect_timeline,
+    pictures,
+    require,
+    restore,
+    written,
+)
 from operations import BOTH, OPERATIONS, chunks
 from processes import Process
 from test_crash import Matrix
@@ -78,6 +88,11 @@ class CrashProof:
         matrix = Matrix(next(one for one in OPERATIONS if one.name == self.name), store)
         for point in matrix.points_of("first", matrix.before):
             matrix.leave("first", matrix.before, point)
+
+    def pass_once(self, store: Store) -> None:
+        """Crash at the first request only, which makes the frames that are expected."""
+        matrix = Matrix(next(one for one in OPERATIONS if one.name == self.name), store)
+        matrix.leave("first", matrix.before, matrix.points_of("first", matrix.before)[0])
 
 
 def sleeping(
@@ -620,19 +635,27 @@ def test_every_seeded_defect_is_detected(proof: Proof) -> None:
 def catch_all(defects: Sequence[Defect], proof: Proof) -> None:
     """Require that each check passes, and that it fails with the defect that it must detect.
 
-    That a crash proof passes is shown by its own test.
+    That a crash proof passes at every point is shown by its own test.
     """
     for check in {defect.check for defect in defects}:
-        assert isinstance(check, CrashProof) or _violation(check) == ""
+        passes = check.pass_once if isinstance(check, CrashProof) else check
+        assert _violation(passes) == ""
     caught = 0
     for defect in defects:
+        made = _frames_made()
         with pytest.MonkeyPatch.context() as patch:
             defect.install(patch)
             violation = _violation(defect.check)
+        if isinstance(defect.check, CrashProof):
+            assert _frames_made() == made, f"{defect.name}: the expected frames have the defect"
         # A mistake in the substitution may cause another violation.
         assert re.search(defect.found_by, violation), f"{defect.name}: {violation or 'not caught'}"
         caught += 1
     proof.found(defects=len(defects), caught=caught)
+
+
+def _frames_made() -> int:
+    return alone.cache_info().misses + written.cache_info().misses
 
 
 def _violation(check: Check) -> str:

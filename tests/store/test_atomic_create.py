@@ -255,6 +255,8 @@ def test_single_writer_works_without_atomic_create(overwriting_url: str, tmp_pat
 
 
 class TestLyingServer(StoreConformance):
+    test_long_listing_is_complete = None  # type: ignore[assignment]  # takes long, and creates nothing
+
     @pytest.fixture
     def store(self, proxy: Proxy, s3_url: str) -> Store:
         proxy.always(network.unconditional, method="PUT")
