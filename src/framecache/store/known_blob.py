@@ -19,7 +19,7 @@ _MOST_BYTES: Final = 4 * 2**20
 """Bytes of such a request after several that continue each other."""
 _KEPT_BYTES: Final = 16 * 2**20
 """Bytes that a file keeps, besides those kept for all files of the blob."""
-_MAX_PINNED_BYTES: Final = 64 * 2**20
+_MAX_PINNED_BYTES: Final = 16 * 2**20
 _CONCURRENT_REQUESTS: Final = 4
 
 

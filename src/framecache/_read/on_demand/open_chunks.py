@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 DESCRIPTION_KEY: Final = "video"
 """Name of the description of a chunk's video in the provenance of its index part."""
 
-_MAX_CHUNKS: Final = 64
+_MAX_CHUNKS: Final = 32
+"""Chunks of all timelines whose descriptions, and bytes for opening them, are kept."""
 _MAX_IDLE_DECODERS: Final = 8
 """Decoders of all timelines that are kept open; each holds up to some 20 pictures."""
 _LOCKS: Final = 64
@@ -88,6 +89,7 @@ class ChunkPool:
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._describing = tuple(Lock() for _ in range(_LOCKS))
         self._chunks: OrderedDict[_Key, OpenChunk] = OrderedDict()
         self._idle: list[ChunkDecoder] = []
         """From least to most recently used."""
@@ -95,17 +97,19 @@ class ChunkPool:
     def open(self, store: Store, snapshot: Snapshot, entry: ChunkEntry) -> OpenChunk:
         """Return a chunk, described once."""
         key = (identity_of(entry), store.options)
-        with self._lock:
-            held = self._chunks.get(key)
-            if held is not None:
-                self._chunks.move_to_end(key)
-                return held
-        made = OpenChunk(key, entry, describe_chunk(store, snapshot, entry))
-        with self._lock:
-            held = self._chunks.setdefault(key, made)
-            while len(self._chunks) > _MAX_CHUNKS:
-                self._chunks.popitem(last=False)
-        return held
+        # Describing may take a scan, which only one of several threads makes.
+        with self._describing[hash(key) % _LOCKS]:
+            with self._lock:
+                held = self._chunks.get(key)
+                if held is not None:
+                    self._chunks.move_to_end(key)
+                    return held
+            made = OpenChunk(key, entry, describe_chunk(store, snapshot, entry))
+            with self._lock:
+                self._chunks[key] = made
+                while len(self._chunks) > _MAX_CHUNKS:
+                    self._chunks.popitem(last=False)
+            return made
 
     @contextmanager
     def decoder(self, chunk: OpenChunk, pts: int) -> Iterator["FrameDecoder"]:
