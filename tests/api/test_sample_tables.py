@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,26 @@ def test_contradicted_tables_are_replaced_by_a_scan_in_a_new_epoch(
         expected.extract([sound, lying])
     assert frames_of(timeline) == frames_of(expected)
     assert not timeline.verify().findings
+
+
+@pytest.mark.parametrize("lie", [_hidden_picture, _wrong_sync_sample])
+def test_contradicted_tables_of_layout_video_give_no_frame_of_another_time(
+    lie: Callable[[bytes], bytes], memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lying = put(memory_url, lie(big_clip().read_bytes()))
+    timeline = FrameCache(memory_url).timeline("t")
+    timeline.extract(lying, layout="video")
+    assert [entry.listed_from for entry in entries_of(timeline)] == ["tables"]
+    expected = scanned_timeline(memory_url, lying, monkeypatch)
+    index = timeline.index
+    for sequence in (10, 78, 84, 86, 95, 290):
+        with suppress(ChunkChanged):
+            found = timeline.jpeg(sequence)
+            assert found == expected.jpeg(expected.sequence_at(float(index.timestamp[sequence])))
+    timeline.rebuild()
+    assert [entry.listed_from for entry in entries_of(timeline)] == ["packets"]
+    sequences = [int(one) for one in expected.sequences()[::25]]
+    assert [timeline.jpeg(one) for one in sequences] == [expected.jpeg(one) for one in sequences]
 
 
 def test_worker_with_contradicted_tables_commits_nothing(memory_url: str) -> None:

@@ -226,6 +226,7 @@ def index_columns(index: Index) -> None:
     assert_type(index.quality, npt.NDArray[np.int32])
     assert_type(index.picture_since, npt.NDArray[np.object_])
     assert_type(index.is_ok, npt.NDArray[np.bool_])
+    assert_type(index.is_decoded_on_demand, npt.NDArray[np.bool_])
     assert_type(index.position(60), int | None)
     assert_type(index.positions([60, 61]), npt.NDArray[np.int64])
     assert_type(index.to_arrow(), pa.Table)

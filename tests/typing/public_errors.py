@@ -5,6 +5,7 @@ from framecache import (
     ChunkChanged,
     ClusterUnavailable,
     CorruptFrame,
+    DecoderWarning,
     FrameCacheError,
     InvalidId,
     InvalidValue,
@@ -47,4 +48,4 @@ LOOKUPS: list[type[LookupError]] = [NotCached, UndecodableFrame]
 IMPORTS: list[type[ImportError]] = [MissingPackage]
 OF_CHUNKS: list[type[UnreadableChunk]] = [ChunkChanged]
 OF_UNAVAILABLE_STORES: list[type[StoreUnavailable]] = [StoreFull]
-WARNINGS: list[type[UserWarning]] = [StoreWarning, LocalCacheWarning]
+WARNINGS: list[type[UserWarning]] = [StoreWarning, LocalCacheWarning, DecoderWarning]

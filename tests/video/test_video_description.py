@@ -114,7 +114,7 @@ def test_frames_in_any_order_are_those_of_one_decoding(kind: str) -> None:
         whole = video.decode(file, scan, scan.pts, name=kind, threads=2)
         expected = {one.pts: luma(one) for one in whole}
     with clip(kind).open("rb") as file:
-        decoder = FrameDecoder(file, scan, name=kind)
+        decoder = FrameDecoder(file, scan, name=kind, listed_from="packets")
         for pts in random.Random(5).sample(scan.pts.tolist(), 24):
             decoder.begin([pts])
             (one,) = decoder.read_until(pts)
@@ -131,7 +131,7 @@ def luma(one: "video.Decoded | video.Undecodable") -> bytes:
 def test_one_frame_reads_little_of_the_file(kind: str) -> None:
     scan = scan_of(clip(kind))
     file = CountedFile(clip(kind))
-    decoder = FrameDecoder(file, scan, name=kind)
+    decoder = FrameDecoder(file, scan, name=kind, listed_from="packets")
     decoder.begin([int(scan.pts[40])])
     assert len([*decoder.read_until(int(scan.pts[40]))]) == 1
     before = file.read_bytes
@@ -146,7 +146,7 @@ def test_run_continues_from_where_it_is() -> None:
     scan = scan_of(clip("mp4"))
     times = scan.pts[60:90].tolist()
     with clip("mp4").open("rb") as file:
-        decoder = FrameDecoder(file, scan, name="c")
+        decoder = FrameDecoder(file, scan, name="c", listed_from="packets")
         decoder.begin(times)
         assert [one.pts for one in decoder.read_until(times[4])] == times[:5]
         assert decoder.is_ahead(times[5])

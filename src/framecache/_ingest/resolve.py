@@ -19,6 +19,7 @@ from framecache._ingest.chunk_plan import ScannedChunk, parse_start, place_chunk
 from framecache._ingest.epochs import extraction_conflict, is_active, write_conflict
 from framecache._ingest.placement import GivenStart
 from framecache._ingest.trim import Trim
+from framecache._layouts import LAYOUTS
 from framecache._media import video
 from framecache.errors import (
     ChunkChanged,
@@ -223,7 +224,11 @@ def resolve_rebuild(
             )
         settings = alter(current.settings)
         chunks = [_to_chunk(entry) for entry in current.chunks]
-        scanned = scan_chunks(store, chunks, fetched=fetched, tables_for=settings)
+        # Where no frame is stored, none was checked against the tables.
+        is_checked = LAYOUTS[current.settings.layout].stores_frames
+        scanned = scan_chunks(
+            store, chunks, fetched=fetched, tables_for=settings if is_checked else None
+        )
         scans.update({chunk.url: chunk.scan for chunk in scanned})
         entries = place_chunks(scanned, after=(), settings=settings)
         return current.next_epoch(settings=settings, chunks=entries)

@@ -29,7 +29,7 @@ from framecache._media.video.error_boundary import (
 )
 from framecache._media.video.masked_file import MaskedFile
 from framecache._media.video.reorder_buffer import ReorderBuffer
-from framecache._media.video.sample_check import SampleCheck, SampleRanges
+from framecache._media.video.sample_check import PacketCheck, SampleCheck, SampleRanges
 from framecache._media.video.sample_tables import SampleTable
 from framecache._media.video.scanning import VideoScan
 from framecache._media.video.scanning import scan as scan_packets
@@ -122,7 +122,7 @@ def decode(
     if remaining and scan.samples is not None:
         yield from _decode_samples(file, scan, scan.samples, remaining, name=name, threads=threads)
         if remaining:
-            scan = _rescan(file, scan, name=name)
+            scan = rescan(file, scan, name=name)
     elif remaining and scan.packet_numbers is None:
         runs, threads = _choose_runs(scan, list(remaining), threads)
         with Container(file, name=name) as container:
@@ -178,13 +178,12 @@ def _decode_samples(
             ).items(runs)
 
 
-def _rescan(file: VideoFile, scan: VideoScan, *, name: str) -> VideoScan:
+def rescan(file: VideoFile, scan: VideoScan, *, name: str) -> VideoScan:
     """Scan a video that its sample tables may describe wrongly.
 
     Raises:
         TablesContradicted: its frames differ from those that the tables list.
     """
-    assert scan.samples is not None
     expect_ranges(file, None)
     found = scan_packets(file, name=name)
     if not found.has_same_frames(scan):
@@ -192,7 +191,8 @@ def _rescan(file: VideoFile, scan: VideoScan, *, name: str) -> VideoScan:
             f"{name} has an index that does not match its pictures, so its frames are numbered "
             "wrongly: rebuild the timeline, which then reads the whole video to number them"
         )
-    _RESCANS[scan.samples] = found
+    if scan.samples is not None:
+        _RESCANS[scan.samples] = found
     return found
 
 
@@ -224,7 +224,7 @@ class _DecodePass:
         *,
         name: str,
         is_tolerant: bool,
-        sample_check: SampleCheck | None = None,
+        sample_check: PacketCheck | None = None,
         seekable: AbstractSet[str] = INDEXED_CONTAINERS,
     ) -> None:
         self._sample_check = sample_check

@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from framecache._core.manifest import ListedFrom
 from framecache._media.video.container import Container
 from framecache._media.video.decoded import Decoded, Undecodable
 from framecache._media.video.decoding import (
@@ -18,11 +19,13 @@ from framecache._media.video.decoding import (
     _FastPassFailed,
     _split_runs,
     decode_tolerantly,
+    rescan,
 )
 from framecache._media.video.error_boundary import (
     VideoFile,
     translate_iteration_errors,
 )
+from framecache._media.video.sample_check import EntryCheck
 from framecache._media.video.scanning import VideoScan
 
 _REORDERED: Final = 4
@@ -39,14 +42,19 @@ class FrameDecoder:
     the decoder of the first pass, which a video with damage does not get beyond.
     """
 
-    def __init__(self, file: VideoFile, scan: VideoScan, *, name: str) -> None:
+    def __init__(
+        self, file: VideoFile, scan: VideoScan, *, name: str, listed_from: ListedFrom
+    ) -> None:
         """Open nothing yet.
 
         Args:
             file: the video that ``scan`` describes; it stays open as long as the decoder is used.
             scan: the result of ``scan`` for this video.
             name: name of the video in error messages.
+            listed_from: what the frames of the scan were listed from. If from sample tables, the
+                video is scanned at the first irregularity.
         """
+        self._is_certain = listed_from == "packets"
         self._file = file
         self._scan = scan
         self._name = name
@@ -114,6 +122,9 @@ class FrameDecoder:
                 yield from self._fast_pass(file)
             if remaining:
                 self._close_container()
+        if remaining and not self._is_certain:
+            self._scan = rescan(file, self._scan, name=self._name)
+            self._is_certain = True
         if remaining:
             yield from decode_tolerantly(file, self._scan, remaining, name=self._name)
 
@@ -139,11 +150,17 @@ class FrameDecoder:
                 self._remaining,
                 name=self._name,
                 is_tolerant=False,
+                sample_check=self._create_check(self._container),
                 seekable=_SEEKABLE_CONTAINERS,
             )
         self._fed_until = run.wanted[-1]
         self._announce(run)
         return self._pass
+
+    def _create_check(self, container: Container) -> EntryCheck | None:
+        if self._is_certain:
+            return None
+        return EntryCheck(container.codec, container.extradata)
 
     def _announce(self, run: _DecodeRun) -> None:
         """Tell the file which bytes the run needs, as far as the container's index shows it."""

@@ -7,7 +7,7 @@ Whether each sample is one shown picture follows from the pictures that the deco
 
 from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -72,6 +72,51 @@ class SampleRanges:
             if position < end:
                 unneeded.append((position, end))
         return unneeded
+
+
+class PacketCheck(Protocol):
+    """Checks of what sample tables state, while packets are decoded."""
+
+    def begin_run(self) -> None:
+        """Start a run of pictures."""
+        ...
+
+    def admits(self, packet: VideoPacket) -> bool:
+        """Return True if a packet is what the tables say."""
+        ...
+
+    def admits_picture(self, pts: int | None) -> bool:
+        """Return True if the next picture is later than all of its run before it."""
+        ...
+
+
+class EntryCheck:
+    """Checks for a reader that has no sample tables: runs begin where decoding can, and ascend."""
+
+    def __init__(self, codec: str, extradata: bytes | None) -> None:
+        """Start before the first run."""
+        self._finder = RandomAccessFinder(codec, extradata)
+        self._is_first = True
+        self._last_output: int | None = None
+
+    def begin_run(self) -> None:
+        """See `PacketCheck`."""
+        self._is_first, self._last_output = True, None
+
+    def admits(self, packet: VideoPacket) -> bool:
+        """See `PacketCheck`."""
+        if not self._is_first:
+            return True
+        self._is_first = False
+        self._finder.inspect(bytes(packet), has_new_extradata=False)
+        return self._finder.is_last_random_access()
+
+    def admits_picture(self, pts: int | None) -> bool:
+        """See `PacketCheck`."""
+        if pts is None or (self._last_output is not None and pts <= self._last_output):
+            return False
+        self._last_output = pts
+        return True
 
 
 class SampleCheck:

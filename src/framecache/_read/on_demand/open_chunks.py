@@ -76,7 +76,9 @@ class ChunkDecoder:
 
         self.chunk = chunk
         self._file = file
-        self.frames: FrameDecoder = FrameDecoder(file, chunk.scan, name=chunk.entry.url)
+        self.frames: FrameDecoder = FrameDecoder(
+            file, chunk.scan, name=chunk.entry.url, listed_from=chunk.entry.listed_from
+        )
 
     def close(self) -> None:
         """Close the decoder and its file."""
