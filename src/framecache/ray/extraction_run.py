@@ -142,6 +142,8 @@ class TimelineRun:
     chunks: list[Chunk]
     planned: PlannedTimeline | None = None
     planned_ref: Any = None
+    """Reference to ``planned``, which this process keeps. A lost result of a task would be made
+    again, and might be another plan."""
     scans: list[Any] = field(default_factory=list)
     """References to the scans of the chunks, each of which all tasks of its chunk share."""
     was_replanned: bool = False
@@ -294,13 +296,13 @@ class ExtractionRun:
         self._await_plan(
             timeline,
             f"planning timeline {timeline.timeline_id} again",
-            task.remote(self.store, timeline.planned_ref),
+            task.remote(self.store, contradicted),
         )
 
     def _await_plan(self, timeline: TimelineRun, what: str, refs: Sequence[Any]) -> None:
-        timeline.planned_ref, *timeline.scans = refs
+        planned_ref, *timeline.scans = refs
         take = partial(self._take_plan, timeline)
-        self.submitted[timeline.planned_ref] = _Task(timeline, what, take, None)
+        self.submitted[planned_ref] = _Task(timeline, what, take, None)
 
     def _submit_segments(self, slots: int) -> None:
         """Submit a task for some segments of the first waiting chunk."""
@@ -369,7 +371,7 @@ class ExtractionRun:
             self._end(timeline)
 
     def _take_plan(self, timeline: TimelineRun, planned: PlannedTimeline) -> None:
-        timeline.planned = planned
+        timeline.planned, timeline.planned_ref = planned, ray.put(planned)
         chunks = [
             _ChunkRun(timeline, planned, position, deque(numbers), len(numbers))
             for position, numbers in enumerate(planned.missing)
