@@ -315,7 +315,7 @@ def test_worker_with_contradicted_tables_commits_nothing(memory_url: str) -> Non
     planned = ingest.plan(store, "t", [Chunk(lying)], resolve_settings=lambda _: Settings())
     assert [entry.listed_from for entry in planned.entries] == ["tables"]
     with pytest.raises(ChunkChanged, match="rebuild the timeline"):
-        ingest.extract_entries(store, planned.manifest, planned.entries, workers=2)
+        ingest.extract_segments(store, planned.manifest, planned.manifest.segments, workers=2)
     timeline = FrameCache(memory_url).timeline("t")
     assert len(timeline) == 0
     timeline.rebuild()

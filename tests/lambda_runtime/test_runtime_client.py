@@ -135,6 +135,36 @@ def test_invocation_that_is_killed_is_continued_by_another_process(
     assert cache.timeline("long").verify().ok
 
 
+def test_committed_segments_of_a_killed_invocation_are_not_extracted_again(
+    tmp_path: Path, variables: dict[str, str], bucket: Bucket, cache: FrameCache
+) -> None:
+    """A video of 120 s has four segments: each ends at the first keyframe after 30 s."""
+    keyframes = ["-g", "25", "-keyint_min", "25", "-sc_threshold", "0"]
+    video = make_clip(tmp_path / "long.mp4", size=(64, 48), frames=3000, extra=keyframes)
+    bucket.store.put("live/long/0.gif", video.read_bytes())
+    event = queued({"a": notification(bucket.name, ["live/long/0.gif"])})
+    variables |= {"FRAMECACHE_LAMBDA_LAYOUT": "packs", "FRAMECACHE_LAMBDA_WORKERS": "1"}
+
+    def packs_of(timeline_id: str) -> set[str]:
+        return {*FrameCache(cache.url).timeline(timeline_id).index.key.tolist()}
+
+    with running_function(tmp_path, variables) as function:
+        function.api.send(event)
+        while not packs_of("long"):
+            assert function.process.poll() is None
+        function.kill()
+    before = packs_of("long")
+    assert 1 <= len(before) < 4
+    with running_function(tmp_path, variables) as function:
+        assert function.api.invoke(event, seconds=300).body == {"batchItemFailures": []}
+    after = packs_of("long")
+    timeline = cache.timeline("long")
+    assert before < after
+    assert len(after) == 4
+    assert len(timeline) == 3000
+    assert timeline.verify(deep=True).ok
+
+
 def test_processes_at_once_append_each_chunk_once_and_in_order(
     tmp_path: Path, variables: dict[str, str], bucket: Bucket, cache: FrameCache
 ) -> None:

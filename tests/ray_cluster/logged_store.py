@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from threading import Event
 from typing import NamedTuple, TypeVar
@@ -11,12 +13,16 @@ import ray
 
 from framecache import FrameCache
 from framecache._index import lease
+from framecache._ingest import segments
 from framecache.store import Store
 from framecache.testing import Action, WrappingStore
 
 Result = TypeVar("Result")
 SHORT_TTL_SECONDS = 1.0
 _POLL_SECONDS = 0.02
+_MAX_WAIT_SECONDS = 60.0
+_MODERATE_TTL_SECONDS = 5.0
+"""Time that a live program on a busy machine does not take to renew its lease."""
 
 
 class Logged(NamedTuple):
@@ -84,7 +90,7 @@ class DyingStore(LoggedStore):
     def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:
         """Make one request, then die if it is the one."""
         result = super().perform(action, key, operation)
-        if action == "put" and key.endswith("2.jpg"):
+        if self.is_time_to_die(action, key):
             if not self._is_chosen():
                 # Else these processes could extract all chunks before one starts on that node.
                 self.wait_for_marker()
@@ -98,8 +104,60 @@ class DyingStore(LoggedStore):
             Event().wait()
         return result
 
+    def is_time_to_die(self, action: Action, key: str) -> bool:
+        """Return True after the request at which the chosen process dies."""
+        return action == "put" and key.endswith("2.jpg")
+
     def _is_chosen(self) -> bool:
         return self.on_node in (None, ray.get_runtime_context().get_node_id())
+
+
+def plan_short_segments() -> None:
+    """Have this process plan segments of a second."""
+    segments.LIMITS = segments.SegmentLimits(seconds=Fraction(1), min_frames=10)
+
+
+class SharedStore(LoggedStore):
+    """Store with short segments that commits the first one only once two nodes have one."""
+
+    @property
+    def nodes(self) -> Path:
+        """Folder with a file for each node that has extracted a segment."""
+        return self.log.with_suffix(".nodes")
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Arrive in a worker."""
+        vars(self).update(state)
+        plan_short_segments()
+
+    def perform(self, action: Action, key: str, operation: Callable[[], Result]) -> Result:
+        """Make one request, after those of the other node have begun."""
+        if action == "create" and key.endswith(".parquet"):
+            self.nodes.mkdir(exist_ok=True)
+            (self.nodes / ray.get_runtime_context().get_node_id()).touch()
+            until = time.monotonic() + _MAX_WAIT_SECONDS
+            while len([*self.nodes.iterdir()]) < 2:
+                assert time.monotonic() < until, "one node extracts alone"
+                Event().wait(_POLL_SECONDS)
+        return super().perform(action, key, operation)
+
+
+class DyingInSegmentStore(DyingStore):
+    """Store with short segments, of whose processes one dies in the second segment of a task."""
+
+    commits = 0
+    """Segments that the task has committed; each task has a store of its own."""
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Arrive in a worker."""
+        vars(self).update(state)
+        plan_short_segments()
+        lease.LEASE_TTL_SECONDS = _MODERATE_TTL_SECONDS
+
+    def is_time_to_die(self, action: Action, key: str) -> bool:
+        """Return True after the second frame of the second segment of a task."""
+        self.commits += action == "create" and key.endswith(".parquet")
+        return self.commits == 1 and super().is_time_to_die(action, key)
 
 
 def cache_in(folder: Path, store: Callable[[Store, Path], LoggedStore] = LoggedStore) -> FrameCache:

@@ -93,7 +93,8 @@ def test_progress_counts_timelines_chunks_and_frames(tmp_path: Path) -> None:
     seen: list[ExtractProgress] = []
     wanted = {name: clips.chunks() for name in ("a", "b")}
     extract(wanted, cache=FrameCache(tmp_path), progress=seen.append)
-    assert seen[-1] == ExtractProgress(2, 2, 2 * CHUNKS, 2 * CHUNKS, 2 * FRAMES, 2 * FRAMES)
+    chunks, frames = 2 * CHUNKS, 2 * FRAMES
+    assert seen[-1] == ExtractProgress(2, 2, chunks, chunks, frames, frames, chunks, chunks)
     assert [one.chunks_done for one in seen] == sorted(one.chunks_done for one in seen)
     assert {one.chunks_done for one in seen} == set(range(2 * CHUNKS + 1))
 

@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,8 +19,9 @@ from served import Service, over, problem_of, serving, until
 
 from framecache import CorruptFrame, Frame, FrameCache, InvalidValue, StoreUnavailable
 from framecache._core import json_documents
-from framecache._index import current_manifest
+from framecache._index import committed_parts, current_manifest
 from framecache._index.lease import LeaseManager
+from framecache._ingest import segments
 from framecache.server import Limits, ServiceSettings, tasks
 from framecache.server.task_spec import TaskSpec
 from framecache.testing import HookedStore, fail_from_nth
@@ -363,6 +366,51 @@ def test_restarted_service_resumes_unfinished_task(cache: FrameCache) -> None:
     assert done["task_id"] == task_id
     assert cache.timeline("t").complete
     assert list(cache.store.list(TASKS)) == []
+
+
+def test_restarted_service_extracts_only_the_missing_segments(
+    cache: FrameCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = segments.SegmentLimits(seconds=Fraction(2), min_frames=20)
+    monkeypatch.setattr(segments, "LIMITS", limits)
+    path = clips.clip(frames=400)
+    settings = allowing(path.parent)
+    commits, is_reached, may_continue = Counter[str](), threading.Event(), threading.Event()
+
+    def hold_third_commit(action: str, key: str) -> None:
+        commits["segments"] += action == "create" and key.endswith(".parquet")
+        if commits["segments"] > 2:
+            is_reached.set()
+            assert may_continue.wait(60)
+
+    held = over(HookedStore(cache.store, before=hold_third_commit))
+    with serving(held, settings) as service:
+        body = {"chunks": urls([path])}
+        task = service.client.post("api/v1/timelines/t/extract", json=body).json()
+        assert is_reached.wait(60)
+        service.inside.stop()
+        may_continue.set()
+    manifest = current_manifest(cache.store, "t")
+    assert manifest is not None
+    cached = committed_parts(cache.store, manifest, manifest.parts)
+    assert len(manifest.parts) == 8
+    assert 2 <= len(cached) < 8
+    stored = Counter[int]()
+
+    def count(action: str, key: str) -> None:
+        if action == "put" and "/frames/" in key:
+            stored[int(Path(key).stem)] += 1
+
+    with serving(over(HookedStore(cache.store, before=count)), settings) as service:
+        done = next(one for one in service.events() if one["state"] == "done")
+    missing = [one for one in manifest.segments if one.part not in cached]
+    assert done["task_id"] == task["task_id"]
+    assert done["result"]["segments_extracted"] == len(missing)
+    assert done["result"]["segments_cached"] == len(cached)
+    assert stored == {
+        sequence: 1 for one in missing for sequence in range(one.first_sequence, one.stop_sequence)
+    }
+    assert cache.timeline("t").verify(deep=True).ok
 
 
 def test_resumed_clear_keeps_frames_written_later(

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
         append,
         extract,
         extract_appended,
-        extract_entries,
         extract_segments,
         plan,
         rebuild,
+        replan,
     )
     from framecache._ingest.forecast import Forecast, forecast_append, forecast_extraction
     from framecache._ingest.frame_encoding import JpegFrame
+    from framecache._ingest.open_chunks import list_chunk
     from framecache._ingest.relocation import relocate
     from framecache._ingest.writing import write
 
@@ -27,13 +28,14 @@ __all__ = [
     "append",
     "extract",
     "extract_appended",
-    "extract_entries",
     "extract_segments",
     "forecast_append",
     "forecast_extraction",
+    "list_chunk",
     "plan",
     "rebuild",
     "relocate",
+    "replan",
     "write",
 ]
 
@@ -43,13 +45,14 @@ _MODULES = {
     "append": "extraction",
     "extract": "extraction",
     "extract_appended": "extraction",
-    "extract_entries": "extraction",
     "extract_segments": "extraction",
     "forecast_append": "forecast",
     "forecast_extraction": "forecast",
+    "list_chunk": "open_chunks",
     "plan": "extraction",
     "rebuild": "extraction",
     "relocate": "relocation",
+    "replan": "extraction",
     "write": "writing",
 }
 

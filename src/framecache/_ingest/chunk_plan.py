@@ -69,32 +69,47 @@ class ChunkPlan:
     pts: npt.NDArray[np.int64]
     """PTS in the video's time base, ascending."""
     sequences: npt.NDArray[np.int64]
-    timestamps: tuple[float, ...]
-    """Start of each frame on the timeline, in seconds."""
-    durations: tuple[float, ...]
-    """Display duration of each frame in the video, in seconds."""
+    spans: npt.NDArray[np.int64]
+    """Time from each frame to the next of the video, sampled or not, in units of the time base."""
+    start: Fraction
+    """Seconds of the first displayed frame of the chunk on the timeline."""
+    first_pts: int
+    """PTS of that frame."""
+    last_pts: int
+    """PTS of the last displayed frame of the chunk."""
+    last_duration: float
+    """Display duration of the last frame, in seconds."""
+
+    @property
+    def timestamps(self) -> list[float]:
+        """Start of each frame on the timeline, in seconds."""
+        return _to_seconds(self.pts - self.first_pts, self.scan.time_base, self.start)
+
+    @property
+    def durations(self) -> list[float]:
+        """Display duration of each frame in the video, in seconds."""
+        seconds = _to_seconds(self.spans, self.scan.time_base, Fraction(0))
+        if len(self.pts) and self.pts[-1] == self.last_pts:
+            seconds[-1] = self.last_duration
+        return seconds
 
     def of_segment(self, segment: Segment) -> "ChunkPlan":
         """Return the plan for the frames of a segment."""
         first = segment.chunk.first_sequence
         frames = slice(segment.first_sequence - first, segment.stop_sequence - first)
-        return replace(
-            self,
-            pts=self.pts[frames],
-            sequences=self.sequences[frames],
-            timestamps=self.timestamps[frames],
-            durations=self.durations[frames],
-        )
+        return self._take(frames)
 
     def select(self, sequences: Collection[int]) -> "ChunkPlan":
         """Return the plan for some of its frames."""
         chosen = np.flatnonzero(np.isin(self.sequences, np.fromiter(sequences, np.int64)))
+        return self._take(chosen)
+
+    def _take(self, frames: slice | npt.NDArray[np.int64]) -> "ChunkPlan":
         return replace(
             self,
-            pts=self.pts[chosen],
-            sequences=self.sequences[chosen],
-            timestamps=tuple(self.timestamps[position] for position in chosen),
-            durations=tuple(self.durations[position] for position in chosen),
+            pts=self.pts[frames],
+            sequences=self.sequences[frames],
+            spans=self.spans[frames],
         )
 
 
@@ -175,19 +190,17 @@ def plan_chunk(entry: ChunkEntry, whole: "video.VideoScan", by: Sampling) -> Chu
     counts = (len(scan.pts), len(chosen))
     if counts != (entry.source_frame_count, entry.frame_count) or has_other_times:
         raise _frame_count_conflict(entry, scan)
-    first = int(scan.pts[0])
-    pts = scan.pts[chosen]
-    ends = np.append(scan.pts[1:], scan.end_pts)[chosen]
-    durations = _to_seconds(ends - pts, scan.time_base, Fraction(0))
-    if len(chosen) and chosen[-1] == len(scan.pts) - 1:
-        last_start = entry.start + int(pts[-1] - first) * scan.time_base
-        durations[-1] = float(entry.end - last_start)
+    first, last = int(scan.pts[0]), int(scan.pts[-1])
+    last_start = entry.start + (last - first) * scan.time_base
     return ChunkPlan(
         scan=whole,
-        pts=pts,
+        pts=scan.pts[chosen],
         sequences=np.arange(entry.first_sequence, entry.stop_sequence, dtype=np.int64),
-        timestamps=tuple(_to_seconds(pts - first, scan.time_base, entry.start)),
-        durations=tuple(durations),
+        spans=np.diff(scan.pts, append=scan.end_pts)[chosen],
+        start=entry.start,
+        first_pts=first,
+        last_pts=last,
+        last_duration=float(entry.end - last_start),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from framecache._core.manifest import ChunkEntry, Manifest, Segment, Settings
+from framecache._core.manifest import Manifest, Segment, Settings
 from framecache._ingest.extraction_run import create_run, end_previous_epochs
 from framecache._ingest.resolve import (
     ResolvedManifest,
@@ -14,6 +14,7 @@ from framecache._ingest.resolve import (
     resolve_chunks,
     resolve_extraction,
     resolve_rebuild,
+    resolve_replan,
 )
 from framecache._ingest.work_queue import Elsewhere
 from framecache._media import video
@@ -88,8 +89,8 @@ def plan(
 ) -> ResolvedManifest:
     """Return the manifest by which any number of programs may extract ``chunks``; decode nothing.
 
-    They call `extract_entries` for one chunk each, and one of them calls it without chunks once all
-    are committed.
+    They call `extract_segments` for some segments each, and one of them calls it without segments
+    once all are committed.
     """
     resolved = resolve_extraction(
         store, timeline_id, resolve_chunks(store, chunks), resolve_settings
@@ -98,38 +99,44 @@ def plan(
     return resolved
 
 
-def extract_entries(
+def replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
+    """Return a manifest with the same chunks, planned from all packets, in a new epoch.
+
+    A program calls this if another, which extracts segments of the manifest, has failed with
+    `video.TablesContradicted`.
+    """
+    resolved = resolve_replan(store, contradicted)
+    end_previous_epochs(store, resolved)
+    return resolved
+
+
+def extract_segments(
     store: Store,
     manifest: Manifest,
-    entries: Sequence[ChunkEntry],
+    segments: Sequence[Segment],
     *,
     workers: int,
     scans: "Mapping[str, video.VideoScan] | None" = None,
     max_index_files: int = MAX_INDEX_FILES_AFTER_EXTRACT,
 ) -> ExtractReport:
-    """Cache some chunks of a timeline as its manifest describes them.
+    """Cache some segments of a timeline as its manifest describes them.
 
     Args:
         store: store that holds the timeline.
         manifest: manifest of the timeline.
-        entries: its chunks to extract; without any, the index of a complete timeline is compacted.
+        segments: its segments to extract; without any, the index of a complete timeline is
+            compacted.
         workers: threads that decode and encode.
         scans: scans of some of the chunks, by URL; the others are scanned.
         max_index_files: number of index files that need not be compacted.
+
+    Raises:
+        TablesContradicted: a video contradicts the sample tables by which it was planned.
     """
-    described = ResolvedManifest(manifest, tuple(entries), scans or {})
-    run = create_run(store, described, workers, None)
-    return run.execute(time.monotonic(), max_index_files=max_index_files)
-
-
-def extract_segments(
-    store: Store, manifest: Manifest, segments: Sequence[Segment], *, workers: int
-) -> ExtractReport:
-    """Cache some segments of a timeline as its manifest describes them."""
     entries = {segment.chunk.chunk_id: segment.chunk for segment in segments}
-    described = ResolvedManifest(manifest, tuple(entries.values()), {})
+    described = ResolvedManifest(manifest, tuple(entries.values()), scans or {})
     run = replace(create_run(store, described, workers, None), segments=tuple(segments))
-    return run.execute(time.monotonic(), max_index_files=MAX_INDEX_FILES_AFTER_EXTRACT)
+    return run.execute(time.monotonic(), max_index_files=max_index_files)
 
 
 def extract_appended(

@@ -275,7 +275,7 @@ class ExtractionRun:
         is_divided = any(len(entry.segment_starts) > 1 for entry in self.resolved.entries)
         if not is_divided or count_index_files(self.manifest) <= MAX_PROBED_PARTS:
             return None
-        return RollingCompaction(self.store, self.epoch, leases)
+        return RollingCompaction(self.store, self.epoch, leases, segments=len(self.segments))
 
     def _index_segment(
         self, segment: Segment, file: BlobFile, planned: ChunkPlan, shared: _Shared

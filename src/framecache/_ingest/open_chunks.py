@@ -14,6 +14,17 @@ from framecache._media import video
 from framecache.store import BlobFile, FetchedBytes, Store
 
 
+def list_chunk(store: Store, entry: ChunkEntry) -> "video.VideoScan":
+    """List the frames of a chunk of a manifest, for the programs that extract its segments.
+
+    Raises:
+        ChunkChanged: its ETag or size is not the recorded one.
+        UnreadableChunk: it is missing or cannot be read.
+    """
+    with open_chunk(store, entry) as file:
+        return list_frames(file, entry)
+
+
 class OpenChunk:
     """Chunk that one thread has open: it stays open until the thread needs another one."""
 

@@ -26,11 +26,22 @@ class RollingCompaction:
     It is only an optimization: a failure is left to the compaction at the end of the extraction.
     """
 
-    def __init__(self, store: Store, epoch: RunningEpoch, leases: LeaseManager) -> None:
-        """Start without any commit; no request is made."""
+    def __init__(
+        self, store: Store, epoch: RunningEpoch, leases: LeaseManager, *, segments: int
+    ) -> None:
+        """Start without any commit; no request is made.
+
+        Args:
+            store: store of the timeline.
+            epoch: its epoch.
+            leases: leases of the run.
+            segments: number of segments that the run is to commit at most; it may be one of many
+                runs that commit a few each.
+        """
         self._store = store
         self._epoch = epoch
         self._leases = leases
+        self._commits_between_checks = min(COMMITS_BETWEEN_CHECKS, segments)
         self._lock = Lock()
         self._commits = 0
 
@@ -38,7 +49,7 @@ class RollingCompaction:
         """Count the commit of a segment; compact if many are committed since the last time."""
         with self._lock:
             self._commits += 1
-            is_due = self._commits >= COMMITS_BETWEEN_CHECKS
+            is_due = self._commits >= self._commits_between_checks
             self._commits = 0 if is_due else self._commits
         if is_due and self._leases.acquire(keys.COMPACTION):
             try:

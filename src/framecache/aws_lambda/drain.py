@@ -61,7 +61,7 @@ class _ManifestMoved(Exception):
 
 
 class _HeldElsewhere(Exception):
-    """Raised when another program that is alive extracts a chunk."""
+    """Raised when another program that is alive extracts segments of a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +98,9 @@ class TimelineDrain:
             settings: settings of the function.
             deadline: time at which to stop.
             own: chunks in the event of this invocation, by number. If another invocation extracts
-                one of these, this one waits until it is cached.
-            elsewhere: treatment of all other chunks that other invocations extract. ``"wait"``
-                waits until their leases would be stale.
+                segments of these, this one extracts the others, and waits until all are cached.
+            elsewhere: treatment of segments of all other chunks that other invocations extract.
+                ``"wait"`` waits until their leases would be stale.
             workers: threads that decode and encode.
         """
         self._store = store
@@ -407,10 +407,11 @@ class TimelineDrain:
         if entry is not None and committed >= set(entry.parts):
             return self._find_change(state, chunk)
         if entry is not None:
-            return out_of_time or TimelineCleared(
+            changed = TimelineCleared(
                 f"timeline {self._timeline_id} was changed by another program while chunk "
                 f"{chunk.number} was extracted: send its event again"
             )
+            return _with_progress(out_of_time, chunk, entry, committed) if out_of_time else changed
         if chunk.number <= state.last:
             return self._late_error(chunk.number, state.last)
         if chunk.number not in state.pending:
@@ -435,6 +436,17 @@ class TimelineDrain:
 
     def _is_own(self, entry: ChunkEntry) -> bool:
         return self._number_of(entry.url) in self._own
+
+
+def _with_progress(
+    error: OutOfTime, chunk: ArrivedChunk, entry: ChunkEntry, committed: AbstractSet[str]
+) -> OutOfTime:
+    """Return the error for a chunk that is not finished, with the number of its segments."""
+    total = len(entry.parts)
+    if total == 1:
+        return error
+    done = len(committed & set(entry.parts))
+    return OutOfTime(f"{done} of {total} segments of chunk {chunk.number} are cached: {error}")
 
 
 def _consecutive(numbers: Iterable[int]) -> list[int]:

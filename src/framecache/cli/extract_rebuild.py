@@ -143,8 +143,9 @@ def extract(
     With --dry-run the videos are scanned, a few frames of each are encoded to estimate the total
     size, and nothing is stored. $FRAMECACHE_PRICES names a TOML file with other prices.
 
-    With --engine ray each chunk is a task of the cluster; --workers is then the number of its
-    threads, 1 by default. With that or --from, a line is printed for each timeline.
+    With --engine ray the tasks of the cluster are chunks, or segments of long ones; --workers is
+    then the number of threads of a task, 1 by default. With that or --from, a line is printed for
+    each timeline.
     """
     chosen: dict[str, Any] = {
         "fps": fps,

@@ -1,6 +1,6 @@
 """Extraction and reading on a Ray cluster: see ``docs/how-to/ray.md``. Needs the extra ``ray``.
 
-- `extract`: cache the frames of many timelines, one Ray task a chunk.
+- `extract`: cache the frames of many timelines, one Ray task a chunk, several a long one.
 - `read_frames`: frames of many timelines as a `ray.data.Dataset`.
 - `OverlaySink`: store a dataset's pictures as overlays, with `Dataset.write_datasink`.
 - `ExtractProgress`: how far an extraction has come.

@@ -1,4 +1,4 @@
-"""Extraction of many timelines as Ray tasks: one to plan a timeline, then one a chunk."""
+"""Extraction of many timelines as Ray tasks: one to plan a timeline, then others for segments."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -66,10 +66,12 @@ def extract(
 ) -> dict[str, ExtractReport]:
     """Cache the frames of many timelines on a Ray cluster; return the report of each, by id.
 
-    A task plans each timeline, then a task extracts each chunk that is not cached. Tasks share the
-    chunks with other programs by leases, as :meth:`Timeline.extract` does. If a worker or a node
-    dies, its chunks are extracted again by others, once its leases are stale, after 20 s. Frames do
-    not depend on the cluster.
+    A task plans each timeline, then tasks extract the segments that are not cached, a few each, so
+    that all nodes share a long video. Tasks share them with other programs by leases, as
+    :meth:`Timeline.extract` does. If a worker or a node dies, the segments that it was extracting
+    are extracted again by others, once its leases are stale, after 20 s. Frames do not depend on
+    the cluster. If a video contradicts its sample tables, its timeline is planned again from all
+    packets, in a new epoch.
 
     Workers use their own environment variables for stores, but the storage options of ``cache``.
 
@@ -83,14 +85,13 @@ def extract(
         quality: JPEG quality, 1 to 100.
         aspect: ``"stored"`` or ``"square"``.
         layout: ``"objects"``, ``"packs"`` or ``"video"``.
-        num_cpus: CPUs that Ray reserves for a chunk, above 0, and threads that extract it, rounded
-            up.
-        memory_bytes: memory that Ray reserves for a chunk; None: none.
-        resources: other resources that Ray reserves for a chunk, such as ``{"decoder": 1}``.
+        num_cpus: CPUs that Ray reserves for a task, above 0, and threads of the task, rounded up.
+        memory_bytes: memory that Ray reserves for a task; None: none.
+        resources: other resources that Ray reserves for a task, such as ``{"decoder": 1}``.
         max_retries: number of times that a task is tried again if its worker dies or its store is
             unavailable.
         max_tasks: tasks that are submitted at a time. None: twice as many as the cluster can run.
-        progress: called when a timeline was planned and when a chunk is done.
+        progress: called when a timeline was planned and when a task is done.
         address: address of the cluster, ``host:port``, ``"auto"`` for the one of this machine,
             or ``"local"`` for one that is started for this call. None: the one that the program is
             connected to, else ``$RAY_ADDRESS``, else as ``"local"``.
@@ -100,7 +101,7 @@ def extract(
         ClusterUnavailable: no cluster answers at the address.
         ExtractionFailed: some timelines could not be extracted; all others are finished. Its
             ``failures`` are errors of :meth:`Timeline.extract`, and ClusterUnavailable if the
-            workers of a chunk died too often.
+            workers of a task died too often.
     """
     resolve_settings = settings_resolver(
         fps=fps, every=every, keyframes=keyframes, quality=quality, aspect=aspect, layout=layout
