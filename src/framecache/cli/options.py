@@ -179,8 +179,8 @@ def sampling_options(function: Decorated) -> Decorated:
 layout_option = click.option(
     "--layout",
     type=click.Choice(get_args(Layout)),
-    help="One blob per frame, one tar per chunk, or nothing: frames are decoded from the chunks "
-    "when they are read.  [default: as cached, else objects]",
+    help="One blob per frame, one tar per segment of a chunk, or nothing: frames are decoded from "
+    "the chunks when they are read.  [default: as cached, else objects]",
 )
 aspect_option = click.option(
     "--aspect",

@@ -30,7 +30,7 @@ from framecache.model import Layout
     "--layout",
     type=click.Choice(get_args(Layout)),
     required=True,
-    help="One blob per frame, or one tar per chunk; video only for a timeline in it.",
+    help="One blob per frame, or one tar per segment of a chunk; video only for a timeline in it.",
 )
 @click.option(
     "--workers", type=int, metavar="N", help="Number of threads that move frames.  [default: cores]"
