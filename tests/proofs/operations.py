@@ -27,7 +27,7 @@ import media
 from framecache import FrameCacheError, Timeline
 from framecache._core import keys
 from framecache._index import Index, PartBuilder, current_manifest
-from framecache._ingest import extraction, rolling_compaction, segments
+from framecache._ingest import extraction_run, rolling_compaction, segments
 from framecache._maintain.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import Store
@@ -133,7 +133,7 @@ def _extract_segments(store: Store, layout: Layout = "objects") -> object:
     """Extract a chunk in segments of a frame each, which are compacted after every second."""
     with (
         mock.patch.object(segments, "LIMITS", segments.SegmentLimits(Fraction(0), min_frames=1)),
-        mock.patch.object(extraction, "MAX_PROBED_PARTS", 1),
+        mock.patch.object(extraction_run, "MAX_PROBED_PARTS", 1),
         mock.patch.object(rolling_compaction, "COMMITS_BETWEEN_CHECKS", 1),
         mock.patch.object(rolling_compaction, "COMMITS_BETWEEN_COMPACTIONS", 2),
     ):
