@@ -8,6 +8,7 @@ from typing import Any
 import clips
 import pytest
 
+from coroutines import run_coroutine
 from framecache import FrameCache, InvalidValue, NotCached, Timeline
 from framecache.store import open_store
 from framecache.testing import Action, HookedStore
@@ -29,7 +30,7 @@ def url(memory_url: str) -> str:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(work(), debug=True)
+    run_coroutine(work(), debug=True)
 
 
 @pytest.mark.every_store

@@ -3,7 +3,6 @@
 Python's ``operator.index`` and ``float`` define which values must be accepted.
 """
 
-import asyncio
 import inspect
 import re
 import tempfile
@@ -18,6 +17,7 @@ import clips
 import numpy as np
 import pytest
 
+from coroutines import run_coroutine
 from framecache import (
     Chunk,
     Frame,
@@ -61,14 +61,14 @@ def _frame(**numbers: Any) -> Frame:  # noqa: ANN401 -- of any type
 
 
 def _result(called: "Coroutine[Any, Any, object]") -> object:
-    return asyncio.run(called)
+    return run_coroutine(called)
 
 
 def _listed(yielded: AsyncIterable[object]) -> object:
     async def collect() -> list[object]:
         return [one async for one in yielded]
 
-    return asyncio.run(collect())
+    return run_coroutine(collect())
 
 
 def _export(given: Given, **options: Any) -> object:  # noqa: ANN401 -- of any type
