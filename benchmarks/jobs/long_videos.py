@@ -6,6 +6,7 @@ import random
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from multiprocessing.pool import Pool
 from pathlib import Path
 
@@ -50,18 +51,19 @@ def prepare(inputs: Inputs) -> Job:
 def one_by_one(inputs: Inputs) -> Job:
     """``frame()`` by ``frame()`` of a timeline that was opened before, and stores no frame."""
     timeline = FrameCache(f"s3://{inputs.bucket}").timeline(TIMELINE)
-    chosen = drawn(len(timeline.index))
+    frames, passes = len(timeline.index), count()
 
     def work(this: Pass) -> None:
-        for sequence in chosen:
+        # Other frames in each pass: what one has fetched may still be in memory.
+        for sequence in drawn(frames, seed=SEED + next(passes)):
             this.take(sequence, timeline.frame(sequence).image)
 
     return Job(work)
 
 
-def drawn(frames: int) -> Sequence[int]:
-    """Return the frames that every contestant reads, far from each other, in any order."""
-    return random.Random(SEED).sample(range(frames), min(COUNT, frames))
+def drawn(frames: int, *, seed: int) -> Sequence[int]:
+    """Return frames that are far from each other, in any order."""
+    return random.Random(seed).sample(range(frames), min(COUNT, frames))
 
 
 def sparse(inputs: Inputs) -> Job:

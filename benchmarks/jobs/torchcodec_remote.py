@@ -1,6 +1,7 @@
 """torchcodec: single frames of a video in a bucket, through a file of s3fs."""
 
 import random
+from itertools import count
 
 import s3fs
 from torchcodec.decoders import VideoDecoder
@@ -15,10 +16,10 @@ def one_by_one(inputs: Inputs, *, block_bytes: int, seek_mode: str) -> Job:
     files = s3fs.S3FileSystem(endpoint_url=inputs.endpoint)
     file = files.open(f"{inputs.bucket}/{KEY}", "rb", block_size=block_bytes)
     decoder = VideoDecoder(file, seek_mode=seek_mode, dimension_order="NHWC")
-    frames = len(decoder)
-    chosen = random.Random(SEED).sample(range(frames), min(COUNT, frames))
+    frames, passes = len(decoder), count()
 
     def work(this: Pass) -> None:
+        chosen = random.Random(SEED + next(passes)).sample(range(frames), min(COUNT, frames))
         for sequence in chosen:
             this.take(sequence, decoder.get_frame_at(sequence).data.numpy())
 

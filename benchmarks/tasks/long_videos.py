@@ -3,7 +3,7 @@
 from typing import Final
 
 from benchmarks.model import NEAR, Aim, Contestant, Preparation, Task
-from benchmarks.tasks import random_access, writing
+from benchmarks.tasks import writing
 
 JOBS: Final = "long_videos"
 UPLOADED: Final = Preparation(f"{JOBS}:prepare")
@@ -39,7 +39,7 @@ TASKS: Final = (
             Aim("torchcodec, p50", at_least=3.0, measure="p50_ms", against=(TORCHCODEC.name,)),
         ),
         NEAR,
-        tolerance=random_access.COLOURS,
+        tolerance=None,  # a pass reads other frames than the one before
         columns={"p50_ms": "p50, ms", "cpu_ms": "CPU ms a frame"},
     ),
     Task(
