@@ -39,7 +39,7 @@ TASKS: Final = (
             Aim("torchcodec, p50", at_least=3.0, measure="p50_ms", against=(TORCHCODEC.name,)),
         ),
         NEAR,
-        tolerance=None,  # a pass reads other frames than the one before
+        tolerance=None,  # each pass reads different frames
         columns={"p50_ms": "p50, ms", "cpu_ms": "CPU ms a frame"},
     ),
     Task(
