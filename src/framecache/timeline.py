@@ -129,9 +129,9 @@ class Timeline:
             aspect: ``"square"`` scales the width of frames whose pixels are not square in the
                 video; ``"stored"`` keeps the pixels as they are.
             layout: ``"objects"``, one blob per frame; ``"packs"``, one tar per segment of a chunk,
-                which takes far fewer requests; or ``"video"``, nothing: frames are decoded from the chunks,
-                which must stay, when they are read. None: the layout of the cached timeline, else
-                ``"objects"``.
+                which takes far fewer requests; or ``"video"``, nothing: frames are decoded from the
+                chunks, which must stay, when they are read. None: the layout of the cached
+                timeline, else ``"objects"``.
             workers: threads that decode and encode; None: one per core. The frames do not depend
                 on it.
             progress: called after each frame and while waiting for other programs, by one thread
