@@ -174,7 +174,10 @@ def test_a_killed_node_loses_nothing(tmp_path: Path, cluster: Any) -> None:  # n
     wanted = {f"t{number}": clips.chunks() for number in range(4)}
     reports = extract(wanted, cache=cache)
     killer.join()
-    assert sum(one.chunks_extracted for one in reports.values()) == 4 * CHUNKS
+    extracted = sum(one.chunks_extracted for one in reports.values())
+    # What a task of the node has committed without reporting it counts as cached.
+    assert 4 * CHUNKS - 2 <= extracted <= 4 * CHUNKS
+    assert extracted + sum(one.chunks_cached for one in reports.values()) == 4 * CHUNKS
     assert all(cache.timeline(name).verify(deep=True).ok for name in wanted)
 
 
