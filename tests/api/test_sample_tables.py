@@ -126,6 +126,21 @@ def test_tables_are_used_where_they_save_reading(
     assert sum(stop - start for start, stop in requests) <= len(data)
 
 
+def test_part_of_a_chunk_is_read_alone(
+    memory_url: str, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache._ingest.chunk_plan._MIN_BYTES_FOR_TABLES", 2**62)
+    data = big_clip().read_bytes()
+    chunk = put(memory_url, data)
+    timeline = FrameCache(memory_url).timeline("t")
+    timeline.extract(Chunk(chunk, trim_start=4, trim_stop=6))
+    assert [entry.listed_from for entry in entries_of(timeline)] == ["tables"]
+    assert sum(stop - start for start, stop in requests) <= len(data) // 3
+    whole = scanned_timeline(memory_url, chunk, monkeypatch)
+    jpegs = [jpeg for _, jpeg in frames_of(timeline).values()]
+    assert jpegs == [frames_of(whole)[number][1] for number in range(100, 150)]
+
+
 @pytest.mark.parametrize("sampled", [{}, {"fps": 0.5}, {"every": 40}, {"keyframes": True}], ids=str)
 def test_frames_equal_those_of_a_scan(
     sampled: dict[str, object], memory_url: str, monkeypatch: pytest.MonkeyPatch

@@ -112,6 +112,23 @@ def test_invalid_manifest_is_refused_with_the_repair_command(body: bytes) -> Non
         manifest.decode(body, key="k")
 
 
+@pytest.mark.parametrize(
+    ("changes", "stored_format"),
+    [
+        ({}, 1),
+        ({"trim_start": Fraction(1)}, 2),
+        ({"trim_stop": Fraction(1)}, 2),
+        ({"listed_from": "tables"}, 2),
+    ],
+)
+def test_manifest_that_earlier_versions_would_misread_has_a_newer_format(
+    changes: dict[str, Any], stored_format: int
+) -> None:
+    stored = replace(MANIFEST, chunks=(replace(CHUNK, **changes),))
+    assert json.loads(stored.encode())["format"] == stored_format
+    assert manifest.decode(stored.encode(), key="k") == stored
+
+
 def test_newer_format_asks_for_an_upgrade() -> None:
     with pytest.raises(SettingsConflict, match="upgrade framecache"):
         manifest.decode(with_checksum(MANIFEST.encode(), format=99), key="k")

@@ -203,6 +203,12 @@ class ChunkEntry:
         numbers = range(len(self.segment_starts))
         return tuple(keys.segment_part(self.chunk_id, number) for number in numbers)
 
+    @property
+    def needs_second_format(self) -> bool:
+        """True if a program that ignores its newer fields would list or find other frames."""
+        is_trimmed = self.trim_start is not None or self.trim_stop is not None
+        return is_trimmed or len(self.segment_starts) > 1 or self.listed_from == "tables"
+
     def is_cached(self, missing_parts: Container[str]) -> bool:
         """Return True if all of its segments are committed.
 
@@ -322,8 +328,8 @@ class Manifest:
 
     @property
     def _format(self) -> int:
-        is_divided = any(len(chunk.segment_starts) > 1 for chunk in self.chunks)
-        is_new = is_divided or self.settings.layout not in _LAYOUTS_OF_FIRST_FORMAT
+        is_new = self.settings.layout not in _LAYOUTS_OF_FIRST_FORMAT
+        is_new |= any(chunk.needs_second_format for chunk in self.chunks)
         return FORMAT if is_new else _FIRST_FORMAT
 
     def index_key(self, part: str) -> str:

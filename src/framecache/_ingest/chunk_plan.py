@@ -260,12 +260,12 @@ def _scan_chunk(
     with open_blob_file(
         chunk.url, options=store.options, before_read=before_read, fetched=fetched
     ) as file:
-        scan = _scan_file(file, tables_for)
+        scan = _scan_file(file, trim, tables_for)
         trimmed = trim.apply(scan, name=file.url)
         return ScannedChunk(file.url, file.etag, file.size_bytes, start, trim, scan, trimmed)
 
 
-def _scan_file(file: BlobFile, tables_for: Settings | None) -> "video.VideoScan":
+def _scan_file(file: BlobFile, trim: Trim, tables_for: Settings | None) -> "video.VideoScan":
     """List the frames of a video from its sample tables if that saves reading, else its packets.
 
     All packets tell more: where decoding can begin, and what the frame numbers of other tools need.
@@ -274,27 +274,30 @@ def _scan_file(file: BlobFile, tables_for: Settings | None) -> "video.VideoScan"
         return video.scan(file, name=file.url)
     by, stores_frames = tables_for.sampling, LAYOUTS[tables_for.layout].stores_frames
     saves_reading = file.size_bytes >= _MIN_BYTES_FOR_TABLES or not stores_frames
-    if isinstance(by, EveryFrame) and not saves_reading:
+    if isinstance(by, EveryFrame) and trim == Trim() and not saves_reading:
         return video.scan(file, name=file.url)
     found = video.describe(file, name=file.url)
-    if found.samples is None or saves_reading or _skips_most_groups(by, found):
+    if found.samples is None or saves_reading:
+        return found
+    needed = _count_needed_groups(by, trim.apply(found, name=file.url))
+    if 2 * needed <= int(found.is_random_access.sum()):
         return found
     return video.scan(file, name=file.url)
 
 
-def _skips_most_groups(by: Sampling, scan: "video.VideoScan") -> bool:
-    """Return True if fewer frames are wanted than half of the groups of pictures have keyframes."""
-    groups = int(scan.is_random_access.sum())
+def _count_needed_groups(by: Sampling, part: "video.VideoScan") -> float:
+    """Return how many groups of pictures have to be read for the frames of a part of a video."""
+    groups = 1 + int(part.is_random_access[1:].sum())
     match by:
         case AtRate(rate):
-            wanted = float(rate * (scan.end_pts - int(scan.pts[0])) * scan.time_base)
+            seconds = (part.end_pts - int(part.pts[0])) * part.time_base
+            return min(groups, float(rate * seconds))
         case EveryNth(n):
-            wanted = len(scan.pts) / n
+            return min(groups, len(part.pts) / n)
         case Keyframes():
-            return True
-        case _:
-            return False
-    return 2 * wanted <= groups
+            return 0  # of each group, only its keyframe
+        case EveryFrame():
+            return groups
 
 
 def _build_entry(
