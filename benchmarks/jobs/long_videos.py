@@ -6,8 +6,9 @@ import random
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from itertools import count, cycle, islice
 from multiprocessing.pool import Pool
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import av
@@ -115,9 +116,20 @@ def in_several_processes(inputs: Inputs) -> Job:
     return _in_processes(inputs, PROCESSES, workers=1)
 
 
-def _in_processes(inputs: Inputs, processes: int, *, workers: int) -> Job:
+def on_cores(inputs: Inputs, *, machines: int) -> Job:
+    """``extract()`` by processes of which each has one core, as machines with one core would."""
+    return _in_processes(inputs, machines, workers=1, have_own_cores=True)
+
+
+def _in_processes(
+    inputs: Inputs, processes: int, *, workers: int, have_own_cores: bool = False
+) -> Job:
     video = _small(inputs)
-    pool: Pool = multiprocessing.get_context("spawn").Pool(processes)
+    context = multiprocessing.get_context("spawn")
+    own = context.Queue()
+    for core in islice(cycle(sorted(os.sched_getaffinity(0))), processes):
+        own.put(core)
+    pool: Pool = context.Pool(processes, _take_core if have_own_cores else None, (own,))
     pool.starmap(_import, [()] * processes)
 
     def work(this: Pass) -> None:
@@ -143,6 +155,10 @@ def _make(path: Path, *options: str) -> None:
     draft = path.with_suffix(f".{os.getpid()}.mp4")
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *options, str(draft)], check=True)
     draft.replace(path)
+
+
+def _take_core(cores: "Queue[int]") -> None:
+    os.sched_setaffinity(0, {cores.get()})
 
 
 def _import() -> None:

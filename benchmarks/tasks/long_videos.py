@@ -25,6 +25,7 @@ KEYFRAMES: Final = Contestant(
     f"{JOBS}:decode_and_encode_keyframes",
 )
 ONE: Final = Contestant("one process", "limit", f"{JOBS}:in_one_process")
+ONE_CORE: Final = Contestant("one core", "limit", f"{JOBS}:on_cores", [{"machines": 1}])
 
 TASKS: Final = (
     Task(
@@ -57,5 +58,11 @@ TASKS: Final = (
         "A video of 20 minutes → local JPEGs, four processes",
         (ONE, Contestant("four processes", "ours", f"{JOBS}:in_several_processes")),
         (Aim("of one process with the same cores", at_least=0.95, against=(ONE.name,)),),
+    ),
+    Task(
+        "long-machines",
+        "A video of 20 minutes → local JPEGs, two processes with a core each",
+        (ONE_CORE, Contestant("two cores", "ours", f"{JOBS}:on_cores", [{"machines": 2}])),
+        (Aim("of one core", at_least=1.8, against=(ONE_CORE.name,)),),
     ),
 )
