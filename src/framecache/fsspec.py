@@ -217,11 +217,14 @@ class FrameCacheFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec 
     def _list_frames(self, timeline_id: str) -> list[Info]:
         timeline = self._timeline(timeline_id)
         index = timeline.snapshot_cache.latest_source().snapshot.index
-        rows = index.rows(index.is_ok.nonzero()[0])
+        columns = (index.sequence, index.size, index.is_ok, index.is_decoded_on_demand)
         folder = f"{quote(timeline_id, safe='')}/{_FRAMES}"
         return [
-            _file(f"{folder}/{row.sequence}.jpg", None if row.is_decoded_on_demand else row.size)
-            for row in rows
+            _file(f"{folder}/{sequence}.jpg", None if is_unknown else size)
+            for sequence, size, is_ok, is_unknown in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
+            if is_ok
         ]
 
     def _list_overlays(self, timeline_id: str, path: str, rest: list[str]) -> list[Info]:

@@ -320,7 +320,7 @@ def test_contradicted_tables_of_layout_video_give_no_frame_of_another_time(
             assert found == expected.jpeg(expected.sequence_at(float(index.timestamp[sequence])))
     timeline.rebuild()
     assert [entry.listed_from for entry in entries_of(timeline)] == ["packets"]
-    sequences = [int(one) for one in expected.sequences()[::25]]
+    sequences = [*range(0, 299, 25), 78, 80, 86, 95]
     assert [timeline.jpeg(one) for one in sequences] == [expected.jpeg(one) for one in sequences]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.manifest import ChunkEntry, ListedFrom, Manifest
 from framecache._core.threads import PerProcess
 from framecache._index import Index, Snapshot, fetch_blob
 from framecache._media import jpeg, video
@@ -33,7 +33,8 @@ _LOCKS: Final = 64
 _MIN_PTS: Final = -(2**63)
 _MAX_PTS: Final = 2**63 - 1
 
-_Key = tuple[Identity, StorageOptions]
+_Key = tuple[Identity, ListedFrom, StorageOptions]
+"""Chunk, what its frames were listed from, and how its store is accessed."""
 
 
 class OpenChunk:
@@ -46,8 +47,8 @@ class OpenChunk:
         self._entries = described.scan.pts[described.scan.is_random_access].tolist()
         self._opening_ranges = described.opening_ranges
         self._locks = tuple(Lock() for _ in range(_LOCKS))
-        url, etag, size_bytes = key[0]
-        self._blob = KnownBlob(url, etag=etag, size_bytes=size_bytes, options=key[1])
+        (url, etag, size_bytes), _, options = key
+        self._blob = KnownBlob(url, etag=etag, size_bytes=size_bytes, options=options)
 
     def entry_of(self, pts: int) -> int:
         """Return the number of the random-access point before a frame, from 1; 0 if none is."""
@@ -98,7 +99,7 @@ class ChunkPool:
 
     def open(self, store: Store, snapshot: Snapshot, entry: ChunkEntry) -> OpenChunk:
         """Return a chunk, described once."""
-        key = (identity_of(entry), store.options)
+        key = (identity_of(entry), entry.listed_from, store.options)
         # Describing may take a scan, which only one of several threads makes.
         with self._describing[hash(key) % _LOCKS]:
             with self._lock:
