@@ -3,6 +3,7 @@
 import errno
 import os
 from random import Random
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import network
 from framecache.errors import ChunkChanged, StoreUnavailable
 from framecache.store import FetchedBytes, open_blob_file, open_store
+from framecache.store.fetched_bytes import BlobBytes
 from framecache.store.memory import MemoryStore
 from network import Proxy
 
@@ -163,6 +165,38 @@ def test_released_bytes_are_fetched_again_and_their_space_is_used_again(
     descriptor = fetched._descriptor  # noqa: SLF001 -- the file has no name
     assert descriptor is not None
     assert os.fstat(descriptor).st_size < 1.5 * len(_BODY)
+
+
+def test_bytes_are_kept_while_those_of_a_blob_are_released(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = FetchedBytes()
+    kept = fetched.of_blob(url, "etag")
+    kept.add(0, _BODY)
+    close = BlobBytes.close
+    is_kept = list[bool]()
+
+    def close_while_another_is_read(self: BlobBytes) -> list[int]:
+        adding = Thread(target=lambda: fetched.of_blob(url, "other").add(0, _BODY), daemon=True)
+        adding.start()
+        adding.join(timeout=10)
+        is_kept.append(not adding.is_alive())
+        return close(self)
+
+    monkeypatch.setattr(BlobBytes, "close", close_while_another_is_read)
+    fetched.release(url, "etag")
+    assert is_kept == [True]
+    assert fetched.of_blob(url, "other").read(0, len(_BODY)) == _BODY
+
+
+def test_file_that_is_still_open_keeps_nothing_after_release(url: str) -> None:
+    fetched = FetchedBytes()
+    with open_blob_file(url, fetched=fetched) as file:
+        assert _read(file, 0, _BLOCK) == _BODY[:_BLOCK]
+        kept = fetched.of_blob(file.identity.url, file.identity.etag)
+        fetched.release(file.identity.url, file.identity.etag)
+        assert file.readall() == _BODY[_BLOCK:]
+    assert kept.read(2 * _BLOCK, _BLOCK) == b""
 
 
 @pytest.fixture(params=["full", "small", "no folder"])

@@ -41,8 +41,10 @@ class FetchedBytes:
         """Drop what is kept of a version of a blob."""
         with self._lock:
             dropped = self._blobs.pop((url, etag), None)
-            if dropped is not None:
-                self._free_pages += dropped.take_pages()
+        # A thread that keeps bytes of the blob holds the blob's lock, and may wait for this one.
+        pages = [] if dropped is None else dropped.close()
+        with self._lock:
+            self._free_pages += pages
 
     def write_page(self, data: bytes | memoryview) -> int | None:
         """Store at most one page and return its number; None if it cannot be kept."""
@@ -99,6 +101,7 @@ class BlobBytes:
         self._lock = Lock()
         self._parts: list[tuple[int, int, int]] = []
         """Begin, end and page of each part, ascending and disjoint."""
+        self._is_closed = False
 
     def read(self, begin: int, size: int) -> bytes:
         """Return at most ``size`` bytes from an offset; none if its byte is not kept."""
@@ -118,6 +121,8 @@ class BlobBytes:
         """Keep bytes at an offset as far as there is space."""
         view = memoryview(data)
         with self._lock:
+            if self._is_closed:
+                return
             for start, stop in list(self._gaps(begin, begin + len(data))):
                 for position in range(start, stop, _PAGE_BYTES):
                     end = min(position + _PAGE_BYTES, stop)
@@ -131,9 +136,10 @@ class BlobBytes:
         with self._lock:
             return list(self._gaps(begin, end))
 
-    def take_pages(self) -> list[int]:
-        """Forget everything and return the pages that held it."""
+    def close(self) -> list[int]:
+        """Drop everything, keep nothing from now on, and return the pages that held it."""
         with self._lock:
+            self._is_closed = True
             pages = [page for _, _, page in self._parts]
             self._parts.clear()
         return pages
