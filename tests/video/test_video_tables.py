@@ -295,6 +295,15 @@ def test_damaged_lists_of_fragments_change_nothing(
     assert described.has_same_frames(scan(bytes(data)))
 
 
+def test_list_of_fragments_beyond_any_file_changes_nothing() -> None:
+    data = fragmented_clip("dash+global_sidx").read_bytes()
+    at = data.index(b"sidx") + 4
+    assert data[at] == 1
+    first_offset = at + 20
+    lying = data[:first_offset] + b"\xff" * 8 + data[first_offset + 8 :]
+    assert scan(lying).has_same_frames(scan(data))
+
+
 def test_table_of_2_to_32_entries_is_refused() -> None:
     data = big_clip().read_bytes()
     with pytest.raises(UnreadableChunk, match="declares at least"):

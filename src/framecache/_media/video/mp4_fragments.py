@@ -12,6 +12,8 @@ TAIL_BYTES: Final = 16
 """Size of the box at the end of a file that states the size of the list before it."""
 _SIZE_MASK: Final = 2**31 - 1
 _REFERENCE_BYTES: Final = 12
+_MAX_OFFSET: Final = 2**62
+"""Larger offsets, which are beyond the end of any file, become this one."""
 
 
 def parse_segment_index(data: bytes, end: int) -> npt.NDArray[np.int64]:
@@ -26,7 +28,7 @@ def parse_segment_index(data: bytes, end: int) -> npt.NDArray[np.int64]:
     rows = np.frombuffer(data[head : head + count * _REFERENCE_BYTES], ">u4")
     sizes = rows[::3].astype(np.int64) & _SIZE_MASK
     begins: npt.NDArray[np.int64] = np.cumsum(sizes) - sizes
-    return begins + (end + int.from_bytes(first))
+    return begins + min(end + int.from_bytes(first), _MAX_OFFSET)
 
 
 def parse_tail(data: bytes) -> int:
