@@ -146,12 +146,14 @@ class BlobBytes:
 
     def _gaps(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         number = max(bisect_right(self._parts, (begin, end, 0)) - 1, 0)
-        for start, stop, _ in self._parts[number:]:
+        while number < len(self._parts):
+            start, stop, _ = self._parts[number]
             if start >= end:
                 break
             if start > begin:
                 yield begin, start
             begin = max(begin, stop)
+            number += 1
         if begin < end:
             yield begin, end
 

@@ -1,5 +1,6 @@
 """Objects of a store as files, whose next bytes are fetched ahead and are of one version."""
 
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -62,8 +63,10 @@ class RemoteFile(BlobFile):
         self._blocks: OrderedDict[_Range, Future[bytes]] = OrderedDict()
         self._pieces: deque[tuple[_Range, Future[bytes]]] = deque()
         """Announced pieces that are requested, in order, with the one in use."""
-        self._announced: deque[_Range] | None = None
-        """Pieces to request; None: the file is read in order."""
+        self._announced: Sequence[_Range] | None = None
+        """Announced pieces, ascending and disjoint; None: the file is read in order."""
+        self._next_piece = 0
+        """Number of the announced piece that is requested next."""
         self._keeps_announced = False
         self._last_block = -1
         self._step_end = -1
@@ -81,15 +84,14 @@ class RemoteFile(BlobFile):
 
     def expect(self, ranges: Sequence[_Range] | None, /, *, keep: bool = False) -> None:
         """See `BlobFile.expect`."""
-        for _, piece in self._pieces:
-            piece.cancel()
-        self._pieces.clear()
+        self._drop_pieces()
         self._last_block = -1
         self._keeps_announced = keep
         if ranges is None:
             self._announced = None
             return
-        self._announced = deque(piece for begin, end in ranges for piece in self._split(begin, end))
+        self._announced = [piece for begin, end in ranges for piece in self._split(begin, end)]
+        self._next_piece = 0
         self._request_announced()
 
     def _read_at(self, start: int, wanted: int) -> bytes | memoryview:
@@ -116,11 +118,7 @@ class RemoteFile(BlobFile):
 
     def _find_fetched(self, position: int) -> tuple[int, bytes] | None:
         """Return what holds a position, with its begin, from the pieces and recent blocks."""
-        if self._announced and any(begin <= position < end for begin, end in self._announced):
-            self._pieces.clear()
-            while self._announced[0][1] <= position or self._announced[0][0] > position:
-                self._announced.popleft()
-            self._request_announced()
+        self._jump_to(position)
         for number, ((begin, end), piece) in enumerate(self._pieces):
             if begin <= position < end:
                 # One piece before it stays, for a demuxer that goes back a little.
@@ -133,6 +131,21 @@ class RemoteFile(BlobFile):
                 self._blocks.move_to_end((begin, end))
                 return begin, block.result()
         return None
+
+    def _jump_to(self, position: int) -> None:
+        """Give up the pieces before a position if its piece is not requested yet."""
+        if not self._announced:
+            return
+        number = bisect_right(self._announced, position, key=lambda piece: piece[0]) - 1
+        if number >= self._next_piece and position < self._announced[number][1]:
+            self._drop_pieces()
+            self._next_piece = number
+            self._request_announced()
+
+    def _drop_pieces(self) -> None:
+        for _, piece in self._pieces:
+            piece.cancel()
+        self._pieces.clear()
 
     def _fetch_block(self, position: int) -> tuple[int, bytes]:
         """Fetch the block that holds a position, without what is kept."""
@@ -189,11 +202,13 @@ class RemoteFile(BlobFile):
     def _request_announced(self) -> None:
         size_bytes = sum(end - begin for (begin, end), _ in self._pieces)
         while (
-            self._announced
+            self._announced is not None
+            and self._next_piece < len(self._announced)
             and len(self._pieces) < _MAX_PIECES_AHEAD
             and size_bytes < _MAX_BYTES_AHEAD
         ):
-            begin, end = self._announced.popleft()
+            begin, end = self._announced[self._next_piece]
+            self._next_piece += 1
             size_bytes += end - begin
             piece = self._submit(begin, end, keep=self._keeps_announced)
             self._pieces.append(((begin, end), piece))

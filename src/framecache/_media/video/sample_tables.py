@@ -195,12 +195,9 @@ class _TableReader:
         """Return True if decoding can begin at each of some sync samples, by their bytes."""
         sync = np.flatnonzero(samples.is_sync)
         chosen = sync[np.unique(np.linspace(0, len(sync) - 1, _PROBES).astype(int))]
-        ranges = [
-            (begin, begin + min(size_bytes, _PROBE_BYTES))
-            for begin, size_bytes in zip(
-                samples.offset[chosen].tolist(), samples.size_bytes[chosen].tolist(), strict=True
-            )
-        ]
+        begins = samples.offset[chosen]
+        ends = begins + np.minimum(samples.size_bytes[chosen], _PROBE_BYTES)
+        ranges = sorted(zip(begins.tolist(), ends.tolist(), strict=True))
         expect_ranges(self._file, ranges, keep=True)
         finder = RandomAccessFinder(self._container.codec, self._extradata)
         for begin, end in ranges:
