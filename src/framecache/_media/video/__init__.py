@@ -16,8 +16,9 @@ from framecache._core.optional_imports import require_extra
 
 if TYPE_CHECKING:
     from framecache._media.video.container import ffmpeg_version
+    from framecache._media.video.decode_pass import INDEXED_CONTAINERS
     from framecache._media.video.decoded import Decoded, Undecodable
-    from framecache._media.video.decoding import INDEXED_CONTAINERS, decode
+    from framecache._media.video.decoding import decode
     from framecache._media.video.encoding import write_mp4
     from framecache._media.video.error_boundary import TablesContradicted
     from framecache._media.video.jpeg_stream import read_jpeg_stream, write_jpeg_stream
@@ -42,7 +43,7 @@ __all__ = [
 
 _MODULES: Final = {
     "Decoded": "decoded",
-    "INDEXED_CONTAINERS": "decoding",
+    "INDEXED_CONTAINERS": "decode_pass",
     "SCAN_RULES": "scanning",
     "TablesContradicted": "error_boundary",
     "Undecodable": "decoded",

@@ -12,13 +12,14 @@ import numpy.typing as npt
 from framecache._core.json_documents import parse_fraction
 from framecache._media.video import limits
 from framecache._media.video.container import Container
-from framecache._media.video.decoding import INDEXED_CONTAINERS
+from framecache._media.video.decode_pass import INDEXED_CONTAINERS
 from framecache._media.video.display import PacketCounts
-from framecache._media.video.error_boundary import VideoFile, translate_read_errors
+from framecache._media.video.error_boundary import (
+    ByteRange,
+    VideoFile,
+    translate_read_errors,
+)
 from framecache._media.video.scanning import SCAN_RULES, VideoScan
-
-ByteRange = tuple[int, int]
-"""Half-open range of bytes of a file."""
 
 _MAX_GAP_BYTES: Final = 64 * 1024
 """Gap between two reads that is fetched with them."""

@@ -9,20 +9,18 @@ import numpy as np
 
 from framecache._core.manifest import ListedFrom
 from framecache._media.video.container import Container
-from framecache._media.video.decoded import Decoded, Undecodable
-from framecache._media.video.decoding import (
-    _FAST_OPTIONS,
-    _REORDER_DEPTH,
+from framecache._media.video.decode_pass import (
     INDEXED_CONTAINERS,
-    _DecodePass,
-    _DecodeRun,
-    _FastPassFailed,
-    _split_runs,
-    decode_tolerantly,
-    rescan,
+    DecodePass,
+    FastPassFailed,
+    configure_fast_pass,
 )
+from framecache._media.video.decode_runs import DecodeRun, split_runs
+from framecache._media.video.decoded import Decoded, Undecodable
+from framecache._media.video.decoding import decode_tolerantly, rescan
 from framecache._media.video.error_boundary import (
     VideoFile,
+    expect_ranges,
     translate_iteration_errors,
 )
 from framecache._media.video.sample_check import EntryCheck
@@ -59,7 +57,7 @@ class FrameDecoder:
         self._scan = scan
         self._name = name
         self._container: Container | None = None
-        self._pass: _DecodePass | None = None
+        self._pass: DecodePass | None = None
         self._fed_until = _MIN_PTS
         """Start of the latest run; a container without an index is read forward only."""
         self._items: Iterator[Decoded | Undecodable] | None = None
@@ -118,7 +116,7 @@ class FrameDecoder:
         remaining.clear()
         remaining.extend(wanted)
         if self._scan.packet_numbers is None:
-            with suppress(_FastPassFailed):
+            with suppress(FastPassFailed):
                 yield from self._fast_pass(file)
             if remaining:
                 self._close_container()
@@ -129,28 +127,24 @@ class FrameDecoder:
             yield from decode_tolerantly(file, self._scan, remaining, name=self._name)
 
     def _fast_pass(self, file: VideoFile) -> Iterator[Decoded | Undecodable]:
-        for run in _split_runs(self._scan, list(self._remaining)):
+        for run in split_runs(self._scan, list(self._remaining)):
             yield from self._open_for(file, run).items([run])
 
-    def _open_for(self, file: VideoFile, run: _DecodeRun) -> _DecodePass:
+    def _open_for(self, file: VideoFile, run: DecodeRun) -> DecodePass:
         """Return a pass whose container can be moved to the start of a run."""
         is_seekable = self._scan.container in _SEEKABLE_CONTAINERS
         can_move = run.start is not None and (is_seekable or run.start > self._fed_until)
         if self._pass is None or not can_move:
             self._close_container()
             self._container = Container(file, name=self._name)
-            self._container.configure_decoder(
-                threads=1,
-                options=_FAST_OPTIONS,
-                reorder_depth=_REORDER_DEPTH,
-            )
-            self._pass = _DecodePass(
+            configure_fast_pass(self._container, threads=1)
+            self._pass = DecodePass(
                 self._container,
                 self._scan,
                 self._remaining,
                 name=self._name,
                 is_tolerant=False,
-                sample_check=self._create_check(self._container),
+                check=self._create_check(self._container),
                 seekable=_SEEKABLE_CONTAINERS,
             )
         self._fed_until = run.wanted[-1]
@@ -162,14 +156,13 @@ class FrameDecoder:
             return None
         return EntryCheck(container.codec, container.extradata)
 
-    def _announce(self, run: _DecodeRun) -> None:
+    def _announce(self, run: DecodeRun) -> None:
         """Tell the file which bytes the run needs, as far as the container's index shows it."""
-        expect = getattr(self._file, "expect", None)
-        if expect is None or run.start is None or self._container is None:
+        if run.start is None or self._container is None:
             return
         first, last = np.searchsorted(self._scan.pts, [run.start, run.wanted[-1]])
         found = self._container.byte_range(run.start, int(last - first) + 1 + _REORDERED)
-        expect([] if found is None else [found])
+        expect_ranges(self._file, [] if found is None else [found])
 
 
 @translate_iteration_errors

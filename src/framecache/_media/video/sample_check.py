@@ -5,9 +5,10 @@ samples are random-access points, no others are keyframes, and pictures come in 
 Whether each sample is one shown picture follows from the pictures that the decoder outputs.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from itertools import islice, pairwise
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 
@@ -74,52 +75,52 @@ class SampleRanges:
         return unneeded
 
 
-class PacketCheck(Protocol):
+class PacketCheck(ABC):
     """Checks of what sample tables state, while packets are decoded."""
-
-    def begin_run(self) -> None:
-        """Start a run of pictures."""
-        ...
-
-    def admits(self, packet: VideoPacket) -> bool:
-        """Return True if a packet is what the tables say."""
-        ...
-
-    def admits_picture(self, pts: int | None) -> bool:
-        """Return True if the next picture is later than all of its run before it."""
-        ...
-
-
-class EntryCheck:
-    """Checks for a reader that has no sample tables: runs begin where decoding can, and ascend."""
 
     def __init__(self, codec: str, extradata: bytes | None) -> None:
         """Start before the first run."""
         self._finder = RandomAccessFinder(codec, extradata)
-        self._is_first = True
         self._last_output: int | None = None
 
     def begin_run(self) -> None:
-        """See `PacketCheck`."""
-        self._is_first, self._last_output = True, None
+        """Start a run of pictures."""
+        self._last_output = None
 
+    @abstractmethod
     def admits(self, packet: VideoPacket) -> bool:
-        """See `PacketCheck`."""
-        if not self._is_first:
-            return True
-        self._is_first = False
-        self._finder.inspect(bytes(packet), has_new_extradata=False)
-        return self._finder.is_last_random_access()
+        """Return True if a packet is what the tables say."""
 
     def admits_picture(self, pts: int | None) -> bool:
-        """See `PacketCheck`."""
+        """Return True if the next picture is later than all of its run before it."""
         if pts is None or (self._last_output is not None and pts <= self._last_output):
             return False
         self._last_output = pts
         return True
 
+    def _is_random_access(self, packet: VideoPacket) -> bool:
+        has_new_extradata = packet.has_sidedata("new_extradata")
+        self._finder.inspect(bytes(packet), has_new_extradata=has_new_extradata)
+        return self._finder.is_last_random_access()
 
-class SampleCheck:
+
+class EntryCheck(PacketCheck):
+    """Checks for a reader that has no sample tables: runs begin where decoding can, and ascend."""
+
+    _is_first = True
+
+    def begin_run(self) -> None:
+        """See `PacketCheck`."""
+        super().begin_run()
+        self._is_first = True
+
+    def admits(self, packet: VideoPacket) -> bool:
+        """See `PacketCheck`."""
+        is_first, self._is_first = self._is_first, False
+        return not is_first or self._is_random_access(packet)
+
+
+class SampleCheck(PacketCheck):
     """Checks of the samples that are read in one pass."""
 
     def __init__(
@@ -130,32 +131,20 @@ class SampleCheck:
         extradata: bytes | None,
     ) -> None:
         """Start a pass that reads the needed samples only."""
+        super().__init__(codec, extradata)
         self._needed = needed
         self._sync = frozenset(samples.pts[samples.is_sync].tolist())
-        self._finder = RandomAccessFinder(codec, extradata)
-        self._last_output: int | None = None
-
-    def begin_run(self) -> None:
-        """Start a run of pictures."""
-        self._last_output = None
 
     def admits(self, packet: VideoPacket) -> bool:
-        """Return True if a packet is the sample that the tables say."""
+        """See `PacketCheck`."""
         pts = packet.pts
         if pts is None or packet.pos != self._needed.offsets.get(pts):
             return False
-        self._finder.inspect(bytes(packet), has_new_extradata=packet.has_sidedata("new_extradata"))
+        is_random_access = self._is_random_access(packet)
         is_sync = pts in self._sync
         if packet.is_keyframe != is_sync:
             return False
-        return not is_sync or self._finder.is_last_random_access()
-
-    def admits_picture(self, pts: int | None) -> bool:
-        """Return True if the next picture is later than all of its run before it."""
-        if pts is None or (self._last_output is not None and pts <= self._last_output):
-            return False
-        self._last_output = pts
-        return True
+        return not is_sync or is_random_access
 
 
 def _merge(needed: Iterable[ByteRange]) -> list[ByteRange]:
