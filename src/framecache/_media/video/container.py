@@ -4,14 +4,12 @@ import errno
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import count
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
 import av
 import av.container
 import av.error
-from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -25,6 +23,11 @@ from framecache._media.video.file_identification import (
     HEAD_BYTES,
     identify_file,
     is_reference_movie,
+)
+from framecache._media.video.stream_properties import (
+    PICTURES,
+    StreamProperties,
+    read_properties,
 )
 from framecache.errors import UnreadableChunk
 
@@ -59,16 +62,11 @@ _CONTAINERS_MARKING_SPLICES: Final = frozenset({"mpeg", "mpegts"})
 MPEG-TS also marks complete packets next to a splice, and FFmpeg would copy the mark to the picture.
 So the mark is cleared, and the decoder decides whether the packet is damaged.
 """
-_MAX_SOUND_OFFSET_SECONDS: Final = 10
 _KEY_ID: Final = "enc_key_id"
 """FFmpeg's metadata name for the key ID of an encrypted Matroska track.
 
 Names of ordinary tags are in capitals, so none is mistaken for it.
 """
-_CONTAINERS_WITH_DURATION: Final = frozenset({"mov", "matroska"})
-"""Containers whose header states the duration, counted from time 0."""
-_PICTURES: Final = Disposition.attached_pic | Disposition.timed_thumbnails
-"""Dispositions of covers and previews."""
 _FLV: Final = b"FLV"
 _BUFFER_BYTES: Final = 128 * 1024
 
@@ -148,73 +146,13 @@ class Container:
         """Bytes with which the decoder is opened, such as parameter sets."""
         return self._stream.codec_context.extradata
 
-    @property
-    def reorder_depth(self) -> int:
-        """Number of pictures that the decoder holds back to reorder them, as known so far."""
-        return int(self._stream.codec_context.reorder_depth)
-
-    @property
-    def sound_end_seconds(self) -> Fraction | None:
-        """End of the sound on the clock of the PTS; None if there is no sound or it is unknown.
-
-        Sound that begins more than 10 s from the pictures is ignored: it belongs to another
-        program, or its clock is wrong.
-        """
-        ends = [
-            end for stream in self._av.streams.audio if (end := self._sound_end(stream)) is not None
-        ]
-        return max(ends, default=None)
-
-    @property
-    def header_end_seconds(self) -> Fraction | None:
-        """End of the file on the clock of the PTS, as its header states it; None if it does not."""
-        duration = self._av.duration
-        if self.format not in _CONTAINERS_WITH_DURATION or duration is None:
-            return None
-        return Fraction(duration, av.time_base)
-
-    @property
-    def start_seconds(self) -> Fraction | None:
-        """Earliest time of its video and sound on the clock of the PTS; None if unknown."""
-        start = cast("int | None", self._av.start_time)  # PyAV's stubs leave None out
-        return None if start is None else Fraction(start, av.time_base)
-
-    @property
-    def has_other_video(self) -> bool:
-        """True if a program may show another video of the file, or a picture that comes before."""
-        return any(
-            stream.index < self._stream.index or not stream.disposition & _PICTURES
-            for stream in self._av.streams.video
-            if stream.index != self._stream.index
-        )
+    def stream_properties(self) -> StreamProperties | None:
+        """Return the properties of the stream, as known so far; None if it has no time base."""
+        return read_properties(self._av, self._stream, container=self.format, codec=self.codec)
 
     def is_cut_short(self) -> bool:
         """Return True if the file ends before its Matroska segment does."""
         return self.format == "matroska" and matroska.is_cut_short(self._file)
-
-    def _sound_end(self, stream: AudioStream) -> Fraction | None:
-        if self.format == "matroska":
-            return matroska.parse_duration(stream.metadata)
-        own, start = self._stream, stream.start_time
-        if own.start_time is None or own.time_base is None:
-            return None
-        if start is None or stream.duration is None or stream.time_base is None:
-            return None
-        away = start * stream.time_base - own.start_time * own.time_base
-        end = (start + stream.duration) * stream.time_base
-        return end if abs(away) <= _MAX_SOUND_OFFSET_SECONDS else None
-
-    @property
-    def sample_aspect_ratio(self) -> Fraction:
-        """Width of a stored pixel divided by its height; 1 if the file does not state it."""
-        told = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
-        return told if told is not None and told > 0 else Fraction(1)
-
-    @property
-    def average_step(self) -> int:
-        """Average difference of PTS between two frames, at least 1; 1 if it is unknown."""
-        rate, time_base = self._stream.average_rate, self._stream.time_base
-        return max(round(1 / (rate * time_base)), 1) if rate and time_base else 1
 
     def configure_decoder(
         self, *, threads: int, options: Mapping[str, str], reorder_depth: int = 0
@@ -422,7 +360,7 @@ class Container:
             )
 
     def _select_stream(self) -> VideoStream:
-        moving = [stream for stream in self._av.streams.video if not stream.disposition & _PICTURES]
+        moving = [stream for stream in self._av.streams.video if not stream.disposition & PICTURES]
         if not moving:
             if is_reference_movie(self._read_head()):
                 raise UnreadableChunk(

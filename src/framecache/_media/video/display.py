@@ -145,7 +145,7 @@ def _order_by_pts(
 ) -> DisplayOrder:
     return DisplayOrder(
         frames=tuple(frames),
-        time_base=packets.time_base,
+        time_base=packets.stream.time_base,
         has_packet_pts=True,
         times_replaced=0,
         clock_restarts=0,
@@ -206,7 +206,7 @@ def _repair_order(outputs: DecoderOutputs, packets: PacketTable, name: str) -> D
         frames, [packets.frame(one) for one in _find_undecodable(outputs, packets)]
     )
     times = [None if frame.pts == NO_PTS else frame.pts for frame in frames]
-    mended = repair_times(times, average_step=packets.average_step)
+    mended = repair_times(times, average_step=packets.stream.average_step)
     if mended is None:
         raise UnreadableChunk(
             f"{name} has pictures closer together than its timestamps can represent, so they "
@@ -219,7 +219,7 @@ def _repair_order(outputs: DecoderOutputs, packets: PacketTable, name: str) -> D
     ]
     return DisplayOrder(
         frames=tuple(frames),
-        time_base=packets.time_base / parts,
+        time_base=packets.stream.time_base / parts,
         has_packet_pts=False,
         times_replaced=mended.replaced if packets.has_pts else 0,
         clock_restarts=mended.restarts,

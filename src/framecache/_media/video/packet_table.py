@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
@@ -14,6 +13,7 @@ from framecache._media.video.container import Container, DecoderError, VideoPack
 from framecache._media.video.error_boundary import VideoFile
 from framecache._media.video.picture_order import DisplayPosition, PictureOrderParser
 from framecache._media.video.random_access import RandomAccessFinder
+from framecache._media.video.stream_properties import StreamProperties
 from framecache.errors import UnreadableChunk
 
 INFINITE_PTS: Final = int(np.iinfo(np.int64).max)
@@ -65,8 +65,7 @@ class PacketTable:
 
     first_picture: VideoFrame
     """First picture that the decoder output."""
-    sample_aspect_ratio: Fraction
-    """Width of a stored pixel divided by its height."""
+    stream: StreamProperties
     pts: npt.NDArray[np.int64]
     dts: npt.NDArray[np.int64]
     duration: npt.NDArray[np.int64]
@@ -83,39 +82,25 @@ class PacketTable:
     has_packed_pictures: bool
     """True if a packet holds more than one picture that is shown."""
     is_progressive: bool
-    codec: str
-    container: str
-    time_base: Fraction
-    average_step: int
-    reorder_depth: int
-    """Number of pictures that the decoder holds back to reorder them, as far as it knows."""
-    file_start_seconds: Fraction | None
-    """Earliest time of the video and the sound, as FFmpeg states it; None if unknown."""
-    sound_end_seconds: Fraction | None
-    """End of the sound on the clock of the PTS; None if unknown."""
-    header_end_seconds: Fraction | None
-    """End of the file on the same clock, as its header states it; None if it does not."""
     is_cut_short: bool
     """True if the file ends before the end that its header states."""
     has_inter_keyframes: bool | None
     """True if a keyframe refers to other pictures, as with intra refresh; None if not known."""
     has_one_format: bool | None
     """True if no packet changes the format of the pictures; None if that is not known."""
-    has_other_video: bool
-    """True if a program may show another video of the file, or a picture that comes before."""
 
     @property
     def has_one_picture_per_packet(self) -> bool:
         """True if each packet holds exactly one whole picture."""
-        is_known = self.codec in _ONE_PICTURE_PER_PACKET and not self.has_packed_pictures
+        is_known = self.stream.codec in _ONE_PICTURE_PER_PACKET and not self.has_packed_pictures
         return is_known and self.is_progressive
 
     @property
     def has_pts(self) -> bool:
         """True if the container states when pictures are shown, correctly or not."""
         is_stated = (
-            self.container not in _CONTAINERS_WITHOUT_PTS
-            or self.codec in _CODECS_WITHOUT_REORDERING
+            self.stream.container not in _CONTAINERS_WITHOUT_PTS
+            or self.stream.codec in _CODECS_WITHOUT_REORDERING
         )
         return is_stated and bool((self.pts[self.is_shown] > NO_PTS).any())
 
@@ -169,7 +154,7 @@ class PacketTable:
         known = np.where(self.pts > NO_PTS, self.pts, INFINITE_PTS)
         since = np.minimum.accumulate(known[::-1])[::-1]
         entry = self.is_key & self.is_random_access & (before < self.pts)
-        if self.codec not in _DROPS_LEADING_PICTURES:
+        if self.stream.codec not in _DROPS_LEADING_PICTURES:
             entry &= self.pts == since
         return dict(zip(self.pts[entry].tolist(), since[entry].tolist(), strict=True))
 
@@ -185,9 +170,9 @@ class PacketTable:
             return not self.is_in_order
         order = np.argsort(times, kind="stable")
         late = order - np.arange(len(times))
-        if (late > self.reorder_depth).any() or (late < -_MAX_REORDERED).any():
+        if (late > self.stream.reorder_depth).any() or (late < -_MAX_REORDERED).any():
             return True
-        if self.reorder_depth == 0 or self.container not in _INDEPENDENT_TIMESTAMPS:
+        if self.stream.reorder_depth == 0 or self.stream.container not in _INDEPENDENT_TIMESTAMPS:
             return False
         # A wrong time that is within the reorder depth falls between two others, at a small step.
         steps = np.diff(times[order])
@@ -205,7 +190,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
     packs_pictures = has_inter_keyframes = has_new_extradata = False
     first: VideoFrame | None = None
     with Container(file, name=name) as container:
-        extradata = container.stream.codec_context.extradata
+        extradata = container.extradata
         finder = RandomAccessFinder(container.codec, extradata)
         reader = PictureOrderParser(container.codec, extradata)
         is_vp9 = container.codec == "vp9"
@@ -224,9 +209,9 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             shown = said.has_picture and container.is_shown(packet)
             rows.append((pts, dts, packet.duration or 0, packet.is_keyframe, shown))
             first = first or decode_first(container, packet)
-        stream = container.stream
         first = first or decode_first(container, None)
-        if first is None or stream.time_base is None:
+        stream = container.stream_properties()
+        if first is None or stream is None:
             raise UnreadableChunk(
                 f"{name} contains no picture that can be decoded, so it is damaged or cut "
                 "short: give another video"
@@ -238,7 +223,7 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
         )
         return PacketTable(
             first_picture=first,
-            sample_aspect_ratio=container.sample_aspect_ratio,
+            stream=stream,
             pts=unwrapped,
             dts=np.array(order, np.int64),
             duration=np.array(durations, np.int64),
@@ -250,18 +235,9 @@ def read_packets(file: VideoFile, *, name: str) -> PacketTable:
             is_in_order=_is_in_order(unwrapped, shows, orders),
             has_packed_pictures=packs_pictures,
             is_progressive=is_progressive(container, first) and not reader.may_have_fields,
-            codec=container.codec,
-            container=container.format,
-            time_base=stream.time_base,
-            average_step=container.average_step,
-            reorder_depth=container.reorder_depth,
-            file_start_seconds=container.start_seconds,
-            sound_end_seconds=container.sound_end_seconds,
-            header_end_seconds=container.header_end_seconds,
             is_cut_short=container.is_cut_short(),
             has_inter_keyframes=has_inter_keyframes,
             has_one_format=False if has_new_extradata else reader.has_one_format,
-            has_other_video=container.has_other_video,
         )
 
 

@@ -27,6 +27,7 @@ from framecache._media.video.packet_table import (
 )
 from framecache._media.video.picture_order import PictureOrderParser
 from framecache._media.video.random_access import RandomAccessFinder
+from framecache._media.video.stream_properties import StreamProperties
 from framecache.errors import UnreadableChunk
 
 _CODECS: Final = frozenset({"h264", "hevc", "vp9", "av1"})
@@ -99,7 +100,7 @@ class _TableReader:
         self._masked = masked
         self._container = container
         self._media = media
-        extradata = container.stream.codec_context.extradata
+        extradata = container.extradata
         self._extradata = extradata
         self._parser = PictureOrderParser(container.codec, extradata)
 
@@ -108,7 +109,7 @@ class _TableReader:
         container.configure_decoder(threads=1, options={})
         packets = container.packets()
         beginning, first = self._read_beginning(packets)
-        if first is None or container.stream.time_base is None:
+        if first is None:
             return None
         rows = [_row(packet) for packet in beginning]
         has_new_extradata = any(packet.has_sidedata("new_extradata") for packet in beginning)
@@ -122,7 +123,10 @@ class _TableReader:
         is_shown = np.array([row[5] for row in rows], np.bool_)
         if not (self._is_consistent(samples, durations) and self._begins_as_stated(beginning)):
             return None
-        table = self._packet_table(first, samples, durations, is_shown)
+        stream = container.stream_properties()
+        if stream is None:
+            return None
+        table = self._packet_table(first, stream, samples, durations, is_shown)
         is_certain = table.is_progressive and table.ambiguous_until() == NO_PTS
         if not (is_certain and table.is_reorder_bounded() and self._passes_probes(samples)):
             return None
@@ -207,16 +211,14 @@ class _TableReader:
     def _packet_table(
         self,
         first: VideoFrame,
+        stream: StreamProperties,
         samples: SampleTable,
         durations: npt.NDArray[np.int64],
         is_shown: npt.NDArray[np.bool_],
     ) -> PacketTable:
-        container = self._container
-        stream = container.stream
-        assert stream.time_base is not None
         return PacketTable(
             first_picture=first,
-            sample_aspect_ratio=container.sample_aspect_ratio,
+            stream=stream,
             pts=samples.pts,
             dts=samples.dts,
             duration=durations,
@@ -227,19 +229,11 @@ class _TableReader:
             has_backward_wrap=False,
             is_in_order=None,
             has_packed_pictures=False,
-            is_progressive=is_progressive(container, first) and not self._parser.may_have_fields,
-            codec=container.codec,
-            container=container.format,
-            time_base=stream.time_base,
-            average_step=container.average_step,
-            reorder_depth=container.reorder_depth,
-            file_start_seconds=container.start_seconds,
-            sound_end_seconds=container.sound_end_seconds,
-            header_end_seconds=container.header_end_seconds,
+            is_progressive=is_progressive(self._container, first)
+            and not self._parser.may_have_fields,
             is_cut_short=False,
             has_inter_keyframes=None,
             has_one_format=None,
-            has_other_video=container.has_other_video,
         )
 
 

@@ -194,11 +194,13 @@ def _summarize(
         width=width,
         height=height,
         sample_aspect_ratio=(
-            1 / survey.sample_aspect_ratio if first.is_transposed() else survey.sample_aspect_ratio
+            1 / survey.stream.sample_aspect_ratio
+            if first.is_transposed()
+            else survey.stream.sample_aspect_ratio
         ),
-        codec=survey.codec,
-        container=survey.container,
-        file_start_seconds=survey.file_start_seconds,
+        codec=survey.stream.codec,
+        container=survey.stream.container,
+        file_start_seconds=survey.stream.file_start_seconds,
         is_random_access=np.isin(pts, list(entries)),
         earliest_pts=np.array([entries.get(one, one) for one in pts.tolist()], np.int64),
         packet_numbers=None
@@ -211,8 +213,8 @@ def _summarize(
         is_cut_short=is_cut_short,
         has_inter_keyframes=survey.has_inter_keyframes,
         has_one_format=survey.has_one_format,
-        has_other_video=survey.has_other_video,
-        stream_clock=_stream_clock(survey.container, is_fragmented=boxes.has_fragments),
+        has_other_video=survey.stream.has_other_video,
+        stream_clock=_stream_clock(survey.stream.container, is_fragmented=boxes.has_fragments),
         clock_start_seconds=frames[0].pts * order.time_base,
         clock_end_seconds=(
             (picture_end_pts - (order.final_offset or 0)) * order.time_base
@@ -251,7 +253,7 @@ def _last_frame_end(order: DisplayOrder, packets: PacketTable) -> int:
         return last.pts + last.duration
     if len(order.frames) > 1:
         return last.pts + last.pts - order.frames[-2].pts
-    return last.pts + int(packets.average_step * packets.time_base / order.time_base)
+    return last.pts + int(packets.stream.average_step * packets.stream.time_base / order.time_base)
 
 
 def _end_pts(order: DisplayOrder, packets: PacketTable, picture_end: int) -> int:
@@ -259,7 +261,7 @@ def _end_pts(order: DisplayOrder, packets: PacketTable, picture_end: int) -> int
     if packets.is_damaged or not order.has_packet_pts:
         return picture_end
     last = picture_end * order.time_base
-    ends = [packets.sound_end_seconds, packets.header_end_seconds]
+    ends = [packets.stream.sound_end_seconds, packets.stream.header_end_seconds]
     if ends[1] is not None and ends[1] > last + _MAX_HEADER_TAIL_SECONDS:
         ends.pop()
     end = max((one for one in ends if one is not None), default=last)
