@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -504,7 +505,38 @@ def test_kept_pictures_stay_below_their_limit(local_url: str) -> None:
         assert small.size_bytes <= 2 * clips.WIDTH * clips.HEIGHT * 3
 
 
-def test_neighbors_share_the_decoding(local_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def every_frame(timeline: Timeline) -> None:
+    for sequence in range(FRAMES):
+        timeline.frame(sequence)
+
+
+def batches(timeline: Timeline, size: int, step: int) -> None:
+    for start in range(0, FRAMES, step):
+        timeline.batch(range(start, min(start + size, FRAMES)))
+
+
+def two_readers(timeline: Timeline) -> None:
+    """Read both halves at the same time."""
+    for sequence in range(FRAMES // 2):
+        timeline.frame(sequence)
+        timeline.frame(FRAMES // 2 + sequence)
+
+
+@pytest.mark.parametrize(
+    ("read", "most"),
+    [
+        (every_frame, 1.3),
+        (partial(batches, size=1, step=1), 1.3),
+        (partial(batches, size=4, step=4), 1.3),
+        (partial(batches, size=16, step=16), 1.3),
+        (partial(batches, size=4, step=8), 1.3),
+        (two_readers, 2.5),
+    ],
+    ids=["frame", "batch-1", "batch-4", "batch-16", "every-second-batch", "two-readers"],
+)
+def test_neighbors_share_the_decoding(
+    local_url: str, monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], None], most: float
+) -> None:
     watched = FrameCache(local_url).timeline("t")
     watched.extract([clips.clip(keyframe_every=45)], layout="video")
     decoded = []
@@ -515,9 +547,8 @@ def test_neighbors_share_the_decoding(local_url: str, monkeypatch: pytest.Monkey
         return decode(container, packet)
 
     monkeypatch.setattr(Container, "decode", count)
-    for sequence in range(FRAMES):
-        watched.frame(sequence)
-    assert len(decoded) < 2.5 * FRAMES
+    read(watched)
+    assert len(decoded) < most * FRAMES
 
 
 def test_estimates_count_no_bytes(local_url: str) -> None:

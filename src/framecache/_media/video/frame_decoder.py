@@ -65,6 +65,11 @@ class FrameDecoder:
         self._remaining: deque[int] = deque()
         """Frames that the current run has yet to decode; shared with the pass."""
 
+    @property
+    def has_run(self) -> bool:
+        """True if the current run has frames that it has yet to return."""
+        return bool(self._upcoming)
+
     def is_ahead(self, pts: int) -> bool:
         """Return True if a frame is among those that the current run has yet to return."""
         return self._items is not None and pts in self._upcoming

@@ -139,13 +139,18 @@ class ChunkPool:
             one.close()
 
     def _take(self, chunk: OpenChunk, pts: int) -> ChunkDecoder | None:
+        """Return an idle decoder; None if all are in the middle of a run."""
         with self._lock:
             mine = [one for one in self._idle if one.chunk.key == chunk.key]
-            if not mine:
+            usable: list[ChunkDecoder] = [
+                *(one for one in mine if one.frames.is_ahead(pts)),
+                *(one for one in mine if not one.frames.has_run),
+                *(mine if len(self._idle) >= _MAX_IDLE_DECODERS else ()),
+            ]
+            if not usable:
                 return None
-            best = next((one for one in mine if one.frames.is_ahead(pts)), mine[0])
-            self._idle.remove(best)
-            return best
+            self._idle.remove(usable[0])
+            return usable[0]
 
 
 chunk_pool: Final = PerProcess(ChunkPool)

@@ -1,6 +1,6 @@
 """Pictures of frames that are not stored, decoded from their chunks."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core.manifest import ChunkEntry
-from framecache._index import FrameRow, Snapshot
+from framecache._index import FrameRow, Index, Snapshot
 from framecache._media import video
 from framecache._read.on_demand.open_chunks import OpenChunk, chunk_pool, group_of
 from framecache._read.on_demand.picture_cache import identity_of, pictures
@@ -70,9 +70,12 @@ def read_pictures(
 
     ``find_copy`` returns what is kept of a frame, which is yielded instead; else None.
     """
-    if not len(positions):
-        return
     index = snapshot.index
+    if len(positions) <= 1:
+        for row in index.rows(positions):
+            copy = find_copy(row)
+            yield read_picture(store, snapshot, row) if copy is None else copy
+        return
     chunk_ids, times = index.chunk_id[positions], index.pts[positions]
     is_next = (chunk_ids[1:] == chunk_ids[:-1]) & (times[1:] > times[:-1])
     starts = [0, *(np.flatnonzero(~is_next) + 1).tolist()]
@@ -114,10 +117,25 @@ def _ascending(
             if decoder is None:
                 chunk = chunk_pool.value.open(store, snapshot, entry)
                 decoder = stack.enter_context(chunk_pool.value.decoder(chunk, row.pts))
-                decoder.begin(wanted[place:])
+            if not decoder.is_ahead(row.pts):
+                decoder.begin(_with_neighbors(index, entry, chunk, wanted[place:]))
             for item in decoder.read_until(row.pts):
                 if item.pts == row.pts:
                     yield ChunkPicture(row, entry, item)
+
+
+def _with_neighbors(
+    index: Index, entry: ChunkEntry, chunk: OpenChunk, wanted: list[int]
+) -> list[int]:
+    """Return the frames to decode for those that are wanted.
+
+    If the last two come after one random-access point, the next read is likely to continue there,
+    and finds a decoder that has yet to return the other frames after that point.
+    """
+    group = group_of(index, entry, chunk, wanted[-1])
+    if len(wanted) == 1 or wanted[-2] < group[0]:
+        return wanted
+    return wanted + group[bisect_right(group, wanted[-1]) :]
 
 
 def _decode_one(snapshot: Snapshot, entry: ChunkEntry, chunk: OpenChunk, pts: int) -> "Item":
