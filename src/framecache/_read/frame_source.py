@@ -21,7 +21,6 @@ from framecache.model import JpegSettings
 from framecache.store import BlobMissing, Store
 
 _ATTEMPTS: Final = 2
-_NEEDED_BY: Final = "reading a timeline of layout video"
 _MAX_CHANGES: Final = 100
 """Maximum number of times a frame may be replaced or moved while it is read."""
 
@@ -98,7 +97,7 @@ class FrameSource:
 
         A frame of which the disk cache has a copy is not decoded.
         """
-        video.require_packages(_NEEDED_BY)
+        video.require_packages(on_demand.NEEDED_BY)
         for one in on_demand.read_pictures(self.store, self.snapshot, positions, self._find_copy):
             self._check_epoch()
             yield one
@@ -125,7 +124,7 @@ class FrameSource:
 
     def _decode(self, row: FrameRow) -> FetchResult:
         """Return the JPEG of a frame that is not stored."""
-        video.require_packages(_NEEDED_BY)
+        video.require_packages(on_demand.NEEDED_BY)
         self._check_epoch()
         copy = self._find_copy(row)
         if copy is not None:

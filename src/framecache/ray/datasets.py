@@ -44,7 +44,9 @@ def read_frames(
     The timelines are opened at once, with three requests each; frames are fetched when the dataset
     is consumed. Each request of a worker fetches as many neighboring frames of a pack as
     :meth:`Timeline.frames` does. Columns that the dataset drops, and rows that it filters by
-    conditions on columns of the index, are not fetched. Frames without a picture are left out.
+    conditions on columns of the index, are not fetched. Frames without a picture are left out, also
+    those of layout ``video`` that prove to have none. In that layout ``perceptual_hash`` is empty
+    unless pictures are read, and workers read the chunks.
 
     The columns are:
 

@@ -93,9 +93,12 @@ class FrameDatasource(Datasource):  # type: ignore[misc]
 
     def apply_predicate(self, predicate_expr: Any) -> "FrameDatasource":  # noqa: ANN401 -- Ray's
         """Return a source of the frames that match, or this one if pictures decide it."""
+        known = INDEX_SCHEMA
+        if any(one.snapshot.index.is_decoded_on_demand.any() for one in self._timelines):
+            known = known.remove(known.get_field_index("perceptual_hash"))
         try:
             condition = predicate_expr.to_pyarrow()
-            INDEX_SCHEMA.empty_table().filter(condition)
+            known.empty_table().filter(condition)
         except (pa.ArrowException, TypeError):
             return self  # Ray then filters the rows
         matching = [one.where(condition) for one in self._timelines]

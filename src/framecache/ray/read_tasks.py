@@ -12,7 +12,7 @@ import numpy.typing as npt
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, Snapshot
 from framecache._layouts.ranges import coalesce_ranges
-from framecache._read import DecodeOptions, fetch_in_order, read_batches
+from framecache._read import DecodeOptions, fetch_in_order, on_demand, read_batches
 from framecache.ray.columns import row_bytes, to_block
 from framecache.timeline import Timeline
 
@@ -111,6 +111,8 @@ def divide(
     """Divide frames of a timeline among tasks, without adding a request.
 
     A task ends where a byte range that one request fetches does, preferably at the end of a chunk.
+    Frames that are not stored are divided at random-access points, for which the description of
+    each chunk may be requested.
 
     Args:
         timeline: the timeline.
@@ -122,7 +124,7 @@ def divide(
     taken = 0
     part: list[FrameRow] = []
     part_bytes = 0
-    for together in _ranges(snapshot.index.rows(positions), output):
+    for together in _ranges(timeline, snapshot, positions, output):
         is_full = part_bytes >= task_bytes or len(part) >= _MAX_TASK_ROWS
         ends_chunk = bool(part) and part[-1].chunk_id != together[0].chunk_id
         if is_full or (ends_chunk and 2 * part_bytes >= task_bytes):
@@ -135,9 +137,17 @@ def divide(
         yield _task(timeline, snapshot, positions[taken:], part, output)
 
 
-def _ranges(rows: Sequence[FrameRow], output: ReadFormat) -> Iterable[Sequence[FrameRow]]:
+def _ranges(
+    timeline: Timeline, snapshot: Snapshot, positions: Positions, output: ReadFormat
+) -> Iterable[Sequence[FrameRow]]:
     """Return the rows in lists, each of which one task reads."""
-    return coalesce_ranges(rows) if output.has_pictures else ([row] for row in rows)
+    rows = snapshot.index.rows(positions)
+    if not output.has_pictures:
+        return ([row] for row in rows)
+    if snapshot.index.is_decoded_on_demand[positions].any():
+        store = timeline.snapshot_cache.open_source(snapshot).store
+        return on_demand.split_at_random_access(store, snapshot, rows)
+    return coalesce_ranges(rows)
 
 
 def _task(
@@ -171,7 +181,9 @@ def _own_manifest(manifest: Manifest | None, rows: Sequence[FrameRow]) -> Manife
         return None
     own = {row.chunk_id for row in rows}
     chunks = tuple(chunk for chunk in manifest.chunks if chunk.chunk_id in own)
-    return replace(manifest, chunks=chunks, written_parts=(), generations={})
+    parts = {part for chunk in chunks for part in chunk.parts}
+    generations = {part: one for part, one in manifest.generations.items() if part in parts}
+    return replace(manifest, chunks=chunks, written_parts=(), generations=generations)
 
 
 def _batch_sizes(rows: Sequence[FrameRow], output: ReadFormat, block_bytes: int) -> Iterator[int]:

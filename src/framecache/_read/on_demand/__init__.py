@@ -8,13 +8,16 @@ from framecache._read.on_demand.jpegs import (
     undecodable_row,
 )
 from framecache._read.on_demand.pictures import (
+    NEEDED_BY,
     ChunkPicture,
     entry_of,
     read_picture,
     read_pictures,
+    split_at_random_access,
 )
 
 __all__ = [
+    "NEEDED_BY",
     "ChunkPicture",
     "encode",
     "entry_of",
@@ -22,6 +25,7 @@ __all__ = [
     "identity_of_copy",
     "read_picture",
     "read_pictures",
+    "split_at_random_access",
     "to_copy",
     "undecodable_row",
 ]

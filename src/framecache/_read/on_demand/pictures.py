@@ -1,9 +1,10 @@
 """Pictures of frames that are not stored, decoded from their chunks."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     Item = video.Decoded | video.Undecodable
 
+NEEDED_BY: Final = "reading a timeline of layout video"
+"""Purpose of the extra ``extract``, for an error."""
 _WINDOW_FRAMES: Final = 32
 """Frames that are decoded in order of time, and held, when they are wanted in another order."""
 _MIN_ASCENDING: Final = 8
@@ -155,6 +158,28 @@ def _decode_one(snapshot: Snapshot, entry: ChunkEntry, chunk: OpenChunk, pts: in
             found = item
     assert found is not None
     return found
+
+
+def split_at_random_access(
+    store: "Store", snapshot: Snapshot, rows: Iterable[FrameRow]
+) -> Iterator[list[FrameRow]]:
+    """Cut rows, in their order, into lists that are decoded from one random-access point each.
+
+    Raises:
+        MissingPackage: a package of the extra ``extract`` is not installed.
+        UnreadableChunk, StorePermissionDenied, StoreUnavailable: a chunk has to be scanned, and
+            cannot be read.
+    """
+    video.require_packages(NEEDED_BY)
+    opened: dict[int, OpenChunk] = {}
+
+    def find_start(row: FrameRow) -> tuple[int, int]:
+        if row.chunk_id not in opened:
+            entry = entry_of(snapshot, row)
+            opened[row.chunk_id] = chunk_pool.value.open(store, snapshot, entry)
+        return row.chunk_id, opened[row.chunk_id].entry_of(row.pts)
+
+    return ([*together] for _, together in groupby(rows, key=find_start))
 
 
 def entry_of(snapshot: Snapshot, row: FrameRow) -> ChunkEntry:

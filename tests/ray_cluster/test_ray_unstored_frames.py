@@ -1,0 +1,64 @@
+"""Datasets of a timeline of layout video, whose frames are decoded from its chunks."""
+
+from pathlib import Path
+from typing import Any
+
+import clips
+import numpy as np
+import pytest
+from ray.data.expressions import col
+
+from framecache import FrameCache, Timeline
+from framecache._read import DecodeOptions
+from framecache.ray import read_frames
+from framecache.ray.read_tasks import ReadFormat, divide
+
+pytestmark = pytest.mark.usefixtures("cluster", "quiet_data")
+
+FRAMES = 145
+KEYFRAMES = [*range(0, 100, 25), *range(100, 145, 10)]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> FrameCache:
+    """A cache with two chunks of several keyframes each, as ``stored`` and as ``watched``."""
+    cache = FrameCache(tmp_path)
+    chunks = [clips.clip(frames=100, keyframe_every=25), clips.clip()]
+    cache.timeline("stored").extract(chunks)
+    cache.timeline("watched").extract(chunks, layout="video")
+    return cache
+
+
+def rows(cache: FrameCache, timeline_id: str, **given: Any) -> list[dict[str, Any]]:  # noqa: ANN401 -- Ray's
+    dataset = read_frames(timeline_id, cache=cache, **given)
+    return sorted(dataset.take_all(), key=lambda row: int(row["sequence"]))
+
+
+@pytest.mark.parametrize("columns", ["image", "jpeg"])
+def test_rows_are_those_of_stored_frames(cache: FrameCache, columns: str) -> None:
+    given = {"columns": ("sequence", "timestamp", "perceptual_hash", columns)}
+    expected, found = rows(cache, "stored", **given), rows(cache, "watched", **given)
+    assert len(found) == len(expected) == FRAMES
+    for one, other in zip(expected, found, strict=True):
+        assert np.array_equal(one.pop(columns), other.pop(columns))
+        assert one == other
+
+
+def test_tasks_begin_where_decoding_can(cache: FrameCache) -> None:
+    timeline: Timeline = cache.timeline("watched")
+    snapshot = timeline.snapshot_cache.latest_source().snapshot
+    positions = np.arange(7, FRAMES)
+    output = ReadFormat(("image",), DecodeOptions())
+    tasks = [*divide(timeline, snapshot, positions, output, task_bytes=1)]
+    read = [task.snapshot.index.sequence[task.positions].tolist() for task in tasks]
+    assert [sequence for task in read for sequence in task] == positions.tolist()
+    assert [task[0] for task in read] == [7, *KEYFRAMES[1:]]
+
+
+def test_condition_on_hashes_is_that_of_the_pictures(cache: FrameCache) -> None:
+    wanted = str(cache.timeline("stored").index.perceptual_hash[30])
+    found = {
+        name: read_frames(name, cache=cache).filter(expr=col("perceptual_hash") == wanted).count()
+        for name in ("stored", "watched")
+    }
+    assert found["watched"] == found["stored"] > 0
