@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ Requests = list[tuple[int, int]]
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat a clip of three megabytes like a video of gigabytes."""
     package = "framecache._media.video"
-    monkeypatch.setattr("framecache._ingest.chunk_plan._MIN_BYTES_FOR_TABLES", 0)
+    monkeypatch.setattr("framecache._ingest.chunk_scans._MIN_BYTES_FOR_TABLES", 0)
     monkeypatch.setattr(f"{package}.scanning._MIN_TABLES_FILE_BYTES", 0)
     monkeypatch.setattr(f"{package}.sample_tables._BEGINNING_BYTES", 2**15)
     monkeypatch.setattr(f"{package}.sample_tables._PROBE_BYTES", 2**10)
@@ -118,7 +119,7 @@ def test_tables_are_used_where_they_save_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All packets also tell what the frame numbers of other tools need."""
-    monkeypatch.setattr("framecache._ingest.chunk_plan._MIN_BYTES_FOR_TABLES", 2**62)
+    monkeypatch.setattr("framecache._ingest.chunk_scans._MIN_BYTES_FOR_TABLES", 2**62)
     timeline = FrameCache(memory_url).timeline("t")
     data = big_clip().read_bytes()
     timeline.extract([put(memory_url, data)], **sampled)  # type: ignore[arg-type]
@@ -129,7 +130,7 @@ def test_tables_are_used_where_they_save_reading(
 def test_part_of_a_chunk_is_read_alone(
     memory_url: str, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache._ingest.chunk_plan._MIN_BYTES_FOR_TABLES", 2**62)
+    monkeypatch.setattr("framecache._ingest.chunk_scans._MIN_BYTES_FOR_TABLES", 2**62)
     data = big_clip().read_bytes()
     chunk = put(memory_url, data)
     timeline = FrameCache(memory_url).timeline("t")
@@ -139,6 +140,31 @@ def test_part_of_a_chunk_is_read_alone(
     whole = scanned_timeline(memory_url, chunk, monkeypatch)
     jpegs = [jpeg for _, jpeg in frames_of(timeline).values()]
     assert jpegs == [frames_of(whole)[number][1] for number in range(100, 150)]
+
+
+@pytest.mark.parametrize("stop", [5, 9], ids=["from tables", "from packets"])
+def test_video_of_several_chunks_is_read_once(
+    stop: int, memory_url: str, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache._ingest.chunk_scans._MIN_BYTES_FOR_TABLES", 2**62)
+    chunk = put(memory_url, big_clip().read_bytes())
+    parts = [Chunk(chunk, trim_start=second, trim_stop=second + 1) for second in range(1, stop)]
+    timeline = FrameCache(memory_url).timeline("t")
+    timeline.extract(parts)
+    listed_from = {entry.listed_from for entry in entries_of(timeline)}
+    assert listed_from == {"tables" if stop == 5 else "packets"}
+    assert size_of(requests) == distinct_size(requests)
+
+
+def test_scan_from_tables_is_not_used_for_a_chunk_that_was_listed_from_packets(
+    memory_url: str,
+) -> None:
+    chunk = Chunk(put(memory_url, big_clip().read_bytes()))
+    store = FrameCache(memory_url).store
+    resolved = ingest.plan(store, "t", [chunk], resolve_settings=lambda _: Settings())
+    [entry] = resolved.entries
+    assert resolved.scan_of(entry) is not None
+    assert resolved.scan_of(replace(entry, listed_from="packets")) is None
 
 
 @pytest.mark.parametrize("sampled", [{}, {"fps": 0.5}, {"every": 40}, {"keyframes": True}], ids=str)

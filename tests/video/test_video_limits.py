@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from framecache._core.manifest import Settings
-from framecache._ingest.chunk_plan import ScannedChunk, place_chunks
+from framecache._ingest.chunk_plan import place_chunks
+from framecache._ingest.chunk_scans import ScannedChunk
 from framecache._ingest.trim import Trim
 from framecache._media import video
 from framecache.errors import UnreadableChunk

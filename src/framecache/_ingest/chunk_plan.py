@@ -1,10 +1,8 @@
 """Extraction plan: the exact frames that a chunk will give, known before any is decoded."""
 
-from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from math import ceil
 from typing import Final
 
@@ -13,51 +11,22 @@ import numpy.typing as npt
 
 from framecache._core import sampling
 from framecache._core.manifest import ChunkEntry, Segment, Settings
-from framecache._core.numeric import format_value
-from framecache._core.sampling import AtRate, EveryFrame, EveryNth, Keyframes, Sampling
-from framecache._core.times import exact_seconds
+from framecache._core.sampling import AtRate, Sampling
 from framecache._ingest import segments
+from framecache._ingest.chunk_scans import ScannedChunk
 from framecache._ingest.placement import (
-    START_BY_PTS,
     ChunkPosition,
-    GivenStart,
     compute_positions,
     position_of,
 )
 from framecache._ingest.trim import Trim
 from framecache._layouts import LAYOUTS
 from framecache._media import video
-from framecache.errors import ChunkChanged, InvalidValue, UnreadableChunk
-from framecache.model import Chunk
-from framecache.store import BlobFile, FetchedBytes, Store, open_blob_file
+from framecache.errors import ChunkChanged, UnreadableChunk
+from framecache.store import BlobFile
 
-_CONCURRENT_SCANS: Final = 8
-_MAX_SECONDS: Final = 10**11
-"""Limit of start times.
-
-Unix time in seconds stays below it until the year 5138; in milliseconds it exceeds it already.
-"""
-_MIN_BYTES_FOR_TABLES: Final = 256 * 2**20
-"""Size of a video that is listed from its sample tables, whatever is wanted of it."""
 _MAX_DENOMINATOR: Final = 2**1024
 """Largest denominator of a chunk's end in seconds; each new time base may add 31 bits to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScannedChunk:
-    """Scanned video of a chunk that is not yet placed on a timeline."""
-
-    url: str
-    etag: str
-    size_bytes: int
-    start: GivenStart
-    """Start given by the caller, in seconds or by PTS; None: after the previous chunk."""
-    trim: Trim
-    """Part of the video that the timeline takes."""
-    scan: "video.VideoScan"
-    """Scan of the whole video."""
-    trimmed: "video.VideoScan"
-    """Scan of the part that the timeline takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,35 +80,6 @@ class ChunkPlan:
             sequences=self.sequences[frames],
             spans=self.spans[frames],
         )
-
-
-def scan_chunks(
-    store: Store,
-    chunks: Sequence[Chunk],
-    *,
-    before_read: Callable[[], None] | None = None,
-    fetched: FetchedBytes | None = None,
-    tables_for: Settings | None,
-) -> list[ScannedChunk]:
-    """List the frames of chunks, several at once; return the results in the chunks' order.
-
-    Args:
-        store: store of the timeline.
-        chunks: the chunks.
-        before_read: called before each read of a chunk; an error that it raises ends the scans.
-        fetched: keeps what is fetched, to be read again for decoding.
-        tables_for: settings of the timeline, for which the sample tables of MP4 files are used
-            where they save reading; None: list the frames from all packets.
-
-    Raises:
-        UnreadableChunk: a chunk is missing or is not a video.
-        StorePermissionDenied, StoreUnavailable: a chunk cannot be read.
-    """
-    if not chunks:
-        return []
-    with ThreadPoolExecutor(min(_CONCURRENT_SCANS, len(chunks))) as pool:
-        scan = partial(_scan_chunk, store, before_read, fetched, tables_for)
-        return list(pool.map(scan, chunks))
 
 
 def list_frames(file: BlobFile, entry: ChunkEntry) -> "video.VideoScan":
@@ -215,89 +155,6 @@ def _frame_count_conflict(entry: ChunkEntry, scan: "video.VideoScan") -> ChunkCh
         f"chunk {entry.chunk_id} ({entry.url}) had {entry.source_frame_count} frames when it "
         f"was planned and now has {len(scan.pts)}: rebuild the timeline"
     )
-
-
-def check_chunk(chunk: Chunk) -> None:
-    """Check the times of a chunk that a caller gives.
-
-    Raises:
-        InvalidValue: its start is out of range, or the part to take is empty.
-    """
-    parse_start(chunk)
-    Trim.of_chunk(chunk)
-
-
-def parse_start(chunk: Chunk) -> GivenStart:
-    """Return the start that the caller gives a chunk; a float stands for the decimal it prints as.
-
-    Raises:
-        InvalidValue: the start is negative, too large or not a number.
-    """
-    if chunk.start_seconds is None:
-        return None
-    if chunk.start_seconds == START_BY_PTS:
-        return START_BY_PTS
-    try:
-        start = exact_seconds(chunk.start_seconds)
-    except InvalidValue as error:
-        raise InvalidValue(f"start_seconds of {chunk.url}: {error}") from error
-    if not 0 <= start < _MAX_SECONDS:
-        raise InvalidValue(
-            f'start_seconds of {chunk.url} must be "pts", or a time in seconds from 0, below '
-            f"{_MAX_SECONDS}, not {format_value(chunk.start_seconds)}"
-        )
-    return start
-
-
-def _scan_chunk(
-    store: Store,
-    before_read: Callable[[], None] | None,
-    fetched: FetchedBytes | None,
-    tables_for: Settings | None,
-    chunk: Chunk,
-) -> ScannedChunk:
-    start, trim = parse_start(chunk), Trim.of_chunk(chunk)
-    with open_blob_file(
-        chunk.url, options=store.options, before_read=before_read, fetched=fetched
-    ) as file:
-        scan = _scan_file(file, trim, tables_for)
-        trimmed = trim.apply(scan, name=file.url)
-        return ScannedChunk(file.url, file.etag, file.size_bytes, start, trim, scan, trimmed)
-
-
-def _scan_file(file: BlobFile, trim: Trim, tables_for: Settings | None) -> "video.VideoScan":
-    """List the frames of a video from its sample tables if that saves reading, else its packets.
-
-    All packets tell more: where decoding can begin, and what the frame numbers of other tools need.
-    """
-    if tables_for is None:
-        return video.scan(file, name=file.url)
-    by, stores_frames = tables_for.sampling, LAYOUTS[tables_for.layout].stores_frames
-    saves_reading = file.size_bytes >= _MIN_BYTES_FOR_TABLES or not stores_frames
-    if isinstance(by, EveryFrame) and trim == Trim() and not saves_reading:
-        return video.scan(file, name=file.url)
-    found = video.describe(file, name=file.url)
-    if found.samples is None or saves_reading:
-        return found
-    needed = _count_needed_groups(by, trim.apply(found, name=file.url))
-    if 2 * needed <= int(found.is_random_access.sum()):
-        return found
-    return video.scan(file, name=file.url)
-
-
-def _count_needed_groups(by: Sampling, part: "video.VideoScan") -> float:
-    """Return how many groups of pictures have to be read for the frames of a part of a video."""
-    groups = 1 + int(part.is_random_access[1:].sum())
-    match by:
-        case AtRate(rate):
-            seconds = (part.end_pts - int(part.pts[0])) * part.time_base
-            return min(groups, float(rate * seconds))
-        case EveryNth(n):
-            return min(groups, len(part.pts) / n)
-        case Keyframes():
-            return 0  # of each group, only its keyframe
-        case EveryFrame():
-            return groups
 
 
 def _build_entry(

@@ -196,7 +196,7 @@ class ExtractionRun:
         ):
             shared = _Shared(
                 leases,
-                ChunkPlans(self.resolved.scans, self.manifest.settings.sampling, most=decoders),
+                ChunkPlans(self.resolved.scan_of, self.manifest.settings.sampling, most=decoders),
                 encoders,
                 finish,
                 self._create_compaction(leases),

@@ -121,7 +121,7 @@ def _sample_sizes(store: Store, resolved: ResolvedManifest, entry: ChunkEntry) -
     """Return the sizes in bytes of the JPEGs of some frames of a chunk."""
     settings = resolved.manifest.settings
     with open_chunk(store, entry, fetched=resolved.fetched) as file:
-        scan = resolved.scans.get(entry.url) or list_frames(file, entry)
+        scan = resolved.scan_of(entry) or list_frames(file, entry)
         wanted = _choose_sample_pts(plan_chunk(entry, scan, settings.sampling))
         items = video.decode(file, scan, wanted, name=entry.url, threads=1)
         try:

@@ -1,7 +1,7 @@
 """Chunks that an extraction has open or planned, so that their segments share that work."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from types import TracebackType
 from typing import Self
@@ -69,16 +69,20 @@ class ChunkPlans:
     """Plans of the chunks that an extraction works on. Safe to share between threads."""
 
     def __init__(
-        self, scans: "Mapping[str, video.VideoScan]", sampling: Sampling, *, most: int
+        self,
+        scan_of: "Callable[[ChunkEntry], video.VideoScan | None]",
+        sampling: Sampling,
+        *,
+        most: int,
     ) -> None:
         """Start without plans.
 
         Args:
-            scans: scans of some of the chunks, by URL; the others are scanned.
+            scan_of: returns the scan of a chunk; None: the chunk is scanned.
             sampling: the sampling of the timeline.
             most: number of chunks whose plans are kept; the one used least recently is dropped.
         """
-        self._scans = scans
+        self._scan_of = scan_of
         self._sampling = sampling
         self._most = most
         self._lock = Lock()
@@ -99,10 +103,12 @@ class ChunkPlans:
         with lock:
             plan = self._plans.get(entry.chunk_id)
             if plan is None:
-                scan = self._scans.get(entry.url) or list_frames(file, entry)
+                scan = self._scan_of(entry) or list_frames(file, entry)
                 plan = plan_chunk(entry, scan, self._sampling)
                 with self._lock:
                     self._plans[entry.chunk_id] = plan
+                    # While this one was scanned, it may have become the least recent.
+                    self._locks[entry.chunk_id] = lock
                     while len(self._locks) > self._most:
                         chunk_id, _ = self._locks.popitem(last=False)
                         self._plans.pop(chunk_id, None)

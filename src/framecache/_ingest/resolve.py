@@ -4,7 +4,7 @@ The manifest is agreed on before anything is decoded. Nothing cached is replaced
 chunks that differ from the cached ones are a conflict, which a rebuild resolves.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -15,7 +15,8 @@ from framecache._core import keys
 from framecache._core.manifest import ChunkEntry, Manifest, Settings, first_manifest
 from framecache._index import ManifestUpdater, current_manifest, load_snapshot_at, update_manifest
 from framecache._index.lease import LeaseWatcher
-from framecache._ingest.chunk_plan import ScannedChunk, parse_start, place_chunks, scan_chunks
+from framecache._ingest.chunk_plan import place_chunks
+from framecache._ingest.chunk_scans import ChunkScans, ScannedChunk, parse_start
 from framecache._ingest.epochs import extraction_conflict, is_active, write_conflict
 from framecache._ingest.placement import GivenStart
 from framecache._ingest.trim import Trim
@@ -97,6 +98,13 @@ class ResolvedManifest:
     fetched: FetchedBytes = field(default_factory=FetchedBytes)
     """What was fetched for the scans, to be read again for decoding."""
 
+    def scan_of(self, entry: ChunkEntry) -> "video.VideoScan | None":
+        """Return the scan of a chunk's whole video; None if it was not made as the entry says."""
+        scan = self.scans.get(entry.url)
+        if scan is None or (scan.samples is None) != (entry.listed_from == "packets"):
+            return None
+        return scan
+
 
 def resolve_chunks(store: Store, chunks: Sequence[Chunk]) -> list[ResolvedChunk]:
     """Fetch the ETag and size of each chunk of a cache in ``store``; one request per chunk."""
@@ -118,7 +126,8 @@ def resolve_extraction(
 
     ``apply_change`` settles on the manifest; by default it stores it.
     """
-    scans = _ScanCache(store, [chunk.chunk for chunk in chunks])
+    scans = ChunkScans(store)
+    asked = [chunk.chunk for chunk in chunks]
     replaced: list[Manifest] = []
     before: list[Manifest] = []
     ended: list[LeaseWatcher] = []
@@ -128,17 +137,17 @@ def resolve_extraction(
         settings = resolve_settings(current.settings if current else None)
         if current is None:
             return _create_first_manifest(
-                store, timeline_id, settings, scans.get(range(len(chunks)), settings)
+                store, timeline_id, settings, scans.get(asked, tables_for=settings)
             )
         _reject_written_frames(current)
         conflict = _find_conflict(current, chunks, settings)
         if conflict is None and current.chunks:
-            new = range(len(current.chunks), len(chunks))
-            return _append_chunks(current, scans.get(new, settings))
+            new = asked[len(current.chunks) :]
+            return _append_chunks(current, scans.get(new, tables_for=settings))
         if conflict is not None and current.chunks and load_snapshot_at(store, current).exists:
             raise conflict
         # Scanning takes long. Looking afterwards detects programs that started in the meantime.
-        scanned = scans.get(range(len(chunks)) if not current.begun else (), settings)
+        scanned = scans.get([] if current.begun else asked, tables_for=settings)
         ended[:] = [_ensure_inactive(store, current, chunks, settings)]
         replaced.append(current)
         if conflict is None:
@@ -174,25 +183,26 @@ def resolve_append(
     by default it stores it. ``before_read`` is called before each read of a chunk; an error that it
     raises is raised here, and nothing has changed.
     """
-    scans = _ScanCache(store, [chunk.chunk for chunk in chunks], before_read)
+    scans = ChunkScans(store, before_read=before_read)
+    asked = [chunk.chunk for chunk in chunks]
     before: list[Manifest] = []
 
     def change(current: Manifest | None) -> Manifest:
         before.extend([current] if current else [])
         if current is None:
             return _create_first_manifest(
-                store, timeline_id, settings, scans.get(range(len(chunks)), settings)
+                store, timeline_id, settings, scans.get(asked, tables_for=settings)
             )
         _reject_written_frames(current)
         if not current.chunks:
             _ensure_inactive(store, current, chunks, settings)
         _reject_changed_chunks(current, chunks)
         new = [
-            position
-            for position, chunk in enumerate(chunks)
+            chunk.chunk
+            for chunk in chunks
             if not any(chunk.is_entry(entry) for entry in current.chunks)
         ]
-        return _append_chunks(current, scans.get(new, current.settings))
+        return _append_chunks(current, scans.get(new, tables_for=current.settings))
 
     description = apply_change(store, timeline_id, change)
     entries = tuple(
@@ -213,8 +223,7 @@ def resolve_rebuild(
     Raises:
         NotCached: there is no manifest, or it has only frames that a program wrote.
     """
-    scans: dict[str, video.VideoScan] = {}
-    fetched = FetchedBytes()
+    scans = ChunkScans(store)
 
     def change(current: Manifest | None) -> Manifest:
         if current is None or not current.chunks:
@@ -226,15 +235,14 @@ def resolve_rebuild(
         chunks = [_to_chunk(entry) for entry in current.chunks]
         # Where no frame is stored, none was checked against the tables.
         is_checked = LAYOUTS[current.settings.layout].stores_frames
-        scanned = scan_chunks(
-            store, chunks, fetched=fetched, tables_for=settings if is_checked else None
-        )
-        scans.update({chunk.url: chunk.scan for chunk in scanned})
+        scanned = scans.get(chunks, tables_for=settings if is_checked else None)
         entries = place_chunks(scanned, after=(), settings=settings)
         return current.next_epoch(settings=settings, chunks=entries)
 
     manifest = update_manifest(store, timeline_id, change)
-    return ResolvedManifest(manifest, manifest.chunks, scans, has_leftovers=True, fetched=fetched)
+    return ResolvedManifest(
+        manifest, manifest.chunks, scans.by_url, has_leftovers=True, fetched=scans.fetched
+    )
 
 
 def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
@@ -246,17 +254,12 @@ def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
     Raises:
         TimelineCleared: another program changed the timeline otherwise.
     """
-    scans: dict[int, ScannedChunk] = {}
-    fetched = FetchedBytes()
+    scans = ChunkScans(store)
 
     def change(current: Manifest | None) -> Manifest:
         if current is not None and current.epoch == contradicted.epoch:
-            new = [entry for entry in current.chunks if entry.chunk_id not in scans]
-            chunks = [_to_chunk(entry) for entry in new]
-            scanned = scan_chunks(store, chunks, fetched=fetched, tables_for=None)
-            scans.update(zip([entry.chunk_id for entry in new], scanned, strict=True))
-            in_order = [scans[entry.chunk_id] for entry in current.chunks]
-            entries = place_chunks(in_order, after=(), settings=current.settings)
+            scanned = scans.get([*map(_to_chunk, current.chunks)], tables_for=None)
+            entries = place_chunks(scanned, after=(), settings=current.settings)
             return current.next_epoch(chunks=entries)
         if current is None or not _is_replanned(current, contradicted):
             raise TimelineCleared(
@@ -269,9 +272,9 @@ def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
     return ResolvedManifest(
         manifest,
         manifest.chunks,
-        {chunk.url: chunk.scan for chunk in scans.values()},
+        scans.by_url,
         has_leftovers=True,
-        fetched=fetched,
+        fetched=scans.fetched,
     )
 
 
@@ -319,41 +322,6 @@ def _resolve_chunk(store: Store, chunk: Chunk) -> ResolvedChunk:
     except UnreadableChunk:
         return ResolvedChunk(chunk, normalized_url(chunk.url), None, 0, start, trim)
     return ResolvedChunk(chunk, blob.url, blob.etag, blob.size_bytes, start, trim)
-
-
-class _ScanCache:
-    """Scans of chunks, each made once, on first use."""
-
-    def __init__(
-        self,
-        store: Store,
-        chunks: Sequence[Chunk],
-        before_read: Callable[[], None] | None = None,
-    ) -> None:
-        self._store = store
-        self._chunks = chunks
-        self._before_read = before_read
-        self.fetched = FetchedBytes()
-        self._scans: dict[int, ScannedChunk] = {}
-
-    @property
-    def by_url(self) -> "dict[str, video.VideoScan]":
-        return {scanned.url: scanned.scan for scanned in self._scans.values()}
-
-    def get(self, positions: Iterable[int], settings: Settings) -> list[ScannedChunk]:
-        """Return the scans of the chunks at these positions, for a timeline with these settings."""
-        wanted = list(positions)
-        new = [position for position in wanted if position not in self._scans]
-        chunks = [self._chunks[position] for position in new]
-        scanned = scan_chunks(
-            self._store,
-            chunks,
-            before_read=self._before_read,
-            fetched=self.fetched,
-            tables_for=settings,
-        )
-        self._scans.update(zip(new, scanned, strict=True))
-        return [self._scans[position] for position in wanted]
 
 
 def _create_first_manifest(

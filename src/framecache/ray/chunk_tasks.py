@@ -88,7 +88,7 @@ def _to_plan(store: Store, resolved: "ResolvedManifest", entries: tuple[ChunkEnt
         tuple(one.number for one in entry.segments if one.part not in committed)
         for entry in entries
     )
-    scans = {entry.chunk_id: resolved.scans.get(entry.url) for entry in entries}
+    scans = {entry.chunk_id: resolved.scan_of(entry) for entry in entries}
     # A chunk with one missing segment is listed by the task that extracts it.
     unlisted = [
         entry

@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from framecache._core import keys, sampling
 from framecache._index import current_manifest
-from framecache._ingest.chunk_plan import check_chunk
+from framecache._ingest.chunk_scans import check_chunk
 from framecache._media import video
 from framecache.errors import CorruptFrame, InvalidValue, NotCached
 from framecache.server import schema
