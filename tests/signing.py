@@ -6,7 +6,7 @@ import google_crc32c
 import pytest
 
 import framecache._media.video
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._ingest import chunk_frames
 from framecache._ingest.frame_encoding import encode_picture
 from framecache._layouts.encoding import EncodedJpeg

@@ -14,7 +14,8 @@ import pytest
 
 from framecache import AmbiguousFrame, Chunk, ChunkChanged, FrameCache, Timeline
 from framecache import _ingest as ingest
-from framecache._core.manifest import ChunkEntry, Manifest, Settings
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest, Settings
 from framecache._index import current_manifest
 from framecache._ingest.segments import SegmentLimits
 from framecache._media import video

@@ -33,7 +33,8 @@ from test_crash import Matrix
 
 from framecache import ExtractReport, SettingsConflict, StoreUnavailable, Timeline, TimelineCleared
 from framecache._core import keys
-from framecache._core.manifest import Manifest, Segment, new_write_id
+from framecache._core.chunk_entry import Segment
+from framecache._core.manifest import Manifest, new_write_id
 from framecache._index import (
     Index,
     Snapshot,

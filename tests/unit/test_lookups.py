@@ -14,7 +14,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from framecache._core.manifest import ChunkEntry, Settings, first_manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Settings, first_manifest
 from framecache._core.times import format_time, parse_time
 from framecache._index import FrameRow, Index, PartBuilder, Snapshot
 from framecache._read import (

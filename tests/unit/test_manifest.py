@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache._core import manifest
-from framecache._core.manifest import ChunkEntry, Compaction, Settings
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Compaction, Settings
 from framecache._core.sampling import AtRate
 from framecache.errors import CorruptFrame, SettingsConflict, UnreadableChunk
 from framecache.model import JpegSettings

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache._core.manifest import ChunkEntry, Settings, first_manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Settings, first_manifest
 from framecache._core.times import parse_time
 from framecache._index import FrameRow, Index, PartBuilder, Snapshot
 from framecache._read import (

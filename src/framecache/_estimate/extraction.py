@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry, Segment, Settings
+from framecache._core.chunk_entry import ChunkEntry, Segment
+from framecache._core.manifest import Settings
 from framecache._estimate import requests
 from framecache._estimate.storage import estimate_storage
 from framecache._estimate.timeline import Footprint, extraction_footprint

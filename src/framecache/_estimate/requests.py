@@ -9,7 +9,8 @@ behind; and retries.
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from framecache._core.manifest import Manifest, Segment
+from framecache._core.chunk_entry import Segment
+from framecache._core.manifest import Manifest
 from framecache._index import MAX_PROBED_PARTS, Snapshot
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS
 from framecache._ingest.rolling_compaction import (

@@ -3,14 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from framecache._core.manifest import (
-    ChunkEntry,
-    Compaction,
-    Manifest,
-    Segment,
-    Settings,
-    first_manifest,
-)
+from framecache._core.chunk_entry import ChunkEntry, Segment
+from framecache._core.manifest import Compaction, Manifest, Settings, first_manifest
 from framecache._estimate import requests
 from framecache._estimate.storage import estimate_storage, measure_storage
 from framecache._index import Snapshot

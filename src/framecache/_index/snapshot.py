@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from framecache._core import keys
-from framecache._core.manifest import Manifest, Segment
+from framecache._core.chunk_entry import Segment
+from framecache._core.manifest import Manifest
 from framecache._core.threads import RequestThreads
 from framecache._index.blobs import Decode, fetch_blob
 from framecache._index.manifests import current_manifest, is_current

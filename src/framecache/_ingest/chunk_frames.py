@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, PartBuilder
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS
 from framecache._ingest.chunk_plan import ChunkPlan

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, PartBuilder
 from framecache._ingest.chunk_frames import chunk_provenance
 from framecache._ingest.chunk_plan import ChunkPlan

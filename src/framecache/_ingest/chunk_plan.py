@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core import sampling
-from framecache._core.manifest import ChunkEntry, Segment, Settings
+from framecache._core.chunk_entry import ChunkEntry, Segment
+from framecache._core.manifest import Settings
 from framecache._core.sampling import AtRate, Sampling
 from framecache._ingest import segments
 from framecache._ingest.chunk_scans import ScannedChunk

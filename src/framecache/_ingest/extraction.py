@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from framecache._core.manifest import Manifest, Segment, Settings
+from framecache._core.chunk_entry import Segment
+from framecache._core.manifest import Manifest, Settings
 from framecache._ingest.extraction_run import create_run, end_previous_epochs
 from framecache._ingest.resolve import (
     ResolvedManifest,

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest, Segment
+from framecache._core.chunk_entry import ChunkEntry, Segment
+from framecache._core.manifest import Manifest
 from framecache._core.sampling import EveryFrame
 from framecache._core.threads import BackgroundCheck
 from framecache._index import (

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.manifest import ChunkEntry, Manifest, Settings
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest, Settings
 from framecache._index import Index, ManifestChange, Snapshot, current_manifest, load_snapshot_at
 from framecache._ingest.chunk_frames import encode_decoded, open_chunk
 from framecache._ingest.chunk_plan import ChunkPlan, list_frames, plan_chunk

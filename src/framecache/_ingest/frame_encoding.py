@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import google_crc32c
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.pixels import to_rgb_order
 from framecache._layouts.encoding import EncodedJpeg
 from framecache._media import jpeg, phash

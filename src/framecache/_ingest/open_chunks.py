@@ -6,7 +6,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Self
 
-from framecache._core.manifest import ChunkEntry, Segment
+from framecache._core.chunk_entry import ChunkEntry, Segment
 from framecache._core.sampling import Sampling
 from framecache._ingest.chunk_frames import open_chunk
 from framecache._ingest.chunk_plan import ChunkPlan, list_frames, plan_chunk

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from framecache._core.manifest import ChunkEntry, Placement
+from framecache._core.chunk_entry import ChunkEntry, Placement
 from framecache._media import video
 from framecache.errors import InvalidValue
 

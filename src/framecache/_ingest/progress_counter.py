@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from threading import Lock
 
-from framecache._core.manifest import Segment
+from framecache._core.chunk_entry import Segment
 from framecache.model import Progress, ProgressCallback
 
 

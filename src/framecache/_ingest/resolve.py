@@ -12,7 +12,8 @@ from functools import partial
 from typing import Final
 
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest, Settings, first_manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest, Settings, first_manifest
 from framecache._index import ManifestUpdater, current_manifest, load_snapshot_at, update_manifest
 from framecache._index.lease import LeaseWatcher
 from framecache._ingest.chunk_plan import place_chunks

@@ -7,7 +7,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.numeric import format_value
 from framecache._core.times import Seconds, exact_seconds
 from framecache._media import video

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Literal
 
 from framecache._core import keys
-from framecache._core.manifest import Manifest, Segment
+from framecache._core.chunk_entry import Segment
+from framecache._core.manifest import Manifest
 from framecache._index import committed_parts
 from framecache._index.lease import LeaseManager
 from framecache.store import Store

@@ -18,7 +18,7 @@ from typing import Final, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.sampling import EveryFrame, EveryNth, Sampling
 from framecache._index import Index
 from framecache.errors import AmbiguousFrame, InvalidValue, NotCached

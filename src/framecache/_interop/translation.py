@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from framecache._core import keys, sampling
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.numeric import require_int
 from framecache._core.sampling import AtRate, Rate
 from framecache._index import Snapshot

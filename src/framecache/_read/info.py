@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from framecache._core.manifest import ChunkEntry, Settings
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Settings
 from framecache._index import Snapshot, aggregates_of
 from framecache._read import count_timestamp_decimals
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Segment
+from framecache._core.chunk_entry import ChunkEntry, Segment
 from framecache._core.numeric import require_int
 from framecache._core.times import Instant, Seconds, format_time, parse_time
 from framecache._index import Index, Snapshot

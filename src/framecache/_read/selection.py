@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.manifest import Segment
+from framecache._core.chunk_entry import Segment
 from framecache._core.numeric import format_value, require_int
 from framecache._core.times import Seconds
 from framecache._index import Index

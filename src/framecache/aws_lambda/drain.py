@@ -16,7 +16,8 @@ from typing import Final
 
 from framecache import _ingest as ingest
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest
 from framecache._index import (
     ManifestChange,
     ManifestUpdater,

@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.numeric import format_value
 from framecache._core.optional_imports import require_opencv
 from framecache._index import Index

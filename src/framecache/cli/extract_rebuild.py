@@ -10,8 +10,9 @@ from typing import Any, Final, Self
 import click
 
 from framecache._core import sampling
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.keys import timeline_prefix
-from framecache._core.manifest import ChunkEntry, Settings
+from framecache._core.manifest import Settings
 from framecache._core.times import format_time
 from framecache._read.info import TimelineInfo
 from framecache.cli import timeline_output

@@ -9,7 +9,7 @@ from typing import Any, Final, Self, get_args
 
 import click
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.prices import Prices
 from framecache._core.times import format_time
 from framecache._estimate import Footprint

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from framecache._core import sampling
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._index import Index
 from framecache._read.info import TimelineInfo
 from framecache.cli.output import format_count

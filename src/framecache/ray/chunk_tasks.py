@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from framecache import _ingest as ingest
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest
 from framecache._index import committed_parts
 from framecache._media import video
 from framecache.errors import ChunkChanged, UnreadableChunk

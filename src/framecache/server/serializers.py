@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlencode
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._index import FrameRow, Index, Snapshot, aggregates_of
 from framecache._read.hash_distance import HASH_BITS, Hashes
 from framecache._read.info import TimelineInfo, timeline_info

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest
 from framecache.errors import FrameCacheError, UnreadableChunk
 from framecache.store import Store, identify_blob
 

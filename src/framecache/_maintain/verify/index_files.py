@@ -10,7 +10,8 @@ from typing import Final
 
 import numpy as np
 
-from framecache._core.manifest import Compaction, Manifest, Segment
+from framecache._core.chunk_entry import Segment
+from framecache._core.manifest import Compaction, Manifest
 from framecache._index import Index, equal_rows, fetch_blob, is_latest
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Final, Self
 
 from framecache._core import keys
-from framecache._core.manifest import Manifest, Segment
+from framecache._core.chunk_entry import Segment
+from framecache._core.manifest import Manifest
 from framecache._index import (
     FrameRow,
     Index,

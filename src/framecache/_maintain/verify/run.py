@@ -8,7 +8,8 @@ from typing import Final
 
 from framecache import _ingest as ingest
 from framecache._core import keys
-from framecache._core.manifest import ChunkEntry, Manifest, Segment
+from framecache._core.chunk_entry import ChunkEntry, Segment
+from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, current_manifest, ensure_current, load_snapshot
 from framecache._layouts.ranges import coalesce_ranges
 from framecache._maintain.verify.index_files import IndexFiles, read_index_files

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry, Manifest
+from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index
 from framecache._ingest.chunk_frames import decode_frames, encode_decoded, open_chunk
 from framecache._ingest.chunk_plan import list_frames, plan_chunk

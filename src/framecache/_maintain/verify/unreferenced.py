@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from framecache._core import keys
-from framecache._core.manifest import Segment
+from framecache._core.chunk_entry import Segment
 from framecache._maintain.inventory import (
     EpochFolder,
     IntArray,

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from framecache._core.manifest import ListedFrom
+from framecache._core.chunk_entry import ListedFrom
 from framecache._media.video.container import Container
 from framecache._media.video.decode_pass import (
     INDEXED_CONTAINERS,

@@ -6,7 +6,7 @@ from typing import Final
 
 import google_crc32c
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._index import FrameRow
 from framecache._media import jpeg, video
 from framecache._read.on_demand.pictures import ChunkPicture

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from framecache._core.manifest import ChunkEntry, ListedFrom, Manifest
+from framecache._core.chunk_entry import ChunkEntry, ListedFrom
+from framecache._core.manifest import Manifest
 from framecache._core.threads import PerProcess
 from framecache._index import Index, Snapshot, fetch_blob
 from framecache._media import jpeg, video

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TYPE_CHECKING, Final
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.threads import PerProcess
 
 if TYPE_CHECKING:

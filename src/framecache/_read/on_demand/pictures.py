@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from framecache._core.manifest import ChunkEntry
+from framecache._core.chunk_entry import ChunkEntry
 from framecache._index import FrameRow, Index, Snapshot
 from framecache._media import video
 from framecache._read.on_demand.open_chunks import OpenChunk, chunk_pool, group_of
