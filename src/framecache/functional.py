@@ -108,7 +108,7 @@ def load_cached_frames_b64(timeline_id: str) -> list[EncodedFrame]:
     return [
         _encoded_frame(one.row.sequence, one.row.timestamp, one.jpeg())
         for one in fetched
-        if not one.row.is_undecodable
+        if one.row.status != "undecodable"
     ]
 
 

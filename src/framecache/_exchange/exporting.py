@@ -131,7 +131,7 @@ class _Reading:
         )
         overlays = self._overlays() if self._stages else repeat(())
         for result, drawn in zip(fetched, overlays, strict=False):
-            if result.row.is_undecodable:
+            if result.row.status == "undecodable":
                 continue
             frame = _frame(result, quality=quality, overlays=drawn)
             self.frames_done += 1

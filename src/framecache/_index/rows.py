@@ -36,11 +36,6 @@ class FrameRow:
     """Written part in which this picture replaced another; empty: it is the first."""
 
     @property
-    def is_undecodable(self) -> bool:
-        """True if the frame is known to have no picture."""
-        return self.status == "undecodable"
-
-    @property
     def is_decoded_on_demand(self) -> bool:
         """True if no JPEG of the frame is stored, so that reading it decodes its chunk."""
         return self.status == "unknown"

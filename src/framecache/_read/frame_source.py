@@ -73,7 +73,7 @@ class FrameSource:
 
     def fetch_frame(self, row: FrameRow) -> FetchResult:
         """Return the bytes of a frame and their row. Raises the same errors as :meth:`jpeg`."""
-        if row.is_decoded_on_demand:
+        if row.status == "unknown":
             return self._decode(row)
         if self._latest is not None:
             row = self._current_row(row)
@@ -300,7 +300,7 @@ def _find_row(snapshot: Snapshot, row: FrameRow) -> FrameRow:
     """Return the frame's row in a snapshot, or `row` if it has no picture there."""
     position = snapshot.index.position(row.sequence)
     found = row if position is None else snapshot.index.row(position)
-    return row if found.is_undecodable else found
+    return row if found.status == "undecodable" else found
 
 
 def read_stored_jpeg(store: Store, row: FrameRow) -> bytes:

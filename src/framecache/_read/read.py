@@ -127,7 +127,7 @@ def read_jpegs(
     """
     with closing(fetch_in_order(source, positions)) as fetched:
         for one in fetched:
-            if missing == "raise" or not one.row.is_undecodable:
+            if missing == "raise" or one.row.status != "undecodable":
                 yield one.jpeg()
 
 
@@ -164,7 +164,7 @@ def read_batch(
     def fill(task: tuple[DecodeInput, int]) -> None:
         item, place = task
         try:
-            _decode_image(source, decoding, item, out=batch[place])
+            _decode_image(source, decoding, _fetch(source, item), out=batch[place])
         except UndecodableFrame:
             if missing == "raise":
                 raise
@@ -217,11 +217,11 @@ def read_batches(
             tasks = zip(islice(upcoming, size), range(size), strict=True)
             threads = _cpu_count()
             results = [*prefetch_map(work, tasks, threads=threads, ahead=4 * threads)]
-            has_picture = np.array([image is not None for _, image in results])
-            images = out if out is not None else np.array([results[0][1]])
-            if not has_picture.all():
-                images = images[has_picture]
-            yield [fetched for fetched, image in results if image is not None], images
+            found = [(fetched, image) for fetched, image in results if image is not None]
+            images = found[0][1][None] if out is None else out
+            if len(found) < size:
+                images = images[[image is not None for _, image in results]]
+            yield [fetched for fetched, _ in found], images
 
 
 def _decode_into(
@@ -233,7 +233,7 @@ def _decode_into(
     """Return a frame and its image; None if decoding its chunk shows that it has no picture."""
     item, place = task
     fetched = _fetch(source, item)
-    if fetched.row.is_undecodable:
+    if fetched.row.status == "undecodable":
         return fetched, None
     image = None if out is None else out[place]
     return fetched, _decode_image(source, decoding, fetched, out=image)
@@ -337,11 +337,10 @@ def _decode_frame(
 def _decode_image(
     source: FrameSource,
     decoding: DecodeOptions,
-    item: DecodeInput,
+    fetched: FetchResult,
     *,
     out: Image | None = None,
 ) -> Image:
-    fetched = _fetch(source, item)
     row, data = fetched.row, fetched.jpeg()
     try:
         return jpeg.decode(data, color=decoding.color, scale=decoding.scale, out=out)

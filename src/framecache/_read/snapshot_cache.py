@@ -203,7 +203,7 @@ class SnapshotCache:
         if position is None:
             raise self.not_cached(source, wanted)
         row = source.snapshot.index.row(position)
-        if row.is_undecodable:
+        if row.status == "undecodable":
             raise source.undecodable_error(row)
         return source, row
 

@@ -198,7 +198,7 @@ class Sprites:
         width, height = self.map.sheet_size(sheet)
         pixels = np.full((height, width, 3), _GRAY, np.uint8)
         rows = self._rows(sheet)
-        places = [place for place, row in enumerate(rows) if not row.is_undecodable]
+        places = [place for place, row in enumerate(rows) if row.status != "undecodable"]
         positions = sheet.first_position + np.array(places, np.int64)
         is_whole = True
         threads = len(os.sched_getaffinity(0))
@@ -222,7 +222,7 @@ class Sprites:
         row, fetched = task
         if isinstance(fetched.outcome, CorruptFrame):
             return None, False
-        if fetched.row.is_undecodable:
+        if fetched.row.status == "undecodable":
             return None, True
         data = fetched.jpeg()
         try:

@@ -90,7 +90,9 @@ class FrameTask:
         if "image" not in output.columns:
             with closing(fetch_in_order(source, self.positions)) as arriving:
                 for size in sizes:
-                    fetched = [one for one in islice(arriving, size) if not one.row.is_undecodable]
+                    fetched = [
+                        one for one in islice(arriving, size) if one.row.status != "undecodable"
+                    ]
                     jpegs = [one.jpeg() for one in fetched]
                     yield to_block(output.columns, name, [one.row for one in fetched], jpegs=jpegs)
             return

@@ -46,11 +46,8 @@ class TimelineDiskCache:
         self._disk_cache.put(row, data)
 
     def get_decoded(self, identity: str) -> bytes | None:
-        """Return what `put_decoded` kept, or None. Raises the same error as `get`."""
-        data = self._disk_cache.get_sealed(identity)
-        if data is not None:
-            self._ensure_current()
-        return data
+        """Return what `put_decoded` kept, or None; does not check the manifest."""
+        return self._disk_cache.get_sealed(identity)
 
     def put_decoded(self, identity: str, data: bytes) -> None:
         """Keep a frame that is not stored, by what determines it."""

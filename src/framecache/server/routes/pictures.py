@@ -109,7 +109,7 @@ def _picture_response(
     is_at_time: bool = False,
 ) -> Response:
     row = source.snapshot.index.row(position)
-    if row.is_undecodable:
+    if row.status == "undecodable":
         raise UndecodableFrame(f"frame {row.sequence} has no picture")
     if width is not None and 0 < row.width <= width:
         width = None

@@ -103,7 +103,7 @@ def _iterate_frames(
     with closing(overlays):
         for sequence, one in zip(sequences, fetch_in_order(source, shown), strict=True):
             drawn = [next(overlays) for _ in layers]
-            if not one.row.is_undecodable:
+            if one.row.status != "undecodable":
                 part = (f"frames/{sequence}.jpg", JPEG, one.jpeg())
                 yield [part, *(overlay for overlay in drawn if overlay)]
 

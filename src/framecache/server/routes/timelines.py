@@ -221,7 +221,7 @@ def _embedded_page(source: FrameSource, page: _Page) -> schema.EmbeddedPage:
                 jpeg_b64=base64.b64encode(one.jpeg()).decode(),
             )
             for one in fetched
-            if not one.row.is_undecodable
+            if one.row.status != "undecodable"
         ]
     return schema.EmbeddedPage(frames=frames, next_start=_as_int(following))
 
