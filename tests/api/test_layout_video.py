@@ -361,6 +361,17 @@ def test_repack_to_video_is_refused_and_rebuild_does_it(local_url: str) -> None:
     assert jpegs(timeline) == before
 
 
+@pytest.mark.parametrize("layout", ["objects", "packs", "video"])
+def test_repack_with_a_chunk_of_which_no_frame_is_taken_works(
+    local_url: str, layout: Layout
+) -> None:
+    stored, watched = both(local_url, clips.chunks(), every=30)
+    assert [chunk.frame_count for chunk in watched.info().chunks] == [1, 0, 1]
+    report = watched.repack(layout)
+    assert report.frames_moved == (0 if layout == "video" else 2)
+    assert jpegs(watched) == jpegs(stored)
+
+
 def test_program_cannot_write_to_it(local_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     watched = FrameCache(local_url).timeline("t")
     watched.extract([clips.clip()], layout="video")

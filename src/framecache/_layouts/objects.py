@@ -65,7 +65,8 @@ class Objects(FrameLayout):
 
     def holds_all(self, index: Index) -> bool:
         """See `FrameLayout`."""
-        return not bool((index.offset[index.is_ok] > 0).any())
+        is_elsewhere = (index.offset > 0) | index.is_decoded_on_demand
+        return not bool(is_elsewhere[index.is_ok].any())
 
 
 class ObjectStorage(AbstractContextManager["ObjectStorage", None]):

@@ -189,7 +189,7 @@ class _RepackRun:
         wanted = {
             part: index
             for part, index in self._committed().items()
-            if not self._is_in_target(index)
+            if not layout_of(self._target).holds_all(index)
         }
         counting = self._without_replaced(wanted)
         self._total = sum(int(index.is_ok.sum()) for index in counting.values())
@@ -209,11 +209,6 @@ class _RepackRun:
             raise
         self._commit_manifest(moved)
         return moved
-
-    def _is_in_target(self, index: Index) -> bool:
-        layout = layout_of(self._target)
-        is_stored = not index.is_decoded_on_demand.any()
-        return layout.holds_all(index) and is_stored == layout.stores_frames
 
     def remove_unreferenced(self, moved: Sequence[_MovedPart]) -> int:
         """Remove unreferenced blobs, while the timeline stays in its new layout."""
