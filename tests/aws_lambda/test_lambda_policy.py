@@ -126,7 +126,7 @@ def buckets(ceph_cluster: CephCluster, ceph_url: str) -> Buckets:
 def test_function_appends_with_these_permissions(buckets: Buckets, layout: str) -> None:
     videos = buckets.videos
     cache = FrameCache(f"s3://{buckets.cache}", storage_options=buckets.options)
-    settings = videos.settings(layout=layout, max_wait_seconds=1)
+    settings = videos.settings(layout=layout, max_wait_seconds=300)
     videos.upload(0, 1, 2, 4, 5, frames=2)
     assert (
         send(cache, queued({"a": videos.event(2), "b": videos.event(1)}), settings).failures == ()

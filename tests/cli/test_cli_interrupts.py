@@ -155,3 +155,29 @@ def test_background_command_ignores_ctrl_c(local_url: str) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0
+
+
+# Ctrl-C arrives while arro3 loads the C interface of numpy.
+_DURING_LOADING = """
+import signal
+import numpy.lib
+load = numpy.lib.NumpyVersion.__init__
+def interrupted(self, *arguments):
+    loads.append(arguments)
+    signal.raise_signal(signal.SIGINT)
+    load(self, *arguments)
+loads = []
+numpy.lib.NumpyVersion.__init__ = interrupted
+try:
+    from framecache._index.lazy_arrow import arrow
+    arrow.Array.from_numpy(numpy.zeros(1)).to_numpy()
+except KeyboardInterrupt:
+    print(len(loads), "interrupted")
+"""
+
+
+def test_interrupt_while_numpy_is_loaded_by_arrow_is_an_ordinary_one() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _DURING_LOADING], capture_output=True, text=True, check=False
+    )
+    assert (ended.stdout, ended.stderr) == ("1 interrupted\n", "")
