@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-from media import ffmpeg, made
+from media import ffmpeg, ffprobe, made
 
 
 def big_clip() -> Path:
@@ -28,6 +28,14 @@ def _make_big(path: Path) -> None:
         *("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-g", "25", "-sc_threshold", "0"),
         *("-pix_fmt", "yuv420p", "-c:a", "aac", "-shortest", str(path)),
     )
+
+
+def without_picture(path: Path, number: int) -> bytes:
+    """Return an H.264 file with one sample, in decoding order, replaced by filler data."""
+    packet = ffprobe(path, "-show_packets", "-show_entries", "packet=pos,size")["packets"][number]
+    data, at, size = path.read_bytes(), int(packet["pos"]), int(packet["size"])
+    filler = (size - 4).to_bytes(4) + b"\x0c" + b"\xff" * (size - 6) + b"\x80"
+    return data[:at] + filler + data[at + size :]
 
 
 def entry_at(data: bytes, kind: bytes, number: int, *, nth: int = 0, width: int = 4) -> int:

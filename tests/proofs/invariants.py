@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 
 from framecache import CorruptFrame, Frame, FrameCacheError, Timeline
 from framecache._core import manifest
+from framecache._read.on_demand.open_chunks import chunk_pool
+from framecache._read.on_demand.picture_cache import pictures as pictures_in_memory
 from framecache.store import BlobMissing, Store, open_store
 
 TIMELINE: Final = "t"
@@ -63,6 +65,12 @@ def restore(store: Store, blobs: Blobs) -> None:
     store.delete([blob.key for blob in store.list("")])
     for key, body in blobs.items():
         store.put(key, body)
+
+
+def forget_chunks() -> None:
+    """Let no client of this process use what another one decoded."""
+    chunk_pool.value.clear()
+    pictures_in_memory.value.clear()
 
 
 def require(holds: object, otherwise: str) -> None:
@@ -220,9 +228,13 @@ def _committed(
                 sequences == list(range(first, first + count)),
                 f"{key} names {sequences} instead of {count} frames from {first}",
             )
+        assert document is not None
+        check = (
+            _require_unknown if document["layout"] == "video" else partial(_require_stored, blobs)
+        )
         for row in rows:
             if row["sequence"] not in damaged:
-                _require_stored(blobs, key, row, right)
+                check(key, row, right)
     return committed
 
 
@@ -246,6 +258,12 @@ def index_files(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | 
     if compaction := document["compaction"]:
         files.append((None, f"{folder}_timeline-{compaction['number']}.compacted"))
     return files
+
+
+def named_blobs(blobs: Blobs, document: dict[str, Any] | None) -> AbstractSet[str]:
+    """Return the keys of the index files that count, and of the blobs that their rows name."""
+    named = {key for _, key in index_files(document)}
+    return named | {row["key"] for key in named & set(blobs) for row in _rows(blobs[key])}
 
 
 def _segments(chunk: dict[str, Any]) -> list[tuple[dict[str, Any] | None, str]]:
@@ -274,8 +292,18 @@ def _require_stored(blobs: Blobs, key: str, row: dict[str, Any], right: Frames) 
     require(stored == right.get(row["sequence"]), f"{where} is not the planned one")
 
 
+def _require_unknown(key: str, row: dict[str, Any], right: Frames) -> None:
+    """Require that the row of a frame that is not stored has no values of a JPEG."""
+    where = f"frame {row['sequence']}, committed by {key},"
+    require(row["sequence"] in right, f"{where} is not planned")
+    told = [row[name] for name in ("size", "crc32c", "perceptual_hash", "status")]
+    require(told == [None] * 4, f"{where} has {told}, but is not stored")
+    require((row["key"], row["offset"]) == ("", 0), f"{where} names {row['key']}")
+
+
 def _readable(store: Store, right: Frames) -> tuple[AbstractSet[int], AbstractSet[int]]:
     """Return the sequences that a new client reads, and those for which it raises a typed error."""
+    forget_chunks()
     timeline = Timeline(store, TIMELINE)
     frames: set[int] = set()
     refused: set[int] = set()

@@ -17,8 +17,8 @@ from invariants import (
     Blobs,
     Inspection,
     contents,
-    index_files,
     inspect_timeline,
+    named_blobs,
     pictures,
     require,
 )
@@ -82,6 +82,8 @@ class Operation:
     """True if no blob of the timeline is left afterwards."""
     is_of_written_frames: bool = False
     """True if the frames are written from memory."""
+    stride: int = 1
+    """Distance between the points that the short form of the crash proof tries."""
 
     def refill(self, store: Store) -> AbstractSet[int]:
         """Fill the cleared timeline; return the sequences that it must have then."""
@@ -114,7 +116,8 @@ def _extract_into_packs(store: Store) -> object:
     return Timeline(store, TIMELINE).extract(chunks(2), layout="packs", workers=1)
 
 
-def _repack(layout: Layout) -> Callable[[Store], object]:
+def repack(layout: Layout) -> Callable[[Store], object]:
+    """Return what moves the frames to a layout."""
     return lambda store: Timeline(store, TIMELINE).repack(layout, workers=1)
 
 
@@ -151,7 +154,8 @@ def _damage_segments(store: Store) -> object:
     return store.delete([*compactions, keys.frame(TIMELINE, 2)])
 
 
-def _append(store: Store) -> object:
+def append(store: Store) -> object:
+    """Append the third chunk."""
     return Timeline(store, TIMELINE).append(chunks(3)[2], workers=1)
 
 
@@ -161,7 +165,8 @@ def _write(sequences: range, layout: Layout | None = None) -> Callable[[Store], 
     )
 
 
-def _clear(store: Store) -> object:
+def clear(store: Store) -> object:
+    """Clear the timeline."""
     return Timeline(store, TIMELINE).clear()
 
 
@@ -169,16 +174,19 @@ def _rebuild(store: Store) -> object:
     return Timeline(store, TIMELINE).rebuild(every=2, quality=60, workers=1)
 
 
-def _delete(store: Store) -> object:
+def delete(store: Store) -> object:
+    """Delete the timeline."""
     return Timeline(store, TIMELINE).delete()
 
 
-def _repair(store: Store) -> None:
+def repair(store: Store) -> None:
+    """Repair the timeline completely."""
     if not Timeline(store, TIMELINE).verify(repair=True, workers=1).ok:
         raise _Unfinished
 
 
-def _collect(store: Store, *, max_bytes: int | None = None) -> None:
+def collect(store: Store, *, max_bytes: int | None = None) -> None:
+    """Remove unreferenced blobs."""
     plan = plan_gc(
         store, timelines=[TIMELINE], grace_seconds=0, max_bytes=max_bytes, max_age_seconds=None
     )
@@ -204,7 +212,7 @@ def _leave_unreferenced_blobs(store: Store) -> None:
     """Leave the blobs of an unfinished clear, and the leases of dead programs."""
     Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
     left = contents(store)
-    _clear(store)
+    clear(store)
     extract(store)
     for key, body in (left | contents(store)).items():
         store.put(key, body)
@@ -226,7 +234,7 @@ def _die_appending(store: Store) -> None:
             raise Crash
 
     with pytest.raises(Crash):
-        _append(HookedStore(store, before=die_at_commit))
+        append(HookedStore(store, before=die_at_commit))
 
 
 def _current_epoch(store: Store) -> str:
@@ -250,9 +258,13 @@ def _damage_frames(store: Store) -> None:
             store.put(blob.key, Index.merged([index, other.build()]).encode(b"{}"))
 
 
-def _lose_index_file(name: str) -> Callable[[Store], None]:
+def lose_index_file(
+    name: str, begin: Callable[[Store], object] = extract
+) -> Callable[[Store], None]:
+    """Return what fills a timeline, and then loses an index file."""
+
     def lose(store: Store) -> None:
-        extract(store)
+        begin(store)
         found = [blob.key for blob in store.list(keys.indexes_prefix(TIMELINE))]
         lost = [key for key in found if key.endswith(name)]
         assert len(lost) == 1
@@ -265,7 +277,7 @@ def _leave_other_frames(store: Store) -> None:
     """Leave the state of a program that died in a clear, before it removed blobs."""
     Timeline(store, TIMELINE).extract(chunks(3), quality=60, workers=1)
     left = contents(store)
-    _clear(store)
+    clear(store)
     for key, body in left.items():
         store.put(key, body)
 
@@ -302,13 +314,13 @@ OPERATIONS: Final = (
     ),
     Operation(
         "repair segments",
-        _repair,
+        repair,
         _damage_segments,
         before=frozenset({0, 1}),
         after=LONG,
         damaged=frozenset({2}),
     ),
-    Operation("append", _append, extract, before=BOTH, after=BOTH | THIRD, together=(THIRD,)),
+    Operation("append", append, extract, before=BOTH, after=BOTH | THIRD, together=(THIRD,)),
     Operation(
         "write",
         _write(range(3)),
@@ -325,7 +337,7 @@ OPERATIONS: Final = (
         together=(frozenset(range(3, 6)),),
         is_of_written_frames=True,
     ),
-    Operation("clear", _clear, extract, before=BOTH, starts_new_epoch=True),
+    Operation("clear", clear, extract, before=BOTH, starts_new_epoch=True),
     Operation(
         "rebuild",
         _rebuild,
@@ -336,7 +348,7 @@ OPERATIONS: Final = (
         starts_new_epoch=True,
         settings=(2, 60),
     ),
-    Operation("delete", _delete, extract, before=BOTH, starts_new_epoch=True, leaves_nothing=True),
+    Operation("delete", delete, extract, before=BOTH, starts_new_epoch=True, leaves_nothing=True),
     Operation(
         "extract into packs",
         _extract_into_packs,
@@ -346,7 +358,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "append into packs",
-        _append,
+        append,
         _extract_into_packs,
         before=BOTH,
         after=BOTH | THIRD,
@@ -375,7 +387,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "clear packs",
-        _clear,
+        clear,
         _extract_into_packs,
         before=BOTH,
         starts_new_epoch=True,
@@ -383,21 +395,21 @@ OPERATIONS: Final = (
     ),
     Operation(
         "delete packs",
-        _delete,
+        delete,
         _extract_into_packs,
         before=BOTH,
         starts_new_epoch=True,
         leaves_nothing=True,
     ),
     Operation(
-        "repack into packs", _repack("packs"), extract, before=BOTH, after=BOTH, layout="packs"
+        "repack into packs", repack("packs"), extract, before=BOTH, after=BOTH, layout="packs"
     ),
     Operation(
-        "repack into objects", _repack("objects"), _extract_into_packs, before=BOTH, after=BOTH
+        "repack into objects", repack("objects"), _extract_into_packs, before=BOTH, after=BOTH
     ),
     Operation(
         "repack written frames",
-        _repack("packs"),
+        repack("packs"),
         _write(range(3)),
         before=frozenset(range(3)),
         after=frozenset(range(3)),
@@ -406,34 +418,34 @@ OPERATIONS: Final = (
     ),
     Operation(
         "repair frames",
-        _repair,
+        repair,
         _damage_frames,
         before=BOTH - {1, 3},
         after=BOTH,
         damaged=frozenset({1, 3}),
     ),
     Operation(
-        "repair a part", _repair, _lose_index_file("/000000-0.parquet"), before=BOTH, after=BOTH
+        "repair a part", repair, lose_index_file("/000000-0.parquet"), before=BOTH, after=BOTH
     ),
     Operation(
         "repair the compaction",
-        _repair,
-        _lose_index_file("/_timeline-3.compacted"),
+        repair,
+        lose_index_file("/_timeline-3.compacted"),
         before=BOTH,
         after=BOTH,
     ),
     Operation(
         "repair the manifest",
-        _repair,
+        repair,
         _damage_manifest,
         after=BOTH,
         together=(BOTH,),
         starts_new_epoch=True,
     ),
-    Operation("gc", _collect, _leave_unreferenced_blobs, before=BOTH, after=BOTH, tidies=True),
+    Operation("gc", collect, _leave_unreferenced_blobs, before=BOTH, after=BOTH, tidies=True),
     Operation(
         "gc of an attempt",
-        _collect,
+        collect,
         _die_appending,
         before=BOTH,
         after=BOTH,
@@ -442,7 +454,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "gc to free space",
-        partial(_collect, max_bytes=0),
+        partial(collect, max_bytes=0),
         extract,
         before=BOTH,
         starts_new_epoch=True,
@@ -533,7 +545,7 @@ def check_refill(operation: Operation, store: Store, before: Blobs) -> None:
         Violation: something that was left behind prevents it.
     """
     kept = untouchable(operation, before)
-    _clear(store)
+    clear(store)
     left = [
         key
         for key in contents(store)
@@ -548,10 +560,9 @@ def check_refill(operation: Operation, store: Store, before: Blobs) -> None:
 
 
 def _check_tidy(store: Store, state: Inspection) -> None:
-    prefixes = (f"{PREFIX}frames/", f"{PREFIX}index/")
-    named = {keys.frame(TIMELINE, sequence) for sequence in state.frames}
-    named.update(key for _, key in index_files(state.document))
-    left = {key for key in contents(store) if key.startswith(prefixes)} - named
+    prefixes = tuple(f"{PREFIX}{folder}/" for folder in ("frames", "packs", "index"))
+    blobs = contents(store)
+    left = {key for key in blobs if key.startswith(prefixes)} - named_blobs(blobs, state.document)
     require(not left, f"{sorted(left)} are left, which nothing names")
 
 
