@@ -14,6 +14,7 @@ import pytest
 
 from framecache import AmbiguousFrame, Chunk, ChunkChanged, FrameCache, Timeline
 from framecache import _ingest as ingest
+from framecache._core import keys
 from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.manifest import Manifest, Settings
 from framecache._index import current_manifest
@@ -349,6 +350,23 @@ def test_contradicted_tables_of_layout_video_give_no_frame_of_another_time(
     assert [entry.listed_from for entry in entries_of(timeline)] == ["packets"]
     sequences = [*range(0, 299, 25), 78, 80, 86, 95]
     assert [timeline.jpeg(one) for one in sequences] == [expected.jpeg(one) for one in sequences]
+
+
+@pytest.mark.parametrize("sampled", [{}, {"every": 7}], ids=str)
+def test_repack_of_layout_video_with_contradicted_tables_changes_nothing(
+    sampled: dict[str, object], memory_url: str
+) -> None:
+    """Without checks of the tables, frames after the contradiction would become undecodable."""
+    lying = put(memory_url, _hidden_picture(big_clip().read_bytes()))
+    timeline = FrameCache(memory_url).timeline("t")
+    timeline.extract(lying, layout="video", **sampled)  # type: ignore[arg-type]
+    before = manifest_of(timeline)
+    with pytest.raises(ChunkChanged, match="rebuild the timeline"):
+        timeline.repack("packs")
+    assert manifest_of(timeline) == before
+    assert not [*timeline._store.list(keys.packs_prefix("t"))]  # noqa: SLF001 -- as stored
+    timeline.rebuild(layout="packs")
+    assert timeline.index.is_ok.all()
 
 
 def test_worker_with_contradicted_tables_commits_nothing(memory_url: str) -> None:

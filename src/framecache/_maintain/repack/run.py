@@ -39,7 +39,7 @@ from framecache._index import (
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS, LeaseManager
 from framecache._ingest import relocate
 from framecache._ingest.chunk_frames import open_chunk, store_frames
-from framecache._ingest.chunk_plan import plan_chunk
+from framecache._ingest.chunk_plan import list_frames, plan_chunk
 from framecache._ingest.deletion import cleanup_if_deleted
 from framecache._layouts import LAYOUTS, FrameStorage, layout_of
 from framecache._layouts.encoding import EncodedJpeg, FramePosition
@@ -325,15 +325,25 @@ class _RepackRun:
         return [*moved, *index.rows(np.flatnonzero(~index.is_ok))]
 
     def _extract_frames(self, part: str, index: Index, storage: FrameStorage) -> Sequence[FrameRow]:
-        """Extract the frames of a part that are not stored; return its rows."""
+        """Extract the frames of a part that are not stored; return its rows.
+
+        Raises:
+            ChunkChanged: the chunk was replaced, or contradicts the sample tables from which its
+                frames were listed.
+        """
         segment = next(one for one in self._manifest.segments if one.part == part)
         entry = segment.chunk
         snapshot = Snapshot(self._manifest, index, ())
         video.require_packages("repack")
-        described = describe_chunk(self._store, snapshot, entry)
-        planned = plan_chunk(entry, described.scan, self._manifest.settings.sampling)
-        planned = planned.of_segment(segment)
         with open_chunk(self._store, entry) as file:
+            # The description of a video does not have the tables, which are checked while decoding.
+            scan = (
+                list_frames(file, entry)
+                if entry.listed_from == "tables"
+                else describe_chunk(self._store, snapshot, entry).scan
+            )
+            planned = plan_chunk(entry, scan, self._manifest.settings.sampling)
+            planned = planned.of_segment(segment)
             return store_frames(
                 file,
                 self._target,
