@@ -25,13 +25,20 @@ class Stored:
 
     store: Store
     blobs: dict[str, bytes]
+    twin: "Stored | None" = None
+    """Timeline with the same frames in layout objects, if this one does not store them."""
+
+    @property
+    def whole(self) -> "Stored":
+        """The timeline with stored frames."""
+        return self.twin or self
 
     def reader(self) -> Timeline:
         """Open a new handle on the timeline."""
         return Timeline(self.store, "t")
 
     def frame(self, sequence: int) -> bytes:
-        return self.blobs[f"{PREFIX}frames/{sequence}.jpg"]
+        return self.whole.blobs[f"{PREFIX}frames/{sequence}.jpg"]
 
     def keys(self, folder: str, *, compacted: bool = False) -> list[str]:
         """The blobs of a folder; of the index, the compacted file or the parts."""
@@ -49,6 +56,14 @@ def stored() -> Stored:
     report = cache.timeline("t").extract(chunks())
     assert report.frame_count == FRAMES
     return Stored(cache.store, blobs_of(cache.store))
+
+
+@pytest.fixture
+def unstored(stored: Stored) -> Stored:
+    """The same timeline in layout ``video``."""
+    cache = FrameCache(f"memory://{uuid.uuid4().hex}")
+    cache.timeline("t").extract(chunks(), layout="video")
+    return Stored(cache.store, blobs_of(cache.store), stored)
 
 
 def damage_in_turn(stored: Stored, keys: list[str], times: int) -> Iterator[str]:
@@ -125,7 +140,7 @@ def assert_columns(timeline: Timeline, stored: Stored) -> None:
 
 
 def assert_frame(timeline: Timeline, stored: Stored) -> None:
-    row = rows_of(stored)[17]
+    row = rows_of(stored.whole)[17]
     frame = timeline.frame(17)
     assert (frame.timestamp, frame.chunk_id) == (row["timestamp"], row["chunk_id"])
     assert timeline.jpeg(17) == stored.frame(17)
@@ -134,7 +149,7 @@ def assert_frame(timeline: Timeline, stored: Stored) -> None:
 def assert_frames(timeline: Timeline, stored: Stored) -> None:
     frames = list(timeline.frames())
     assert [(frame.sequence, frame.timestamp, frame.perceptual_hash) for frame in frames] == [
-        (row["sequence"], row["timestamp"], row["perceptual_hash"]) for row in rows_of(stored)
+        (row["sequence"], row["timestamp"], row["perceptual_hash"]) for row in rows_of(stored.whole)
     ]
 
 
@@ -151,18 +166,25 @@ def assert_info(timeline: Timeline, stored: Stored) -> None:
 READERS: Final = [assert_columns, assert_frame, assert_frames, assert_info]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "part",
-        "compacted index",
-        "manifest",
-    ],
-)
+KINDS: Final = ["part", "compacted index", "manifest"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_damaged_index_and_manifest_are_detected(
     stored: Stored, proof: Proof, *, kind: str
 ) -> None:
     """A damaged compacted index is replaced by the parts; other damaged blobs are refused."""
+    check_damage_is_detected(stored, proof, kind, times=proof.size(short=250, long=25_000))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_index_and_manifest_of_layout_video_are_detected(
+    unstored: Stored, proof: Proof, *, kind: str
+) -> None:
+    check_damage_is_detected(unstored, proof, kind, times=proof.size(short=60, long=6_000))
+
+
+def check_damage_is_detected(stored: Stored, proof: Proof, kind: str, *, times: int) -> None:
     if kind == "part":
         stored = without_compacted(stored)
     keys = {
@@ -170,7 +192,6 @@ def test_damaged_index_and_manifest_are_detected(
         "compacted index": stored.keys("index", compacted=True),
         "manifest": stored.keys("timeline")[-1:],
     }[kind]
-    times = proof.size(short=250, long=25_000)
     detected = sum(
         is_refused(READERS[time % len(READERS)], stored)
         for time, _ in enumerate(damage_in_turn(stored, keys, times))
@@ -212,4 +233,4 @@ def is_refused(read: Callable[[Timeline, Stored], None], stored: Stored) -> bool
 def without_compacted(stored: Stored) -> Stored:
     """Return the same timeline without its compacted index, so that the parts are read."""
     stored.store.delete(stored.keys("index", compacted=True))
-    return Stored(stored.store, blobs_of(stored.store))
+    return Stored(stored.store, blobs_of(stored.store), stored.twin)
