@@ -471,10 +471,27 @@ class Timeline:
             )
         return timeline_footprint(snapshot, chosen)
 
-    def frame(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
+    def frame(
+        self,
+        sequence: int,
+        *,
+        scale: float = 1.0,
+        max_side: int | None = None,
+        color: Color = "rgb",
+    ) -> Frame:
         """Return the frame with this sequence; takes one request once the index is loaded.
 
+        Args:
+            sequence: the frame's number on the timeline.
+            scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            max_side: instead of ``scale``: largest width and height in pixels, 1 to 65500. A larger
+                picture is scaled down, so that its longer side is this long and the other one is
+                rounded to the nearest pixel. The JPEG decoder scales as far as it can; each pixel
+                is then the mean of the area that it covers. Needs OpenCV, of the extra ``extract``.
+            color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
+
         Raises:
+            InvalidValue: an argument is out of its range, or both sizes are given.
             NotCached: the timeline has no such frame.
             UndecodableFrame: the frame has no picture.
             TimelineCleared: the timeline was cleared since its index was read.
@@ -482,7 +499,7 @@ class Timeline:
             UnreadableChunk, MissingPackage: in layout ``video``, the chunk cannot be read or has
                 changed, or a package of the extra ``extract`` is not installed.
         """
-        decoding = DecodeOptions(color, scale)
+        decoding = DecodeOptions(color, scale, max_side)
         source, row = self._snapshot_cache.find_row(sequence)
         with self._snapshot_cache.track_read(source):
             return read_frame(source, row, decoding)
@@ -493,6 +510,7 @@ class Timeline:
         *,
         tolerance_seconds: Seconds | None = None,
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
     ) -> Frame:
         """Return the frame shown at a time: the last cached frame that begins at or before it.
@@ -506,11 +524,12 @@ class Timeline:
                 or a ``Fraction``; 1 µs for a float, or half a unit in the last place of
                 ``np.float32``; half a unit of the last digit of a string or ``Decimal``.
             scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            max_side: instead of ``scale``: largest width and height in pixels: see :meth:`frame`.
             color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
 
         Raises the errors of :meth:`frame`; NotCached also if no frame is shown at that time.
         """
-        decoding = DecodeOptions(color, scale)
+        decoding = DecodeOptions(color, scale, max_side)
         while True:
             source, position = self._snapshot_cache.find_position_at(
                 seconds, tolerance_seconds=tolerance_seconds
@@ -615,6 +634,7 @@ class Timeline:
         follow: Follow = False,
         timeout_seconds: float | None = None,
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
     ) -> Iterator[Frame]:
         """Yield frames in order, prefetched on threads, in bounded memory; gaps are skipped.
@@ -646,6 +666,7 @@ class Timeline:
                 committed. None: no limit. If ``"complete"`` was asked for, the end is NotCached
                 instead.
             scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            max_side: instead of ``scale``: largest width and height in pixels: see :meth:`frame`.
             color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
 
         Raises:
@@ -669,7 +690,7 @@ class Timeline:
                 min_change=min_change,
                 missing=missing,
             ),
-            DecodeOptions(color, scale),
+            DecodeOptions(color, scale, max_side),
             follow=follow,
             timeout_seconds=timeout_seconds,
         )
@@ -737,6 +758,7 @@ class Timeline:
         *,
         missing: Missing = "raise",
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
         out: Image | None = None,
     ) -> Image:
@@ -749,6 +771,7 @@ class Timeline:
             missing: ``"raise"``: raise if a frame is not cached or undecodable. ``"skip"``: leave
                 it out, so N is smaller; :meth:`available` returns the sequences of the others.
             scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            max_side: instead of ``scale``: largest width and height in pixels: see :meth:`frame`.
             color: ``"rgb"``, ``"bgr"`` (OpenCV's order) or ``"gray"``.
             out: array to fill and return: C-contiguous uint8 of the result's shape. Reusing memory
                 is cheaper than allocating it. After an error it may be partly overwritten. None:
@@ -758,7 +781,7 @@ class Timeline:
         Raises the errors of :meth:`frame`, NotCached if all frames are missing, and InvalidValue if
         the frames differ in size or ``out`` does not fit.
         """
-        decoding, wanted = DecodeOptions(color, scale), as_sequences(sequences)
+        decoding, wanted = DecodeOptions(color, scale, max_side), as_sequences(sequences)
         require_missing(missing)
         while True:
             source, positions = self._snapshot_cache.find_positions(wanted, missing)
@@ -780,6 +803,7 @@ class Timeline:
         *,
         max_frames: int = 32,
         scale: float = 1.0,
+        max_side: int | None = None,
         timing: VlmTiming = "indices",
     ) -> VlmClip:
         """Return the frames of a range for a vision-language model, with their exact times.
@@ -789,6 +813,7 @@ class Timeline:
             stop_seconds: frames that begin before this time; None: to the end.
             max_frames: largest number of frames; more are thinned out evenly.
             scale: 1 sends the stored bytes; 0.5, 0.25 or 0.125 encodes smaller JPEGs.
+            max_side: instead of ``scale``: largest width and height in pixels: see :meth:`frame`.
             timing: ``"indices"``: the receiver computes ``index / fps``, as Qwen3-VL, GLM-4V and
                 SmolVLM do; times count from the start of the timeline. ``"rate"``: it only uses the
                 rate, as Qwen2.5-VL does; times count from the first frame, and frames are taken at
@@ -801,7 +826,12 @@ class Timeline:
             TimelineCleared, CorruptFrame: as for :meth:`frame`.
         """
         selection = vlm.VlmSelection.parse(
-            start_seconds, stop_seconds, max_frames=max_frames, scale=scale, timing=timing
+            start_seconds,
+            stop_seconds,
+            max_frames=max_frames,
+            scale=scale,
+            max_side=max_side,
+            timing=timing,
         )
         source = self._snapshot_cache.latest_source()
         with self._snapshot_cache.track_read(source):
@@ -829,12 +859,19 @@ class Timeline:
             source, read_jpegs(source, positions, missing=missing)
         )
 
-    async def aframe(self, sequence: int, *, scale: float = 1.0, color: Color = "rgb") -> Frame:
+    async def aframe(
+        self,
+        sequence: int,
+        *,
+        scale: float = 1.0,
+        max_side: int | None = None,
+        color: Color = "rgb",
+    ) -> Frame:
         """Return the frame with this sequence, as :meth:`frame` does, from a thread.
 
         Up to 32 calls run at once; others wait. A canceled call ends at once.
         """
-        return await run_async(self.frame, sequence, scale=scale, color=color)
+        return await run_async(self.frame, sequence, scale=scale, max_side=max_side, color=color)
 
     async def aframe_at(
         self,
@@ -842,11 +879,17 @@ class Timeline:
         *,
         tolerance_seconds: Seconds | None = None,
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
     ) -> Frame:
         """Return the frame shown at a time, as :meth:`frame_at` does: see :meth:`aframe`."""
         return await run_async(
-            self.frame_at, seconds, tolerance_seconds=tolerance_seconds, scale=scale, color=color
+            self.frame_at,
+            seconds,
+            tolerance_seconds=tolerance_seconds,
+            scale=scale,
+            max_side=max_side,
+            color=color,
         )
 
     async def ajpeg(self, sequence: int) -> bytes:
@@ -859,6 +902,7 @@ class Timeline:
         *,
         missing: Missing = "raise",
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
         out: Image | None = None,
     ) -> Image:
@@ -867,7 +911,13 @@ class Timeline:
         If the call is canceled, ``out`` may be overwritten afterwards.
         """
         return await run_async(
-            self.batch, sequences, missing=missing, scale=scale, color=color, out=out
+            self.batch,
+            sequences,
+            missing=missing,
+            scale=scale,
+            max_side=max_side,
+            color=color,
+            out=out,
         )
 
     def aframes(
@@ -887,6 +937,7 @@ class Timeline:
         follow: Follow = False,
         timeout_seconds: float | None = None,
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
     ) -> AsyncGenerator[Frame]:
         """Yield frames for ``async for``; arguments, order and prefetching as :meth:`frames`.
@@ -907,7 +958,7 @@ class Timeline:
             missing=missing,
         )
         parse_follow(follow, timeout_seconds=timeout_seconds, selection=selection)
-        decoding = DecodeOptions(color, scale)
+        decoding = DecodeOptions(color, scale, max_side)
         return iterate_async(
             lambda stopped: read_selection(
                 self._snapshot_cache,

@@ -221,10 +221,10 @@ def test_overlays_have_these_members() -> None:
             ),
         ),
         (Timeline.repack, "(self, layout, *, workers=None, progress=None)"),
-        (Timeline.frame, "(self, sequence, *, scale=1.0, color='rgb')"),
+        (Timeline.frame, "(self, sequence, *, scale=1.0, max_side=None, color='rgb')"),
         (
             Timeline.frame_at,
-            "(self, seconds, *, tolerance_seconds=None, scale=1.0, color='rgb')",
+            "(self, seconds, *, tolerance_seconds=None, scale=1.0, max_side=None, color='rgb')",
         ),
         (
             Timeline.frames,
@@ -232,7 +232,7 @@ def test_overlays_have_these_members() -> None:
                 "(self, start=None, stop=None, step=1, *, start_seconds=None, stop_seconds=None, "
                 "tolerance_seconds=None, ranges=None, ranges_seconds=None, reverse=False, "
                 "min_change=None, missing='skip', follow=False, timeout_seconds=None, scale=1.0, "
-                "color='rgb')"
+                "max_side=None, color='rgb')"
             ),
         ),
         (
@@ -251,16 +251,22 @@ def test_overlays_have_these_members() -> None:
             ),
         ),
         (Timeline.available, "(self, sequences)"),
-        (Timeline.aframe, "(self, sequence, *, scale=1.0, color='rgb')"),
+        (Timeline.aframe, "(self, sequence, *, scale=1.0, max_side=None, color='rgb')"),
         (Timeline.ajpeg, "(self, sequence)"),
         (
             Timeline.to_vlm,
-            "(self, start_seconds=None, stop_seconds=None, *, max_frames=32, scale=1.0, timing='indices')",  # noqa: E501
+            "(self, start_seconds=None, stop_seconds=None, *, max_frames=32, scale=1.0, max_side=None, timing='indices')",  # noqa: E501
         ),
         (Timeline.translate, "(self, n, *, of, fps=None, chunk_id=None)"),
         (Timeline.translate_back, "(self, sequence, *, of, fps=None)"),
         (Timeline.sequence_at, "(self, seconds, *, tolerance_seconds=None)"),
-        (Timeline.batch, "(self, sequences, *, missing='raise', scale=1.0, color='rgb', out=None)"),
+        (
+            Timeline.batch,
+            (
+                "(self, sequences, *, missing='raise', scale=1.0, max_side=None, "
+                "color='rgb', out=None)"
+            ),
+        ),
         (
             Timeline.export_frames,
             (

@@ -164,6 +164,8 @@ def test_image_options_are_those_of_frame_dataset(tmp_path: Path) -> None:
         timelines(tmp_path, count=1), offsets=(0, 1), scale=0.5, color="gray", channels="last"
     )
     assert dataset[0]["image"].shape == (2, 16, 24, 1)
+    limited = ClipDataset(timelines(tmp_path / "other", count=1), offsets=(0, 1), max_side=12)
+    assert limited[0]["image"].shape == (2, 3, 8, 12)
     changed = ClipDataset(
         unopened(tmp_path, count=1), offsets=(0, 1), transform=lambda clip: clip.float().mean()
     )

@@ -70,9 +70,12 @@ def test_image_is_the_stored_picture(extracted: Timeline, tmp_path: Path) -> Non
     assert np.abs(bgr - picture[:, :, ::-1]).max() <= 2
 
 
-def test_scale_and_gray_change_the_shape(extracted: Timeline) -> None:
+def test_scale_max_side_and_gray_change_the_shape(extracted: Timeline) -> None:
     half = FrameDataset(extracted, scale=0.5)[0]["image"]
     assert half.shape == (3, clips.HEIGHT // 2, clips.WIDTH // 2)
+    limited = FrameDataset(extracted, max_side=clips.WIDTH // 4, channels="last")[0]["image"]
+    assert limited.shape == (clips.HEIGHT // 4, clips.WIDTH // 4, 3)
+    assert np.array_equal(limited.numpy(), extracted.frame(0, max_side=clips.WIDTH // 4).image)
     gray = FrameDataset(extracted, color="gray")
     assert gray[0]["image"].shape == (1, clips.HEIGHT, clips.WIDTH)
     last = FrameDataset(extracted, color="gray", channels="last")
@@ -273,6 +276,8 @@ def test_invalid_arguments_are_rejected_before_any_request(tmp_path: Path) -> No
         FrameDataset(["t0"])  # type: ignore[list-item]
     with pytest.raises(InvalidValue, match="scale"):
         FrameDataset(timeline, scale=0.3)
+    with pytest.raises(InvalidValue, match="scale and max_side"):
+        FrameDataset(timeline, scale=0.5, max_side=64)
     with pytest.raises(InvalidValue, match="color"):
         FrameDataset(timeline, color="yuv")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="channels"):

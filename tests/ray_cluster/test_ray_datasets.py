@@ -82,9 +82,12 @@ def test_stored_bytes_are_read_without_decoding(cache: FrameCache) -> None:
     assert {row["height"] for row in rows} == {clips.HEIGHT}
 
 
-def test_scale_and_color_change_the_image(cache: FrameCache) -> None:
+def test_scale_max_side_and_color_change_the_image(cache: FrameCache) -> None:
     half = read_frames("a", cache=cache, columns="image", scale=0.5, color="gray")
     assert half.schema().types[0].shape == (clips.HEIGHT // 2, clips.WIDTH // 2)
+    small = read_frames("a", cache=cache, columns="image", max_side=clips.WIDTH // 4)
+    assert small.schema().types[0].shape == (clips.HEIGHT // 4, clips.WIDTH // 4, 3)
+    assert {row["image"].shape for row in small.take_all()} == {small.schema().types[0].shape}
     bgr = by_sequence(read_frames("a", cache=cache, color="bgr", stop=1))[0]["image"]
     rgb = by_sequence(read_frames("a", cache=cache, stop=1))[0]["image"]
     np.testing.assert_array_equal(bgr[:, :, ::-1], rgb)
@@ -263,6 +266,7 @@ def test_more_frames_than_fit_into_memory_are_streamed(
         ("a", {"columns": []}, InvalidValue, "but none was given"),
         ("a", {"columns": ["pixels"]}, InvalidValue, "but 'pixels' was given"),
         ("a", {"scale": 0.3}, InvalidValue, "scale must be"),
+        ("a", {"max_side": 0}, InvalidValue, "max_side must be"),
         ("a", {"step": 0}, InvalidValue, "step must be"),
         ("a", {"cache": FrameCache("memory://ray")}, InvalidValue, "memory of this program"),
     ],

@@ -56,8 +56,9 @@ def test_video_has_the_stored_bytes_and_indices_of_their_times(
     assert computed == pytest.approx([number / 25 for number in made["sequences"]], abs=0.001)
 
 
-def test_scaled_frames_have_the_scaled_size(service: Service) -> None:
-    made = service.json(CLIP, params={"max_frames": 2, "scale": "0.5"})
+@pytest.mark.parametrize("size", [{"scale": "0.5"}, {"max_side": clips.WIDTH // 2}], ids=str)
+def test_scaled_frames_have_the_scaled_size(service: Service, size: dict[str, Any]) -> None:
+    made = service.json(CLIP, params={"max_frames": 2, **size})
     [first] = data_of(made["content"][1])
     with Pillow.open(io.BytesIO(first)) as picture:
         assert picture.size == (clips.WIDTH // 2, clips.HEIGHT // 2)
@@ -71,6 +72,9 @@ def test_scaled_frames_have_the_scaled_size(service: Service) -> None:
         ({"max_frames": 0}, 422, "invalid_value"),
         ({"max_frames": 251}, 422, "invalid_value"),
         ({"scale": "0.3"}, 422, "invalid_value"),
+        ({"max_side": 0}, 422, "invalid_value"),
+        ({"max_side": 65501}, 422, "invalid_value"),
+        ({"scale": "0.5", "max_side": 64}, 422, "invalid_value"),
         ({"timing": "guess"}, 422, "invalid_value"),
     ],
 )

@@ -146,6 +146,7 @@ class VlmSelection:
         *,
         max_frames: int,
         scale: float,
+        max_side: int | None,
         timing: VlmTiming,
     ) -> Self:
         """Check the arguments.
@@ -160,7 +161,7 @@ class VlmSelection:
             stop_seconds,
             parse_range(None, None, 1, start_seconds=start_seconds, stop_seconds=stop_seconds),
             require_int(max_frames, what="max_frames", minimum=1),
-            DecodeOptions("rgb", scale),
+            DecodeOptions("rgb", scale, max_side),
             timing,
         )
 
@@ -285,10 +286,10 @@ def _error(
 def _jpegs(
     source: FrameSource, chosen: npt.NDArray[np.int64], decoding: DecodeOptions
 ) -> Iterator[bytes]:
-    if decoding.scale == 1:
+    rows = source.snapshot.index.rows(chosen)
+    if all(decoding.size(row.width, row.height) == (row.width, row.height) for row in rows):
         yield from read_jpegs(source, chosen, missing="raise")
         return
-    rows = source.snapshot.index.rows(chosen)
     qualities = [row.quality or _quality(source.snapshot) for row in rows]
     frames = read_frames(source, chosen, decoding, missing="raise")
     for frame, quality in zip(frames, qualities, strict=True):

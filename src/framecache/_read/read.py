@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core import keys
-from framecache._core.numeric import as_fraction, format_value
+from framecache._core.numeric import as_fraction, format_value, require_int
+from framecache._core.optional_imports import require_opencv
 from framecache._index import FrameRow
 from framecache._layouts.ranges import PlannedRange, plan_ranges
 from framecache._media import jpeg
+from framecache._media.scaled_jpeg import decode_to_size, limit_size
 from framecache._read.array_pool import ArrayPool
 from framecache._read.frame_source import FetchResult, FrameSource
 from framecache._read.on_demand import ChunkPicture
@@ -55,14 +57,23 @@ DecodeInput = FrameRow | FetchResult | ChunkPicture
 
 @dataclass(frozen=True, slots=True)
 class DecodeOptions:
-    """Parameters of decoding: color and scale."""
+    """Parameters of decoding frames: color and size."""
 
     color: Color = "rgb"
     scale: float = 1.0
     """1, 0.5, 0.25 or 0.125; the JPEG decoder scales, which makes decoding cheaper."""
+    max_side: int | None = None
+    """Largest width and height in pixels; None: no limit. With it, ``scale`` is 1."""
 
     def __post_init__(self) -> None:
-        """Convert the scale to float and reject one that the decoder does not support."""
+        """Convert the numbers, and reject what the decoder does not support.
+
+        Raises:
+            InvalidValue: a value is out of its range, or both sizes were given.
+            MissingPackage: ``max_side`` is given, and OpenCV is not installed.
+        """
+        if self.max_side is not None:
+            self._check_max_side()
         if type(self.scale) is float and self.scale in jpeg.SCALES and self.color in COLORS:
             return
         require_color(self.color)
@@ -73,10 +84,43 @@ class DecodeOptions:
             )
         object.__setattr__(self, "scale", float(scale))
 
+    @property
+    def is_original_size(self) -> bool:
+        """True if every frame keeps the size at which it is stored."""
+        return self.scale == 1 and self.max_side is None
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height to which a frame of this size is decoded; 0 if unknown."""
+        if self.max_side is not None:
+            return limit_size(width, height, max_side=self.max_side)
+        return -int(-width * self.scale // 1), -int(-height * self.scale // 1)
+
     def shape(self, row: FrameRow) -> tuple[int, ...]:
         """Return the shape of a frame's image; with zeros if another program stored the frame."""
-        height, width = -int(-row.height * self.scale // 1), -int(-row.width * self.scale // 1)
+        width, height = self.size(row.width, row.height)
         return (height, width) if self.color == "gray" else (height, width, 3)
+
+    def decode(self, data: bytes, out: Image | None = None) -> Image:
+        """Decode the JPEG of a frame.
+
+        Raises:
+            InvalidJpeg: it is not one complete, valid JPEG.
+            InvalidValue: ``out`` does not fit.
+        """
+        if self.max_side is None:
+            return jpeg.decode(data, color=self.color, scale=self.scale, out=out)
+        height, width = jpeg.size(data)
+        width, height = limit_size(width, height, max_side=self.max_side)
+        return decode_to_size(data, width=width, height=height, color=self.color, out=out)
+
+    def _check_max_side(self) -> None:
+        side = require_int(self.max_side, what="max_side", minimum=1, below=jpeg.MAX_SIDE + 1)
+        if as_fraction(self.scale) != 1:
+            raise InvalidValue(
+                "scale and max_side both give the size of the images: leave one of them out"
+            )
+        require_opencv(needed_by="max_side")
+        object.__setattr__(self, "max_side", side)
 
 
 def read_frame(source: FrameSource, row: FrameRow, decoding: DecodeOptions) -> Frame:
@@ -343,7 +387,7 @@ def _decode_image(
 ) -> Image:
     row, data = fetched.row, fetched.jpeg()
     try:
-        return jpeg.decode(data, color=decoding.color, scale=decoding.scale, out=out)
+        return decoding.decode(data, out)
     except jpeg.InvalidJpeg as error:
         raise CorruptFrame(
             f"frame {row.sequence} ({row.key} in {source.store.display_name}) is not a JPEG that "
@@ -372,6 +416,8 @@ def _max_decoded_frames(source: FrameSource, positions: Positions, decoding: Dec
     index = source.snapshot.index
     sides = index.width[positions].astype(np.int64), index.height[positions]
     known = int((sides[0] * sides[1]).max(initial=0))
-    pixels = known or _PIXELS_WHEN_UNKNOWN
-    frame_bytes = pixels * (1 if decoding.color == "gray" else 3) * decoding.scale**2
+    pixels = (known or _PIXELS_WHEN_UNKNOWN) * decoding.scale**2
+    if decoding.max_side is not None:
+        pixels = min(pixels, decoding.max_side**2)
+    frame_bytes = pixels * (1 if decoding.color == "gray" else 3)
     return int(max(2, min(4 * _cpu_count(), _MAX_DECODED_BYTES // max(1, frame_bytes))))

@@ -16,6 +16,7 @@ from framecache._core.numeric import as_index, format_value
 from framecache._core.optional_imports import require_opencv
 from framecache._index import FrameRow, ensure_current
 from framecache._media import jpeg
+from framecache._media.scaled_jpeg import decode_to_size
 from framecache._read import FetchResult, FrameSource, fetch_in_order, prefetch_map
 from framecache._sprites.sprite_map import (
     SpriteMap,
@@ -263,28 +264,14 @@ def _positions(sheet: SpriteSheet) -> Sequence[int]:
 
 
 def _create_thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:
-    """Return a frame scaled to its tile, decoded at the smallest sufficient scale.
+    """Return a frame scaled to its tile.
 
     Raises:
         InvalidJpeg: it is not a valid JPEG.
     """
-    import cv2  # noqa: PLC0415 -- installed by an extra
-
     height, width = jpeg.size(data)
-    size = fit_size(width, height, within=within)
-    scale = min(
-        scale
-        for scale in jpeg.SCALES
-        if scale == 1 or (width * scale >= size[0] and height * scale >= size[1])
-    )
-    image = jpeg.decode(data, scale=scale)
-    if (image.shape[1], image.shape[0]) == size:
-        return image
-    is_smaller = image.shape[0] >= size[1]
-    return np.asarray(
-        cv2.resize(image, size, interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR),
-        np.uint8,
-    )
+    width, height = fit_size(width, height, within=within)
+    return decode_to_size(data, width=width, height=height)
 
 
 _JPEG_START: Final = b"\xff\xd8"

@@ -36,6 +36,7 @@ def read_frames(
     stop_seconds: Seconds | None = None,
     tolerance_seconds: Seconds | None = None,
     scale: float = 1.0,
+    max_side: int | None = None,
     color: Color = "rgb",
     **ray_options: Any,  # noqa: ANN401 -- Ray's
 ) -> "Dataset":
@@ -71,6 +72,7 @@ def read_frames(
         stop_seconds: instead of ``stop``: frames that begin before this time.
         tolerance_seconds: largest rounding error of these times: see :meth:`Timeline.frame_at`.
         scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+        max_side: instead of ``scale``: largest width and height: see :meth:`Timeline.frame`.
         color: ``"rgb"``, ``"bgr"`` or ``"gray"``.
         **ray_options: options of ``ray.data.read_datasource``, such as ``concurrency`` and
             ``num_cpus``.
@@ -84,7 +86,7 @@ def read_frames(
     Consuming the dataset raises TimelineCleared if a timeline was cleared or rebuilt since, and the
     other errors of :meth:`Timeline.frames`.
     """
-    output = ReadFormat(require_columns(columns), DecodeOptions(color, scale))
+    output = ReadFormat(require_columns(columns), DecodeOptions(color, scale, max_side))
     selection = parse_selection(
         start,
         stop,

@@ -10,6 +10,7 @@ import numpy as np
 from fastapi import Request, Response
 
 from framecache._media import jpeg
+from framecache._media.scaled_jpeg import decode_to_size
 from framecache._version import __version__
 from framecache.errors import CorruptFrame
 from framecache.server.problem_details import ProblemError
@@ -84,15 +85,14 @@ def thumbnail(data: bytes, *, width: int) -> bytes:
         CorruptFrame: the data is not a valid JPEG.
     """
     try:
-        whole = jpeg.size(data)[1]
-        scale = min((one for one in jpeg.SCALES if whole * one >= width), default=1.0)
-        image = jpeg.decode(data, scale=scale)
+        whole_height, whole_width = jpeg.size(data)
+        if whole_width <= width:
+            width, height = whole_width, whole_height
+        else:
+            height = max(1, round(whole_height * width / whole_width))
+        image = decode_to_size(data, width=width, height=height)
     except jpeg.InvalidJpeg as error:
         raise CorruptFrame("a stored frame is not a JPEG that can be decoded") from error
-    if image.shape[1] > width:
-        height = max(1, round(image.shape[0] * width / image.shape[1]))
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        image = np.asarray(small, dtype=np.uint8)
     return jpeg.encode_rgb(image, quality=_THUMBNAIL_QUALITY)
 
 

@@ -13,6 +13,7 @@ import torch
 from framecache import InvalidValue, Timeline
 from framecache._core.numeric import as_fraction, as_index, format_value, require_int
 from framecache._core.times import Seconds, require_duration
+from framecache._read import DecodeOptions
 from framecache.model import Color
 from framecache.torch.frame_dataset import FrameRange, Sequences, take
 from framecache.torch.images import (
@@ -130,6 +131,7 @@ class ClipDataset(TimelineDataset[Clips]):
         start_seconds: Seconds | None = None,
         stop_seconds: Seconds | None = None,
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
         channels: Channels = "first",
         transform: Transform | None = None,
@@ -154,6 +156,7 @@ class ClipDataset(TimelineDataset[Clips]):
             start_seconds: instead of ``start``: frames that begin at or after this time.
             stop_seconds: instead of ``stop``: frames that begin before this time.
             scale: see `FrameDataset`; so are ``color``, ``channels`` and ``target``.
+            max_side: instead of ``scale``: largest width and height: see `Timeline.frame`.
             color: ``"rgb"``, ``"bgr"`` or ``"gray"``.
             channels: ``"first"`` or ``"last"``.
             transform: function of the window's image tensor, whose result replaces it.
@@ -180,7 +183,7 @@ class ClipDataset(TimelineDataset[Clips]):
         )
         super().__init__(
             LazyTimelines(timelines, partial(_choose_clips, choice), kind="windows"),
-            options=ImageOptions(scale, color, channels),
+            options=ImageOptions(DecodeOptions(color, scale, max_side), channels),
             transform=transform,
             target=target,
         )

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from framecache import Timeline
 from framecache._core.times import Seconds
+from framecache._read import DecodeOptions
 from framecache.model import Color
 from framecache.torch.images import (
     Channels,
@@ -83,6 +84,7 @@ class FrameDataset(TimelineDataset[Sequences]):
         stop_seconds: Seconds | None = None,
         tolerance_seconds: Seconds | None = None,
         scale: float = 1.0,
+        max_side: int | None = None,
         color: Color = "rgb",
         channels: Channels = "first",
         transform: Transform | None = None,
@@ -99,6 +101,7 @@ class FrameDataset(TimelineDataset[Sequences]):
             stop_seconds: instead of ``stop``: frames that begin before this time.
             tolerance_seconds: largest rounding error of these times: see `Timeline.frame_at`.
             scale: 1, 0.5, 0.25 or 0.125 of the size; the JPEG decoder scales.
+            max_side: instead of ``scale``: largest width and height: see `Timeline.frame`.
             color: ``"rgb"``, ``"bgr"`` or ``"gray"`` (one channel).
             channels: ``"first"``: ``(channels, height, width)``, in PyTorch's memory format
                 "channels last"; ``"last"``: ``(height, width, channels)``.
@@ -120,7 +123,7 @@ class FrameDataset(TimelineDataset[Sequences]):
         ).sequences
         super().__init__(
             LazyTimelines(timelines, chosen, kind="frames"),
-            options=ImageOptions(scale, color, channels),
+            options=ImageOptions(DecodeOptions(color, scale, max_side), channels),
             transform=transform,
             target=target,
         )

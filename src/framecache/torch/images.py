@@ -14,7 +14,7 @@ from torch.utils.data import get_worker_info
 from framecache import InvalidValue
 from framecache._read import DecodeOptions
 from framecache._read.array_pool import ArrayPool
-from framecache.model import Color, Image
+from framecache.model import Image
 from framecache.torch.opened_timelines import Integers, OpenedTimeline
 
 Channels = Literal["first", "last"]
@@ -29,27 +29,25 @@ _POOL: Final = ArrayPool(max_buffers=1, largest_bytes=256 * 2**20)
 class ImageOptions:
     """Size, color and axes of images."""
 
-    scale: float
-    color: Color
+    decoding: DecodeOptions
     channels: Channels
 
     def __post_init__(self) -> None:
-        """Reject values that are not supported."""
-        DecodeOptions(self.color, self.scale)
+        """Reject an order of axes that is not supported."""
         if self.channels not in get_args(Channels):
             raise InvalidValue(f'channels must be "first" or "last", not {self.channels!r}')
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
         """Return the shape of the array into which a frame of this size is decoded."""
-        scaled = math.ceil(height * self.scale), math.ceil(width * self.scale)
-        return scaled if self.color == "gray" else (*scaled, 3)
+        width, height = self.decoding.size(width, height)
+        return (height, width) if self.decoding.color == "gray" else (height, width, 3)
 
     def arrange(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return decoded pixels with the wanted axes; copies nothing.
 
         The memory of images with the channels first stays in PyTorch's format "channels last".
         """
-        if self.color == "gray":
+        if self.decoding.color == "gray":
             return pixels.unsqueeze(-3 if self.channels == "first" else -1)
         return pixels.movedim(-1, -3) if self.channels == "first" else pixels
 
@@ -202,16 +200,18 @@ def _read_pixels(
     group: _Group, sequences: Integers, options: ImageOptions
 ) -> Sequence[torch.Tensor]:
     timeline = group.request.opened.timeline
-    scale, color = options.scale, options.color
+    decoding = options.decoding
+    color, scale, max_side = decoding.color, decoding.scale, decoding.max_side
     if group.pixels is not None:
         out: Image = group.pixels.numpy()
         try:
-            timeline.batch(sequences, scale=scale, color=color, out=out)
+            timeline.batch(sequences, scale=scale, max_side=max_side, color=color, out=out)
         except InvalidValue:
             pass  # replaced by frames of another size since the index was read
         else:
             return list(options.arrange(group.pixels))
-    return [
-        options.arrange(torch.from_numpy(timeline.frame(one, scale=scale, color=color).image))
+    frames = (
+        timeline.frame(one, scale=scale, max_side=max_side, color=color)
         for one in sequences.tolist()
-    ]
+    )
+    return [options.arrange(torch.from_numpy(frame.image)) for frame in frames]

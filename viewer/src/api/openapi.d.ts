@@ -6138,6 +6138,8 @@ export interface operations {
                 max_frames?: number;
                 /** @description `1` sends the stored bytes; others encode smaller JPEGs. */
                 scale?: "1" | "0.5" | "0.25" | "0.125";
+                /** @description Instead of `scale`: largest width and height in pixels. */
+                max_side?: number | null;
                 /** @description `indices` for receivers that divide frame indices by the rate, `rate` for those that only use the rate. */
                 timing?: "indices" | "rate";
                 /** @description One part of the message per frame, or one with all frames. */

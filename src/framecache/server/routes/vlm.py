@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Query
 
 from framecache._interop import vlm
+from framecache._media.jpeg import MAX_SIDE
 from framecache.errors import InvalidValue
 from framecache.server import schema
 from framecache.server.parameters import TimelineId
@@ -39,6 +40,14 @@ def get_vlm_clip(
         Literal["1", "0.5", "0.25", "0.125"],
         Query(description="`1` sends the stored bytes; others encode smaller JPEGs."),
     ] = "1",
+    max_side: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=MAX_SIDE,
+            description="Instead of `scale`: largest width and height in pixels.",
+        ),
+    ] = None,
     timing: Annotated[
         vlm.VlmTiming,
         Query(
@@ -61,9 +70,11 @@ def get_vlm_clip(
         stop_seconds,
         max_frames=max_frames,
         scale=float(scale),
+        max_side=max_side,
         timing=timing,
     )
-    decodes = service.work_limits.decodes.slot() if selection.decoding.scale != 1 else nullcontext()
+    is_stored = selection.decoding.is_original_size
+    decodes = nullcontext() if is_stored else service.work_limits.decodes.slot()
     known = service.timelines.get(timeline_id)
     try:
         with service.work_limits.pages.slot(), decodes:
