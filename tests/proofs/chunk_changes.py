@@ -90,7 +90,7 @@ def put_chunk(url: str, data: bytes, name: str = "c0.mp4") -> str:
 def changed_chunk(
     trouble: Trouble | None, other: bytes = b"", *, after: int = 0
 ) -> Iterator[Requests]:
-    """Have chunks change, or be answered wrongly, after so many requests of them."""
+    """Have chunks change, or be answered wrongly, after the first ``after`` requests of them."""
     requests = Requests()
     identify, get_block = MemoryStore.identify, MemoryStore.get_block
 

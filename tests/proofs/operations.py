@@ -121,7 +121,7 @@ def repack(layout: Layout) -> Callable[[Store], object]:
     return lambda store: Timeline(store, TIMELINE).repack(layout, workers=1)
 
 
-def _long_chunk() -> str:
+def long_chunk() -> str:
     """A chunk of three frames, each of which is a keyframe."""
     source = "color=size=32x32:rate=25,geq=lum='20+30*N+X':cb=128:cr=128"
     frames = ["-g", "1"]
@@ -132,7 +132,7 @@ def _long_chunk() -> str:
     return str(path)
 
 
-def _extract_segments(store: Store, layout: Layout = "objects") -> object:
+def extract_segments(store: Store, layout: Layout = "objects") -> object:
     """Extract a chunk in segments of a frame each, which are compacted after every second."""
     with (
         mock.patch.object(segments, "LIMITS", segments.SegmentLimits(Fraction(0), min_frames=1)),
@@ -140,16 +140,16 @@ def _extract_segments(store: Store, layout: Layout = "objects") -> object:
         mock.patch.object(rolling_compaction, "COMMITS_BETWEEN_CHECKS", 1),
         mock.patch.object(rolling_compaction, "COMMITS_BETWEEN_COMPACTIONS", 2),
     ):
-        return Timeline(store, TIMELINE).extract([_long_chunk()], layout=layout, workers=1)
+        return Timeline(store, TIMELINE).extract([long_chunk()], layout=layout, workers=1)
 
 
 def _extract_segments_into_packs(store: Store) -> object:
-    return _extract_segments(store, "packs")
+    return extract_segments(store, "packs")
 
 
 def _damage_segments(store: Store) -> object:
     """Extract segments, and lose a frame and the compaction."""
-    _extract_segments(store)
+    extract_segments(store)
     compactions = [key for key in contents(store) if key.endswith(".compacted")]
     return store.delete([*compactions, keys.frame(TIMELINE, 2)])
 
@@ -304,7 +304,7 @@ OPERATIONS: Final = (
         after=BOTH,
         together=(FIRST, SECOND),
     ),
-    Operation("extract segments", _extract_segments, after=LONG, together=SEGMENTS),
+    Operation("extract segments", extract_segments, after=LONG, together=SEGMENTS),
     Operation(
         "extract segments into packs",
         _extract_segments_into_packs,

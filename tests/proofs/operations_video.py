@@ -1,5 +1,7 @@
 """Operations on timelines of layout ``video``, and on a video whose sample tables are wrong."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Final
@@ -9,6 +11,7 @@ import pytest
 from invariants import TIMELINE
 from operations import (
     BOTH,
+    DAMAGED_MANIFEST,
     FIRST,
     SECOND,
     THIRD,
@@ -29,14 +32,13 @@ from framecache import Timeline
 from framecache._core import keys
 from framecache._ingest import chunk_scans, segments
 from framecache._media.video import scanning
+from framecache.model import Layout
 from framecache.store import Store
 from framecache.testing import Action, Crash, HookedStore
 from table_clips import without_picture
 
 _LYING: Final = frozenset(range(5))
 """The sequences of `lying_chunk`."""
-_HIDDEN: Final = 3
-"""Frame of its sample tables that is not a picture."""
 
 
 def extract_unstored(store: Store) -> object:
@@ -44,26 +46,37 @@ def extract_unstored(store: Store) -> object:
     return Timeline(store, TIMELINE).extract(chunks(2), layout="video", workers=1)
 
 
-def lying_chunk() -> str:
-    """Return a chunk of five frames whose sample tables list six, in groups of two."""
+def lying_chunk(hidden: int = 3) -> str:
+    """Return a chunk of five frames whose sample tables list six, in groups of two.
+
+    ``hidden`` is the listed frame that is not a picture.
+    """
     source = "color=size=32x32:rate=25,geq=lum='20+30*N+X':cb=128:cr=128"
 
     def make(path: Path) -> None:
         media.make_clip(path, source=source, frames=len(_LYING) + 1, extra=["-g", "2", "-bf", "0"])
-        path.write_bytes(without_picture(path, _HIDDEN))
+        path.write_bytes(without_picture(path, hidden))
 
-    return str(media.made("proof-lying.mp4", make))
+    return str(media.made(f"proof-lying-{hidden}.mp4", make))
 
 
-def extract_by_tables(store: Store) -> object:
-    """Extract a chunk in segments of two frames, and find its sample tables to be wrong."""
+@contextmanager
+def tables_used() -> Iterator[None]:
+    """Have sample tables of any file be used, and segments be two frames long."""
     limits = segments.SegmentLimits(Fraction(0), min_frames=2)
     with (
         mock.patch.object(segments, "LIMITS", limits),
         mock.patch.object(scanning, "_MIN_TABLES_FILE_BYTES", 0),
         mock.patch.object(chunk_scans, "_MIN_BYTES_FOR_TABLES", 0),
     ):
-        return Timeline(store, TIMELINE).extract([lying_chunk()], workers=1)
+        yield
+
+
+def extract_by_tables(store: Store, *, layout: Layout = "objects", hidden: int = 3) -> object:
+    """Extract a chunk whose sample tables are wrong."""
+    with tables_used():
+        timeline = Timeline(store, TIMELINE)
+        return timeline.extract([lying_chunk(hidden)], layout=layout, workers=1)
 
 
 def _rebuild(store: Store) -> object:
@@ -76,6 +89,11 @@ def _lose_a_part(store: Store) -> None:
     found = [blob.key for blob in store.list(keys.indexes_prefix(TIMELINE))]
     lost = ("/_timeline-3.compacted", "/000000-0.parquet")
     store.delete(key for key in found if key.endswith(lost))
+
+
+def _damage_manifest(store: Store) -> None:
+    extract_unstored(store)
+    store.put(keys.manifest(TIMELINE, 3), DAMAGED_MANIFEST)
 
 
 def _die_repacking(store: Store) -> None:
@@ -178,6 +196,16 @@ OPERATIONS_OF_VIDEO: Final = (
         after=BOTH,
         layout="video",
         stride=5,
+    ),
+    Operation(
+        "repair the manifest of video",
+        repair,
+        _damage_manifest,
+        after=BOTH,
+        together=(BOTH,),
+        starts_new_epoch=True,
+        layout="video",
+        stride=9,
     ),
     Operation(
         "gc of a repack of video",

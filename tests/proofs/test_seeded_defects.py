@@ -27,7 +27,8 @@ from invariants import (
     restore,
     written,
 )
-from operations import BOTH, OPERATIONS, chunks
+from operations import BOTH, OPERATIONS, Operation, chunks
+from operations_video import OPERATIONS_OF_VIDEO
 from processes import Process
 from test_crash import Matrix
 
@@ -86,13 +87,17 @@ class CrashProof:
     name: str
 
     def __call__(self, store: Store) -> None:
-        matrix = Matrix(next(one for one in OPERATIONS if one.name == self.name), store)
+        matrix = Matrix(self._operation, store)
         for point in matrix.points_of("first", matrix.before):
             matrix.leave("first", matrix.before, point)
 
+    @property
+    def _operation(self) -> Operation:
+        return next(one for one in (*OPERATIONS, *OPERATIONS_OF_VIDEO) if one.name == self.name)
+
     def pass_once(self, store: Store) -> None:
         """Crash at the first request only, which makes the frames that are expected."""
-        matrix = Matrix(next(one for one in OPERATIONS if one.name == self.name), store)
+        matrix = Matrix(self._operation, store)
         matrix.leave("first", matrix.before, matrix.points_of("first", matrix.before)[0])
 
 
