@@ -91,14 +91,19 @@ class FrameSource:
         return FetchResult(row, self._read_verified(row))
 
     def iter_decoded(
-        self, positions: npt.NDArray[np.int64]
+        self, positions: npt.NDArray[np.int64], *, is_batch: bool
     ) -> Iterator[ChunkPicture | FetchResult]:
         """Yield the pictures of index rows whose frames are not stored, in order.
 
         A frame of which the disk cache has a copy is not decoded.
+
+        Args:
+            positions: rows, in reading order; of a batch, ascending.
+            is_batch: True if other batches are likely to be read from the same places.
         """
         video.require_packages(on_demand.NEEDED_BY)
-        for one in on_demand.read_pictures(self.store, self.snapshot, positions, self._find_copy):
+        read = on_demand.read_pictures_of_batch if is_batch else on_demand.read_pictures
+        for one in read(self.store, self.snapshot, positions, self._find_copy):
             self._check_epoch()
             yield one
 

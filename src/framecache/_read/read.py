@@ -225,7 +225,8 @@ def read_batch(
         key=lambda place: (rows[place].key, rows[place].offset, rows[place].sequence),
     )
     stored = (rows[place] for place in places)
-    with closing(_iter_decode_inputs(source, stored, positions[places])) as upcoming:
+    inputs = _iter_decode_inputs(source, stored, positions[places], is_batch=True)
+    with closing(inputs) as upcoming:
         tasks = zip(upcoming, places, strict=True)
         for _ in prefetch_map(fill, tasks, threads=_cpu_count(), ahead=4 * _cpu_count()):
             pass
@@ -284,11 +285,15 @@ def _decode_into(
 
 
 def _iter_decode_inputs(
-    source: FrameSource, rows: Iterable[FrameRow], positions: Positions
+    source: FrameSource,
+    rows: Iterable[FrameRow],
+    positions: Positions,
+    *,
+    is_batch: bool = False,
 ) -> Generator[DecodeInput]:
     """Yield the input of the decoding threads: frames that are fetched or decoded, or yet to be."""
     if source.snapshot.index.is_decoded_on_demand[positions].any():
-        yield from _decode_ahead(source, positions)
+        yield from _decode_ahead(source, positions, is_batch=is_batch)
         return
     in_packs = source.snapshot.index.offset[positions].any()
     if not in_packs and not is_remote(source.store):
@@ -305,10 +310,10 @@ def _iter_decode_inputs(
 
 
 def _decode_ahead(
-    source: FrameSource, positions: Positions
+    source: FrameSource, positions: Positions, *, is_batch: bool = False
 ) -> Generator[ChunkPicture | FetchResult]:
     """Yield the pictures of frames that are not stored, in order; one thread decodes ahead."""
-    decoded = source.iter_decoded(positions)
+    decoded = source.iter_decoded(positions, is_batch=is_batch)
     with closing(
         prefetch_map(
             lambda _: next(decoded, None), repeat(None), threads=1, ahead=_MAX_PICTURES_AHEAD

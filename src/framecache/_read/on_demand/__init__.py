@@ -13,6 +13,7 @@ from framecache._read.on_demand.pictures import (
     entry_of,
     read_picture,
     read_pictures,
+    read_pictures_of_batch,
     split_at_random_access,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "identity_of_copy",
     "read_picture",
     "read_pictures",
+    "read_pictures_of_batch",
     "split_at_random_access",
     "to_copy",
     "undecodable_row",

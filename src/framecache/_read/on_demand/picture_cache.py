@@ -31,7 +31,7 @@ class PictureCache:
 
     def __init__(self, limit_bytes: int) -> None:
         """Start empty; ``limit_bytes`` is the most that all pictures together may take."""
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._items: OrderedDict[tuple[Identity, int], tuple[Item, int]] = OrderedDict()
         self._lock = Lock()
         self.size_bytes = 0
@@ -57,7 +57,7 @@ class PictureCache:
             before = self._items.pop((chunk, item.pts), None)
             self._items[chunk, item.pts] = (item, size_bytes)
             self.size_bytes += size_bytes - (before[1] if before else 0)
-            while self.size_bytes > self._limit_bytes and len(self._items) > 1:
+            while self.size_bytes > self.limit_bytes and len(self._items) > 1:
                 self.size_bytes -= self._items.popitem(last=False)[1][1]
 
     def clear(self) -> None:

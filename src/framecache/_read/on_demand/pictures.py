@@ -1,7 +1,7 @@
 """Pictures of frames that are not stored, decoded from their chunks."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,6 +15,7 @@ from framecache._index import FrameRow, Index, Snapshot
 from framecache._media import video
 from framecache._read.on_demand.open_chunks import OpenChunk, chunk_pool, group_of
 from framecache._read.on_demand.picture_cache import identity_of, pictures
+from framecache._read.on_demand.picture_groups import PictureGroup, fit_in_memory
 
 if TYPE_CHECKING:
     from framecache._media.video.frame_decoder import FrameDecoder
@@ -26,6 +27,8 @@ NEEDED_BY: Final = "reading a timeline of layout video"
 """Purpose of the extra ``extract``, for an error."""
 _WINDOW_FRAMES: Final = 32
 """Frames that are decoded in order of time, and held, when they are wanted in another order."""
+_BATCH_FRAMES: Final = 256
+"""Frames of a batch that are looked up together."""
 _MIN_ASCENDING: Final = 8
 """Mean length of ascending runs from which each is decoded on its own."""
 
@@ -56,13 +59,10 @@ def read_picture(store: "Store", snapshot: Snapshot, row: FrameRow) -> ChunkPict
         StorePermissionDenied, StoreUnavailable: its store denies access, or cannot be reached.
     """
     entry = entry_of(snapshot, row)
-    identity, kept = identity_of(entry), pictures.value
-    item = kept.get(identity, row.pts)
+    item = pictures.value.get(identity_of(entry), row.pts)
     if item is None:
-        chunk = chunk_pool.value.open(store, snapshot, entry)
-        # Another thread may be decoding the same pictures.
-        with chunk.lock_of(row.pts):
-            item = kept.get(identity, row.pts) or _decode_one(snapshot, entry, chunk, row.pts)
+        group = _open_group(store, snapshot, row)
+        item = group.decode([row.pts])[row.pts]
     return ChunkPicture(row, entry, item)
 
 
@@ -89,17 +89,88 @@ def read_pictures(
         yield from _ascending(store, snapshot, positions[start:stop], find_copy)
 
 
+def read_pictures_of_batch(
+    store: "Store", snapshot: Snapshot, positions: Positions, find_copy: FindCopy[Copy]
+) -> Iterator[ChunkPicture | Copy]:
+    """Yield the pictures of a batch, and keep in memory what further batches are likely to need.
+
+    Shuffled batches return to the same groups of pictures, each time for other frames of them.
+
+    Args:
+        store: the store of the timeline.
+        snapshot: its snapshot.
+        positions: rows, ascending.
+        find_copy: see `read_pictures`.
+    """
+    if len(positions) <= 1:
+        yield from read_pictures(store, snapshot, positions, find_copy)
+        return
+    for begin in range(0, len(positions), _BATCH_FRAMES):
+        window = positions[begin : begin + _BATCH_FRAMES]
+        yield from _in_groups(store, snapshot, window, find_copy, are_revisited=True)
+
+
 def _in_windows(
     store: "Store", snapshot: Snapshot, positions: Positions, find_copy: FindCopy[Copy]
 ) -> Iterator[ChunkPicture | Copy]:
     for begin in range(0, len(positions), _WINDOW_FRAMES):
         window = positions[begin : begin + _WINDOW_FRAMES]
         distinct = np.unique(window)
-        chunk_ids = snapshot.index.chunk_id[distinct]
-        parts = np.split(distinct, np.flatnonzero(np.diff(chunk_ids)) + 1)
-        found = [one for part in parts for one in _ascending(store, snapshot, part, find_copy)]
+        found = [*_in_groups(store, snapshot, distinct, find_copy)]
         for place in np.searchsorted(distinct, window).tolist():
             yield found[place]
+
+
+def _in_groups(
+    store: "Store",
+    snapshot: Snapshot,
+    positions: Positions,
+    find_copy: FindCopy[Copy],
+    *,
+    are_revisited: bool = False,
+) -> Iterator[ChunkPicture | Copy]:
+    """Yield the pictures of ascending rows, group by group, and keep them."""
+    rows = snapshot.index.rows(positions)
+    copies = [find_copy(row) for row in rows]
+    missing = (row for row, copy in zip(rows, copies, strict=True) if copy is None)
+    parts = _divide_by_group(store, snapshot, missing)
+    keeps_rest = are_revisited and fit_in_memory({id(group): group for group, _ in parts}.values())
+    decoded = _decode_parts(parts, keeps_rest=keeps_rest)
+    for copy in copies:
+        yield next(decoded) if copy is None else copy
+
+
+_Part: TypeAlias = tuple[PictureGroup, list[FrameRow]]
+"""Frames of a group that are decoded together, and held until they are used."""
+
+
+def _divide_by_group(
+    store: "Store", snapshot: Snapshot, rows: Iterable[FrameRow]
+) -> Sequence[_Part]:
+    parts: list[_Part] = []
+    for row in rows:
+        if not parts or row not in parts[-1][0]:
+            parts.append((_open_group(store, snapshot, row), []))
+        elif len(parts[-1][1]) == _WINDOW_FRAMES:
+            parts.append((parts[-1][0], []))
+        parts[-1][1].append(row)
+    return parts
+
+
+def _decode_parts(parts: Sequence[_Part], *, keeps_rest: bool) -> Iterator[ChunkPicture]:
+    for number, (group, rows) in enumerate(parts):
+        is_last = all(following is group for following, _ in parts[number + 1 : number + 2])
+        wanted = [row.pts for row in rows]
+        items = group.decode(wanted, is_last=is_last, keeps_rest=keeps_rest)
+        for row in rows:
+            yield ChunkPicture(row, group.entry, items[row.pts])
+
+
+def _open_group(store: "Store", snapshot: Snapshot, row: FrameRow) -> PictureGroup:
+    """Return the frames that are decoded from the same random-access point as a frame."""
+    entry = entry_of(snapshot, row)
+    chunk = chunk_pool.value.open(store, snapshot, entry)
+    return PictureGroup(entry, chunk, group_of(snapshot.index, entry, chunk, row.pts))
 
 
 def _ascending(
@@ -139,25 +210,6 @@ def _with_neighbors(
     if len(wanted) == 1 or wanted[-2] < group[0]:
         return wanted
     return wanted + group[bisect_right(group, wanted[-1]) :]
-
-
-def _decode_one(snapshot: Snapshot, entry: ChunkEntry, chunk: OpenChunk, pts: int) -> "Item":
-    identity, kept = identity_of(entry), pictures.value
-    group = group_of(snapshot.index, entry, chunk, pts)
-    place = group.index(pts)
-    # With a frame beyond it to come, the decoder would hold the frame back to reorder pictures. If
-    # the frame before was read, the frames after are likely to be read next.
-    is_sequential = kept.has(identity, group[place - 1]) if place else False
-    wanted = group if is_sequential else group[: place + 1]
-    found: Item | None = None
-    with chunk_pool.value.decoder(chunk, pts) as decoder:
-        if not decoder.is_ahead(pts):
-            decoder.begin(wanted)
-        for item in decoder.read_until(pts):
-            kept.put(identity, item)
-            found = item
-    assert found is not None
-    return found
 
 
 def split_at_random_access(
