@@ -51,6 +51,9 @@ Follow = bool | Literal["complete"]
 Aspect = Literal["stored", "square"]
 """``stored``: pixels as in the video. ``square``: width scaled so that pixels are square."""
 
+Chroma = Literal["420", "444"]
+"""``420``: one color sample for 2×2 pixels. ``444``: one for each pixel."""
+
 QUALITIES = range(1, 101)
 
 MAX_FRAME_PIXELS = 2**26
@@ -147,12 +150,13 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """Decoded picture as stored by the codec: 4:2:0 planes and the meaning of their values."""
+    """Decoded picture as stored by the codec: planes and the meaning of their values."""
 
     y: Image
     """Luma, ``(height, width)``."""
     u: Image
-    """Cb, ``(⌈height / 2⌉, ⌈width / 2⌉)``."""
+    """Cb, ``(⌈height / 2⌉, ⌈width / 2⌉)`` at 4:2:0; finer chroma has as many samples as luma along
+    one side or both."""
     v: Image
     """Cr, same shape as ``u``."""
     matrix: Matrix
@@ -291,15 +295,19 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class JpegSettings:
-    """Encoder settings of frames. Chroma is always stored at 4:2:0."""
+    """Settings that determine the size and the encoding of frames."""
 
     quality: int = 85
     """1 (smallest) to 100 (best), on libjpeg's scale."""
     aspect: Aspect = "stored"
     """Treatment of pixels that are not square: kept, or scaled to square ones."""
+    max_side: int | None = None
+    """Maximum width and height in pixels; None: no limit, as is that of all frames, 65,500."""
+    chroma: Chroma = "420"
+    """Resolution of color in the JPEG."""
 
     def __post_init__(self) -> None:
-        """Convert the quality to an int; reject values that the encoder does not support."""
+        """Convert numbers to ints; reject values that the encoder does not support."""
         if self.aspect not in get_args(Aspect):
             raise InvalidValue(f'aspect must be "stored" or "square", not {self.aspect!r}')
         quality = as_index(self.quality)
@@ -308,11 +316,31 @@ class JpegSettings:
                 f"quality must be an integer from 1 to 100, not {format_value(self.quality)}"
             )
         object.__setattr__(self, "quality", quality)
+        if self.chroma not in get_args(Chroma):
+            raise InvalidValue(f'chroma must be "420" or "444", not {format_value(self.chroma)}')
+        if self.max_side is not None:
+            max_side = as_index(self.max_side)
+            if max_side is None or not 1 <= max_side <= MAX_FRAME_SIDE:
+                raise InvalidValue(
+                    f"max_side must be an integer from 1 to {MAX_FRAME_SIDE}, not "
+                    f"{format_value(self.max_side)}"
+                )
+            object.__setattr__(self, "max_side", None if max_side == MAX_FRAME_SIDE else max_side)
 
-    def with_changes(self, *, quality: int | None, aspect: Aspect | None) -> "JpegSettings":
+    def with_changes(
+        self,
+        *,
+        quality: int | None = None,
+        aspect: Aspect | None = None,
+        max_side: int | None = None,
+        chroma: Chroma | None = None,
+    ) -> "JpegSettings":
         """Return a copy with the values that are not None replaced."""
         return JpegSettings(
-            self.quality if quality is None else quality, self.aspect if aspect is None else aspect
+            quality=self.quality if quality is None else quality,
+            aspect=self.aspect if aspect is None else aspect,
+            max_side=self.max_side if max_side is None else max_side,
+            chroma=self.chroma if chroma is None else chroma,
         )
 
 

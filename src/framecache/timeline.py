@@ -52,6 +52,7 @@ from framecache.errors import InvalidValue, NotCached
 from framecache.model import (
     UNINDEXED_LAYOUT,
     Aspect,
+    Chroma,
     Color,
     ExtractReport,
     FolderFormat,
@@ -114,6 +115,8 @@ class Timeline:
         keyframes: bool = False,
         quality: int = 85,
         aspect: Aspect = "stored",
+        max_side: int | None = None,
+        chroma: Chroma = "420",
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -128,6 +131,11 @@ class Timeline:
             quality: JPEG quality, 1 to 100.
             aspect: ``"square"`` scales the width of frames whose pixels are not square in the
                 video; ``"stored"`` keeps the pixels as they are.
+            max_side: maximum width and height of frames in pixels, up to 65,500. Larger ones are
+                scaled down to it by area, each by itself, before they are encoded. None: frames
+                keep their size.
+            chroma: ``"444"`` keeps the color of each pixel, so that small text and thin colored
+                lines stay sharp; the JPEGs are larger. ``"420"`` halves its resolution.
             layout: ``"objects"``, one blob per frame; ``"packs"``, one tar per segment of a chunk,
                 which takes far fewer requests; or ``"video"``, nothing: frames are decoded from the
                 chunks, which must stay, when they are read. None: the layout of the cached
@@ -154,6 +162,8 @@ class Timeline:
             keyframes=keyframes,
             quality=quality,
             aspect=aspect,
+            max_side=max_side,
+            chroma=chroma,
             layout=layout,
         )
         wanted = as_chunks(chunks, timeline_id=self.timeline_id)
@@ -176,6 +186,8 @@ class Timeline:
         keyframes: bool = False,
         quality: int = 85,
         aspect: Aspect = "stored",
+        max_side: int | None = None,
+        chroma: Chroma = "420",
         layout: Layout | None = None,
         workers: int | None = None,
     ) -> ExtractPlan:
@@ -191,6 +203,8 @@ class Timeline:
             keyframes=keyframes,
             quality=quality,
             aspect=aspect,
+            max_side=max_side,
+            chroma=chroma,
             layout=layout,
         )
         foreseen = ingest.forecast_extraction(
@@ -298,6 +312,8 @@ class Timeline:
         keyframes: bool = False,
         quality: int | None = None,
         aspect: Aspect | None = None,
+        max_side: int | None = None,
+        chroma: Chroma | None = None,
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -305,7 +321,7 @@ class Timeline:
         """Extract the manifest's chunks again; arguments given here replace the cached settings.
 
         All chunks are checked before anything changes, so a missing chunk leaves the timeline as
-        it was.
+        it was. ``max_side=65500``, the largest frame, removes a limit.
 
         Raises:
             MissingPackage: a package of the extra ``extract`` is not installed.
@@ -316,11 +332,19 @@ class Timeline:
         sampling_is_given = fps is not None or every is not None or keyframes
         by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
         chosen = as_layout(layout)
+        change = partial(
+            JpegSettings.with_changes,
+            quality=quality,
+            aspect=aspect,
+            max_side=max_side,
+            chroma=chroma,
+        )
+        change(JpegSettings())  # raises what is wrong with them before any request
 
         def alter(cached: Settings) -> Settings:
             return Settings(
                 by if sampling_is_given else cached.sampling,
-                cached.jpeg.with_changes(quality=quality, aspect=aspect),
+                change(cached.jpeg),
                 chosen or cached.layout,
             )
 

@@ -196,14 +196,15 @@ def test_overlays_have_these_members() -> None:
             Timeline.extract,
             (
                 "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
-                "aspect='stored', layout=None, workers=None, progress=None)"
+                "aspect='stored', max_side=None, chroma='420', layout=None, workers=None, "
+                "progress=None)"
             ),
         ),
         (
             Timeline.plan_extract,
             (
                 "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
-                "aspect='stored', layout=None, workers=None)"
+                "aspect='stored', max_side=None, chroma='420', layout=None, workers=None)"
             ),
         ),
         (Timeline.plan_append, "(self, chunks, *, workers=None)"),
@@ -217,7 +218,8 @@ def test_overlays_have_these_members() -> None:
             Timeline.rebuild,
             (
                 "(self, *, fps=None, every=None, keyframes=False, quality=None, "
-                "aspect=None, layout=None, workers=None, progress=None)"
+                "aspect=None, max_side=None, chroma=None, layout=None, workers=None, "
+                "progress=None)"
             ),
         ),
         (Timeline.repack, "(self, layout, *, workers=None, progress=None)"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from framecache import FrameCache, InvalidValue, MissingPackage, Timeline
-from framecache._media.scaled_jpeg import limit_size
+from framecache._core.frame_size import limit_size
 from framecache.model import Color, Layout
 from framecache.testing import HookedStore
 from outside import frame, mean_error

@@ -111,6 +111,8 @@ def test_append_uses_the_settings_of_the_timeline(local_url: str) -> None:
 def test_append_refuses_other_settings(local_url: str) -> None:
     outcome = run("extract", "walk", clip(), "--append", "--fps", "5", "--cache", local_url)
     assert "omit --fps" in outcome.failed(2)
+    outcome = run("extract", "walk", clip(), "--append", "--max-side", "64", "--cache", local_url)
+    assert "omit --max-side" in outcome.failed(2)
 
 
 def test_rebuild_applies_new_settings_to_the_same_chunks(local_url: str) -> None:
@@ -121,6 +123,48 @@ def test_rebuild_applies_new_settings_to_the_same_chunks(local_url: str) -> None
     assert outcome.document["frame_count"] == 10
     info = FrameCache(local_url).timeline("walk").info()
     assert str(info.settings) == "every 5 frames, JPEG quality 40, layout objects"
+
+
+def test_limit_and_chroma_are_cached_shown_and_changed(local_url: str) -> None:
+    cache = ("--cache", local_url)
+    options = ("--max-side", "64", "--chroma", "444")
+    plan = run("extract", "walk", clip(), *options, "--dry-run", "--json", *cache).succeeded()
+    assert (plan.document["chunks"][0]["width"], plan.document["chunks"][0]["height"]) == (64, 48)
+    assert (
+        plan.document["settings"] | {"max_side": 64, "chroma": "444"} == (plan.document["settings"])
+    )
+    run("extract", "walk", clip(), *options, *cache).succeeded()
+    shown = run("info", "walk", *cache).succeeded().text
+    assert "64×48" in shown
+    assert "sides of at most 64 pixels, chroma 444" in shown
+    (listed,) = run("ls", "--json", *cache).succeeded().document["timelines"]
+    assert (listed["settings"]["max_side"], listed["settings"]["chroma"]) == (64, "444")
+    assert (listed["width"], listed["height"]) == (64, 48)
+    (chunk,) = run("info", "walk", "--json", *cache).succeeded().document["chunks"]
+    assert (chunk["width"], chunk["height"]) == (160, 120)
+    line = run("rebuild", "walk", "--max-side", "65500", *cache).failed(2)
+    assert "now every frame, JPEG quality 85, sides of at most 64 pixels, chroma 444" in line
+    assert "then every frame, JPEG quality 85, sides of any size, chroma 444" in line
+
+
+@pytest.mark.parametrize(
+    ("cached", "asked", "remedy"),
+    [
+        ("", "--max-side 64", "--max-side 64"),
+        ("--max-side 64", "", "--max-side 65500"),
+        ("--max-side 64", "--max-side 32 --chroma 444", "--max-side 32 --chroma 444"),
+        ("--chroma 444", "", "--chroma 420"),
+    ],
+)
+def test_conflict_of_limit_or_chroma_names_the_rebuild_that_resolves_it(
+    cached: str, asked: str, remedy: str, local_url: str
+) -> None:
+    cache = ("--cache", local_url)
+    run("extract", "walk", clip(), *cached.split(), *cache).succeeded()
+    line = run("extract", "walk", clip(), *asked.split(), *cache).failed(4)
+    assert line.endswith(f": framecache rebuild walk {remedy} --cache {local_url}")
+    run("rebuild", "walk", *remedy.split(), "--yes", *cache).succeeded()
+    run("extract", "walk", clip(), *asked.split(), *cache).succeeded()
 
 
 def test_rebuild_that_discards_frames_needs_confirmation(local_url: str) -> None:
@@ -267,6 +311,13 @@ def test_dry_run_fails_as_the_extraction_would(local_url: str, tmp_path: Path) -
         ("new", tmp_path / "nowhere.mp4"): 5,
         ("new", clip(), "--workers", "0"): 2,
         ("new", clip(), "--quality", "101"): 2,
+        ("walk", clip(), "--fps", "5", "--max-side", "64"): 4,
+        ("walk", clip(), "--fps", "5", "--chroma", "444"): 4,
+        ("new", clip(), "--max-side", "0"): 2,
+        ("new", clip(), "--max-side", "65501"): 2,
+        ("new", clip(), "--max-side", "64.0"): 2,
+        ("new", clip(), "--chroma", "422"): 2,
+        ("walk", clip(), "--append", "--max-side", "64"): 2,
         ("walk", clip(), "--append", "--fps", "5"): 2,
         ("bad/id", clip()): 2,
     }

@@ -65,6 +65,8 @@ def test_ls_writes_json(cache: FrameCache) -> None:
         "sampling": {"kind": "every_frame"},
         "quality": 85,
         "aspect": "stored",
+        "max_side": None,
+        "chroma": "420",
         "layout": "objects",
     }
 

@@ -97,6 +97,19 @@ def test_rebuild_task_applies_new_settings(service: Service) -> None:
     assert (detail["quality"], detail["cached_count"]) == (30, 12)
 
 
+def test_limit_and_chroma_are_settings_of_extract_and_rebuild(service: Service) -> None:
+    assert extract(service, every=4, max_side=60, chroma="444")["state"] == "done"
+    detail = service.json("api/v1/timelines/t")
+    assert (detail["width"], detail["height"]) == (60, 40)
+    assert (detail["max_side"], detail["chroma"]) == (60, "444")
+    task = extract(service, every=4, max_side=50, chroma="444")
+    assert (task["state"], "rebuild" in task["problem"]) == ("failed", True)
+    changes = {"max_side": 65_500, "chroma": "420"}
+    service.task(service.client.post("api/v1/timelines/t/rebuild", json=changes))
+    detail = service.json("api/v1/timelines/t")
+    assert (detail["width"], detail["max_side"], detail["chroma"]) == (96, None, "420")
+
+
 def test_clear_task_removes_frames_and_keeps_chunks(service: Service) -> None:
     extract(service, every=4)
     service.task(service.client.post("api/v1/timelines/t/clear"))
@@ -183,8 +196,16 @@ def test_chunk_with_times_is_placed_and_trimmed(service: Service) -> None:
         {"fps": "nan"},
         {"fps": -1},
         {"quality": 0},
+        {"max_side": 0},
+        {"max_side": 65_501},
+        {"max_side": True},
+        {"max_side": 64.0},
+        {"max_side": "64"},
+        {"chroma": "422"},
         {"layout": "zip"},
         {"append": True, "every": 2},
+        {"append": True, "max_side": 64},
+        {"append": True, "chroma": "444"},
         {"unknown": 1},
     ],
 )

@@ -72,11 +72,11 @@ def test_aspect_square_survives_a_round_trip() -> None:
     assert manifest.decode(wide_manifest.encode(), key="k") == wide_manifest
 
 
-def test_frame_width_of_too_wide_square_pixels_is_refused() -> None:
+def test_frame_size_of_too_wide_square_pixels_is_refused() -> None:
     wide = replace(CHUNK, sample_aspect_ratio=Fraction(4000))
     with pytest.raises(UnreadableChunk, match='extract it with aspect "stored"'):
-        wide.frame_width("square")
-    assert wide.frame_width("stored") == CHUNK.width
+        wide.frame_size(JpegSettings(aspect="square"))
+    assert wide.frame_size(JpegSettings()) == (CHUNK.width, CHUNK.height)
 
 
 def test_next_epoch_drops_compaction_and_keeps_chunks_and_settings() -> None:

@@ -8,8 +8,15 @@ from itertools import pairwise
 from typing import Any, Final, Literal
 
 from framecache._core import json_documents, keys
+from framecache._core.frame_size import limit_size
 from framecache.errors import UnreadableChunk
-from framecache.model import MAX_FRAME_PIXELS, MAX_FRAME_SIDE, Aspect, ChunkTiming
+from framecache.model import (
+    MAX_FRAME_PIXELS,
+    MAX_FRAME_SIDE,
+    Aspect,
+    ChunkTiming,
+    JpegSettings,
+)
 
 Placement = Literal["end", "clock", "given"]
 """Source of a chunk's start: the end of the chunk before, the clock of both, or the caller."""
@@ -37,6 +44,7 @@ class ChunkEntry:
     source_frame_count: int
     """Displayed frames of the video, sampled or not."""
     width: int
+    """Width of its first picture, upright, in the video; frames may be stored smaller."""
     height: int
     codec: str
     sample_aspect_ratio: Fraction = Fraction(1)
@@ -123,26 +131,33 @@ class ChunkEntry:
         """Return True if a file or object with this ETag and size has the recorded content."""
         return (etag, size_bytes) == (self.etag, self.size_bytes)
 
-    def frame_width(self, aspect: Aspect, *, width: int | None = None) -> int:
-        """Return the stored width of a frame, rounded down as ffmpeg's scale=iw*sar:ih does.
+    def frame_size(
+        self, settings: JpegSettings, *, size: tuple[int, int] | None = None
+    ) -> tuple[int, int]:
+        """Return the width and height with which a frame is stored.
+
+        The width of square pixels is rounded down as ffmpeg's scale=iw*sar:ih does; the limit of
+        the longer side applies to the result.
 
         Args:
-            aspect: ``"stored"`` keeps the pixels, ``"square"`` makes them square.
-            width: width of the picture in the video; None: that of the chunk's first picture.
+            settings: settings of the timeline.
+            size: width and height of the upright picture in the video; None: those of the chunk's
+                first picture.
 
         Raises:
             UnreadableChunk: the frame would exceed the maximum size.
         """
-        wide = self.width if width is None else width
-        if aspect == "stored":
-            return wide
-        square = max(1, math.floor(wide * self.sample_aspect_ratio))
-        if square > MAX_FRAME_SIDE or square * self.height > MAX_FRAME_PIXELS:
+        width, height = (self.width, self.height) if size is None else size
+        if settings.aspect == "stored":
+            return limit_size(width, height, max_side=settings.max_side)
+        square = max(1, math.floor(width * self.sample_aspect_ratio))
+        wide, high = limit_size(square, height, max_side=settings.max_side)
+        if wide > MAX_FRAME_SIDE or wide * high > MAX_FRAME_PIXELS:
             raise UnreadableChunk(
                 f"{self.url} has pixels of {self.sample_aspect_ratio} to 1, and would need "
-                f'{square}x{self.height} square ones: extract it with aspect "stored"'
+                f'{wide}x{high} square ones: extract it with aspect "stored", or a max_side'
             )
-        return square
+        return wide, high
 
     def pixel_aspect_ratio(self, aspect: Aspect) -> Fraction:
         """Return pixel width divided by pixel height, for frames as stored."""

@@ -18,6 +18,7 @@ from framecache._version import __version__
 from framecache.errors import CorruptFrame, SettingsConflict
 from framecache.model import (
     DEFAULT_LAYOUT,
+    Chroma,
     JpegSettings,
     Layout,
 )
@@ -27,6 +28,8 @@ FORMAT: Final = 2
 _FIRST_FORMAT: Final = 1
 """Format of manifests that earlier versions read, too."""
 _LAYOUTS_OF_FIRST_FORMAT: Final = frozenset({"objects", "packs"})
+_SUBSAMPLINGS: Final[dict[str, Chroma]] = {"4:2:0": "420", "4:4:4": "444"}
+"""Stored names of each resolution of color."""
 _CHECKSUM_KEY: Final = "crc32c"
 """Name of the entry that holds the checksum; it is the last one in documents of every format."""
 _END: Final = b"\n}"
@@ -56,8 +59,21 @@ class Settings:
     layout: Layout = DEFAULT_LAYOUT
 
     def __str__(self) -> str:
-        aspect = ", square pixels" if self.jpeg.aspect == "square" else ""
-        return f"{self.sampling}, JPEG quality {self.jpeg.quality}{aspect}, layout {self.layout}"
+        return self.describe(self)
+
+    def describe(self, other: "Settings") -> str:
+        """Describe these settings, defaults only where they differ from ``other``."""
+        jpeg, compared = self.jpeg, other.jpeg
+        words = [str(self.sampling), f"JPEG quality {jpeg.quality}"]
+        if jpeg.aspect == "square" or compared.aspect != jpeg.aspect:
+            words.append(f"{jpeg.aspect} pixels")
+        if jpeg.max_side is not None:
+            words.append(f"sides of at most {jpeg.max_side} pixels")
+        elif compared.max_side is not None:
+            words.append("sides of any size")
+        if jpeg.chroma != "420" or compared.chroma != jpeg.chroma:
+            words.append(f"chroma {jpeg.chroma}")
+        return ", ".join([*words, f"layout {self.layout}"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,8 @@ class Manifest:
     @property
     def _format(self) -> int:
         is_new = self.settings.layout not in _LAYOUTS_OF_FIRST_FORMAT
+        # A program that ignores these would extract, append and repair frames of another size.
+        is_new |= self.settings.jpeg.max_side is not None or self.settings.jpeg.chroma != "420"
         is_new |= any(chunk.needs_second_format for chunk in self.chunks)
         return FORMAT if is_new else _FIRST_FORMAT
 
@@ -172,7 +190,7 @@ class Manifest:
             "epoch": self.epoch,
             "layout": self.settings.layout,
             "sampling": sampling.to_json(self.settings.sampling),
-            "jpeg": {"quality": self.settings.jpeg.quality, "subsampling": "4:2:0"},
+            "jpeg": _encode_jpeg(self.settings.jpeg),
             "aspect": self.settings.jpeg.aspect,
             "chunks": chunks,
             "written_parts": list(self.written_parts),
@@ -256,6 +274,13 @@ def _next_epoch_name(epoch: str | None, *, skipped: int = 0) -> str:
     return f"{ordinal:06d}-{secrets.token_hex(4)}"
 
 
+def _encode_jpeg(settings: JpegSettings) -> dict[str, Any]:
+    """Return what the manifest holds of the encoding; a limit only if there is one."""
+    [subsampling] = (name for name, chroma in _SUBSAMPLINGS.items() if chroma == settings.chroma)
+    limit = {} if settings.max_side is None else {"max_side": settings.max_side}
+    return {"quality": settings.quality, "subsampling": subsampling, **limit}
+
+
 def _from_document(document: dict[str, Any]) -> Manifest:
     compaction = document["compaction"]
     return Manifest(
@@ -266,7 +291,10 @@ def _from_document(document: dict[str, Any]) -> Manifest:
         settings=Settings(
             sampling=sampling.from_json(document["sampling"]),
             jpeg=JpegSettings(
-                quality=document["jpeg"]["quality"], aspect=document.get("aspect", "stored")
+                quality=document["jpeg"]["quality"],
+                aspect=document.get("aspect", "stored"),
+                max_side=document["jpeg"].get("max_side"),
+                chroma=_SUBSAMPLINGS[document["jpeg"].get("subsampling", "4:2:0")],
             ),
             layout=document["layout"],
         ),

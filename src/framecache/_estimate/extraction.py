@@ -37,7 +37,7 @@ class PlannedChunk:
     """Number of segments that are not cached."""
     duration_seconds: float
     width: int
-    """Width of its first frame in pixels."""
+    """Width in pixels with which its first frame is stored."""
     height: int
     video_bytes: int
     """Size of its file or object."""
@@ -130,6 +130,7 @@ def _plan_chunk(
 ) -> PlannedChunk:
     samples = forecast.samples.get(entry.chunk_id, ())
     new = [segment for segment in entry.segments if segment.part in missing]
+    width, height = entry.frame_size(forecast.resolved.manifest.settings.jpeg)
     return PlannedChunk(
         chunk_id=entry.chunk_id,
         url=entry.url,
@@ -139,8 +140,8 @@ def _plan_chunk(
         segment_count=len(entry.segment_starts),
         segments_to_extract=len(new),
         duration_seconds=float(entry.end - entry.start),
-        width=entry.frame_width(forecast.resolved.manifest.settings.jpeg.aspect),
-        height=entry.height,
+        width=width,
+        height=height,
         video_bytes=entry.size_bytes,
         jpeg_bytes=sum(int(sizes[part].sum()) for part in entry.parts),
         frames_sampled=len(samples),

@@ -86,8 +86,8 @@ def store_frames(
         if position % FRAMES_BETWEEN_CHECKS == 0:
             check()
         if isinstance(item, video.Undecodable):
-            width = entry.frame_width(jpeg_settings.aspect)
-            part.add(_undecodable_row(frame_position, entry, item.reason, width=width))
+            size = entry.frame_size(jpeg_settings)
+            part.add(_undecodable_row(frame_position, size, item.reason))
             on_undecodable()
         else:
             storage.add(frame_position, partial(encode_decoded, item, jpeg_settings, entry=entry))
@@ -100,7 +100,7 @@ def encode_decoded(
     item: "video.Decoded", settings: JpegSettings, *, entry: ChunkEntry
 ) -> EncodedJpeg:
     """Encode a decoded picture of a chunk."""
-    return encode_picture(item.to_planes(), settings, entry=entry)
+    return encode_picture(item.to_planes(chroma=settings.chroma), settings, entry=entry)
 
 
 def max_picture_bytes(entry: ChunkEntry) -> int:
@@ -140,9 +140,7 @@ def _frame_positions(entry: ChunkEntry, planned: ChunkPlan) -> Iterator[FramePos
         yield FramePosition(sequence, entry.chunk_id, pts, timestamp, duration)
 
 
-def _undecodable_row(
-    frame_position: FramePosition, entry: ChunkEntry, reason: str, *, width: int
-) -> FrameRow:
-    nothing = EncodedJpeg(b"", width, entry.height, crc32c=0, perceptual_hash="")
+def _undecodable_row(frame_position: FramePosition, size: tuple[int, int], reason: str) -> FrameRow:
+    nothing = EncodedJpeg(b"", *size, crc32c=0, perceptual_hash="")
     row = build_row(frame_position, nothing, key="", offset=0)
     return replace(row, status="undecodable", reason=reason)

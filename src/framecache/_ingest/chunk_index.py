@@ -16,7 +16,7 @@ from framecache.store import BlobFile
 def index_rows(manifest: Manifest, entry: ChunkEntry, planned: ChunkPlan) -> PartBuilder:
     """Return rows of the planned frames; what decoding would tell is unknown."""
     part = PartBuilder()
-    width = entry.frame_width(manifest.settings.jpeg.aspect)
+    width, height = entry.frame_size(manifest.settings.jpeg)
     frames = zip(
         planned.sequences.tolist(),
         planned.pts.tolist(),
@@ -33,7 +33,7 @@ def index_rows(manifest: Manifest, entry: ChunkEntry, planned: ChunkPlan) -> Par
                 timestamp=timestamp,
                 duration=duration,
                 width=width,
-                height=entry.height,
+                height=height,
                 key="",
                 offset=0,
                 size=0,

@@ -87,7 +87,7 @@ def extraction_conflict(
     current: Manifest, settings: Settings, urls: Sequence[str]
 ) -> SettingsConflict:
     """Return the error if another program extracts the timeline with other settings or chunks."""
-    described, asked = str(current.settings), str(settings)
+    described, asked = current.settings.describe(settings), settings.describe(current.settings)
     if current.settings == settings:
         pairs = zip([entry.url for entry in current.chunks], urls, strict=False)
         own, other = next(((own, other) for own, other in pairs if own != other), ("", ""))

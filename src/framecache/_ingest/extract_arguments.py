@@ -11,7 +11,7 @@ from framecache._core import sampling
 from framecache._core.manifest import Settings
 from framecache._core.sampling import Rate, Sampling
 from framecache.errors import InvalidValue
-from framecache.model import DEFAULT_LAYOUT, Aspect, Chunk, JpegSettings, Layout, as_layout
+from framecache.model import DEFAULT_LAYOUT, Aspect, Chroma, Chunk, JpegSettings, Layout, as_layout
 
 if TYPE_CHECKING:
     from framecache._ingest.resolve import SettingsResolver  # programs that only read load less
@@ -57,6 +57,8 @@ def settings_resolver(
     keyframes: bool,
     quality: int,
     aspect: Aspect,
+    max_side: int | None,
+    chroma: Chroma,
     layout: Layout | None,
 ) -> "SettingsResolver":
     """Return the function that completes the settings of a call with those of the timeline.
@@ -65,7 +67,8 @@ def settings_resolver(
         InvalidValue: an argument is out of its range, or contradicts another one.
     """
     by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
-    return partial(complete_settings, by, JpegSettings(quality, aspect), as_layout(layout))
+    jpeg = JpegSettings(quality, aspect, max_side, chroma)
+    return partial(complete_settings, by, jpeg, as_layout(layout))
 
 
 def complete_settings(

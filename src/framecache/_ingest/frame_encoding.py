@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import google_crc32c
 
 from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.frame_size import limit_size
 from framecache._core.pixels import to_rgb_order
 from framecache._layouts.encoding import EncodedJpeg
-from framecache._media import jpeg, phash
+from framecache._media import jpeg, phash, video
 from framecache._media.jpeg_orientation import UPRIGHT, read_orientation
 from framecache.errors import InvalidValue
 from framecache.model import Frame, JpegSettings, Picture, require_color
@@ -37,14 +38,28 @@ def encode_picture(
 ) -> EncodedJpeg:
     """Encode a decoded picture from its planes, without conversion to RGB.
 
-    ``entry`` is its chunk, which defines the pixel aspect ratio; None: pixels are square.
+    It is scaled before its color is converted, and each plane once, apart from a width that grows
+    to square pixels. The hash is that of the luma as stored.
+
+    Args:
+        picture: planes as the decoder has them.
+        settings: settings of the timeline.
+        entry: its chunk, which defines the pixel aspect ratio; None: pixels are square.
     """
     from framecache._media import color  # noqa: PLC0415 -- needs OpenCV, unlike `encode_frame`
 
-    shown = color.to_jfif(picture)
-    if entry is not None:
-        width = entry.frame_width(settings.aspect, width=shown.y.shape[1])
-        shown = color.scale_to_width(shown, width)
+    is_turned = picture.quarter_turns % 2 == 1
+    height, width = picture.y.shape[::-1] if is_turned else picture.y.shape
+    if entry is None:
+        stored_width, stored_height = limit_size(width, height, max_side=settings.max_side)
+    else:
+        stored_width, stored_height = entry.frame_size(settings, size=(width, height))
+    if settings.aspect == "stored" or stored_height < height:
+        width, height = min(width, stored_width), stored_height
+    if is_turned:
+        width, height = height, width
+    shown = color.to_jfif(video.scale(picture, width, height, chroma=settings.chroma))
+    shown = color.scale_to_width(shown, stored_width)
     data = jpeg.encode_picture(shown, quality=settings.quality)
     return _build_encoded(data, shown.y.shape, phash.perceptual_hash(shown.y))
 

@@ -375,8 +375,10 @@ def _find_conflict(
         return layout_conflict(current, settings.layout)
     if current.settings != settings:
         return SettingsConflict(
-            f"timeline {current.timeline_id} is cached with {current.settings}; asked for "
-            f"{settings}: use the cached settings, or rebuild the timeline with the new ones"
+            f"timeline {current.timeline_id} is cached with "
+            f"{current.settings.describe(settings)}; asked for "
+            f"{settings.describe(current.settings)}: use the cached settings, or rebuild the "
+            "timeline with the new ones"
         )
     befores = (None, *current.chunks)
     for chunk, entry, before in zip(chunks, current.chunks, befores, strict=False):

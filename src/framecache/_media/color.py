@@ -47,7 +47,7 @@ def to_jfif(picture: Picture) -> Picture:
 
     Returns:
         A picture with ``matrix="bt601"``, ``full_range=True`` and ``quarter_turns=0``. Odd
-        sides stay odd, with ``⌈side / 2⌉`` chroma samples along them.
+        sides stay odd, with ``⌈side / 2⌉`` samples of halved chroma along them.
     """
     y, u, v = picture.y, picture.u, picture.v
     if picture.matrix != "bt601":
@@ -67,7 +67,8 @@ def scale_to_width(picture: Picture, width: int) -> Picture:
     if width == before:
         return picture
     how = cv2.INTER_AREA if width < before else cv2.INTER_CUBIC
-    size = (-(-width // 2), picture.u.shape[0])
+    is_halved = picture.u.shape[1] < before
+    size = (-(-width // 2) if is_halved else width, picture.u.shape[0])
     y = _plane(cv2.resize(picture.y, (width, height), interpolation=how))
     u, v = (_plane(cv2.resize(one, size, interpolation=how)) for one in (picture.u, picture.v))
     return replace(picture, y=y, u=u, v=v)
@@ -125,11 +126,14 @@ def _convert_matrix(y: Image, u: Image, v: Image, to: _Conversion) -> tuple[Imag
     # and change the mean error by less than a tenth of a level.
     magnified = (_NEUTRAL - 1) / (_NEUTRAL * (abs(to.luma_u) + abs(to.luma_v)))
     change = _weighted_sum(u, magnified * to.luma_u, v, magnified * to.luma_v)
-    wide = _plane(cv2.merge([change, change])).reshape(change.shape[0], -1)[:, : y.shape[1]]
+    wide = change
+    if change.shape[1] < y.shape[1]:
+        wide = _plane(cv2.merge([change, change])).reshape(change.shape[0], -1)[:, : y.shape[1]]
     offset = -to.luma * to.black - _NEUTRAL / magnified
     new_y = np.empty_like(y)
-    for first in range(min(2, y.shape[0])):
-        rows, target = y[first::2], new_y[first::2]
+    step = 2 if change.shape[0] < y.shape[0] else 1
+    for first in range(step):
+        rows, target = y[first::step], new_y[first::step]
         cv2.addWeighted(rows, to.luma, wide[: len(rows)], 1 / magnified, offset, dst=target)
     return new_y, _weighted_sum(u, to.uu, v, to.uv), _weighted_sum(u, to.vu, v, to.vv)
 
@@ -149,7 +153,7 @@ def _rotate(y: Image, u: Image, v: Image, quarter_turns: int) -> tuple[Image, Im
     for axis in _REVERSED_AXES[quarter_turns]:
         # With an odd side, the unpaired last pixel is now the first, so each pair of pixels
         # straddles two of the source's chroma samples.
-        if y.shape[axis] % 2 and u.shape[axis] > 1:
+        if y.shape[axis] % 2 and 1 < u.shape[axis] < y.shape[axis]:
             u, v = _average_neighbors(u, axis), _average_neighbors(v, axis)
     return y, u, v
 

@@ -32,7 +32,7 @@ class InvalidJpeg(ValueError):
 
 
 def encode_picture(picture: Picture, *, quality: int) -> bytes:
-    """Encode 4:2:0 planes that ``colour.to_jfif`` has prepared, without conversion to RGB.
+    """Encode 4:2:0 or 4:4:4 planes that ``color.to_jfif`` has prepared, without conversion to RGB.
 
     Args:
         picture: full-range BT.601 planes, upright. Rows need not be contiguous in memory.
@@ -48,7 +48,7 @@ def encode_picture(picture: Picture, *, quality: int) -> bytes:
         raise ValueError(
             f"a JPEG needs upright full-range bt601 planes, not {picture.matrix}, "
             f"full_range={picture.full_range}, quarter_turns={picture.quarter_turns}: call "
-            "colour.to_jfif"
+            "color.to_jfif"
         )
     luma = _with_even_sides(picture.y)
     data: bytes = simplejpeg.encode_jpeg_yuv_planes(luma, picture.u, picture.v, quality)

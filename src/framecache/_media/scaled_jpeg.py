@@ -1,6 +1,5 @@
 """JPEGs decoded to a given size: the decoder scales as far as it can, and OpenCV does the rest."""
 
-from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -13,21 +12,6 @@ _MAX_PADDING: Final = 0.005
 
 _MAX_SHIFT_PIXELS: Final = 0.125
 """Largest distance of a pixel of the result from its place, as a result of that."""
-
-
-def limit_size(width: int, height: int, *, max_side: int) -> tuple[int, int]:
-    """Return the width and height of a picture whose longer side is limited to ``max_side``.
-
-    It is not enlarged. The shorter side is rounded to the nearest pixel, halves up, and is at least
-    1 unless the size is unknown, which is 0.
-    """
-    longer = max(width, height)
-    if longer <= max_side:
-        return width, height
-    width, height = (
-        max(1, int(Fraction(side * max_side, longer) + Fraction(1, 2))) for side in (width, height)
-    )
-    return width, height
 
 
 def decode_to_size(

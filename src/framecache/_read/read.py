@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from framecache._core import keys
+from framecache._core.frame_size import limit_size
 from framecache._core.numeric import as_fraction, format_value, require_int
 from framecache._core.optional_imports import require_opencv
 from framecache._index import FrameRow
 from framecache._layouts.ranges import PlannedRange, plan_ranges
 from framecache._media import jpeg
-from framecache._media.scaled_jpeg import decode_to_size, limit_size
+from framecache._media.scaled_jpeg import decode_to_size
 from framecache._read.array_pool import ArrayPool
 from framecache._read.frame_source import FetchResult, FrameSource
 from framecache._read.on_demand import ChunkPicture

@@ -11,7 +11,7 @@ from framecache._core.numeric import as_fraction, format_value, require_int
 from framecache._core.sampling import Rate
 from framecache.aws_lambda.chunk_pattern import ChunkPattern
 from framecache.errors import InvalidValue
-from framecache.model import DEFAULT_LAYOUT, Aspect, JpegSettings, Layout, require_layout
+from framecache.model import DEFAULT_LAYOUT, Aspect, Chroma, JpegSettings, Layout, require_layout
 
 _PREFIX: Final = "FRAMECACHE_LAMBDA_"
 _TRUE: Final = frozenset({"1", "true", "yes"})
@@ -40,6 +40,10 @@ class LambdaSettings:
     """JPEG quality of new timelines, 1 to 100."""
     aspect: Aspect = "stored"
     """Aspect of new timelines, as for `Timeline.extract`."""
+    max_side: int | None = None
+    """Maximum width and height of the frames of new timelines in pixels; None: no limit."""
+    chroma: Chroma = "420"
+    """Chroma of new timelines, as for `Timeline.extract`."""
     layout: Layout = DEFAULT_LAYOUT
     """Layout of new timelines."""
     workers: int | None = None
@@ -63,7 +67,7 @@ class LambdaSettings:
         if self.workers is not None:
             require_int(self.workers, what="workers", minimum=1)
         by = sampling.from_arguments(fps=self.fps, every=self.every, keyframes=self.keyframes)
-        jpeg = JpegSettings(self.quality, self.aspect)
+        jpeg = JpegSettings(self.quality, self.aspect, self.max_side, self.chroma)
         object.__setattr__(self, "pattern", ChunkPattern(self.chunks))
         object.__setattr__(self, "extraction", Settings(by, jpeg, require_layout(self.layout)))
 
@@ -115,6 +119,8 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     f"{_PREFIX}KEYFRAMES": _parse_flag,
     f"{_PREFIX}QUALITY": int,
     f"{_PREFIX}ASPECT": str,
+    f"{_PREFIX}MAX_SIDE": int,
+    f"{_PREFIX}CHROMA": str,
     f"{_PREFIX}LAYOUT": str,
     f"{_PREFIX}WORKERS": int,
     f"{_PREFIX}RESERVE_SECONDS": float,

@@ -110,6 +110,9 @@ def _to_json(plan: ExtractPlan, prices: Prices) -> dict[str, Any]:
         "settings": {
             "sampling": sampling.to_json(plan.settings.sampling),
             "quality": plan.settings.jpeg.quality,
+            "aspect": plan.settings.jpeg.aspect,
+            "max_side": plan.settings.jpeg.max_side,
+            "chroma": plan.settings.jpeg.chroma,
             "layout": plan.settings.layout,
         },
         "frames_to_extract": plan.frames_to_extract,

@@ -26,9 +26,11 @@ from framecache.cli.options import (
     CacheSelection,
     aspect_option,
     cache_options,
+    chroma_option,
     given_options,
     json_option,
     layout_option,
+    max_side_option,
     optional_timeline_argument,
     sampling_options,
     timeline_argument,
@@ -48,7 +50,16 @@ from framecache.cli.sentences import escape_unprintable
 from framecache.cli.suffixes import is_video_name
 from framecache.cli.timelines_csv import read_timelines
 from framecache.errors import SettingsConflict, UnreadableChunk
-from framecache.model import Aspect, Chunk, ExtractReport, JpegSettings, Layout, ProgressCallback
+from framecache.model import (
+    MAX_FRAME_SIDE,
+    Aspect,
+    Chroma,
+    Chunk,
+    ExtractReport,
+    JpegSettings,
+    Layout,
+    ProgressCallback,
+)
 from framecache.store import normalized_url
 from framecache.timeline import Timeline
 
@@ -104,6 +115,8 @@ Examples:
     "--quality", type=int, metavar="1-100", help=f"JPEG quality.  [default: {_DEFAULT_QUALITY}]"
 )
 @aspect_option
+@max_side_option
+@chroma_option
 @layout_option
 @click.option("--append", is_flag=True, help="Append the chunks, with the timeline's settings.")
 @click.option(
@@ -129,6 +142,8 @@ def extract(
     keyframes: bool,
     quality: int | None,
     aspect: Aspect | None,
+    max_side: int | None,
+    chroma: Chroma | None,
     layout: Layout | None,
     append: bool,
     dry_run: bool,
@@ -154,6 +169,8 @@ def extract(
         "keyframes": keyframes,
         "quality": _DEFAULT_QUALITY if quality is None else quality,
         "aspect": aspect or "stored",
+        "max_side": max_side,
+        "chroma": chroma or "420",
         "layout": layout,
     }
     _check_engine(context)
@@ -193,6 +210,8 @@ def extract(
 @sampling_options
 @click.option("--quality", type=int, metavar="1-100", help="JPEG quality.  [default: as cached]")
 @aspect_option
+@max_side_option
+@chroma_option
 @layout_option
 @workers_option
 @yes_option
@@ -207,6 +226,8 @@ def rebuild(
     keyframes: bool,
     quality: int | None,
     aspect: Aspect | None,
+    max_side: int | None,
+    chroma: Chroma | None,
     layout: Layout | None,
     workers: int | None,
     yes: bool,
@@ -225,7 +246,7 @@ def rebuild(
         old = info.settings
         new = Settings(
             by if is_sampled else old.sampling,
-            old.jpeg.with_changes(quality=quality, aspect=aspect),
+            old.jpeg.with_changes(quality=quality, aspect=aspect, max_side=max_side, chroma=chroma),
             layout or old.layout,
         )
         confirm(_rebuild_question(info, old, new), yes=yes)
@@ -236,6 +257,8 @@ def rebuild(
             keyframes=keyframes,
             quality=quality,
             aspect=aspect,
+            max_side=max_side,
+            chroma=chroma,
             layout=layout,
             workers=workers,
             progress=progress,
@@ -312,7 +335,9 @@ class _RequestedSettings:
             tuple(options["chunks"]),
             Settings(
                 sampling.from_arguments(fps=fps, every=every, keyframes=keyframes),
-                JpegSettings(options["quality"] or _DEFAULT_QUALITY, options["aspect"] or "stored"),
+                JpegSettings().with_changes(
+                    **{name: options[name] for name in ("quality", "aspect", "max_side", "chroma")}
+                ),
             ),
             options["layout"],
             ("--fps", fps) if fps is not None else words,
@@ -333,10 +358,7 @@ def _remedy_command(
     words: list[str] = []
     if wanted.sampling != cached.sampling:
         words += requested.sampling_words
-    if wanted.jpeg.quality != cached.jpeg.quality:
-        words += ("--quality", str(wanted.jpeg.quality))
-    if wanted.jpeg.aspect != cached.jpeg.aspect:
-        words += ("--aspect", wanted.jpeg.aspect)
+    words += _jpeg_options(wanted.jpeg, cached.jpeg)
     if wanted == cached:
         # Only the chunks differ.
         return f": {clear}"
@@ -350,6 +372,19 @@ def _remedy_command(
     if wanted.layout != cached.layout:
         words += ("--layout", wanted.layout)
     return f": {choice.command_line('rebuild', name, *words)}"
+
+
+def _jpeg_options(wanted: JpegSettings, cached: JpegSettings) -> Iterator[str]:
+    """Yield the options of a rebuild that changes cached settings to those that are wanted."""
+    limits = (wanted.max_side or MAX_FRAME_SIDE, cached.max_side or MAX_FRAME_SIDE)
+    for option, value, before in (
+        ("--quality", wanted.quality, cached.quality),
+        ("--aspect", wanted.aspect, cached.aspect),
+        ("--max-side", *limits),
+        ("--chroma", wanted.chroma, cached.chroma),
+    ):
+        if value != before:
+            yield from (option, str(value))
 
 
 def _has_other_chunks(asked: Sequence[str], cached: Sequence[ChunkEntry]) -> bool:
@@ -368,8 +403,8 @@ def _is_file(path: str) -> bool:
 
 def _reject_settings(context: click.Context) -> None:
     given = [
-        f"--{name}"
-        for name in ("fps", "every", "quality", "aspect", "layout")
+        f"--{name.replace('_', '-')}"
+        for name in ("fps", "every", "quality", "aspect", "max_side", "chroma", "layout")
         if context.params[name] is not None
     ]
     given += ["--keyframes"] if context.params["keyframes"] else []
@@ -381,7 +416,8 @@ def _reject_settings(context: click.Context) -> None:
 
 
 def _rebuild_question(info: TimelineInfo, old: Settings, new: Settings) -> str:
-    how = f"as before: {old}" if new == old else f"now {old}; then {new}"
+    now, then = old.describe(new), new.describe(old)
+    how = f"as before: {old}" if new == old else f"now {now}; then {then}"
     return (
         f"discard {format_count(info.frame_count, 'cached frame')} "
         f"({format_size(info.size_bytes)}) of timeline {info.timeline_id} in {info.url} and "

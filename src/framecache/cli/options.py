@@ -18,12 +18,12 @@ from framecache.cache import FrameCache
 from framecache.cli.output import is_quiet, print_message, set_quiet
 from framecache.cli.suggest import suggest_timelines
 from framecache.errors import FrameCacheError
-from framecache.model import Aspect, Layout
+from framecache.model import Aspect, Chroma, Layout
 
 _COMPLETION_TIMEOUT_SECONDS: Final = 2.0
 _COMMAND: Final = re.compile(
     r"framecache (?:verify|repack|rebuild) [^\s']++"
-    r"(?: --(?!cache)[a-z]++(?: (?:objects|packs|video|square|stored|[0-9][0-9./]*+))?+)*+"
+    r"(?: --(?!cache)[a-z-]++(?: (?:objects|packs|video|square|stored|[0-9][0-9./]*+))?+)*+"
     r"(?! --cache)"
 )
 """Commands in messages of the library, which does not know about --cache."""
@@ -185,8 +185,21 @@ layout_option = click.option(
 aspect_option = click.option(
     "--aspect",
     type=click.Choice(get_args(Aspect)),
-    help="Keep pixels as in the video, or scale frames to square pixels.  [default: as "
-    "cached, else stored]",
+    help="Keep pixels as in the video, or scale frames to square pixels.  [default: stored; for "
+    "rebuild, as cached]",
+)
+max_side_option = click.option(
+    "--max-side",
+    type=int,
+    metavar="PIXELS",
+    help="Store frames scaled down to at most this width and height; 65500: no limit.  [default: "
+    "no limit; for rebuild, as cached]",
+)
+chroma_option = click.option(
+    "--chroma",
+    type=click.Choice(get_args(Chroma)),
+    help="Store one color sample for 2×2 pixels, or for each pixel, so that small text and thin "
+    "colored lines stay sharp.  [default: 420; for rebuild, as cached]",
 )
 workers_option = click.option(
     "--workers",

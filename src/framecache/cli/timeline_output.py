@@ -39,6 +39,8 @@ def to_json(info: TimelineInfo) -> dict[str, Any]:
         "sampling": sampling.to_json(info.settings.sampling),
         "quality": info.settings.jpeg.quality,
         "aspect": info.settings.jpeg.aspect,
+        "max_side": info.settings.jpeg.max_side,
+        "chroma": info.settings.jpeg.chroma,
         "layout": info.settings.layout,
     }
     return {

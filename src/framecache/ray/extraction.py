@@ -10,7 +10,7 @@ from framecache._core.sampling import Rate
 from framecache._ingest.extract_arguments import ChunkLike, as_chunks, settings_resolver
 from framecache.cache import FrameCache
 from framecache.errors import FrameCacheError, InvalidValue
-from framecache.model import Aspect, ExtractReport, Layout
+from framecache.model import Aspect, Chroma, ExtractReport, Layout
 from framecache.ray.cluster import connected
 from framecache.ray.extraction_run import (
     ExtractionRun,
@@ -55,6 +55,8 @@ def extract(
     keyframes: bool = False,
     quality: int = 85,
     aspect: Aspect = "stored",
+    max_side: int | None = None,
+    chroma: Chroma = "420",
     layout: Layout | None = None,
     num_cpus: float = 1.0,
     memory_bytes: int | None = None,
@@ -84,6 +86,8 @@ def extract(
         keyframes: take keyframes only.
         quality: JPEG quality, 1 to 100.
         aspect: ``"stored"`` or ``"square"``.
+        max_side: maximum width and height of frames in pixels; None: frames keep their size.
+        chroma: ``"420"`` or ``"444"``.
         layout: ``"objects"``, ``"packs"`` or ``"video"``.
         num_cpus: CPUs that Ray reserves for a task, above 0, and threads of the task, rounded up.
         memory_bytes: memory that Ray reserves for a task; None: none.
@@ -104,7 +108,14 @@ def extract(
             workers of a task died too often.
     """
     resolve_settings = settings_resolver(
-        fps=fps, every=every, keyframes=keyframes, quality=quality, aspect=aspect, layout=layout
+        fps=fps,
+        every=every,
+        keyframes=keyframes,
+        quality=quality,
+        aspect=aspect,
+        max_side=max_side,
+        chroma=chroma,
+        layout=layout,
     )
     store = require_shared(cache)
     options = TaskOptions.of(num_cpus, memory_bytes, resources, max_retries)

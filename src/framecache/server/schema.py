@@ -6,12 +6,21 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from framecache._read.info import TimelineState
-from framecache.model import Aspect, Layout, Status
+from framecache.model import MAX_FRAME_SIDE, Aspect, Chroma, Layout, Status
 
 State = Literal[TimelineState, "unreadable"]
 TaskKind = Literal["extract", "rebuild", "clear", "verify", "delete"]
 TaskState = Literal["queued", "running", "done", "failed", "cancelled"]
 Quality = Annotated[int, Field(ge=1, le=100, description="JPEG quality.")]
+MaxSide = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=1,
+        le=MAX_FRAME_SIDE,
+        description="Maximum width and height of stored frames in pixels.",
+    ),
+]
 
 
 class _StrictModel(BaseModel):
@@ -144,6 +153,8 @@ class Detail(Summary):
     sampling: str | None
     quality: int | None
     aspect: Aspect | None
+    max_side: int | None = Field(description="Null: frames have the size of their video.")
+    chroma: Chroma | None
     first_sequence: int | None
     last_sequence: int | None
     start_seconds: float | None
@@ -309,6 +320,8 @@ class ExtractionRequest(_StrictModel):
     aspect: Aspect = Field(
         "stored", description="`square` scales frames in width to square pixels."
     )
+    max_side: MaxSide | None = None
+    chroma: Chroma = Field("420", description="`444` stores the color of each pixel.")
     layout: Layout | None = None
     append: bool = Field(
         default=False, description="Append the chunks, with the timeline's own settings."
@@ -323,6 +336,8 @@ class RebuildRequest(_StrictModel):
     keyframes: bool = False
     quality: Quality | None = None
     aspect: Aspect | None = None
+    max_side: MaxSide | None = Field(default=None, description="65500 removes the limit.")
+    chroma: Chroma | None = None
     layout: Layout | None = None
 
 

@@ -85,6 +85,8 @@ def detail(
         sampling=str(info.settings.sampling) if info.settings else None,
         quality=info.settings.jpeg.quality if info.settings else None,
         aspect=info.settings.jpeg.aspect if info.settings else None,
+        max_side=info.settings.jpeg.max_side if info.settings else None,
+        chroma=info.settings.jpeg.chroma if info.settings else None,
         first_sequence=int(index.sequence[0]) if some else None,
         last_sequence=int(index.sequence[-1]) if some else None,
         start_seconds=float(index.timestamp[0]) if some else None,

@@ -739,6 +739,8 @@ export interface components {
              * @description Number of rows in the index, including undecodable frames.
              */
             cached_count: number;
+            /** Chroma */
+            chroma: ("420" | "444") | null;
             /** Chunk Count */
             chunk_count: number;
             /** Chunks */
@@ -768,6 +770,11 @@ export interface components {
             last_sequence: number | null;
             /** Layout */
             layout: ("objects" | "packs" | "video") | null;
+            /**
+             * Max Side
+             * @description Null: frames have the size of their video.
+             */
+            max_side: number | null;
             /**
              * Poster
              * @description URL of a thumbnail, relative to the service.
@@ -860,6 +867,13 @@ export interface components {
              */
             aspect: "stored" | "square";
             /**
+             * Chroma
+             * @description `444` stores the color of each pixel.
+             * @default 420
+             * @enum {string}
+             */
+            chroma: "420" | "444";
+            /**
              * Chunks
              * @description Chunks in time order.
              */
@@ -881,6 +895,8 @@ export interface components {
             keyframes: boolean;
             /** Layout */
             layout?: ("objects" | "packs" | "video") | null;
+            /** Max Side */
+            max_side?: number | null;
             /**
              * Quality
              * @description JPEG quality.
@@ -1066,6 +1082,8 @@ export interface components {
         RebuildRequest: {
             /** Aspect */
             aspect?: ("stored" | "square") | null;
+            /** Chroma */
+            chroma?: ("420" | "444") | null;
             /** Every */
             every?: number | null;
             /** Fps */
@@ -1077,6 +1095,11 @@ export interface components {
             keyframes: boolean;
             /** Layout */
             layout?: ("objects" | "packs" | "video") | null;
+            /**
+             * Max Side
+             * @description 65500 removes the limit.
+             */
+            max_side?: number | null;
             /** Quality */
             quality?: number | null;
         };

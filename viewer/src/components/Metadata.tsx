@@ -25,6 +25,8 @@ export function Metadata({ timeline }: { timeline: TimelineModel }) {
     ["status", row.reason === "" ? row.status : `${row.status}: ${row.reason}`],
     ["sampling", detail.sampling ?? "–"],
     ["quality", `${detail.quality ?? "–"}`],
+    ["chroma", detail.chroma ?? "–"],
+    ["maximum side", detail.max_side === null ? "–" : `${detail.max_side} pixels`],
     ["layout", detail.layout ?? "–"],
     ["epoch", `${detail.epoch ?? "–"}`],
   ];

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from framecache._media.video.encoding import write_mp4
     from framecache._media.video.error_boundary import TablesContradicted
     from framecache._media.video.jpeg_stream import read_jpeg_stream, write_jpeg_stream
+    from framecache._media.video.scaling import scale
     from framecache._media.video.scanning import SCAN_RULES, VideoScan, describe, scan
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ffmpeg_version",
     "read_jpeg_stream",
     "require_packages",
+    "scale",
     "scan",
     "write_jpeg_stream",
     "write_mp4",
@@ -52,6 +54,7 @@ _MODULES: Final = {
     "describe": "scanning",
     "ffmpeg_version": "container",
     "read_jpeg_stream": "jpeg_stream",
+    "scale": "scaling",
     "scan": "scanning",
     "write_jpeg_stream": "jpeg_stream",
     "write_mp4": "encoding",

@@ -16,7 +16,7 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from framecache._media.video.error_boundary import translate_errors
-from framecache.model import Image, Matrix, Picture
+from framecache.model import Chroma, Image, Matrix, Picture
 
 _MATRICES: Final[dict[int, Matrix]] = {  # ITU-T H.273, table 4, MatrixCoefficients
     1: "bt709",
@@ -64,11 +64,12 @@ class Decoded:
         return f"the picture at PTS {self.pts}"
 
     @translate_errors
-    def to_planes(self) -> Picture:
-        """Return the planes as stored, at 8 bits and 4:2:0. Safe to call in another thread.
+    def to_planes(self, *, chroma: Chroma = "420") -> Picture:
+        """Return the planes as stored, at 8 bits. Safe to call in another thread.
 
-        Planes that are already 8-bit 4:2:0 are not copied. Greater bit depths are rounded and
-        finer chroma is averaged; matrix and range stay unchanged. RGB is converted to JFIF planes.
+        Planes that need no change are not copied. Greater bit depths are rounded. With ``"420"``,
+        finer chroma is averaged to 4:2:0; with ``"444"``, chroma keeps its resolution. Matrix and
+        range stay unchanged. RGB is converted to JFIF planes.
 
         The matrix of an untagged picture is BT.709 if it is stored with at least 720 lines, else
         BT.601. An untagged range is taken as limited, or as full for gray. Non-square pixels stay
@@ -78,7 +79,8 @@ class Decoded:
         Raises:
             UnreadableChunk: FFmpeg failed to convert the picture.
         """
-        return _mirror(_read_planar(self.frame) or _convert(self.frame), self.frame)
+        planes = _read_planar(self.frame, chroma) or _convert(self.frame, chroma)
+        return _mirror(planes, self.frame)
 
     @translate_errors
     def size(self) -> tuple[int, int]:
@@ -112,13 +114,13 @@ def _is_converted_by_ffmpeg(pixel_format: str) -> bool:
     if _PLANAR.fullmatch(pixel_format):
         return True
     try:
-        _convert(VideoFrame(_PROBE_SIDE, _PROBE_SIDE, pixel_format))
+        _convert(VideoFrame(_PROBE_SIDE, _PROBE_SIDE, pixel_format), "420")
     except (FFmpegError, ValueError):
         return False
     return True
 
 
-def _read_planar(frame: VideoFrame) -> Picture | None:
+def _read_planar(frame: VideoFrame, wanted: Chroma) -> Picture | None:
     """Return the planes of a planar YUV or gray frame stored top to bottom, else None."""
     layout = _PLANAR.fullmatch(frame.format.name)
     # If rows are stored bottom to top, PyAV takes the last row in memory for the first.
@@ -135,13 +137,13 @@ def _read_planar(frame: VideoFrame) -> Picture | None:
     if subsampling is None:
         shape = tuple(-(-side // 2) for side in luma.shape)
         chroma = [np.full(shape, _NEUTRAL, np.uint8)] * 2
-    else:
-        chroma = [_subsample_chroma(plane, *_SUBSAMPLING_STEPS[subsampling]) for plane in chroma]
+    elif wanted == "420":
+        chroma = [subsample_chroma(plane, *_SUBSAMPLING_STEPS[subsampling]) for plane in chroma]
     matrix = _matrix(frame)
     return Picture(luma, chroma[0], chroma[1], matrix, full_range, orientation(frame)[1])
 
 
-def _convert(frame: VideoFrame) -> Picture:
+def _convert(frame: VideoFrame, chroma: Chroma) -> Picture:
     """Convert any other frame to planes with swscale."""
     if frame.format.is_bayer:
         # swscale interpolates the colors of the mosaic only when it converts to RGB.
@@ -156,7 +158,7 @@ def _convert(frame: VideoFrame) -> Picture:
     color_range = ColorRange.JPEG if keeps_range else ColorRange.MPEG
     # Set source and destination, since swscale would convert to its own defaults otherwise.
     converted = frame.reformat(
-        format="yuv420p",
+        format="yuv420p" if chroma == "420" or _has_halved_chroma(frame) else "yuv444p",
         src_colorspace=None if is_rgb else _COLORSPACES[matrix],
         dst_colorspace=_COLORSPACES[matrix],
         src_color_range=color_range,
@@ -166,8 +168,14 @@ def _convert(frame: VideoFrame) -> Picture:
         | Interpolation.FULL_CHR_H_INP,
         threads=1,
     )
-    y, u, v = (_rows(plane) for plane in converted.planes)
+    y, u, v = (plane_rows(plane) for plane in converted.planes)
     return Picture(y, u, v, matrix, full_range, orientation(frame)[1])
+
+
+def _has_halved_chroma(frame: VideoFrame) -> bool:
+    """Return True if a frame has no finer chroma than 4:2:0."""
+    sides = frame.format.chroma_width(2), frame.format.chroma_height(2)
+    return sides == (1, 1) or _is_gray(frame)
 
 
 def _is_low_depth_rgb(frame: VideoFrame) -> bool:
@@ -192,14 +200,15 @@ def _round_to_8_bits(plane: VideoPlane, bits: int, *, full_range: bool, neutral:
     neutral value (ITU-R BT.2100-2, table 9).
     """
     if bits == 8:  # noqa: PLR2004 - the bits of a byte
-        return _rows(plane)
+        return plane_rows(plane)
     factor = 255 / (2**bits - 1) if full_range else 2.0 ** (8 - bits)
     shift = neutral * (1 - factor * 2 ** (bits - 8))
     deep = cv2.convertScaleAbs(_rows_16_bit(plane), alpha=factor, beta=shift)
     return np.asarray(deep, dtype=np.uint8)
 
 
-def _rows(plane: VideoPlane) -> Image:
+def plane_rows(plane: VideoPlane) -> Image:
+    """Return the samples of a plane, without a copy; their rows need not be contiguous."""
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : plane.width]
 
@@ -209,8 +218,8 @@ def _rows_16_bit(plane: VideoPlane) -> npt.NDArray[np.uint16]:
     return rows[:, : plane.width]
 
 
-def _subsample_chroma(chroma: Image, vertically: int, horizontally: int) -> Image:
-    """Average neighboring samples; a last one without a neighbor stays unchanged."""
+def subsample_chroma(chroma: Image, vertically: int, horizontally: int) -> Image:
+    """Average two neighboring samples along each side with a 1; a last odd one stays unchanged."""
     if not (vertically or horizontally):
         return chroma
     height, width = chroma.shape

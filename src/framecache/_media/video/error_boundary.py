@@ -69,7 +69,7 @@ def translate_errors(
 
     @wraps(method)
     def typed(self: _Self, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with _translating(self, None):
+        with translating(self):
             return method(self, *args, **kwargs)
 
     return typed
@@ -86,7 +86,7 @@ def translate_read_errors(
     @wraps(function)
     def typed(file: VideoFile, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         witness = _ErrorRecorder(file)
-        with _translating(str(kwargs["name"]), witness):
+        with translating(str(kwargs["name"]), witness):
             return function(witness, *args, **kwargs)
 
     return typed
@@ -100,7 +100,7 @@ def translate_iteration_errors(
     @wraps(function)
     def typed(file: VideoFile, /, *args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
         witness = _ErrorRecorder(file)
-        with _translating(str(kwargs["name"]), witness):
+        with translating(str(kwargs["name"]), witness):
             yield from function(witness, *args, **kwargs)
 
     return typed
@@ -139,7 +139,8 @@ class _ErrorRecorder:
 
 
 @contextmanager
-def _translating(name: object, recorder: _ErrorRecorder | None) -> Iterator[None]:
+def translating(name: object, recorder: _ErrorRecorder | None = None) -> Iterator[None]:
+    """Make a block raise framecache's errors only, apart from those that a recorder has seen."""
     try:
         yield
     except FrameCacheError:

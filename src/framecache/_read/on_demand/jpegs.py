@@ -22,7 +22,7 @@ def encode(picture: ChunkPicture, settings: JpegSettings) -> tuple[FrameRow, byt
 
     item = picture.item
     assert not isinstance(item, video.Undecodable)
-    encoded = encode_picture(item.to_planes(), settings, entry=picture.entry)
+    encoded = encode_picture(item.to_planes(chroma=settings.chroma), settings, entry=picture.entry)
     row = replace(
         picture.row,
         width=encoded.width,
@@ -50,7 +50,8 @@ def identity_of_copy(row: FrameRow, entry: ChunkEntry, settings: JpegSettings) -
             str,
             (
                 *("decoded", entry.url, entry.etag, entry.size_bytes, row.pts),
-                *(settings.quality, settings.aspect, entry.sample_aspect_ratio),
+                *(settings.quality, settings.aspect, settings.max_side, settings.chroma),
+                entry.sample_aspect_ratio,
                 *(video.ffmpeg_version(), jpeg.encoder_version()),
             ),
         )

@@ -39,7 +39,8 @@ def extract(
     """Extract a timeline from its chunks; cached chunks are skipped."""
     video.require_packages("extraction")
     by = sampling.from_arguments(fps=asked.fps, every=asked.every, keyframes=asked.keyframes)
-    if asked.append and by != sampling.EveryFrame():
+    is_changed = by != sampling.EveryFrame() or asked.max_side is not None or asked.chroma != "420"
+    if asked.append and is_changed:
         raise InvalidValue("append uses the timeline's own settings: omit the others")
     arguments = asked.model_dump()
     for chunk in arguments["chunks"]:
