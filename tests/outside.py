@@ -143,14 +143,14 @@ def frames_of(blobs: Outside, timeline_id: str) -> dict[str, bytes]:
     return {key.removeprefix(prefix): blobs.read(key) for key in blobs.list(prefix)}
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Poll until a condition holds; fail the test after a deadline."""
+def wait_until(condition: Callable[[], bool], *, missing: Callable[[], object] = str) -> None:
+    """Poll until a condition holds; fail the test after a deadline, and say what is missing."""
     ticks = threading.Event()
     for _ in range(6000):
         if condition():
             return
         ticks.wait(0.01)
-    pytest.fail("it did not come")
+    pytest.fail(f"it did not come {missing()}".rstrip())
 
 
 def picture(number: int, *, width: int = 48, height: int = 32) -> npt.NDArray[np.uint8]:
@@ -210,7 +210,7 @@ def library_threads() -> set[str]:
 
 def wait_for_library_threads() -> None:
     """Wait for the threads of an iterator that was abandoned, which does not wait itself."""
-    wait_until(lambda: library_threads() == set())
+    wait_until(lambda: library_threads() == set(), missing=library_threads)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ They behave like a module that keeps one JPEG per frame: the last write wins. Th
 import base64
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
@@ -104,12 +105,14 @@ def load_cached_frames_b64(timeline_id: str) -> list[EncodedFrame]:
     timeline = _timeline(timeline_id)
     index = timeline.index
     source, positions = timeline.snapshot_cache.find_positions(index.sequence[index.is_ok], "skip")
-    fetched = timeline.snapshot_cache.track_results(source, fetch_in_order(source, positions))
-    return [
-        _encoded_frame(one.row.sequence, one.row.timestamp, one.jpeg())
-        for one in fetched
-        if one.row.status != "undecodable"
-    ]
+    results = timeline.snapshot_cache.track_results(source, fetch_in_order(source, positions))
+    # An error refers to this frame. The threads end here, not when the error is freed.
+    with closing(results) as fetched:
+        return [
+            _encoded_frame(one.row.sequence, one.row.timestamp, one.jpeg())
+            for one in fetched
+            if one.row.status != "undecodable"
+        ]
 
 
 def save_overlays(

@@ -1,6 +1,5 @@
 """Frames read at a model's size: ``max_side`` limits the longer side of the images."""
 
-import asyncio
 import io
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
+from coroutines import run_coroutine
 from framecache import FrameCache, InvalidValue, MissingPackage, Timeline
 from framecache._core.frame_size import limit_size
 from framecache.model import Color, Layout
@@ -128,7 +128,7 @@ def test_asynchronous_calls_give_the_same(timeline: Timeline) -> None:
             *[found.image async for found in timeline.aframes(1, 2, max_side=64)],
         ]
 
-    for image in asyncio.run(read()):
+    for image in run_coroutine(read()):
         assert np.array_equal(image, timeline.frame(1, max_side=64).image)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -126,27 +126,29 @@ class _Reading:
         """Yield the frames with their overlays, prefetched."""
         manifest = self._source.snapshot.manifest
         quality = manifest.settings.jpeg.quality if manifest is not None else 0
-        fetched = self._snapshots.track_results(
+        results = self._snapshots.track_results(
             self._source, fetch_in_order(self._source, self._positions)
         )
-        overlays = self._overlays() if self._stages else repeat(())
-        for result, drawn in zip(fetched, overlays, strict=False):
-            if result.row.status == "undecodable":
-                continue
-            frame = _frame(result, quality=quality, overlays=drawn)
-            self.frames_done += 1
-            self.overlays_done += len(drawn)
-            self.bytes_done += len(frame.jpeg) + sum(len(one.png) for one in drawn)
-            yield frame
-            if self._progress is not None:
-                self._progress(Progress(self.frames_done, len(self._positions)))
+        with closing(results) as fetched, closing(self._overlays()) as overlays:
+            for result, drawn in zip(fetched, overlays, strict=False):
+                if result.row.status == "undecodable":
+                    continue
+                frame = _frame(result, quality=quality, overlays=drawn)
+                self.frames_done += 1
+                self.overlays_done += len(drawn)
+                self.bytes_done += len(frame.jpeg) + sum(len(one.png) for one in drawn)
+                yield frame
+                if self._progress is not None:
+                    self._progress(Progress(self.frames_done, len(self._positions)))
 
-    def _overlays(self) -> Iterator[tuple[ExchangedOverlay, ...]]:
+    def _overlays(self) -> Generator[tuple[ExchangedOverlay, ...]]:
+        if not self._stages:
+            yield from repeat(())
         sequences = self._source.snapshot.index.sequence[self._positions].tolist()
         store = self._snapshots.store
         stored = StoredOverlays.find(self._source, store, self._stages, set(sequences))
         self.overlays_stale = stored.stale_count
-        return stored.read(sequences)
+        yield from stored.read(sequences)
 
 
 def _frame(

@@ -1,7 +1,7 @@
 """Cached snapshot of a timeline that a program reads, and the rules for reloading it."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -184,7 +184,7 @@ class SnapshotCache:
         # After reading, so that nothing is stored for a timeline that was deleted.
         touch(self._store, source.snapshot.manifest)
 
-    def track_results(self, source: FrameSource, results: Iterator[Item]) -> Iterator[Item]:
+    def track_results(self, source: FrameSource, results: Iterator[Item]) -> Generator[Item]:
         """Yield ``results``, and record the timeline's use."""
         with self.track_read(source):
             for result in results:

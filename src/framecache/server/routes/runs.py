@@ -100,8 +100,8 @@ def _iterate_frames(
         threads=_CONCURRENT_OVERLAYS,
         ahead=_CONCURRENT_OVERLAYS,
     )
-    with closing(overlays):
-        for sequence, one in zip(sequences, fetch_in_order(source, shown), strict=True):
+    with closing(overlays), closing(fetch_in_order(source, shown)) as fetched:
+        for sequence, one in zip(sequences, fetched, strict=True):
             drawn = [next(overlays) for _ in layers]
             if one.row.status != "undecodable":
                 part = (f"frames/{sequence}.jpg", JPEG, one.jpeg())
