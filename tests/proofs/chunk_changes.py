@@ -70,7 +70,7 @@ TROUBLES: Final = (
     Trouble("empty answers", answer=_empty),
     Trouble("answers without ranges", answer=_of_the_whole_chunk),
 )
-CHANGES: Final = tuple(trouble for trouble in TROUBLES if trouble.change is not None)
+CHUNK_CHANGES: Final = tuple(trouble for trouble in TROUBLES if trouble.change is not None)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from model_expected import clip, written_frame
+from model_expected import chunk_url, written_frame
 from model_plain import (
     Append,
     Clear,
@@ -55,10 +55,10 @@ def execute(
 def _extract(operation: Extract | Append | Rebuild, timeline: Timeline) -> None:
     match operation:
         case Extract(chunks, (every, quality), layout):
-            clips = [clip(chunk) for chunk in chunks]
+            clips = [chunk_url(chunk) for chunk in chunks]
             timeline.extract(clips, every=every, quality=quality, layout=layout, workers=1)
         case Append(chunk):
-            timeline.append(clip(chunk), workers=1)
+            timeline.append(chunk_url(chunk), workers=1)
         case Rebuild(None, layout):
             timeline.rebuild(layout=layout, workers=1)
         case Rebuild((every, quality), layout):

@@ -64,10 +64,13 @@ FRAMES = st.dictionaries(
 ON_CONFLICT: Final[tuple[OnConflict, ...]] = ("raise", "raise", "keep", "replace", "replace")
 
 LAYOUTS: Final[tuple[Layout, ...]] = ("objects", "packs")
+"""Layouts that store frames."""
 LAYOUT = st.sampled_from(LAYOUTS)
-"""Layout of a timeline that begins, and of one that is repacked."""
+"""Layout of a timeline that begins with written frames, and of one that is repacked."""
+LAYOUT_OF_CHUNKS = st.sampled_from((*LAYOUTS, "video"))
 ASKED = st.sampled_from((None, None, None, None, *LAYOUTS))
 """Layout that a call states: mostly none, because another one is refused."""
+ASKED_OF_CHUNKS = st.sampled_from((None, None, None, None, *LAYOUTS, "video"))
 
 
 def _extracts(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Extract]:
@@ -85,10 +88,10 @@ def _writes(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Writ
     )
 
 
-EXTRACTS, WRITES = _extracts(ASKED), _writes(ASKED)
+EXTRACTS, WRITES = _extracts(ASKED_OF_CHUNKS), _writes(ASKED)
 APPENDS = st.builds(Append, CHUNK)
-REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)), ASKED)
-REPACKS = st.builds(Repack, LAYOUT)
+REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)), ASKED_OF_CHUNKS)
+REPACKS = st.builds(Repack, st.sampled_from((*LAYOUTS, *LAYOUTS, "video")))
 CLEARS, DELETES, DELETED_LEASES = st.just(Clear()), st.just(Delete()), st.just(DeleteLeases())
 REPAIRS, COLLECTIONS = st.just(Repair()), st.just(Collect())
 
@@ -101,7 +104,7 @@ OF_WRITTEN = st.one_of(
     *(CLEARS, DELETES, DELETED_LEASES, EXTRACTS),
 )
 BEGINNINGS: Final[dict[str, st.SearchStrategy[Operation]]] = {
-    "video": _extracts(LAYOUT),
+    "video": _extracts(LAYOUT_OF_CHUNKS),
     "written": _writes(LAYOUT),
 }
 OPERATIONS: Final[dict[str, st.SearchStrategy[Operation]]] = {

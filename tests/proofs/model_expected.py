@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
+from chunk_changes import put_chunk
 from model_plain import NO_METADATA, Setting, State, Written, WrittenFrames, segments_of
 from PIL import Image
 
@@ -57,6 +58,12 @@ def clip(chunk: str) -> Path:
         f"model-{chunk}.mp4",
         lambda path: media.make_clip(path, frames=CHUNKS[chunk], source=pattern, extra=extra),
     )
+
+
+@cache
+def chunk_url(chunk: str) -> str:
+    """Return the URL of a chunk in a memory store, where a test may change it."""
+    return put_chunk("memory://model", clip(chunk).read_bytes(), clip(chunk).name)
 
 
 def rows_of(state: State) -> Rows:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from chunk_changes import CHUNK_CHANGES, Trouble, changed_chunk
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
@@ -16,21 +17,25 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from invariants import forget_chunks
 from model_at_once import at_once
 from model_calls import execute
 from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, REWRITES, STORED, Plan
-from model_expected import SIZE, clip, rows_of, written_row
+from model_expected import CHUNKS, SIZE, chunk_url, clip, rows_of, written_row
 from model_plain import (
     ALL,
     REFUSALS,
+    ChunkRefusal,
     Clear,
     Collect,
     Delete,
     DeleteLeases,
     Done,
     Ending,
+    Extract,
     Layout,
     Operation,
+    Rebuild,
     Repack,
     Repair,
     State,
@@ -53,6 +58,7 @@ OTHER: Final = "other"
 """Name of the program that disturbs the others, and meets no faults."""
 WRITES_ONLY: Final = (Write, Repair)
 """Operations that harm no committed frame, even if others of them run at the same time."""
+CHUNK_REFUSALS: Final[tuple[ChunkRefusal, ...]] = ("ChunkChanged", "UnreadableChunk")
 DAMAGE_FOUND: Final = ("missing", "truncated", "corrupt")
 PNG: Final = png_by_pillow(0, width=SIZE, height=SIZE)
 
@@ -69,6 +75,10 @@ class Figures:
     """That were stored."""
     repacks: int = 0
     """That moved frames."""
+    repacks_of_video: int = 0
+    """That decoded frames."""
+    chunks_refused: int = 0
+    """Calls that met another chunk."""
     replaced: int = 0
     """Frames that another took the place of."""
     disturbances: int = 0
@@ -105,6 +115,8 @@ class TimelineMachine(RuleBasedStateMachine):
         self.passing: list[State] = []
         self.slept_from: int | None = None
         self.has_slept = False
+        self.has_changed_chunks = False
+        """True while chunks are not those that were extracted."""
         self.current = "video"
 
     # Rules
@@ -135,6 +147,38 @@ class TimelineMachine(RuleBasedStateMachine):
     def read_quietly(self, client: int, data: st.DataObject) -> None:
         timeline, read, _ = data.draw(READINGS)
         self._read(self.clients[client], timeline, read, ())
+
+    @rule(
+        client=st.integers(0, CLIENTS - 1),
+        data=st.data(),
+        trouble=st.sampled_from(CHUNK_CHANGES),
+        after=st.integers(0, 2),
+        layout=st.sampled_from((None, None, *LAYOUTS)),
+    )
+    def use_changing_chunks(
+        self,
+        client: int,
+        data: st.DataObject,
+        trouble: Trouble,
+        after: int,
+        layout: Layout | None,
+    ) -> None:
+        """Read or repack while the chunks are others, in a program that has decoded nothing."""
+        _, read, _ = data.draw(READINGS)
+        state = self.observed["video"].state
+        if state.layout != "video" or not state.cached:
+            begin = Rebuild(None, "video") if state.chunks else Extract(("a", "b"), ALL, "video")
+            self._change(self.clients[client], "video", begin, ())
+        forget_chunks()
+        other = clip(sorted(CHUNKS)[after]).read_bytes()
+        self.has_changed_chunks = True
+        with changed_chunk(trouble, other, after=after):
+            if layout is None:
+                self._read(self.clients[client], "video", read, ())
+            else:
+                self._change(self.clients[client], "video", Repack(layout), ())
+        self.has_changed_chunks = False
+        forget_chunks()
 
     @rule(
         client=st.integers(0, CLIENTS - 1),
@@ -173,7 +217,7 @@ class TimelineMachine(RuleBasedStateMachine):
     def damage_frame(self, timeline: str, nth: int, whole: bool) -> None:  # noqa: FBT001
         """Lose the blob of a stored frame, or change one byte of the frame."""
         observed = self.observed[timeline]
-        sequences = sorted(observed.rows)
+        sequences = sorted(observed.places)
         if not sequences or observed.state.listed:
             return
         place = observed.places[sequences[nth % len(sequences)]]
@@ -256,6 +300,8 @@ class TimelineMachine(RuleBasedStateMachine):
         ends = list(endings(before.state, done))
         if isinstance(done.operation, Repack) and (before.damaged_frames or after.damaged_frames):
             ends.append(Ending(before.state, "CorruptFrame"))
+        if self.has_changed_chunks and before.state.layout == "video" and before.rows:
+            ends += [Ending(before.state, refusal) for refusal in CHUNK_REFUSALS]
         if isinstance(done.operation, Delete | Repair) and DAMAGE & set(fired):
             # Data that reads differently each time is not treated as damage of the stored blob.
             ends.append(Ending(before.state, "StoreUnavailable"))
@@ -315,9 +361,11 @@ class TimelineMachine(RuleBasedStateMachine):
         named = {place.key for place in after.places.values()}
         moved = {place.key for place in before.places.values()} - named
         self.figures.repacks += bool(moved)
+        self.figures.repacks_of_video += before.state.layout == "video" != layout
         strewn = [
             place for place in after.places.values() if bool(place.offset) != (layout == "packs")
         ]
+        assert layout == "video" or after.places.keys() == after.rows.keys()
         assert not strewn, f"repacked into {layout}, {strewn} are elsewhere"
         assert before.damaged_frames or moved.isdisjoint(self.world.blobs), (
             f"of {moved} some is left"
@@ -399,6 +447,9 @@ class TimelineMachine(RuleBasedStateMachine):
             for state in ever
             if state.listed
         ]
+        if self.has_changed_chunks and any(state.layout == "video" for state in ever):
+            excused.update(CHUNK_REFUSALS)
+            self.figures.chunks_refused += _name(error) in CHUNK_REFUSALS
         if self.between or any(lost) or read.needs(now.rows) & now.damaged_frames:
             excused.add("CorruptFrame")
         assert _name(error) in excused, f"{read} failed, of {[*ever]}: {error!r}"
@@ -512,7 +563,7 @@ class TimelineMachine(RuleBasedStateMachine):
         observed = self.world.observe(name)
         if observed.state.chunks:
             every, quality = observed.state.setting or ALL
-            clips = [clip(chunk) for chunk in observed.state.chunks]
+            clips = [chunk_url(chunk) for chunk in observed.state.chunks]
             timeline.extract(clips, every=every, quality=quality, workers=1)
             assert timeline.complete
         observed = self.world.observe(name)
@@ -545,7 +596,7 @@ class TimelineMachine(RuleBasedStateMachine):
         before = self.world.observe(name)
         if before.state.chunks is None:
             return
-        layout = next(one for one in LAYOUTS if one != before.state.layout)
+        layout = next(one for one in LAYOUTS if one != before.state.layout)  # video into objects
         try:
             timeline.repack(layout, workers=1)
         except CorruptFrame:
@@ -561,6 +612,8 @@ class TimelineMachine(RuleBasedStateMachine):
     def _timeline(self, client: Client, name: str) -> Timeline:
         if client is self.clients[FRESH]:
             self.clients[FRESH] = client
+            if name == "video":
+                forget_chunks()
             store = client.timelines[name]._store  # noqa: SLF001 -- the store whose requests fail
             client.timelines[name] = Timeline(store, name)
             client.remembers.pop(name, None)
@@ -635,7 +688,8 @@ def _comparable(state: State, before: State) -> object:
     setting = None if state.chunks is None else state.setting
     layout = None if state.chunks is None else state.layout
     begun = state.chunks is not None and state.begun
-    return is_same_epoch, state.chunks, setting, layout, state.cached, state.written, begun
+    whole = state.whole if state.chunks else None
+    return is_same_epoch, state.chunks, setting, layout, state.cached, whole, state.written, begun
 
 
 def _check_listed(before: State, done: Done, after: State) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
-Layout = Literal["objects", "packs"]
+Layout = Literal["objects", "packs", "video"]
 Refusal = Literal["SettingsConflict", "NotCached", "TimelineCleared"]
 OnConflict = Literal["raise", "replace", "keep"]
+ChunkRefusal = Literal["ChunkChanged", "UnreadableChunk"]
 REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "TimelineCleared"})
 
 
@@ -42,7 +43,7 @@ class Written(NamedTuple):
 
 WrittenFrames = frozenset[Written]
 SEGMENTS: Final = 2
-"""Segments of each chunk."""
+"""Segments of each chunk that is not whole."""
 
 
 def segments_of(chunks: Iterable[str]) -> tuple[str, ...]:
@@ -75,6 +76,8 @@ class State:
     """Sequence and picture of each of them."""
     begun: bool = False
     """True if only a clear or a rebuild may end the epoch."""
+    whole: frozenset[str] = frozenset()
+    """Chunks that are committed at once: those that were planned in layout ``video``."""
 
     @property
     def exists(self) -> bool:
@@ -90,7 +93,14 @@ class State:
         chunks: tuple[str, ...] | None,
         layout: Layout | None,
     ) -> "State":
-        return State(self.epoch + "+", chunks, setting, layout or self.layout)
+        layout = layout or self.layout
+        first = State(self.epoch + "+", (), setting, layout)
+        return replace(first, chunks=None) if chunks is None else first.with_chunks(chunks)
+
+    def with_chunks(self, chunks: tuple[str, ...]) -> "State":
+        """Return the state with more chunks."""
+        whole = self.whole | set(chunks) if self.layout == "video" else self.whole
+        return replace(self, chunks=(*(self.chunks or ()), *chunks), whole=whole)
 
 
 class Refused(Exception):
@@ -133,7 +143,7 @@ class CreateManifest(Step):
         known = min(len(self.chunks), len(state.chunks))
         is_same = (state.setting, state.layout) == (self.setting, self.layout or state.layout)
         if is_same and state.chunks[:known] == self.chunks[:known]:
-            return replace(state, chunks=(*state.chunks, *self.chunks[known:]))
+            return state.with_chunks(self.chunks[known:])
         if state.begun:
             raise Refused("SettingsConflict")
         return state.next_epoch(self.setting, self.chunks, self.layout)
@@ -153,7 +163,7 @@ class AppendToManifest(Step):
         elif self.chunk in state.chunks:
             next_state = state
         else:
-            next_state = replace(state, chunks=(*state.chunks, self.chunk))
+            next_state = state.with_chunks((self.chunk,))
         return next_state, (CommitMissing(next_state.epoch, (self.chunk,)),)
 
 
@@ -178,7 +188,11 @@ class CommitMissing(Step):
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         cached = state.cached if state.epoch == self.epoch else frozenset[str]()
-        missing = [one for one in segments_of(self.chunks) if one not in cached]
+        missing = [
+            one
+            for one in segments_of(self.chunks)
+            if one not in cached and not (one[0] in state.whole and int(one[1]))
+        ]
         commits = tuple(CommitSegment(self.epoch, one) for one in missing)
         return state, (Begin(self.epoch), *commits) if commits else ()
 
@@ -201,7 +215,9 @@ class CommitSegment(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.epoch != self.epoch:
             raise Refused("TimelineCleared")
-        return replace(state, cached=state.cached | {self.segment}), ()
+        chunk = self.segment[0]
+        committed = segments_of(chunk) if chunk in state.whole else (self.segment,)
+        return replace(state, cached=state.cached.union(committed)), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +335,8 @@ class ChangeLayout(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.chunks is None:
             raise Refused("NotCached")
+        if self.layout == "video" != state.layout:
+            raise Refused("SettingsConflict")
         return replace(state, layout=self.layout), ()
 
 
@@ -442,7 +460,7 @@ class Ending:
     """Possible end of an operation."""
 
     state: State
-    how: Literal["finished", "stopped", "CorruptFrame", "StoreUnavailable"] | Refusal
+    how: Literal["finished", "stopped", "CorruptFrame", "StoreUnavailable"] | Refusal | ChunkRefusal
 
 
 def endings(state: State, done: Done) -> Iterator[Ending]:

@@ -181,7 +181,8 @@ class Ask:
             case "complete":
                 return state.is_complete
             case "index":
-                return [(row.sequence, len(row.jpeg)) for row in rows.values()]
+                is_known = state.layout != "video" or not state.chunks
+                return [(row.sequence, len(row.jpeg) * is_known) for row in rows.values()]
             case "len":
                 return len(rows)
             case "info":
@@ -191,9 +192,10 @@ class Ask:
                     for chunk in state.chunks or ()
                     if state.cached.issuperset(segments_of(chunk))
                 ]
+                segments = len(state.cached) - len(state.whole.intersection(whole))
                 return (
                     *(epoch, state.exists, state.is_complete, len(rows)),
-                    *(len(whole), len(state.cached)),
+                    *(len(whole), segments),
                 )
 
     def needs(self, rows: Rows) -> set[int]:  # noqa: ARG002 -- reads none

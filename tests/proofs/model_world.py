@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import google_crc32c
 import pyarrow.parquet as pq
-from model_expected import METADATA, PICTURES, Rows, rows_of, rows_of_segment, written_row
+from model_expected import METADATA, PICTURES, Row, Rows, rows_of, rows_of_segment, written_row
 from model_plain import ALL, NO_METADATA, SEGMENTS, Setting, State, Written, segments_of
 
 from framecache import FrameCache
@@ -62,7 +62,7 @@ class ObservedTimeline:
 
     state: State
     places: Mapping[int, Place] = field(default_factory=dict)
-    """Place of each committed frame, as the index has it."""
+    """Place of each committed frame that is stored, as the index has it."""
     damaged_frames: frozenset[int] = frozenset()
     """Committed frames that are not where the index has them."""
 
@@ -172,7 +172,7 @@ class World:
         damaged_frames = [
             sequence
             for sequence, row in rows_of(state).items()
-            if places[sequence].within(self.blobs) != row.jpeg
+            if sequence in places and places[sequence].within(self.blobs) != row.jpeg
         ]
         return ObservedTimeline(state, places, frozenset(damaged_frames))
 
@@ -185,29 +185,37 @@ class World:
         chunks = tuple(_chunk_name(chunk["url"]) for chunk in document["chunks"])
         setting = Setting(document["sampling"].get("n"), document["jpeg"]["quality"])
         parts = {part: self._part(timeline_id, document, part) for part in _part_names(document)}
-        names = segments_of(chunks)
-        for part, segment in zip(_part_names(document), names, strict=False):
-            rows = parts.pop(part)
-            expected = rows_of_segment(chunks, setting, segment)
-            if rows is not None:
-                parts[segment] = rows
-                self._require(
-                    _fingerprints(rows)
-                    == {one.sequence: _fingerprint(one.jpeg) for one in expected},
-                    f"the part of {segment} in {epoch} is not what {chunks} give with {setting}",
-                )
+        is_unstored = document["layout"] == "video"
+        cached = frozenset[str]()
+        for part, segments in _segments_of_parts(document).items():
+            rows = parts[part]
+            if rows is None:
+                continue
+            cached |= segments
+            expected = {
+                row.sequence: row
+                for segment in segments
+                for row in rows_of_segment(chunks, setting, segment)
+            }
+            self._require(
+                rows.keys() == expected.keys()
+                and all(
+                    _is_row_of(row, expected[sequence], is_unstored=is_unstored)
+                    for sequence, row in rows.items()
+                ),
+                f"{part} in {epoch} is not what {chunks} give with {setting}",
+            )
         written = {
             sequence: _written(sequence, row)
             for part in document["written_parts"]
             for sequence, row in (parts[part] or {}).items()
         }
         self._check_compaction(timeline_id, document, parts)
-        cached = frozenset(name for name in names if name in parts)
-        counting = (*(name for name in names if name in parts), *document["written_parts"])
         places = {
             sequence: row.place
-            for part in counting
+            for part in _part_names(document)
             for sequence, row in (parts[part] or {}).items()
+            if row.fingerprint is not None
         }
         state = State(
             epoch,
@@ -217,6 +225,11 @@ class World:
             cached,
             frozenset(written.values()),
             begun=document["begun"],
+            whole=frozenset(
+                name
+                for name, chunk in zip(chunks, document["chunks"], strict=True)
+                if len(chunk["segment_starts"]) == 1
+            ),
         )
         return state, places
 
@@ -247,11 +260,8 @@ class World:
         name = f"_timeline-{compaction['number']}.compacted"
         body = self.blobs.get(f"{ROOT}/{timeline_id}/index/{document['epoch']}/{name}")
         covered = set(compaction["parts"])
-        order = _part_names(document)
-        segments = segments_of(_chunk_name(chunk["url"]) for chunk in document["chunks"])
-        names = dict(zip(order, segments, strict=False))
         # For two rows of a sequence, the part that a manifest named later counts.
-        there = [parts.get(names.get(part, part)) for part in order if part in covered]
+        there = [parts[part] for part in _part_names(document) if part in covered]
         if body is None or None in there:
             return
         rows = {sequence: row for part in there if part for sequence, row in part.items()}
@@ -272,6 +282,8 @@ class World:
         for sequence, row in _rows_in(self.blobs[key]).items():
             if name.startswith("w") and not row.place.offset:
                 continue  # it counts once a manifest names it
+            if row.fingerprint is None:
+                continue  # it is not stored
             if row.place in self._named:
                 continue  # it may have been damaged since
             self._named.add(row.place)
@@ -302,9 +314,10 @@ class World:
 class IndexRow:
     """Row of an index file for a frame."""
 
-    fingerprint: tuple[int, int]
+    fingerprint: tuple[int, int] | None
+    """Size and CRC-32C; None if the frame is not stored."""
     place: Place
-    metadata: tuple[int, float, str]
+    metadata: tuple[int, float, str | None]
     """chunk_id, timestamp and perceptual hash."""
     quality: int
 
@@ -438,12 +451,29 @@ def _sequence(key: str) -> int:
 
 def _part_names(document: dict[str, Any]) -> list[str]:
     """Return the names of all parts of a manifest: those of segments, then of written frames."""
-    segments = [
-        f"{chunk:06d}s{number:06d}"
-        for chunk in range(len(document["chunks"]))
-        for number in range(SEGMENTS)
-    ]
-    return [*segments, *document["written_parts"]]
+    return [*_segments_of_parts(document), *document["written_parts"]]
+
+
+def _segments_of_parts(document: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """Return the segments that each part of a chunk commits."""
+    found: dict[str, frozenset[str]] = {}
+    for number, chunk in enumerate(document["chunks"]):
+        segments = segments_of(_chunk_name(chunk["url"]))
+        if len(chunk["segment_starts"]) == 1:
+            found[f"{number:06d}"] = frozenset(segments)
+        else:
+            parts = (f"{number:06d}s{place:06d}" for place in range(SEGMENTS))
+            found |= {part: frozenset({one}) for part, one in zip(parts, segments, strict=True)}
+    return found
+
+
+def _is_row_of(row: "IndexRow", expected: Row, *, is_unstored: bool) -> bool:
+    """Return True if an index row is that of a frame of a chunk."""
+    if row.metadata[:2] != (expected.chunk_id, expected.timestamp):
+        return False
+    if is_unstored:
+        return row.fingerprint is None and row.place.key == "" and row.metadata[2] is None
+    return row.fingerprint == _fingerprint(expected.jpeg)
 
 
 def _chunk_name(url: str) -> str:
@@ -458,7 +488,7 @@ def _fingerprint(jpeg: bytes) -> tuple[int, int]:
 def _written(sequence: int, row: IndexRow) -> Written:
     """Return the frame of a row, with the picture -1 if it was never written."""
     quality = row.quality or ALL.quality
-    picture = _picture(row.fingerprint, quality)
+    picture = -1 if row.fingerprint is None else _picture(row.fingerprint, quality)
     for metadata in (NO_METADATA, *METADATA):
         frame = Written(sequence, picture, metadata, quality)
         if picture >= 0 and _metadata(frame) == row.metadata:
@@ -466,7 +496,7 @@ def _written(sequence: int, row: IndexRow) -> Written:
     return Written(sequence, -1, 0, quality)
 
 
-def _metadata(frame: Written) -> tuple[int, float, str]:
+def _metadata(frame: Written) -> tuple[int, float, str | None]:
     row = written_row(frame)
     return row.chunk_id, row.timestamp, row.perceptual_hash
 
@@ -493,15 +523,16 @@ def _rows_in(body: bytes) -> IndexRows:
     names = ["sequence", "size", "crc32c", "key", "offset", *about]
     table = pq.ParquetFile(BytesIO(body)).read(names, use_threads=False)
     return {
-        sequence: IndexRow((size, crc32c), Place(key, offset, size), (*metadata,), quality)
+        sequence: IndexRow(
+            None if size is None else (size, crc32c),
+            Place(key, offset, size or 0),
+            (*metadata,),
+            quality,
+        )
         for sequence, size, crc32c, key, offset, *metadata, quality in zip(
             *(table[name].to_pylist() for name in names), strict=True
         )
     }
-
-
-def _fingerprints(rows: IndexRows) -> dict[int, tuple[int, int]]:
-    return {sequence: row.fingerprint for sequence, row in rows.items()}
 
 
 def _number(epoch: str) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import pytest
-from chunk_changes import CHANGES, TROUBLES, Trouble, changed_chunk, put_chunk
+from chunk_changes import CHUNK_CHANGES, TROUBLES, Trouble, changed_chunk, put_chunk
 from invariants import contents, forget_chunks
 
 import media
@@ -111,7 +111,7 @@ def is_refused(
     return False
 
 
-@pytest.mark.parametrize("trouble", CHANGES, ids=lambda trouble: trouble.name)
+@pytest.mark.parametrize("trouble", CHUNK_CHANGES, ids=lambda trouble: trouble.name)
 def test_frame_of_a_changed_chunk_that_was_not_read_is_refused(
     scene: Scene, trouble: Trouble
 ) -> None:

@@ -40,6 +40,8 @@ def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> 
         commits=figures.commits,
         packs=figures.packs,
         repacks=figures.repacks,
+        repacks_of_video=figures.repacks_of_video,
+        chunks_refused=figures.chunks_refused,
         replaced=figures.replaced,
         faults=figures.faults.total(),
         disturbances=figures.disturbances,
@@ -48,6 +50,8 @@ def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> 
     assert figures.faults.total() > 0
     assert figures.disturbances > 0
     assert figures.repacks > 0
+    assert figures.repacks_of_video > 0
+    assert figures.chunks_refused > 0
     assert figures.replaced > 0
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from chunk_changes import CHANGES, changed_chunk, put_chunk
+from chunk_changes import CHUNK_CHANGES, changed_chunk, put_chunk
 from invariants import TIMELINE, alone, forget_chunks, inspect_timeline, require
 from operations import LONG, chunks, extract_segments, long_chunk
 from operations_video import extract_by_tables, lying_chunk, tables_used
@@ -92,7 +92,7 @@ def replaced_chunk_is_refused(store: Store) -> None:
     timeline.extract(url, layout="video", workers=1)
     expected = alone((url,), "{}", 85)
     for after in range(2):
-        for trouble in CHANGES:
+        for trouble in CHUNK_CHANGES:
             forget_chunks()
             try:
                 with changed_chunk(trouble, other, after=after):
