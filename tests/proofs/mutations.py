@@ -1,7 +1,7 @@
 """Damage to video files, random or aimed at elements of the formats. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -19,6 +19,14 @@ _MP4_BOXES: Final = (
     *(b"avc1", b"avcC", b"hvc1", b"hvcC", b"av01", b"av1C", b"vp09", b"vpcC", b"udta", b"mdat"),
     *(b"mvex", b"moof", b"traf", b"tfhd", b"tfdt", b"trun", b"sidx", b"colr", b"pasp", b"sgpd"),
 )
+_MP4_TABLES: Final = {
+    **dict.fromkeys((b"stts", b"ctts", b"stss", b"stsc", b"stco", b"elst"), 12),
+    b"stsz": 16,
+    b"co64": 12,
+    b"trun": 12,
+    b"sidx": 28,
+}
+"""Tables of samples, with the distance from the name to the first entry, after the count."""
 _EBML_ELEMENTS: Final = tuple(
     bytes.fromhex(identifier)
     for identifier in (
@@ -60,10 +68,13 @@ _MARKERS: Final = {
 """Offsets of fields that decide how much is read, by the first bytes of each format."""
 
 
-def mutate(data: bytes, donor: bytes, dice: Random) -> bytes:
+def mutate(
+    data: bytes, donor: bytes, dice: Random, weights: Mapping[Mutation, int] | None = None
+) -> bytes:
     """A file like ``data`` with one to four mutations; the same for the same dice."""
-    mutated = bytearray(data)
-    for mutation in dice.choices(_MUTATIONS, weights=_WEIGHTS, k=dice.choice((1, 1, 1, 2, 3, 4))):
+    mutated, weights = bytearray(data), weights or _WEIGHTED
+    count = dice.choice((1, 1, 1, 2, 3, 4))
+    for mutation in dice.choices([*weights], weights=[*weights.values()], k=count):
         mutation(mutated, donor, dice)
     return bytes(mutated)
 
@@ -121,6 +132,44 @@ def _spoil_field(data: bytearray, _: bytes, dice: Random) -> None:
         _write_extreme(data, offset + len(marker) + dice.choice((0, 1, *range(4, 64, 4))), dice)
 
 
+def _spoil_table(data: bytearray, _: bytes, dice: Random) -> None:
+    """Change an entry of a table of samples, or the number of its entries."""
+    tables = [
+        (found.start(), kind)
+        for kind in _MP4_TABLES
+        for found in re.finditer(re.escape(kind), data)
+    ]
+    if not tables:
+        return
+    begin, kind = dice.choice(tables)
+    head = _MP4_TABLES[kind]
+    count = int.from_bytes(data[begin + head - 4 : begin + head])
+    words = min(count, (len(data) - begin - head) // 4, 2**16)
+    if words < 2 or dice.random() < 1 / 8:
+        changed = dice.choice((0, 1, count - 1, count + 1, count + 1000, 2**31, 2**32 - 1))
+        data[begin + head - 4 : begin + head] = (changed % 2**32).to_bytes(4)
+        return
+    place, other = (begin + head + 4 * dice.randrange(words) for _n in range(2))
+    entry = int.from_bytes(data[place : place + 4])
+    match dice.randrange(5):
+        case 0:  # two entries have each other's place
+            data[place : place + 4], data[other : other + 4] = (
+                data[other : other + 4],
+                data[place : place + 4],
+            )
+        case 1:  # the same entry twice
+            data[place : place + 4] = data[other : other + 4]
+        case 2:  # an entry of another table, as of another track
+            alike = [start for start, one in tables if one == kind]
+            place_there = dice.choice(alike) + place - begin
+            data[place : place + 4] = data[place_there : place_there + 4].ljust(4, b"\0")
+        case 3:  # a little more or less
+            step = dice.choice((-1, 1)) * dice.choice((1, 2, 16, 512, 1000, 2**16, len(data)))
+            data[place : place + 4] = ((entry + step) % 2**32).to_bytes(4)
+        case _:
+            data[place : place + 4] = (dice.choice(EXTREMES) % 2**32).to_bytes(4)
+
+
 def _rename_element(data: bytearray, _: bytes, dice: Random) -> None:
     offset, marker = _element(data, dice)
     if offset is not None:
@@ -170,8 +219,18 @@ _WEIGHTED: Final[dict[Mutation, int]] = {
     _splice: 2,
     _insert: 1,
 }
-_MUTATIONS: Final = tuple(_WEIGHTED)
-_WEIGHTS: Final = tuple(_WEIGHTED.values())
+TABLE_MUTATIONS: Final[dict[Mutation, int]] = {
+    _spoil_table: 12,
+    _spoil_field: 3,
+    _flip_bits: 3,
+    _blank: 2,
+    _noise: 1,
+    _cut_out: 1,
+    _swap: 1,
+    _truncate: 1,
+    _nest_element: 1,
+}
+"""Mutations of files with sample tables, most of them of the tables."""
 
 
 def _range(data: bytearray, dice: Random) -> tuple[int, int]:

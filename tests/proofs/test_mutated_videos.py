@@ -2,7 +2,8 @@
 
 Files are those of every container and codec in the sample clips, mutated at random, in ways that
 hit what the formats read lengths, counts and times from. Each is extracted by another process,
-which a watchdog ends when it takes too long.
+which a watchdog ends when it takes too long. Half of the videos are listed from their sample tables
+where these can be trusted, also into layout ``video``; all frames must be those of all packets.
 """
 
 import multiprocessing
@@ -17,9 +18,10 @@ from random import Random
 from typing import Final
 
 import pytest
-from extracting import SAMPLINGS, Attempt, Outcome, serve
-from mutations import mutate
+from extracting import SAMPLINGS, Attempt, How, Outcome, serve
+from mutations import TABLE_MUTATIONS, mutate
 
+import media
 from proving import Proof
 from sample_clips import clip
 
@@ -31,6 +33,12 @@ CLIPS: Final = (
     *("h264.flv", "h264.h264", "hevc.hevc", "mpeg2.mpg", "mpeg2.mxf", "wmv2.wmv", "vp8.ivf"),
     *("animation.gif", "animation.apng", "raw.y4m", "tape.dv", "h264-index.flv"),
 )
+TABLE_CLIPS: Final = (
+    *("h264.mp4", "sound.mp4", "hevc.mp4", "vp9.mp4", "av1.mp4", "vfr.mp4", "edit-list.mp4"),
+    *("fragments.mp4", "sound.mp4", "sidx.mp4"),
+)
+"""Videos with sample tables."""
+WAYS: Final[tuple[How, ...]] = ("packets", "packets", "tables", "video")
 PROCESSES: Final = 2
 MOST_SECONDS: Final = 90
 """Limit for one file, above that of a packet. Intact files take a tenth of a second."""
@@ -53,7 +61,7 @@ def test_mutated_videos_end_in_frames_or_a_clear_error(proof: Proof) -> None:
     seeds: SimpleQueue[int | None] = SimpleQueue()
     for seed in [*range(FIRST_SEED, FIRST_SEED + files), *[None] * PROCESSES]:
         seeds.put(seed)
-    clips = {name: clip(name).read_bytes() for name in CLIPS}
+    clips = {name: _clip(name).read_bytes() for name in {*CLIPS, *TABLE_CLIPS}}
     found = Found()
     with ThreadPoolExecutor(PROCESSES) as watchdogs:
         for watching in [
@@ -67,10 +75,12 @@ def test_mutated_videos_end_in_frames_or_a_clear_error(proof: Proof) -> None:
         files=files,
         extracted=kinds.count("extracted"),
         refused=kinds.count("refused"),
+        listed_from_tables=sum(one.is_from_tables for one in found.outcomes),
         slowest_seconds=round(max(one.seconds for one in found.outcomes), 1),
         peak_mb=max(one.peak_bytes for one in found.outcomes) >> 20,
     )
     assert found.failures == []
+    assert any(one.is_from_tables for one in found.outcomes)
     assert len(found.outcomes) == files
 
 
@@ -113,10 +123,33 @@ def _watch(
 
 def _attempt(seed: int, clips: dict[str, bytes], folder: Path) -> Attempt:
     dice = Random(seed)
-    name, donor = dice.choice(CLIPS), dice.choice(CLIPS)
+    how = dice.choice(WAYS)
+    name, donor = dice.choice(CLIPS if how == "packets" else TABLE_CLIPS), dice.choice(CLIPS)
     path = folder / f"{seed}-{name}"
-    path.write_bytes(mutate(clips[name], clips[donor], dice))
-    return Attempt(str(path), dice.choice(SAMPLINGS), dice.choice((1, 4)))
+    if how == "packets":
+        path.write_bytes(mutate(clips[name], clips[donor], dice))
+    else:
+        path.write_bytes(mutate(clips[name], clips[donor], dice, TABLE_MUTATIONS))
+    return Attempt(str(path), dice.choice(SAMPLINGS), dice.choice((1, 4)), how)
+
+
+def _clip(name: str) -> Path:
+    makers = {"sound.mp4": _make_sound, "sidx.mp4": _make_sidx}
+    return media.made(f"mutated-{name}", makers[name]) if name in makers else clip(name)
+
+
+def _make_sidx(path: Path) -> None:
+    """Make a video in fragments with an index of them."""
+    flags = ("-movflags", "dash+global_sidx", "-frag_duration", "400000")
+    media.ffmpeg("-i", str(clip("h264.mp4")), "-c", "copy", *flags, str(path))
+
+
+def _make_sound(path: Path) -> None:
+    """Make a video whose samples alternate with those of its sound."""
+    media.ffmpeg(
+        *("-i", str(clip("h264.mp4")), "-f", "lavfi", "-i", "sine=duration=2"),
+        *("-c:v", "copy", "-c:a", "aac", "-shortest", str(path)),
+    )
 
 
 class Worker:
