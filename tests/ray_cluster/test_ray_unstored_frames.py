@@ -9,9 +9,12 @@ import pytest
 from ray.data.expressions import col
 
 from framecache import FrameCache, Timeline
+from framecache._media.video.container import Container
 from framecache._read import DecodeOptions
 from framecache.ray import read_frames
 from framecache.ray.read_tasks import ReadFormat, divide
+from ray_cluster.decoding_store import CountingStore
+from ray_cluster.logged_store import cache_in
 
 pytestmark = pytest.mark.usefixtures("cluster", "quiet_data")
 
@@ -22,9 +25,9 @@ KEYFRAMES = [*range(0, 100, 25), *range(100, 145, 10)]
 @pytest.fixture
 def cache(tmp_path: Path) -> FrameCache:
     """A cache with two chunks of several keyframes each, as ``stored`` and as ``watched``."""
-    cache = FrameCache(tmp_path)
+    cache = FrameCache(tmp_path / "store")
     chunks = [clips.clip(frames=100, keyframe_every=25), clips.clip()]
-    cache.timeline("stored").extract(chunks)
+    cache.timeline("stored").extract(chunks, layout="packs")
     cache.timeline("watched").extract(chunks, layout="video")
     return cache
 
@@ -53,6 +56,27 @@ def test_tasks_begin_where_decoding_can(cache: FrameCache) -> None:
     read = [task.snapshot.index.sequence[task.positions].tolist() for task in tasks]
     assert [sequence for task in read for sequence in task] == positions.tolist()
     assert [task[0] for task in read] == [7, *KEYFRAMES[1:]]
+
+
+@pytest.mark.parametrize("task_bytes", [1, 2**30], ids=["many-tasks", "two-tasks"])
+@pytest.mark.parametrize("columns", ["image", "jpeg"])
+def test_workers_decode_each_picture_once(
+    cache: FrameCache,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    columns: str,
+    task_bytes: int,
+) -> None:
+    monkeypatch.setattr("framecache.ray.frame_source.MIN_TASK_BYTES", task_bytes)
+    expected = rows(cache, "stored", columns=("sequence", columns))
+    monkeypatch.setattr(Container, "decode", Container.decode)  # restored if Ray copies the store
+    counted = cache_in(tmp_path, CountingStore)
+    assert isinstance(counted.store, CountingStore)
+    found = rows(counted, "watched", columns=("sequence", columns))
+    for one, other in zip(expected, found, strict=True):
+        assert one["sequence"] == other["sequence"]
+        assert np.array_equal(one[columns], other[columns])
+    assert FRAMES <= len(counted.store.decoded.read_bytes()) <= 1.1 * FRAMES
 
 
 def test_condition_on_hashes_is_that_of_the_pictures(cache: FrameCache) -> None:
