@@ -174,7 +174,7 @@ class Progress:
     frames_done: int
     frames_total: int
     chunks_elsewhere: int = 0
-    """Chunks that other programs are extracting, while this operation waits for them; else 0."""
+    """Chunks whose segments other programs extract, while this operation waits for them; else 0."""
     segments_done: int = 0
     """Segments of chunks that are committed, by this program or another."""
     segments_total: int = 0

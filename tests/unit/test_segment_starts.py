@@ -60,7 +60,7 @@ def test_segment_ends_after_maximum_of_frames_or_bytes_before_its_seconds() -> N
 
 
 def test_segments_of_sampled_frames_begin_after_the_next_keyframe() -> None:
-    """Of frames 0, 7, 14 … each first one at or after a keyframe can begin a segment."""
+    """Each first one of frames 0, 7, 14 … at or after a keyframe can begin a segment."""
     scan = scanned(clip())
     chosen = np.arange(0, 200, 7)
     limits = SegmentLimits(seconds=Fraction(0), min_frames=5, max_frames=120)

@@ -97,7 +97,7 @@ class ChunkEntry:
     trim_stop: Fraction | None = None
     """Frames that begin at or after this time are not taken; None: to the last."""
     listed_from: ListedFrom = "packets"
-    """What its frames were listed from: all packets, or the sample tables of an MP4."""
+    """Origin of the list of its frames: all packets, or the sample tables of an MP4."""
     segment_starts: tuple[int, ...] = (0,)
     """Position, among its sampled frames, of the first frame of each segment."""
     segment_pts: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """Numbers of requests for extracting and reading, when no other program uses the timeline.
 
 Not counted, because they cannot be predicted: reads of the videos; the test of a store's `create`,
-once per process; lease heartbeats, one PUT every 5 s for each chunk being extracted; a LIST when
+once per process; lease heartbeats, one PUT every 5 s for each segment being extracted; a LIST when
 one worker looks for the manifest while another replaces it; deletion of blobs that a clear left
 behind; and retries.
 """

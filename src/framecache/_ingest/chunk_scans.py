@@ -66,7 +66,7 @@ class ChunkScans:
         self._before_read = before_read
         self._videos: dict[str, tuple[BlobIdentity, video.VideoScan]] = {}
         self.fetched = FetchedBytes()
-        """What is fetched, to be read again for decoding."""
+        """Bytes that were fetched, to be read again for decoding."""
 
     @property
     def by_url(self) -> "dict[str, video.VideoScan]":

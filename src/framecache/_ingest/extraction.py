@@ -37,7 +37,7 @@ def extract(
     workers: int,
     progress: ProgressCallback | None = None,
 ) -> ExtractReport:
-    """Cache the frames of ``chunks`` as the timeline; skip chunks that are already committed."""
+    """Cache the frames of ``chunks`` as the timeline; skip what is already committed."""
     began = time.monotonic()
     described = resolve_extraction(
         store, timeline_id, resolve_chunks(store, chunks), resolve_settings
@@ -152,7 +152,7 @@ def extract_appended(
     """Cache chunks that `resolve_append` placed, in the order of ``resolved.entries``.
 
     An error that ``progress`` or ``before_read`` raises ends the extraction; what is committed by
-    then stays. With ``elsewhere="skip"``, chunks that other programs are extracting are left to
+    then stays. With ``elsewhere="skip"``, segments that others are extracting are left to
     them.
     """
     run = replace(

@@ -65,7 +65,7 @@ class _SegmentResult:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What the threads of one run share."""
+    """Shared state of the threads of one run."""
 
     leases: LeaseManager
     plans: ChunkPlans

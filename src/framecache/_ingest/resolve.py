@@ -97,7 +97,7 @@ class ResolvedManifest:
     previous_epoch_watch: LeaseWatcher | None = None
     """Watch on the previous epoch, if that ended before it began and no program seemed active."""
     fetched: FetchedBytes = field(default_factory=FetchedBytes)
-    """What was fetched for the scans, to be read again for decoding."""
+    """Bytes that were fetched for the scans, to be read again for decoding."""
 
     def scan_of(self, entry: ChunkEntry) -> "video.VideoScan | None":
         """Return the scan of a chunk's whole video; None if it was not made as the entry says."""

@@ -1,4 +1,4 @@
-"""Reading of a timeline while it grows: frames are yielded as their chunks are committed."""
+"""Reading of a timeline while it grows: frames are yielded as their segments are committed."""
 
 import time
 from collections.abc import Iterator

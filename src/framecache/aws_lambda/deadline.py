@@ -29,6 +29,6 @@ class Deadline:
             raise OutOfTime(
                 f"stopped before the {self._remaining_seconds:.0f} s of this invocation were over; "
                 "what was committed stays, and the next invocation continues. If this repeats for "
-                "one chunk without progress, give the function more time or memory, or make chunks "
-                "shorter"
+                "one chunk without a further segment, give the function more time or memory, or "
+                "make chunks shorter"
             )

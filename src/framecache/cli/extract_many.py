@@ -17,7 +17,7 @@ from framecache.model import Chunk, ExtractReport
 Engine = Literal["local", "ray"]
 ENGINES: Final = get_args(Engine)
 
-_INTERRUPTED: Final = "finished chunks stay cached; extract again to continue"
+_INTERRUPTED: Final = "finished segments stay cached; extract again to continue"
 _FAILURES_SHOWN: Final = 3
 
 Reports = dict[str, ExtractReport]

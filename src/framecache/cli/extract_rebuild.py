@@ -153,8 +153,9 @@ def extract(
     """Cache the frames of a timeline's videos.
 
     CHUNK is a video: a path, or the URL of an object in any store. Give several in time order.
-    Without a sampling option, every frame is extracted. Chunks that are already cached are
-    skipped, so repeating an interrupted command continues it.
+    Without a sampling option, every frame is extracted. What is already cached is
+    skipped, so repeating an interrupted command continues it: at most the segments in work, of
+    about 30 seconds each, are extracted again.
 
     With --dry-run the videos are scanned, a few frames of each are encoded to estimate the total
     size, and nothing is stored. $FRAMECACHE_PRICES names a TOML file with other prices.
@@ -427,7 +428,7 @@ def _rebuild_question(info: TimelineInfo, old: Settings, new: Settings) -> str:
 
 @contextmanager
 def _extraction_progress(title: str) -> Iterator[ProgressCallback | None]:
-    outcome = "finished chunks stay cached; extract again to continue"
+    outcome = "finished segments stay cached; extract again to continue"
     with add_interrupt_outcome(outcome), frames_progress(title) as progress:
         yield progress
 

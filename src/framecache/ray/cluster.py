@@ -64,7 +64,7 @@ def error_of(error: Exception, *, what: str) -> Exception:
         return cause
     return ClusterUnavailable(
         f"{what}: {_first_line(cause or error)}: check the nodes of the cluster and their memory, "
-        "then call again; committed chunks stay cached"
+        "then call again; committed segments stay cached"
     )
 
 

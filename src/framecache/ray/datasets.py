@@ -47,7 +47,8 @@ def read_frames(
     :meth:`Timeline.frames` does. Columns that the dataset drops, and rows that it filters by
     conditions on columns of the index, are not fetched. Frames without a picture are left out, also
     those of layout ``video`` that prove to have none. In that layout ``perceptual_hash`` is empty
-    unless pictures are read, and workers read the chunks.
+    unless pictures are read. Workers then decode the chunks, each task from one place where
+    decoding can begin to another.
 
     The columns are:
 

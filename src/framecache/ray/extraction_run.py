@@ -148,7 +148,7 @@ class TimelineRun:
     """References to the scans of the chunks, each of which all tasks of its chunk share."""
     was_replanned: bool = False
     done: _Counts = field(default_factory=_Counts)
-    """What is committed of the chunks."""
+    """Counts of what is committed of the chunks."""
     chunks_left: int = 0
     """Chunks of which some segments are not committed."""
     extracted: set[int] = field(default_factory=set)

@@ -68,6 +68,9 @@ class FrameDataset(TimelineDataset[Sequences]):
     A loader's batch is read by one call, with its requests and decoding in parallel. The images of
     a batch share one block of memory, which is freed when none of them is used any more.
 
+    In layout ``video``, frames are decoded from the chunks, and a batch is cheap if its frames are
+    neighbors: see `BlockSampler`.
+
     The dataset is opened by its first use, such as ``len(dataset)``, with at most three requests
     for each timeline. Its items are fixed from then on: frames that are appended later need a new
     dataset.

@@ -52,6 +52,9 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
                 ...                                   # train
                 checkpoint["sampler"] = sampler.state_dict()
 
+    In layout ``video``, choose blocks of at least two keyframe intervals, and batches of
+    ``block_size * mixed_blocks`` items or a multiple: then few pictures are decoded twice.
+
     Each item of an epoch is in the batch of exactly one rank, once. That also holds if the epoch is
     resumed from a state with another number of workers, ranks or items in a batch: workers may
     have read further, but only items of batches that :meth:`track` has yielded count as used.

@@ -113,9 +113,9 @@ class _TimelineChanged(Exception):
 class _TimelineDeletion:
     """Deletes and counts the blobs of one timeline.
 
-    Index files are deleted before the frames and packs that they name. Frames of a chunk are
-    deleted while this process holds the chunk's lease, so that no other process extracts it
-    meanwhile: the key of a frame is fixed, so a newly stored frame looks like the old one.
+    Index files are deleted before the frames and packs that they name. Frames of a segment are
+    deleted while this process holds its lease, so that no other process extracts it meanwhile:
+    the key of a frame is fixed, so a newly stored frame looks like the old one.
     """
 
     def __init__(self, store: Store, state: TimelineState, before: datetime) -> None:

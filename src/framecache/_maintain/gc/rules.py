@@ -63,7 +63,7 @@ class Reason(StrEnum):
     ORPHANS = "orphans"
     """Frames, packs and index files of the current epoch that nothing references."""
     UNFINISHED_EXTRACTIONS = "unfinished extractions"
-    """Frames of chunks whose extraction was not finished and is not in progress."""
+    """Frames of segments whose extraction was not finished and is not in progress."""
     OLD_MANIFESTS = "old manifests"
     """Versions of the manifest that were replaced."""
     ABANDONED_UPLOADS = "abandoned uploads"
