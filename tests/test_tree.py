@@ -1,5 +1,6 @@
 """Requirements on the files of the project, in any folder."""
 
+import ast
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from markdown_it import MarkdownIt
@@ -17,6 +19,7 @@ from packaging.requirements import Requirement
 
 import framecache
 from framecache._core.optional_imports import EXTRAS
+from framecache.model import Layout
 
 ROOT = Path(__file__).parents[1]
 LARGEST_BINARY_BYTES = 64 * 1024
@@ -191,3 +194,18 @@ def anchors(page: Path) -> set[str]:
 def inline(page: Path) -> Iterator[Token]:
     for token in MarkdownIt().enable("table").parse(page.read_text()):
         yield from token.children or []
+
+
+def test_only_the_layouts_know_each_others_names() -> None:
+    """All else asks the strategy, so that a layout is one module."""
+    names = {*get_args(Layout)}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}"
+        for path in sorted(ROOT.glob("src/framecache/**/*.py"))
+        if path.parent.name != "_layouts"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare | ast.Subscript | ast.MatchValue)
+        and "layout" in ast.unparse(node).lower()
+        and any(isinstance(one, ast.Constant) and one.value in names for one in ast.walk(node))
+    ]
+    assert [one for one in found if "Literal[" not in one] == []

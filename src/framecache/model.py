@@ -27,7 +27,7 @@ Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
 Status = Literal["ok", "undecodable", "unknown"]
 """``unknown``: nothing of the frame is stored, so it is decoded when it is read."""
 Layout = Literal["objects", "packs", "video"]
-"""``objects``: one blob per frame. ``packs``: the frames of a chunk in one tar. ``video``: nothing
+"""``objects``: one blob per frame. ``packs``: those of a segment in one tar. ``video``: nothing
 is stored; frames are decoded from their chunks when they are read."""
 
 DEFAULT_LAYOUT: Layout = "objects"

@@ -24,19 +24,19 @@ def estimate_storage(layout: Layout, parts: Iterable[Sizes]) -> StorageStats:
 
 def measure_storage(index: Index) -> StorageStats:
     """Return the figures of the committed frames as the index locates them."""
-    if index.is_decoded_on_demand.any():
-        return LAYOUTS["video"].estimate(index.size[index.is_ok])
-    rows = np.flatnonzero(index.is_ok)
+    is_stored = index.is_ok & ~index.is_decoded_on_demand
+    others = StorageStats(frame_count=int(index.is_decoded_on_demand.sum()))
+    rows = np.flatnonzero(is_stored)
     offset, size = index.offset[rows], index.size[rows]
     if not offset.any():
-        return LAYOUTS[UNINDEXED_LAYOUT].estimate(size)
+        return LAYOUTS[UNINDEXED_LAYOUT].estimate(size) + others
     names = index.key[rows].tolist()
     ends = np.where(offset > 0, pack_end(offset, size), size).tolist()
     blobs: dict[str, int] = {}
     for name, end in zip(names, ends, strict=True):
         blobs[name] = max(end, blobs.get(name, 0))
     gets, read_bytes = count_ranges(map(JpegRange, names, offset.tolist(), size.tolist()))
-    return StorageStats(
+    stored = StorageStats(
         frame_count=len(rows),
         blobs=len(blobs),
         stored_bytes=sum(blobs.values()),
@@ -44,3 +44,4 @@ def measure_storage(index: Index) -> StorageStats:
         gets=gets,
         read_bytes=read_bytes,
     )
+    return stored + others

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
 
 from framecache._core.chunk_entry import ChunkEntry, Segment
 from framecache._core.manifest import Compaction, Manifest, Settings, first_manifest
@@ -12,6 +15,8 @@ from framecache._layouts import LAYOUTS
 from framecache._layouts.storage_stats import Sizes, StorageStats
 from framecache.errors import InvalidValue
 from framecache.model import UNINDEXED_LAYOUT, Layout, Requests
+
+_ONE_FRAME: Final[Sizes] = np.ones(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,5 +149,5 @@ def _sum_footprint(
         read_bytes=storage.read_bytes,
         fill=fill,
         read_all=opening + Requests(gets=storage.gets),
-        read_one=opening + Requests(gets=1 if LAYOUTS[layout].stores_frames else 0),
+        read_one=opening + Requests(gets=LAYOUTS[layout].estimate(_ONE_FRAME).gets),
     )

@@ -329,7 +329,7 @@ def _footprints(timeline: Timeline, info: TimelineInfo) -> list[Footprint]:
     if not info.exists:
         return []
     own = timeline.footprint()
-    if own.layout == "video":  # the sizes of its JPEGs are not known
+    if timeline.index.is_decoded_on_demand.any():  # the sizes of its JPEGs are not known
         return [own]
     others = [layout for layout in get_args(Layout) if layout != own.layout]
     return [own, *(timeline.footprint(layout) for layout in others if info.epoch)]
