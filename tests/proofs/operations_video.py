@@ -117,7 +117,7 @@ OPERATIONS_OF_VIDEO: Final = (
         after=BOTH,
         together=(FIRST, SECOND),
         layout="video",
-        stride=9,
+        stride=13,
     ),
     Operation(
         "append into video",
@@ -127,7 +127,7 @@ OPERATIONS_OF_VIDEO: Final = (
         after=BOTH | THIRD,
         together=(THIRD,),
         layout="video",
-        stride=9,
+        stride=13,
     ),
     Operation(
         "rebuild into video",
@@ -138,7 +138,7 @@ OPERATIONS_OF_VIDEO: Final = (
         together=(FIRST, SECOND),
         starts_new_epoch=True,
         layout="video",
-        stride=13,
+        stride=21,
     ),
     Operation(
         "rebuild out of video",
@@ -148,7 +148,7 @@ OPERATIONS_OF_VIDEO: Final = (
         after=BOTH,
         together=(FIRST, SECOND),
         starts_new_epoch=True,
-        stride=13,
+        stride=21,
     ),
     Operation(
         "clear video", clear, extract_unstored, before=BOTH, starts_new_epoch=True, layout="video"
@@ -168,7 +168,7 @@ OPERATIONS_OF_VIDEO: Final = (
         before=BOTH,
         after=BOTH,
         layout="packs",
-        stride=9,
+        stride=15,
     ),
     Operation(
         "repack video into objects",
@@ -176,7 +176,7 @@ OPERATIONS_OF_VIDEO: Final = (
         extract_unstored,
         before=BOTH,
         after=BOTH,
-        stride=9,
+        stride=15,
     ),
     Operation(
         "repair a part of video",
@@ -186,7 +186,7 @@ OPERATIONS_OF_VIDEO: Final = (
         after=BOTH,
         together=(FIRST,),
         layout="video",
-        stride=9,
+        stride=13,
     ),
     Operation(
         "repair the compaction of video",
@@ -195,7 +195,7 @@ OPERATIONS_OF_VIDEO: Final = (
         before=BOTH,
         after=BOTH,
         layout="video",
-        stride=5,
+        stride=9,
     ),
     Operation(
         "repair the manifest of video",
@@ -205,7 +205,7 @@ OPERATIONS_OF_VIDEO: Final = (
         together=(BOTH,),
         starts_new_epoch=True,
         layout="video",
-        stride=9,
+        stride=13,
     ),
     Operation(
         "gc of a repack of video",
@@ -215,9 +215,9 @@ OPERATIONS_OF_VIDEO: Final = (
         after=BOTH,
         tidies=True,
         layout="video",
-        stride=3,
+        stride=9,
     ),
     Operation(
-        "extract by wrong tables", extract_by_tables, after=_LYING, starts_new_epoch=True, stride=17
+        "extract by wrong tables", extract_by_tables, after=_LYING, starts_new_epoch=True, stride=29
     ),
 )

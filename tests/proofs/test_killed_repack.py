@@ -50,7 +50,7 @@ def test_repack_killed_on_local_disk_is_finished_by_another_process(
 def test_repack_killed_on_ceph_is_finished_by_another_process(
     ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
 ) -> None:
-    prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=4, long=200))
+    prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=3, long=200))
 
 
 def prove(url: str, gateways: tuple[str, str], proof: Proof, *, kills: int) -> None:
