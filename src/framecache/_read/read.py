@@ -6,8 +6,8 @@ disk cache as long as every frame has one.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice, repeat
@@ -201,9 +201,43 @@ def read_batch(
     rows = source.snapshot.index.rows(positions)
     if not rows:
         raise InvalidValue("a batch needs at least one frame: no sequence was given")
-    shape = (len(rows), *_image_shape(source, rows[0], decoding))
-    batch = _BATCH_POOL.array(shape) if out is None else jpeg.check_out(out, shape)
+    shape = _image_shape(source, rows[0], decoding)
+    fill = partial(_fill_batch, source, positions, rows, decoding, missing=missing)
+    if out is not None:
+        return fill(jpeg.check_out(out, (len(rows), *shape)))
+    try:
+        return fill(_BATCH_POOL.array((len(rows), *shape)))
+    except InvalidValue:
+        actual = _decoded_shape(source, rows, decoding)
+        if actual in (None, shape):
+            raise
+        return fill(_BATCH_POOL.array((len(rows), *actual)))
 
+
+def _decoded_shape(
+    source: FrameSource, rows: Sequence[FrameRow], decoding: DecodeOptions
+) -> tuple[int, ...] | None:
+    """Return the shape of the first image of frames that are not stored; None if they are.
+
+    The index has the size that their video has at its beginning.
+    """
+    for row in rows:
+        if row.is_decoded_on_demand:
+            with suppress(UndecodableFrame):
+                return read_frame(source, row, decoding).image.shape
+    return None
+
+
+def _fill_batch(
+    source: FrameSource,
+    positions: Positions,
+    rows: Sequence[FrameRow],
+    decoding: DecodeOptions,
+    batch: Image,
+    *,
+    missing: Missing,
+) -> Image:
+    """Read frames into an array; return it without those that have no picture."""
     has_picture = np.ones(len(rows), np.bool_)
 
     def fill(task: tuple[DecodeInput, int]) -> None:
