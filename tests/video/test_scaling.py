@@ -3,7 +3,6 @@ resize in floating point, and ffmpeg for sizes.
 """
 
 import io
-import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -128,23 +127,24 @@ def test_rows_in_other_memory_do_not_change_the_result() -> None:
         assert all(np.array_equal(one, expected) for one in (scaled.y, scaled.u, scaled.v))
 
 
-def test_threads_scale_to_different_sizes() -> None:
-    pictures = [of_planes(*(noise(120 + i, 200 - i, seed=i),) * 3) for i in range(8)]
-    sizes = list(itertools.product(range(100, 140, 5), range(60, 100, 5)))
-    alone = {(i, size): _scaled(pictures[i], size) for i in range(8) for size in sizes}
-    found: list[bool] = []
+def test_threads_do_not_disturb_each_other() -> None:
+    pictures = [of_planes(*(noise(719, 1279, seed=i),) * 3) for i in range(4)]
+    sizes = [(1000, 563), (640, 360), (301, 169)]
+    alone = [[_scaled(picture, size) for size in sizes] for picture in pictures]
+    differing: list[tuple[int, int]] = []
 
-    def work(start: int) -> None:
-        for (i, size), expected in [*alone.items()][start:]:
-            found.append(np.array_equal(_scaled(pictures[i], size), expected))
+    def work(i: int) -> None:
+        for round_ in range(30):
+            found = [_scaled(pictures[i], size) for size in sizes]
+            if not all(map(np.array_equal, found, alone[i])):
+                differing.append((i, round_))
 
-    run_all(work, [0, 100, 200, 300])
-    assert len(found) == 4 * len(alone) - 600
-    assert all(found)
+    run_all(work, [0, 1, 2, 3])
+    assert differing == []
 
 
 def _scaled(picture: Picture, size: tuple[int, int]) -> Image:
-    return video.scale(picture, *size, chroma="420").y
+    return video.scale(picture, *size, chroma="444").y
 
 
 def run_all(work: Callable[[int], None], arguments: list[int]) -> None:
@@ -195,9 +195,9 @@ def test_finer_chroma_is_stored_for_each_pixel(shape: tuple[int, int]) -> None:
 @pytest.mark.parametrize("source", ["422", "440", "444"])
 def test_finer_chroma_is_converted_and_turned_as_rgb_is(source: str, turns: int) -> None:
     rows, columns = np.mgrid[0:31, 0:45]
-    full = [60 + rows * 2 + columns, 90 + rows + columns / 2, 170 - rows / 2 - columns]
+    full = [60 + rows * 2 + columns, 50 + rows / 2 + columns * 3, 220 - rows * 4 - columns / 2]
     down, across = {"422": (1, 2), "440": (2, 1), "444": (1, 1)}[source]
-    y, (u, v) = full[0], (plane[::down, ::across] for plane in full[1:])
+    y, (u, v) = full[0], (by_pairs(plane, down, across) for plane in full[1:])
     picture = replace(of_planes(y, u, v), matrix="bt709", full_range=False, quarter_turns=turns)
     shown = color.to_jfif(picture)
     truth = np.rot90(_jfif_of_bt709(*full), -turns)
@@ -208,7 +208,16 @@ def test_finer_chroma_is_converted_and_turned_as_rgb_is(source: str, turns: int)
             repeated = np.repeat(np.repeat(plane, steps[0], axis=0), steps[1], axis=1)
         found = repeated[: truth.shape[0], : truth.shape[1]]
         assert found.shape == truth.shape[:2]
-        assert np.abs(found - truth[:, :, channel]).mean() < 1
+        # Where two pixels share a chroma sample, they differ from it by half the step between them.
+        assert np.abs(found - truth[:, :, channel]).mean() < (0.8 if source == "444" else 2.5)
+
+
+def by_pairs(plane: npt.NDArray[np.float64], down: int, across: int) -> npt.NDArray[np.float64]:
+    """Return the means of ``down`` times ``across`` samples."""
+    sides = [(0, -side % step) for side, step in zip(plane.shape, (down, across), strict=True)]
+    even = np.pad(plane, sides, mode="edge")
+    height, width = even.shape[0] // down, even.shape[1] // across
+    return np.asarray(even.reshape(height, down, width, across).mean(axis=(1, 3)), np.float64)
 
 
 def _jfif_of_bt709(
