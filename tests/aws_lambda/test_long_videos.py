@@ -16,11 +16,13 @@ from framecache import Chunk, FrameCache, LateChunk, OutOfTime
 from framecache._index.lease import LeaseManager
 from framecache._ingest import segments
 from framecache._ingest.resolve import resolve_append, resolve_chunks
+from framecache._media.video import TablesContradicted
 from framecache.aws_lambda import LambdaSettings, handler, processing
 from framecache.aws_lambda.chunk_pattern import ArrivedChunk
 from framecache.aws_lambda.pending import add_pending
 from framecache.testing import HookedStore
 from media import ffprobe_frames, made, make_clip
+from table_clips import without_picture
 
 LONG_FRAMES = 400
 SEGMENTS = 8
@@ -244,3 +246,24 @@ def test_chunks_keep_their_order_while_a_long_one_is_extracted(
     assert [chunk.url.rpartition("/")[2] for chunk in info.chunks] == ["1.mp4", "2.mp4"]
     assert info.complete
     assert cache.timeline(TIMELINE).sequences() == [*range(LONG_FRAMES + SHORT_FRAMES)]
+
+
+def test_video_with_wrong_tables_fails_until_the_timeline_is_rebuilt(
+    cache: FrameCache, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecache._media.video.scanning._MIN_TABLES_FILE_BYTES", 0)
+    monkeypatch.setattr("framecache._ingest.chunk_scans._MIN_BYTES_FOR_TABLES", 0)
+    source = upload(bucket, 0, frames=LONG_FRAMES)
+    lying = bucket.store.get(upload(bucket, 1, frames=LONG_FRAMES))
+    path = made("lambda-lying.mp4", lambda path: path.write_bytes(lying))
+    bucket.store.put(f"live/{TIMELINE}/1.mp4", without_picture(path, 25))
+    settings = settings_of(bucket)
+    assert send(cache, event_of(bucket, source), settings).failures == ()
+    for event in (event_of(bucket, f"live/{TIMELINE}/1.mp4"), SCHEDULE):
+        report = send(cache, event, settings)
+        assert [type(failure.error) for failure in report.failures] == [TablesContradicted]
+    timeline = cache.timeline(TIMELINE)
+    timeline.rebuild()
+    report = send(cache, SCHEDULE, settings)
+    assert (report.failures, report.timelines[0].appended) == ((), (1,))
+    assert timeline.sequences() == [*range(2 * LONG_FRAMES - 1)]
