@@ -13,8 +13,8 @@ from framecache._media.video.decoded import plane_rows, subsample_chroma
 from framecache._media.video.error_boundary import translating
 from framecache.model import Chroma, Image, Picture
 
-_AREA: Final = Interpolation.AREA | Interpolation.ACCURATE_RND
-"""Area mean along a side that shrinks, bilinear along one that grows."""
+_AREA: Final = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+"""Area mean along a side that shrinks, bilinear along one that grows; the same on every CPU."""
 _MIN_SWSCALE_SIDE: Final = 32
 """Minimum sides, before and after: swscale computes other values near the ends of short rows."""
 _MAX_SWSCALE_RATIO: Final = 32
