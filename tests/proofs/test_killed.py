@@ -100,14 +100,14 @@ def test_extraction_into_packs_killed_on_ceph_is_finished_by_another_process(
 def test_extraction_of_segments_killed_on_local_disk_is_finished_by_another_process(
     local_url: str, proof: Proof, layout: Layout, segments_each: int
 ) -> None:
-    kills = proof.size(short=5, long=150)
+    kills = proof.size(short=6, long=150)
     prove(local_url, ("", ""), proof, kills=kills, layout=layout, segments_each=segments_each)
 
 
 def test_extraction_into_layout_video_killed_on_local_disk_is_finished_by_another_process(
     local_url: str, proof: Proof
 ) -> None:
-    kills = proof.size(short=4, long=150)
+    kills = proof.size(short=3, long=150)
     prove(local_url, ("", ""), proof, kills=kills, layout="video")
 
 
