@@ -89,6 +89,15 @@ def test_numbers_of_any_type_are_taken(tmp_path: Path) -> None:
     assert report.frames_extracted == FRAMES // 15
 
 
+def test_settings_of_size_and_chroma_are_those_of_an_extraction(tmp_path: Path) -> None:
+    cache = FrameCache(tmp_path)
+    extract({"a": clips.clip()}, cache=cache, every=15, max_side=60, chroma="444")
+    a, alone = cache.timeline("a"), cache.timeline("alone")
+    alone.extract(clips.clip(), every=15, max_side=60, chroma="444")
+    assert a.frame(0).image.shape[:2] == (40, 60)
+    assert list(a.jpegs(a.sequences())) == list(alone.jpegs(alone.sequences()))
+
+
 def test_progress_counts_timelines_chunks_and_frames(tmp_path: Path) -> None:
     seen: list[ExtractProgress] = []
     wanted = {name: clips.chunks() for name in ("a", "b")}
