@@ -47,6 +47,9 @@ SAMPLINGS: Final[tuple[dict[str, Any], ...]] = (
 )
 
 
+_UNNOTICED_DAMAGE: Final = frozenset({"hevc", "mjpeg", "vp8"})
+"""Codecs whose decoder may output earlier contents of its memory where a picture is damaged."""
+
 How = Literal["packets", "tables", "video"]
 """From what frames are listed; or ``video``: listed from tables, and decoded when they are read."""
 
@@ -215,6 +218,7 @@ def _require_equal(
     right = {sequence: _read(whole, sequence) for sequence in expected.sequence.tolist()}
     sequence_at = dict(zip(_seconds(whole), expected.sequence.tolist(), strict=True))
     rows = [*zip(index.sequence.tolist(), _seconds(asked), strict=True)]
+    is_exact = _entry_of(whole).codec not in _UNNOTICED_DAMAGE
     has_other_times = is_partial and _entry_of(whole).times_replaced
     for sequence, seconds in [*rows[1::2], *rows[::2]]:
         try:
@@ -223,10 +227,12 @@ def _require_equal(
             assert is_unstored, "a chunk has changed"
             continue
         if has_other_times:
-            assert found in right.values(), f"frame {sequence} is none of the video"
+            is_right = not is_exact or found in right.values()
+            assert is_right, f"frame {sequence} is none of the video"
             continue
         assert seconds in sequence_at, f"frame {sequence} has a time at which no picture is shown"
-        is_right = found == right[sequence_at[seconds]]
+        wanted = right[sequence_at[seconds]]
+        is_right = found == wanted if is_exact else (found is None) == (wanted is None)
         assert is_right, f"frame {sequence} differs from that of all packets"
 
 
