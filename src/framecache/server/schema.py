@@ -327,6 +327,12 @@ class ExtractionRequest(_StrictModel):
         default=False, description="Append the chunks, with the timeline's own settings."
     )
 
+    @property
+    def given_settings(self) -> list[str]:
+        """Names of the settings that the request gives, apart from nulls and false."""
+        names = self.model_fields_set - {"chunks", "append"}
+        return sorted(name for name in names if getattr(self, name) not in {None, False})
+
 
 class RebuildRequest(_StrictModel):
     """Settings of a rebuild; they replace those of the timeline."""

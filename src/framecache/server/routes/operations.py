@@ -38,10 +38,10 @@ def extract(
 ) -> schema.Task:
     """Extract a timeline from its chunks; cached chunks are skipped."""
     video.require_packages("extraction")
-    by = sampling.from_arguments(fps=asked.fps, every=asked.every, keyframes=asked.keyframes)
-    is_changed = by != sampling.EveryFrame() or asked.max_side is not None or asked.chroma != "420"
-    if asked.append and is_changed:
-        raise InvalidValue("append uses the timeline's own settings: omit the others")
+    sampling.from_arguments(fps=asked.fps, every=asked.every, keyframes=asked.keyframes)
+    given = asked.given_settings
+    if asked.append and given:
+        raise InvalidValue(f"append uses the timeline's own settings: omit {' and '.join(given)}")
     arguments = asked.model_dump()
     for chunk in arguments["chunks"]:
         check_chunk(service.chunks.resolve_chunk(timeline_id, chunk))
