@@ -330,14 +330,17 @@ def write_one_by_one(place: Place, frames: Sequence[Frame]) -> int:
 
 
 def rebuild_repeatedly(place: Place, *, times: int) -> int:
-    """Rebuild a timeline, and sometimes clear it before; return how often that succeeded."""
+    """Rebuild a timeline, and sometimes clear it before; return how often that succeeded.
+
+    Every second time it is rebuilt into layout ``video``.
+    """
     timeline, done = place.open(), 0
     for number in range(times):
         if number % 2:
             timeline.clear()
         # A delayed repack may have removed blobs that a rebuild stored.
         with suppress(TimelineCleared):
-            timeline.rebuild()
+            timeline.rebuild(layout=None if number % 2 else "video")
             done += 1
     return done
 
