@@ -369,6 +369,19 @@ def test_repack_of_layout_video_with_contradicted_tables_changes_nothing(
     assert timeline.index.is_ok.all()
 
 
+def test_frames_of_layout_video_are_refused_if_they_are_listed_anew_and_differ(
+    memory_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lying = put(memory_url, _hidden_picture(big_clip().read_bytes()))
+    FrameCache(memory_url).timeline("t").extract(lying, layout="video")
+    monkeypatch.setattr("framecache._media.video.description.SCAN_RULES", 0)
+    monkeypatch.setattr("framecache._media.video.scanning._MIN_TABLES_FILE_BYTES", 2**62)
+    timeline = FrameCache(memory_url).timeline("t")
+    for sequence in (10, 85, 290):
+        with pytest.raises(ChunkChanged, match="had 300 frames when it was planned and now has"):
+            timeline.jpeg(sequence)
+
+
 def test_worker_with_contradicted_tables_commits_nothing(memory_url: str) -> None:
     lying = put(memory_url, _wrong_sync_sample(big_clip().read_bytes()))
     store = FrameCache(memory_url).store

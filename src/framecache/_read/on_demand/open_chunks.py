@@ -159,7 +159,11 @@ chunk_pool: Final = PerProcess(ChunkPool)
 
 
 def describe_chunk(store: Store, snapshot: Snapshot, entry: ChunkEntry) -> "VideoDescription":
-    """Return the description of a chunk that its index part has; without one, scan the chunk."""
+    """Return the description of a chunk that its index part has; without one, list its frames.
+
+    Raises:
+        ChunkChanged: there is none, and the chunk no longer has the frames that the manifest lists.
+    """
     from framecache._media.video import description  # noqa: PLC0415 -- PyAV
 
     assert snapshot.manifest is not None
@@ -169,10 +173,19 @@ def describe_chunk(store: Store, snapshot: Snapshot, entry: ChunkEntry) -> "Vide
     if isinstance(document, dict):
         with suppress(description.InvalidDescription):
             return description.from_document(document)
+    return description.VideoDescription(_list_frames(store, snapshot.manifest, entry), ())
+
+
+def _list_frames(store: Store, manifest: Manifest, entry: ChunkEntry) -> "video.VideoScan":
+    from framecache._ingest.chunk_plan import list_frames, plan_chunk  # noqa: PLC0415 -- PyAV
+
     url, etag, size_bytes = identity_of(entry)
     blob = KnownBlob(url, etag=etag, size_bytes=size_bytes, options=store.options)
     with blob.open() as file:
-        return description.VideoDescription(video.scan(file, name=url), ())
+        scan = list_frames(file, entry)
+    # It may have other frames now, if older rules planned it, or by tables that are not used now.
+    plan_chunk(entry, scan, manifest.settings.sampling)
+    return scan
 
 
 def _provenance(
