@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from framecache import InvalidValue
+from framecache import Frame, FrameCache, InvalidValue, Timeline
+from framecache.testing import WrappingStore
 from framecache.torch import BlockSampler, FrameDataset
 
 
@@ -312,3 +313,33 @@ def test_every_frame_of_a_dataset_is_delivered_once_per_epoch(tmp_path: Path) ->
     assert sorted(names) == sorted(all_frames())
     assert names != all_frames()
     assert len(names) == 3 * FRAMES
+
+
+class MeteredStore(WrappingStore):
+    """A store that adds up the bytes of the ranges that it is asked for."""
+
+    size_bytes = 0
+
+    def get_range(self, key: str, *, start: int, length: int) -> bytes:
+        self.size_bytes += length
+        return super().get_range(key, start=start, length=length)
+
+
+def test_batches_of_whole_blocks_fetch_each_frame_once(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    noise = random.integers(0, 256, (256, 128, 256, 3), np.uint8)  # 40 kB each as a JPEG
+    written = FrameCache(tmp_path).timeline("t")
+    written.write([Frame(n, 0, n / 25, one) for n, one in enumerate(noise)], layout="packs")
+    stored = sum(map(len, written.jpegs(range(len(noise)))))
+    store = MeteredStore(FrameCache(tmp_path).store)
+    dataset = FrameDataset(Timeline(store, "t"))
+    assert len(dataset) == len(noise)
+
+    def fetched(one: BlockSampler) -> int:
+        store.size_bytes = 0
+        for batch in one.track(DataLoader(dataset, batch_size=32, sampler=one)):
+            assert len(batch["image"]) == 32
+        return store.size_bytes
+
+    assert stored <= fetched(BlockSampler(dataset, seed=3)) <= 1.1 * stored
+    assert fetched(BlockSampler(dataset, seed=3, block_size=16, mixed_blocks=8)) > 1.5 * stored

@@ -40,7 +40,9 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
 
     Blocks of successive items are shuffled, and then the items of each ``mixed_blocks`` blocks
     among themselves. A batch thus mixes several places of the dataset, and still reads neighboring
-    frames together, which is much faster over a network than frames from everywhere.
+    frames together, which is much faster over a network than frames from everywhere. Batches of
+    ``block_size * mixed_blocks`` items, 32 by default, or a multiple of that take whole blocks, so
+    that almost nothing is fetched twice.
 
     Pass it to a loader as ``sampler=``, and take the batches from :meth:`track`::
 
@@ -66,8 +68,8 @@ class BlockSampler(Sampler[int]):  # type: ignore[misc]
         *,
         seed: int = 0,
         shuffle: bool = True,
-        block_size: int = 16,
-        mixed_blocks: int = 8,
+        block_size: int = 8,
+        mixed_blocks: int = 4,
         rank: int | None = None,
         world_size: int | None = None,
         drop_uneven: bool = False,
