@@ -97,6 +97,10 @@ class State:
         first = State(self.epoch + "+", (), setting, layout)
         return replace(first, chunks=None) if chunks is None else first.with_chunks(chunks)
 
+    def cleared(self) -> "State":
+        """Return the next epoch with the same chunks, which are divided as before."""
+        return replace(self.next_epoch(self.setting, self.chunks, self.layout), whole=self.whole)
+
     def with_chunks(self, chunks: tuple[str, ...]) -> "State":
         """Return the state with more chunks."""
         whole = self.whole | set(chunks) if self.layout == "video" else self.whole
@@ -313,7 +317,7 @@ class EndEpoch(Step):
         if state.chunks is None:
             left = replace(state, listed=frozenset(), listed_pictures=frozenset())
             return left, (EndNewEpoch(),)
-        return state.next_epoch(state.setting, state.chunks, state.layout), ()
+        return state.cleared(), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +327,7 @@ class EndNewEpoch(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.chunks is None:
             return state, ()
-        return state.next_epoch(state.setting, state.chunks, state.layout), ()
+        return state.cleared(), ()
 
 
 @dataclass(frozen=True, slots=True)
