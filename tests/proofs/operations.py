@@ -304,13 +304,14 @@ OPERATIONS: Final = (
         after=BOTH,
         together=(FIRST, SECOND),
     ),
-    Operation("extract segments", extract_segments, after=LONG, together=SEGMENTS),
+    Operation("extract segments", extract_segments, after=LONG, together=SEGMENTS, stride=5),
     Operation(
         "extract segments into packs",
         _extract_segments_into_packs,
         after=LONG,
         together=SEGMENTS,
         layout="packs",
+        stride=7,
     ),
     Operation(
         "repair segments",
@@ -319,6 +320,7 @@ OPERATIONS: Final = (
         before=frozenset({0, 1}),
         after=LONG,
         damaged=frozenset({2}),
+        stride=5,
     ),
     Operation("append", append, extract, before=BOTH, after=BOTH | THIRD, together=(THIRD,)),
     Operation(

@@ -3,7 +3,7 @@
 Then a new client inspects the timeline, the program is restarted, and the timeline is
 cleared and filled once more. The long form lets the second run go wrong at every request, too.
 The short form clears and fills the timeline from every 4th state, and tries only some requests of
-operations on layout ``video``, which decode more.
+operations on segments and layout ``video``, which make more requests or decode more.
 """
 
 import io

@@ -92,7 +92,7 @@ CASES = [
     Case("objects", _write_old("objects"), stride=3),
     Case("packs", _write_old("packs"), layout="packs"),
     Case("another program's frames", _put_old, stride=3),
-    Case("compacted", _replace_once_before, stride=26),
+    Case("compacted", _replace_once_before, stride=53),
 ]
 
 
