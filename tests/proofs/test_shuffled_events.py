@@ -365,6 +365,10 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 1.0)  # so that dead ones are noticed soon
 
 
+# A program may die in the thread that renews its leases.
+@pytest.mark.filterwarnings(
+    "ignore:Exception in thread framecache-leases:pytest.PytestUnhandledThreadExceptionWarning"
+)
 @pytest.mark.usefixtures("short_leases")
 def test_shuffled_and_repeated_events_append_each_chunk_once_and_in_order(proof: Proof) -> None:
     timelines, chunks = proof.size(short=1, long=10), proof.size(short=60, long=500)
