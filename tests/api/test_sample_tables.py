@@ -369,7 +369,7 @@ def test_repack_of_layout_video_with_contradicted_tables_changes_nothing(
     assert timeline.index.is_ok.all()
 
 
-def test_frames_of_layout_video_are_refused_if_they_are_listed_anew_and_differ(
+def test_layout_video_whose_new_listing_has_other_frames_is_refused(
     memory_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lying = put(memory_url, _hidden_picture(big_clip().read_bytes()))

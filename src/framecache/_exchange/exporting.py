@@ -143,7 +143,8 @@ class _Reading:
 
     def _overlays(self) -> Generator[tuple[ExchangedOverlay, ...]]:
         if not self._stages:
-            yield from repeat(())
+            yield from repeat((), len(self._positions))
+            return
         sequences = self._source.snapshot.index.sequence[self._positions].tolist()
         store = self._snapshots.store
         stored = StoredOverlays.find(self._source, store, self._stages, set(sequences))
