@@ -319,12 +319,7 @@ class JpegSettings:
         if self.chroma not in get_args(Chroma):
             raise InvalidValue(f'chroma must be "420" or "444", not {format_value(self.chroma)}')
         if self.max_side is not None:
-            max_side = as_index(self.max_side)
-            if max_side is None or not 1 <= max_side <= MAX_FRAME_SIDE:
-                raise InvalidValue(
-                    f"max_side must be an integer from 1 to {MAX_FRAME_SIDE}, not "
-                    f"{format_value(self.max_side)}"
-                )
+            max_side = require_max_side(self.max_side)
             object.__setattr__(self, "max_side", None if max_side == MAX_FRAME_SIDE else max_side)
 
     def with_changes(
@@ -372,6 +367,20 @@ class WriteReport(int):
         """Return the arguments with which `copy` and `pickle` recreate the report."""
         became = {"stored": self.stored, "replaced": self.replaced, "kept": self.kept}
         return (int(self),), became
+
+
+def require_max_side(max_side: object) -> int:
+    """Return the limit of a frame's sides as an int.
+
+    Raises:
+        InvalidValue: it is not an integer from 1 to `MAX_FRAME_SIDE`.
+    """
+    number = as_index(max_side)
+    if number is None or not 1 <= number <= MAX_FRAME_SIDE:
+        raise InvalidValue(
+            f"max_side must be an integer from 1 to {MAX_FRAME_SIDE}, not {format_value(max_side)}"
+        )
+    return number
 
 
 def require_color(color: Color) -> Color:

@@ -146,7 +146,7 @@ CALLS: dict[str, Callable[..., object]] = {
 @pytest.mark.parametrize(
     ("size", "said"),
     [
-        ({"max_side": 0}, "max_side must be an integer from 1, below 65501, not 0"),
+        ({"max_side": 0}, "max_side must be an integer from 1 to 65500, not 0"),
         ({"max_side": -1}, "not -1"),
         ({"max_side": 65501}, "not 65501"),
         ({"max_side": 64.0}, r"not 64\.0"),

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from framecache._core import keys
 from framecache._core.frame_size import limit_size
-from framecache._core.numeric import as_fraction, format_value, require_int
+from framecache._core.numeric import as_fraction, format_value
 from framecache._core.optional_imports import require_opencv
 from framecache._index import FrameRow
 from framecache._layouts.ranges import PlannedRange, plan_ranges
@@ -29,7 +29,7 @@ from framecache._read.frame_source import FetchResult, FrameSource
 from framecache._read.on_demand import ChunkPicture
 from framecache._read.prefetch import prefetch_map
 from framecache.errors import CorruptFrame, InvalidValue, UndecodableFrame
-from framecache.model import COLORS, Color, Frame, Image, Missing, require_color
+from framecache.model import COLORS, Color, Frame, Image, Missing, require_color, require_max_side
 from framecache.store import is_remote
 
 _CONCURRENT_REQUESTS: Final = 64
@@ -115,7 +115,7 @@ class DecodeOptions:
         return decode_to_size(data, width=width, height=height, color=self.color, out=out)
 
     def _check_max_side(self) -> None:
-        side = require_int(self.max_side, what="max_side", minimum=1, below=jpeg.MAX_SIDE + 1)
+        side = require_max_side(self.max_side)
         if as_fraction(self.scale) != 1:
             raise InvalidValue(
                 "scale and max_side both give the size of the images: leave one of them out"
