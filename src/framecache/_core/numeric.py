@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any, Final, SupportsFloat, SupportsIndex, cast
 
 import numpy as np
+import numpy.ma  # by np.unique otherwise, which raises RecursionError if two threads use it first
 
 from framecache.errors import InvalidValue
 
