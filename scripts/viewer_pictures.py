@@ -44,7 +44,8 @@ PICTURES: Final = {
     ),
 }
 """Query of the viewer, and height in pixels, by the names of the pictures."""
-CHROMIUM: Final = shutil.which("chromium")
+CHROMIUM: Final = shutil.which("chromium-headless-shell") or shutil.which("chromium")
+"""The one without windows opens a page in less than half of the CPU time."""
 FLAGS: Final = (
     "--no-sandbox",
     "--disable-gpu",

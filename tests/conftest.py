@@ -13,7 +13,7 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 import boto3
 import pytest
@@ -25,6 +25,9 @@ from benchmarks.server import free_ports, start_cluster
 from network import Proxy, running_proxy
 from outside import NOBODY
 from proving import ANSWERS_PROFILE, Proof
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # The duration of an example means nothing on a shared machine.
 settings.register_profile("framecache", deadline=None)
@@ -385,6 +388,19 @@ def ceph_cluster() -> Iterator[CephCluster]:
             yield CephCluster(folder, f"http://127.0.0.1:{port}")
         finally:
             subprocess.run([_CEPH_SCRIPT, "stop", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium. A process can have one Playwright, so all tests share it."""
+    from viewer_pictures import CHROMIUM, launched  # noqa: PLC0415 - slow to import, seldom needed
+
+    if CHROMIUM is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed")
+    with launched() as browser:
+        yield browser
 
 
 def _new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -1,13 +1,11 @@
 """Frame numbers of a page that sets ``currentTime``, compared with the pictures of Chromium."""
 
 import base64
-import os
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from playwright.sync_api import Page
-from viewer_pictures import CHROMIUM, launched
+from playwright.sync_api import Browser, Page
 
 from interop.comparing import extracted, outcomes
 from interop.counted_clips import clip
@@ -52,13 +50,9 @@ async ([data, type, count, fps]) => {
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    with launched() as browser:
-        yield browser.new_page()
+def page(browser: Browser) -> Iterator[Page]:
+    with browser.new_page() as page:
+        yield page
 
 
 def read_by_browser(page: Page, name: str, fps: float, count: int) -> dict[int, int | None]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from playwright.sync_api import Browser, expect
-from viewer_pictures import CHROMIUM, launched
+from viewer_pictures import CHROMIUM
 
 from framecache import Frame, FrameCache
 from viewer.browsing import BIKES, GAP, LONG_FRAMES, PHONE, VIEWER, Page, opened, serving
@@ -54,12 +54,6 @@ def long_timeline(cache_folder: Path) -> str:
     """A long timeline with a gap."""
     FrameCache(cache_folder).timeline("long").write(_numbered(), quality=40, layout="packs")
     return "long"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")
