@@ -152,6 +152,7 @@ SAMPLES: Final[Mapping[str, object]] = {
     "chunk_id": 0,
     "epoch": "000001-9c1e04ab",
     "job_id": "run-7",
+    "max_side": 640,
     "name": "mask",
     "number": 0,
     "part": "000000",

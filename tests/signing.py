@@ -1,5 +1,6 @@
 """A JPEG encoder whose bytes differ for the same pictures, as another version's may."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import google_crc32c
@@ -17,9 +18,15 @@ def sign_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the encoder append a signature: the same pictures in other bytes."""
 
     def encode_signed(
-        item: framecache._media.video.Decoded, settings: JpegSettings, *, entry: ChunkEntry
+        item: framecache._media.video.Decoded,
+        settings: JpegSettings,
+        *,
+        entry: ChunkEntry,
+        sides_from_jpeg: Collection[int] = (),
     ) -> EncodedJpeg:
-        made = encode_picture(item.to_planes(), settings, entry=entry)
+        made = encode_picture(
+            item.to_planes(), settings, entry=entry, sides_from_jpeg=sides_from_jpeg
+        )
         signed = made.data[:2] + b"\xff\xfe\x00\x07other" + made.data[2:]
         return replace(made, data=signed, crc32c=google_crc32c.value(signed))
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from framecache._index import Index
     from framecache._interop.translation import FrameTranslation
     from framecache._interop.vlm import VlmClip
+    from framecache._maintain.renditions import RenditionsReport
     from framecache._maintain.repack import RepackReport
     from framecache._maintain.verify import Finding, VerifyReport
     from framecache._overlays import OverlayListing, Overlays, StageCounts
@@ -88,6 +89,7 @@ __all__ = [
     "PlannedChunk",
     "Prices",
     "Progress",
+    "RenditionsReport",
     "RepackReport",
     "Requests",
     "Scene",
@@ -146,6 +148,7 @@ _MODULES = {
     "PlannedChunk": "framecache._estimate",
     "Prices": "framecache._core.prices",
     "Progress": "framecache.model",
+    "RenditionsReport": "framecache._maintain.renditions",
     "RepackReport": "framecache._maintain.repack",
     "Requests": "framecache.model",
     "S3_STANDARD": "framecache._core.prices",

@@ -1,7 +1,8 @@
 """Values that pass between the packages: frozen, typed, free of I/O."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, Self, get_args
 
 import numpy as np
@@ -54,12 +55,16 @@ Aspect = Literal["stored", "square"]
 Chroma = Literal["420", "444"]
 """``420``: one color sample for 2×2 pixels. ``444``: one for each pixel."""
 
+RenditionOrigin = Literal["planes", "jpeg"]
+"""``planes``: the picture that the decoder returned. ``jpeg``: the frame as it is stored."""
+
 QUALITIES = range(1, 101)
 
 MAX_FRAME_PIXELS = 2**26
 """Maximum pixels of a frame: nearly twice that of H.264, HEVC and AV1 up to level 6 (8K)."""
 
 MAX_FRAME_SIDE = 65_500
+MAX_RENDITIONS = 8
 """Maximum width or height of a frame in pixels: that of a JPEG (libjpeg's ``JPEG_MAX_DIMENSION``).
 """
 
@@ -305,6 +310,9 @@ class JpegSettings:
     """Maximum width and height in pixels; None: no limit, as is that of all frames, 65,500."""
     chroma: Chroma = "420"
     """Resolution of color in the JPEG."""
+    renditions: tuple[int, ...] = ()
+    """Maximum width and height of each smaller copy of a frame that is stored with it, descending;
+    a frame that is not larger has none of that size."""
 
     def __post_init__(self) -> None:
         """Convert numbers to ints; reject values that the encoder does not support."""
@@ -321,6 +329,7 @@ class JpegSettings:
         if self.max_side is not None:
             max_side = require_max_side(self.max_side)
             object.__setattr__(self, "max_side", None if max_side == MAX_FRAME_SIDE else max_side)
+        object.__setattr__(self, "renditions", require_renditions(self.renditions))
 
     def with_changes(
         self,
@@ -329,6 +338,7 @@ class JpegSettings:
         aspect: Aspect | None = None,
         max_side: int | None = None,
         chroma: Chroma | None = None,
+        renditions: Iterable[int] | None = None,
     ) -> "JpegSettings":
         """Return a copy with the values that are not None replaced."""
         return JpegSettings(
@@ -336,6 +346,7 @@ class JpegSettings:
             aspect=self.aspect if aspect is None else aspect,
             max_side=self.max_side if max_side is None else max_side,
             chroma=self.chroma if chroma is None else chroma,
+            renditions=self.renditions if renditions is None else require_renditions(renditions),
         )
 
 
@@ -381,6 +392,31 @@ def require_max_side(max_side: object) -> int:
             f"max_side must be an integer from 1 to {MAX_FRAME_SIDE}, not {format_value(max_side)}"
         )
     return number
+
+
+def require_renditions(renditions: object) -> tuple[int, ...]:
+    """Return the sizes of renditions as ints.
+
+    Raises:
+        InvalidValue: they are not integers from 1 to `MAX_FRAME_SIDE`, each less than the one
+            before it, or there are more than `MAX_RENDITIONS`.
+    """
+    given: list[object] = [None]
+    if isinstance(renditions, Iterable) and not isinstance(renditions, bytes | bytearray):
+        given = [*renditions]
+    sides = [as_index(side) for side in given]
+    known = [side for side in sides if side is not None and 1 <= side <= MAX_FRAME_SIDE]
+    is_descending = all(before > after for before, after in pairwise(known))
+    if len(known) < len(given) or not is_descending:
+        raise InvalidValue(
+            f"renditions must be integers from {MAX_FRAME_SIDE} down to 1, the largest first, not "
+            f"{format_value(renditions)}"
+        )
+    if len(known) > MAX_RENDITIONS:
+        raise InvalidValue(
+            f"a timeline has at most {MAX_RENDITIONS} renditions of a frame, not {len(known)}"
+        )
+    return tuple(known)
 
 
 def require_color(color: Color) -> Color:

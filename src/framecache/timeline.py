@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from framecache import _ingest as ingest
 from framecache import _overlays as overlays
-from framecache._core import keys, sampling
+from framecache._core import keys
 from framecache._core.manifest import Settings
 from framecache._core.numeric import require_int
 from framecache._core.sampling import EveryFrame, Rate
@@ -20,14 +20,17 @@ from framecache._ingest.extract_arguments import (
     ChunkLike,
     as_chunks,
     complete_settings,
+    settings_changer,
     settings_resolver,
 )
 from framecache._interop import translation, vlm
 from framecache._interop.tool_numbers import Tool
 from framecache._interop.translation import FrameTranslation
 from framecache._interop.vlm import VlmClip, VlmTiming
+from framecache._maintain import renditions as rendition_adding
 from framecache._maintain import repack as repacking
 from framecache._maintain import verify as verification
+from framecache._maintain.renditions import RenditionsReport
 from framecache._maintain.repack import RepackReport
 from framecache._maintain.verify import FindingCallback, VerifyReport
 from framecache._media import video
@@ -37,6 +40,7 @@ from framecache._read import (
     as_sequences,
     read_batch,
     read_frame,
+    read_jpeg,
     read_jpegs,
 )
 from framecache._read.asynchronous import iterate_async, run_async
@@ -71,6 +75,7 @@ from framecache.model import (
     as_layout,
     require_layout,
     require_on_conflict,
+    require_renditions,
 )
 from framecache.store import Store
 
@@ -117,6 +122,7 @@ class Timeline:
         aspect: Aspect = "stored",
         max_side: int | None = None,
         chroma: Chroma = "420",
+        renditions: Iterable[int] | None = None,
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -136,6 +142,10 @@ class Timeline:
                 keep their size.
             chroma: ``"444"`` keeps the color of each pixel, so that small text and thin colored
                 lines stay sharp; the JPEGs are larger. ``"420"`` halves its resolution.
+            renditions: sizes of smaller copies of each frame to store with it, largest first: the
+                maximum width and height of each, up to 65,500. Reading with ``max_side`` takes the
+                smallest that suffices. A frame that is not larger has none of that size. None:
+                those of the cached timeline, else none.
             layout: ``"objects"``, one blob per frame; ``"packs"``, one tar per segment of a chunk,
                 which takes far fewer requests; or ``"video"``, nothing: frames are decoded from the
                 chunks, which must stay, when they are read. None: the layout of the cached
@@ -164,6 +174,7 @@ class Timeline:
             aspect=aspect,
             max_side=max_side,
             chroma=chroma,
+            renditions=renditions,
             layout=layout,
         )
         wanted = as_chunks(chunks, timeline_id=self.timeline_id)
@@ -188,6 +199,7 @@ class Timeline:
         aspect: Aspect = "stored",
         max_side: int | None = None,
         chroma: Chroma = "420",
+        renditions: Iterable[int] | None = None,
         layout: Layout | None = None,
         workers: int | None = None,
     ) -> ExtractPlan:
@@ -205,6 +217,7 @@ class Timeline:
             aspect=aspect,
             max_side=max_side,
             chroma=chroma,
+            renditions=renditions,
             layout=layout,
         )
         foreseen = ingest.forecast_extraction(
@@ -314,6 +327,7 @@ class Timeline:
         aspect: Aspect | None = None,
         max_side: int | None = None,
         chroma: Chroma | None = None,
+        renditions: Iterable[int] | None = None,
         layout: Layout | None = None,
         workers: int | None = None,
         progress: ProgressCallback | None = None,
@@ -321,7 +335,8 @@ class Timeline:
         """Extract the manifest's chunks again; arguments given here replace the cached settings.
 
         All chunks are checked before anything changes, so a missing chunk leaves the timeline as
-        it was. ``max_side=65500``, the largest frame, removes a limit.
+        it was. ``max_side=65500``, the largest frame, removes a limit, and ``renditions=()`` all
+        renditions.
 
         Raises:
             MissingPackage: a package of the extra ``extract`` is not installed.
@@ -329,25 +344,17 @@ class Timeline:
             UnreadableChunk: a chunk is missing or no longer a video.
         """
         video.require_packages("extraction")
-        sampling_is_given = fps is not None or every is not None or keyframes
-        by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
-        chosen = as_layout(layout)
-        change = partial(
-            JpegSettings.with_changes,
+        alter = settings_changer(
+            fps=fps,
+            every=every,
+            keyframes=keyframes,
             quality=quality,
             aspect=aspect,
             max_side=max_side,
             chroma=chroma,
+            renditions=renditions,
+            layout=layout,
         )
-        change(JpegSettings())  # raises what is wrong with them before any request
-
-        def alter(cached: Settings) -> Settings:
-            return Settings(
-                by if sampling_is_given else cached.sampling,
-                change(cached.jpeg),
-                chosen or cached.layout,
-            )
-
         self._snapshot_cache.invalidate()
         return ingest.rebuild(
             self._store,
@@ -388,6 +395,41 @@ class Timeline:
             self._store,
             self.timeline_id,
             require_layout(layout),
+            workers=_worker_count(workers),
+            progress=progress,
+        )
+
+    def add_renditions(
+        self,
+        renditions: Iterable[int],
+        *,
+        workers: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> RenditionsReport:
+        """Store smaller copies of every cached frame that lacks them; the frames do not change.
+
+        They are made from the stored JPEGs, and become visible together, as the frames of a repack
+        do. Chunks that are appended later have them too.
+
+        Args:
+            renditions: sizes to add to those that the timeline has, largest first: see
+                :meth:`extract`.
+            workers: threads; None: one per core.
+            progress: called after each frame, by one thread at a time.
+
+        Raises:
+            MissingPackage: OpenCV, of the extra ``extract``, is not installed.
+            NotCached: the timeline has no manifest.
+            InvalidValue: a size is not valid, or the layout is ``"video"``, which stores no frames.
+            CorruptFrame: a frame is damaged; the timeline stays unchanged.
+            TimelineCleared: another program cleared the timeline meanwhile.
+            StoreUnavailable: another program is working on the timeline.
+        """
+        self._snapshot_cache.invalidate()
+        return rendition_adding.add_renditions(
+            self._store,
+            self.timeline_id,
+            require_renditions(renditions),
             workers=_worker_count(workers),
             progress=progress,
         )
@@ -861,26 +903,44 @@ class Timeline:
         with self._snapshot_cache.track_read(source):
             return vlm.make_clip(source, selection)
 
-    def jpeg(self, sequence: int) -> bytes:
-        """Return the stored bytes of a frame. Raises the errors of :meth:`frame`."""
+    def jpeg(self, sequence: int, *, max_side: int | None = None) -> bytes:
+        """Return the stored bytes of a frame, or a smaller JPEG.
+
+        Args:
+            sequence: the frame's number on the timeline.
+            max_side: largest width and height in pixels: see :meth:`frame`. If the timeline has
+                renditions of this size, their stored bytes are returned; else a JPEG is encoded
+                again, as the timeline's frames are. None: the stored bytes.
+
+        Raises the errors of :meth:`frame`.
+        """
+        decoding = DecodeOptions(max_side=max_side)
         source, row = self._snapshot_cache.find_row(sequence)
         with self._snapshot_cache.track_read(source):
-            return source.fetch_jpeg(row)
+            return read_jpeg(source, row, decoding)
 
-    def jpegs(self, sequences: Iterable[int], *, missing: Missing = "raise") -> Iterator[bytes]:
+    def jpegs(
+        self,
+        sequences: Iterable[int],
+        *,
+        max_side: int | None = None,
+        missing: Missing = "raise",
+    ) -> Iterator[bytes]:
         """Yield the stored bytes of these sequences in the given order, prefetched.
 
         Args:
             sequences: any number of sequences.
+            max_side: largest width and height in pixels: see :meth:`jpeg`.
             missing: ``"raise"`` or ``"skip"``, as for :meth:`batch`.
 
         Raises the errors of :meth:`frame`: NotCached before the first item, the others while
         iterating.
         """
+        decoding = DecodeOptions(max_side=max_side)
         require_missing(missing)
         source, positions = self._snapshot_cache.find_positions(sequences, missing)
         return self._snapshot_cache.track_results(
-            source, read_jpegs(source, positions, missing=missing)
+            source, read_jpegs(source, positions, decoding, missing=missing)
         )
 
     async def aframe(
@@ -916,9 +976,9 @@ class Timeline:
             color=color,
         )
 
-    async def ajpeg(self, sequence: int) -> bytes:
-        """Return the stored bytes of a frame, as :meth:`jpeg` does: see :meth:`aframe`."""
-        return await run_async(self.jpeg, sequence)
+    async def ajpeg(self, sequence: int, *, max_side: int | None = None) -> bytes:
+        """Return the JPEG of a frame, as :meth:`jpeg` does: see :meth:`aframe`."""
+        return await run_async(self.jpeg, sequence, max_side=max_side)
 
     async def abatch(
         self,

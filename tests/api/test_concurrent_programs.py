@@ -236,7 +236,7 @@ def test_frames_beyond_pack_size_limit_start_another_pack(
     timeline(memory_url).extract(clips.clip())
     jpegs = list(timeline(memory_url).jpegs(range(FRAMES)))
     timeline(memory_url).delete()
-    monkeypatch.setattr("framecache._layouts.packs._MAX_PACK_BYTES", 20_000)
+    monkeypatch.setattr("framecache._layouts.pack_upload._MAX_PACK_BYTES", 20_000)
     timeline(memory_url).extract(clips.clip(), layout="packs")
     assert len(set(timeline(memory_url).index.key.tolist())) > 2
     assert list(timeline(memory_url).jpegs(range(FRAMES))) == jpegs
@@ -246,7 +246,7 @@ def test_frames_beyond_pack_size_limit_start_another_pack(
 
 
 def test_failed_write_leaves_no_packs(memory_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecache._layouts.packs._MAX_PACK_BYTES", 2_000)
+    monkeypatch.setattr("framecache._layouts.pack_upload._MAX_PACK_BYTES", 2_000)
 
     def frames() -> Iterator[Frame]:
         yield from (frame(number) for number in range(20))

@@ -101,6 +101,16 @@ INTEGERS: Final[dict[str, Call]] = {
     "Timeline.rebuild.every": lambda g, n: g.filled.rebuild(every=n),
     "Timeline.rebuild.quality": lambda g, n: g.filled.rebuild(quality=n),
     "Timeline.rebuild.workers": lambda g, n: g.filled.rebuild(workers=n),
+    "Timeline.extract.renditions": lambda g, n: g.new.extract(g.chunk, renditions=[n], every=99),
+    "Timeline.plan_extract.renditions": lambda g, n: g.new.plan_extract(
+        g.chunk, renditions=[n], layout="objects"
+    ),
+    "Timeline.rebuild.renditions": lambda g, n: g.filled.rebuild(renditions=[n]),
+    "Timeline.add_renditions.renditions": lambda g, n: g.filled.add_renditions([n]),
+    "Timeline.add_renditions.workers": lambda g, n: g.filled.add_renditions([9], workers=n),
+    "Timeline.jpeg.max_side": lambda g, n: g.filled.jpeg(0, max_side=n),
+    "Timeline.ajpeg.max_side": lambda g, n: _result(g.filled.ajpeg(0, max_side=n)),
+    "Timeline.jpegs.max_side": lambda g, n: list(g.filled.jpegs([0], max_side=n)),
     "Timeline.repack.workers": lambda g, n: g.filled.repack("objects", workers=n),
     "Timeline.verify.workers": lambda g, n: g.filled.verify(workers=n),
     "Timeline.frame.sequence": lambda g, n: g.filled.frame(n),

@@ -304,7 +304,7 @@ class _InterruptedQueue(Queue[object]):
 def test_ctrl_c_while_last_frame_waits_for_upload_ends_write(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecache._layouts.packs.Queue", _InterruptedQueue)
+    monkeypatch.setattr("framecache._layouts.pack_upload.Queue", _InterruptedQueue)
     with pytest.raises(KeyboardInterrupt):
         write(url, range(40), layout="packs")
     assert packs_of(outside(url), "t") == {}

@@ -72,6 +72,7 @@ def test_package_exports_these_names() -> None:
         "PlannedChunk",
         "Prices",
         "Progress",
+        "RenditionsReport",
         "RepackReport",
         "Requests",
         "Scene",
@@ -108,6 +109,7 @@ def test_cache_has_these_members() -> None:
 def test_timeline_has_these_members() -> None:
     assert members(Timeline) == {
         "abatch",
+        "add_renditions",
         "aframe",
         "aframe_at",
         "aframes",
@@ -196,15 +198,16 @@ def test_overlays_have_these_members() -> None:
             Timeline.extract,
             (
                 "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
-                "aspect='stored', max_side=None, chroma='420', layout=None, workers=None, "
-                "progress=None)"
+                "aspect='stored', max_side=None, chroma='420', renditions=None, layout=None, "
+                "workers=None, progress=None)"
             ),
         ),
         (
             Timeline.plan_extract,
             (
                 "(self, chunks, *, fps=None, every=None, keyframes=False, quality=85, "
-                "aspect='stored', max_side=None, chroma='420', layout=None, workers=None)"
+                "aspect='stored', max_side=None, chroma='420', renditions=None, layout=None, "
+                "workers=None)"
             ),
         ),
         (Timeline.plan_append, "(self, chunks, *, workers=None)"),
@@ -218,10 +221,11 @@ def test_overlays_have_these_members() -> None:
             Timeline.rebuild,
             (
                 "(self, *, fps=None, every=None, keyframes=False, quality=None, "
-                "aspect=None, max_side=None, chroma=None, layout=None, workers=None, "
-                "progress=None)"
+                "aspect=None, max_side=None, chroma=None, renditions=None, layout=None, "
+                "workers=None, progress=None)"
             ),
         ),
+        (Timeline.add_renditions, "(self, renditions, *, workers=None, progress=None)"),
         (Timeline.repack, "(self, layout, *, workers=None, progress=None)"),
         (Timeline.frame, "(self, sequence, *, scale=1.0, max_side=None, color='rgb')"),
         (
@@ -254,7 +258,7 @@ def test_overlays_have_these_members() -> None:
         ),
         (Timeline.available, "(self, sequences)"),
         (Timeline.aframe, "(self, sequence, *, scale=1.0, max_side=None, color='rgb')"),
-        (Timeline.ajpeg, "(self, sequence)"),
+        (Timeline.ajpeg, "(self, sequence, *, max_side=None)"),
         (
             Timeline.to_vlm,
             "(self, start_seconds=None, stop_seconds=None, *, max_frames=32, scale=1.0, max_side=None, timing='indices')",  # noqa: E501
@@ -284,8 +288,8 @@ def test_overlays_have_these_members() -> None:
                 "workers=None, progress=None)"
             ),
         ),
-        (Timeline.jpeg, "(self, sequence)"),
-        (Timeline.jpegs, "(self, sequences, *, missing='raise')"),
+        (Timeline.jpeg, "(self, sequence, *, max_side=None)"),
+        (Timeline.jpegs, "(self, sequences, *, max_side=None, missing='raise')"),
         (Timeline.overlays, "(self, *, job_id, stage)"),
         (Timeline.jobs, "(self)"),
         (Timeline.stages, "(self)"),
@@ -463,6 +467,7 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
                 "timeline_id",
                 "counts",
                 "frames_checked",
+                "renditions_checked",
                 "bytes_read",
                 "chunks_checked",
                 "chunks_not_cached",

@@ -509,7 +509,7 @@ def test_stale_lease_of_dead_program_is_acquired(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.2)
-    monkeypatch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("framecache._maintain.rewriting._POLL_SECONDS", 0.05)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     epoch = Timeline(store, "t").info().epoch
     store.create(f"{PREFIX}claims/{epoch}/000001-7.json", b"of a dead program")
@@ -521,7 +521,7 @@ def test_stale_lease_of_dead_program_is_acquired(
 def test_repack_gives_up_waiting_for_live_lease(
     store: Store, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr("framecache._maintain.repack.run._MAX_LEASE_TIMEOUTS", 0)
+    monkeypatch.setattr("framecache._maintain.rewriting._MAX_LEASE_TIMEOUTS", 0)
     Timeline(store, "t").extract(clips.chunks(), layout=before)
     manifest = current_manifest(store, "t")
     assert manifest is not None
@@ -537,7 +537,7 @@ def test_repack_gives_up_waiting_for_live_lease(
 def test_concurrent_repacks_keep_every_frame(
     store_url: str, monkeypatch: pytest.MonkeyPatch, before: Layout, after: Layout
 ) -> None:
-    monkeypatch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.05)
+    monkeypatch.setattr("framecache._maintain.rewriting._POLL_SECONDS", 0.05)
     jpegs = extract(store_url, before)
     together = threading.Barrier(3)
 

@@ -122,6 +122,7 @@ def test_verify_json_lists_counts_and_findings(walk: Path) -> None:
         "repaired": 0,
         "counts": {"ok": 49, "missing": 1, "source_changed": 0, "source_missing": 0} | none,
         "frames_checked": 50,
+        "renditions_checked": 0,
         "chunks_checked": 1,
         "chunks_not_cached": 0,
         "findings": [

@@ -16,7 +16,7 @@ def at_once() -> Iterator[None]:
         _haste(),
         patch.object(ThreadPoolExecutor, "submit", _submit_inline),
         patch.object(RequestThreads, "submit", _submit_inline),
-        patch("framecache._layouts.packs.ThreadPoolExecutor", _Postponing),
+        patch("framecache._layouts.pack_upload.ThreadPoolExecutor", _Postponing),
     ):
         yield
 
@@ -37,7 +37,7 @@ def _haste() -> Iterator[None]:
         patch("framecache._ingest.work_queue._MIN_WAIT_SECONDS", 0.0005),
         patch("framecache._ingest.work_queue._MAX_WAIT_SECONDS", 0.0005),
         patch("framecache._ingest.epochs._POLL_SECONDS", 0.0005),
-        patch("framecache._maintain.repack.run._POLL_SECONDS", 0.0005),
+        patch("framecache._maintain.rewriting._POLL_SECONDS", 0.0005),
         patch("framecache._maintain.verify.repair._POLL_SECONDS", 0.0005),
         patch("framecache._ingest.relocation._POLL_SECONDS", 0.0005),
     ):

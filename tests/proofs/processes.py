@@ -80,7 +80,7 @@ class Process:
             return next(looks) * _STALE_AFTER_SECONDS / self.looks_until_stale
 
         with pytest.MonkeyPatch.context() as patch:
-            for module in ("_core.manifest", "_layouts.packs"):
+            for module in ("_core.manifest", "_layouts.pack_upload"):
                 patch.setattr(f"framecache.{module}.secrets", SimpleNamespace(token_hex=token_hex))
             patch.setattr("framecache._index.lease.time", SimpleNamespace(monotonic=monotonic))
             # So long that its heart does not beat: how often would depend on how fast it runs.
@@ -88,7 +88,7 @@ class Process:
             patch.setattr("framecache._ingest.work_queue._MIN_WAIT_SECONDS", 0.0)
             patch.setattr("framecache._ingest.epochs._POLL_SECONDS", 0.0)
             patch.setattr("framecache._maintain.verify.repair._POLL_SECONDS", 0.0)
-            patch.setattr("framecache._maintain.repack.run._POLL_SECONDS", 0.0)
+            patch.setattr("framecache._maintain.rewriting._POLL_SECONDS", 0.0)
             yield
 
 

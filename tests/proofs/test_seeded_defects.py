@@ -301,7 +301,7 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
 
     def begin_hasty(
         self: ObjectStorage,
-        timeline_id: str,
+        manifest: Manifest,
         encoders: EncoderPool,
         *,
         put: Callable[[str, bytes], None],
@@ -310,7 +310,7 @@ def commit_before_frames_are_acknowledged(patch: pytest.MonkeyPatch) -> None:
         def store_later(key: str, jpeg: bytes) -> None:
             unstored.append(partial(put, key, jpeg))
 
-        begin(self, timeline_id, encoders, put=store_later, on_stored=on_stored)
+        begin(self, manifest, encoders, put=store_later, on_stored=on_stored)
 
     def end_late(
         self: EncoderPool,

@@ -19,31 +19,32 @@ from test_seeded_defects import (
 from framecache._core import keys
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, commit_part
-from framecache._layouts import packs
+from framecache._layouts import pack_format, pack_upload
 from framecache._layouts.encoding import EncodedJpeg, FramePosition, build_row
-from framecache._layouts.packs import PackStorage, _Item, _Pack
-from framecache._maintain.repack.run import _MovedPart, _RepackRun
+from framecache._layouts.pack_upload import FrameUpload, _Frame, _Pack
+from framecache._maintain.repack.run import _RepackRun
+from framecache._maintain.rewriting import RewrittenPart
 from framecache._read.frame_source import read_stored_jpeg
 from framecache.store import Store
 from proving import Proof
 
 
 def begin_one_byte_late(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(packs, "HEADER_BYTES", packs.HEADER_BYTES + 1)
+    patch.setattr(pack_upload, "HEADER_BYTES", pack_format.HEADER_BYTES + 1)
 
 
 def include_padding_in_crc(patch: pytest.MonkeyPatch) -> None:
     def padded_row_of(
         slot: FramePosition, encoded: EncodedJpeg, *, key: str, offset: int
     ) -> FrameRow:
-        padded = encoded.data + bytes(-len(encoded.data) % packs.HEADER_BYTES)
+        padded = encoded.data + bytes(-len(encoded.data) % pack_format.HEADER_BYTES)
         crc32c = google_crc32c.value(padded)
         other = EncodedJpeg(
             encoded.data, encoded.width, encoded.height, crc32c, encoded.perceptual_hash
         )
         return build_row(slot, other, key=key, offset=offset)
 
-    patch.setattr("framecache._layouts.packs.build_row", padded_row_of)
+    patch.setattr("framecache._layouts.pack_upload.build_row", padded_row_of)
 
 
 def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
@@ -58,12 +59,12 @@ def read_one_byte_less(patch: pytest.MonkeyPatch) -> None:
 def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
     unstored: list[Callable[[], None]] = []
 
-    def store_later(self: PackStorage, first: _Item, rows: list[FrameRow]) -> _Item | None:
+    def store_later(self: FrameUpload, first: _Frame, rows: list[FrameRow]) -> _Frame | None:
         pack = _Pack(self._new_key())
         self._packs.append(pack)
         blocks = [*self._blocks(pack, first, rows)]
         unstored.append(partial(self._store.put_stream, pack.key, blocks))
-        return pack.next_item
+        return pack.next_frame
 
     def commit_first(
         store: Store,
@@ -77,13 +78,13 @@ def commit_before_the_pack_is_stored(patch: pytest.MonkeyPatch) -> None:
         unstored.pop()()
         return committed
 
-    patch.setattr(PackStorage, "_store_pack", store_later)
+    patch.setattr(FrameUpload, "_store_pack", store_later)
     patch.setattr("framecache._ingest.extraction_run.commit_part", commit_first)
 
 
 def name_all_attempts_alike(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        PackStorage,
+        FrameUpload,
         "_new_key",
         lambda self: keys.pack(
             self._manifest.timeline_id,
@@ -102,9 +103,9 @@ def keep_packs_at_clear(patch: pytest.MonkeyPatch) -> None:
 def remove_before_new_manifest(patch: pytest.MonkeyPatch) -> None:
     describe = _RepackRun._commit_manifest  # noqa: SLF001 -- the place of the defect
 
-    def remove_first(self: _RepackRun, moved: Sequence[_MovedPart]) -> None:
+    def remove_first(self: _RepackRun, moved: Sequence[RewrittenPart]) -> None:
         for part in moved:
-            self._store.delete(part.old_keys)
+            self.store.delete(part.old_keys)
         describe(self, moved)
 
     patch.setattr(_RepackRun, "_commit_manifest", remove_first)

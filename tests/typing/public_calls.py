@@ -37,6 +37,7 @@ from framecache import (
     PlannedChunk,
     Prices,
     Progress,
+    RenditionsReport,
     RepackReport,
     Requests,
     Scene,
@@ -116,6 +117,7 @@ def filling(match: Timeline, frames: Iterator[Frame]) -> None:
     assert_type(written + 0, int)
     assert_type((written.stored, written.unchanged), tuple[int, int])
     assert_type(match.repack("packs", progress=show), RepackReport)
+    assert_type(match.add_renditions((640, 224), progress=show), RenditionsReport)
     assert_type(match.clear().blobs, int)
     assert_type(match.delete().size_bytes, int)
 

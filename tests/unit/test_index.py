@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framecache._index import FrameRow, Index, PartBuilder, aggregates_of, arrow, parquet
+from framecache._index import FrameRow, Index, PartBuilder, Rendition, aggregates_of, arrow, parquet
 from framecache._index.aggregates import EMPTY, Aggregates
 from framecache._index.parquet import add_checksum
 from framecache._read import parse_range, positions_in_range
@@ -108,6 +108,19 @@ def test_merge_orders_by_sequence_and_keeps_the_later_row(
 
 TEXTS = st.one_of(st.just(""), st.text("0123456789abcdefAF-é", max_size=20))
 NUMBERS = st.integers(-(2**63), 2**63 - 1)
+RENDITIONS = st.lists(
+    st.builds(
+        Rendition,
+        max_side=st.sampled_from([640, 320, 224]),
+        key=TEXTS.filter(bool) | st.just("renditions/000000-0/640/000000-0.tar"),
+        offset=NUMBERS,
+        size=st.integers(1, 2**40),
+        crc32c=st.integers(0, 2**32 - 1),
+        origin=st.sampled_from(["planes", "jpeg"]),
+    ),
+    max_size=3,
+    unique_by=lambda one: one.max_side,
+).map(lambda found: tuple(sorted(found, key=lambda one: -one.max_side)))
 ROWS = st.builds(
     FrameRow,
     sequence=st.integers(0, 10**15 - 1),
@@ -131,6 +144,8 @@ ROWS = st.builds(
 def tables(draw: st.DrawFn) -> list[FrameRow]:
     """Rows in order; their keys and hashes are often of the kind that framecache writes."""
     rows = draw(st.lists(ROWS, max_size=30, unique_by=lambda row: row.sequence))
+    if draw(st.booleans()):
+        rows = [replace(row, renditions=draw(RENDITIONS)) for row in rows]
     if draw(st.booleans()):
         folder = draw(st.sampled_from(["frames/", "1/frames/", ""]))
         rows = [replace(row, key=row.key and f"{folder}{row.sequence}.jpg") for row in rows]
@@ -172,11 +187,38 @@ def test_rows_columns_and_table_have_the_stored_values(
     )
     assert index.rows(positions) == [rows[position] for position in positions]
     assert [index.row(position) for position in positions] == index.rows(positions)
-    for field in fields(FrameRow):
+    for field in fields(FrameRow)[:-1]:
         expected = [getattr(row, field.name) for row in rows]
         assert getattr(index, field.name).tolist() == expected
         assert index.to_arrow()[field.name].to_pylist() == expected
+    sides = {one.max_side for row in rows for one in row.renditions}
+    assert index.rendition_sides == tuple(sorted(sides, reverse=True))
+    for side in sides:
+        sizes = [sum(one.size for one in row.renditions if one.max_side == side) for row in rows]
+        assert index.to_arrow()[f"size_{side}"].to_pylist() == sizes
+        assert index.has_rendition(side).tolist() == [size > 0 for size in sizes]
     assert index.is_ok.tolist() == [row.status == "ok" for row in rows]
+
+
+@pytest.mark.parametrize("way", ["as a table", "as a file", "as two files"])
+@given(rows=tables(), max_side=st.none() | st.sampled_from([1, 224, 225, 640, 641]))
+def test_index_for_a_size_locates_the_smallest_rendition_that_suffices(
+    way: str, rows: list[FrameRow], max_side: int | None
+) -> None:
+    expected = []
+    for row in rows:
+        sufficient = [
+            one for one in row.renditions if max_side is not None and one.max_side >= max_side
+        ]
+        best = min(sufficient, key=lambda one: one.max_side, default=row)
+        expected.append((row.sequence, row.width, best.key, best.offset, best.size, best.crc32c))
+    index = held(rows, way).for_size(max_side)
+    found = index.rows(range(len(rows)))
+    assert [
+        (row.sequence, row.width, row.key, row.offset, row.size, row.crc32c) for row in found
+    ] == expected
+    assert not any(row.renditions for row in found)
+    assert held(rows, way).for_size(max_side).sequence.tolist() == [row.sequence for row in rows]
 
 
 def test_column_is_built_once() -> None:

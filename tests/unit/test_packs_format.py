@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framecache._index import FrameRow
-from framecache._layouts import packs
+from framecache._layouts import pack_format
 from framecache._layouts.ranges import coalesce_ranges, plan_ranges
 from tars import members_of
 
@@ -28,8 +28,10 @@ BODIES: Final = st.lists(
 
 @given(bodies=BODIES)
 def test_concatenated_members_are_a_tar(bodies: list[tuple[int, bytes]]) -> None:
-    blocks = [packs.frame_members(number, jpeg, {"sequence": number}) for number, jpeg in bodies]
-    found = members_of(b"".join(blocks) + packs.END_OF_ARCHIVE)
+    blocks = [
+        pack_format.frame_members(number, jpeg, {"sequence": number}) for number, jpeg in bodies
+    ]
+    found = members_of(b"".join(blocks) + pack_format.END_OF_ARCHIVE)
     expected: dict[str, bytes] = {}
     for number, jpeg in bodies:
         expected |= {f"{number}.jpg": jpeg, f"{number}.json": b'{"sequence":%d}' % number}
@@ -39,20 +41,20 @@ def test_concatenated_members_are_a_tar(bodies: list[tuple[int, bytes]]) -> None
 
 @given(jpeg=st.binary(max_size=2000), sequence=SEQUENCE)
 def test_jpeg_starts_after_the_header(jpeg: bytes, sequence: int) -> None:
-    members = packs.frame_members(sequence, jpeg, {})
-    assert members[packs.HEADER_BYTES : packs.HEADER_BYTES + len(jpeg)] == jpeg
+    members = pack_format.frame_members(sequence, jpeg, {})
+    assert members[pack_format.HEADER_BYTES : pack_format.HEADER_BYTES + len(jpeg)] == jpeg
     assert len(members) % tarfile.BLOCKSIZE == 0
 
 
 def test_frame_metadata_is_stored_as_json() -> None:
     about = {"timestamp": 0.1 + 0.2, "perceptual_hash": 'ä"\n', "big": 10**18, "none": None}
-    members = members_of(packs.frame_members(7, b"x", about) + packs.END_OF_ARCHIVE)
+    members = members_of(pack_format.frame_members(7, b"x", about) + pack_format.END_OF_ARCHIVE)
     assert json.loads(members["7.json"]) == about
 
 
 def test_members_have_no_time_and_no_owner() -> None:
     header = tarfile.TarInfo.frombuf(
-        packs.frame_members(7, b"x", {})[: packs.HEADER_BYTES], "utf-8", "strict"
+        pack_format.frame_members(7, b"x", {})[: pack_format.HEADER_BYTES], "utf-8", "strict"
     )
     fields = (header.mtime, header.uid, header.gid, header.uname, header.gname)
     assert fields == (0, 0, 0, "", "")
@@ -83,8 +85,8 @@ def pack_of(sizes: list[int], *, key: str = "a") -> list[FrameRow]:
     """The rows of frames of these sizes in one pack, as in a tar."""
     rows, at = list[FrameRow](), 0
     for size in sizes:
-        rows.append(row(at + packs.HEADER_BYTES, size, key=key))
-        at += len(packs.frame_members(0, b"", {"some": "json" * 40})) + -(-size // 512) * 512
+        rows.append(row(at + pack_format.HEADER_BYTES, size, key=key))
+        at += len(pack_format.frame_members(0, b"", {"some": "json" * 40})) + -(-size // 512) * 512
     return rows
 
 

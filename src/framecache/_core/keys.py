@@ -31,9 +31,12 @@ _MANIFEST_NAME: Final = re.compile(r"([0-9]{8})\.json")
 _PART: Final = r"w?[0-9]{6,}|[0-9]{6,}s[0-9]{6,}"
 _INDEX_NAME: Final = re.compile(rf"({_PART}|{COMPACTION})-(0|[1-9][0-9]{{0,17}})\.parquet")
 _COMPACTED_NAME: Final = re.compile(rf"({COMPACTED})-(0|[1-9][0-9]{{0,17}})\.compacted")
-_EPOCH_FOLDERS: Final = frozenset({"index", "claims", "packs", "sprites"})
+_EPOCH_FOLDERS: Final = frozenset({"index", "claims", "packs", "renditions", "sprites"})
 _EPOCH: Final = re.compile(r"[0-9]{6,18}-[0-9a-f]{8}")
 _PACK_NAME: Final = re.compile(rf"({_PART}|{WRITTEN})-([0-9a-f]{{16}})\.tar")
+_RENDITION_NAME: Final = re.compile(
+    rf"([1-9][0-9]{{0,4}})/(?:(0|[1-9][0-9]{{0,17}})\.jpg|(?:{_PART}|{WRITTEN})-[0-9a-f]{{16}}\.tar)"
+)
 _SPRITE_NAME: Final = re.compile(r"([0-9]{6,18})-(0|[1-9][0-9]{0,17})\.jpg")
 _PENDING_NAME: Final = re.compile(rf"([0-9]{{{CHUNK_NUMBER_DIGITS}}})\.json")
 _LEASE_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
@@ -126,6 +129,34 @@ def parse_pack(timeline_id: str, key: str) -> str | None:
     return match[1] if match and _EPOCH.fullmatch(epoch) else None
 
 
+def renditions_prefix(timeline_id: str) -> str:
+    """Return the prefix of the renditions of all epochs."""
+    return f"{timeline_prefix(timeline_id)}renditions/"
+
+
+def rendition(timeline_id: str, *, epoch: str, max_side: int, sequence: int) -> str:
+    """Return the key of the JPEG of a rendition that is a blob of its own."""
+    return f"{renditions_prefix(timeline_id)}{epoch}/{max_side}/{check_sequence(sequence)}.jpg"
+
+
+def rendition_pack(timeline_id: str, *, epoch: str, max_side: int, part: str, attempt: str) -> str:
+    """Return the key of a pack of renditions: those of one size that one attempt stores."""
+    return f"{renditions_prefix(timeline_id)}{epoch}/{max_side}/{part}-{attempt}.tar"
+
+
+def parse_rendition(timeline_id: str, key: str) -> tuple[int, int | None] | None:
+    """Return the size and sequence in the key of a rendition, or None for any other key.
+
+    The sequence is None for a pack.
+    """
+    prefix = renditions_prefix(timeline_id)
+    epoch, _, name = key.removeprefix(prefix).partition("/")
+    match = _RENDITION_NAME.fullmatch(name) if key.startswith(prefix) else None
+    if match is None or not _EPOCH.fullmatch(epoch):
+        return None
+    return int(match[1]), None if match[2] is None else int(match[2])
+
+
 def sprites_prefix(timeline_id: str) -> str:
     """Return the prefix of the sprite sheets of all epochs."""
     return f"{timeline_prefix(timeline_id)}sprites/"
@@ -216,7 +247,7 @@ def legacy_compacted_index(timeline_id: str, *, epoch: str, number: int) -> str:
 
 
 def parse_epoch(timeline_id: str, key: str) -> str | None:
-    """Return the epoch in the key of an index file, lease, pack or sheet; None for other keys."""
+    """Return the epoch in the key of an index file, lease, pack, rendition or sheet; else None."""
     folder, _, rest = key.removeprefix(timeline_prefix(timeline_id)).partition("/")
     epoch, _, name = rest.partition("/")
     is_in_epoch = folder in _EPOCH_FOLDERS and _EPOCH.fullmatch(epoch) and name

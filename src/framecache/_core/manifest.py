@@ -61,6 +61,11 @@ class Settings:
     def __str__(self) -> str:
         return self.describe(self)
 
+    def has_same_frames(self, other: "Settings") -> bool:
+        """Return True if the frames stored with both are equal, whatever their renditions."""
+        jpeg = replace(other.jpeg, renditions=self.jpeg.renditions)
+        return self == replace(other, jpeg=jpeg)
+
     def describe(self, other: "Settings") -> str:
         """Describe these settings, defaults only where they differ from ``other``."""
         jpeg, compared = self.jpeg, other.jpeg
@@ -73,6 +78,10 @@ class Settings:
             words.append("sides of any size")
         if jpeg.chroma != "420" or compared.chroma != jpeg.chroma:
             words.append(f"chroma {jpeg.chroma}")
+        if jpeg.renditions:
+            words.append(f"renditions {' and '.join(map(str, jpeg.renditions))}")
+        elif compared.renditions:
+            words.append("no renditions")
         return ", ".join([*words, f"layout {self.layout}"])
 
 
@@ -126,7 +135,8 @@ class Manifest:
     def _format(self) -> int:
         is_new = self.settings.layout not in _LAYOUTS_OF_FIRST_FORMAT
         # A program that ignores these would extract, append and repair frames of another size.
-        is_new |= self.settings.jpeg.max_side is not None or self.settings.jpeg.chroma != "420"
+        jpeg = self.settings.jpeg
+        is_new |= jpeg.max_side is not None or jpeg.chroma != "420" or bool(jpeg.renditions)
         is_new |= any(chunk.needs_second_format for chunk in self.chunks)
         return FORMAT if is_new else _FIRST_FORMAT
 
@@ -275,10 +285,11 @@ def _next_epoch_name(epoch: str | None, *, skipped: int = 0) -> str:
 
 
 def _encode_jpeg(settings: JpegSettings) -> dict[str, Any]:
-    """Return what the manifest holds of the encoding; a limit only if there is one."""
+    """Return what the manifest holds of the encoding; a limit and renditions only if it has any."""
     [subsampling] = (name for name, chroma in _SUBSAMPLINGS.items() if chroma == settings.chroma)
     limit = {} if settings.max_side is None else {"max_side": settings.max_side}
-    return {"quality": settings.quality, "subsampling": subsampling, **limit}
+    renditions = {"renditions": list(settings.renditions)} if settings.renditions else {}
+    return {"quality": settings.quality, "subsampling": subsampling, **limit, **renditions}
 
 
 def _from_document(document: dict[str, Any]) -> Manifest:
@@ -295,6 +306,7 @@ def _from_document(document: dict[str, Any]) -> Manifest:
                 aspect=document.get("aspect", "stored"),
                 max_side=document["jpeg"].get("max_side"),
                 chroma=_SUBSAMPLINGS[document["jpeg"].get("subsampling", "4:2:0")],
+                renditions=document["jpeg"].get("renditions", ()),
             ),
             layout=document["layout"],
         ),

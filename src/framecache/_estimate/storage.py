@@ -6,7 +6,7 @@ import numpy as np
 
 from framecache._index import Index
 from framecache._layouts import LAYOUTS
-from framecache._layouts.packs import pack_end
+from framecache._layouts.pack_format import pack_end
 from framecache._layouts.storage_stats import (
     JpegRange,
     Sizes,

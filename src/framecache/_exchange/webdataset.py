@@ -23,7 +23,7 @@ from framecache._exchange.base import (
     frame_from,
 )
 from framecache._exchange.local_files import MAX_FILE_BYTES, read_json, readable
-from framecache._layouts.packs import END_OF_ARCHIVE, tar_member
+from framecache._layouts.pack_format import END_OF_ARCHIVE, tar_member
 from framecache.errors import InvalidValue
 from framecache.model import FolderFormat
 

@@ -19,7 +19,7 @@ from framecache._index.manifests import (
     try_commit_manifest,
     update_manifest,
 )
-from framecache._index.rows import FrameRow
+from framecache._index.rows import FrameRow, Rendition
 from framecache._index.snapshot import (
     MAX_PROBED_PARTS,
     Snapshot,
@@ -32,10 +32,12 @@ from framecache._index.table import (
     Index,
     PartBuilder,
     aggregates_of,
+    blob_keys,
     equal_rows,
     hash_bytes,
     live_rows,
     pack_keys,
+    rendition_objects,
 )
 
 __all__ = [
@@ -46,9 +48,11 @@ __all__ = [
     "ManifestChange",
     "ManifestUpdater",
     "PartBuilder",
+    "Rendition",
     "Snapshot",
     "aggregates_of",
     "blob_exists",
+    "blob_keys",
     "commit_part",
     "commit_repair",
     "committed_parts",
@@ -70,6 +74,7 @@ __all__ = [
     "mark_epoch_begun",
     "missing_segments",
     "pack_keys",
+    "rendition_objects",
     "require_epoch",
     "resolve_timeline_ids",
     "try_commit_manifest",

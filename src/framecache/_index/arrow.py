@@ -26,8 +26,8 @@ BATCH_ROWS: Final = 2**16
 
 
 @cache
-def schema() -> "arrow.Schema":
-    """Return the schema of an index file."""
+def schema(sides: tuple[int, ...] = ()) -> "arrow.Schema":
+    """Return the schema of an index file whose rows may have renditions of these sizes."""
     from framecache._index.lazy_arrow import arrow  # noqa: PLC0415 -- see there
 
     types: dict[str, arrow.DataType] = {
@@ -37,18 +37,20 @@ def schema() -> "arrow.Schema":
         "float64": arrow.DataType.float64(),
         "string": arrow.DataType.string(),
     }
-    return arrow.Schema([arrow.Field(name, types[kind]) for name, kind in COLUMNS.items()])
+    named = columns.column_types(sides)
+    return arrow.Schema([arrow.Field(name, types[kind]) for name, kind in named.items()])
 
 
 def check_columns(stored: "arrow.Schema") -> None:
     """Raise KeyError or TypeError if a file's columns are not those of an index."""
     names = set(stored.names)
-    for name in COLUMNS:
+    expected = schema(columns.rendition_sides(names))
+    for name in expected.names:
         if name in DEFAULTS and name not in names:
             continue
         if name not in names:
             raise KeyError(name)
-        if stored.field(name).type != schema().field(name).type:
+        if stored.field(name).type != expected.field(name).type:
             raise TypeError(name)
 
 
@@ -69,19 +71,19 @@ def _batch_columns(batch: "arrow.RecordBatch") -> Columns:
         else _strings(name, batch.column(name), sequence)
         if kind == "string"
         else _numbers(name, batch.column(name))
-        for name, kind in COLUMNS.items()
+        for name, kind in columns.column_types(columns.rendition_sides(names)).items()
     }
 
 
 def _numbers(name: str, array: "arrow.Array") -> NumberColumn:
-    nulls = _nulls(name, array)
+    kind, nulls = columns.column_type(name), _nulls(name, array)
     if nulls is None:
-        return columns.number_column(name, np.array(array.to_numpy(), COLUMNS[name]))
+        return columns.number_column(name, np.array(array.to_numpy(), kind))
     from framecache._index.lazy_arrow import nanoarrow  # noqa: PLC0415 -- see there
 
     view = nanoarrow.c_array(array).view()
-    stored = np.frombuffer(view.buffer(1), COLUMNS[name])[view.offset : view.offset + len(array)]
-    return columns.number_column(name, np.where(nulls, 0, stored).astype(COLUMNS[name]))
+    stored = np.frombuffer(view.buffer(1), kind)[view.offset : view.offset + len(array)]
+    return columns.number_column(name, np.where(nulls, 0, stored).astype(kind))
 
 
 def _strings(name: str, array: "arrow.Array", sequence: NumberColumn) -> StringColumn:
@@ -144,7 +146,9 @@ def to_table(rows: Columns, metadata: Mapping[bytes, bytes]) -> "arrow.Table":
     """Return rows as an Arrow table with the columns of an index file, and its metadata."""
     from framecache._index.lazy_arrow import arrow  # noqa: PLC0415 -- see there
 
-    described = schema().with_metadata(dict(metadata)) if metadata else schema()
+    described = schema(columns.rendition_sides(rows))
+    if metadata:
+        described = described.with_metadata(dict(metadata))
     return arrow.Table.from_batches([*_to_batches(rows, described)], schema=described)
 
 
@@ -158,7 +162,7 @@ def _to_batches(rows: Columns, described: "arrow.Schema") -> "Iterator[arrow.Rec
         nulls = None if unknown is None else unknown[positions]
         arrays = [
             _to_array(name, rows[name], positions, nulls if name in NULLABLE else None)
-            for name in COLUMNS
+            for name in described.names
         ]
         yield arrow.RecordBatch.from_arrays(arrays, schema=described)
 
@@ -174,7 +178,7 @@ def _to_array(
     valid = None if nulls is None else np.packbits(~nulls, bitorder="little")
     null_count = 0 if nulls is None else int(nulls.sum())
     if isinstance(column, np.ndarray):
-        values = column[positions].astype(COLUMNS[name])
+        values = column[positions].astype(columns.column_type(name))
         if valid is None:
             return arrow.Array.from_numpy(values)
         kind = nanoarrow.uint32() if values.dtype == np.uint32 else nanoarrow.int64()

@@ -26,7 +26,7 @@ from framecache._core.native_calls import native_call
 from framecache._core.threads import PerProcess
 from framecache._index import arrow
 from framecache._index.aggregates import Aggregates
-from framecache._index.columns import COLUMNS, Columns
+from framecache._index.columns import Columns, frame_column
 from framecache._index.row_sources import LazySource, RowSource
 from framecache.errors import CorruptFrame
 
@@ -51,7 +51,7 @@ _ROWS_PER_GROUP: Final = 2**17
 times."""
 
 _DICTIONARIES: Final = frozenset(
-    {"chunk_id", "width", "height", "quality", "status", "reason", "picture_since"}
+    {"chunk_id", "width", "height", "quality", "status", "reason", "picture_since", "origin"}
 )
 _ENCODINGS: Final = {
     "sequence": "delta_binary_packed",
@@ -158,6 +158,8 @@ def encode(rows: Columns, metadata: bytes, aggregates: Aggregates | None = None)
     entries = {METADATA_KEY: metadata}
     if aggregates is not None:
         entries[AGGREGATES_KEY] = aggregates.to_json()
+    fields = {name: frame_column(name) for name in rows}
+    encodings = {name: _ENCODINGS[field] for name, field in fields.items() if field in _ENCODINGS}
     sink = io.BytesIO()
     write_parquet(
         arrow.to_table(rows, {}),
@@ -166,8 +168,8 @@ def encode(rows: Columns, metadata: bytes, aggregates: Aggregates | None = None)
         skip_arrow_metadata=True,  # it would hide those entries from readers of the schema
         max_row_group_size=_ROWS_PER_GROUP,
         compression="zstd(1)",
-        column_dictionary_enabled={name: name in _DICTIONARIES for name in COLUMNS},
-        column_encoding=_ENCODINGS,  # type: ignore[arg-type]  # its keys may also be tuples
+        column_dictionary_enabled={name: field in _DICTIONARIES for name, field in fields.items()},
+        column_encoding=encodings,  # type: ignore[arg-type]  # its keys may also be tuples
     )
     return add_checksum(sink.getvalue())
 

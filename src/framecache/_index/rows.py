@@ -2,7 +2,24 @@
 
 from dataclasses import dataclass
 
-from framecache.model import Status
+from framecache.model import RenditionOrigin, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """Smaller copy of a frame that is stored with it."""
+
+    max_side: int
+    """Maximum width and height; the longer side is scaled to it."""
+    key: str
+    """Key of the blob with its JPEG."""
+    offset: int
+    """Byte offset of the JPEG in that blob."""
+    size: int
+    """Size of the JPEG in bytes."""
+    crc32c: int
+    origin: RenditionOrigin
+    """Source from which it was made, and is made again if it is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,8 @@ class FrameRow:
     """JPEG quality that a program requested; 0: that of the timeline, or unknown."""
     picture_since: str = ""
     """Written part in which this picture replaced another; empty: it is the first."""
+    renditions: tuple[Rendition, ...] = ()
+    """Renditions of the frame, largest first."""
 
     @property
     def is_decoded_on_demand(self) -> bool:

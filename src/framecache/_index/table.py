@@ -1,7 +1,9 @@
 """Index in memory: one row per frame, ordered by sequence, with columns as numpy arrays."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,10 +16,10 @@ from framecache._core.native_calls import native_call
 from framecache._core.optional_imports import import_optional, require_extra
 from framecache._index import arrow, columns, parquet, row_sources
 from framecache._index.aggregates import EMPTY, Aggregates
-from framecache._index.columns import COLUMNS, Columns
+from framecache._index.columns import COLUMNS, RENDITION_FIELDS, Columns
 from framecache._index.row_sources import ColumnsSource, ConcatSource, RowSource
-from framecache._index.rows import FrameRow
-from framecache._index.string_columns import HexColumn, StringColumn, freeze
+from framecache._index.rows import FrameRow, Rendition
+from framecache._index.string_columns import HexColumn, StringColumn, TemplateColumn, freeze
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +77,9 @@ class Index:
             MissingPackage: pandas is not installed.
         """
         pandas = import_optional("pandas", package="pandas", needed_by="Index.to_pandas")
-        frame: pd.DataFrame = pandas.DataFrame({name: getattr(self, name) for name in COLUMNS})
+        frame: pd.DataFrame = pandas.DataFrame(
+            {name: self._values(name) for name in self._source.columns}
+        )
         if self.is_decoded_on_demand.any():
             for name in columns.NULLABLE:
                 kind = "object" if COLUMNS[name] == "string" else COLUMNS[name].capitalize()
@@ -114,7 +118,7 @@ class Index:
         return Aggregates(
             frame_count=len(self),
             undecodable_count=int((~self.is_ok).sum()),
-            size_bytes=int(self.size.sum()),
+            size_bytes=int(self.size.sum()) + sum(map(self._rendition_bytes, self.rendition_sides)),
             width=int(self.width[0]),
             height=int(self.height[0]),
             first_sequence=int(self.sequence[0]),
@@ -214,6 +218,53 @@ class Index:
         return self._strings("picture_since")
 
     @lock_free_cached_property
+    def rendition_sides(self) -> tuple[int, ...]:
+        """Sizes of the renditions that frames have, largest first."""
+        return columns.rendition_sides(self._source.columns)
+
+    def has_rendition(self, max_side: int) -> npt.NDArray[np.bool_]:
+        """Return a mask of the frames that have a rendition of this size."""
+        if max_side not in self.rendition_sides:
+            return np.zeros(len(self), np.bool_)
+        return self._numbers(f"size_{max_side}") > 0
+
+    def for_size(self, max_side: int | None) -> "Index":
+        """Return the same rows, each with the location of the JPEG that suffices for a size.
+
+        That is the smallest rendition that is not smaller, or else the frame. The rows have no
+        renditions themselves. Widths and heights stay those of the frames.
+
+        Args:
+            max_side: maximum width and height to which the frames are to be decoded; None: whole.
+        """
+        sides = self.rendition_sides
+        if not sides:
+            return self
+        sufficient = tuple(
+            side for side in reversed(sides) if max_side is not None and side >= max_side
+        )
+        found = self._for_sizes.get(sufficient)
+        if found is None:
+            found = _index_of(columns.with_locations_of(self._source.columns, sufficient))
+            self._for_sizes[sufficient] = found
+        return found
+
+    def of_renditions(self, max_side: int) -> "Index":
+        """Return the rows of frames that have a rendition of this size, as if it were the frame.
+
+        Locations, widths and heights are those of the rendition.
+        """
+        having = np.flatnonzero(self.has_rendition(max_side))
+        return _index_of(
+            columns.of_renditions(columns.take(self._source.columns, having), max_side)
+        )
+
+    @lock_free_cached_property
+    def _for_sizes(self) -> "dict[tuple[int, ...], Index]":
+        """Indexes that `for_size` returned, by the sizes of renditions that suffice."""
+        return {}
+
+    @lock_free_cached_property
     def is_ok(self) -> npt.NDArray[np.bool_]:
         """Mask of the frames that have a picture, as far as is known without decoding them."""
         values = self._column("status").equal("ok") | self.is_decoded_on_demand
@@ -264,14 +315,21 @@ class Index:
         """
         if position < 0:
             raise IndexError(f"rows are numbered from 0: there is no row {position}")
-        return FrameRow(*[column.item(position) for column in self._row_columns])
+        row = FrameRow(*[column.item(position) for column in self._row_columns])
+        if self.rendition_sides:
+            [renditions] = self._renditions(np.array([position]))
+            return replace(row, renditions=renditions)
+        return row
 
     def rows(self, positions: npt.NDArray[np.int64] | Sequence[int]) -> list[FrameRow]:
         """Return several frames by their rows, in the given order. Raises as :meth:`row` does."""
         wanted = np.asarray(positions, dtype=np.int64)
         if (wanted < 0).any():
             raise IndexError(f"rows are numbered from 0: there is no row {wanted.min()}")
-        return [*map(FrameRow, *[column[wanted].tolist() for column in self._row_columns])]
+        values = [column[wanted].tolist() for column in self._row_columns]
+        if self.rendition_sides:
+            values.append(self._renditions(wanted))
+        return [*map(FrameRow, *values)]
 
     @classmethod
     def empty(cls) -> Self:
@@ -328,13 +386,42 @@ class Index:
 
     @lock_free_cached_property
     def _row_columns(self) -> list[Any]:
-        """Columns in the order of the fields of `FrameRow`."""
-        return [self._source.columns[field.name] for field in fields(FrameRow)]
+        """Columns in the order of the fields of `FrameRow`, of which renditions are the last."""
+        return [self._source.columns[field.name] for field in fields(FrameRow)[:-1]]
+
+    def _renditions(self, positions: npt.NDArray[np.int64]) -> list[tuple[Rendition, ...]]:
+        """Return the renditions of each of these rows."""
+        of_sizes = [self._renditions_of_size(side, positions) for side in self.rendition_sides]
+        return [
+            tuple(rendition for rendition in found if rendition.size)
+            for found in zip(*of_sizes, strict=True)
+        ]
+
+    def _renditions_of_size(
+        self, side: int, positions: npt.NDArray[np.int64]
+    ) -> Iterator[Rendition]:
+        named: list[Any] = [
+            self._source.columns[f"{field.name}_{side}"] for field in fields(Rendition)[1:]
+        ]
+        values = [column[positions].tolist() for column in named]
+        return map(partial(Rendition, side), *values)
+
+    def _rendition_bytes(self, side: int) -> int:
+        return int(self._numbers(f"size_{side}").sum())
+
+    def _values(self, name: str) -> npt.NDArray[Any]:
+        """Return a column by its name in a file; that of renditions, even if there are none."""
+        column = self._source.columns.get(name)
+        if column is None:
+            column = columns.default_column(name, len(self))
+        if isinstance(column, np.ndarray):
+            return column.astype(columns.column_type(name))
+        return column[np.arange(len(self))]
 
     def _numbers(self, name: str) -> npt.NDArray[Any]:
-        column = self._source.columns[name]
+        column, kind = self._source.columns[name], columns.column_type(name)
         assert isinstance(column, np.ndarray)
-        return column if column.dtype == COLUMNS[name] else freeze(column.astype(COLUMNS[name]))
+        return column if column.dtype == kind else freeze(column.astype(kind))
 
     def _column(self, name: str) -> StringColumn:
         column = self._source.columns[name]
@@ -357,8 +444,39 @@ def aggregates_of(index: Index) -> Aggregates:
 
 
 def pack_keys(index: Index) -> set[str]:
-    """Return the keys of the packs that hold frames of an index."""
-    return set(index.key[index.offset > 0].tolist())
+    """Return the keys of the packs that hold frames or renditions of an index."""
+    packs = set(index.key[index.offset > 0].tolist())
+    for side in index.rendition_sides:
+        in_packs = np.flatnonzero(index._numbers(f"offset_{side}") > 0)  # noqa: SLF001 -- of its own module
+        packs |= set(index._column(f"key_{side}")[in_packs].tolist())  # noqa: SLF001 -- same
+    return packs
+
+
+def blob_keys(index: Index) -> set[str]:
+    """Return the keys of all blobs that rows of an index name, for frames and renditions."""
+    named = set(index.key.tolist())
+    for side in index.rendition_sides:
+        named |= set(index._values(f"key_{side}").tolist())  # noqa: SLF001 -- of its own module
+    return named - {""}
+
+
+def rendition_objects(index: Index) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the sequences of renditions that are blobs of their own, by the prefix of the keys."""
+    found: dict[str, list[npt.NDArray[np.int64]]] = defaultdict(list)
+    for side in index.rendition_sides:
+        is_object = index.has_rendition(side) & (index._numbers(f"offset_{side}") == 0)  # noqa: SLF001 -- of its own module
+        positions = np.flatnonzero(is_object)
+        if not len(positions):
+            continue
+        column = index._column(f"key_{side}")  # noqa: SLF001 -- same
+        if isinstance(column, TemplateColumn):
+            found[column.prefix].append(index.sequence[positions])
+            continue
+        prefixes = [key.rpartition("/")[0] + "/" for key in column[positions].tolist()]
+        for prefix in set(prefixes):
+            of_prefix = np.array([one == prefix for one in prefixes])
+            found[prefix].append(index.sequence[positions[of_prefix]])
+    return {prefix: np.concatenate(parts) for prefix, parts in found.items()}
 
 
 def hash_bytes(
@@ -381,8 +499,9 @@ def equal_rows(one: Index, other: Index) -> npt.NDArray[np.bool_]:
     """
     # A frame and its replacement may have the same key, so all fields are compared.
     are_same = np.ones(len(one), dtype=np.bool_)
-    for name in COLUMNS:
-        are_same &= (getattr(one, name) == getattr(other, name)).astype(np.bool_)
+    sides = {*one.rendition_sides, *other.rendition_sides}
+    for name in columns.column_types(tuple(sorted(sides, reverse=True))):
+        are_same &= (one._values(name) == other._values(name)).astype(np.bool_)  # noqa: SLF001 -- of its own module
     return are_same
 
 
@@ -423,4 +542,15 @@ class PartBuilder:
         """Return the index part, ordered by sequence."""
         ordered = sorted(self._rows, key=lambda row: row.sequence)
         values = {name: [getattr(row, name) for row in ordered] for name in COLUMNS}
+        for side in sorted({one.max_side for row in ordered for one in row.renditions}):
+            values |= _rendition_values(ordered, side)
         return _index_of(columns.from_values(values))
+
+
+def _rendition_values(rows: Sequence[FrameRow], side: int) -> dict[str, list[Any]]:
+    """Return the values of the columns of renditions of one size, by column."""
+    nothing = Rendition(side, key="", offset=0, size=0, crc32c=0, origin="planes")
+    found = [next((one for one in row.renditions if one.max_side == side), nothing) for row in rows]
+    values = {f"{name}_{side}": [getattr(one, name) for one in found] for name in RENDITION_FIELDS}
+    values[f"origin_{side}"] = [one.origin if one.size else "" for one in found]
+    return values

@@ -1,6 +1,6 @@
 """Frames of one chunk, all or some: decode and encode them, store them, build index rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -66,6 +66,7 @@ def store_frames(
     threads: int,
     check: Callable[[], None],
     on_undecodable: Callable[[], None] = lambda: None,
+    sides_from_jpeg: Callable[[int], Collection[int]] = lambda _: (),
 ) -> PartBuilder:
     """Decode the planned frames of a chunk and store them; return once all are acknowledged.
 
@@ -78,6 +79,7 @@ def store_frames(
         threads: number of decoder threads.
         check: called every few frames; raises if nothing more may be stored.
         on_undecodable: called for each frame without a picture.
+        sides_from_jpeg: returns the sizes of a frame's renditions that are made from its JPEG.
     """
     part = PartBuilder()
     jpeg_settings = manifest.settings.jpeg
@@ -90,17 +92,26 @@ def store_frames(
             part.add(_undecodable_row(frame_position, size, item.reason))
             on_undecodable()
         else:
-            storage.add(frame_position, partial(encode_decoded, item, jpeg_settings, entry=entry))
+            from_jpeg = sides_from_jpeg(frame_position.sequence)
+            encode = partial(
+                encode_decoded, item, jpeg_settings, entry=entry, sides_from_jpeg=from_jpeg
+            )
+            storage.add(frame_position, encode)
     for row in storage.finish():
         part.add(row)
     return part
 
 
 def encode_decoded(
-    item: "video.Decoded", settings: JpegSettings, *, entry: ChunkEntry
+    item: "video.Decoded",
+    settings: JpegSettings,
+    *,
+    entry: ChunkEntry,
+    sides_from_jpeg: Collection[int] = (),
 ) -> EncodedJpeg:
-    """Encode a decoded picture of a chunk."""
-    return encode_picture(item.to_planes(chroma=settings.chroma), settings, entry=entry)
+    """Encode a decoded picture of a chunk: see `encode_picture`."""
+    planes = item.to_planes(chroma=settings.chroma)
+    return encode_picture(planes, settings, entry=entry, sides_from_jpeg=sides_from_jpeg)
 
 
 def max_picture_bytes(entry: ChunkEntry) -> int:

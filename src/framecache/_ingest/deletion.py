@@ -149,7 +149,7 @@ def _end_before_delete(store: Store, timeline_id: str) -> DeletionSummary:
 
 
 def _remove_older(store: Store, manifest: Manifest) -> DeletionSummary:
-    """Remove the index parts, leases, packs and sprite sheets of earlier epochs.
+    """Remove the index parts, leases, packs, renditions and sprite sheets of earlier epochs.
 
     Later epochs are spared, and removal stops once the manifest is no longer current: while this
     program was suspended, another may have started a later epoch, or deleted the timeline and
@@ -161,6 +161,7 @@ def _remove_older(store: Store, manifest: Manifest) -> DeletionSummary:
         keys.indexes_prefix(timeline_id),
         keys.leases_prefix(timeline_id),
         keys.packs_prefix(timeline_id),
+        keys.renditions_prefix(timeline_id),
         keys.sprites_prefix(timeline_id),
     ):
         older = (blob for blob in store.list(prefix) if _is_earlier_epoch(blob.key, manifest))

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any
 from framecache._core import sampling
 from framecache._core.manifest import Settings
 from framecache._core.sampling import Rate, Sampling
+from framecache._layouts import LAYOUTS, check_renditions
 from framecache.errors import InvalidValue
-from framecache.model import DEFAULT_LAYOUT, Aspect, Chroma, Chunk, JpegSettings, Layout, as_layout
+from framecache.model import (
+    DEFAULT_LAYOUT,
+    Aspect,
+    Chroma,
+    Chunk,
+    JpegSettings,
+    Layout,
+    as_layout,
+    require_renditions,
+)
 
 if TYPE_CHECKING:
     from framecache._ingest.resolve import SettingsResolver  # programs that only read load less
@@ -59,6 +69,7 @@ def settings_resolver(
     aspect: Aspect,
     max_side: int | None,
     chroma: Chroma,
+    renditions: Iterable[int] | None,
     layout: Layout | None,
 ) -> "SettingsResolver":
     """Return the function that completes the settings of a call with those of the timeline.
@@ -68,11 +79,61 @@ def settings_resolver(
     """
     by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
     jpeg = JpegSettings(quality, aspect, max_side, chroma)
-    return partial(complete_settings, by, jpeg, as_layout(layout))
+    sides = None if renditions is None else require_renditions(renditions)
+    chosen = as_layout(layout)
+    if sides is not None:
+        check_renditions(Settings(by, replace(jpeg, renditions=sides), chosen or DEFAULT_LAYOUT))
+    return partial(complete_settings, by, jpeg, chosen, renditions=sides)
+
+
+def settings_changer(
+    *,
+    fps: Rate | None,
+    every: int | None,
+    keyframes: bool,
+    quality: int | None,
+    aspect: Aspect | None,
+    max_side: int | None,
+    chroma: Chroma | None,
+    renditions: Iterable[int] | None,
+    layout: Layout | None,
+) -> Callable[[Settings], Settings]:
+    """Return the function that replaces settings of a timeline by the arguments that are given.
+
+    A layout that stores no frames replaces renditions that are not given.
+
+    Raises:
+        InvalidValue: an argument is out of its range, or contradicts another one.
+    """
+    by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
+    has_sampling = fps is not None or every is not None or keyframes
+    sides = None if renditions is None else require_renditions(renditions)
+    chosen = as_layout(layout)
+
+    def change(cached: Settings) -> Settings:
+        jpeg = cached.jpeg.with_changes(
+            quality=quality, aspect=aspect, max_side=max_side, chroma=chroma, renditions=sides
+        )
+        into = chosen or cached.layout
+        if sides is None and not LAYOUTS[into].stores_frames:
+            jpeg = replace(jpeg, renditions=())
+        return check_renditions(Settings(by if has_sampling else cached.sampling, jpeg, into))
+
+    change(Settings())  # raises what is wrong with them before any request
+    return change
 
 
 def complete_settings(
-    sampling_rule: Sampling, jpeg: JpegSettings, layout: Layout | None, cached: Settings | None
+    sampling_rule: Sampling,
+    jpeg: JpegSettings,
+    layout: Layout | None,
+    cached: Settings | None,
+    *,
+    renditions: tuple[int, ...] | None = None,
 ) -> Settings:
-    """Return the requested settings; a layout that is not given is that of the timeline."""
-    return Settings(sampling_rule, jpeg, layout or (cached.layout if cached else DEFAULT_LAYOUT))
+    """Return the requested settings; layout and renditions not given are those of the timeline."""
+    known = cached or Settings()
+    chosen = layout or known.layout
+    if renditions is None:
+        renditions = known.jpeg.renditions if LAYOUTS[chosen].stores_frames else ()
+    return check_renditions(Settings(sampling_rule, replace(jpeg, renditions=renditions), chosen))

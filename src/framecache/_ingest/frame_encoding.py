@@ -1,12 +1,18 @@
 """Encoding of one frame: the JPEG and the values of its index row."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import google_crc32c
 
 from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.frame_size import limit_size
 from framecache._core.pixels import to_rgb_order
+from framecache._ingest.renditions import (
+    renditions_of_jpeg,
+    renditions_of_planes,
+    with_renditions_of_jpeg,
+)
 from framecache._layouts.encoding import EncodedJpeg
 from framecache._media import jpeg, phash, video
 from framecache._media.jpeg_orientation import UPRIGHT, read_orientation
@@ -34,7 +40,11 @@ class JpegFrame:
 
 
 def encode_picture(
-    picture: Picture, settings: JpegSettings, *, entry: ChunkEntry | None = None
+    picture: Picture,
+    settings: JpegSettings,
+    *,
+    entry: ChunkEntry | None = None,
+    sides_from_jpeg: Collection[int] = (),
 ) -> EncodedJpeg:
     """Encode a decoded picture from its planes, without conversion to RGB.
 
@@ -45,6 +55,7 @@ def encode_picture(
         picture: planes as the decoder has them.
         settings: settings of the timeline.
         entry: its chunk, which defines the pixel aspect ratio; None: pixels are square.
+        sides_from_jpeg: sizes of the renditions that are made from the JPEG, not the planes.
     """
     from framecache._media import color  # noqa: PLC0415 -- needs OpenCV, unlike `encode_frame`
 
@@ -61,7 +72,17 @@ def encode_picture(
     shown = color.to_jfif(video.scale(picture, width, height, chroma=settings.chroma))
     shown = color.scale_to_width(shown, stored_width)
     data = jpeg.encode_picture(shown, quality=settings.quality)
-    return _build_encoded(data, shown.y.shape, phash.perceptual_hash(shown.y))
+    encoded = _build_encoded(data, shown.y.shape, phash.perceptual_hash(shown.y))
+    if not settings.renditions:
+        return encoded
+    sides = [side for side in settings.renditions if side not in sides_from_jpeg]
+    renditions = (
+        *renditions_of_planes(shown, sides, settings),
+        *renditions_of_jpeg(data, sorted(sides_from_jpeg, reverse=True), settings),
+    )
+    return replace(
+        encoded, renditions=tuple(sorted(renditions, key=lambda one: one.max_side, reverse=True))
+    )
 
 
 def encode_frame(frame: Frame, settings: JpegSettings) -> EncodedJpeg:
@@ -73,11 +94,11 @@ def encode_frame(frame: Frame, settings: JpegSettings) -> EncodedJpeg:
     image = to_rgb_order(frame.image, is_bgr=require_color(frame.color) == "bgr")
     data = jpeg.encode_rgb(image, quality=settings.quality)
     name = frame.perceptual_hash or phash.hash_from_rgb(image)
-    return _build_encoded(data, image.shape, name)
+    return with_renditions_of_jpeg(_build_encoded(data, image.shape, name), settings)
 
 
-def check_jpeg(frame: JpegFrame) -> EncodedJpeg:
-    """Return the JPEG of a frame as it is stored, after decoding it once.
+def check_jpeg(frame: JpegFrame, settings: JpegSettings) -> EncodedJpeg:
+    """Return the JPEG of a frame as it is stored, after decoding it once, and its renditions.
 
     Raises:
         InvalidValue: it is not one complete JPEG, decoders disagree about its colors, or its
@@ -101,9 +122,8 @@ def check_jpeg(frame: JpegFrame) -> EncodedJpeg:
             f"{frame.origin} is stored rotated or mirrored (Exif orientation {orientation}), which "
             "frames are not: rotate its pixels first"
         )
-    return _build_encoded(
-        frame.jpeg, luma.shape, frame.perceptual_hash or phash.perceptual_hash(luma)
-    )
+    name = frame.perceptual_hash or phash.perceptual_hash(luma)
+    return with_renditions_of_jpeg(_build_encoded(frame.jpeg, luma.shape, name), settings)
 
 
 def _build_encoded(data: bytes, shape: tuple[int, ...], perceptual_hash: str) -> EncodedJpeg:

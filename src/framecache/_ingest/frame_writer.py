@@ -9,8 +9,10 @@ public key later.
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import TracebackType
 from typing import Self
 
 from framecache._core import keys
@@ -24,8 +26,18 @@ from framecache.errors import InvalidValue, SettingsConflict, StoreUnavailable
 from framecache.model import Frame, JpegSettings, OnConflict
 from framecache.store import BlobExists, BlobMissing, Store
 
-_Decision = FrameRow | tuple[FramePosition, EncodedJpeg] | None
-"""Row of a frame stored under its public key, a frame for private storage, or None: no commit."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Created:
+    """Frame that was created under its public key."""
+
+    row: FrameRow
+    position: FramePosition
+    encoded: EncodedJpeg
+
+
+_Decision = _Created | tuple[FramePosition, EncodedJpeg] | None
+"""Frame stored under its public key, a frame for private storage, or None: no commit."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,11 +95,16 @@ class FrameWriter:
         self._store = store
         self._manifest = manifest
         self._cached = cached
-        self._jpeg = jpeg
+        self._jpeg = replace(jpeg, renditions=manifest.settings.jpeg.renditions)
         self._on_conflict = on_conflict
         self._layout = layout_of(manifest)
         self._encoders = self._layout.create_encoders(store, workers=workers)
         self._private = self._layout.create_private_storage(store, manifest, self._encoders)
+        self._renditions = self._layout.create_rendition_storage(
+            store, manifest, keys.WRITTEN, self._encoders
+        )
+        """Renditions of frames that are created under their public keys."""
+        self._contexts = ExitStack()
         self._decisions: deque[Future[_Decision]] = deque()
         self._result = WriteResult()
         self._qualities: dict[int, int] = {}
@@ -95,16 +112,18 @@ class FrameWriter:
         self._created_keys: list[str] = []
 
     def __enter__(self) -> Self:
-        self._encoders.__enter__()
-        self._private.__enter__()
+        # They are left in reverse: the storages wait for frames that the encoders produce.
+        for context in (self._encoders, self._private, self._renditions):
+            self._contexts.enter_context(context)
         return self
 
-    def __exit__(self, *error: object) -> None:
-        # In the order of nested contexts: the storage waits for frames that the encoders produce.
-        try:
-            self._private.__exit__(*error)  # type: ignore[arg-type]  # passed on unchanged
-        finally:
-            self._encoders.__exit__(*error)  # type: ignore[arg-type]  # passed on unchanged
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._contexts.__exit__(kind, error, traceback)
 
     def add(self, frame: Frame | JpegFrame) -> None:
         """Store a frame unless it is cached already; a later frame of a sequence replaces it.
@@ -125,7 +144,10 @@ class FrameWriter:
         if position is not None and self._on_conflict == "keep":
             self._result.kept.add(sequence)
             return
-        frame_position, encode = _frame_position(frame), partial(_encode, frame, self._jpeg)
+        frame_position, encode = (
+            _frame_position(frame),
+            partial(_encode, frame, self._jpeg, self._manifest.settings.jpeg.quality),
+        )
         quality = frame.quality if isinstance(frame, JpegFrame) else self._jpeg.quality
         self._qualities[sequence] = quality
         if is_repeated:
@@ -148,6 +170,8 @@ class FrameWriter:
         """Wait until the store has acknowledged all frames, and return the result."""
         self._process_decisions()
         placed = self._result
+        for sequence, renditions in self._renditions.finish().items():
+            placed.rows[sequence] = replace(placed.rows[sequence], renditions=renditions)
         stored = {row.sequence: row for row in self._private.finish()}
         placed.rows |= {
             sequence: self._committed_row(replace(row, quality=self._qualities[sequence]))
@@ -163,21 +187,22 @@ class FrameWriter:
     def discard(self) -> None:
         """Delete the frames in private storage, because they will not be committed."""
         self._private.discard()
+        self._renditions.discard()
 
     def cleanup_if_deleted(self) -> None:
         """Delete the frames in private storage; if the timeline was deleted, also the public ones.
 
         Otherwise those frames would look like a timeline that another program wrote.
         """
-        self._private.discard()
+        self.discard()
         timeline_id = self._manifest.timeline_id
         if self._created_keys and current_manifest(self._store, timeline_id) is None:
             self._store.delete(self._created_keys)
 
     def _create(
         self, frame_position: FramePosition, quality: int, encoded: EncodedJpeg
-    ) -> FrameRow | tuple[FramePosition, EncodedJpeg]:
-        """Create a frame under its public key, unless that holds another; return its row.
+    ) -> _Created | tuple[FramePosition, EncodedJpeg]:
+        """Create a frame under its public key, unless that holds another.
 
         If the key holds something else, return the frame, for the private storage.
         """
@@ -189,7 +214,8 @@ class FrameWriter:
             # A leftover of an interrupted write, or another program is writing the frame now.
             if not _is_stored(self._store, key, encoded.data):
                 return frame_position, encoded
-        return replace(build_row(frame_position, encoded, key=key, offset=0), quality=quality)
+        row = replace(build_row(frame_position, encoded, key=key, offset=0), quality=quality)
+        return _Created(row, frame_position, encoded)
 
     def _compare(
         self,
@@ -212,8 +238,10 @@ class FrameWriter:
 
     def _process_decision(self) -> None:
         decided = self._decisions.popleft().result()
-        if isinstance(decided, FrameRow):
-            self._result.rows[decided.sequence] = decided
+        if isinstance(decided, _Created):
+            self._result.rows[decided.row.sequence] = decided.row
+            if decided.encoded.renditions:
+                self._renditions.add(decided.position, partial(identity, decided.encoded))
         elif decided is not None:
             frame_position, encoded = decided
             self._private.add(frame_position, partial(identity, encoded))
@@ -230,7 +258,7 @@ class FrameWriter:
             return row
         if _given_metadata(before) == _given_metadata(row):
             self._result.repaired.add(row.sequence)
-            return replace(before, key=row.key, offset=row.offset)
+            return replace(before, key=row.key, offset=row.offset, renditions=row.renditions)
         return replace(row, picture_since=before.picture_since)
 
 
@@ -328,9 +356,9 @@ def _given_metadata(row: FrameRow) -> tuple[object, ...]:
     return row.timestamp, row.chunk_id, row.perceptual_hash
 
 
-def _encode(frame: Frame | JpegFrame, settings: JpegSettings) -> EncodedJpeg:
+def _encode(frame: Frame | JpegFrame, settings: JpegSettings, quality: int) -> EncodedJpeg:
     if isinstance(frame, JpegFrame):
-        return check_jpeg(frame)
+        return check_jpeg(frame, replace(settings, quality=frame.quality or quality))
     try:
         return encode_frame(frame, settings)
     except InvalidValue as error:

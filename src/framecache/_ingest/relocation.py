@@ -368,7 +368,9 @@ class _Relocation:
 
     def _remove_packs(self, state: _CommittedState, moved: set[int]) -> None:
         """Delete the packs that no current row names any more."""
-        packs = {key for index in state.parts.values() for key in pack_keys(index)}
+        # Renditions stay where they are.
+        parts = [index.for_size(None) for index in state.parts.values()]
+        packs = {key for index in parts for key in pack_keys(index)}
         left = state.current.rows(np.flatnonzero(state.current.offset > 0))
         named = {row.key for row in left if row.sequence not in moved}
         # If deletion is denied, gc removes the packs later.

@@ -316,6 +316,40 @@ def layout_conflict(current: Manifest, asked: Layout) -> SettingsConflict:
     )
 
 
+def _settings_conflict(current: Manifest, asked: Settings) -> SettingsConflict:
+    """Return the error for frames cached with different settings from those asked for."""
+    cached = current.settings
+    if cached == replace(asked, layout=cached.layout):
+        return layout_conflict(current, asked.layout)
+    if cached.has_same_frames(asked):
+        return _renditions_conflict(current, asked.jpeg.renditions)
+    return SettingsConflict(
+        f"timeline {current.timeline_id} is cached with {cached.describe(asked)}; asked for "
+        f"{asked.describe(cached)}: use the cached settings, or rebuild the timeline with the new "
+        "ones"
+    )
+
+
+def _renditions_conflict(current: Manifest, asked: Sequence[int]) -> SettingsConflict:
+    """Return the error for frames cached with different renditions from those asked for."""
+    cached = current.settings.jpeg.renditions
+    new = [str(side) for side in asked if side not in cached]
+    remedy = (
+        f"add them, which keeps the frames: framecache add-renditions {current.timeline_id} "
+        f"{' '.join(new)}"
+        if new
+        else "rebuild the timeline with fewer"
+    )
+    return SettingsConflict(
+        f"timeline {current.timeline_id} is cached with {_list_renditions(cached)}; asked for "
+        f"{_list_renditions(asked)}: leave renditions out to keep those it has, or {remedy}"
+    )
+
+
+def _list_renditions(sides: Sequence[int]) -> str:
+    return f"renditions {' and '.join(map(str, sides))}" if sides else "no renditions"
+
+
 def _resolve_chunk(store: Store, chunk: Chunk) -> ResolvedChunk:
     start, trim = parse_start(chunk), Trim.of_chunk(chunk)
     try:
@@ -371,15 +405,8 @@ def _find_conflict(
     current: Manifest, chunks: Sequence[ResolvedChunk], settings: Settings
 ) -> FrameCacheError | None:
     """Return the reason why the manifest does not match the request, or None if it does."""
-    if current.settings == replace(settings, layout=current.settings.layout) != settings:
-        return layout_conflict(current, settings.layout)
     if current.settings != settings:
-        return SettingsConflict(
-            f"timeline {current.timeline_id} is cached with "
-            f"{current.settings.describe(settings)}; asked for "
-            f"{settings.describe(current.settings)}: use the cached settings, or rebuild the "
-            "timeline with the new ones"
-        )
+        return _settings_conflict(current, settings)
     befores = (None, *current.chunks)
     for chunk, entry, before in zip(chunks, current.chunks, befores, strict=False):
         if not chunk.is_same_video(entry):

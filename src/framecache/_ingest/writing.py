@@ -344,7 +344,7 @@ def _resolve_manifest(
 def _is_compatible(current: Settings, asked: Settings, on_conflict: OnConflict) -> bool:
     """Return True if one timeline can hold frames written with both settings."""
     if on_conflict == "raise":
-        return current == asked
+        return current.has_same_frames(asked)
     return current.layout == asked.layout  # the quality is stored per frame
 
 

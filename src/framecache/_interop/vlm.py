@@ -15,15 +15,13 @@ import numpy.typing as npt
 
 from framecache._core.numeric import require_int
 from framecache._core.times import Seconds
-from framecache._index import Index, Snapshot
-from framecache._media import jpeg
+from framecache._index import Index
 from framecache._read import (
     DecodeOptions,
     FrameSource,
     Range,
     parse_range,
     positions_in_range,
-    read_frames,
     read_jpegs,
 )
 from framecache._read.info import describe_extent
@@ -197,7 +195,7 @@ def make_clip(
     chosen = _choose(positions, selection.max_frames, selection.timing)
     has_rate = selection.timing == "rate"
     times = _by_rate(index, chosen) if has_rate else _by_indices(index, chosen)
-    encoded = _within(max_bytes, _jpegs(source, chosen, decoding))
+    encoded = _within(max_bytes, read_jpegs(source, chosen, decoding, missing="raise"))
     shapes = [decoding.shape(row) for row in index.rows(chosen)]
     return VlmClip(
         sequences=tuple(index.sequence[chosen].tolist()),
@@ -281,24 +279,6 @@ def _error(
     rate = float(fps)
     computed = np.array([index / rate for index in indices])
     return float(np.abs(computed - (times - origin)).max())
-
-
-def _jpegs(
-    source: FrameSource, chosen: npt.NDArray[np.int64], decoding: DecodeOptions
-) -> Iterator[bytes]:
-    rows = source.snapshot.index.rows(chosen)
-    if all(decoding.size(row.width, row.height) == (row.width, row.height) for row in rows):
-        yield from read_jpegs(source, chosen, missing="raise")
-        return
-    qualities = [row.quality or _quality(source.snapshot) for row in rows]
-    frames = read_frames(source, chosen, decoding, missing="raise")
-    for frame, quality in zip(frames, qualities, strict=True):
-        yield jpeg.encode_rgb(frame.image, quality=quality)
-
-
-def _quality(snapshot: Snapshot) -> int:
-    assert snapshot.manifest is not None  # frames without one have no times, and are refused
-    return snapshot.manifest.settings.jpeg.quality
 
 
 def _base64(data: bytes) -> str:

@@ -1,12 +1,12 @@
 """Interface of a layout: the way in which the frames of a timeline are stored."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import ClassVar, Protocol
 
 from framecache._core.manifest import Manifest
-from framecache._index import FrameRow, Index
+from framecache._index import FrameRow, Index, Rendition
 from framecache._layouts.encoding import EncodedJpeg, EncoderPool, FramePosition
 from framecache._layouts.storage_stats import Sizes, StorageStats
 from framecache.model import Layout
@@ -29,6 +29,22 @@ class FrameStorage(AbstractContextManager["FrameStorage", None], Protocol):
 
     def finish(self) -> list[FrameRow]:
         """Wait until the store has acknowledged all frames, and return their rows."""
+        ...
+
+    def discard(self) -> None:
+        """Delete stored blobs whose keys no other program uses: they will not be committed."""
+        ...
+
+
+class RenditionStorage(AbstractContextManager["RenditionStorage", None], Protocol):
+    """Storage of renditions of frames that stay where they are; used as `FrameStorage` is."""
+
+    def add(self, frame_position: FramePosition, encode: Callable[[], EncodedJpeg]) -> None:
+        """Queue a frame whose renditions are to be stored; block while the queue is full."""
+        ...
+
+    def finish(self) -> Mapping[int, tuple[Rendition, ...]]:
+        """Wait until the store has acknowledged all, and return the renditions by sequence."""
         ...
 
     def discard(self) -> None:
@@ -80,6 +96,19 @@ class FrameLayout(ABC):
             encoders: the pool that encodes the frames.
             on_stored: called, on several threads, for each frame that is stored or being uploaded.
             put: stores the JPEG of a frame under its public key; None: the store's own.
+        """
+
+    @abstractmethod
+    def create_rendition_storage(
+        self, store: Store, manifest: Manifest, part: str, encoders: EncoderPool
+    ) -> RenditionStorage:
+        """Return the storage for renditions of the frames of an index part.
+
+        Args:
+            store: the store of the timeline.
+            manifest: the manifest of the timeline, whose settings have the sizes.
+            part: the name of the index part.
+            encoders: the pool that encodes the renditions.
         """
 
     @abstractmethod

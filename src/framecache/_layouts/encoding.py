@@ -8,7 +8,8 @@ from typing import Final, Self, TypeVar
 
 import google_crc32c
 
-from framecache._index import FrameRow
+from framecache._index import FrameRow, Rendition
+from framecache.model import RenditionOrigin
 
 _QUEUED_PICTURES: Final = 24
 _MAX_PICTURE_BYTES: Final = 512 * 2**20
@@ -28,6 +29,25 @@ class FramePosition:
     duration: float
 
 
+def frame_position(row: FrameRow) -> FramePosition:
+    """Return the position of an indexed frame on its timeline."""
+    return FramePosition(row.sequence, row.chunk_id, row.pts, row.timestamp, row.duration)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedRendition:
+    """JPEG of a rendition, and its values in the index."""
+
+    max_side: int
+    data: bytes
+    crc32c: int
+    origin: RenditionOrigin
+
+    def located(self, *, key: str, offset: int) -> Rendition:
+        """Return the rendition as the index names it at byte ``offset`` of the blob ``key``."""
+        return Rendition(self.max_side, key, offset, len(self.data), self.crc32c, self.origin)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedJpeg:
     """JPEG of a frame, and its values in the index."""
@@ -37,6 +57,12 @@ class EncodedJpeg:
     height: int
     crc32c: int
     perceptual_hash: str
+    renditions: tuple[EncodedRendition, ...] = ()
+    """Smaller copies to be stored with it, largest first."""
+
+    def rendition(self, max_side: int) -> EncodedRendition | None:
+        """Return the rendition of a size; None if the frame has none."""
+        return next((one for one in self.renditions if one.max_side == max_side), None)
 
     def is_same_jpeg(self, data: bytes) -> bool:
         """Return whether `data` is this JPEG, by its CRC-32C."""
@@ -50,7 +76,12 @@ def identity(encoded: EncodedJpeg) -> EncodedJpeg:
 
 
 def build_row(
-    frame_position: FramePosition, encoded: EncodedJpeg, *, key: str, offset: int
+    frame_position: FramePosition,
+    encoded: EncodedJpeg,
+    *,
+    key: str,
+    offset: int,
+    renditions: tuple[Rendition, ...] = (),
 ) -> FrameRow:
     """Return the index row of a frame whose JPEG starts at byte ``offset`` of the blob ``key``."""
     return FrameRow(
@@ -67,6 +98,7 @@ def build_row(
         crc32c=encoded.crc32c,
         perceptual_hash=encoded.perceptual_hash,
         status="ok",
+        renditions=renditions,
     )
 
 

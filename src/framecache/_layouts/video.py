@@ -33,6 +33,16 @@ class Video(FrameLayout):
         """Refuse to store frames."""
         raise _nothing_stored(manifest)
 
+    def create_rendition_storage(
+        self,
+        store: Store,  # noqa: ARG002 -- nothing is stored
+        manifest: Manifest,
+        part: str,  # noqa: ARG002
+        encoders: EncoderPool,  # noqa: ARG002
+    ) -> NoReturn:
+        """Refuse to store renditions."""
+        raise _nothing_stored(manifest)
+
     def create_private_storage(
         self,
         store: Store,  # noqa: ARG002 -- nothing is stored

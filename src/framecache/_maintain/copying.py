@@ -206,7 +206,9 @@ class _CopyOperation:
         )
 
     def _copy_frames(self, index: Index, total: int) -> None:
-        rows = [row for row in index.rows(range(len(index))) if row.status == "ok"]
+        for side in index.rendition_sides:
+            self._copy_renditions(index.of_renditions(side))
+        rows = [row for row in index.for_size(None).rows(range(len(index))) if row.status == "ok"]
         packs = list(dict.fromkeys(row.key for row in rows if row.offset))
         objects = [row for row in rows if not row.offset]
         self._copy_concurrently(self._copy_pack, packs)
@@ -215,6 +217,13 @@ class _CopyOperation:
         self._copy_concurrently(self._copy_frame, objects, lambda: self._report_progress(1, total))
         if not packs:
             self._report_progress(len(index) - len(objects), total)
+
+    def _copy_renditions(self, index: Index) -> None:
+        rows = index.rows(range(len(index)))
+        self._copy_concurrently(
+            self._copy_pack, list(dict.fromkeys(row.key for row in rows if row.offset))
+        )
+        self._copy_concurrently(self._copy_frame, [row for row in rows if not row.offset])
 
     def _copy_frame(self, row: FrameRow) -> int:
         data = self._read(partial(self._source.get, row.key), row.key)

@@ -5,7 +5,7 @@ may be deleted and when, ``verify.unreferenced`` the findings.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from framecache._core import keys
 from framecache._core.manifest import Manifest
-from framecache._index import Index, pack_keys
+from framecache._index import Index, pack_keys, rendition_objects
 from framecache._layouts import layout_of
 from framecache.store import BlobInfo
 
@@ -30,6 +30,7 @@ class EpochFolder(StrEnum):
     INDEX = "index"
     LEASES = "claims"
     PACKS = "packs"
+    RENDITIONS = "renditions"
     SPRITES = "sprites"
 
 
@@ -51,7 +52,9 @@ def parse_epoch_blob(timeline_id: str, key: str) -> EpochBlob | None:
         return None
     folder = EpochFolder(name)
     epoch, slash, file_name = rest.partition("/")
-    is_valid = bool(slash) and "/" not in file_name and _has_valid_name(folder, timeline_id, key)
+    is_valid = bool(slash) and _has_valid_name(folder, timeline_id, key)
+    # Renditions have a subfolder for each size.
+    is_valid &= "/" not in file_name or folder is EpochFolder.RENDITIONS
     return EpochBlob(folder, epoch if slash else "", is_valid)
 
 
@@ -66,18 +69,22 @@ def _has_valid_name(folder: EpochFolder, timeline_id: str, key: str) -> bool:
             return keys.parse_lease(key) is not None
         case EpochFolder.PACKS:
             return keys.parse_pack(timeline_id, key) is not None
+        case EpochFolder.RENDITIONS:
+            return keys.parse_rendition(timeline_id, key) is not None
         case EpochFolder.SPRITES:
             return keys.parse_sprite(timeline_id, key) is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class References:
-    """Frames and packs that committed rows reference."""
+    """Frames, renditions and packs that committed rows reference."""
 
     sequences: IntArray
     """Frames whose public key is in use, ascending."""
     packs: frozenset[str]
-    """Keys of packs."""
+    """Keys of packs, those of renditions included."""
+    renditions: Mapping[str, IntArray]
+    """Frames whose renditions are blobs of their own, ascending, by the prefix of the keys."""
     age_reference_parts: frozenset[str]
     """Parts whose files date the frames that replaced others."""
 
@@ -89,20 +96,34 @@ class References:
         has_public_keys = layout_of(manifest).has_public_keys
         sequences = [np.empty(0, np.int64)]
         packs: set[str] = set()
+        renditions: dict[str, list[IntArray]] = defaultdict(list)
         age_reference_parts: set[str] = set()
         for index in rows:
             is_stored = index.is_ok & ~index.is_decoded_on_demand
             sequences.append(index.sequence[is_stored & ((index.offset == 0) | has_public_keys)])
             packs |= pack_keys(index)
+            for prefix, found in rendition_objects(index).items():
+                renditions[prefix].append(found)
             age_reference_parts.update(index.picture_since.tolist())
         return cls(
             np.sort(np.concatenate(sequences)),
             frozenset(packs),
+            {prefix: np.sort(np.concatenate(found)) for prefix, found in renditions.items()},
             frozenset(age_reference_parts - {""}),
         )
 
+    def has_epoch_blob(self, timeline_id: str, key: str) -> bool:
+        """Return True if a blob in a folder with epochs is a pack or rendition that is in use."""
+        if key in self.packs:
+            return True
+        rendition = keys.parse_rendition(timeline_id, key)
+        named = self.renditions.get(key[: key.rfind("/") + 1])
+        if rendition is None or rendition[1] is None or named is None:
+            return False
+        return bool(is_member(named, np.array([rendition[1]]))[0])
 
-NO_REFERENCES: Final = References(np.empty(0, np.int64), frozenset(), frozenset())
+
+NO_REFERENCES: Final = References(np.empty(0, np.int64), frozenset(), {}, frozenset())
 
 
 def is_member(ordered: IntArray, wanted: IntArray) -> BoolArray:

@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 
 from framecache.errors import InvalidValue
-from framecache.model import COLORS, QUALITIES, Color, Image, Picture, require_color
+from framecache.model import COLORS, QUALITIES, Chroma, Color, Image, Picture, require_color
 
 SCALES: Final = (1.0, 0.5, 0.25, 0.125)
 """Scales that ``decode`` supports: those at which a JPEG's 8×8 blocks stay whole."""
@@ -55,12 +55,13 @@ def encode_picture(picture: Picture, *, quality: int) -> bytes:
     return data
 
 
-def encode_rgb(image: Image, *, quality: int) -> bytes:
-    """Encode an RGB image with 4:2:0 chroma.
+def encode_rgb(image: Image, *, quality: int, chroma: Chroma = "420") -> bytes:
+    """Encode an RGB image.
 
     Args:
         image: ``(height, width, 3)`` uint8 RGB, with any strides.
         quality: 1 (smallest) to 100 (best), on libjpeg's scale.
+        chroma: resolution of color.
 
     Raises:
         InvalidValue: the quality is out of range, the image has another type or shape, or a
@@ -70,7 +71,7 @@ def encode_rgb(image: Image, *, quality: int) -> bytes:
     _check_rgb(image)
     _check_size(image)
     rows = image if _has_contiguous_rows(image) else np.ascontiguousarray(image)
-    data: bytes = simplejpeg.encode_jpeg(rows, quality, colorsubsampling="420")
+    data: bytes = simplejpeg.encode_jpeg(rows, quality, colorsubsampling=chroma)
     return data
 
 

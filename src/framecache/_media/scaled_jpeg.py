@@ -37,8 +37,6 @@ def decode_to_size(
         InvalidJpeg: the data is not one complete, valid JPEG.
         InvalidValue: ``out`` does not fit.
     """
-    import cv2  # noqa: PLC0415 -- installed by an extra
-
     shape = (height, width) if color == "gray" else (height, width, 3)
     if out is not None:
         jpeg.check_out(out, shape)
@@ -52,10 +50,24 @@ def decode_to_size(
     if (_scaled(whole_width, scale), _scaled(whole_height, scale)) == (width, height):
         return jpeg.decode(data, color=color, scale=scale, out=out)
     decoded = jpeg.decode(data, color=color, scale=scale)
-    is_smaller = decoded.shape[0] >= height and decoded.shape[1] >= width
-    scaled = np.empty(shape, np.uint8) if out is None else out
+    return scale_by_area(decoded, width=width, height=height, out=out)
+
+
+def scale_by_area(image: Image, *, width: int, height: int, out: Image | None = None) -> Image:
+    """Scale pixels by OpenCV's area interpolation, or by linear interpolation if they grow.
+
+    Args:
+        image: ``(height, width, 3)`` or ``(height, width)`` uint8.
+        width: width of the result in pixels.
+        height: height of the result in pixels.
+        out: array for the pixels, of the shape of the result.
+    """
+    import cv2  # noqa: PLC0415 -- installed by an extra
+
+    is_smaller = image.shape[0] >= height and image.shape[1] >= width
+    scaled = np.empty((height, width, *image.shape[2:]), np.uint8) if out is None else out
     interpolation = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
-    cv2.resize(decoded, (width, height), dst=scaled, interpolation=interpolation)
+    cv2.resize(image, (width, height), dst=scaled, interpolation=interpolation)
     return scaled
 
 

@@ -2,6 +2,7 @@
 
 from framecache._read.disk_cache.timeline import open_timeline_cache
 from framecache._read.frame_source import FetchResult, FrameSource
+from framecache._read.jpegs import read_jpeg, read_jpegs
 from framecache._read.positions import (
     Range,
     as_sequences,
@@ -18,7 +19,6 @@ from framecache._read.read import (
     read_batches,
     read_frame,
     read_frames,
-    read_jpegs,
 )
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "read_batches",
     "read_frame",
     "read_frames",
+    "read_jpeg",
     "read_jpegs",
 ]

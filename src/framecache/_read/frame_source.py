@@ -1,8 +1,9 @@
 """Fetch stored JPEGs and check that their bytes are those that were committed."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -10,7 +11,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from framecache._index import FrameRow, Snapshot, ensure_current, load_snapshot
+from framecache._index import FrameRow, Index, Snapshot, ensure_current, load_snapshot
 from framecache._layouts.ranges import coalesce_ranges
 from framecache._media import video
 from framecache._read import on_demand
@@ -40,24 +41,62 @@ class FetchResult:
         return self.outcome
 
 
+@dataclass(slots=True)
+class _Changes:
+    """Changes of a timeline that its sources of all sizes have noticed."""
+
+    latest: Snapshot | None = None
+    """Later snapshot, loaded when a frame was found to be stored elsewhere."""
+    checked_at: float = field(default_factory=time.monotonic)
+    """Time at which the epoch was last known to be current."""
+
+
 class FrameSource:
     """Source of the JPEGs of a timeline, as of one snapshot. Safe to share between threads."""
 
     def __init__(
-        self, store: Store, snapshot: Snapshot, disk_cache: TimelineDiskCache | None = None
+        self,
+        store: Store,
+        snapshot: Snapshot,
+        disk_cache: TimelineDiskCache | None = None,
+        *,
+        select: Callable[[Index], Index] = lambda index: index,
     ) -> None:
+        """Initialize without a request.
+
+        Args:
+            store: store of the timeline.
+            snapshot: snapshot whose index has the locations of the JPEGs to be read.
+            disk_cache: disk cache, read before a frame is fetched and filled afterwards.
+            select: returns such an index for that of a later snapshot.
+        """
         self.store = store
         self.snapshot = snapshot
         self._disk_cache = disk_cache
-        """Disk cache, read before a frame is fetched and filled afterwards."""
-        self._latest: Snapshot | None = None
-        """Later snapshot, loaded when a frame was found to be stored elsewhere."""
-        self._checked_at = time.monotonic()
+        self._select = select
+        self._changes = _Changes()
+
+    def for_size(self, max_side: int | None) -> "FrameSource":
+        """Return a source of the JPEGs that suffice for a size: of renditions, where there are any.
+
+        Its index is that of `Index.for_size`, with the same positions.
+        """
+        index = self.snapshot.index.for_size(max_side)
+        if index is self.snapshot.index:
+            return self
+        sized = FrameSource(self.store, replace(self.snapshot, index=index), self._disk_cache)
+        sized._select = partial(Index.for_size, max_side=max_side)
+        sized._changes = self._changes
+        return sized
 
     @property
     def is_outdated(self) -> bool:
         """True if a frame turned out to have been replaced or moved since the snapshot."""
-        return self._latest is not None
+        return self._changes.latest is not None
+
+    @property
+    def _latest(self) -> Snapshot | None:
+        return self._changes.latest
 
     def fetch_jpeg(self, row: FrameRow) -> bytes:
         """Return the stored bytes of a frame whose status is ``"ok"``.
@@ -145,10 +184,10 @@ class FrameSource:
             TimelineCleared: the timeline was cleared, rebuilt or deleted.
         """
         now = time.monotonic()
-        if now - self._checked_at < MANIFEST_TTL_SECONDS:
+        if now - self._changes.checked_at < MANIFEST_TTL_SECONDS:
             return
         # Set first, so that only one of several threads checks.
-        self._checked_at = now
+        self._changes.checked_at = now
         assert self.snapshot.manifest is not None
         ensure_current(self.store, self.snapshot.manifest)
 
@@ -239,7 +278,14 @@ class FrameSource:
         return [data[row.offset - start : row.offset - start + row.size] for row in rows]
 
     def _current_row(self, row: FrameRow) -> FrameRow:
-        return row if self._latest is None else _find_row(self._latest, row)
+        return row if self._latest is None else self._find_row(self._latest, row)
+
+    def _find_row(self, snapshot: Snapshot, row: FrameRow) -> FrameRow:
+        """Return the frame's row in a snapshot, or `row` if it has no picture there."""
+        index = self._select(snapshot.index)
+        position = index.position(row.sequence)
+        found = row if position is None else index.row(position)
+        return row if found.status == "undecodable" else found
 
     def _refresh_row(self, row: FrameRow) -> FrameRow:
         """Return the currently committed row: the frame may have been repaired or moved since."""
@@ -251,8 +297,8 @@ class FrameSource:
         if latest.manifest is None or latest.manifest.epoch != manifest.epoch:
             ensure_current(self.store, manifest)
             return row
-        self._latest = latest
-        return _find_row(latest, row)
+        self._changes.latest = latest
+        return self._find_row(latest, row)
 
     def _read_verified(self, row: FrameRow) -> bytes:
         if self._disk_cache is None:
@@ -299,13 +345,6 @@ class FrameSource:
 
 def _version(snapshot: Snapshot) -> int | None:
     return None if snapshot.manifest is None else snapshot.manifest.version
-
-
-def _find_row(snapshot: Snapshot, row: FrameRow) -> FrameRow:
-    """Return the frame's row in a snapshot, or `row` if it has no picture there."""
-    position = snapshot.index.position(row.sequence)
-    found = row if position is None else snapshot.index.row(position)
-    return row if found.status == "undecodable" else found
 
 
 def read_stored_jpeg(store: Store, row: FrameRow) -> bytes:

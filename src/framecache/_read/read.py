@@ -101,8 +101,8 @@ class DecodeOptions:
         width, height = self.size(row.width, row.height)
         return (height, width) if self.color == "gray" else (height, width, 3)
 
-    def decode(self, data: bytes, out: Image | None = None) -> Image:
-        """Decode the JPEG of a frame.
+    def decode(self, data: bytes, row: FrameRow, out: Image | None = None) -> Image:
+        """Decode the JPEG of a frame, or with ``max_side`` of one of its renditions.
 
         Raises:
             InvalidJpeg: it is not one complete, valid JPEG.
@@ -110,7 +110,9 @@ class DecodeOptions:
         """
         if self.max_side is None:
             return jpeg.decode(data, color=self.color, scale=self.scale, out=out)
-        height, width = jpeg.size(data)
+        width, height = row.width, row.height
+        if not width:  # another program stored the frame
+            height, width = jpeg.size(data)
         width, height = limit_size(width, height, max_side=self.max_side)
         return decode_to_size(data, width=width, height=height, color=self.color, out=out)
 
@@ -126,7 +128,20 @@ class DecodeOptions:
 
 def read_frame(source: FrameSource, row: FrameRow, decoding: DecodeOptions) -> Frame:
     """Return one frame whose status is ``"ok"``, in its current version if it was replaced."""
-    return _decode_frame(source, decoding, None, row)
+    sized, located = locate(source, row, decoding)
+    return _decode_frame(sized, decoding, None, located)
+
+
+def locate(
+    source: FrameSource, row: FrameRow, decoding: DecodeOptions
+) -> tuple[FrameSource, FrameRow]:
+    """Return the source for the size to which a frame is decoded, and the frame's row there."""
+    sized = source.for_size(decoding.max_side)
+    if sized is source:
+        return source, row
+    position = sized.snapshot.index.position(row.sequence)
+    assert position is not None
+    return sized, sized.snapshot.index.row(position)
 
 
 def read_frames(
@@ -140,6 +155,7 @@ def read_frames(
 
     ``missing`` is for frames that turn out to have no picture when their chunk is decoded.
     """
+    source = source.for_size(decoding.max_side)
     ahead = _max_decoded_frames(source, positions, decoding)
     with (
         closing(ArrayPool(max_buffers=ahead)) as pool,
@@ -148,7 +164,7 @@ def read_frames(
         work: Callable[[DecodeInput], Frame | None] = partial(_decode_frame, source, decoding, pool)
         if missing == "skip":
             work = partial(_skip_undecodable, work)
-        for frame in prefetch_map(work, upcoming, threads=_cpu_count(), ahead=ahead):
+        for frame in prefetch_map(work, upcoming, threads=cpu_count(), ahead=ahead):
             if frame is not None:
                 yield frame
 
@@ -161,19 +177,6 @@ def _skip_undecodable(
         return read(item)
     except UndecodableFrame:
         return None
-
-
-def read_jpegs(
-    source: FrameSource, positions: Positions, *, missing: Missing = "skip"
-) -> Iterator[bytes]:
-    """Yield the JPEGs of these index rows, in order, prefetched and not decoded.
-
-    ``missing`` is as for `read_frames`.
-    """
-    with closing(fetch_in_order(source, positions)) as fetched:
-        for one in fetched:
-            if missing == "raise" or one.row.status != "undecodable":
-                yield one.jpeg()
 
 
 def fetch_in_order(source: FrameSource, positions: Positions) -> Generator[FetchResult]:
@@ -198,6 +201,7 @@ def read_batch(
     Raises:
         InvalidValue: the frames differ in size, or ``out`` does not fit.
     """
+    source = source.for_size(decoding.max_side)
     rows = source.snapshot.index.rows(positions)
     if not rows:
         raise InvalidValue("a batch needs at least one frame: no sequence was given")
@@ -243,7 +247,7 @@ def _fill_batch(
     def fill(task: tuple[DecodeInput, int]) -> None:
         item, place = task
         try:
-            _decode_image(source, decoding, _fetch(source, item), out=batch[place])
+            decode_image(source, decoding, _fetch(source, item), out=batch[place])
         except UndecodableFrame:
             if missing == "raise":
                 raise
@@ -263,7 +267,7 @@ def _fill_batch(
     inputs = _iter_decode_inputs(source, stored, positions[places], is_batch=True)
     with closing(inputs) as upcoming:
         tasks = zip(upcoming, places, strict=True)
-        for _ in prefetch_map(fill, tasks, threads=_cpu_count(), ahead=4 * _cpu_count()):
+        for _ in prefetch_map(fill, tasks, threads=cpu_count(), ahead=4 * cpu_count()):
             pass
     return batch if has_picture.all() else batch[has_picture]
 
@@ -278,7 +282,7 @@ def read_batches(
     Frames of a batch must have the same size, which must be known unless the batch has one frame.
 
     Args:
-        source: source of the frames.
+        source: source of the frames; for the size of ``decoding``, if their JPEGs are not wanted.
         positions: rows, in reading order.
         decoding: color and scale.
         sizes: number of frames of each batch; together, all of them.
@@ -295,7 +299,7 @@ def read_batches(
             out = _BATCH_POOL.array((size, *shape)) if all(shape) else None
             work = partial(_decode_into, source, decoding, out)
             tasks = zip(islice(upcoming, size), range(size), strict=True)
-            threads = _cpu_count()
+            threads = cpu_count()
             results = [*prefetch_map(work, tasks, threads=threads, ahead=4 * threads)]
             found = [(fetched, image) for fetched, image in results if image is not None]
             images = found[0][1][None] if out is None else out
@@ -316,7 +320,7 @@ def _decode_into(
     if fetched.row.status == "undecodable":
         return fetched, None
     image = None if out is None else out[place]
-    return fetched, _decode_image(source, decoding, fetched, out=image)
+    return fetched, decode_image(source, decoding, fetched, out=image)
 
 
 def _iter_decode_inputs(
@@ -362,7 +366,7 @@ def _decode_ahead(
 
 def _encode_ahead(source: FrameSource, positions: Positions) -> Generator[FetchResult]:
     """Yield the JPEGs of frames that are not stored, in order."""
-    threads = _cpu_count()
+    threads = cpu_count()
     with closing(_decode_ahead(source, positions)) as pictures:
         yield from prefetch_map(
             partial(_fetch, source), pictures, threads=threads, ahead=2 * threads
@@ -381,7 +385,7 @@ def _fetch(source: FrameSource, item: DecodeInput) -> FetchResult:
 def _prefetch(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[FetchResult]:
     """Yield the JPEGs of rows, in order, fetched ahead."""
     is_far = is_remote(source.store)
-    most = _MAX_PENDING_FETCHES if is_far else 2 * _cpu_count()
+    most = _MAX_PENDING_FETCHES if is_far else 2 * cpu_count()
     arrived: dict[int, FetchResult] = {}
     following = count()
     place = next(following)
@@ -392,7 +396,7 @@ def _prefetch(source: FrameSource, rows: Iterable[FrameRow]) -> Generator[FetchR
     for together in prefetch_map(
         fetch,
         plan_ranges(rows),
-        threads=_CONCURRENT_REQUESTS if is_far else _cpu_count(),
+        threads=_CONCURRENT_REQUESTS if is_far else cpu_count(),
         ahead=_MAX_FETCHED_BYTES,
         weigh=lambda planned: max(planned.size_bytes, -(-_MAX_FETCHED_BYTES // most)),
     ):
@@ -412,22 +416,28 @@ def _decode_frame(
     row, out = fetched.row, None
     if pool is not None and all(shape := decoding.shape(row)):
         out = pool.array(shape)
-    image = _decode_image(source, decoding, fetched, out=out)
+    image = decode_image(source, decoding, fetched, out=out)
     return Frame(
         row.sequence, row.chunk_id, row.timestamp, image, row.perceptual_hash, decoding.color
     )
 
 
-def _decode_image(
+def decode_image(
     source: FrameSource,
     decoding: DecodeOptions,
     fetched: FetchResult,
     *,
     out: Image | None = None,
 ) -> Image:
+    """Return the image of a fetched frame.
+
+    Raises:
+        CorruptFrame: it is not a JPEG that can be decoded.
+        InvalidValue: ``out`` does not fit.
+    """
     row, data = fetched.row, fetched.jpeg()
     try:
-        return decoding.decode(data, out)
+        return decoding.decode(data, row, out)
     except jpeg.InvalidJpeg as error:
         raise CorruptFrame(
             f"frame {row.sequence} ({row.key} in {source.store.display_name}) is not a JPEG that "
@@ -447,7 +457,8 @@ def _iter_rows(source: FrameSource, positions: Positions) -> Iterator[FrameRow]:
         yield from source.snapshot.index.rows(positions[begin : begin + _ROWS_PER_BLOCK])
 
 
-def _cpu_count() -> int:
+def cpu_count() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -460,4 +471,4 @@ def _max_decoded_frames(source: FrameSource, positions: Positions, decoding: Dec
     if decoding.max_side is not None:
         pixels = min(pixels, decoding.max_side**2)
     frame_bytes = pixels * (1 if decoding.color == "gray" else 3)
-    return int(max(2, min(4 * _cpu_count(), _MAX_DECODED_BYTES // max(1, frame_bytes))))
+    return int(max(2, min(4 * cpu_count(), _MAX_DECODED_BYTES // max(1, frame_bytes))))

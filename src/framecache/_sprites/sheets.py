@@ -198,12 +198,13 @@ class Sprites:
         """Return the pixels of a sheet and whether it is whole: see `RenderedSheet`."""
         width, height = self.map.sheet_size(sheet)
         pixels = np.full((height, width, 3), _GRAY, np.uint8)
-        rows = self._rows(sheet)
+        source = self._source.for_size(max(self.map.tile_width, self.map.tile_height))
+        rows = source.snapshot.index.rows(_positions(sheet))
         places = [place for place, row in enumerate(rows) if row.status != "undecodable"]
         positions = sheet.first_position + np.array(places, np.int64)
         is_whole = True
         threads = len(os.sched_getaffinity(0))
-        with closing(fetch_in_order(self._source, positions)) as fetched:
+        with closing(fetch_in_order(source, positions)) as fetched:
             tasks = ((rows[place], one) for place, one in zip(places, fetched, strict=True))
             with closing(
                 prefetch_map(self._tile, tasks, threads=threads, ahead=4 * threads)
@@ -229,7 +230,7 @@ class Sprites:
         try:
             with self._decode_context():
                 thumbnail = _create_thumbnail(
-                    data, within=(self.map.tile_width, self.map.tile_height)
+                    data, fetched.row, within=(self.map.tile_width, self.map.tile_height)
                 )
         except jpeg.InvalidJpeg:
             return None, False
@@ -263,13 +264,15 @@ def _positions(sheet: SpriteSheet) -> Sequence[int]:
     return range(sheet.first_position, sheet.first_position + sheet.count)
 
 
-def _create_thumbnail(data: bytes, *, within: tuple[int, int]) -> Image:
-    """Return a frame scaled to its tile.
+def _create_thumbnail(data: bytes, row: FrameRow, *, within: tuple[int, int]) -> Image:
+    """Return a frame, or its rendition, scaled to its tile.
 
     Raises:
         InvalidJpeg: it is not a valid JPEG.
     """
-    height, width = jpeg.size(data)
+    width, height = row.width, row.height
+    if not width:  # another program stored the frame
+        height, width = jpeg.size(data)
     width, height = fit_size(width, height, within=within)
     return decode_to_size(data, width=width, height=height)
 

@@ -44,6 +44,8 @@ class LambdaSettings:
     """Maximum width and height of the frames of new timelines in pixels; None: no limit."""
     chroma: Chroma = "420"
     """Chroma of new timelines, as for `Timeline.extract`."""
+    renditions: tuple[int, ...] = ()
+    """Sizes of smaller copies of each frame of new timelines, as for `Timeline.extract`."""
     layout: Layout = DEFAULT_LAYOUT
     """Layout of new timelines."""
     workers: int | None = None
@@ -67,9 +69,14 @@ class LambdaSettings:
         if self.workers is not None:
             require_int(self.workers, what="workers", minimum=1)
         by = sampling.from_arguments(fps=self.fps, every=self.every, keyframes=self.keyframes)
-        jpeg = JpegSettings(self.quality, self.aspect, self.max_side, self.chroma)
+        jpeg = JpegSettings(self.quality, self.aspect, self.max_side, self.chroma, self.renditions)
         object.__setattr__(self, "pattern", ChunkPattern(self.chunks))
-        object.__setattr__(self, "extraction", Settings(by, jpeg, require_layout(self.layout)))
+        settings = Settings(by, jpeg, require_layout(self.layout))
+        if jpeg.renditions:
+            from framecache._layouts import check_renditions  # noqa: PLC0415 -- loads a lot
+
+            check_renditions(settings)
+        object.__setattr__(self, "extraction", settings)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -104,6 +111,10 @@ class LambdaSettings:
         return cls(**values)
 
 
+def _parse_sizes(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
 def _parse_flag(text: str) -> bool:
     if text.lower() not in _TRUE | _FALSE:
         raise ValueError(text)
@@ -121,6 +132,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     f"{_PREFIX}ASPECT": str,
     f"{_PREFIX}MAX_SIDE": int,
     f"{_PREFIX}CHROMA": str,
+    f"{_PREFIX}RENDITIONS": _parse_sizes,
     f"{_PREFIX}LAYOUT": str,
     f"{_PREFIX}WORKERS": int,
     f"{_PREFIX}RESERVE_SECONDS": float,

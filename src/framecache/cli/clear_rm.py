@@ -181,6 +181,7 @@ def _contents_to_clear(store: Store, timeline_id: str) -> _Contents:
     prefixes = (
         keys.frames_prefix(timeline_id),
         keys.packs_prefix(timeline_id),
+        keys.renditions_prefix(timeline_id),
         keys.indexes_prefix(timeline_id),
         keys.sprites_prefix(timeline_id),
     )

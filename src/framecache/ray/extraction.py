@@ -57,6 +57,7 @@ def extract(
     aspect: Aspect = "stored",
     max_side: int | None = None,
     chroma: Chroma = "420",
+    renditions: Iterable[int] | None = None,
     layout: Layout | None = None,
     num_cpus: float = 1.0,
     memory_bytes: int | None = None,
@@ -88,6 +89,7 @@ def extract(
         aspect: ``"stored"`` or ``"square"``.
         max_side: maximum width and height of frames in pixels; None: frames keep their size.
         chroma: ``"420"`` or ``"444"``.
+        renditions: sizes of smaller copies of each frame, largest first.
         layout: ``"objects"``, ``"packs"`` or ``"video"``.
         num_cpus: CPUs that Ray reserves for a task, above 0, and threads of the task, rounded up.
         memory_bytes: memory that Ray reserves for a task; None: none.
@@ -115,6 +117,7 @@ def extract(
         aspect=aspect,
         max_side=max_side,
         chroma=chroma,
+        renditions=renditions,
         layout=layout,
     )
     store = require_shared(cache)

@@ -86,6 +86,8 @@ class FrameTask:
             yield to_block(output.columns, name, rows)
             return
         source = self.timeline.snapshot_cache.open_source(self.snapshot)
+        if "jpeg" not in output.columns:
+            source = source.for_size(output.decoding.max_side)
         sizes = [*_batch_sizes(rows, output, block_bytes)]
         if "image" not in output.columns:
             with closing(fetch_in_order(source, self.positions)) as arriving:
@@ -143,7 +145,10 @@ def _ranges(
     timeline: Timeline, snapshot: Snapshot, positions: Positions, output: ReadFormat
 ) -> Iterable[Sequence[FrameRow]]:
     """Return the rows in lists, each of which one task reads."""
-    rows = snapshot.index.rows(positions)
+    index = snapshot.index
+    rows = (index if "jpeg" in output.columns else index.for_size(output.decoding.max_side)).rows(
+        positions
+    )
     if not output.has_pictures:
         return ([row] for row in rows)
     if snapshot.index.is_decoded_on_demand[positions].any():

@@ -1,6 +1,7 @@
 """Responses that carry a picture: validators, ranges, thumbnails."""
 
 import re
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Final
 
@@ -9,6 +10,7 @@ import google_crc32c
 import numpy as np
 from fastapi import Request, Response
 
+from framecache._index import FrameRow
 from framecache._media import jpeg
 from framecache._media.scaled_jpeg import decode_to_size
 from framecache._version import __version__
@@ -76,20 +78,32 @@ def content_response(
     return Response(data, media_type=media_type, headers=headers)
 
 
-def thumbnail(data: bytes, *, width: int) -> bytes:
+def thumbnail_size(row: FrameRow, *, width: int) -> tuple[int, int]:
+    """Return the width and height of a frame scaled down to `width` pixels; 0 if unknown."""
+    if row.width <= width:
+        return row.width, row.height
+    return width, max(1, round(row.height * width / row.width))
+
+
+def thumbnail(data: bytes, row: FrameRow, *, width: int) -> bytes:
     """Return a JPEG scaled down to `width` pixels; most of the scaling is done while decoding.
 
-    A picture that is not wider is only encoded again.
+    A frame that is not wider is only encoded again, and a rendition of that size not at all.
+
+    Args:
+        data: JPEG of a frame, or of its rendition.
+        row: row of the frame.
+        width: width in pixels.
 
     Raises:
         CorruptFrame: the data is not a valid JPEG.
     """
     try:
-        whole_height, whole_width = jpeg.size(data)
-        if whole_width <= width:
-            width, height = whole_width, whole_height
-        else:
-            height = max(1, round(whole_height * width / whole_width))
+        has_height, has_width = jpeg.size(data)
+        whole = row if row.width else replace(row, width=has_width, height=has_height)
+        width, height = thumbnail_size(whole, width=width)
+        if (width, height) == (has_width, has_height) != (whole.width, whole.height):
+            return data
         image = decode_to_size(data, width=width, height=height)
     except jpeg.InvalidJpeg as error:
         raise CorruptFrame("a stored frame is not a JPEG that can be decoded") from error

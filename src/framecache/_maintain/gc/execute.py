@@ -135,6 +135,7 @@ class _TimelineDeletion:
         for reason in (Reason.OLD_EPOCHS, Reason.ORPHANS):
             self._remove_listed(description, reason, keys.indexes_prefix)
             self._remove_listed(description, reason, keys.packs_prefix)
+            self._remove_renditions(description, reason)
             self._remove_listed(description, reason, keys.sprites_prefix)
         for reason, frames in self._state.frames.items():
             for amount in self._remove_frames(description, frames):
@@ -218,6 +219,23 @@ class _TimelineDeletion:
             self._require_unchanged(manifest)
             self.removed[reason] += self._remove(batch)
 
+    def _remove_renditions(self, manifest: Manifest, reason: Reason) -> None:
+        """Delete renditions as `_remove_listed` does, while no program works on the timeline.
+
+        The key of a rendition that is a blob of its own is fixed within the epoch.
+        """
+        planned = {blob.key for blob in self._state.blobs.get(reason, ())}
+        if not planned:
+            return
+        for batch in _batches(self._store.list(keys.renditions_prefix(self._timeline_id)), _BATCH):
+            chosen = [
+                blob for blob in batch if blob.key in planned and blob.modified_at <= self._before
+            ]
+            if chosen:
+                self._require_unchanged(manifest)
+                self._require_unleased(manifest)
+                self.removed[reason] += self._remove(chosen)
+
     def _remove_frames(self, manifest: Manifest, frames: FrameBlobs) -> Iterator[DeletionSummary]:
         beyond = np.ones(len(frames), dtype=np.bool_)
         for chunk in manifest.chunks:
@@ -283,10 +301,12 @@ class _TimelineDeletion:
                 yield self._remove(chosen)
 
     def _remove_cached(self, cleared: Manifest) -> Iterator[DeletionSummary]:
-        """Delete index files, packs and sheets of all epochs but the new one, then frames."""
+        """Delete index files, packs, renditions and sheets of older epochs, then frames."""
         yield from self._remove_older(cleared, keys.indexes_prefix, keys.parse_index)
         parse_pack = partial(keys.parse_pack, self._timeline_id)
         yield from self._remove_older(cleared, keys.packs_prefix, parse_pack)
+        parse_rendition = partial(keys.parse_rendition, self._timeline_id)
+        yield from self._remove_older(cleared, keys.renditions_prefix, parse_rendition)
         parse_sprite = partial(keys.parse_sprite, self._timeline_id)
         yield from self._remove_older(cleared, keys.sprites_prefix, parse_sprite)
         frames = FrameBlobs.from_pairs(

@@ -13,8 +13,8 @@ between two of its requests. Consequences:
   for the current version.
 - If all leases of a part are older than the grace period, no program is working on it. While one
   is, the part's first lease stays however old it is.
-- Frames, packs and generations of index parts that nothing references stay while any program is
-  working in the epoch: a repack stores many of them before one manifest names them all.
+- Frames, packs, renditions and generations of index parts that nothing references stay while any
+  program is working in the epoch: a repack stores many of them before one manifest names them all.
 - Frames that are being stored are mixed with frames that crashed programs left: unreferenced frames
   stay as long as one of them is younger than the grace period, or the timeline has a lease.
 
@@ -48,7 +48,7 @@ from framecache._maintain.inventory import (
 from framecache.errors import FrameCacheError
 from framecache.store import BlobInfo
 
-_CACHED_FOLDERS: Final = (EpochFolder.INDEX, EpochFolder.PACKS, EpochFolder.SPRITES)
+_CACHED_FOLDERS: Final = tuple({*EpochFolder} - {EpochFolder.LEASES})
 _NOTHING: Final = DeletionSummary(0, 0)
 _UNIX_EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
@@ -57,11 +57,11 @@ class Reason(StrEnum):
     """Reason why something can be deleted."""
 
     OLD_EPOCHS = "old epochs"
-    """Index files, packs and sheets of thumbnails from before a clear or rebuild."""
+    """Index files, packs, renditions and thumbnails from before a clear or rebuild."""
     EXPIRED_LEASES = "expired leases"
     """Leases of programs that no longer renew them."""
     ORPHANS = "orphans"
-    """Frames, packs and index files of the current epoch that nothing references."""
+    """Frames, packs, renditions and index files of the epoch that nothing references."""
     UNFINISHED_EXTRACTIONS = "unfinished extractions"
     """Frames of segments whose extraction was not finished and is not in progress."""
     OLD_MANIFESTS = "old manifests"
@@ -97,7 +97,7 @@ class TimelineState:
     total: DeletionSummary
     """All of its blobs."""
     cached: DeletionSummary
-    """Its frames, index files, packs and sheets of thumbnails: what an eviction deletes."""
+    """Its frames, renditions, index files, packs and thumbnails: what an eviction deletes."""
     last_used_at: datetime
     """Time at which its newest blob was stored; reading a timeline stores one at intervals."""
     is_being_extracted: bool
@@ -177,13 +177,13 @@ class _BlobsByKind:
         self.by_epoch: dict[EpochFolder, dict[str, list[BlobInfo]]] = {
             folder: defaultdict(list) for folder in EpochFolder
         }
-        """Blobs with an epoch, but no referenced packs, by folder and epoch."""
+        """Blobs with an epoch, but no referenced packs and renditions, by folder and epoch."""
         self.manifests: dict[int, BlobInfo] = {}
         self.used: list[BlobInfo] = []
         self.total = self.cached = _NOTHING
         self.newest = _UNIX_EPOCH
         self._timeline_id = timeline_id
-        self._referenced_packs = committed.references.packs
+        self._references = committed.references
         self._access_log = keys.access_log(timeline_id)
 
     def stored_after_delete(self) -> list[BlobInfo]:
@@ -195,7 +195,7 @@ class _BlobsByKind:
         return found if len(found) == self.total.blobs else []
 
     def in_folder(self, folder: EpochFolder) -> Iterator[BlobInfo]:
-        """Yield the blobs of all epochs in a folder, but no referenced packs."""
+        """Yield the blobs of all epochs in a folder, but no referenced packs and renditions."""
         return chain.from_iterable(self.by_epoch[folder].values())
 
     def add(self, blob: BlobInfo) -> None:
@@ -212,7 +212,7 @@ class _BlobsByKind:
                 return
             if place.folder is not EpochFolder.LEASES:
                 self.cached += amount
-            if blob.key not in self._referenced_packs:
+            if not self._references.has_epoch_blob(self._timeline_id, blob.key):
                 self.by_epoch[place.folder][place.epoch].append(blob)
         elif (version := keys.parse_manifest(self._timeline_id, blob.key)) is not None:
             self.manifests[version] = blob
@@ -240,8 +240,8 @@ def _deletable_blobs(
         orphans += _stored_before(_unreferenced_index_files(current, manifest), before)
         # If rows of written frames were lost, the pictures in packs cannot be made again.
         if state.missing_parts.isdisjoint(manifest.written_parts):
-            packs = listed.by_epoch[EpochFolder.PACKS][manifest.epoch]
-            orphans += _stored_before(packs, before)
+            for folder in (EpochFolder.PACKS, EpochFolder.RENDITIONS):
+                orphans += _stored_before(listed.by_epoch[folder][manifest.epoch], before)
     dating = age_reference_files(current, manifest, age_reference_parts)
     orphans = [blob for blob in orphans if blob.key not in dating]
     return {

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from framecache._core import keys
 from framecache._core.chunk_entry import Segment
 from framecache._core.manifest import Manifest
+from framecache._core.optional_imports import require_opencv
 from framecache._index import (
     FrameRow,
     Index,
@@ -36,10 +37,17 @@ from framecache._ingest.chunk_frames import (
     store_frames,
 )
 from framecache._ingest.chunk_plan import list_frames, plan_chunk
+from framecache._ingest.renditions import (
+    remade_renditions,
+    sides_from_jpeg_in,
+    with_renditions,
+)
 from framecache._layouts import layout_of
+from framecache._layouts.encoding import frame_position
 from framecache._maintain.verify.index_files import IndexFiles
 from framecache._maintain.verify.report import Finding
 from framecache._maintain.verify.stored_frames import LINK_OUTSIDE_ROOT, CheckResult
+from framecache._read.frame_source import read_stored_jpeg
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, TimelineCleared, UnreadableChunk
 from framecache.store import BlobMissing, BlobOutsideRoot, Store
@@ -148,6 +156,100 @@ class Repair:
             else:
                 yield replace(finding, repaired=True)
 
+    def repair_renditions(
+        self,
+        part: str,
+        segment: Segment | None,
+        rows: Index,
+        bad: Mapping[int, Sequence[Finding]],
+    ) -> Iterator[Finding]:
+        """Make bad renditions of a part again from what their rows name; yield each outcome.
+
+        Those that were made from the planes of a video that is gone are made from the JPEG.
+
+        Args:
+            part: the part.
+            segment: its segment; None if a program wrote its frames.
+            rows: its rows.
+            bad: findings about renditions, by size.
+        """
+        sides: dict[int, set[int]] = {}
+        for side, findings in bad.items():
+            for finding in findings:
+                assert finding.sequence is not None
+                sides.setdefault(finding.sequence, set()).add(side)
+        has_video = segment is not None and segment.chunk.chunk_id not in self._sources
+        from_planes = {
+            sequence
+            for sequence, own in sides.items()
+            if has_video
+            and any(
+                one.max_side in own and one.origin == "planes"
+                for one in _row(rows, sequence).renditions
+            )
+        }
+        made: list[FrameRow] = []
+        reason = "its frame is damaged, too: verify again"
+        try:
+            if from_planes and segment is not None:
+                made += self._restore_frames(segment, rows, from_planes)
+            others = {one: own for one, own in sides.items() if one not in from_planes}
+            if others:
+                made += self._remake_renditions(part, rows, others)
+        except NotRepairable as error:
+            reason = str(error)
+        stored = _build_index(made)
+        for side, findings in bad.items():
+            verdicts: dict[int | None, CheckResult] = {
+                verdict.row.sequence: verdict
+                for verdict in self._compare(_all_rows(stored.of_renditions(side)))
+            }
+            for finding in findings:
+                verdict = verdicts.get(finding.sequence)
+                if verdict is None:
+                    yield not_repaired(finding, reason)
+                elif verdict.kind != "ok":
+                    yield not_repaired(finding, f"stored again, {verdict.detail}: check the store")
+                else:
+                    yield replace(finding, repaired=True)
+
+    def _remake_renditions(
+        self, part: str, rows: Index, sides: Mapping[int, Collection[int]]
+    ) -> list[FrameRow]:
+        """Make renditions of stored frames again from their JPEGs; return the frames' rows."""
+        require_opencv(needed_by="renditions")
+        layout, settings = layout_of(self._manifest), self._manifest.settings.jpeg
+        with self._hold_lease(part):
+            others = self._current_rows(part)
+            known = rows if others is None else others
+            self._require_intact_index()
+            before: dict[int, FrameRow] = {}
+            with (
+                layout.create_encoders(self._store, workers=self._workers) as encoders,
+                layout.create_rendition_storage(
+                    self._store, self._manifest, part, encoders
+                ) as storage,
+            ):
+                for sequence in sorted(sides):
+                    row = _row(known, sequence)
+                    [verdict] = self._compare([row])
+                    if verdict.kind != "ok":
+                        continue
+                    before[sequence] = row
+                    data = read_stored_jpeg(self._store, row)
+                    storage.add(
+                        frame_position(row),
+                        partial(remade_renditions, row, data, sides[sequence], settings),
+                    )
+                stored = storage.finish()
+                self._require_lease(part)
+            made = [with_renditions(row, stored[row.sequence]) for row in before.values()]
+            if made != [*before.values()]:
+                merged = Index.merged([known, _build_index(made)])
+                about = {**known.provenance, "framecache": __version__}
+                self._commit(part, merged, about, compaction=None)
+        return made
+
     def _restore_frames(
         self, segment: Segment, rows: Index, wanted: Collection[int]
     ) -> list[FrameRow]:
@@ -159,7 +261,7 @@ class Repair:
                 self._require_intact_index()  # rows of a new pack always differ
             made = [
                 row
-                for row in self._extract_frames(segment, wanted).rows
+                for row in self._extract_frames(segment, wanted, known).rows
                 if row.status == "ok" and row.sequence not in self._outside_root
             ]
             positions = [known.position(row.sequence) for row in made]
@@ -183,14 +285,19 @@ class Repair:
             assert segment is not None
             self._require_intact_index()
             everything = range(segment.first_sequence, segment.stop_sequence)
-            made = self._extract_frames(segment, everything).build()
+            made = self._extract_frames(segment, everything, Index.empty()).build()
             if self._outside_root.intersection(everything):
                 raise NotRepairable(f"frame {min(self._outside_root)} in it: {LINK_OUTSIDE_ROOT}")
             self._commit_changed_rows(segment, made)
             return made
 
-    def _extract_frames(self, segment: Segment, wanted: Collection[int]) -> PartBuilder:
-        """Decode some frames of a segment and store them; return when all are acknowledged."""
+    def _extract_frames(
+        self, segment: Segment, wanted: Collection[int], known: Index
+    ) -> PartBuilder:
+        """Decode some frames of a segment and store them; return when all are acknowledged.
+
+        Their renditions have the origins that they have in ``known``.
+        """
         entry = segment.chunk
         if (source := self._sources.get(entry.chunk_id)) is not None:
             raise NotRepairable(_source_remedy(source))
@@ -220,6 +327,7 @@ class Repair:
                     storage,
                     threads=threads,
                     check=partial(self._require_lease, segment.part),
+                    sides_from_jpeg=partial(sides_from_jpeg_in, known),
                 )
                 self._require_lease(segment.part)
         except UnreadableChunk as error:
@@ -247,7 +355,11 @@ class Repair:
         try:
             self._store.put(key, jpeg)
         except BlobOutsideRoot:
-            sequence = keys.parse_frame(self._manifest.timeline_id, key)
+            timeline_id = self._manifest.timeline_id
+            sequence = keys.parse_frame(timeline_id, key)
+            if sequence is None:
+                rendition = keys.parse_rendition(timeline_id, key)
+                sequence = rendition and rendition[1]
             assert sequence is not None
             self._outside_root.add(sequence)
 
@@ -363,6 +475,16 @@ def _source_remedy(source: Finding) -> str:
     if source.kind == "source_missing":
         return f"its video {source.key} is missing: restore it, or clear the timeline"
     return f"its video {source.key} changed: restore the old one, or rebuild the timeline"
+
+
+def _row(rows: Index, sequence: int) -> FrameRow:
+    position = rows.position(sequence)
+    assert position is not None
+    return rows.row(position)
+
+
+def _all_rows(rows: Index) -> list[FrameRow]:
+    return rows.rows(range(len(rows)))
 
 
 def _build_index(rows: Sequence[FrameRow]) -> Index:

@@ -44,7 +44,7 @@ class Finding:
     key: str
     """Key of the blob; for a chunk's video, its URL."""
     sequence: int | None
-    """Sequence of the frame; None if the finding is about no frame, or about many."""
+    """Sequence of the frame or of a rendition's frame; None if it is about no frame, or many."""
     chunk_id: int | None
     detail: str
     """Description of the finding, and the remedy if a repair does not help."""
@@ -64,6 +64,8 @@ class VerifyReport:
     """Number of findings of each kind, repaired ones included."""
     frames_checked: int
     """Number of index rows that were compared, those without a picture included."""
+    renditions_checked: int
+    """Number of renditions that were compared."""
     bytes_read: int
     """Bytes of JPEG that were fetched."""
     chunks_checked: int
@@ -98,6 +100,7 @@ class FindingCollector:
         self._others: list[Finding] = []
         self._repaired = 0
         self.frames_checked = 0
+        self.renditions_checked = 0
         self.bytes_read = 0
         self.chunks_checked = 0
         self.chunks_not_cached = 0
@@ -122,6 +125,7 @@ class FindingCollector:
             timeline_id=timeline_id,
             counts={kind: self._counts[kind] for kind in _KINDS},
             frames_checked=self.frames_checked,
+            renditions_checked=self.renditions_checked,
             bytes_read=self.bytes_read,
             chunks_checked=self.chunks_checked,
             chunks_not_cached=self.chunks_not_cached,

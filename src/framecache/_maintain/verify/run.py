@@ -10,7 +10,14 @@ from framecache import _ingest as ingest
 from framecache._core import keys
 from framecache._core.chunk_entry import ChunkEntry, Segment
 from framecache._core.manifest import Manifest
-from framecache._index import FrameRow, Index, current_manifest, ensure_current, load_snapshot
+from framecache._index import (
+    FrameRow,
+    Index,
+    current_manifest,
+    ensure_current,
+    live_rows,
+    load_snapshot,
+)
 from framecache._layouts.ranges import coalesce_ranges
 from framecache._maintain.verify.index_files import IndexFiles, read_index_files
 from framecache._maintain.verify.manifest_recovery import check_manifest
@@ -138,7 +145,8 @@ class _Verification:
             rows = self._check_index(files, mender)
             samples = self._select_samples(manifest, rows, sources)
             frames, sampled = (sum(map(len, one.values())) for one in (rows, samples))
-            self._steps.start(frames + sampled)
+            renditions = sum(map(_count_renditions, rows.values()))
+            self._steps.start(frames + sampled + renditions)
             for entry in manifest.chunks:
                 known = [segment for segment in entry.segments if segment.part in rows]
                 differences = self._compare_samples(
@@ -147,9 +155,14 @@ class _Verification:
                 for segment in known:
                     part = rows[segment.part]
                     self._check_segment(manifest, segment, part, mender, differences)
+                    self._check_renditions(manifest, segment.part, segment, part, mender)
                 self._findings.chunks_checked += len(known) == len(entry.segments)
-            written = [rows[part] for part in manifest.written_parts if part in rows]
-            self._check_imported(Index.merged(written))
+            written = {part: rows[part] for part in manifest.written_parts if part in rows}
+            current = Index.merged([*written.values()])
+            self._check_imported(current)
+            for name, part in written.items():
+                live = live_rows(part, current)
+                self._check_renditions(manifest, name, None, live, mender)
         ensure_current(self._store, manifest)
 
     def _start_repair(self, files: IndexFiles, sources: Mapping[int | None, Finding]) -> Repair:
@@ -238,6 +251,39 @@ class _Verification:
             is_damage = finding.kind in DAMAGE_KINDS
             self._findings.add(not_restorable(finding) if is_damage else finding)
 
+    def _check_renditions(
+        self,
+        manifest: Manifest,
+        part: str,
+        segment: Segment | None,
+        rows: Index,
+        repair: Repair | None,
+    ) -> None:
+        """Compare the renditions of a part with its rows, and repair them if requested."""
+        bad: dict[int, list[Finding]] = {}
+        for side in rows.rendition_sides:
+            found = [*self._find_rendition_faults(rows.of_renditions(side), side)]
+            if found:
+                # If the timeline was cleared meanwhile, they are not missing.
+                ensure_current(self._store, manifest)
+                bad[side] = found
+        findings: Iterable[Finding] = chain.from_iterable(bad.values())
+        if repair is not None and bad:
+            findings = repair.repair_renditions(part, segment, rows, bad)
+        for finding in findings:
+            self._findings.add(finding)
+
+    def _find_rendition_faults(self, rows: Index, side: int) -> Iterator[Finding]:
+        compare = partial(compare_range, self._store, self._picture_check)
+        for verdict in self._compare_rows(compare, _iter_rows(rows)):
+            row = verdict.row
+            if verdict.kind != "ok":
+                detail = f"rendition {side} of the frame: {verdict.detail}"
+                yield Finding(verdict.kind, row.key, row.sequence, row.chunk_id, detail)
+            self._findings.renditions_checked += 1
+            self._findings.bytes_read += verdict.bytes_read
+            self._steps.advance()
+
     def _find_faults(
         self,
         rows: Index,
@@ -291,6 +337,10 @@ def _compare_unindexed_rows(
     store: Store, check: PictureCheck, rows: Sequence[FrameRow]
 ) -> list[CheckResult]:
     return [compare_unindexed(store, check, row) for row in rows]
+
+
+def _count_renditions(rows: Index) -> int:
+    return sum(int(rows.has_rendition(side).sum()) for side in rows.rendition_sides)
 
 
 def _iter_rows(rows: Index) -> Iterator[FrameRow]:

@@ -1,7 +1,7 @@
 """Checks of a timeline's chunks: the videos are unchanged, and the stored frames show them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -83,6 +83,7 @@ def compare_samples(
     """
     sampled = {row.sequence: row for row in rows}
     found: dict[int, Difference] = {}
+    without_renditions = replace(manifest.settings.jpeg, renditions=())
     with open_chunk(store, entry) as file:
         scan = list_frames(file, entry)
         planned = plan_chunk(entry, scan, manifest.settings.sampling).select(sampled)
@@ -97,7 +98,7 @@ def compare_samples(
                 item.to_planes()
                 difference = None
             else:
-                encoded = encode_decoded(item, manifest.settings.jpeg, entry=entry)
+                encoded = encode_decoded(item, without_renditions, entry=entry)
                 difference = _compare_frame(store, row, encoded)
             if difference is not None:
                 found[row.sequence] = difference

@@ -25,11 +25,12 @@ from framecache._maintain.verify.report import Finding
 from framecache.store import BlobInfo, Store
 
 _BATCH: Final = 4096
-_UNREFERENCED_PACK: Final = "no index part names it: its writer is about to, or stopped"
+_UNREFERENCED: Final = "no index part names it: its writer is about to, or stopped"
 _INVALID_NAMES: Final = {
     EpochFolder.INDEX: "this is not a valid name of an index file",
     EpochFolder.LEASES: "this is not a valid name of a lease",
     EpochFolder.PACKS: "this is not a valid name of a pack",
+    EpochFolder.RENDITIONS: "this is not a valid name of a rendition",
     EpochFolder.SPRITES: "this is not a valid name of a sheet of thumbnails",
 }
 
@@ -37,9 +38,9 @@ _INVALID_NAMES: Final = {
 def find_unreferenced(store: Store, files: IndexFiles) -> Iterator[Finding]:
     """Yield the blobs of older epochs and those that nothing references; makes one LIST.
 
-    Covers ``frames/``, ``packs/``, ``index/``, ``claims/`` and ``sprites/``; other keys belong to
-    other programs. Replaced index files that garbage collection keeps are not reported. Takes 8
-    bytes of memory per frame.
+    Covers ``frames/``, ``packs/``, ``renditions/``, ``index/``, ``claims/`` and ``sprites/``; other
+    keys belong to other programs. Replaced index files that garbage collection keeps are not
+    reported. Takes 8 bytes of memory per frame and rendition.
     """
     manifest = files.manifest
     references = References.of_rows(manifest, files.current_rows())
@@ -105,7 +106,7 @@ class _ReferencedFrames:
 
 
 class _ReferencedBlobs:
-    """Index files, leases, packs and sprites that are in use."""
+    """Index files, leases, packs, renditions and sprites that are in use."""
 
     def __init__(self, files: IndexFiles, references: References) -> None:
         self._manifest = files.manifest
@@ -128,7 +129,7 @@ class _ReferencedBlobs:
         """Return the finding about a blob other than a frame; None if it is in use or unknown."""
         place = parse_epoch_blob(self._manifest.timeline_id, key)
         # A timeline whose manifest was recreated has its packs in an earlier epoch.
-        if place is None or key in self._references.packs:
+        if place is None or self._references.has_epoch_blob(self._manifest.timeline_id, key):
             return None
         if place.epoch and place.epoch != self._manifest.epoch:
             return Finding("stale", key, None, None, f"it belongs to the epoch {place.epoch}")
@@ -142,9 +143,9 @@ class _ReferencedBlobs:
                 return self._index_file_fault(key)
             case EpochFolder.LEASES:
                 return self._lease_fault(key)
-            case EpochFolder.PACKS:
+            case EpochFolder.PACKS | EpochFolder.RENDITIONS:
                 # Lost rows may reference it.
-                return "" if self._has_lost_rows else _UNREFERENCED_PACK
+                return "" if self._has_lost_rows else _UNREFERENCED
             case EpochFolder.SPRITES:
                 return ""
 

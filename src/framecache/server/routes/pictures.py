@@ -17,6 +17,7 @@ from framecache.server.image_responses import (
     etag_of,
     not_modified_response,
     thumbnail,
+    thumbnail_size,
 )
 from framecache.server.parameters import (
     Sequence,
@@ -113,6 +114,9 @@ def _picture_response(
         raise UndecodableFrame(f"frame {row.sequence} has no picture")
     if width is not None and 0 < row.width <= width:
         width = None
+    if width is not None:
+        source = source.for_size(max(thumbnail_size(row, width=width)))
+        row = source.snapshot.index.row(position)
     headers = cache_headers(
         etag_of(row.crc32c, row.size, width=width), cache_control(source.snapshot, v)
     )
@@ -133,5 +137,5 @@ def _picture_response(
             return held
     if width is not None:
         with service.work_limits.decodes.slot():
-            data = thumbnail(data, width=width)
+            data = thumbnail(data, fetched.row, width=width)
     return content_response(request, data, media_type=JPEG, headers=headers)
