@@ -70,14 +70,14 @@ class Observed:
 def test_extraction_killed_on_local_disk_is_finished_by_another_process(
     local_url: str, proof: Proof
 ) -> None:
-    prove(local_url, ("", ""), proof, kills=proof.size(short=15, long=500))
+    prove(local_url, ("", ""), proof, kills=proof.size(short=8, long=500))
 
 
 @pytest.mark.ceph
 def test_extraction_killed_on_ceph_is_finished_by_another_process(
     ceph_url: str, ceph_gateways: tuple[str, str], proof: Proof
 ) -> None:
-    prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=15, long=500))
+    prove(ceph_url, ceph_gateways, proof, kills=proof.size(short=8, long=500))
 
 
 def test_extraction_into_packs_killed_on_local_disk_is_finished_by_another_process(
@@ -95,12 +95,11 @@ def test_extraction_into_packs_killed_on_ceph_is_finished_by_another_process(
     prove(ceph_url, ceph_gateways, proof, kills=kills, layout="packs")
 
 
-@pytest.mark.parametrize("layout", ["objects", "packs"])
-@pytest.mark.parametrize("segments_each", [2, 4])
+@pytest.mark.parametrize(("segments_each", "layout"), [(2, "packs"), (4, "objects")])
 def test_extraction_of_segments_killed_on_local_disk_is_finished_by_another_process(
     local_url: str, proof: Proof, layout: Layout, segments_each: int
 ) -> None:
-    kills = proof.size(short=6, long=150)
+    kills = proof.size(short=6, long=300)
     prove(local_url, ("", ""), proof, kills=kills, layout=layout, segments_each=segments_each)
 
 

@@ -1,22 +1,23 @@
 """Separate processes that extract and read, and their reports.
 
-Each is a new interpreter, not a fork. It imports framecache, and then executes the calls of
-this module that it is sent through a pipe, in order.
+Each is forked from a process that has imported this module and done nothing else: a new interpreter
+would import framecache again, which takes longer than most calls. It executes the calls that it is
+sent through a pipe, in order.
 """
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from multiprocessing import Pipe
+from multiprocessing import Pipe, forkserver, get_context
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar
@@ -44,7 +45,6 @@ from framecache._media import video
 from framecache.model import Layout
 from framecache.testing import Hook, HookedStore
 
-_SERVE = "import sys, workers; workers.serve(int(sys.argv[1]))"
 _DEADLINE_SECONDS = 600
 
 P = ParamSpec("P")
@@ -90,11 +90,7 @@ class Worker:
     def __init__(self, warm_up: NumberedChunks) -> None:
         """Start a process, and let it extract ``warm_up``, so that all code is loaded."""
         self._pipe, theirs = Pipe()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        self._process = _process(serve, theirs, {**os.environ})
         theirs.close()
         self._warming_up: Answer[Extracted] | None
         self._warming_up = self._send(extract, Place("memory://warm-up", "warm-up"), warm_up)
@@ -113,7 +109,7 @@ class Worker:
     def kill(self) -> None:
         """End the process by SIGKILL, if it has not ended."""
         self._process.kill()
-        self._process.wait()
+        self._process.join()
 
     def close(self) -> None:
         """End the process."""
@@ -387,9 +383,10 @@ def read_until_complete(
     return Readings(passes, partial, frames, tuple(violations))
 
 
-def serve(file: int) -> None:
+def serve(pipe: "Connection[Any, Any]", environment: Mapping[str, str]) -> None:
     """Execute the calls that come through a pipe until its other end is closed."""
-    pipe = Connection(file)
+    os.environ.clear()
+    os.environ.update(environment)
     while True:
         try:
             call, args, kwargs = pipe.recv()
@@ -400,6 +397,17 @@ def serve(file: int) -> None:
         except Exception:  # noqa: BLE001 -- the test reports it
             answer = None, traceback.format_exc()
         pipe.send(answer)
+
+
+def _process(target: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> BaseProcess:
+    """Start a process that calls a function of this module."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)):
+        forkserver.ensure_running()
+    process = context.Process(target=target, args=args, kwargs=kwargs, daemon=True)
+    process.start()
+    return process
 
 
 def _counting(decode: Callable[P, Iterator[T]], counts: list[int]) -> Callable[P, Iterator[T]]:
