@@ -24,6 +24,7 @@ from framecache.testing import (
     CrashingStore,
     Fault,
     FaultyStore,
+    HookedStore,
     WrappingStore,
     possible_faults,
 )
@@ -31,6 +32,7 @@ from framecache.testing.wrapping import Result
 
 _MOST_REQUESTS: Final = 500
 _STALE_AFTER_SECONDS: Final = 3600.0
+_READS: Final = frozenset[Action]({"get", "head", "list"})
 
 Work = Callable[[Store], object]
 
@@ -124,19 +126,29 @@ def run_until(point: Point, process: Process, work: Work, store: Store) -> bool:
     raise Violation(f"{process.name} goes on after it died at request {point.at}")
 
 
-def points(process: Process, work: Work, store: Store) -> list[Point]:
-    """Run work without faults, and return every point at which it can fail."""
+def points(process: Process, work: Work, store: Store, *, repeats: bool = False) -> list[Point]:
+    """Run work without faults, and return every point at which it can fail.
+
+    With ``repeats``, also those at which the same happens as at another one: a process that dies
+    before a request, or after one that changes nothing, leaves what the last change left, and a
+    read that fails is like one whose response is lost.
+    """
     actions: list[Action] = []
-    crashing = CrashingStore(store, at=None)
+    single: list[Action] = []
+    hooked = HookedStore(store, before=lambda action, _key: single.append(action))
     with process.running():
-        work(FaultyStore(crashing, lambda action, _key: actions.append(action)))
+        work(FaultyStore(CrashingStore(hooked, at=None), lambda action, _: actions.append(action)))
     crashes = [
-        Point(at, when) for at in range(1, crashing.requests + 1) for when in ("before", "after")
+        Point(at, when)
+        for at, action in enumerate(single, start=1)
+        for when in ("before", "after")
+        if repeats or at == 1 or (when == "after" and action not in _READS)
     ]
     faults = [
         Point(at, fault)
         for at, action in enumerate(actions, start=1)
         for fault in sorted(possible_faults(action), key=lambda fault: fault.name)
+        if repeats or not (action in _READS and fault is Fault.LOSE_RESPONSE)
     ]
     return [*crashes, *faults]
 

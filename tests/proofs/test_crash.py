@@ -2,8 +2,9 @@
 
 Then a new client inspects the timeline, the program is restarted, and the timeline is
 cleared and filled once more. The long form lets the second run go wrong at every request, too.
-The short form clears and fills the timeline from every 4th state, and tries only some requests of
-operations on segments and layout ``video``, which make more requests or decode more.
+The short form clears and fills the timeline from every 4th state, leaves out failures that change
+nothing else than another one, and tries only some requests of operations on segments and layout
+``video``, which make more requests or decode more.
 """
 
 import io
@@ -37,11 +38,12 @@ _State = frozenset[tuple[str, bytes]]
 class Matrix:
     """One operation, its points, and the states of the store they led to."""
 
-    def __init__(self, operation: Operation, store: Store, *, refill_every: int = 4) -> None:
-        """Begin; the timeline is filled again from one of ``refill_every`` states."""
+    def __init__(self, operation: Operation, store: Store, *, is_long: bool = False) -> None:
+        """Begin; the short form fills the timeline again from every 4th state."""
         self.operation = operation
         self._store = store
-        self._refill_every = refill_every
+        self._is_long = is_long
+        self._refill_every = 1 if is_long else 4
         self._begin({})
         with Process("earlier").running():
             prepare(operation, store)
@@ -58,7 +60,8 @@ class Matrix:
     def points_of(self, name: str, blobs: Blobs) -> list[Point]:
         """Return the points at which an operation that starts with these blobs can fail."""
         self._begin(blobs)
-        found = points(self._process(name), self.operation.run, self._store)
+        process = self._process(name)
+        found = points(process, self.operation.run, self._store, repeats=self._is_long)
         check_done(self.operation, self._store, self.before)
         return found
 
@@ -116,7 +119,7 @@ def store() -> Iterator[Store]:
 def test_operation_that_crashes_at_any_request_can_be_repeated(
     operation: Operation, store: Store, proof: Proof
 ) -> None:
-    matrix = Matrix(operation, store, refill_every=proof.size(short=4, long=1))
+    matrix = Matrix(operation, store, is_long=proof.is_long)
     tried = pairs = 0
     firsts = matrix.points_of("first", matrix.before)
     for first in firsts[:: 1 if proof.is_long else operation.stride]:

@@ -213,7 +213,8 @@ def test_replacement_that_crashes_at_any_request_loses_no_frame(
 ) -> None:
     matrix = Matrix(case, store)
     matrix.begin(matrix.before)
-    found = points(Process("first"), replace, store)[:: 1 if proof.is_long else case.stride]
+    found = points(Process("first"), replace, store, repeats=proof.is_long)
+    found = found[:: 1 if proof.is_long else case.stride]
     matrix.check_done()
     for point in found:
         matrix.begin(matrix.before)
