@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,6 +38,21 @@ def delivered(sampler: BlockSampler, loader: Any) -> Iterator[str]:  # noqa: ANN
         yield from (f"{name} {sequence}" for name, sequence in identities(batch))
 
 
+@contextmanager
+def only_one_error() -> Iterator[None]:
+    """Let the loader report a killed worker once.
+
+    It does so when it receives the signal of the worker's end, or earlier, when the connection over
+    which the worker sends it tensors ends. PyTorch then reports the signal, too, wherever the
+    program is.
+    """
+    try:
+        yield
+    except (OSError, EOFError):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        raise
+
+
 def main(url: str) -> None:
     """Read an epoch in two parts."""
     torch.set_num_threads(1)
@@ -44,10 +60,11 @@ def main(url: str) -> None:
     dataset = Fatal(unopened(url))
     sampler = BlockSampler(dataset, seed=1, block_size=4, mixed_blocks=2)
     try:
-        for name in delivered(sampler, DataLoader(dataset, 2, sampler=sampler, num_workers=2)):
-            names.append(name)  # noqa: PERF402 -- those before an error stay
-    except RuntimeError as error:
-        print(str(error).replace("\n", " "))
+        with only_one_error():
+            for name in delivered(sampler, DataLoader(dataset, 2, sampler=sampler, num_workers=2)):
+                names.append(name)  # noqa: PERF402 -- those before an error stay
+    except (RuntimeError, OSError, EOFError) as error:
+        print(type(error).__name__, str(error).replace("\n", " "))
     state = sampler.state_dict()
     whole = FrameDataset(unopened(url))
     resumed = BlockSampler(whole, seed=1, block_size=4, mixed_blocks=2)

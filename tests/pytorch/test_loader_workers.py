@@ -13,6 +13,13 @@ from framecache import FrameCache
 
 _HERE = Path(__file__).parent
 _DEADLINE_SECONDS = 250
+_CONNECTION_ERRORS = {
+    "ConnectionResetError",
+    "ConnectionRefusedError",
+    "BrokenPipeError",
+    "FileNotFoundError",
+    "EOFError",
+}
 
 
 def output_of(program: str, *arguments: str) -> list[str]:
@@ -61,7 +68,12 @@ def test_workers_read_from_a_bucket(s3_url: str, start: str, *, opened: bool) ->
 def test_killed_worker_loses_no_frame(tmp_path: Path) -> None:
     timelines(tmp_path)
     killed, *names = output_of("killing.py", str(tmp_path))
-    assert killed.startswith("DataLoader worker")
+    error, _, message = killed.partition(" ")
+    if error == "RuntimeError":
+        assert message.startswith("DataLoader worker")
+    else:
+        # The connection to the worker ended before its signal came.
+        assert error in _CONNECTION_ERRORS
     found = [(name, int(sequence)) for name, sequence in map(str.split, names)]
     assert sorted(found) == all_frames()
 
