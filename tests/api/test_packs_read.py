@@ -269,7 +269,7 @@ def test_closed_iterator_stops_fetching(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
     monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
-    monkeypatch.setattr("framecache._read.read._cpu_count", lambda: 2)
+    monkeypatch.setattr("framecache._read.read.cpu_count", lambda: 2)
     for ranges, t in near_and_far(heavy()):
         items = read(t)
         next(items)
@@ -284,7 +284,7 @@ def test_prefetched_bytes_are_bounded(
     monkeypatch: pytest.MonkeyPatch, read: Callable[[Timeline], Iterator[object]]
 ) -> None:
     monkeypatch.setattr("framecache._read.read._MAX_FETCHED_BYTES", 4 * MEGABYTE)
-    monkeypatch.setattr("framecache._read.read._cpu_count", lambda: 2)
+    monkeypatch.setattr("framecache._read.read.cpu_count", lambda: 2)
     for ranges, t in near_and_far(heavy()):
         sizes = t.index.size.tolist()
         taken = most = 0

@@ -293,7 +293,7 @@ def test_other_renditions_conflict_and_the_message_says_what_to_do(
     with pytest.raises(SettingsConflict, match=words):
         match.extract(clips.chunks()[0], renditions=asked)
     if 64 in asked:
-        with pytest.raises(SettingsConflict, match="framecache add-renditions t 64"):
+        with pytest.raises(SettingsConflict, match="framecache renditions t 64"):
             match.plan_extract(clips.chunks()[0], renditions=asked)
 
 
@@ -337,3 +337,12 @@ def test_disk_cache_keeps_renditions_by_themselves(tmp_path: Path) -> None:
         for max_side in (None, 48, 20):
             images = [one.image for one in cache.timeline("t").frames(max_side=max_side)]
             assert {image.shape[1] for image in images} == {max_side or 96}
+
+
+def test_table_of_all_frames_has_nulls_where_a_timeline_has_no_renditions(tmp_path: Path) -> None:
+    cache = FrameCache(str(tmp_path))
+    cache.timeline("plain").extract(clips.chunks()[0], every=9)
+    cache.timeline("rich").extract(clips.chunks()[0], every=9, renditions=SIDES)
+    table = cache.frames_table().to_pylist()
+    assert {row["timeline_id"] for row in table if row["size_48"] is None} == {"plain"}
+    assert {row["timeline_id"] for row in table if row["size_48"]} == {"rich"}

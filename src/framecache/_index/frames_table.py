@@ -37,7 +37,8 @@ def frames_table(store: Store, timelines: Iterable[str] | None) -> "pa.Table":
             if timelines is not None:
                 _require_exists(store, name, snapshot)
             tables.append(_table(name, store.url, snapshot.index))
-    return pa.concat_tables(tables)
+    # Only timelines with renditions have their columns.
+    return pa.concat_tables(tables, promote_options="default")
 
 
 def _require_exists(store: Store, timeline_id: str, snapshot: Snapshot) -> None:
