@@ -67,6 +67,7 @@ def test_ls_writes_json(cache: FrameCache) -> None:
         "aspect": "stored",
         "max_side": None,
         "chroma": "420",
+        "renditions": [],
         "layout": "objects",
     }
 

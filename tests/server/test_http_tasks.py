@@ -110,6 +110,20 @@ def test_limit_and_chroma_are_settings_of_extract_and_rebuild(service: Service) 
     assert (detail["width"], detail["max_side"], detail["chroma"]) == (96, None, "420")
 
 
+def test_renditions_are_a_setting_of_extract_and_rebuild(service: Service) -> None:
+    assert extract(service, every=4, renditions=[48, 20])["state"] == "done"
+    assert service.json("api/v1/timelines/t")["renditions"] == [48, 20]
+    small = service.client.get("api/v1/timelines/t/frames/0.jpg", params={"width": 48})
+    stored = service.inside.cache.timeline("t")
+    assert small.content == stored.jpeg(0, max_side=48)
+    assert len(small.content) == stored.index.row(0).renditions[0].size
+    assert extract(service, every=4)["state"] == "done"
+    task = extract(service, every=4, renditions=[64, 48, 20])
+    assert (task["state"], "rebuild" in task["problem"]) == ("failed", True)
+    service.task(service.client.post("api/v1/timelines/t/rebuild", json={"renditions": []}))
+    assert service.json("api/v1/timelines/t")["renditions"] == []
+
+
 def test_clear_task_removes_frames_and_keeps_chunks(service: Service) -> None:
     extract(service, every=4)
     service.task(service.client.post("api/v1/timelines/t/clear"))
@@ -199,6 +213,11 @@ def test_chunk_with_times_is_placed_and_trimmed(service: Service) -> None:
         {"max_side": 0},
         {"max_side": 65_501},
         {"max_side": True},
+        {"renditions": [0]},
+        {"renditions": [65_501]},
+        {"renditions": [20, 48]},
+        {"renditions": 48},
+        {"renditions": [48], "layout": "video"},
         {"max_side": 64.0},
         {"max_side": "64"},
         {"chroma": "422"},

@@ -335,7 +335,7 @@ def _renditions_conflict(current: Manifest, asked: Sequence[int]) -> SettingsCon
     cached = current.settings.jpeg.renditions
     new = [str(side) for side in asked if side not in cached]
     remedy = (
-        f"add them, which keeps the frames: framecache add-renditions {current.timeline_id} "
+        f"add them, which keeps the frames: framecache renditions {current.timeline_id} "
         f"{' '.join(new)}"
         if new
         else "rebuild the timeline with fewer"

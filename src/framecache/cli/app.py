@@ -27,6 +27,7 @@ from framecache.cli.import_folder import import_folder
 from framecache.cli.ls_info import info, ls
 from framecache.cli.options import root_options
 from framecache.cli.overlays import overlays
+from framecache.cli.renditions import renditions
 from framecache.cli.repack import repack
 from framecache.cli.serve import open_timeline, serve
 from framecache.cli.verify import verify
@@ -72,7 +73,7 @@ def app(context: click.Context, /, **_: object) -> None:
 
 for command in (
     *(extract, ls, info, get, export, import_folder),
-    *(verify, clear, rebuild, repack, cp, rm, overlays, gc),
+    *(verify, clear, rebuild, repack, renditions, cp, rm, overlays, gc),
     *(serve, open_timeline, doctor, completion),
 ):
     app.add_command(command)

@@ -113,6 +113,7 @@ def _to_json(plan: ExtractPlan, prices: Prices) -> dict[str, Any]:
             "aspect": plan.settings.jpeg.aspect,
             "max_side": plan.settings.jpeg.max_side,
             "chroma": plan.settings.jpeg.chroma,
+            "renditions": plan.settings.jpeg.renditions,
             "layout": plan.settings.layout,
         },
         "frames_to_extract": plan.frames_to_extract,

@@ -1,19 +1,18 @@
 """``framecache extract`` and ``framecache rebuild``: cache the frames of videos."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import click
 
-from framecache._core import sampling
-from framecache._core.chunk_entry import ChunkEntry
 from framecache._core.keys import timeline_prefix
 from framecache._core.manifest import Settings
 from framecache._core.times import format_time
+from framecache._ingest.extract_arguments import settings_changer
 from framecache._read.info import TimelineInfo
 from framecache.cli import timeline_output
 from framecache.cli.clear_rm import confirm
@@ -32,6 +31,7 @@ from framecache.cli.options import (
     layout_option,
     max_side_option,
     optional_timeline_argument,
+    renditions_option,
     sampling_options,
     timeline_argument,
     workers_option,
@@ -47,11 +47,11 @@ from framecache.cli.output import (
 )
 from framecache.cli.progress import frames_progress
 from framecache.cli.sentences import escape_unprintable
+from framecache.cli.settings_remedy import RequestedSettings, remedy_command
 from framecache.cli.suffixes import is_video_name
 from framecache.cli.timelines_csv import read_timelines
 from framecache.errors import SettingsConflict, UnreadableChunk
 from framecache.model import (
-    MAX_FRAME_SIDE,
     Aspect,
     Chroma,
     Chunk,
@@ -60,7 +60,6 @@ from framecache.model import (
     Layout,
     ProgressCallback,
 )
-from framecache.store import normalized_url
 from framecache.timeline import Timeline
 
 _DEFAULT_QUALITY: Final = JpegSettings().quality
@@ -117,6 +116,7 @@ Examples:
 @aspect_option
 @max_side_option
 @chroma_option
+@renditions_option
 @layout_option
 @click.option("--append", is_flag=True, help="Append the chunks, with the timeline's settings.")
 @click.option(
@@ -144,6 +144,7 @@ def extract(
     aspect: Aspect | None,
     max_side: int | None,
     chroma: Chroma | None,
+    renditions: tuple[int, ...] | None,
     layout: Layout | None,
     append: bool,
     dry_run: bool,
@@ -172,6 +173,7 @@ def extract(
         "aspect": aspect or "stored",
         "max_side": max_side,
         "chroma": chroma or "420",
+        "renditions": renditions,
         "layout": layout,
     }
     _check_engine(context)
@@ -199,10 +201,10 @@ def extract(
         with _extraction_progress("extracting") as progress:
             report = do(videos, workers=workers, progress=progress)
     except SettingsConflict as error:
-        asked = None if append else _RequestedSettings.of(context.params)
+        asked = None if append else RequestedSettings.of(context.params)
         # The library's message may end in a command that is not for this cache.
         what, _, _ = str(error).partition(": framecache ")
-        raise SettingsConflict(f"{what}{_remedy_command(choice, timeline, asked)}") from error
+        raise SettingsConflict(f"{what}{remedy_command(choice, timeline, asked)}") from error
     _print_outcome(choice, timeline, report, as_json=as_json)
 
 
@@ -213,6 +215,7 @@ def extract(
 @aspect_option
 @max_side_option
 @chroma_option
+@renditions_option
 @layout_option
 @workers_option
 @yes_option
@@ -229,6 +232,7 @@ def rebuild(
     aspect: Aspect | None,
     max_side: int | None,
     chroma: Chroma | None,
+    renditions: tuple[int, ...] | None,
     layout: Layout | None,
     workers: int | None,
     yes: bool,
@@ -240,17 +244,21 @@ def rebuild(
     Without options, the settings do not change. Overlays stay.
     """
     timeline = choice.cache.timeline(timeline_id)
-    by = sampling.from_arguments(fps=fps, every=every, keyframes=keyframes)
-    is_sampled = fps is not None or every is not None or keyframes
+    change = settings_changer(
+        fps=fps,
+        every=every,
+        keyframes=keyframes,
+        quality=quality,
+        aspect=aspect,
+        max_side=max_side,
+        chroma=chroma,
+        renditions=renditions,
+        layout=layout,
+    )
     info = timeline.info()
     if info.chunks and info.settings and info.exists:
         old = info.settings
-        new = Settings(
-            by if is_sampled else old.sampling,
-            old.jpeg.with_changes(quality=quality, aspect=aspect, max_side=max_side, chroma=chroma),
-            layout or old.layout,
-        )
-        confirm(_rebuild_question(info, old, new), yes=yes)
+        confirm(_rebuild_question(info, old, change(old)), yes=yes)
     with _extraction_progress("rebuilding") as progress:
         report = timeline.rebuild(
             fps=fps,
@@ -260,6 +268,7 @@ def rebuild(
             aspect=aspect,
             max_side=max_side,
             chroma=chroma,
+            renditions=renditions,
             layout=layout,
             workers=workers,
             progress=progress,
@@ -319,81 +328,6 @@ def _reject_video_as_name(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _RequestedSettings:
-    """Chunks and settings given on a command line, and the options that gave the sampling."""
-
-    chunks: tuple[str, ...]
-    settings: Settings
-    layout: Layout | None
-    sampling_words: tuple[str, ...]
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Self:
-        fps, every, keyframes = options["fps"], options["every"], options["keyframes"]
-        words = ("--keyframes",) if keyframes else ("--every", str(every or 1))
-        return cls(
-            tuple(options["chunks"]),
-            Settings(
-                sampling.from_arguments(fps=fps, every=every, keyframes=keyframes),
-                JpegSettings().with_changes(
-                    **{name: options[name] for name in ("quality", "aspect", "max_side", "chroma")}
-                ),
-            ),
-            options["layout"],
-            ("--fps", fps) if fps is not None else words,
-        )
-
-
-def _remedy_command(
-    choice: CacheSelection, timeline: Timeline, requested: _RequestedSettings | None
-) -> str:
-    """Return the end of an error message: the command after which the extraction succeeds."""
-    name = timeline.timeline_id
-    info = timeline.info()
-    cached = info.settings
-    clear = choice.command_line("clear", name)
-    if cached is None or requested is None:
-        return f": {clear}"
-    wanted = replace(requested.settings, layout=requested.layout or cached.layout)
-    words: list[str] = []
-    if wanted.sampling != cached.sampling:
-        words += requested.sampling_words
-    words += _jpeg_options(wanted.jpeg, cached.jpeg)
-    if wanted == cached:
-        # Only the chunks differ.
-        return f": {clear}"
-    if _has_other_chunks(requested.chunks, info.chunks):
-        return (
-            ". Its videos differ, too, and a rebuild would not change them: use another "
-            f"timeline name, or discard its frames first: {clear}"
-        )
-    if not words:
-        return f": {choice.command_line('repack', name, '--layout', wanted.layout)}"
-    if wanted.layout != cached.layout:
-        words += ("--layout", wanted.layout)
-    return f": {choice.command_line('rebuild', name, *words)}"
-
-
-def _jpeg_options(wanted: JpegSettings, cached: JpegSettings) -> Iterator[str]:
-    """Yield the options of a rebuild that changes cached settings to those that are wanted."""
-    limits = (wanted.max_side or MAX_FRAME_SIDE, cached.max_side or MAX_FRAME_SIDE)
-    for option, value, before in (
-        ("--quality", wanted.quality, cached.quality),
-        ("--aspect", wanted.aspect, cached.aspect),
-        ("--max-side", *limits),
-        ("--chroma", wanted.chroma, cached.chroma),
-    ):
-        if value != before:
-            yield from (option, str(value))
-
-
-def _has_other_chunks(asked: Sequence[str], cached: Sequence[ChunkEntry]) -> bool:
-    """Return whether the given videos differ from the cached ones, as far as both lists go."""
-    pairs = zip(asked, cached, strict=False)
-    return any(normalized_url(path) != chunk.url for path, chunk in pairs)
-
-
 def _is_file(path: str) -> bool:
     try:
         return Path(path).is_file()
@@ -405,7 +339,16 @@ def _is_file(path: str) -> bool:
 def _reject_settings(context: click.Context) -> None:
     given = [
         f"--{name.replace('_', '-')}"
-        for name in ("fps", "every", "quality", "aspect", "max_side", "chroma", "layout")
+        for name in (
+            "fps",
+            "every",
+            "quality",
+            "aspect",
+            "max_side",
+            "chroma",
+            "renditions",
+            "layout",
+        )
         if context.params[name] is not None
     ]
     given += ["--keyframes"] if context.params["keyframes"] else []

@@ -28,6 +28,13 @@ _STDOUT: Final = "-"
     type=click.Path(),
     help="Output file; - is stdout.  [default: TIMELINE-SEQ.jpg]",
 )
+@click.option(
+    "--max-side",
+    type=int,
+    metavar="PIXELS",
+    help="Scale the frame down to at most this width and height; a rendition of this size is saved "
+    "as it is stored.",
+)
 @click.option("--force", "-f", is_flag=True, help="Replace FILE if it exists.")
 @cache_options
 @click.pass_context
@@ -39,9 +46,10 @@ def get(
     sequence: int | None,
     at: str | None,
     output: str | None,
+    max_side: int | None,
     force: bool,
 ) -> None:
-    """Save one frame as the stored JPEG.
+    """Save one frame as a JPEG, by default as it is stored.
 
     Select it by its number SEQ, from 0, or by a time with --at: 62.5, 62.5s, 1:02.5 or 1:01:02.5.
     Times may be rounded, as this program prints them.
@@ -54,7 +62,7 @@ def get(
     if at is not None:
         sequence = timeline.sequence_at(at)
     assert sequence is not None
-    data = timeline.jpeg(sequence)
+    data = timeline.jpeg(sequence, max_side=max_side)
     if output == _STDOUT:
         sys.stdout.buffer.write(data)
         return

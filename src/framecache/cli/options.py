@@ -201,6 +201,29 @@ chroma_option = click.option(
     help="Store one color sample for 2×2 pixels, or for each pixel, so that small text and thin "
     "colored lines stay sharp.  [default: 420; for rebuild, as cached]",
 )
+
+
+def _parse_sizes(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, ...] | None:
+    """Return sizes that are separated by commas; ``none``: no size."""
+    if text is None or text == "none":
+        return None if text is None else ()
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is not a list of sizes, such as 640,224.", context, parameter
+        ) from None
+
+
+renditions_option = click.option(
+    "--renditions",
+    callback=_parse_sizes,
+    metavar="PIXELS,…",
+    help="Store smaller copies of each frame too, whose longer sides have these lengths, such as "
+    "640,224; none: no copies.  [default: as cached, else none]",
+)
 workers_option = click.option(
     "--workers",
     type=int,

@@ -41,6 +41,7 @@ def to_json(info: TimelineInfo) -> dict[str, Any]:
         "aspect": info.settings.jpeg.aspect,
         "max_side": info.settings.jpeg.max_side,
         "chroma": info.settings.jpeg.chroma,
+        "renditions": info.settings.jpeg.renditions,
         "layout": info.settings.layout,
     }
     return {

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from framecache._read.info import TimelineState
-from framecache.model import MAX_FRAME_SIDE, Aspect, Chroma, Layout, Status
+from framecache.model import MAX_FRAME_SIDE, MAX_RENDITIONS, Aspect, Chroma, Layout, Status
 
 State = Literal[TimelineState, "unreadable"]
 TaskKind = Literal["extract", "rebuild", "clear", "verify", "delete"]
@@ -20,6 +20,11 @@ MaxSide = Annotated[
         le=MAX_FRAME_SIDE,
         description="Maximum width and height of stored frames in pixels.",
     ),
+]
+
+Renditions = Annotated[
+    tuple[Annotated[int, Field(strict=True, ge=1, le=MAX_FRAME_SIDE)], ...],
+    Field(max_length=MAX_RENDITIONS),
 ]
 
 
@@ -155,6 +160,7 @@ class Detail(Summary):
     aspect: Aspect | None
     max_side: int | None = Field(description="Null: frames have the size of their video.")
     chroma: Chroma | None
+    renditions: list[int] = Field(description="Sizes of smaller copies of each frame.")
     first_sequence: int | None
     last_sequence: int | None
     start_seconds: float | None
@@ -322,6 +328,9 @@ class ExtractionRequest(_StrictModel):
     )
     max_side: MaxSide | None = None
     chroma: Chroma = Field("420", description="`444` stores the color of each pixel.")
+    renditions: Renditions | None = Field(
+        default=None, description="Sizes of smaller copies of each frame, largest first."
+    )
     layout: Layout | None = None
     append: bool = Field(
         default=False, description="Append the chunks, with the timeline's own settings."
@@ -344,6 +353,7 @@ class RebuildRequest(_StrictModel):
     aspect: Aspect | None = None
     max_side: MaxSide | None = Field(default=None, description="65500 removes the limit.")
     chroma: Chroma | None = None
+    renditions: Renditions | None = Field(default=None, description="An empty list removes them.")
     layout: Layout | None = None
 
 

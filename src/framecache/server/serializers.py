@@ -87,6 +87,7 @@ def detail(
         aspect=info.settings.jpeg.aspect if info.settings else None,
         max_side=info.settings.jpeg.max_side if info.settings else None,
         chroma=info.settings.jpeg.chroma if info.settings else None,
+        renditions=list(info.settings.jpeg.renditions) if info.settings else [],
         first_sequence=int(index.sequence[0]) if some else None,
         last_sequence=int(index.sequence[-1]) if some else None,
         start_seconds=float(index.timestamp[0]) if some else None,

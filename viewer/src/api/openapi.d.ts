@@ -787,6 +787,11 @@ export interface components {
             problem: string | null;
             /** Quality */
             quality: number | null;
+            /**
+             * Renditions
+             * @description Sizes of smaller copies of each frame.
+             */
+            renditions: number[];
             /** Sampling */
             sampling: string | null;
             /**
@@ -903,6 +908,11 @@ export interface components {
              * @default 85
              */
             quality: number;
+            /**
+             * Renditions
+             * @description Sizes of smaller copies of each frame, largest first.
+             */
+            renditions?: number[] | null;
         };
         /**
          * FrameDetail
@@ -1102,6 +1112,11 @@ export interface components {
             max_side?: number | null;
             /** Quality */
             quality?: number | null;
+            /**
+             * Renditions
+             * @description An empty list removes them.
+             */
+            renditions?: number[] | null;
         };
         /**
          * Removed

@@ -26,6 +26,7 @@ export function Metadata({ timeline }: { timeline: TimelineModel }) {
     ["sampling", detail.sampling ?? "–"],
     ["quality", `${detail.quality ?? "–"}`],
     ["chroma", detail.chroma ?? "–"],
+    ["renditions", detail.renditions.join(", ") || "–"],
     ["maximum side", detail.max_side === null ? "–" : `${detail.max_side} pixels`],
     ["layout", detail.layout ?? "–"],
     ["epoch", `${detail.epoch ?? "–"}`],

@@ -8,9 +8,10 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from framecache._core import keys, sampling
+from framecache._core import keys
 from framecache._index import current_manifest
 from framecache._ingest.chunk_scans import check_chunk
+from framecache._ingest.extract_arguments import settings_changer, settings_resolver
 from framecache._media import video
 from framecache.errors import CorruptFrame, InvalidValue, NotCached
 from framecache.server import schema
@@ -38,7 +39,7 @@ def extract(
 ) -> schema.Task:
     """Extract a timeline from its chunks; cached chunks are skipped."""
     video.require_packages("extraction")
-    sampling.from_arguments(fps=asked.fps, every=asked.every, keyframes=asked.keyframes)
+    settings_resolver(**asked.model_dump(exclude={"chunks", "append"}))  # raises what is wrong
     given = asked.given_settings
     if asked.append and given:
         raise InvalidValue(f"append uses the timeline's own settings: omit {' and '.join(given)}")
@@ -91,7 +92,7 @@ def rebuild(
     """Extract the timeline's chunks again; the given settings replace the cached ones."""
     video.require_packages("extraction")
     wanted = asked or schema.RebuildRequest()
-    sampling.from_arguments(fps=wanted.fps, every=wanted.every, keyframes=wanted.keyframes)
+    settings_changer(**wanted.model_dump())  # raises what is wrong
     description = service.timelines.get(timeline_id).snapshot().manifest
     if description is None or not description.chunks:
         raise NotCached(f"timeline {timeline_id} has no chunks to rebuild it from")
