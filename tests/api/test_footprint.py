@@ -25,6 +25,7 @@ from network import Proxy
 from outside import frame
 
 LAYOUTS: list[Layout] = ["objects", "packs"]
+RENDITIONS: list[tuple[int, ...]] = [(), (48, 16)]
 OTHER: dict[Layout, Layout] = {"objects": "packs", "packs": "objects"}
 
 
@@ -59,18 +60,23 @@ def _kind(method: str, path: str) -> str:
     return {"GET": "gets", "DELETE": "deletes", "PUT": "puts", "POST": "puts"}[method]
 
 
+@pytest.mark.parametrize("renditions", RENDITIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_extraction_makes_planned_number_of_requests(
-    layout: Layout, chunks: int, s3_url: str, counted: Callable[[], Requests]
+    layout: Layout,
+    chunks: int,
+    renditions: tuple[int, ...],
+    s3_url: str,
+    counted: Callable[[], Requests],
 ) -> None:
     timeline = FrameCache(s3_url).timeline("t")
     videos = clips.chunks()[:chunks]
-    planned = timeline.plan_extract(videos, layout=layout)
+    planned = timeline.plan_extract(videos, layout=layout, renditions=renditions)
     counted()
 
     # One of two workers may check the manifest while the other replaces it: one more request.
-    timeline.extract(videos, layout=layout, workers=1)
+    timeline.extract(videos, layout=layout, renditions=renditions, workers=1)
 
     made = counted()
     assert planned.requests == made
@@ -157,23 +163,49 @@ def test_read_of_real_footage_fetches_reported_ranges_and_bytes(
     assert (store.gets < 60) == (layout == "packs")
 
 
+@pytest.mark.parametrize("renditions", RENDITIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_footprint_blobs_and_bytes_equal_those_in_store(layout: Layout, memory_url: str) -> None:
+def test_footprint_blobs_and_bytes_equal_those_in_store(
+    layout: Layout, renditions: tuple[int, ...], memory_url: str
+) -> None:
     cache = FrameCache(memory_url)
-    cache.timeline("t").extract([*clips.chunks(), clips.ends_in_garbage()], layout=layout)
-    footprint = cache.timeline("t").footprint()
+    videos = [*clips.chunks(), clips.ends_in_garbage()]
+    cache.timeline("t").extract(videos, layout=layout, renditions=renditions)
+    assert_footprint_is_that_of_store(cache)
 
-    folder = "frames" if layout == "objects" else "packs"
-    sizes = [blob.size_bytes for blob in cache.store.list(f"cache/timelines/t/{folder}")]
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_footprint_of_written_renditions_is_that_in_store(layout: Layout, memory_url: str) -> None:
+    cache = FrameCache(memory_url)
+    frames = [frame(number, width=128, height=96) for number in range(5)]
+    cache.timeline("t").write(frames, layout=layout)
+    cache.timeline("t").add_renditions(RENDITIONS[-1])
+    assert len(stored_sizes(cache, "renditions")) == len(RENDITIONS[-1])
+    assert_footprint_is_that_of_store(cache)
+
+
+def assert_footprint_is_that_of_store(cache: FrameCache) -> None:
+    footprint = cache.timeline("t").footprint()
+    sizes = stored_sizes(cache, "frames", "packs", "renditions")
     assert (footprint.blobs, footprint.stored_bytes) == (len(sizes), sum(sizes))
 
 
+def stored_sizes(cache: FrameCache, *folders: str) -> list[int]:
+    return [
+        blob.size_bytes
+        for folder in folders
+        for blob in cache.store.list(f"cache/timelines/t/{folder}/")
+    ]
+
+
+@pytest.mark.parametrize("renditions", RENDITIONS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_footprint_of_other_layout_equals_footprint_after_repack(
-    layout: Layout, memory_url: str
+    layout: Layout, renditions: tuple[int, ...], memory_url: str
 ) -> None:
     timeline = FrameCache(memory_url).timeline("t")
-    timeline.extract([*clips.chunks(), clips.ends_in_garbage()], layout=layout)
+    videos = [*clips.chunks(), clips.ends_in_garbage()]
+    timeline.extract(videos, layout=layout, renditions=renditions)
     before = timeline.footprint(OTHER[layout])
     timeline.repack(OTHER[layout])
     assert before == timeline.footprint()

@@ -75,27 +75,46 @@ def test_plan_matches_frames_and_chunks_of_extraction(
 
 
 @pytest.mark.parametrize("name", ["bikes.mp4", "bigbuckbunny.mp4"])
+@pytest.mark.parametrize("renditions", [(), (320, 160)], ids=str)
 @pytest.mark.parametrize("quality", [50, 85])
 def test_planned_bytes_of_real_footage_are_within_ten_percent(
-    name: str, quality: int, memory_url: str
+    name: str, quality: int, renditions: tuple[int, ...], memory_url: str
+) -> None:
+    cache = FrameCache(memory_url)
+    timeline = cache.timeline("t")
+    plan = timeline.plan_extract(
+        real_clip(name), quality=quality, every=5, renditions=renditions, layout="objects"
+    )
+    timeline.extract(
+        real_clip(name), quality=quality, every=5, renditions=renditions, layout="objects"
+    )
+    [chunk] = plan.chunks
+    planned = (chunk.jpeg_bytes, chunk.rendition_bytes)
+    stored = (stored_bytes(cache, "frames"), stored_bytes(cache, "renditions"))
+    assert planned == pytest.approx(stored, rel=0.1)
+    assert plan.bytes_to_store == sum(planned)
+
+
+def stored_bytes(cache: FrameCache, folder: str) -> int:
+    return sum(blob.size_bytes for blob in cache.store.list(f"cache/timelines/t/{folder}/"))
+
+
+@pytest.mark.parametrize("renditions", [(), (48, 16)], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_plan_of_cached_timeline_is_exact(
+    layout: Layout, renditions: tuple[int, ...], memory_url: str
 ) -> None:
     timeline = FrameCache(memory_url).timeline("t")
-    plan = timeline.plan_extract(real_clip(name), quality=quality, every=5)
-    report = timeline.extract(real_clip(name), quality=quality, every=5)
-    assert plan.bytes_to_store == pytest.approx(report.bytes_stored, rel=0.1)
-    assert plan.bytes_to_store == plan.chunks[0].jpeg_bytes
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_plan_of_cached_timeline_is_exact(layout: Layout, memory_url: str) -> None:
-    timeline = FrameCache(memory_url).timeline("t")
-    stored = timeline.extract(clips.chunks(), layout=layout).bytes_stored
+    timeline.extract(clips.chunks(), layout=layout, renditions=renditions)
+    index = timeline.index
 
     plan = timeline.plan_extract(clips.chunks())
 
     assert plan.settings.layout == layout
     assert (plan.frames_to_extract, plan.bytes_to_store) == (0, 0)
-    assert sum(chunk.jpeg_bytes for chunk in plan.chunks) == stored
+    assert sum(chunk.jpeg_bytes for chunk in plan.chunks) == index.size.sum()
+    in_renditions = sum(int(index.of_renditions(side).size.sum()) for side in renditions)
+    assert sum(chunk.rendition_bytes for chunk in plan.chunks) == in_renditions
     assert [(chunk.is_cached, chunk.frames_sampled) for chunk in plan.chunks] == [(True, 0)] * 3
     assert plan.requests.puts == 0
     assert plan.footprints[layout] == timeline.footprint()

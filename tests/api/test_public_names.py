@@ -421,6 +421,7 @@ def test_function_has_this_signature(function: object, expected: str) -> None:
                 "height",
                 "video_bytes",
                 "jpeg_bytes",
+                "rendition_bytes",
                 "frames_sampled",
                 "samples_undecodable",
             ],

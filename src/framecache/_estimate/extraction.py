@@ -1,6 +1,6 @@
 """Plan of an extraction: its work and footprint, estimated before it starts."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
@@ -9,9 +9,9 @@ import numpy as np
 from framecache._core.chunk_entry import ChunkEntry, Segment
 from framecache._core.manifest import Settings
 from framecache._estimate import requests
-from framecache._estimate.storage import estimate_storage
+from framecache._estimate.storage import estimate_storage, sizes_of_parts
 from framecache._estimate.timeline import Footprint, extraction_footprint
-from framecache._layouts.storage_stats import Sizes
+from framecache._layouts.storage_stats import PartSizes, Sizes
 from framecache.model import Layout, Requests
 
 if TYPE_CHECKING:
@@ -42,9 +42,11 @@ class PlannedChunk:
     video_bytes: int
     """Size of its file or object."""
     jpeg_bytes: int
-    """Total size of its JPEGs: exact if it is cached, otherwise estimated from sampled frames."""
+    """Total size of its frames: exact if it is cached, otherwise estimated from sampled frames."""
+    rendition_bytes: int
+    """Total size of their renditions, found in the same way."""
     frames_sampled: int
-    """Number of frames that were decoded and encoded to estimate ``jpeg_bytes``."""
+    """Number of frames that were decoded and encoded to estimate the sizes."""
     samples_undecodable: int
     """Number of sampled frames that could not be decoded."""
 
@@ -61,7 +63,7 @@ class ExtractPlan:
     chunks: tuple[PlannedChunk, ...]
     """The requested chunks."""
     bytes_to_store: int
-    """Estimated size of the new frames in the layout of ``settings``."""
+    """Estimated size of the new frames and renditions in the layout of ``settings``."""
     requests: Requests
     """Requests for extracting now."""
     footprints: Mapping[Layout, Footprint]
@@ -83,9 +85,11 @@ def plan_extraction(url: str, forecast: "Forecast") -> ExtractPlan:
     description, entries = forecast.resolved.manifest, forecast.resolved.entries
     missing = set(forecast.snapshot.missing_parts)
     segments = [segment for entry in entries for segment in entry.segments]
-    sizes = {one.part: _jpeg_sizes(forecast, one, missing) for one in segments}
+    sizes = _jpeg_sizes(forecast, segments, missing)
     new = estimate_storage(
-        description.settings.layout, [sizes[one.part] for one in segments if one.part in missing]
+        description.settings.layout,
+        [sizes[one.part] for one in segments if one.part in missing],
+        are_written=False,
     )
     return ExtractPlan(
         timeline_id=description.timeline_id,
@@ -113,20 +117,40 @@ def plan_extraction(url: str, forecast: "Forecast") -> ExtractPlan:
     )
 
 
-def _jpeg_sizes(forecast: "Forecast", segment: Segment, missing: Collection[str]) -> Sizes:
-    """Return the sizes of a segment's JPEGs: as committed, or else the samples' mean for each."""
-    if segment.part not in missing:
-        index = forecast.snapshot.index
-        first, stop = index.sequence.searchsorted([segment.first_sequence, segment.stop_sequence])
-        stored: Sizes = index.size[first:stop][index.is_ok[first:stop]]
-        return stored
+def _jpeg_sizes(
+    forecast: "Forecast", segments: Sequence[Segment], missing: Collection[str]
+) -> dict[str, PartSizes]:
+    """Return the sizes of each segment's JPEGs by part: as committed, or else as sampled."""
+    committed = [one for one in segments if one.part not in missing]
+    bounds = [(one.first_sequence, one.stop_sequence) for one in committed]
+    found = sizes_of_parts(forecast.snapshot.index, bounds)
+    return {
+        **{one.part: sizes for one, sizes in zip(committed, found, strict=True)},
+        **{one.part: _sampled_sizes(forecast, one) for one in segments if one.part in missing},
+    }
+
+
+def _sampled_sizes(forecast: "Forecast", segment: Segment) -> PartSizes:
+    """Return the sizes of a segment's JPEGs: the samples' mean for each."""
     samples = forecast.samples[segment.chunk.chunk_id]
-    mean = round(sum(samples) / max(1, len(samples)))
-    return np.full(segment.frame_count if mean else 0, mean, np.int64)
+    renditions = (
+        _mean_sizes([one.rendition_bytes.get(side, 0) for one in samples], segment.frame_count)
+        for side in forecast.resolved.manifest.settings.jpeg.renditions
+    )
+    frames = _mean_sizes([one.frame_bytes for one in samples], segment.frame_count)
+    return PartSizes(frames, tuple(renditions))
+
+
+def _mean_sizes(sampled_bytes: Sequence[int], count: int) -> Sizes:
+    mean = round(sum(sampled_bytes) / max(1, len(sampled_bytes)))
+    return np.full(count if mean else 0, mean, np.int64)
 
 
 def _plan_chunk(
-    forecast: "Forecast", entry: ChunkEntry, sizes: Mapping[str, Sizes], missing: Collection[str]
+    forecast: "Forecast",
+    entry: ChunkEntry,
+    sizes: Mapping[str, PartSizes],
+    missing: Collection[str],
 ) -> PlannedChunk:
     samples = forecast.samples.get(entry.chunk_id, ())
     new = [segment for segment in entry.segments if segment.part in missing]
@@ -143,7 +167,10 @@ def _plan_chunk(
         width=width,
         height=height,
         video_bytes=entry.size_bytes,
-        jpeg_bytes=sum(int(sizes[part].sum()) for part in entry.parts),
+        jpeg_bytes=sum(int(sizes[part].frames.sum()) for part in entry.parts),
+        rendition_bytes=sum(
+            int(of_size.sum()) for part in entry.parts for of_size in sizes[part].renditions
+        ),
         frames_sampled=len(samples),
-        samples_undecodable=samples.count(0),
+        samples_undecodable=sum(not one.frame_bytes for one in samples),
     )

@@ -9,10 +9,10 @@ import numpy as np
 from framecache._core.chunk_entry import ChunkEntry, Segment
 from framecache._core.manifest import Compaction, Manifest, Settings, first_manifest
 from framecache._estimate import requests
-from framecache._estimate.storage import estimate_storage, measure_storage
+from framecache._estimate.storage import estimate_storage, measure_storage, sizes_of_parts
 from framecache._index import Snapshot
 from framecache._layouts import LAYOUTS
-from framecache._layouts.storage_stats import Sizes, StorageStats
+from framecache._layouts.storage_stats import PartSizes, Sizes, StorageStats
 from framecache.errors import InvalidValue
 from framecache.model import UNINDEXED_LAYOUT, Layout, Requests
 
@@ -30,16 +30,16 @@ class Footprint:
     frame_count: int
     """Number of frames with a picture."""
     blobs: int
-    """Number of blobs that hold frames: JPEGs or packs."""
+    """Number of blobs that hold frames or renditions: JPEGs or packs."""
     stored_bytes: int
     """Total size of these blobs. The index takes some tens of bytes per frame in addition."""
     read_bytes: int
-    """Bytes transferred when every frame is read once, in order."""
+    """Bytes transferred when every frame is read once, whole and in order."""
     fill: Requests | None
     """Requests to extract the cached chunks once, or to write the frames in one call; None if
     another program stored them."""
     read_all: Requests
-    """Requests to open the timeline and read every frame once, in order."""
+    """Requests to open the timeline and read every frame once, whole and in order."""
     read_one: Requests
     """Requests to open the timeline and read one frame; each further frame takes one GET. In
     layout ``video`` those to the chunks are not counted."""
@@ -64,21 +64,20 @@ def timeline_footprint(snapshot: Snapshot, layout: Layout | None) -> Footprint:
             f"JPEGs are not known: plan an extraction of its chunks to estimate them"
         )
     moved = replace(snapshot, manifest=_with_new_layout(snapshot, manifest))
-    return _create_footprint(
-        settings.layout, moved, estimate_storage(settings.layout, parts), fill=fill
-    )
+    storage = estimate_storage(settings.layout, parts, are_written=not manifest.chunks)
+    return _create_footprint(settings.layout, moved, storage, fill=fill)
 
 
 def extraction_footprint(
-    timeline_id: str, settings: Settings, chunks: tuple[ChunkEntry, ...], parts: Sequence[Sizes]
+    timeline_id: str, settings: Settings, chunks: tuple[ChunkEntry, ...], parts: Sequence[PartSizes]
 ) -> Footprint:
     """Return the footprint of chunks extracted in one call, with the JPEG sizes of each segment."""
     manifest = first_manifest(timeline_id, settings, chunks=chunks)
-    lying = estimate_storage(settings.layout, parts)
+    storage = estimate_storage(settings.layout, parts, are_written=False)
     opening = Requests(lists=1, gets=2)
     return _sum_footprint(
         settings.layout,
-        lying,
+        storage,
         opening + requests.count_access_log_requests(has_chunks=True),
         fill=_fill_requests(manifest, settings, manifest.segments, parts),
     )
@@ -90,26 +89,25 @@ def _cached_segments(snapshot: Snapshot) -> tuple[Segment, ...]:
     return tuple(segment for segment in segments if segment.part not in missing)
 
 
-def _jpeg_sizes(snapshot: Snapshot) -> list[Sizes]:
-    """Return the JPEG sizes by committed segment, or in one array for frames a program wrote."""
+def _jpeg_sizes(snapshot: Snapshot) -> list[PartSizes]:
+    """Return the JPEG sizes by committed segment, or together for frames a program wrote."""
     index = snapshot.index
     segments = _cached_segments(snapshot)
     if not segments:
-        return [index.size[index.is_ok]]
-    bounds = index.sequence.searchsorted(
-        [(one.first_sequence, one.stop_sequence) for one in segments]
-    )
-    return [index.size[start:stop][index.is_ok[start:stop]] for start, stop in bounds.tolist()]
+        last = int(index.sequence[-1]) if len(index) else 0
+        return sizes_of_parts(index, [(0, last + 1)])
+    return sizes_of_parts(index, [(one.first_sequence, one.stop_sequence) for one in segments])
 
 
 def _fill_requests(
     manifest: Manifest,
     settings: Settings,
     segments: tuple[Segment, ...],
-    parts: Sequence[Sizes],
+    parts: Sequence[PartSizes],
 ) -> Requests:
-    frame_puts = estimate_storage(settings.layout, parts).puts
-    if not manifest.chunks:
+    are_written = not manifest.chunks
+    frame_puts = estimate_storage(settings.layout, parts, are_written=are_written).puts
+    if are_written:
         return requests.count_write_requests(frame_puts=frame_puts)
     chunks = tuple({one.chunk.chunk_id: one.chunk for one in segments}.values())
     return requests.count_extraction_requests(

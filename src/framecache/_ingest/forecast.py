@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,15 @@ _SAMPLES_PER_CHUNK: Final = 8
 """Maximum number of frames that are encoded to estimate the JPEG sizes of a chunk."""
 
 
+class SampledFrame(NamedTuple):
+    """Sizes of the JPEGs of one frame."""
+
+    frame_bytes: int
+    """Size of its own JPEG; 0 if it is undecodable."""
+    rendition_bytes: Mapping[int, int]
+    """Size in bytes of each of its renditions, by the size in pixels of its longer side."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """Forecast of an extraction."""
@@ -45,8 +54,8 @@ class Forecast:
     """Snapshot of the index parts of that manifest that are already committed."""
     max_index_files: int
     """Number of index files that may remain; if there are more, they would be compacted."""
-    samples: Mapping[int, tuple[int, ...]]
-    """JPEG sizes in bytes of some frames of each chunk that is not cached; 0 if undecodable."""
+    samples: Mapping[int, tuple[SampledFrame, ...]]
+    """Some frames of each chunk that is not cached."""
 
 
 def forecast_extraction(
@@ -118,15 +127,17 @@ def _load_committed(store: Store, current: Manifest | None, next_manifest: Manif
     return load_snapshot_at(store, next_manifest)
 
 
-def _sample_sizes(store: Store, resolved: ResolvedManifest, entry: ChunkEntry) -> tuple[int, ...]:
-    """Return the sizes in bytes of the JPEGs of some frames of a chunk."""
+def _sample_sizes(
+    store: Store, resolved: ResolvedManifest, entry: ChunkEntry
+) -> tuple[SampledFrame, ...]:
+    """Decode and encode some frames of a chunk, and return their sizes."""
     settings = resolved.manifest.settings
     with open_chunk(store, entry, fetched=resolved.fetched) as file:
         scan = resolved.scan_of(entry) or list_frames(file, entry)
         wanted = _choose_sample_pts(plan_chunk(entry, scan, settings.sampling))
         items = video.decode(file, scan, wanted, name=entry.url, threads=1)
         try:
-            return tuple(_encoded_size(item, settings.jpeg, entry) for item in items)
+            return tuple(_encoded_sizes(item, settings.jpeg, entry) for item in items)
         except video.TablesContradicted:
             return ()  # the extraction plans the chunk again
 
@@ -144,9 +155,11 @@ def _choose_sample_pts(planned: ChunkPlan) -> npt.NDArray[np.int64]:
     return cheap
 
 
-def _encoded_size(
+def _encoded_sizes(
     item: "video.Decoded | video.Undecodable", settings: JpegSettings, entry: ChunkEntry
-) -> int:
+) -> SampledFrame:
     if isinstance(item, video.Undecodable):
-        return 0
-    return len(encode_decoded(item, settings, entry=entry).data)
+        return SampledFrame(0, {})
+    encoded = encode_decoded(item, settings, entry=entry)
+    renditions = {one.max_side: len(one.data) for one in encoded.renditions}
+    return SampledFrame(len(encoded.data), renditions)

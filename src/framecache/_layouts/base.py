@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from framecache._core.manifest import Manifest
 from framecache._index import FrameRow, Index, Rendition
 from framecache._layouts.encoding import EncodedJpeg, EncoderPool, FramePosition
-from framecache._layouts.storage_stats import Sizes, StorageStats
+from framecache._layouts.storage_stats import Sizes, StorageStats, without_reads
 from framecache.model import Layout
 from framecache.store import Store
 
@@ -133,6 +133,15 @@ class FrameLayout(ABC):
     @abstractmethod
     def estimate(self, sizes: Sizes) -> StorageStats:
         """Return the figures of frames that are stored together, given the sizes of the JPEGs."""
+
+    def estimate_renditions(self, sizes: Sizes, *, are_written: bool) -> StorageStats:  # noqa: ARG002 -- for other layouts
+        """Return the figures of renditions of one size, without the requests that read them.
+
+        Args:
+            sizes: sizes in bytes of the renditions of one index part.
+            are_written: True if a program wrote their frames; False if they were extracted.
+        """
+        return without_reads(self.estimate(sizes))
 
     @abstractmethod
     def holds_all(self, index: Index) -> bool:

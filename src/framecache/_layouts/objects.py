@@ -18,7 +18,7 @@ from framecache._layouts.encoding import (
     FramePosition,
     build_row,
 )
-from framecache._layouts.packs import PackStorage, RenditionPacks
+from framecache._layouts.packs import Packs, PackStorage, RenditionPacks
 from framecache._layouts.storage_stats import Sizes, StorageStats, count_puts
 from framecache.model import Layout
 from framecache.store import Store, is_remote
@@ -79,6 +79,12 @@ class Objects(FrameLayout):
             gets=len(sizes),
             read_bytes=total,
         )
+
+    def estimate_renditions(self, sizes: Sizes, *, are_written: bool) -> StorageStats:
+        """See `FrameLayout`."""
+        if are_written:
+            return Packs().estimate_renditions(sizes, are_written=True)
+        return super().estimate_renditions(sizes, are_written=False)
 
     def holds_all(self, index: Index) -> bool:
         """See `FrameLayout`."""

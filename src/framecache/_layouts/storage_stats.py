@@ -1,7 +1,7 @@
 """Storage figures of frames: blobs, bytes, and the requests that store and read them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -12,6 +12,14 @@ from framecache.store import PART_SIZE_BYTES
 
 Sizes = npt.NDArray[np.int64]
 """Sizes in bytes of the JPEGs of one index part, sorted by sequence; int64."""
+
+
+class PartSizes(NamedTuple):
+    """Sizes of all JPEGs of one index part."""
+
+    frames: Sizes
+    renditions: tuple[Sizes, ...] = ()
+    """For each size of renditions, those of the frames that have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,11 @@ class JpegRange(NamedTuple):
     key: str
     offset: int
     size: int
+
+
+def without_reads(stats: StorageStats) -> StorageStats:
+    """Return the figures of JPEGs that are stored besides the frames, which no read counts."""
+    return replace(stats, frame_count=0, gets=0, read_bytes=0)
 
 
 def count_ranges(rows: Iterable[JpegRange]) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def _fields(plan: ExtractPlan, prices: Prices) -> list[tuple[str, str]]:
         facts.append(("new", f"about {format_size(plan.bytes_to_store)}, {how}"))
     if cached:
         frames = format_count(sum(chunk.frame_count for chunk in cached), "frame")
-        facts.append(("cached", f"{frames}, {format_size(sum(one.jpeg_bytes for one in cached))}"))
+        facts.append(("cached", f"{frames}, {format_size(sum(map(_stored_bytes, cached)))}"))
     facts.append(("as large as", _format_ratio(plan)))
     facts.append(("to extract", f"{about}{cost.format_requests(plan.requests, prices)}"))
     if is_new:
@@ -72,10 +72,14 @@ def _fields(plan: ExtractPlan, prices: Prices) -> list[tuple[str, str]]:
 
 def _format_ratio(plan: ExtractPlan) -> str:
     """Return the size of the cached frames relative to that of their videos."""
-    jpeg_bytes = sum(chunk.jpeg_bytes for chunk in plan.chunks)
+    jpeg_bytes = sum(map(_stored_bytes, plan.chunks))
     video_bytes = sum(chunk.video_bytes for chunk in plan.chunks)
     videos = "video" if len(plan.chunks) == 1 else "videos"
     return f"{jpeg_bytes / video_bytes:,.1f} × the {videos} ({format_size(video_bytes)})"
+
+
+def _stored_bytes(chunk: PlannedChunk) -> int:
+    return chunk.jpeg_bytes + chunk.rendition_bytes
 
 
 def _print_chunks(chunks: tuple[PlannedChunk, ...]) -> None:
@@ -85,7 +89,7 @@ def _print_chunks(chunks: tuple[PlannedChunk, ...]) -> None:
             f"{chunk.frame_count:,}",
             format_time(chunk.duration_seconds),
             f"{chunk.width}×{chunk.height}",
-            f"{'' if chunk.is_cached else 'about '}{format_size(chunk.jpeg_bytes)}",
+            f"{'' if chunk.is_cached else 'about '}{format_size(_stored_bytes(chunk))}",
             _format_state(chunk),
             chunk.url,
         )
@@ -140,6 +144,7 @@ def _chunk_to_json(chunk: PlannedChunk) -> dict[str, Any]:
         "height": chunk.height,
         "video_bytes": chunk.video_bytes,
         "jpeg_bytes": chunk.jpeg_bytes,
+        "rendition_bytes": chunk.rendition_bytes,
         "frames_sampled": chunk.frames_sampled,
         "samples_undecodable": chunk.samples_undecodable,
     }
