@@ -18,6 +18,7 @@ from typing import Any, Final
 import google_crc32c
 import numpy as np
 import pyarrow.parquet as pq
+from PIL import Image
 
 from framecache import CorruptFrame, Frame, FrameCacheError, Timeline
 from framecache._core import manifest
@@ -235,6 +236,8 @@ def _committed(
         for row in rows:
             if row["sequence"] not in damaged:
                 check(key, row, right)
+                for side in sides_of(row):
+                    _require_rendition(blobs, key, row, side, right)
     return committed
 
 
@@ -263,7 +266,20 @@ def index_files(document: dict[str, Any] | None) -> list[tuple[dict[str, Any] | 
 def named_blobs(blobs: Blobs, document: dict[str, Any] | None) -> AbstractSet[str]:
     """Return the keys of the index files that count, and of the blobs that their rows name."""
     named = {key for _, key in index_files(document)}
-    return named | {row["key"] for key in named & set(blobs) for row in _rows(blobs[key])}
+    rows = [row for key in named & set(blobs) for row in _rows(blobs[key])]
+    renditions = {row[f"key_{side}"] for row in rows for side in sides_of(row)}
+    return named | {row["key"] for row in rows} | renditions
+
+
+def rows_of(blobs: Blobs, document: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the rows of all index files that count."""
+    return [row for _, key in index_files(document) if key in blobs for row in _rows(blobs[key])]
+
+
+def sides_of(row: dict[str, Any]) -> list[int]:
+    """Return the sizes of the renditions that the row of a frame names."""
+    columns = [name.partition("_") for name in row]
+    return [int(side) for name, _, side in columns if name == "key" and side and row[f"key_{side}"]]
 
 
 def _segments(chunk: dict[str, Any]) -> list[tuple[dict[str, Any] | None, str]]:
@@ -282,14 +298,45 @@ def _segments(chunk: dict[str, Any]) -> list[tuple[dict[str, Any] | None, str]]:
 def _require_stored(blobs: Blobs, key: str, row: dict[str, Any], right: Frames) -> None:
     where = f"frame {row['sequence']}, committed by {key},"
     require(row["status"] == "ok", f"{where} is {row['status']}")
-    blob = blobs.get(row["key"])
+    stored = _stored(blobs, row, where)
+    require(stored == right.get(row["sequence"]), f"{where} is not the planned one")
+
+
+def _require_rendition(
+    blobs: Blobs, key: str, row: dict[str, Any], side: int, right: Frames
+) -> None:
+    where = f"rendition {side} of frame {row['sequence']}, committed by {key},"
+    stored = _stored(blobs, row, where, suffix=f"_{side}")
+    with Image.open(io.BytesIO(stored)) as picture:
+        require(max(picture.size) == side, f"{where} has the size {picture.size}")
+    brightness = _brightness(stored)
+    frames = {sequence: _brightness(jpeg) for sequence, jpeg in right.items()}
+    nearest = min(frames, key=lambda sequence: abs(frames[sequence] - brightness))
+    # A JPEG may be decoded a little brighter or darker than its picture; frames differ more.
+    require(
+        nearest == row["sequence"] and abs(frames[nearest] - brightness) < 3,
+        f"{where} shows frame {nearest}",
+    )
+
+
+@lru_cache(maxsize=1000)
+def _brightness(jpeg: bytes) -> float:
+    with Image.open(io.BytesIO(jpeg)) as picture:
+        return float(np.asarray(picture.convert("RGB")).mean())
+
+
+def _stored(blobs: Blobs, row: dict[str, Any], where: str, suffix: str = "") -> bytes:
+    """Return the bytes of a frame or rendition as its row locates them."""
+    key, offset, size, crc32c = (
+        row[f"{name}{suffix}"] for name in ("key", "offset", "size", "crc32c")
+    )
+    blob = blobs.get(key)
     require(blob is not None, f"{where} is not stored")
     assert blob is not None
-    is_in_pack = row["offset"] > 0
-    stored = blob[row["offset"] : row["offset"] + row["size"]] if is_in_pack else blob
-    require(len(stored) == row["size"], f"{where} has another length")
-    require(google_crc32c.value(stored) == row["crc32c"], f"{where} has another CRC")
-    require(stored == right.get(row["sequence"]), f"{where} is not the planned one")
+    stored = blob[offset : offset + size] if offset > 0 else blob
+    require(len(stored) == size, f"{where} has another length")
+    require(google_crc32c.value(stored) == crc32c, f"{where} has another CRC")
+    return stored
 
 
 def _require_unknown(key: str, row: dict[str, Any], right: Frames) -> None:
@@ -315,4 +362,12 @@ def _readable(store: Store, right: Frames) -> tuple[AbstractSet[int], AbstractSe
             continue
         require(data == right.get(sequence), f"frame {sequence} is read as another picture")
         frames.add(sequence)
+    for side in timeline.index.rendition_sides:
+        of_renditions = timeline.index.of_renditions(side)
+        for sequence in of_renditions.sequence.tolist():
+            try:
+                timeline.jpeg(sequence, max_side=side)
+            except FrameCacheError:
+                refused.add(sequence)
+                frames.discard(sequence)
     return frames, refused

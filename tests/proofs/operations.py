@@ -21,6 +21,8 @@ from invariants import (
     named_blobs,
     pictures,
     require,
+    rows_of,
+    sides_of,
 )
 
 import media
@@ -43,7 +45,7 @@ SEGMENTS: Final = tuple(frozenset({number}) for number in range(3))
 LONG: Final = frozenset(range(3))
 DAMAGED_MANIFEST: Final = b"{}"
 _NEIGHBOUR: Final = "neighbour"
-_FOLDERS: Final = ("frames", "packs", "index", "claims")
+_FOLDERS: Final = ("frames", "packs", "renditions", "index", "claims")
 
 
 class _Unfinished(FrameCacheError):
@@ -70,6 +72,8 @@ class Operation:
     """True if a new epoch replaces the frames that could be read before."""
     settings: tuple[int | None, int] = (None, 85)
     """Sampling interval afterwards, None for all frames, and the JPEG quality."""
+    renditions: tuple[int, ...] = ()
+    """Sizes of the renditions that each frame has afterwards."""
     layout: Layout = "objects"
     """Layout afterwards, and after the timeline is filled again."""
     is_slow: bool = False
@@ -159,7 +163,8 @@ def append(store: Store) -> object:
     return Timeline(store, TIMELINE).append(chunks(3)[2], workers=1)
 
 
-def _write(sequences: range, layout: Layout | None = None) -> Callable[[Store], object]:
+def write(sequences: range, layout: Layout | None = None) -> Callable[[Store], object]:
+    """Return what writes frames of `pictures`."""
     return lambda store: Timeline(store, TIMELINE).write(
         pictures(sequences), layout=layout, workers=1
     )
@@ -325,15 +330,15 @@ OPERATIONS: Final = (
     Operation("append", append, extract, before=BOTH, after=BOTH | THIRD, together=(THIRD,)),
     Operation(
         "write",
-        _write(range(3)),
+        write(range(3)),
         after=frozenset(range(3)),
         together=(frozenset(range(3)),),
         is_of_written_frames=True,
     ),
     Operation(
         "write more",
-        _write(range(2, 6)),
-        _write(range(3)),
+        write(range(2, 6)),
+        write(range(3)),
         before=frozenset(range(3)),
         after=frozenset(range(6)),
         together=(frozenset(range(3, 6)),),
@@ -369,8 +374,8 @@ OPERATIONS: Final = (
     ),
     Operation(
         "write into packs",
-        _write(range(2, 6)),
-        _write(range(3), "packs"),
+        write(range(2, 6)),
+        write(range(3), "packs"),
         before=frozenset(range(3)),
         after=frozenset(range(6)),
         together=(frozenset(range(3, 6)),),
@@ -412,7 +417,7 @@ OPERATIONS: Final = (
     Operation(
         "repack written frames",
         repack("packs"),
-        _write(range(3)),
+        write(range(3)),
         before=frozenset(range(3)),
         after=frozenset(range(3)),
         is_of_written_frames=True,
@@ -530,12 +535,20 @@ def check_done(operation: Operation, store: Store, before: Blobs) -> None:
     if operation.tidies:
         _check_tidy(store, state)
     if state.document is not None:
-        settings = (state.document["sampling"].get("n"), state.document["jpeg"]["quality"])
-        is_right = not operation.after or (*settings, state.document["layout"]) == (
-            *operation.settings,
+        jpeg, layout = state.document["jpeg"], state.document["layout"]
+        settings = (state.document["sampling"].get("n"), jpeg["quality"])
+        renditions = tuple(jpeg.get("renditions", ()))
+        is_right = not operation.after or (settings, renditions, layout) == (
+            operation.settings,
+            operation.renditions,
             operation.layout,
         )
-        require(is_right, f"its settings are {settings}")
+        require(is_right, f"its settings are {settings}, {renditions}, {layout}")
+        for row in rows_of(contents(store), state.document):
+            require(
+                set(sides_of(row)) == set(operation.renditions),
+                f"frame {row['sequence']} has renditions {sides_of(row)}",
+            )
     if operation.starts_new_epoch:
         require(_epoch(state.document) not in _epochs(before), "the old epoch continues")
 
@@ -562,7 +575,7 @@ def check_refill(operation: Operation, store: Store, before: Blobs) -> None:
 
 
 def _check_tidy(store: Store, state: Inspection) -> None:
-    prefixes = tuple(f"{PREFIX}{folder}/" for folder in ("frames", "packs", "index"))
+    prefixes = tuple(f"{PREFIX}{folder}/" for folder in ("frames", "packs", "renditions", "index"))
     blobs = contents(store)
     left = {key for key in blobs if key.startswith(prefixes)} - named_blobs(blobs, state.document)
     require(not left, f"{sorted(left)} are left, which nothing names")

@@ -3,8 +3,8 @@
 Then a new client inspects the timeline, the program is restarted, and the timeline is
 cleared and filled once more. The long form lets the second run go wrong at every request, too.
 The short form clears and fills the timeline from every 4th state, leaves out failures that change
-nothing else than another one, and tries only some requests of operations on segments and layout
-``video``, which make more requests or decode more.
+nothing else than another one, and tries only some requests of operations on segments, layout
+``video`` and renditions, which make more requests, decode more, or store as others do.
 """
 
 import io
@@ -23,6 +23,7 @@ from operations import (
     chunks,
     prepare,
 )
+from operations_renditions import OPERATIONS_OF_RENDITIONS
 from operations_video import OPERATIONS_OF_VIDEO
 from PIL import Image as Pillow
 from processes import Point, Process, points, run, run_until
@@ -114,7 +115,9 @@ def store() -> Iterator[Store]:
 
 
 @pytest.mark.parametrize(
-    "operation", [*OPERATIONS, *OPERATIONS_OF_VIDEO], ids=lambda operation: operation.name
+    "operation",
+    [*OPERATIONS, *OPERATIONS_OF_VIDEO, *OPERATIONS_OF_RENDITIONS],
+    ids=lambda operation: operation.name,
 )
 def test_operation_that_crashes_at_any_request_can_be_repeated(
     operation: Operation, store: Store, proof: Proof

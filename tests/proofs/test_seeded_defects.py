@@ -28,6 +28,7 @@ from invariants import (
     written,
 )
 from operations import BOTH, OPERATIONS, Operation, chunks
+from operations_renditions import OPERATIONS_OF_RENDITIONS
 from operations_video import OPERATIONS_OF_VIDEO
 from processes import Process
 from test_crash import Matrix
@@ -64,6 +65,7 @@ from framecache.testing import Action, Crash, Fault, FaultyStore, HookedStore
 from proving import Proof
 
 Check = Callable[[Store], object]
+_ALL_OPERATIONS: Final = (*OPERATIONS, *OPERATIONS_OF_VIDEO, *OPERATIONS_OF_RENDITIONS)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class CrashProof:
 
     @property
     def _operation(self) -> Operation:
-        return next(one for one in (*OPERATIONS, *OPERATIONS_OF_VIDEO) if one.name == self.name)
+        return next(one for one in _ALL_OPERATIONS if one.name == self.name)
 
     def pass_once(self, store: Store) -> None:
         """Crash at the first request only, which makes the frames that are expected."""
