@@ -15,6 +15,7 @@ MAIN: Final = "main"
 INSTALL_SECONDS: Final = 1500
 
 COMMON: Final = ("numpy==2.4.6", "simplejpeg==1.9.0")
+OPENCV: Final = "opencv-python-headless==5.0.0.93"
 TORCH: Final = (*COMMON, "torch==2.13.0")
 
 ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -22,9 +23,9 @@ ENVIRONMENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "decord": ("numpy==2.4.6", "decord==0.6.0"),
     "framecache-ray": ("ray[data]==2.60.0",),
     "framecache-torch": ("torch==2.13.0",),
-    "lance": (*COMMON, "pylance==14.0.2"),
+    "lance": (*COMMON, OPENCV, "pylance==14.0.2"),
     "s3fs": (*COMMON, "s3fs==2026.9.0"),
-    "s3torchconnector": (*TORCH, "s3torchconnector==1.5.0"),
+    "s3torchconnector": (*TORCH, OPENCV, "s3torchconnector==1.5.0"),
     "torchcodec": (*TORCH, "torchcodec==0.13.0"),
     "torchcodec-s3fs": (*TORCH, "torchcodec==0.13.0", "s3fs==2026.9.0"),
     "webdataset": (*TORCH, "webdataset==1.0.2"),

@@ -2,22 +2,27 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import simplejpeg
-
 from benchmarks.contract import Image, Inputs, Job, Pass
 from benchmarks.jobs import s3
+from benchmarks.jobs.decoding import Scaling, decoder
 from benchmarks.jobs.stored import show_objects
 from benchmarks.jobs.threads import ordered
 from benchmarks.jobs.video import encode_each
 
 
-def read(inputs: Inputs, *, threads: int) -> Job:
+def read(
+    inputs: Inputs,
+    *,
+    threads: int,
+    max_side: int | None = None,
+    scaling: Scaling = "after decoding",
+) -> Job:
+    decode = decoder(max_side, scaling)
     client = s3.client(inputs.endpoint, connections=threads)
     pool = ThreadPoolExecutor(threads)
 
     def fetch(key: str) -> Image:
-        image: Image = simplejpeg.decode_jpeg(s3.get(client, inputs.bucket, key))
-        return image
+        return decode(s3.get(client, inputs.bucket, key))
 
     def work(this: Pass) -> None:
         for sequence, image in enumerate(ordered(fetch, inputs.keys, pool, ahead=2 * threads)):

@@ -7,9 +7,9 @@ from typing import Any
 import lance
 import numpy as np
 import pyarrow as pa
-import simplejpeg
 
 from benchmarks.contract import Image, Inputs, Job, Pass
+from benchmarks.jobs.decoding import Scaling, decoder
 from benchmarks.jobs.threads import cores, ordered
 
 FILES = 8
@@ -37,8 +37,15 @@ def prepare(inputs: Inputs) -> Job:
     return Job(work)
 
 
-def read(inputs: Inputs, *, rows: int) -> Job:
+def read(
+    inputs: Inputs,
+    *,
+    rows: int,
+    max_side: int | None = None,
+    scaling: Scaling = "after decoding",
+) -> Job:
     """Batches of ``rows`` in order, fetched ahead by Lance, decoded on threads."""
+    decode = decoder(max_side, scaling)
     dataset = lance.dataset(uri(inputs), storage_options=options(inputs.endpoint))
     pool = ThreadPoolExecutor(cores())
 
@@ -48,15 +55,14 @@ def read(inputs: Inputs, *, rows: int) -> Job:
             for sequence, jpeg in zip(batch["sequence"], batch["jpeg"], strict=True):
                 yield sequence.as_py(), np.frombuffer(jpeg.as_buffer(), np.uint8)
 
+    def decoded(row: tuple[int, Any]) -> tuple[int, Image]:
+        return row[0], decode(row[1])
+
     def work(this: Pass) -> None:
         for sequence, image in ordered(decoded, jpegs(), pool, ahead=4 * cores()):
             this.take(sequence, image)
 
     return Job(work)
-
-
-def decoded(row: tuple[int, Any]) -> tuple[int, Image]:
-    return row[0], simplejpeg.decode_jpeg(row[1])
 
 
 def uri(inputs: Inputs) -> str:

@@ -14,13 +14,23 @@ from benchmarks.jobs import s3
 from benchmarks.jobs.random_frames import SINGLE, chosen
 from benchmarks.jobs.threads import cores, ordered
 from benchmarks.jobs.video import encode_each
+from framecache import FrameCache
 
 EXPIRES_SECONDS = 24 * 3600
 
 
 def decode_from_ram(inputs: Inputs, *, which: str = "all") -> Job:
     """Decode with simplejpeg on all cores, in order and ahead, into memory touched before."""
-    jpegs = inputs.read_jpegs()
+    return _decode_on_all_cores(inputs, inputs.read_jpegs(), which)
+
+
+def decode_renditions_from_ram(inputs: Inputs, *, max_side: int) -> Job:
+    """Decode in the same way what is stored at a size."""
+    timeline = FrameCache(f"s3://{inputs.bucket}").timeline("renditions")
+    return _decode_on_all_cores(inputs, [*timeline.jpegs(inputs.sequences, max_side=max_side)])
+
+
+def _decode_on_all_cores(inputs: Inputs, jpegs: Sequence[bytes], which: str = "all") -> Job:
     sequences: Sequence[int] = inputs.sequences if which == "all" else chosen(inputs, which)
     pool, ahead = ThreadPoolExecutor(cores()), 4 * cores()
     first = simplejpeg.decode_jpeg(jpegs[sequences[0]])

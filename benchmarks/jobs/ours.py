@@ -1,8 +1,9 @@
 """framecache, as its users call it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.contract import Inputs, Job, Pass
+from benchmarks.contract import Figures, Inputs, Job, Pass
 from benchmarks.jobs.random_frames import SINGLE, chosen
 from benchmarks.jobs.video import QUALITY
 from framecache import FrameCache, Timeline
@@ -11,12 +12,12 @@ from framecache.model import Layout
 TIER_BYTES = 2 * 2**30
 
 
-def read(inputs: Inputs, *, layout: str) -> Job:
-    """``frames()`` over a whole timeline that was opened before."""
+def read(inputs: Inputs, *, layout: str, max_side: int | None = None) -> Job:
+    """``frames()`` over a whole timeline that was opened before, and is named as its layout."""
     timeline = FrameCache(f"s3://{inputs.bucket}").timeline(layout)
 
     def work(this: Pass) -> None:
-        for frame in timeline.frames():
+        for frame in timeline.frames(max_side=max_side):
             this.take(frame.sequence, frame.image)
 
     return Job(work)
@@ -32,6 +33,22 @@ def write(inputs: Inputs, *, layout: Layout) -> Job:
         report = cache(this).extract(inputs.clip, quality=QUALITY, layout=layout)
         for sequence in range(report.frames_extracted):
             this.take(sequence, None)
+
+    return Job(work, lambda this: show(cache(this), this))
+
+
+def write_renditions(inputs: Inputs, *, sides: Sequence[int]) -> Job:
+    """``extract()`` into packs with renditions, and the size of the blobs that it stored."""
+
+    def cache(this: Pass) -> Timeline:
+        return FrameCache(f"s3://{inputs.bucket}/out/{this.name}").timeline("clip")
+
+    def work(this: Pass) -> Figures:
+        timeline = cache(this)
+        report = timeline.extract(inputs.clip, quality=QUALITY, layout="packs", renditions=sides)
+        for sequence in range(report.frames_extracted):
+            this.take(sequence, None)
+        return {"megabytes": timeline.footprint().stored_bytes / 1e6}
 
     return Job(work, lambda this: show(cache(this), this))
 

@@ -1,8 +1,9 @@
 """s3torchconnector: objects or whole shards as datasets of torch."""
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import simplejpeg
@@ -10,15 +11,23 @@ import torch
 from s3torchconnector import S3ClientConfig, S3MapDataset
 from torch.utils.data import IterableDataset, get_worker_info
 
-from benchmarks.contract import Inputs, Job, Pass
+from benchmarks.contract import Image, Inputs, Job, Pass
+from benchmarks.jobs.decoding import Scaling, decoder
 from benchmarks.jobs.loaders import Sample, loader, numbered, sequence_of
 from benchmarks.jobs.shards import shard_keys
 from benchmarks.jobs.threads import ordered
 
 
-def read(inputs: Inputs, *, processes: int = 0, threads: int = 0) -> Job:
+def read(
+    inputs: Inputs,
+    *,
+    processes: int = 0,
+    threads: int = 0,
+    max_side: int | None = None,
+    scaling: Scaling = "after decoding",
+) -> Job:
     """One object a frame, in the processes of a DataLoader, or on threads without one."""
-    dataset = mapped(inputs, inputs.keys, decoded)
+    dataset = mapped(inputs, inputs.keys, partial(decoded, decoder(max_side, scaling)))
     if threads:
         return on_threads(dataset, inputs.frames, threads)
     loading = loader(dataset, processes=processes)
@@ -66,8 +75,8 @@ def mapped(inputs: Inputs, keys: list[str], transform: Any) -> Any:  # noqa: ANN
     )
 
 
-def decoded(reader: Any) -> Sample:  # noqa: ANN401 -- same
-    return sequence_of(reader.key), torch.from_numpy(simplejpeg.decode_jpeg(reader.read()))
+def decoded(decode: Callable[[bytes], Image], reader: Any) -> Sample:  # noqa: ANN401 -- same
+    return sequence_of(reader.key), torch.from_numpy(decode(reader.read()))
 
 
 class Shards(IterableDataset[Sample]):  # type: ignore[misc]

@@ -10,6 +10,8 @@ from benchmarks.jobs.shards import SHARDS, shard_keys
 from benchmarks.jobs.video import QUALITY
 from framecache import FrameCache
 
+RENDITIONS = (640, 224)
+
 
 def packs(inputs: Inputs) -> Job:
     """Store the timeline once more, in packs."""
@@ -17,6 +19,16 @@ def packs(inputs: Inputs) -> Job:
     def work(_: Pass) -> None:
         timeline = FrameCache(f"s3://{inputs.bucket}").timeline("packs")
         timeline.extract(inputs.clip, quality=QUALITY, layout="packs")
+
+    return Job(work)
+
+
+def renditions(inputs: Inputs) -> Job:
+    """Store the timeline once more, in packs and at two smaller sizes."""
+
+    def work(_: Pass) -> None:
+        timeline = FrameCache(f"s3://{inputs.bucket}").timeline("renditions")
+        timeline.extract(inputs.clip, quality=QUALITY, layout="packs", renditions=RENDITIONS)
 
     return Job(work)
 

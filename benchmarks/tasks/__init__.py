@@ -12,6 +12,7 @@ from benchmarks.tasks import (
     processes,
     random_access,
     reading,
+    renditions,
     serving,
     training,
     writing,
@@ -19,6 +20,7 @@ from benchmarks.tasks import (
 
 TASKS: Sequence[Task] = (
     *reading.TASKS,
+    *renditions.TASKS,
     *writing.TASKS,
     *local.TASKS,
     *processes.TASKS,

@@ -251,7 +251,7 @@ class ExtractReport:
     frame_count: int
     """Frames on the whole timeline, undecodable ones included."""
     bytes_stored: int
-    """Bytes of JPEG that this call stored."""
+    """Bytes of JPEG that this call stored, renditions included."""
     seconds: float
     """Wall time of the call."""
     timing: tuple[ChunkTiming, ...] = ()

@@ -346,3 +346,16 @@ def test_table_of_all_frames_has_nulls_where_a_timeline_has_no_renditions(tmp_pa
     table = cache.frames_table().to_pylist()
     assert {row["timeline_id"] for row in table if row["size_48"] is None} == {"plain"}
     assert {row["timeline_id"] for row in table if row["size_48"]} == {"rich"}
+
+
+def test_report_counts_bytes_of_frames_and_renditions(memory_url: str) -> None:
+    cache = FrameCache(memory_url)
+    report = cache.timeline("t").extract(clips.chunks(), layout="objects", renditions=(48, 16))
+    stored = [
+        blob.size_bytes
+        for folder in ("frames", "renditions")
+        for blob in cache.store.list(f"cache/timelines/t/{folder}/")
+    ]
+    assert report.bytes_stored == sum(stored)
+    moved = cache.timeline("t").repack("packs")
+    assert moved.bytes_moved == sum(stored)

@@ -55,6 +55,11 @@ class FrameRow:
     """Renditions of the frame, largest first."""
 
     @property
+    def stored_bytes(self) -> int:
+        """Size of its JPEG and its renditions."""
+        return self.size + sum(one.size for one in self.renditions)
+
+    @property
     def is_decoded_on_demand(self) -> bool:
         """True if no JPEG of the frame is stored, so that reading it decodes its chunk."""
         return self.status == "unknown"

@@ -263,12 +263,12 @@ class ExtractionRun:
             storage.discard()
             self._require_equal_frames(entry, index, committed)
             return None
-        sizes = [row.size for row in part.rows if row.status == "ok"]
+        stored = [row for row in part.rows if row.status == "ok"]
         return _SegmentResult(
             chunk_id=entry.chunk_id,
-            frames=len(sizes),
-            undecodable=len(part) - len(sizes),
-            bytes_stored=sum(sizes),
+            frames=len(stored),
+            undecodable=len(part) - len(stored),
+            bytes_stored=sum(row.stored_bytes for row in stored),
         )
 
     def _create_compaction(self, leases: LeaseManager) -> RollingCompaction | None:

@@ -129,7 +129,7 @@ class _RepackRun(PartsRewrite):
 
     def bytes_stored(self, row: FrameRow) -> int:
         """See `PartsRewrite`."""
-        return row.size + sum(one.size for one in row.renditions)
+        return row.stored_bytes
 
     def has_unmoved_frames(self) -> bool:
         """Return True if frames that other programs wrote meanwhile may be in the old layout."""
