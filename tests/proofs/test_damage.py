@@ -107,6 +107,34 @@ def test_damaged_frame_is_never_returned(stored: Stored, proof: Proof) -> None:
     proof.found(jpegs=times, detected=times)
 
 
+def test_damaged_rendition_is_never_returned(proof: Proof) -> None:
+    cache = FrameCache(f"memory://{uuid.uuid4().hex}")
+    cache.timeline("t").extract(chunks(), layout="objects", renditions=(48, 24))
+    stored = Stored(cache.store, blobs_of(cache.store))
+    keys = stored.keys("renditions")
+    assert len(keys) == 2 * FRAMES
+    timeline, times = stored.reader(), proof.size(short=200, long=20_000)
+    for time, key in enumerate(damage_in_turn(stored, keys, times)):
+        side, name = key.split("/")[-2:]
+        sequence = int(name.removesuffix(".jpg"))
+        read = RENDITION_READERS[time % len(RENDITION_READERS)]
+        with pytest.raises(CorruptFrame, match=rf"/{side}/{sequence}\.jpg"):
+            read(timeline, sequence, int(side))
+        assert timeline.jpeg(sequence) == stored.frame(sequence)
+    proof.found(renditions=times, detected=times)
+
+
+RENDITION_READERS: Final[list[Callable[[Timeline, int, int], object]]] = [
+    lambda timeline, sequence, side: timeline.frame(sequence, max_side=side),
+    lambda timeline, sequence, side: timeline.jpeg(sequence, max_side=side),
+    lambda timeline, sequence, side: list(
+        timeline.frames(sequence, sequence + 1, max_side=side - 1)
+    ),
+    lambda timeline, sequence, side: timeline.batch([sequence], max_side=side),
+    lambda timeline, sequence, side: list(timeline.jpegs([sequence], max_side=side)),
+]
+
+
 def test_frame_stored_under_the_key_of_another_is_never_returned(
     stored: Stored, proof: Proof
 ) -> None:

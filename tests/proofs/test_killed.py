@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import google_crc32c
 import pyarrow.parquet as pq
@@ -39,6 +40,7 @@ class Scene:
     undisturbed: Extracted
     """An extraction of these chunks into this store that was not killed."""
     layout: Layout
+    renditions: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,24 @@ def test_extraction_into_packs_killed_on_ceph_is_finished_by_another_process(
     prove(ceph_url, ceph_gateways, proof, kills=kills, layout="packs")
 
 
+@pytest.mark.parametrize("renditions", [(), (32, 16)], ids=["", "renditions"])
 @pytest.mark.parametrize(("segments_each", "layout"), [(2, "packs"), (4, "objects")])
 def test_extraction_of_segments_killed_on_local_disk_is_finished_by_another_process(
-    local_url: str, proof: Proof, layout: Layout, segments_each: int
+    local_url: str,
+    proof: Proof,
+    layout: Layout,
+    segments_each: int,
+    renditions: tuple[int, ...],
 ) -> None:
-    kills = proof.size(short=6, long=300)
-    prove(local_url, ("", ""), proof, kills=kills, layout=layout, segments_each=segments_each)
+    prove(
+        local_url,
+        ("", ""),
+        proof,
+        kills=proof.size(short=4, long=150),
+        layout=layout,
+        segments_each=segments_each,
+        renditions=renditions,
+    )
 
 
 def test_extraction_into_layout_video_killed_on_local_disk_is_finished_by_another_process(
@@ -118,6 +132,7 @@ def prove(
     kills: int,
     layout: Layout = "objects",
     segments_each: int = 1,
+    renditions: tuple[int, ...] = (),
 ) -> None:
     """Prove that no kill leaves wrong frames, or blobs that stop later programs."""
     chunks = numbered_chunks(4 // segments_each, frames_each=8, segments_each=segments_each)
@@ -125,9 +140,10 @@ def prove(
         # The first writes to a new bucket may take seconds, the later ones milliseconds.
         first, second = (Place(url, name, gateways[0]) for name in ("first", "undisturbed"))
         worker = workers.take()
-        worker.start(extract, first, chunks, layout=layout).get()
-        undisturbed = worker.start(extract, second, chunks, layout=layout).get()
-        scene = Scene(url, gateways, chunks, frames_alone(chunks), undisturbed, layout)
+        kept: Any = {"layout": layout, "renditions": renditions}
+        worker.start(extract, first, chunks, **kept).get()
+        undisturbed = worker.start(extract, second, chunks, **kept).get()
+        scene = Scene(url, gateways, chunks, frames_alone(chunks), undisturbed, layout, renditions)
         trials = [Trial(scene, workers, number) for number in range(kills)]
         found = Counter[str]()
         for counts in pool.map(Trial.run, trials):
@@ -202,6 +218,7 @@ class Trial:
             stale_after_seconds=STALE_AFTER_SECONDS,
             dying=dying,
             layout=self._scene.layout,
+            renditions=self._scene.renditions,
         )
 
     def _start_victim(self, victim: Worker, *, share: float) -> tuple[Answer[Extracted], float]:
@@ -262,11 +279,17 @@ class Trial:
             assert all((row["key"], row["size"], row["crc32c"]) == ("", None, None) for row in rows)
             return
         for row in rows:
-            data = self._blobs.read(row["key"])
-            if self._scene.layout == "packs":
-                assert row["offset"] > 0
-                data = data[row["offset"] : row["offset"] + row["size"]]
-            assert (len(data), google_crc32c.value(data)) == (row["size"], row["crc32c"])
+            for suffix in ("", *(f"_{side}" for side in self._scene.renditions)):
+                self._check_location(row, suffix)
+
+    def _check_location(self, row: dict[str, Any], suffix: str) -> None:
+        """The frame or rendition is there, as long and with the CRC that its row says."""
+        key, offset, size = (row[f"{name}{suffix}"] for name in ("key", "offset", "size"))
+        data = self._blobs.read(key)
+        if self._scene.layout == "packs":
+            assert offset > 0
+            data = data[offset : offset + size]
+        assert (len(data), google_crc32c.value(data)) == (size, row[f"crc32c{suffix}"])
 
     def _finish(self, extracted: list[Extracted]) -> dict[str, int]:
         """Check that the state is as if nothing had been killed, and remove it; return the rest."""

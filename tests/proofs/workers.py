@@ -242,6 +242,7 @@ def extract(
     layout: Layout | None = None,
     workers: int | None = None,
     first_read: Path | None = None,
+    renditions: tuple[int, ...] = (),
 ) -> Extracted:
     """Extract a timeline, or be killed while doing so; each put takes ``put_seconds`` longer.
 
@@ -264,7 +265,7 @@ def extract(
     store = HookedStore(FrameCache(place.url).store, before=before, after=note)
     with mock.patch.object(video, "decode", _counting(video.decode, decoded)):
         report = Timeline(store, place.timeline_id).extract(
-            chunks.paths, layout=layout, workers=workers
+            chunks.paths, layout=layout, workers=workers, renditions=renditions
         )
     return Extracted(
         report, timeline.complete, sum(decoded), tuple(created), requests=len(store.requests)
