@@ -9,13 +9,11 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
-import boto3
 import pytest
 from hypothesis import settings
 
@@ -23,7 +21,7 @@ import framecache._maintain.verify.run  # noqa: F401 -- or a proof, whose lines 
 import recorded
 from benchmarks.server import free_ports, start_cluster
 from network import Proxy, running_proxy
-from outside import NOBODY
+from outside import NOBODY, s3_client
 from proving import ANSWERS_PROFILE, Proof
 
 if TYPE_CHECKING:
@@ -406,8 +404,7 @@ def browser() -> Iterator["Browser"]:
 def _new_bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     _use_endpoint(endpoint, monkeypatch)
     bucket = f"framecache-{uuid.uuid4().hex}"
-    with closing(boto3.client("s3", endpoint_url=endpoint)) as client:
-        client.create_bucket(Bucket=bucket)
+    s3_client(endpoint).create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
 
 

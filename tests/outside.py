@@ -83,7 +83,7 @@ class _Folder:
 class _Bucket:
     def __init__(self, url: str) -> None:
         self._bucket = url.removeprefix("s3://")
-        self._client = _s3_client(os.environ["AWS_ENDPOINT_URL"])
+        self._client = s3_client(os.environ["AWS_ENDPOINT_URL"])
 
     def list(self, prefix: str = "") -> builtins.list[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -108,7 +108,8 @@ class _Bucket:
 
 
 @cache
-def _s3_client(endpoint: str) -> "S3Client":
+def s3_client(endpoint: str) -> "S3Client":
+    """Return the client of a server; making one takes longer than most of its requests."""
     return boto3.client("s3", endpoint_url=endpoint)
 
 

@@ -146,7 +146,7 @@ def test_five_minutes_are_planned_in_segments_of_30_seconds(store: Store) -> Non
     path = media.made(
         "api-segments-300s.mp4",
         lambda to: media.make_clip(
-            to, size=(160, 90), frames=7500, extra=["-g", "30", "-keyint_min", "30", "-bf", "2"]
+            to, size=(32, 32), frames=7500, extra=["-g", "30", "-keyint_min", "30", "-bf", "2"]
         ),
     )
     times = [frame.timestamp for frame in media.ffprobe_frames(path) if frame.key]
@@ -455,7 +455,8 @@ def test_extraction_stopped_at_any_commit_or_compaction_is_continued(
     whole = FrameCache("memory://whole-stopped").timeline("t")
     whole.delete()
     whole.extract(clip())
-    for nth in range(2, 100):
+    # The crash proofs of segments stop extraction at other requests, too.
+    for nth in range(2, 100, 3):
         seen = Counter[str]()
 
         def stop(action: str, key: str, nth: int = nth, seen: Counter[str] = seen) -> None:
@@ -476,4 +477,4 @@ def test_extraction_stopped_at_any_commit_or_compaction_is_continued(
         timeline.delete()
         if seen["index"] < nth:
             break
-    assert nth > 22 + 2 * 3  # manifests and parts, and at least three compactions
+    assert seen["index"] >= 22 + 2 * 3  # manifests and parts, and at least three compactions

@@ -92,7 +92,8 @@ _OFTEN: Final = ("append", "write", "repack", "repair", "repair", *[_DAMAGE] * 3
 
 @pytest.mark.parametrize("begin", ["extract", "write", "write often"])
 def test_summary_equals_that_of_decoded_index(begin: str, proof: Proof) -> None:
-    timelines = proof.size(short=4, long=100)
+    # Many writes at the beginning make each later step slower, and try no other steps.
+    timelines = proof.size(short=2 if begin == "write often" else 4, long=100)
     for seed in range(timelines):
         _check_summaries_of_random_steps(begin, random.Random(f"{begin} {seed}"))
     proof.found(timelines=timelines, steps=timelines * (1 + _STEPS))

@@ -1,8 +1,10 @@
 """Sampling against a second, slower implementation: one instant at a time, in fractions."""
 
 import math
+from bisect import bisect_right
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -40,10 +42,10 @@ def select(
 def on_screen_at_instants(
     gaps: list[int], time_base: Fraction, start: Fraction, rate: Fraction
 ) -> list[int]:
-    times = [start + sum(gaps[:i]) * time_base for i in range(len(gaps) + 1)]
+    times = [start + elapsed * time_base for elapsed in accumulate(gaps, initial=0)]
     instant, chosen = Fraction(-(-start * rate // 1)) / rate, list[int]()
     while instant < times[-1]:
-        shown = max(i for i, time in enumerate(times[:-1]) if time <= instant)
+        shown = bisect_right(times, instant) - 1
         if shown not in chosen:
             chosen.append(shown)
         instant += 1 / rate
