@@ -277,20 +277,21 @@ def read_batches(
 ) -> Iterator[tuple[list[FetchResult], Image]]:
     """Yield these index rows in batches: fetched frames and their images in one array.
 
-    Frames that prove to have no picture when their chunk is decoded are left out.
+    Frames that prove to have no picture when their chunk is decoded are left out. Frames that prove
+    to have another size than their row, because they were replaced or their video changes its size,
+    are batches of their own.
 
-    Frames of a batch must have the same size, which must be known unless the batch has one frame.
+    Frames of a batch must have the same size in the index, which must be known unless the batch has
+    one frame.
 
     Args:
         source: source of the frames; for the size of ``decoding``, if their JPEGs are not wanted.
         positions: rows, in reading order.
         decoding: color and scale.
         sizes: number of frames of each batch; together, all of them.
-
-    Raises:
-        InvalidValue: a frame was replaced by one of another size since the index was read.
     """
     rows = _iter_rows(source, positions)
+    threads = cpu_count()
     with closing(_iter_decode_inputs(source, rows, positions)) as upcoming:
         begin = 0
         for size in sizes:
@@ -299,13 +300,35 @@ def read_batches(
             out = _BATCH_POOL.array((size, *shape)) if all(shape) else None
             work = partial(_decode_into, source, decoding, out)
             tasks = zip(islice(upcoming, size), range(size), strict=True)
-            threads = cpu_count()
-            results = [*prefetch_map(work, tasks, threads=threads, ahead=4 * threads)]
-            found = [(fetched, image) for fetched, image in results if image is not None]
-            images = found[0][1][None] if out is None else out
-            if len(found) < size:
-                images = images[[image is not None for _, image in results]]
-            yield [fetched for fetched, _ in found], images
+            with closing(prefetch_map(work, tasks, threads=threads, ahead=4 * threads)) as results:
+                yield from _join_batches(results, out)
+
+
+def _join_batches(
+    results: Iterable[tuple[FetchResult, Image | None, bool]], out: Image | None
+) -> Iterator[tuple[list[FetchResult], Image]]:
+    """Yield decoded frames in batches: those in ``out``, and each of another size alone."""
+    joined: list[FetchResult] = []
+    places: list[int] = []
+    for place, (fetched, image, is_in_out) in enumerate(results):
+        if image is None:
+            continue
+        if is_in_out:
+            joined.append(fetched)
+            places.append(place)
+            continue
+        if out is not None and joined:
+            yield joined, _take(out, places)
+            joined, places = [], []
+        yield [fetched], image[None]
+    if out is not None and joined:
+        yield joined, _take(out, places)
+
+
+def _take(images: Image, places: Sequence[int]) -> Image:
+    """Return some images, ascending; copy nothing if they are neighbors."""
+    first, last = places[0], places[-1]
+    return images[first : last + 1] if len(places) == last + 1 - first else images[places]
 
 
 def _decode_into(
@@ -313,14 +336,19 @@ def _decode_into(
     decoding: DecodeOptions,
     out: Image | None,
     task: tuple[DecodeInput, int],
-) -> tuple[FetchResult, Image | None]:
-    """Return a frame and its image; None if decoding its chunk shows that it has no picture."""
+) -> tuple[FetchResult, Image | None, bool]:
+    """Return a frame, its image, and True if the image is in ``out``, at its place.
+
+    The image is None if decoding the frame's chunk shows that it has no picture.
+    """
     item, place = task
     fetched = _fetch(source, item)
     if fetched.row.status == "undecodable":
-        return fetched, None
-    image = None if out is None else out[place]
-    return fetched, decode_image(source, decoding, fetched, out=image)
+        return fetched, None, False
+    if out is not None:
+        with suppress(InvalidValue):
+            return fetched, decode_image(source, decoding, fetched, out=out[place]), True
+    return fetched, decode_image(source, decoding, fetched), False
 
 
 def _iter_decode_inputs(

@@ -30,6 +30,11 @@ COLUMNS: Final = (*INDEX_TYPES, "jpeg", "image")
 DEFAULT_COLUMNS: Final = (
     *("timeline_id", "sequence", "chunk_id", "timestamp", "perceptual_hash", "image"),
 )
+KNOWN_ONCE_DECODED: Final = frozenset({"perceptual_hash", "width", "height"})
+"""Columns whose values are certain only once a frame that is not stored is decoded.
+
+The index has no hash of such a frame, and the size of pictures at the beginning of the video.
+"""
 INDEX_SCHEMA: Final = pa.schema(INDEX_TYPES.items())
 
 _VALUE_BYTES: Final = 16

@@ -46,9 +46,9 @@ def read_frames(
     is consumed. Each request of a worker fetches as many neighboring frames of a pack as
     :meth:`Timeline.frames` does. Columns that the dataset drops, and rows that it filters by
     conditions on columns of the index, are not fetched. Frames without a picture are left out, also
-    those of layout ``video`` that prove to have none. In that layout ``perceptual_hash`` is empty
-    unless pictures are read. Workers then decode the chunks, each task from one place where
-    decoding can begin to another.
+    those of layout ``video`` that prove to have none. In that layout, unless pictures are read,
+    ``perceptual_hash`` is empty, and the size is that at the beginning of the video. Workers decode
+    the chunks, each task from one place where decoding can begin to another.
 
     The columns are:
 

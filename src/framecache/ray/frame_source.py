@@ -11,7 +11,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from framecache._index import Snapshot
-from framecache.ray.columns import INDEX_SCHEMA, index_table, schema_of
+from framecache.ray.columns import INDEX_SCHEMA, KNOWN_ONCE_DECODED, index_table, schema_of
 from framecache.ray.read_tasks import (
     MAX_BLOCK_BYTES,
     MIN_TASK_BYTES,
@@ -95,7 +95,7 @@ class FrameDatasource(Datasource):  # type: ignore[misc]
         """Return a source of the frames that match, or this one if pictures decide it."""
         known = INDEX_SCHEMA
         if any(one.snapshot.index.is_decoded_on_demand.any() for one in self._timelines):
-            known = known.remove(known.get_field_index("perceptual_hash"))
+            known = pa.schema(field for field in known if field.name not in KNOWN_ONCE_DECODED)
         try:
             condition = predicate_expr.to_pyarrow()
             known.empty_table().filter(condition)

@@ -78,7 +78,6 @@ class FrameTask:
         Raises:
             TimelineCleared: the timeline was cleared or rebuilt since.
             CorruptFrame: the stored bytes are not those that were committed.
-            InvalidValue: a frame was replaced by one of another size since.
         """
         rows = self.snapshot.index.rows(self.positions)
         name = self.timeline.timeline_id
