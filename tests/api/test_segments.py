@@ -23,6 +23,7 @@ from framecache.model import Layout
 from framecache.store import Store, open_store
 from framecache.testing import HookedStore
 from outside import frames_of, outside
+from proving import Proof
 
 PREFIX = "cache/timelines/t/"
 FRAMES = 200
@@ -448,33 +449,40 @@ def test_programs_that_share_a_chunk_compact_it_together(
 
 
 def test_extraction_stopped_at_any_commit_or_compaction_is_continued(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, proof: Proof
 ) -> None:
     monkeypatch.setattr(segments, "LIMITS", MANY)
     monkeypatch.setattr(lease, "LEASE_TTL_SECONDS", 0.05)
-    whole = FrameCache("memory://whole-stopped").timeline("t")
-    whole.delete()
-    whole.extract(clip())
-    # The crash proofs of segments stop extraction at other requests, too.
-    for nth in range(2, 100, 3):
+    created: list[str] = []
+
+    def note(action: str, key: str) -> None:
+        if action == "create" and ("/index/" in key or "/timeline/" in key):
+            created.append(key)
+
+    Timeline(HookedStore(store, before=note), "t").extract(clip(), workers=1)
+    assert sum("compacted" in key for key in created) >= 3
+    whole = jpegs(Timeline(store, "t"))
+    Timeline(store, "t").delete()
+    every = proof.size(short=3, long=1)
+    stops = [
+        nth for nth, key in enumerate(created) if nth and (nth % every == 0 or "compacted" in key)
+    ]
+    for nth in stops:
         seen = Counter[str]()
 
         def stop(action: str, key: str, nth: int = nth, seen: Counter[str] = seen) -> None:
             is_index = action == "create" and ("/index/" in key or "/timeline/" in key)
-            seen["index"] += is_index
             if is_index and seen["index"] >= nth:
                 raise Stopped
+            seen["index"] += is_index
 
         timeline = Timeline(store, "t")
-        try:
+        with pytest.raises(Stopped):
             Timeline(HookedStore(store, before=stop), "t").extract(clip(), workers=1)
-        except Stopped:
-            assert timeline.sequences() == list(range(10 * timeline.info().segments_cached))
-            assert timeline.verify().ok
-            timeline.extract(clip())
-        assert jpegs(timeline) == jpegs(whole)
+        assert timeline.sequences() == list(range(10 * timeline.info().segments_cached))
+        assert timeline.verify().ok
+        timeline.extract(clip())
+        assert jpegs(timeline) == whole
         assert len(opening_requests(store)) == 3
         timeline.delete()
-        if seen["index"] < nth:
-            break
-    assert seen["index"] >= 22 + 2 * 3  # manifests and parts, and at least three compactions
+    proof.found(stops=len(stops), creates=len(created))
