@@ -281,7 +281,7 @@ def test_renditions_not_given_are_those_of_the_timeline(match: Timeline) -> None
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ((64, 48, 20), "cached with renditions 48 and 20; asked for renditions 64 and 48 and 20"),
+        ((64, 48, 20), "cached with renditions 48 and 20; asked for renditions 64, 48 and 20"),
         ((48,), "asked for renditions 48: .* or rebuild the timeline with fewer"),
         ((), "asked for no renditions"),
     ],

@@ -25,6 +25,9 @@ def test_renditions_are_added_and_counted(local_url: str) -> None:
     assert text.startswith("walk: 100 renditions (")
     assert ") of 50 frames stored; the timeline has renditions 80 and 40, " in text
     again = run("renditions", "walk", "80", *cache).succeeded().text
+    assert (
+        "; 50 frames and 100 renditions checked, " in run("verify", "walk", *cache).succeeded().text
+    )
     assert again == "walk: all frames already have renditions 80 and 40.\n"
     document = run("renditions", "walk", "20", "--json", *cache).succeeded().document
     assert document.pop("seconds") > 0
@@ -36,7 +39,7 @@ def test_renditions_are_added_and_counted(local_url: str) -> None:
         "renditions_stored": 50,
         "url": f"file://{local_url}",
     }
-    assert "renditions 80 and 40 and 20" in run("info", "walk", *cache).succeeded().text
+    assert "renditions 80, 40 and 20" in run("info", "walk", *cache).succeeded().text
 
 
 def test_extraction_with_renditions_is_shown_continued_and_changed(local_url: str) -> None:

@@ -1,5 +1,7 @@
 """Size of frames with a limit, as they are stored and as they are read. Pure: no I/O."""
 
+from collections.abc import Sequence
+
 
 def limit_size(width: int, height: int, *, max_side: int | None) -> tuple[int, int]:
     """Return the width and height of a picture whose longer side is limited to ``max_side``.
@@ -14,3 +16,9 @@ def limit_size(width: int, height: int, *, max_side: int | None) -> tuple[int, i
         max(1, (2 * side * max_side + longer) // (2 * longer)) for side in (width, height)
     )
     return wide, high
+
+
+def list_sides(sides: Sequence[int]) -> str:
+    """Return the sizes of renditions as words: ``640, 320 and 224``."""
+    *others, last = map(str, sides)
+    return f"{', '.join(others)} and {last}" if others else last

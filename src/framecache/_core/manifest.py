@@ -13,6 +13,7 @@ import google_crc32c
 
 from framecache._core import chunk_entry, json_documents, keys, sampling
 from framecache._core.chunk_entry import ChunkEntry, Segment
+from framecache._core.frame_size import list_sides
 from framecache._core.sampling import EveryFrame, Sampling
 from framecache._version import __version__
 from framecache.errors import CorruptFrame, SettingsConflict
@@ -79,7 +80,7 @@ class Settings:
         if jpeg.chroma != "420" or compared.chroma != jpeg.chroma:
             words.append(f"chroma {jpeg.chroma}")
         if jpeg.renditions:
-            words.append(f"renditions {' and '.join(map(str, jpeg.renditions))}")
+            words.append(f"renditions {list_sides(jpeg.renditions)}")
         elif compared.renditions:
             words.append("no renditions")
         return ", ".join([*words, f"layout {self.layout}"])

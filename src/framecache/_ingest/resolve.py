@@ -13,6 +13,7 @@ from typing import Final
 
 from framecache._core import keys
 from framecache._core.chunk_entry import ChunkEntry
+from framecache._core.frame_size import list_sides
 from framecache._core.manifest import Manifest, Settings, first_manifest
 from framecache._index import ManifestUpdater, current_manifest, load_snapshot_at, update_manifest
 from framecache._index.lease import LeaseWatcher
@@ -347,7 +348,7 @@ def _renditions_conflict(current: Manifest, asked: Sequence[int]) -> SettingsCon
 
 
 def _list_renditions(sides: Sequence[int]) -> str:
-    return f"renditions {' and '.join(map(str, sides))}" if sides else "no renditions"
+    return f"renditions {list_sides(sides)}" if sides else "no renditions"
 
 
 def _resolve_chunk(store: Store, chunk: Chunk) -> ResolvedChunk:

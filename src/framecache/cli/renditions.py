@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import click
 
+from framecache._core.frame_size import list_sides
 from framecache._maintain.renditions import RenditionsReport
 from framecache.cli.interrupts import add_interrupt_outcome
 from framecache.cli.options import CacheSelection, cache_options, json_option, timeline_argument
@@ -56,7 +57,7 @@ def renditions(
 
 
 def _format_report(report: RenditionsReport) -> str:
-    sizes = " and ".join(map(str, report.renditions))
+    sizes = list_sides(report.renditions)
     if not report.renditions_stored:
         return f"{report.timeline_id}: all frames already have renditions {sizes}"
     return (

@@ -106,6 +106,9 @@ def _headline(report: VerifyReport) -> str:
     if report.chunks_not_cached:
         state += f", {format_count(report.chunks_not_cached, 'chunk')} not cached yet"
     checked = f"{format_count(report.frames_checked, 'frame')} checked"
+    if report.renditions_checked:
+        renditions = format_count(report.renditions_checked, "rendition")
+        checked = f"{format_count(report.frames_checked, 'frame')} and {renditions} checked"
     return (
         f"{report.timeline_id}: {state}{repaired}; {checked}, {format_size(report.bytes_read)} in "
         f"{format_elapsed(report.seconds)}"
