@@ -39,8 +39,8 @@ from framecache import (
 )
 from framecache._index import lease
 from framecache._ingest import epochs, segments
+from framecache._maintain import rewriting
 from framecache._maintain.repack import RepackReport
-from framecache._maintain.repack import run as repacking
 from framecache._media import video
 from framecache.model import Layout
 from framecache.testing import Hook, HookedStore
@@ -296,7 +296,7 @@ def repack(
     place.open()
     before = _killing_at(dying) if dying else None
     store = HookedStore(FrameCache(place.url).store, before=before)
-    with mock.patch.object(repacking, "_POLL_SECONDS", stale_after_seconds / 10):
+    with mock.patch.object(rewriting, "_POLL_SECONDS", stale_after_seconds / 10):
         report = Timeline(store, place.timeline_id).repack(layout)
     return Repacked(report, requests=len(store.requests))
 
