@@ -31,6 +31,7 @@ from framecache._index import (
     update_manifest,
 )
 from framecache._maintain.gc import GcPlan, GcReport, Reason, plan_gc
+from framecache.model import Layout
 from framecache.store import BlobIdentity, StorageOptions, Store, identify_blob
 from framecache.testing import Action, Crash, CrashingStore, Hook, HookedStore, fail_from_nth
 from outside import (
@@ -885,6 +886,43 @@ def test_frames_committed_after_planning_are_kept(local_url: str) -> None:
     FrameCache(local_url).timeline("t").extract(clips.clip())
     gc_plan.execute(max_share=1)
     require_readable(local_url)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("layout", ["objects", "packs"])
+def test_frames_repacked_after_planning_are_kept(
+    local_url: str, layout: Layout, moment: str
+) -> None:
+    """Another repack to the same layout was stopped, and left what the plan removes."""
+    store = FrameCache(local_url).store
+    other: Layout = "packs" if layout == "objects" else "objects"
+    FrameCache(local_url).timeline("t").extract(clips.chunks(), layout=other)
+    with pytest.raises(Crash):
+        Timeline(_dying_before_manifest(store), "t").repack(layout)
+    age(local_url, 2 * DAY)
+    planned = plan(local_url)
+    assert counts(planned)[Reason.ORPHANS] >= 3
+
+    def collect_now(action: Action, key: str) -> None:
+        if action == "create" and "/timeline/" in key:
+            planned.execute(max_share=1)
+
+    hooked = HookedStore(store, **{moment: collect_now})
+    Timeline(hooked, "t").repack(layout)
+
+    require_readable(local_url)
+    assert FrameCache(local_url).timeline("t").verify().ok
+
+
+def _dying_before_manifest(store: Store) -> Store:
+    died: list[str] = []
+
+    def die(action: Action, key: str) -> None:
+        if died or (action == "create" and "/timeline/" in key):
+            died.append(key)
+            raise Crash
+
+    return HookedStore(store, before=die)
 
 
 def test_frames_being_extracted_after_planning_are_kept(local_url: str) -> None:

@@ -272,6 +272,7 @@ class _TimelineDeletion:
             return  # another program finished it since
         for start in range(0, len(frames), _BATCH):
             self._require_unchanged(manifest)
+            self._require_not_moved(manifest)
             if not leases.is_held(part):
                 return  # this run was suspended, and its lease expired
             some = frames.at(start, start + _BATCH)
@@ -345,6 +346,18 @@ class _TimelineDeletion:
         for blob in self._store.list(keys.leases_prefix(self._timeline_id, manifest.epoch)):
             if blob.modified_at > self._before:
                 raise _TimelineChanged("another program is extracting it now: its frames were kept")
+
+    def _require_not_moved(self, manifest: Manifest) -> None:
+        """Raise if a program is moving frames into another layout.
+
+        It releases the lease of a part when it has stored its frames, and makes them current much
+        later. Until then it holds a lease that belongs to no segment.
+        """
+        for blob in self._store.list(keys.leases_prefix(self._timeline_id, manifest.epoch)):
+            lease = keys.parse_lease(blob.key)
+            is_of_segment = lease is None or not keys.is_written_part(lease[0])
+            if blob.modified_at > self._before and not is_of_segment:
+                raise _TimelineChanged("another program is moving its frames now: they were kept")
 
     def _clear(self, manifest: Manifest) -> Manifest:
         def change(current: Manifest | None) -> Manifest:
