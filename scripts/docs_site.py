@@ -69,11 +69,24 @@ def _python() -> str:
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
         # Without pip of its own: Debian ships Python without what would install it.
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", ENVIRONMENT], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", str(python), "-qq", "--no-input"]
-        install = [*pip, "--disable-pip-version-check", "install", "--no-deps", "--require-hashes"]
-        subprocess.run([*install, "--requirement", LOCK], check=True)
+        _install(python)
         stamp.write_text(wanted)
     return str(python)
+
+
+def _install(python: Path) -> None:
+    """Install the lock with uv, in a sixth of pip's time; with pip where uv is not or cannot.
+
+    Only pip knows its own settings, such as another package index.
+    """
+    options = ["--no-deps", "--require-hashes", "--requirement", str(LOCK)]
+    uv = Path(sys.executable).with_name("uv")
+    if uv.exists():
+        with_uv = [str(uv), "pip", "install", "--quiet", "--python", str(python), *options]
+        if subprocess.run(with_uv, check=False).returncode == 0:
+            return
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "-qq", "--no-input"]
+    subprocess.run([*pip, "--disable-pip-version-check", "install", *options], check=True)
 
 
 if __name__ == "__main__":
