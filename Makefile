@@ -171,7 +171,7 @@ clips: .venv/runtime
 .venv/dev: .venv/runtime requirements-dev.lock
 	@echo "==> installing the development tools into .venv"
 	@$(PIP) install --no-deps --require-hashes -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements-dev.lock)
-	@"$(UV)" pip install --quiet --python .venv/bin/python --no-deps --require-hashes -r requirements-dev.lock \
+	@UV_HTTP_RETRIES=0 UV_HTTP_TIMEOUT=20 "$(UV)" pip install --quiet --python .venv/bin/python --no-deps --require-hashes -r requirements-dev.lock \
 	  || $(PIP) install --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 

@@ -83,7 +83,9 @@ def _install(python: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     if uv.exists():
         with_uv = [str(uv), "pip", "install", "--quiet", "--python", str(python), *options]
-        if subprocess.run(with_uv, check=False).returncode == 0:
+        # Where uv cannot connect, pip is asked soon.
+        environment = os.environ | {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "20"}
+        if subprocess.run(with_uv, env=environment, check=False).returncode == 0:
             return
     pip = [sys.executable, "-m", "pip", "--python", str(python), "-qq", "--no-input"]
     subprocess.run([*pip, "--disable-pip-version-check", "install", *options], check=True)
