@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 from arriving import SCHEDULE, TIMELINE, Bucket, blobs, notification, queued, send, with_store
 
-from framecache import Chunk, FrameCache, LateChunk, OutOfTime
+from framecache import Chunk, FrameCache, LateChunk, OutOfTime, UnreadableChunk
 from framecache._index.lease import LeaseManager
 from framecache._ingest import segments
 from framecache._ingest.resolve import resolve_append, resolve_chunks
-from framecache._media.video import TablesContradicted
 from framecache.aws_lambda import LambdaSettings, handler, processing
 from framecache.aws_lambda.chunk_pattern import ArrivedChunk
 from framecache.aws_lambda.pending import add_pending
-from framecache.testing import HookedStore
+from framecache.testing import Crash, HookedStore
 from media import ffprobe_frames, made, make_clip
 from table_clips import without_picture
 
@@ -28,6 +27,7 @@ LONG_FRAMES = 400
 SEGMENTS = 8
 """Segments of 50 frames: 2 s."""
 SHORT_FRAMES = 10
+PLANNED_FRAMES = 100
 SECONDS = 60.0
 """Time that an invocation may use."""
 
@@ -248,22 +248,93 @@ def test_chunks_keep_their_order_while_a_long_one_is_extracted(
     assert cache.timeline(TIMELINE).sequences() == [*range(LONG_FRAMES + SHORT_FRAMES)]
 
 
-def test_video_with_wrong_tables_fails_until_the_timeline_is_rebuilt(
-    cache: FrameCache, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def wrong_tables(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two videos of `PLANNED_FRAMES`; the second has one frame less than its tables list."""
     monkeypatch.setattr("framecache._media.video.scanning._MIN_TABLES_FILE_BYTES", 0)
     monkeypatch.setattr("framecache._ingest.chunk_scans._MIN_BYTES_FOR_TABLES", 0)
-    source = upload(bucket, 0, frames=LONG_FRAMES)
-    lying = bucket.store.get(upload(bucket, 1, frames=LONG_FRAMES))
-    path = made("lambda-lying.mp4", lambda path: path.write_bytes(lying))
-    bucket.store.put(f"live/{TIMELINE}/1.mp4", without_picture(path, 25))
+    keys = [upload(bucket, number, frames=PLANNED_FRAMES) for number in range(2)]
+    whole = bucket.store.get(keys[1])
+    path = made("lambda-lying.mp4", lambda path: path.write_bytes(whole))
+    bucket.store.put(keys[1], without_picture(path, 25))
+    return keys
+
+
+def test_video_with_wrong_tables_has_all_chunks_planned_again(
+    cache: FrameCache, bucket: Bucket, wrong_tables: list[str]
+) -> None:
     settings = settings_of(bucket)
-    assert send(cache, event_of(bucket, source), settings).failures == ()
-    for event in (event_of(bucket, f"live/{TIMELINE}/1.mp4"), SCHEDULE):
-        report = send(cache, event, settings)
-        assert [type(failure.error) for failure in report.failures] == [TablesContradicted]
+    for key in wrong_tables:
+        assert send(cache, event_of(bucket, key), settings).failures == ()
+    check_planned_again(cache)
+
+
+def check_planned_again(cache: FrameCache) -> None:
     timeline = cache.timeline(TIMELINE)
-    timeline.rebuild()
+    assert timeline.info().complete
+    assert timeline.sequences() == [*range(2 * PLANNED_FRAMES - 1)]
+    assert timeline.verify(deep=True).ok
+    assert blobs(cache) == []
+
+
+def test_new_plan_is_finished_by_later_invocations(
+    cache: FrameCache, bucket: Bucket, clock: Clock, wrong_tables: list[str]
+) -> None:
+    """The time of the invocation that makes the plan is over after its first commit."""
+    settings = settings_of(bucket)
+    send(cache, event_of(bucket, wrong_tables[0]), settings)
+    epochs: list[str] = []
+
+    def use_up(action: str, key: str) -> None:
+        if action == "create" and "replanned-" in key:
+            epochs.append(key)
+        clock.seconds += SECONDS if epochs and key.endswith(".parquet") else 0
+
+    limited = with_store(cache, HookedStore(cache.store, before=use_up))
+    event = event_of(bucket, wrong_tables[1])
+    report = send(limited, event, settings, remaining_seconds=SECONDS)
+    assert [type(failure.error) for failure in report.failures] == [OutOfTime]
+    assert not cache.timeline(TIMELINE).info().complete
     report = send(cache, SCHEDULE, settings)
-    assert (report.failures, report.timelines[0].appended) == ((), (1,))
-    assert timeline.sequences() == [*range(2 * LONG_FRAMES - 1)]
+    assert report.failures == ()
+    assert len(epochs) == 1
+    check_planned_again(cache)
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_new_plan_is_finished_after_its_invocation_died(
+    cache: FrameCache, bucket: Bucket, wrong_tables: list[str], writes: int
+) -> None:
+    """The invocation dies after some writes, counted from that of the mark of the new epoch."""
+    settings = settings_of(bucket)
+    send(cache, event_of(bucket, wrong_tables[0]), settings)
+    made: list[str] = []
+
+    def die(action: str, key: str) -> None:
+        if action in ("create", "put", "delete") and (made or "replanned-" in key):
+            made.append(key)
+            if len(made) > writes:
+                raise Crash
+
+    dying = with_store(cache, HookedStore(cache.store, before=die))
+    with pytest.raises(Crash):
+        send(dying, event_of(bucket, wrong_tables[1]), settings)
+    assert send(cache, SCHEDULE, settings).failures == ()
+    check_planned_again(cache)
+
+
+def test_new_plan_needs_all_videos(
+    cache: FrameCache, bucket: Bucket, wrong_tables: list[str]
+) -> None:
+    settings = settings_of(bucket)
+    send(cache, event_of(bucket, wrong_tables[0]), settings)
+    kept = bucket.store.get(wrong_tables[0])
+    bucket.store.delete([wrong_tables[0]])
+    report = send(cache, event_of(bucket, wrong_tables[1]), settings)
+    [failure] = report.failures
+    assert isinstance(failure.error, UnreadableChunk)
+    assert wrong_tables[0] in str(failure.error)
+    assert cache.timeline(TIMELINE).sequences()[:PLANNED_FRAMES] == [*range(PLANNED_FRAMES)]
+    bucket.store.put(wrong_tables[0], kept)
+    assert send(cache, SCHEDULE, settings).failures == ()
+    check_planned_again(cache)

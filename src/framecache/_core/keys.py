@@ -39,6 +39,7 @@ _RENDITION_NAME: Final = re.compile(
 )
 _SPRITE_NAME: Final = re.compile(r"([0-9]{6,18})-(0|[1-9][0-9]{0,17})\.jpg")
 _PENDING_NAME: Final = re.compile(rf"([0-9]{{{CHUNK_NUMBER_DIGITS}}})\.json")
+_REPLANNED_NAME: Final = re.compile(r"replanned-([0-9]{6,18}-[0-9a-f]{8})\.json")
 _LEASE_NAME: Final = re.compile(r"([a-z0-9]+)-(0|[1-9][0-9]{0,17})\.json")
 
 
@@ -359,6 +360,17 @@ def parse_pending_chunk(key: str) -> int | None:
     """Return the number in the key of a pending chunk, or None for any other key."""
     match = _PENDING_NAME.fullmatch(key.rpartition("/")[2])
     return int(match[1]) if match else None
+
+
+def replanned_epoch(timeline_id: str, epoch: str) -> str:
+    """Return the key of a blob that exists until all chunks of an epoch are cached."""
+    return f"{pending_chunks_prefix(timeline_id)}replanned-{epoch}.json"
+
+
+def parse_replanned_epoch(key: str) -> str | None:
+    """Return the epoch in the key of such a blob, or None for any other key."""
+    match = _REPLANNED_NAME.fullmatch(key.rpartition("/")[2])
+    return match[1] if match else None
 
 
 def late_chunk(timeline_id: str, *, number: int) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from framecache._core.chunk_entry import Segment
 from framecache._core.manifest import Manifest, Settings
+from framecache._index import ManifestUpdater, update_manifest
 from framecache._ingest.extraction_run import create_run, end_previous_epochs
 from framecache._ingest.resolve import (
     ResolvedManifest,
@@ -100,13 +101,21 @@ def plan(
     return resolved
 
 
-def replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
+def replan(
+    store: Store,
+    contradicted: Manifest,
+    *,
+    apply_change: ManifestUpdater = update_manifest,
+    before_read: Callable[[], None] | None = None,
+) -> ResolvedManifest:
     """Return a manifest with the same chunks, planned from all packets, in a new epoch.
 
     A program calls this if another, which extracts segments of the manifest, has failed with
-    `video.TablesContradicted`.
+    `video.TablesContradicted`. ``apply_change`` and ``before_read`` are as for `resolve_append`.
     """
-    resolved = resolve_replan(store, contradicted)
+    resolved = resolve_replan(
+        store, contradicted, apply_change=apply_change, before_read=before_read
+    )
     end_previous_epochs(store, resolved)
     return resolved
 

@@ -247,16 +247,23 @@ def resolve_rebuild(
     )
 
 
-def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
+def resolve_replan(
+    store: Store,
+    contradicted: Manifest,
+    *,
+    apply_change: ManifestUpdater = update_manifest,
+    before_read: Callable[[], None] | None = None,
+) -> ResolvedManifest:
     """Create a new epoch with the same chunks and settings, planned from all packets.
 
     A video of the epoch contradicts the sample tables by which it was planned, so the numbers of
     the epoch are in doubt. If another program has done the same, its epoch is used.
+    ``apply_change`` and ``before_read`` are as for `resolve_append`.
 
     Raises:
         TimelineCleared: another program changed the timeline otherwise.
     """
-    scans = ChunkScans(store)
+    scans = ChunkScans(store, before_read=before_read)
 
     def change(current: Manifest | None) -> Manifest:
         if current is not None and current.epoch == contradicted.epoch:
@@ -270,7 +277,7 @@ def resolve_replan(store: Store, contradicted: Manifest) -> ResolvedManifest:
             )
         return current
 
-    manifest = update_manifest(store, contradicted.timeline_id, change)
+    manifest = apply_change(store, contradicted.timeline_id, change)
     return ResolvedManifest(
         manifest,
         manifest.chunks,

@@ -28,10 +28,12 @@ from framecache._index import (
 from framecache._index.lease import LEASE_TTL_SECONDS
 from framecache._ingest.resolve import ResolvedManifest, resolve_append, resolve_chunks
 from framecache._ingest.work_queue import Elsewhere
+from framecache._media import video
 from framecache.aws_lambda import pending
 from framecache.aws_lambda.chunk_pattern import ArrivedChunk
 from framecache.aws_lambda.deadline import Deadline
 from framecache.aws_lambda.pending import PendingBlob, number_conflict
+from framecache.aws_lambda.replanning import delete_marks, list_uncommitted, replan
 from framecache.aws_lambda.reports import TimelineReport
 from framecache.aws_lambda.settings import LambdaSettings
 from framecache.errors import (
@@ -71,6 +73,8 @@ class _State:
 
     manifest: Manifest | None
     pending: Mapping[int, PendingBlob]
+    replanned: AbstractSet[str]
+    """Epochs that were planned again, and whose chunks may not all be cached."""
     placed: Mapping[int, ChunkEntry]
     """Chunks of the manifest by number; those whose URLs do not match the pattern have none."""
     last: int
@@ -141,7 +145,7 @@ class TimelineDrain:
         found = pending.list_pending(self._store, self._timeline_id)
         manifest = current_manifest(self._store, self._timeline_id)
         placed = self._chunks_by_number(manifest)
-        return _State(manifest, found, placed, self._last_number(placed))
+        return _State(manifest, found.chunks, found.replanned, placed, self._last_number(placed))
 
     def _chunks_by_number(self, manifest: Manifest | None) -> dict[int, ChunkEntry]:
         entries = manifest.chunks if manifest is not None else ()
@@ -273,29 +277,64 @@ class TimelineDrain:
             self._settle(resolved.manifest, resolved.entries)
 
     def _extract_placed(self) -> None:
-        """Extract pending chunks that the manifest already has, those of the event first."""
+        """Extract chunks that the manifest already has, those of the event first.
+
+        These are the pending ones, and all chunks of an epoch that was planned again. If one
+        contradicts its sample tables, all chunks are planned again, as `extract` does. The new plan
+        uses no tables, so this happens once.
+        """
+        while self._extract_uncommitted():
+            pass
+
+    def _extract_uncommitted(self) -> bool:
+        """Return True if there is a new plan, by which all chunks are to be extracted."""
         state = self._read_state()
         self._record_late(state)
+        delete_marks(self._store, self._timeline_id, state.manifest, state.replanned)
         if state.manifest is None:
-            return
-        numbers = {
-            entry.chunk_id: number
-            for number, entry in state.placed.items()
-            if number in state.pending
-        }
-        entries = [state.placed[number] for number in numbers.values()]
-        uncommitted = self._settle(state.manifest, entries)
+            return False
         resolved = ResolvedManifest(state.manifest, (), {})
-        for entry in sorted(uncommitted, key=lambda entry: not self._is_own(entry)):
+        for entry in self._find_uncommitted(state, state.manifest):
             self._deadline.check()
             elsewhere = "wait" if self._is_own(entry) else self._elsewhere
             try:
                 with suppress(_HeldElsewhere):
                     self._run_extraction(resolved, [entry], elsewhere=elsewhere)
+            except video.TablesContradicted:
+                if self._replan(state.manifest, entry):
+                    return True
             except UnreadableChunk as error:
-                self._failures[numbers[entry.chunk_id]] = error
+                self._record_failure(entry, error)
             finally:
                 self._settle(state.manifest, [entry])
+        if state.manifest.epoch in state.replanned:
+            delete_marks(self._store, self._timeline_id, state.manifest, state.replanned)
+        return False
+
+    def _find_uncommitted(self, state: _State, manifest: Manifest) -> list[ChunkEntry]:
+        """Return the chunks to extract, those of the event first."""
+        entries = [entry for number, entry in state.placed.items() if number in state.pending]
+        uncommitted = self._settle(manifest, entries)
+        if manifest.epoch in state.replanned:
+            others = [entry for entry in manifest.chunks if entry not in entries]
+            uncommitted += list_uncommitted(self._store, manifest, others)
+        return sorted(uncommitted, key=lambda entry: not self._is_own(entry))
+
+    def _replan(self, contradicted: Manifest, entry: ChunkEntry) -> bool:
+        """Plan all chunks again; return True unless one of them cannot be read."""
+        try:
+            replan(self._store, contradicted, entry, before_read=self._deadline.check)
+        except UnreadableChunk as error:
+            self._record_failure(entry, error)
+            return False
+        return True
+
+    def _record_failure(self, entry: ChunkEntry, error: FrameCacheError) -> None:
+        number = self._number_of(entry.url)
+        if number is not None:
+            self._failures[number] = error
+        else:
+            _log.error("timeline %s: %s is not extracted: %s", self._timeline_id, entry.url, error)
 
     def _run_extraction(
         self, resolved: ResolvedManifest, entries: Sequence[ChunkEntry], *, elsewhere: Elsewhere

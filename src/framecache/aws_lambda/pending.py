@@ -35,6 +35,16 @@ class PendingBlob:
     """Time at which it was created, by the store's clock."""
 
 
+@dataclass(frozen=True, slots=True)
+class PendingWork:
+    """Work that a timeline has left."""
+
+    chunks: Mapping[int, PendingBlob]
+    """Pending chunks by number, ascending."""
+    replanned: frozenset[str]
+    """Epochs that were planned again, and whose chunks may not all be cached."""
+
+
 def add_pending(store: Store, chunk: ArrivedChunk) -> None:
     """Store a pending chunk, unless it is stored already.
 
@@ -50,18 +60,27 @@ def add_pending(store: Store, chunk: ArrivedChunk) -> None:
             raise number_conflict(chunk, url)
 
 
-def list_pending(store: Store, timeline_id: str) -> dict[int, PendingBlob]:
-    """Return the pending chunks of a timeline by number, ascending."""
-    found = [
-        PendingBlob(number, blob.key, blob.modified_at)
-        for blob in store.list(keys.pending_chunks_prefix(timeline_id))
-        if (number := keys.parse_pending_chunk(blob.key)) is not None
-    ]
-    return {one.number: one for one in sorted(found, key=lambda one: one.number)}
+def list_pending(store: Store, timeline_id: str) -> PendingWork:
+    """Return the pending chunks of a timeline, and its epochs that were planned again."""
+    found: list[PendingBlob] = []
+    epochs: set[str] = set()
+    for blob in store.list(keys.pending_chunks_prefix(timeline_id)):
+        if (number := keys.parse_pending_chunk(blob.key)) is not None:
+            found.append(PendingBlob(number, blob.key, blob.modified_at))
+        elif (epoch := keys.parse_replanned_epoch(blob.key)) is not None:
+            epochs.add(epoch)
+    chunks = {one.number: one for one in sorted(found, key=lambda one: one.number)}
+    return PendingWork(chunks, frozenset(epochs))
+
+
+def mark_replanned(store: Store, timeline_id: str, epoch: str) -> None:
+    """Record that all chunks of an epoch are to be extracted, before the epoch begins."""
+    document = {"format": _FORMAT, "write_id": new_write_id(), "epoch": epoch}
+    create_verified(store, keys.replanned_epoch(timeline_id, epoch), json.dumps(document).encode())
 
 
 def list_timelines(store: Store) -> list[str]:
-    """Return the ids of the timelines that have pending chunks."""
+    """Return the ids of the timelines that have pending work."""
     names = store.list_folders(keys.pending_chunks_prefix())
     return [name for name in names if keys.is_id(name)]
 
