@@ -67,14 +67,15 @@ LAYOUTS: Final[tuple[Layout, ...]] = ("objects", "packs")
 """Layouts that store frames."""
 LAYOUT = st.sampled_from(LAYOUTS)
 """Layout of a timeline that begins with written frames, and of one that is repacked."""
-LAYOUT_OF_CHUNKS = st.sampled_from((*LAYOUTS, "video"))
+LAYOUTS_OF_CHUNKS: Final[tuple[Layout, ...]] = (*LAYOUTS, "video")
+LAYOUT_OF_CHUNKS = st.sampled_from(LAYOUTS_OF_CHUNKS)
 ASKED = st.sampled_from((None, None, None, None, *LAYOUTS))
 """Layout that a call states: mostly none, because another one is refused."""
-ASKED_OF_CHUNKS = st.sampled_from((None, None, None, None, *LAYOUTS, "video"))
+ASKED_OF_CHUNKS = st.sampled_from((None, None, None, None, *LAYOUTS_OF_CHUNKS))
 
 
 def _extracts(layouts: st.SearchStrategy[Layout | None]) -> st.SearchStrategy[Extract]:
-    chunks = st.sampled_from(("a", "ab", "abc", "ba")).map(tuple)
+    chunks = st.sampled_from(("a", "ab", "abc", "ba", "al", "lb")).map(tuple)
     return st.builds(Extract, chunks, SETTINGS, layouts)
 
 
@@ -189,3 +190,5 @@ READINGS = st.one_of(
         for timeline, operations in OPERATIONS.items()
     )
 )
+CONTRADICTIONS = st.tuples(READS, _plans(OF_VIDEO))
+"""Reads of a timeline with a chunk that contradicts its tables, and what disturbs its append."""

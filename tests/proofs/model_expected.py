@@ -15,19 +15,25 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 from chunk_changes import put_chunk
-from model_plain import NO_METADATA, Setting, State, Written, WrittenFrames, segments_of
+from model_plain import LYING, NO_METADATA, Setting, State, Written, WrittenFrames, segments_of
 from PIL import Image
 
 import media
 from framecache import Frame, FrameCache, Timeline
-from framecache._ingest import segments
+from framecache._ingest import chunk_scans, segments
+from table_clips import without_picture
 
-CHUNKS: Final = {"a": 6, "b": 8, "c": 7}
+CHUNKS: Final = {"a": 6, "b": 8, "c": 7, "l": 7}
 """Frames of each chunk."""
+LISTED: Final = {**CHUNKS, "l": 8}
+"""Frames in the sample tables of each chunk, each of which lasts a frame."""
+_HIDDEN_PACKET: Final = 6
+"""Listed sample of ``l`` without a picture: a B-frame, which no other frame needs."""
 SEGMENT: Final = 4
 """Position of the second keyframe of each chunk, where its second segment begins."""
 LIMITS: Final = segments.SegmentLimits(Fraction(0), min_frames=2)
 """Limits with which each chunk has two segments, with all frames or every second one."""
+_HUES: Final = {"a": 0, "b": 120, "c": 240, "l": 60}
 PICTURES: Final = range(3)
 METADATA: Final = range(2)
 SIZE: Final = 32
@@ -51,12 +57,24 @@ Rows = dict[int, Row]
 @cache
 def clip(chunk: str) -> Path:
     """Return the video of a chunk: with B-frames, two keyframes and its own color."""
-    extra = ["-g", str(SEGMENT), "-sc_threshold", "0", "-bf", "1"]
-    colour = f"hue=h={120 * sorted(CHUNKS).index(chunk)}"
-    pattern = f"testsrc2=size=320x240:rate={RATE},scale={SIZE}:{SIZE},{colour}"
+    if chunk not in LYING:
+        return listed_clip(chunk)
+    whole = listed_clip(chunk)
     return media.made(
         f"model-{chunk}.mp4",
-        lambda path: media.make_clip(path, frames=CHUNKS[chunk], source=pattern, extra=extra),
+        lambda path: path.write_bytes(without_picture(whole, _HIDDEN_PACKET)),
+    )
+
+
+@cache
+def listed_clip(chunk: str) -> Path:
+    """Return a video that has each frame which the sample tables of a chunk list."""
+    extra = ["-g", str(SEGMENT), "-sc_threshold", "0", "-bf", "1"]
+    colour = f"hue=h={_HUES[chunk]}"
+    pattern = f"testsrc2=size=320x240:rate={RATE},scale={SIZE}:{SIZE},{colour}"
+    return media.made(
+        f"model-listed-{chunk}.mp4" if chunk in LYING else f"model-{chunk}.mp4",
+        lambda path: media.make_clip(path, frames=LISTED[chunk], source=pattern, extra=extra),
     )
 
 
@@ -73,7 +91,7 @@ def rows_of(state: State) -> Rows:
         return {
             sequence: Row(sequence, 0, 0.0, "", jpeg) for sequence, jpeg in sorted(state.listed)
         }
-    return _rows(state.chunks or (), state.setting, state.cached, state.written)
+    return _rows(state.chunks or (), state.setting, state.cached, state.written, state.wrong)
 
 
 @cache
@@ -82,6 +100,7 @@ def _rows(
     setting: Setting | None,
     cached: frozenset[str],
     written: WrittenFrames,
+    wrong: frozenset[str],
 ) -> Rows:
     if setting is None:
         return {}
@@ -89,20 +108,25 @@ def _rows(
         row
         for segment in segments_of(chunks)
         if segment in cached
-        for row in rows_of_segment(chunks, setting, segment)
+        for row in rows_of_segment(chunks, setting, segment, wrong)
     ]
     rows += [written_row(frame) for frame in written]
     return {row.sequence: row for row in sorted(rows, key=lambda row: row.sequence)}
 
 
-def rows_of_segment(chunks: tuple[str, ...], setting: Setting, segment: str) -> list[Row]:
-    """The frames that a segment gives, if its chunk is one of several."""
+def rows_of_segment(
+    chunks: tuple[str, ...], setting: Setting, segment: str, wrong: frozenset[str]
+) -> list[Row]:
+    """The frames that a segment gives, if its chunk is one of several.
+
+    Those in ``wrong`` have the frames that their sample tables list.
+    """
     chunk, number = segment[0], segment[1]
     position = chunks.index(chunk)
     second = bounds(chunks)[position] + Fraction(SEGMENT, RATE)
     return [
         row
-        for row in _extracted(chunks, setting)
+        for row in _extracted(chunks, setting, wrong)
         if row.chunk_id == position and (row.timestamp >= float(second)) == int(number)
     ]
 
@@ -111,31 +135,36 @@ def bounds(chunks: tuple[str, ...]) -> list[Fraction]:
     """Start of each chunk, and the end of the last one, in seconds."""
     ends = [Fraction(0)]
     for chunk in chunks:
-        ends.append(ends[-1] + Fraction(CHUNKS[chunk], RATE))
+        ends.append(ends[-1] + Fraction(LISTED[chunk], RATE))
     return ends
 
 
 @cache
-def _extracted(chunks: tuple[str, ...], setting: Setting) -> list[Row]:
+def _extracted(chunks: tuple[str, ...], setting: Setting, wrong: frozenset[str]) -> list[Row]:
     timeline = _nowhere()
-    with mock.patch.object(segments, "LIMITS", segments.SegmentLimits()):
-        timeline.extract(
-            [clip(chunk) for chunk in chunks], every=setting.every, quality=setting.quality
-        )
+    clips = [listed_clip(chunk) if chunk in wrong else clip(chunk) for chunk in chunks]
+    with (
+        mock.patch.object(segments, "LIMITS", segments.SegmentLimits()),
+        mock.patch.object(chunk_scans, "_MIN_BYTES_FOR_TABLES", 2**40),
+    ):
+        timeline.extract(clips, every=setting.every, quality=setting.quality)
     rows = _read(timeline)
-    _check_by_ffprobe(rows, chunks, setting.every or 1)
+    count = sum((LISTED if chunk in wrong else CHUNKS)[chunk] for chunk in chunks)
+    _check_by_ffprobe(rows, clips, bounds(chunks), count=count, every=setting.every or 1)
     assert len({row.jpeg for row in rows}) == len(rows), "two frames of the clips look the same"
     return rows
 
 
-def _check_by_ffprobe(rows: list[Row], chunks: tuple[str, ...], every: int) -> None:
+def _check_by_ffprobe(
+    rows: list[Row], clips: list[Path], starts: list[Fraction], *, count: int, every: int
+) -> None:
     shown = [
         (chunk_id, start + frame.timestamp - frames[0].timestamp)
-        for chunk_id, (chunk, start) in enumerate(zip(chunks, bounds(chunks), strict=False))
-        for frames in [media.ffprobe_frames(clip(chunk))]
+        for chunk_id, (path, start) in enumerate(zip(clips, starts, strict=False))
+        for frames in [media.ffprobe_frames(path)]
         for frame in frames
     ]
-    assert len(shown) == sum(CHUNKS[chunk] for chunk in chunks)
+    assert len(shown) == count
     wanted = [(sequence, *one) for sequence, one in enumerate(shown[::every])]
     found = [(row.sequence, row.chunk_id, row.timestamp) for row in rows]
     assert found == [(sequence, chunk_id, float(start)) for sequence, chunk_id, start in wanted]

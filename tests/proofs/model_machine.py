@@ -20,11 +20,32 @@ from hypothesis.stateful import (
 from invariants import forget_chunks
 from model_at_once import at_once
 from model_calls import execute
-from model_choices import BEGINNINGS, CHANGES, FAULTS, LAYOUTS, READINGS, REWRITES, STORED, Plan
-from model_expected import CHUNKS, SIZE, chunk_url, clip, rows_of, written_row
+from model_choices import (
+    BEGINNINGS,
+    CHANGES,
+    CONTRADICTIONS,
+    FAULTS,
+    LAYOUTS,
+    LAYOUTS_OF_CHUNKS,
+    READINGS,
+    REWRITES,
+    STORED,
+    Plan,
+)
+from model_expected import (
+    CHUNKS,
+    SIZE,
+    chunk_url,
+    clip,
+    rows_of,
+    rows_of_segment,
+    written_row,
+)
 from model_plain import (
     ALL,
+    LYING,
     REFUSALS,
+    Append,
     ChunkRefusal,
     Clear,
     Collect,
@@ -42,8 +63,9 @@ from model_plain import (
     Write,
     Written,
     endings,
+    segments_of,
 )
-from model_reads import NOT_CACHED, Read, ReadAt, agrees, looks_again
+from model_reads import NOT_CACHED, Read, ReadAt, ReadOne, agrees, looks_again
 from model_world import DAMAGE, DECAY, ROOT, FaultSchedule, ObservedTimeline, World, faulty_store
 
 from framecache import CorruptFrame, FrameCacheError, Overlays, Timeline
@@ -77,6 +99,10 @@ class Figures:
     """That moved frames."""
     repacks_of_video: int = 0
     """That decoded frames."""
+    replans: int = 0
+    """New plans, because a chunk contradicted its sample tables."""
+    tables_refused: int = 0
+    """Calls on layout ``video`` that met a contradiction to the tables."""
     chunks_refused: int = 0
     """Calls that met another chunk."""
     replaced: int = 0
@@ -182,6 +208,28 @@ class TimelineMachine(RuleBasedStateMachine):
 
     @rule(
         client=st.integers(0, CLIENTS - 1),
+        data=st.data(),
+        layout=st.sampled_from(LAYOUTS_OF_CHUNKS),
+    )
+    def append_chunk_with_wrong_tables(
+        self, client: int, data: st.DataObject, layout: Layout
+    ) -> None:
+        """Append a chunk that contradicts its tables, since random changes rarely do.
+
+        It deletes no frames, so that other rules have some to read and to damage.
+        """
+        read, plan = data.draw(CONTRADICTIONS)
+        state = self.observed["video"].state
+        if not state.exists:
+            self._change(self.clients[client], "video", Delete(), ())
+            self._change(self.clients[client], "video", Extract(("a",), ALL, layout), ())
+        elif state.written or state.listed or "l" in (state.chunks or ()):
+            return
+        self._change(self.clients[client], "video", Append("l"), plan)
+        self._read(self.clients[client], "video", read, ())
+
+    @rule(
+        client=st.integers(0, CLIENTS - 1),
         timeline=st.sampled_from(TIMELINES),
         sequence=st.integers(0, 3),
         name=st.sampled_from(("edges", "flow_x")),
@@ -213,9 +261,14 @@ class TimelineMachine(RuleBasedStateMachine):
         assert stage.load(sequence) == wanted
         assert stage.frames() == sorted({number for number, _ in kept})
 
-    @rule(timeline=st.sampled_from(TIMELINES), nth=st.integers(0, 20), whole=st.booleans())
-    def damage_frame(self, timeline: str, nth: int, whole: bool) -> None:  # noqa: FBT001
-        """Lose the blob of a stored frame, or change one byte of the frame."""
+    @rule(
+        client=st.integers(0, CLIENTS - 1),
+        timeline=st.sampled_from(TIMELINES),
+        nth=st.integers(0, 20),
+        whole=st.booleans(),
+    )
+    def damage_frame(self, client: int, timeline: str, nth: int, whole: bool) -> None:  # noqa: FBT001
+        """Lose the blob of a stored frame, or change one byte of the frame, and read it."""
         observed = self.observed[timeline]
         sequences = sorted(observed.places)
         if not sequences or observed.state.listed:
@@ -234,6 +287,8 @@ class TimelineMachine(RuleBasedStateMachine):
             harmed = {number for number in harmed if observed.places[number] == place}
         self.harmed[timeline] |= harmed
         self._settle(timeline)
+        sequence = sequences[nth % len(sequences)]
+        self._read(self.clients[client], timeline, ReadOne("jpeg", sequence), ())
 
     @rule(timeline=st.sampled_from(TIMELINES), data=st.data())
     def store_or_remove_frames(self, timeline: str, data: st.DataObject) -> None:
@@ -259,6 +314,7 @@ class TimelineMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Require that everything can be recovered once there are no more faults."""
+        assert self.world.violations == [], self.world.violations
         for fault_schedule in (client.fault_schedule for client in self.clients):
             self.figures.faults.update(fault_schedule.total)
         self.figures.commits += self.world.commits
@@ -285,6 +341,7 @@ class TimelineMachine(RuleBasedStateMachine):
         after = self.world.observe(name)
         self.figures.endings[_name(error)] += 1
         self._check_change(before, done, after, client)
+        self._count_contradictions(before.state, done, after.state)
         if before.state.epoch == after.state.epoch:
             self.figures.replaced += len(before.state.written - after.state.written)
         _check_listed(before.state, done, after.state)
@@ -323,6 +380,13 @@ class TimelineMachine(RuleBasedStateMachine):
         allowed = {_comparable(end.state, before.state) for end in ends}
         found = _comparable(after.state, before.state)
         assert found in allowed, f"{done} made {found} of {before.state}; allowed: {allowed}"
+
+    def _count_contradictions(self, before: State, done: Done, after: State) -> None:
+        self.figures.tables_refused += _name(done.error) == "TablesContradicted"
+        if isinstance(done.operation, Extract | Append):
+            # They plan each new chunk from its tables at first.
+            listed = LYING.intersection(after.chunks or ())
+            self.figures.replans += before.epoch != after.epoch and bool(listed - after.tables)
 
     def _check_what_is_left(
         self,
@@ -447,6 +511,9 @@ class TimelineMachine(RuleBasedStateMachine):
             for state in ever
             if state.listed
         ]
+        if any(_may_contradict(read, state) for state in ever):
+            excused.add("TablesContradicted")
+            self.figures.tables_refused += _name(error) == "TablesContradicted"
         if self.has_changed_chunks and any(state.layout == "video" for state in ever):
             excused.update(CHUNK_REFUSALS)
             self.figures.chunks_refused += _name(error) in CHUNK_REFUSALS
@@ -561,6 +628,9 @@ class TimelineMachine(RuleBasedStateMachine):
         """Complete a timeline, find all damage, and repair the frames that have a chunk."""
         timeline = Timeline(self.world.used_by(OTHER), name)
         observed = self.world.observe(name)
+        if observed.state.wrong and observed.state.layout == "video":
+            timeline.rebuild(workers=1)
+            observed = self.world.observe(name)
         if observed.state.chunks:
             every, quality = observed.state.setting or ALL
             clips = [chunk_url(chunk) for chunk in observed.state.chunks]
@@ -674,6 +744,20 @@ def _excused_by_others(operation: Operation) -> set[str]:
     return {*REFUSALS, *(("StoreUnavailable",) if is_told else ())}
 
 
+def _may_contradict(read: Read, state: State) -> bool:
+    """Return True if a read needs frames of a group in which the sample tables lie."""
+    if state.layout != "video" or not state.contradicts_rows:
+        return False
+    assert state.setting is not None
+    rows = [
+        row
+        for chunk in state.wrong
+        for segment in segments_of(chunk)
+        for row in rows_of_segment(state.chunks or (), state.setting, segment, state.wrong)
+    ]
+    return not read.needs(rows_of(state)).isdisjoint(row.sequence for row in rows)
+
+
 def _only_writes(done: Done) -> bool:
     """True if only writes overlapped: none of these may harm another's frames."""
     return all(isinstance(one.operation, WRITES_ONLY) for one in (done, *done.between))
@@ -688,8 +772,8 @@ def _comparable(state: State, before: State) -> object:
     setting = None if state.chunks is None else state.setting
     layout = None if state.chunks is None else state.layout
     begun = state.chunks is not None and state.begun
-    whole = state.whole if state.chunks else None
-    return is_same_epoch, state.chunks, setting, layout, state.cached, whole, state.written, begun
+    planned = (state.whole, state.tables) if state.chunks else None
+    return is_same_epoch, state.chunks, setting, layout, state.cached, planned, state.written, begun
 
 
 def _check_listed(before: State, done: Done, after: State) -> None:

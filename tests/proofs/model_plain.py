@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 Layout = Literal["objects", "packs", "video"]
-Refusal = Literal["SettingsConflict", "NotCached", "TimelineCleared"]
+Refusal = Literal["SettingsConflict", "NotCached", "TimelineCleared", "TablesContradicted"]
 OnConflict = Literal["raise", "replace", "keep"]
 ChunkRefusal = Literal["ChunkChanged", "UnreadableChunk"]
 REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "TimelineCleared"})
@@ -44,11 +44,18 @@ class Written(NamedTuple):
 WrittenFrames = frozenset[Written]
 SEGMENTS: Final = 2
 """Segments of each chunk that is not whole."""
+LYING: Final = frozenset({"l"})
+"""Chunks whose sample tables list a frame, in their last segment, that the video does not have."""
 
 
 def segments_of(chunks: Iterable[str]) -> tuple[str, ...]:
     """Return the segments of chunks, in order: ``a0`` and ``a1`` are those of ``a``."""
     return tuple(f"{chunk}{number}" for chunk in chunks for number in range(SEGMENTS))
+
+
+def last_segment_of(chunk: str) -> str:
+    """Return the last segment of a chunk."""
+    return segments_of(chunk)[-1]
 
 
 def adopted(listed: frozenset[tuple[int, int]]) -> WrittenFrames:
@@ -78,6 +85,8 @@ class State:
     """True if only a clear or a rebuild may end the epoch."""
     whole: frozenset[str] = frozenset()
     """Chunks that are committed at once: those that were planned in layout ``video``."""
+    tables: frozenset[str] = frozenset()
+    """Chunks that were planned from their sample tables."""
 
     @property
     def exists(self) -> bool:
@@ -86,6 +95,16 @@ class State:
     @property
     def is_complete(self) -> bool:
         return self.exists and self.cached == set(segments_of(self.chunks or ()))
+
+    @property
+    def wrong(self) -> frozenset[str]:
+        """Chunks that have a frame in the manifest which they do not have in the video."""
+        return self.tables & LYING
+
+    @property
+    def contradicts_rows(self) -> bool:
+        """True if a committed row may be of a frame that its chunk does not have."""
+        return not self.cached.isdisjoint(map(last_segment_of, self.wrong))
 
     def next_epoch(
         self,
@@ -98,13 +117,24 @@ class State:
         return replace(first, chunks=None) if chunks is None else first.with_chunks(chunks)
 
     def cleared(self) -> "State":
-        """Return the next epoch with the same chunks, which are divided as before."""
-        return replace(self.next_epoch(self.setting, self.chunks, self.layout), whole=self.whole)
+        """Return the next epoch with the same chunks, which are divided and listed as before."""
+        following = self.next_epoch(self.setting, self.chunks, self.layout)
+        return replace(following, whole=self.whole, tables=self.tables)
+
+    def replanned(self) -> "State":
+        """Return the next epoch with the same chunks, planned from their packets."""
+        following = self.next_epoch(self.setting, self.chunks, self.layout)
+        return replace(following, tables=frozenset())
 
     def with_chunks(self, chunks: tuple[str, ...]) -> "State":
-        """Return the state with more chunks."""
+        """Return the state with more chunks, which are planned from their sample tables."""
         whole = self.whole | set(chunks) if self.layout == "video" else self.whole
-        return replace(self, chunks=(*(self.chunks or ()), *chunks), whole=whole)
+        return replace(
+            self,
+            chunks=(*(self.chunks or ()), *chunks),
+            whole=whole,
+            tables=self.tables | set(chunks),
+        )
 
 
 class Refused(Exception):
@@ -135,7 +165,7 @@ class CreateManifest(Step):
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         next_state = self._next_state(state)
-        return next_state, (CommitMissing(next_state.epoch, self.chunks),)
+        return next_state, (CommitMissing(next_state, self.chunks),)
 
     def _next_state(self, state: State) -> State:
         if state.listed:
@@ -168,7 +198,7 @@ class AppendToManifest(Step):
             next_state = state
         else:
             next_state = state.with_chunks((self.chunk,))
-        return next_state, (CommitMissing(next_state.epoch, (self.chunk,)),)
+        return next_state, (CommitMissing(next_state, (self.chunk,)),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,25 +210,72 @@ class ReplaceManifest(Step):
         if not state.chunks:
             raise Refused("NotCached")
         next_state = state.next_epoch(self.setting or state.setting, state.chunks, self.layout)
-        return next_state, (CommitMissing(next_state.epoch, state.chunks),)
+        if state.layout == "video":
+            # None of its frames was checked against the tables.
+            next_state = replace(next_state, tables=frozenset())
+        return next_state, (CommitMissing(next_state, state.chunks),)
 
 
 @dataclass(frozen=True, slots=True)
 class CommitMissing(Step):
     """Determine which segments are missing."""
 
-    epoch: str
+    planned: State
+    """State with the manifest by which the program works."""
     chunks: tuple[str, ...]
 
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
-        cached = state.cached if state.epoch == self.epoch else frozenset[str]()
+        epoch = self.planned.epoch
+        cached = state.cached if state.epoch == epoch else frozenset[str]()
         missing = [
             one
             for one in segments_of(self.chunks)
             if one not in cached and not (one[0] in state.whole and int(one[1]))
         ]
-        commits = tuple(CommitSegment(self.epoch, one) for one in missing)
-        return state, (Begin(self.epoch), *commits) if commits else ()
+        commits: list[Step] = []
+        for one in missing:
+            if self._is_contradicted(one):
+                commits.append(Replan(self.planned))
+                continue
+            if not any(isinstance(step, CommitSegment) for step in commits):
+                commits.append(Begin(epoch))
+            commits.append(CommitSegment(epoch, one))
+        return state, tuple(commits)
+
+    def _is_contradicted(self, segment: str) -> bool:
+        """Return True if the video contradicts the tables when the segment is decoded."""
+        chunk, planned = segment[0], self.planned
+        if planned.layout == "video" or chunk not in planned.wrong:
+            return False
+        return chunk in planned.whole or segment == last_segment_of(chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Replan(Step):
+    """Plan all chunks from their packets, because one contradicts its sample tables.
+
+    The program leaves what it had to do in the epoch.
+    """
+
+    planned: State
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        planned = self.planned
+        if state.epoch == planned.epoch:
+            state = state.replanned()
+        elif not self._is_replanned(state):
+            raise Refused("TimelineCleared")
+        return state, (CommitMissing(state, state.chunks or ()),)
+
+    def _is_replanned(self, state: State) -> bool:
+        """Return True if another program has done the same."""
+        planned = self.planned
+        chunks = planned.chunks or ()
+        return (
+            (state.chunks or ())[: len(chunks)] == chunks
+            and (state.setting, state.layout) == (planned.setting, planned.layout)
+            and not state.tables
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +418,8 @@ class ChangeLayout(Step):
             raise Refused("NotCached")
         if self.layout == "video" != state.layout:
             raise Refused("SettingsConflict")
+        if state.layout == "video" != self.layout and state.contradicts_rows:
+            raise Refused("TablesContradicted")
         return replace(state, layout=self.layout), ()
 
 
@@ -502,8 +581,9 @@ def _walk(
             if isinstance(todo[0], CommitSegment) and len(todo) == 1:
                 yield Ending(state, "finished")
         return
-    yield from _walk(following, (*more, *todo[1:]), between, is_alone=is_alone)
-    if isinstance(todo[0], CommitSegment):
+    rest = () if isinstance(todo[0], Replan) else todo[1:]
+    yield from _walk(following, (*more, *rest), between, is_alone=is_alone)
+    if isinstance(todo[0], CommitSegment | Replan):
         # The program that had this segment has died: the next was extracted first.
         yield from _only_failing(_walk(state, todo[1:], between, is_alone=is_alone))
     if isinstance(todo[0], Forget) and not is_alone:

@@ -66,7 +66,7 @@ class ReadAt:
         assert state.setting is not None
         names, row, starts = segments_of(chunks), begun[-1], list[Fraction]()
         for start, segment in zip(bounds(chunks)[:-1], names[1::SEGMENTS], strict=True):
-            first = rows_of_segment(chunks, state.setting, segment)[0]
+            first = rows_of_segment(chunks, state.setting, segment, state.wrong)[0]
             starts += [start, Fraction(str(first.timestamp))]
         since = bisect_right(starts, Fraction(str(row.timestamp))) - 1
         needed = names[since : bisect_right(starts, time)]

@@ -16,7 +16,7 @@ from uuid import uuid4
 import google_crc32c
 import pyarrow.parquet as pq
 from model_expected import METADATA, PICTURES, Row, Rows, rows_of, rows_of_segment, written_row
-from model_plain import ALL, NO_METADATA, SEGMENTS, Setting, State, Written, segments_of
+from model_plain import ALL, LYING, NO_METADATA, SEGMENTS, Setting, State, Written, segments_of
 
 from framecache import FrameCache
 from framecache.store import Store
@@ -184,6 +184,11 @@ class World:
         epoch = document["epoch"]
         chunks = tuple(_chunk_name(chunk["url"]) for chunk in document["chunks"])
         setting = Setting(document["sampling"].get("n"), document["jpeg"]["quality"])
+        tables = frozenset(
+            name
+            for name, chunk in zip(chunks, document["chunks"], strict=True)
+            if chunk["listed_from"] == "tables"
+        )
         parts = {part: self._part(timeline_id, document, part) for part in _part_names(document)}
         is_unstored = document["layout"] == "video"
         cached = frozenset[str]()
@@ -195,7 +200,7 @@ class World:
             expected = {
                 row.sequence: row
                 for segment in segments
-                for row in rows_of_segment(chunks, setting, segment)
+                for row in rows_of_segment(chunks, setting, segment, tables & LYING)
             }
             self._require(
                 rows.keys() == expected.keys()
@@ -230,6 +235,7 @@ class World:
                 for name, chunk in zip(chunks, document["chunks"], strict=True)
                 if len(chunk["segment_starts"]) == 1
             ),
+            tables=tables,
         )
         return state, places
 

@@ -4,11 +4,13 @@ import pytest
 from hypothesis import Phase
 from model_expected import LIMITS
 from model_machine import run_model
+from test_seeded_long_video_defects import ignore_contradictions, replan_in_the_same_epoch
 from test_seeded_replace_defects import keep_old_times, remove_packs_first
 
 from framecache._index import FrameRow
-from framecache._ingest import segments
+from framecache._ingest import chunk_scans, segments
 from framecache._ingest.epochs import RunningEpoch
+from framecache._media.video import scanning
 from framecache._read import FrameSource
 from framecache.store import BlobExists, Store
 from proving import Proof
@@ -26,6 +28,12 @@ def two_segments_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "LIMITS", LIMITS)
 
 
+@pytest.fixture(autouse=True)
+def sample_tables_of_any_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "_MIN_TABLES_FILE_BYTES", 0)
+    monkeypatch.setattr(chunk_scans, "_MIN_BYTES_FOR_TABLES", 0)
+
+
 def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> None:
     figures = run_model(
         proof.size(short=_SHORT_STORES, long=2_000),
@@ -41,6 +49,8 @@ def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> 
         packs=figures.packs,
         repacks=figures.repacks,
         repacks_of_video=figures.repacks_of_video,
+        replans=figures.replans,
+        tables_refused=figures.tables_refused,
         chunks_refused=figures.chunks_refused,
         replaced=figures.replaced,
         faults=figures.faults.total(),
@@ -51,6 +61,8 @@ def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> 
     assert figures.disturbances > 0
     assert figures.repacks > 0
     assert figures.repacks_of_video > 0
+    assert figures.replans > 0
+    assert figures.tables_refused > 0
     assert figures.chunks_refused > 0
     assert figures.replaced > 0
 
@@ -72,7 +84,7 @@ def test_model_detects_commits_into_an_epoch_that_may_have_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(RunningEpoch, "ensure_begun", RunningEpoch.ensure_current)
-    with pytest.raises(AssertionError, match="allowed"):
+    with pytest.raises(AssertionError, match=r"allowed|before it was begun"):
         run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
@@ -84,6 +96,22 @@ def test_model_detects_frames_that_are_not_checked_against_the_index(
 
     monkeypatch.setattr(FrameSource, "_find_mismatch", compare_the_length)
     with pytest.raises(AssertionError, match="gave"):
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
+
+
+def test_model_detects_contradicted_tables_that_are_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ignore_contradictions(monkeypatch)
+    with pytest.raises(AssertionError, match="is not what"):
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
+
+
+def test_model_detects_new_plans_in_the_epoch_of_the_contradicted_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replan_in_the_same_epoch(monkeypatch)
+    with pytest.raises(AssertionError, match=r"allowed|is not what"):
         run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
