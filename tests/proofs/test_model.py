@@ -15,7 +15,7 @@ from framecache._read import FrameSource
 from framecache.store import BlobExists, Store
 from proving import Proof
 
-_SEED = 20261123
+_SEED = 2
 
 
 _SHORT_STORES = 60

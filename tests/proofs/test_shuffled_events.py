@@ -320,9 +320,11 @@ class Fleet:
         except Crash:
             self._count("deaths")
             return batch
-        self._count("invocations")
         if dying.has_crashed:
-            return batch  # it died in a thread of its own
+            # It died in a thread of its own.
+            self._count("deaths")
+            return batch
+        self._count("invocations")
         for failure in report.failures:
             require(isinstance(failure.error, FrameCacheError), f"{failure.error!r}")
         failed = {failure.message_id for failure in report.failures}
