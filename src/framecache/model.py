@@ -64,9 +64,11 @@ MAX_FRAME_PIXELS = 2**26
 """Maximum pixels of a frame: nearly twice that of H.264, HEVC and AV1 up to level 6 (8K)."""
 
 MAX_FRAME_SIDE = 65_500
-MAX_RENDITIONS = 8
 """Maximum width or height of a frame in pixels: that of a JPEG (libjpeg's ``JPEG_MAX_DIMENSION``).
 """
+
+MAX_RENDITIONS = 8
+"""Maximum number of smaller sizes at which each frame of a timeline is stored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -409,8 +411,8 @@ def require_renditions(renditions: object) -> tuple[int, ...]:
     is_descending = all(before > after for before, after in pairwise(known))
     if len(known) < len(given) or not is_descending:
         raise InvalidValue(
-            f"renditions must be integers from {MAX_FRAME_SIDE} down to 1, the largest first, not "
-            f"{format_value(renditions)}"
+            f"renditions must be integers from {MAX_FRAME_SIDE} down to 1, each once and the "
+            f"largest first, not {format_value(renditions)}"
         )
     if len(known) > MAX_RENDITIONS:
         raise InvalidValue(

@@ -1,5 +1,8 @@
 """Renditions when a timeline is verified, repaired, repacked, copied, cleared and collected."""
 
+import os
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -7,11 +10,14 @@ import clips
 import pytest
 from test_renditions import LAYOUTS, PREFIX, SIDES, folder, stored_renditions
 
-from framecache import CorruptFrame, FrameCache, Timeline
+from framecache import CorruptFrame, FrameCache, StoreUnavailable, Timeline
+from framecache._index import Index
 from framecache._maintain.copying import copy_timeline
-from framecache.model import Layout
+from framecache._maintain.gc import plan_gc
+from framecache._maintain.rewriting import PartsRewrite, RewrittenPart
+from framecache.model import Layout, Progress
 from framecache.store import open_store
-from framecache.testing import HookedStore
+from framecache.testing import Action, Crash, HookedStore
 from outside import frame, outside
 
 ORIGINS: Final = ["planes", "jpeg", "written"]
@@ -288,3 +294,97 @@ def test_reader_of_former_locations_goes_on_during_changes(match: Timeline, layo
     for number, sequence in enumerate(reader.index.sequence.tolist()):
         assert reader.frame(sequence, max_side=20).image.tolist() == expected[number]
     assert reader.frame(0, max_side=20).image.shape == (13, 20, 3)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_damage_that_cannot_be_repaired_is_reported_with_that_of_other_parts(
+    tmp_path: Path, match: Timeline, layout: Layout
+) -> None:
+    video = clips.copy_to(clips.chunks()[2], tmp_path)
+    match.extract(video, every=3, layout=layout, renditions=SIDES)
+    video.unlink()
+    row = match.index.row(1)
+    for located in (row, row.renditions[0]):
+        stored = bytearray(outside(folder(match)).read(located.key))
+        stored[located.offset + located.size // 2] ^= 1
+        outside(folder(match)).put(located.key, bytes(stored))
+    report = match.verify(repair=True)
+    # A finding without a sequence is about the video.
+    of_frames = [one for one in report.findings if one.sequence is not None]
+    assert [(one.sequence, one.repaired) for one in of_frames] == [(1, False), (1, False)]
+    assert report.frames_checked == len(match)
+
+
+def test_index_has_no_rows_of_a_size_that_no_rendition_has(match: Timeline) -> None:
+    match.extract(clips.chunks()[0], renditions=SIDES)
+    assert len(match.index.of_renditions(640)) == 0
+    assert len(match.index.of_renditions(SIDES[0])) == len(match)
+
+
+def test_renditions_are_not_stored_for_rows_that_a_repair_replaced(
+    match: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two programs that add renditions read the index before the other's repair."""
+    match.extract(clips.chunks()[:2], every=3, layout="objects")
+    others = FrameCache(folder(match)).timeline("t")
+    rewrite = PartsRewrite._rewrite  # noqa: SLF001 -- between the read of the index and the lease
+
+    def after_a_repair(
+        self: PartsRewrite, part: str, index: Index, old_keys: Sequence[str]
+    ) -> RewrittenPart:
+        monkeypatch.setattr(PartsRewrite, "_rewrite", rewrite)
+        others.add_renditions(SIDES)
+        Path(folder(match), f"{PREFIX}frames/{len(match) - 1}.jpg").unlink()
+        assert others.verify(repair=True).ok
+        return rewrite(self, part, index, old_keys)
+
+    monkeypatch.setattr(PartsRewrite, "_rewrite", after_a_repair)
+    with pytest.raises(StoreUnavailable, match=r"changed part .* in the meantime"):
+        match.add_renditions(SIDES)
+    assert FrameCache(folder(match)).timeline("t").verify().ok
+
+
+def test_frames_replaced_during_an_addition_get_their_public_keys(match: Timeline) -> None:
+    match.write([frame(n, width=96, height=64) for n in range(4)], layout="objects")
+
+    def replace(_: Progress) -> None:
+        others = FrameCache(folder(match)).timeline("t")
+        others.write([frame(0, number=7, width=96, height=64)], on_conflict="replace")
+
+    match.add_renditions(SIDES, progress=replace)
+    latest = FrameCache(folder(match)).timeline("t")
+    assert outside(folder(match)).read(f"{PREFIX}frames/0.jpg") == latest.jpeg(0)
+
+
+def test_renditions_stored_again_while_others_are_collected_are_kept(match: Timeline) -> None:
+    match.extract(clips.chunks()[:2], every=3, layout="objects")
+
+    def die(action: Action, key: str) -> None:
+        if action == "create" and "/timeline/" in key:
+            raise Crash
+
+    store = FrameCache(folder(match)).store
+    with pytest.raises(Crash):
+        Timeline(HookedStore(store, before=die), "t").add_renditions(SIDES)
+    for blob in outside(folder(match)).list(PREFIX):
+        os.utime(Path(folder(match), blob), (time.time() - 10**6,) * 2)
+    added: list[str] = []
+
+    def add(action: Action, key: str) -> None:
+        if action == "list" and key.endswith("/renditions/"):
+            added.append(key)
+        if action == "list" and "/claims/" in key and len(added) == 1:
+            added.append(key)
+            match.add_renditions(SIDES)
+
+    planned = plan_gc(
+        HookedStore(store, before=add),
+        timelines=["t"],
+        grace_seconds=3600,
+        max_bytes=None,
+        max_age_seconds=None,
+    )
+    planned.execute(max_share=1)
+    assert len(added) == 2
+    assert FrameCache(folder(match)).timeline("t").verify().ok
+    assert FrameCache(folder(match)).timeline("t").index.has_rendition(SIDES[0]).all()

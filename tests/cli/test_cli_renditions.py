@@ -28,7 +28,7 @@ def test_renditions_are_added_and_counted(local_url: str) -> None:
     assert (
         "; 50 frames and 100 renditions checked, " in run("verify", "walk", *cache).succeeded().text
     )
-    assert again == "walk: all frames already have renditions 80 and 40.\n"
+    assert again == "walk: all frames that are larger already have renditions 80 and 40.\n"
     document = run("renditions", "walk", "20", "--json", *cache).succeeded().document
     assert document.pop("seconds") > 0
     assert document.pop("bytes_stored") > 0
@@ -55,6 +55,8 @@ def test_extraction_with_renditions_is_shown_continued_and_changed(local_url: st
     assert more.rstrip().endswith(f"renditions walk 100 --cache {local_url}")
     fewer = run("extract", "walk", clip(), "--renditions", "80", *cache).failed(4)
     assert "rebuild walk --renditions 80" in fewer
+    others = run("extract", "walk", clip(), "--renditions", "100", *cache).failed(4)
+    assert "rebuild walk --renditions 100" in others
     run("rebuild", "walk", "--renditions", "none", "--yes", *cache).succeeded()
     (listed,) = run("ls", "--json", *cache).succeeded().document["timelines"]
     assert listed["settings"]["renditions"] == []

@@ -254,6 +254,8 @@ class Index:
 
         Locations, widths and heights are those of the rendition.
         """
+        if max_side not in self.rendition_sides:
+            return type(self).empty()
         having = np.flatnonzero(self.has_rendition(max_side))
         return _index_of(
             columns.of_renditions(columns.take(self._source.columns, having), max_side)

@@ -345,8 +345,8 @@ def _renditions_conflict(current: Manifest, asked: Sequence[int]) -> SettingsCon
     remedy = (
         f"add them, which keeps the frames: framecache renditions {current.timeline_id} "
         f"{' '.join(new)}"
-        if new
-        else "rebuild the timeline with fewer"
+        if {*cached} <= {*asked}
+        else "rebuild the timeline with the new ones"
     )
     return SettingsConflict(
         f"timeline {current.timeline_id} is cached with {_list_renditions(cached)}; asked for "

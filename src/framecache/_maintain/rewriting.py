@@ -36,6 +36,7 @@ from framecache._index import (
     update_manifest,
 )
 from framecache._index.lease import LeaseManager
+from framecache._layouts import layout_of
 from framecache._layouts.encoding import FramePosition
 from framecache.errors import (
     CorruptFrame,
@@ -179,6 +180,16 @@ class PartsRewrite(ABC):
             removed += self.store.delete(batch)
         return removed
 
+    def has_unmoved_frames(self) -> bool:
+        """Return True if frames that other programs wrote meanwhile may not be where they belong.
+
+        These programs have left moving them to this one, which must `relocate` them.
+        """
+        if not layout_of(self.target).has_public_keys or self.manifest.chunks:
+            return False
+        latest = current_manifest(self.store, self.manifest.timeline_id)
+        return latest is not None and latest.written_parts != self.manifest.written_parts
+
     def _committed(self) -> dict[str, Index]:
         parts = self.manifest.parts
         found = dict(zip(parts, load_parts(self.store, self.manifest, parts), strict=True))
@@ -220,25 +231,34 @@ class PartsRewrite(ABC):
         )
 
     def acquire_lease(self, part: str) -> None:
-        """Acquire the lease on a part; waits for a lease whose owner may have died."""
-        if self.leases.acquire(part):
-            return
-        timeline_id, place = self.manifest.timeline_id, self.store.display_name
+        """Acquire the lease on a part; waits for a lease whose owner may have died.
+
+        Raises:
+            StoreUnavailable: another program is working on the part, or changed it since its rows
+                were read: what is stored for old rows may overwrite what new ones name.
+        """
+        if not self.leases.acquire(part):
+            self._wait_for_lease(part)
+        latest = current_manifest(self.store, self.manifest.timeline_id)
+        if latest is None or latest.epoch != self.manifest.epoch:
+            return  # found when something is stored
+        if latest.index_key(part) != self.manifest.index_key(part):
+            raise StoreUnavailable(
+                f"another program changed part {part} of timeline {self.manifest.timeline_id} in "
+                f"{self.store.display_name} in the meantime: try again"
+            )
+
+    def _wait_for_lease(self, part: str) -> None:
         deadline = time.monotonic() + _MAX_LEASE_TIMEOUTS * lease.LEASE_TTL_SECONDS
         while not self.leases.acquire(part):
             if time.monotonic() > deadline:
                 raise StoreUnavailable(
-                    f"another program is working on part {part} of timeline {timeline_id} in "
-                    f"{place}: try again when it is done"
+                    f"another program is working on part {part} of timeline "
+                    f"{self.manifest.timeline_id} in {self.store.display_name}: try again when it "
+                    "is done"
                 )
             time.sleep(_POLL_SECONDS)
             self.leases.refresh()
-        latest = current_manifest(self.store, timeline_id)
-        if latest is not None and latest.index_key(part) != self.manifest.index_key(part):
-            raise StoreUnavailable(
-                f"another program changed part {part} of timeline {timeline_id} "
-                f"in {place} in the meantime: try again"
-            )
 
     def _roll_back(self, moved: Sequence[RewrittenPart]) -> None:
         """Remove the new packs, which no other program can reference.

@@ -59,7 +59,7 @@ def renditions(
 def _format_report(report: RenditionsReport) -> str:
     sizes = list_sides(report.renditions)
     if not report.renditions_stored:
-        return f"{report.timeline_id}: all frames already have renditions {sizes}"
+        return f"{report.timeline_id}: all frames that are larger already have renditions {sizes}"
     return (
         f"{report.timeline_id}: {format_count(report.renditions_stored, 'rendition')} "
         f"({format_size(report.bytes_stored)}) of {format_count(report.frames_changed, 'frame')} "

@@ -74,8 +74,9 @@ def remedy_command(
             ". Its videos differ, too, and a rebuild would not change them: use another "
             f"timeline name, or discard its frames first: {clear}"
         )
-    new = [str(side) for side in wanted.jpeg.renditions if side not in cached.jpeg.renditions]
-    if new and cached.has_same_frames(wanted):
+    has, wants = set(cached.jpeg.renditions), set(wanted.jpeg.renditions)
+    if has < wants and cached.has_same_frames(wanted):
+        new = map(str, sorted(wants - has, reverse=True))
         return f": {choice.command_line('renditions', name, *new)}"
     if wanted.jpeg.renditions != cached.jpeg.renditions:
         words += ("--renditions", ",".join(map(str, wanted.jpeg.renditions)) or "none")

@@ -232,8 +232,7 @@ class _TimelineDeletion:
                 blob for blob in batch if blob.key in planned and blob.modified_at <= self._before
             ]
             if chosen:
-                self._require_unchanged(manifest)
-                self._require_unleased(manifest)
+                self._require_unused_keys(manifest)
                 self.removed[reason] += self._remove(chosen)
 
     def _remove_frames(self, manifest: Manifest, frames: FrameBlobs) -> Iterator[DeletionSummary]:
@@ -297,8 +296,7 @@ class _TimelineDeletion:
             known = np.array([-1 if number is None else number for number in sequences])
             chosen = list(itertools.compress(batch, frames.contains(known).tolist()))
             if chosen:
-                self._require_unchanged(manifest)
-                self._require_unleased(manifest)
+                self._require_unused_keys(manifest)
                 yield self._remove(chosen)
 
     def _remove_cached(self, cleared: Manifest) -> Iterator[DeletionSummary]:
@@ -341,6 +339,16 @@ class _TimelineDeletion:
             used_at = self._store.head(keys.access_log(self._timeline_id)).modified_at
             if used_at > self._state.last_used_at:
                 raise _TimelineChanged("it was read in the meantime: its frames were kept")
+
+    def _require_unused_keys(self, manifest: Manifest) -> None:
+        """Raise if a program may have stored blobs under keys that are to be removed.
+
+        One that has done so and is at work has a lease, one that is done has changed the manifest.
+        A program may begin between two requests, or end.
+        """
+        self._require_unleased(manifest)
+        self._require_unchanged(manifest)
+        self._require_unleased(manifest)
 
     def _require_unleased(self, manifest: Manifest) -> None:
         for blob in self._store.list(keys.leases_prefix(self._timeline_id, manifest.epoch)):

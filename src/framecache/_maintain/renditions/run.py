@@ -14,6 +14,7 @@ from framecache._core.optional_imports import require_opencv
 from framecache._index import FrameRow, Index, Snapshot, current_manifest, ensure_current
 from framecache._index.lease import FRAMES_BETWEEN_CHECKS, LeaseManager
 from framecache._ingest.deletion import cleanup_if_deleted
+from framecache._ingest.relocation import relocate
 from framecache._ingest.renditions import remade_renditions, with_renditions
 from framecache._layouts import check_renditions, layout_of
 from framecache._layouts.encoding import EncodedJpeg, frame_position
@@ -62,6 +63,8 @@ def add_renditions(
         except TimelineCleared:
             cleanup_if_deleted(store, timeline_id)
             raise
+    if run.has_unmoved_frames():
+        relocate(store, timeline_id, workers=workers, wait=False)
     return RenditionsReport(
         timeline_id=timeline_id,
         renditions=run.target.settings.jpeg.renditions,
@@ -90,7 +93,7 @@ class _RenditionRun(PartsRewrite):
         self._sides = tuple(sides)
         self._workers = workers
         self._added: set[tuple[int, int]] = set()
-        """Sequence and size of each rendition that was stored."""
+        """Sequence and size of each rendition that was stored for the latest part."""
         super().__init__(store, manifest, leases, progress)
 
     def change_settings(self, current: Settings) -> Settings:
@@ -149,6 +152,7 @@ class _RenditionRun(PartsRewrite):
             made = storage.finish()
             ensure_current(self.store, self.manifest)
         rows = []
+        self._added.clear()
         for row in index.rows(range(len(index))):
             new = made.get(row.sequence, ())
             self._added |= {(row.sequence, one.max_side) for one in new}

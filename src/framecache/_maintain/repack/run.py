@@ -72,7 +72,6 @@ def repack(
             raise
         removed = run.remove_unreferenced(moved)
     if run.has_unmoved_frames():
-        # Programs that wrote meanwhile have left moving their frames out of packs to this one.
         relocate(store, timeline_id, workers=workers, wait=False)
     frames = sum(part.frames for part in moved)
     return RepackReport(
@@ -130,13 +129,6 @@ class _RepackRun(PartsRewrite):
     def bytes_stored(self, row: FrameRow) -> int:
         """See `PartsRewrite`."""
         return row.stored_bytes
-
-    def has_unmoved_frames(self) -> bool:
-        """Return True if frames that other programs wrote meanwhile may be in the old layout."""
-        if not layout_of(self.target).has_public_keys or self.manifest.chunks:
-            return False
-        latest = current_manifest(self.store, self.manifest.timeline_id)
-        return latest is not None and latest.written_parts != self.manifest.written_parts
 
     def store_part(self, part: str, index: Index) -> Sequence[FrameRow]:
         """See `PartsRewrite`."""

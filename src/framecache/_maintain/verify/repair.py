@@ -241,7 +241,10 @@ class Repair:
                         frame_position(row),
                         partial(remade_renditions, row, data, sides[sequence], settings),
                     )
-                stored = storage.finish()
+                try:
+                    stored = storage.finish()
+                except BlobOutsideRoot as error:
+                    raise NotRepairable(f"{error}: remove the link") from error
                 self._require_lease(part)
             made = [with_renditions(row, stored[row.sequence]) for row in before.values()]
             if made != [*before.values()]:
