@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from model_expected import chunk_url, written_frame
+from model_expected import RENDITION, chunk_url, written_frame
 from model_plain import (
+    AddRenditions,
     Append,
     Clear,
     Collect,
@@ -40,6 +41,8 @@ def execute(
             timeline.write(made, quality=quality, layout=layout, on_conflict=on_conflict, workers=1)
         case Repack(layout):
             timeline.repack(layout, workers=1)
+        case AddRenditions():
+            timeline.add_renditions([RENDITION], workers=1)
         case Repair():
             timeline.verify(repair=True, workers=1)
         case Collect():

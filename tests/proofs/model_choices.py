@@ -7,6 +7,7 @@ from model_expected import CHUNKS, METADATA, PICTURES
 from model_plain import (
     ALL,
     HALF,
+    AddRenditions,
     Append,
     Clear,
     Collect,
@@ -45,6 +46,7 @@ REQUESTS: Final[tuple[tuple[Action, str], ...]] = (
     ("list", "/claims/"),
     ("put", "/frames/"),
     ("put", "/packs/"),
+    ("put", "/renditions/"),
 )
 """Requests that programs make, and the keys that they concern."""
 
@@ -93,15 +95,16 @@ EXTRACTS, WRITES = _extracts(ASKED_OF_CHUNKS), _writes(ASKED)
 APPENDS = st.builds(Append, CHUNK)
 REBUILDS = st.builds(Rebuild, st.sampled_from((None, HALF, ALL)), ASKED_OF_CHUNKS)
 REPACKS = st.builds(Repack, st.sampled_from((*LAYOUTS, *LAYOUTS, "video")))
+ADDITIONS = st.just(AddRenditions())
 CLEARS, DELETES, DELETED_LEASES = st.just(Clear()), st.just(Delete()), st.just(DeleteLeases())
 REPAIRS, COLLECTIONS = st.just(Repair()), st.just(Collect())
 
 OF_VIDEO = st.one_of(
-    *(EXTRACTS, EXTRACTS, APPENDS, APPENDS, REBUILDS, REPACKS, REPACKS),
+    *(EXTRACTS, EXTRACTS, APPENDS, APPENDS, REBUILDS, REPACKS, REPACKS, ADDITIONS),
     *(CLEARS, DELETES, DELETED_LEASES, WRITES),
 )
 OF_WRITTEN = st.one_of(
-    *(WRITES, WRITES, WRITES, WRITES, WRITES, REPACKS, REPACKS, REPAIRS),
+    *(WRITES, WRITES, WRITES, WRITES, WRITES, REPACKS, REPACKS, ADDITIONS, REPAIRS),
     *(CLEARS, DELETES, DELETED_LEASES, EXTRACTS),
 )
 BEGINNINGS: Final[dict[str, st.SearchStrategy[Operation]]] = {

@@ -37,6 +37,8 @@ _HUES: Final = {"a": 0, "b": 120, "c": 240, "l": 60}
 PICTURES: Final = range(3)
 METADATA: Final = range(2)
 SIZE: Final = 32
+RENDITION: Final = 16
+"""Size of the renditions that a timeline may have."""
 RATE: Final = 25
 
 
@@ -51,6 +53,8 @@ class Row:
     jpeg: bytes
 
 
+MAX_DISTANCE: Final = 16
+"""Mean difference of the luma of a frame and its rendition, both with the losses of a JPEG."""
 Rows = dict[int, Row]
 
 
@@ -195,6 +199,16 @@ def written_row(frame: Written) -> Row:
 def picture_of(jpeg: bytes) -> npt.NDArray[np.uint8]:
     """A JPEG's picture, by another decoder."""
     return np.asarray(Image.open(BytesIO(jpeg)).convert("RGB"))
+
+
+@cache
+def is_rendition_of(rendition: bytes, jpeg: bytes) -> bool:
+    """Return True if a JPEG shows the same as that of a frame, at half its size."""
+    small, whole = (Image.open(BytesIO(data)).convert("L") for data in (rendition, jpeg))
+    if small.size != (RENDITION, RENDITION):
+        return False
+    reduced = np.asarray(whole.reduce(SIZE // RENDITION), np.int16)
+    return bool(np.abs(np.asarray(small, np.int16) - reduced).mean() < MAX_DISTANCE)
 
 
 def _read(timeline: Timeline) -> list[Row]:

@@ -34,6 +34,7 @@ from model_choices import (
 )
 from model_expected import (
     CHUNKS,
+    RENDITION,
     SIZE,
     chunk_url,
     clip,
@@ -45,6 +46,7 @@ from model_plain import (
     ALL,
     LYING,
     REFUSALS,
+    AddRenditions,
     Append,
     ChunkRefusal,
     Clear,
@@ -97,6 +99,8 @@ class Figures:
     """That were stored."""
     repacks: int = 0
     """That moved frames."""
+    renditions: int = 0
+    """Steps after which a timeline had renditions."""
     repacks_of_video: int = 0
     """That decoded frames."""
     replans: int = 0
@@ -355,7 +359,9 @@ class TimelineMachine(RuleBasedStateMachine):
         how, fired = _name(done.error), client.fault_schedule.fired
         is_disturbed = bool(done.between)
         ends = list(endings(before.state, done))
-        if isinstance(done.operation, Repack) and (before.damaged_frames or after.damaged_frames):
+        if isinstance(done.operation, Repack | AddRenditions) and (
+            before.damaged_frames or after.damaged_frames
+        ):
             ends.append(Ending(before.state, "CorruptFrame"))
         if self.has_changed_chunks and before.state.layout == "video" and before.rows:
             ends += [Ending(before.state, refusal) for refusal in CHUNK_REFUSALS]
@@ -408,6 +414,9 @@ class TimelineMachine(RuleBasedStateMachine):
                 assert not left, f"a clear left {left}"
             case Repack(layout) if not client.fault_schedule.fired:
                 self._check_repacked(layout, before, after)
+            case AddRenditions() if not client.fault_schedule.fired:
+                lacking = after.rows.keys() - self.world.renditions(name).keys()
+                assert not lacking, f"frames {sorted(lacking)} have no rendition"
             case Write() if not client.fault_schedule.fired:
                 # If a program died while it moved written frames, they stay in packs.
                 if not self._is_moving(name):
@@ -573,6 +582,9 @@ class TimelineMachine(RuleBasedStateMachine):
         assert after.damaged_frames <= allowed, (
             f"frames {sorted(after.damaged_frames - allowed)} came to harm"
         )
+        faulty = self.world.faulty_renditions(name)
+        assert not faulty, f"renditions of frames {faulty} came to harm"
+        self.figures.renditions += bool(self.world.renditions(name))
         self.harmed[name] = allowed & set(after.damaged_frames)
         self.figures.most_harmed = max(self.figures.most_harmed, len(after.damaged_frames))
         kept = {_overlay_key(name, *place): png for place, png in self.overlays[name].items()}
@@ -659,6 +671,8 @@ class TimelineMachine(RuleBasedStateMachine):
         ]
         expected = [repaired.rows[sequence].jpeg for sequence in sequences]
         assert list(timeline.jpegs(sequences)) == expected
+        renditions = self.world.renditions(name)
+        assert list(timeline.jpegs(renditions, max_side=RENDITION)) == list(renditions.values())
 
     def _repack(self, name: str) -> None:
         """Repack, and require that intact frames are moved unchanged."""
@@ -740,8 +754,14 @@ def _excused_by_others(operation: Operation) -> set[str]:
     # If two programs move or repair a part, one has to try again. So does one that replaces
     # frames, if another overwrote a blob that it had created and not yet committed.
     is_replacing = isinstance(operation, Write) and operation.on_conflict == "replace"
-    is_told = is_replacing or isinstance(operation, Repack)
-    return {*REFUSALS, *(("StoreUnavailable",) if is_told else ())}
+    is_told = is_replacing or isinstance(operation, Repack | AddRenditions)
+    # Others may rebuild it into a layout without stored frames.
+    is_refused = isinstance(operation, AddRenditions)
+    return {
+        *REFUSALS,
+        *(("StoreUnavailable",) if is_told else ()),
+        *(("InvalidValue",) if is_refused else ()),
+    }
 
 
 def _may_contradict(read: Read, state: State) -> bool:

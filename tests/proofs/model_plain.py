@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 Layout = Literal["objects", "packs", "video"]
-Refusal = Literal["SettingsConflict", "NotCached", "TimelineCleared", "TablesContradicted"]
+Refusal = Literal[
+    "SettingsConflict", "NotCached", "TimelineCleared", "TablesContradicted", "InvalidValue"
+]
 OnConflict = Literal["raise", "replace", "keep"]
 ChunkRefusal = Literal["ChunkChanged", "UnreadableChunk"]
 REFUSALS: frozenset[Refusal] = frozenset({"SettingsConflict", "NotCached", "TimelineCleared"})
@@ -424,6 +426,18 @@ class ChangeLayout(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class RequireStoredFrames(Step):
+    """Require a manifest, and a layout that stores frames."""
+
+    def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
+        if state.chunks is None:
+            raise Refused("NotCached")
+        if state.layout == "video":
+            raise Refused("InvalidValue")
+        return state, ()
+
+
+@dataclass(frozen=True, slots=True)
 class RequireFrames(Step):
     def take(self, state: State) -> tuple[State, tuple[Step, ...]]:
         if state.chunks is None and not state.listed:
@@ -488,6 +502,14 @@ class Repack:
 
 
 @dataclass(frozen=True, slots=True)
+class AddRenditions:
+    """Store smaller copies of all frames, and of those that are stored later."""
+
+    def steps(self) -> tuple[Step, ...]:
+        return (RequireStoredFrames(),)
+
+
+@dataclass(frozen=True, slots=True)
 class Clear:
     def steps(self) -> tuple[Step, ...]:
         return (EndEpoch(),)
@@ -524,7 +546,17 @@ class Collect:
 
 
 Operation = (
-    Extract | Append | Rebuild | Write | Repack | Clear | Delete | DeleteLeases | Repair | Collect
+    Extract
+    | Append
+    | Rebuild
+    | Write
+    | Repack
+    | AddRenditions
+    | Clear
+    | Delete
+    | DeleteLeases
+    | Repair
+    | Collect
 )
 
 

@@ -15,7 +15,17 @@ from uuid import uuid4
 
 import google_crc32c
 import pyarrow.parquet as pq
-from model_expected import METADATA, PICTURES, Row, Rows, rows_of, rows_of_segment, written_row
+from model_expected import (
+    METADATA,
+    PICTURES,
+    RENDITION,
+    Row,
+    Rows,
+    is_rendition_of,
+    rows_of,
+    rows_of_segment,
+    written_row,
+)
 from model_plain import ALL, LYING, NO_METADATA, SEGMENTS, Setting, State, Written, segments_of
 
 from framecache import FrameCache
@@ -26,7 +36,7 @@ from tars import members_of
 ROOT: Final = "cache/timelines"
 DECAY: Final = "decay"
 """Name of the program that damages what is stored."""
-OF_EPOCHS: Final = ("claims", "index", "packs")
+OF_EPOCHS: Final = ("claims", "index", "packs", "renditions")
 """The folders that have one for each epoch."""
 DAMAGE: Final = frozenset({Fault.TRUNCATE, Fault.FLIP_BIT})
 
@@ -124,6 +134,32 @@ class World:
         """Return the state of a timeline at this moment."""
         with self.lock:
             return self._observe(timeline_id)
+
+    def renditions(self, timeline_id: str) -> dict[int, bytes | None]:
+        """Return the stored rendition of each current frame that has one; None if it is gone."""
+        with self.lock:
+            return {
+                sequence: row.rendition.within(self.blobs)
+                for sequence, row in self._current_rows(timeline_id).items()
+                if row.rendition is not None
+            }
+
+    def faulty_renditions(self, timeline_id: str) -> list[int]:
+        """Return the frames whose renditions are not stored, or show something else."""
+        rows = self.observe(timeline_id).rows
+        return [
+            sequence
+            for sequence, stored in self.renditions(timeline_id).items()
+            if stored is None or not is_rendition_of(stored, rows[sequence].jpeg)
+        ]
+
+    def _current_rows(self, timeline_id: str) -> "IndexRows":
+        """Return the row of each frame, of the part that the manifest names last."""
+        document = self._manifest_document(timeline_id)
+        if document is None:
+            return {}
+        parts = (self._part(timeline_id, document, part) for part in _part_names(document))
+        return {sequence: row for part in parts for sequence, row in (part or {}).items()}
 
     def touched_frames(self, timeline_id: str, *, since: int, by: str) -> set[int]:
         """Return the frames that a program stored or deleted since a position in the log."""
@@ -326,6 +362,8 @@ class IndexRow:
     metadata: tuple[int, float, str | None]
     """chunk_id, timestamp and perceptual hash."""
     quality: int
+    rendition: Place | None
+    """Place of its rendition; None if it has none."""
 
 
 IndexRows = dict[int, IndexRow]
@@ -527,16 +565,25 @@ def _parsed(body: bytes) -> dict[str, Any]:
 def _rows_in(body: bytes) -> IndexRows:
     about = ["chunk_id", "timestamp", "perceptual_hash", "quality"]
     names = ["sequence", "size", "crc32c", "key", "offset", *about]
-    table = pq.ParquetFile(BytesIO(body)).read(names, use_threads=False)
+    file = pq.ParquetFile(BytesIO(body))
+    of_renditions = [f"{name}_{RENDITION}" for name in ("key", "offset", "size")]
+    has_renditions = of_renditions[0] in file.schema_arrow.names
+    table = file.read([*names, *of_renditions * has_renditions], use_threads=False)
+    renditions = (
+        zip(*(table[name].to_pylist() for name in of_renditions), strict=True)
+        if has_renditions
+        else [("", 0, 0)] * len(table)
+    )
     return {
         sequence: IndexRow(
             None if size is None else (size, crc32c),
             Place(key, offset, size or 0),
             (*metadata,),
             quality,
+            Place(*rendition) if rendition[0] else None,
         )
-        for sequence, size, crc32c, key, offset, *metadata, quality in zip(
-            *(table[name].to_pylist() for name in names), strict=True
+        for (sequence, size, crc32c, key, offset, *metadata, quality), rendition in zip(
+            zip(*(table[name].to_pylist() for name in names), strict=True), renditions, strict=True
         )
     }
 

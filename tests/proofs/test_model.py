@@ -1,21 +1,29 @@
 """Programs use a timeline through stores with faults; a plain model gives the allowed results."""
 
+from collections.abc import Iterable
+from io import BytesIO
+
 import pytest
 from hypothesis import Phase
 from model_expected import LIMITS
 from model_machine import run_model
+from PIL import Image
+from test_seeded_defects import patch_everywhere
 from test_seeded_long_video_defects import ignore_contradictions, replan_in_the_same_epoch
 from test_seeded_replace_defects import keep_old_times, remove_packs_first
 
 from framecache._index import FrameRow
 from framecache._ingest import chunk_scans, segments
 from framecache._ingest.epochs import RunningEpoch
+from framecache._ingest.renditions import renditions_of_jpeg
+from framecache._layouts.encoding import EncodedRendition
 from framecache._media.video import scanning
 from framecache._read import FrameSource
+from framecache.model import JpegSettings
 from framecache.store import BlobExists, Store
 from proving import Proof
 
-_SEED = 2
+_SEED = 4
 
 
 _SHORT_STORES = 60
@@ -48,6 +56,7 @@ def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> 
         commits=figures.commits,
         packs=figures.packs,
         repacks=figures.repacks,
+        renditions=figures.renditions,
         repacks_of_video=figures.repacks_of_video,
         replans=figures.replans,
         tables_refused=figures.tables_refused,
@@ -60,6 +69,7 @@ def test_programs_on_failing_stores_behave_as_the_model_allows(proof: Proof) -> 
     assert figures.faults.total() > 0
     assert figures.disturbances > 0
     assert figures.repacks > 0
+    assert figures.renditions > 0
     assert figures.repacks_of_video > 0
     assert figures.replans > 0
     assert figures.tables_refused > 0
@@ -120,6 +130,22 @@ def test_model_detects_packs_deleted_before_their_frames_are_indexed_elsewhere(
 ) -> None:
     remove_packs_first(monkeypatch)
     with pytest.raises(AssertionError, match="were harmed"):
+        run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
+
+
+def test_model_detects_renditions_that_show_another_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def turned_over(
+        data: bytes, sides: Iterable[int], settings: JpegSettings
+    ) -> tuple[EncodedRendition, ...]:
+        turned = BytesIO()
+        with Image.open(BytesIO(data)) as picture:
+            picture.transpose(Image.Transpose.ROTATE_180).save(turned, "JPEG", quality=95)
+        return renditions_of_jpeg(turned.getvalue(), sides, settings)
+
+    patch_everywhere(monkeypatch, renditions_of_jpeg, turned_over)
+    with pytest.raises(AssertionError, match=r"renditions of frames .* came to harm"):
         run_model(_SHORT_STORES, _SHORT_STEPS, seed=_SEED)
 
 
