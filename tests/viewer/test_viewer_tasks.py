@@ -76,7 +76,7 @@ def test_cancelled_extraction_is_shown_as_cancelled(browser: Browser, tmp_path: 
         body = {"chunks": [clips.clip().as_uri()]}
         assert service.client.post("api/v1/timelines/t/extract", json=body).status_code == 202
         work = page.tab.get_by_role("list", name="Tasks")
-        # Until the service knows, the extraction may not go on: it could be done before.
+        # Until the service knows, the extraction may not continue: it could end before.
         with page.tab.expect_response(lambda response: response.request.method == "DELETE"):
             work.get_by_role("button", name="Cancel").click()
         held.may_continue.set()
