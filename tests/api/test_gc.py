@@ -11,6 +11,7 @@ from typing import Any
 import clips
 import pytest
 
+from dying import dying_at
 from framecache import (
     Frame,
     FrameCache,
@@ -898,7 +899,7 @@ def test_frames_repacked_after_planning_are_kept(
     other: Layout = "packs" if layout == "objects" else "objects"
     FrameCache(local_url).timeline("t").extract(clips.chunks(), layout=other)
     with pytest.raises(Crash):
-        Timeline(_dying_before_manifest(store), "t").repack(layout)
+        Timeline(dying_at(store, "create", "/timeline/"), "t").repack(layout)
     age(local_url, 2 * DAY)
     planned = plan(local_url)
     assert counts(planned)[Reason.ORPHANS] >= 3
@@ -914,15 +915,49 @@ def test_frames_repacked_after_planning_are_kept(
     assert FrameCache(local_url).timeline("t").verify().ok
 
 
-def _dying_before_manifest(store: Store) -> Store:
-    died: list[str] = []
+def test_frames_repacked_between_two_checks_of_gc_are_kept(local_url: str) -> None:
+    """The repack stored the frames, and commits its manifest while gc checks the timeline."""
+    store = FrameCache(local_url).store
+    FrameCache(local_url).timeline("t").extract(clips.chunks(), layout="packs")
+    with pytest.raises(Crash):
+        Timeline(dying_at(store, "create", "/timeline/"), "t").repack("objects")
+    age(local_url, 2 * DAY)
+    has_stored, may_commit = Event(), Event()
 
-    def die(action: Action, key: str) -> None:
-        if died or (action == "create" and "/timeline/" in key):
-            died.append(key)
-            raise Crash
+    def wait_before_manifest(action: Action, key: str) -> None:
+        if action == "create" and "/timeline/" in key:
+            has_stored.set()
+            assert may_commit.wait(60)
 
-    return HookedStore(store, before=die)
+    hooked = Timeline(HookedStore(store, before=wait_before_manifest), "t")
+    repack = Thread(target=hooked.repack, args=("objects",))
+    checks: list[str] = []
+
+    def commit_between_checks(action: Action, key: str) -> None:
+        """Let the repack commit before the second kind of check that follows a lease."""
+        kind = "lease" if action == "list" and "/claims/" in key else "manifest"
+        if action == "create" and "/claims/" in key:
+            checks.append("begun")
+        elif checks and kind not in checks and (kind == "lease" or "/timeline/" in key):
+            checks.append(kind)
+            if len(checks) == 3:
+                may_commit.set()
+                repack.join()
+
+    planned = plan_gc(
+        HookedStore(store, before=commit_between_checks),
+        timelines=["t"],
+        grace_seconds=DAY,
+        max_bytes=None,
+        max_age_seconds=None,
+    )
+    repack.start()
+    assert has_stored.wait(60)
+    planned.execute(max_share=1)
+    may_commit.set()
+    repack.join()
+    assert checks
+    require_readable(local_url)
 
 
 def test_frames_being_extracted_after_planning_are_kept(local_url: str) -> None:

@@ -10,6 +10,7 @@ import clips
 import pytest
 from test_renditions import LAYOUTS, PREFIX, SIDES, folder, stored_renditions
 
+from dying import dying_at
 from framecache import CorruptFrame, FrameCache, StoreUnavailable, Timeline
 from framecache._index import Index
 from framecache._maintain.copying import copy_timeline
@@ -358,14 +359,9 @@ def test_frames_replaced_during_an_addition_get_their_public_keys(match: Timelin
 
 def test_renditions_stored_again_while_others_are_collected_are_kept(match: Timeline) -> None:
     match.extract(clips.chunks()[:2], every=3, layout="objects")
-
-    def die(action: Action, key: str) -> None:
-        if action == "create" and "/timeline/" in key:
-            raise Crash
-
     store = FrameCache(folder(match)).store
     with pytest.raises(Crash):
-        Timeline(HookedStore(store, before=die), "t").add_renditions(SIDES)
+        Timeline(dying_at(store, "create", "/timeline/"), "t").add_renditions(SIDES)
     for blob in outside(folder(match)).list(PREFIX):
         os.utime(Path(folder(match), blob), (time.time() - 10**6,) * 2)
     added: list[str] = []

@@ -26,6 +26,7 @@ from invariants import (
 )
 
 import media
+from dying import dying_at
 from framecache import FrameCacheError, Timeline
 from framecache._core import keys
 from framecache._index import Index, PartBuilder, current_manifest
@@ -33,7 +34,7 @@ from framecache._ingest import extraction_run, rolling_compaction, segments
 from framecache._maintain.gc import plan_gc
 from framecache.model import Layout
 from framecache.store import Store
-from framecache.testing import Action, Crash, HookedStore
+from framecache.testing import Crash
 
 FIRST: Final = frozenset({0, 1})
 SECOND: Final = frozenset({2, 3, 4})
@@ -201,14 +202,7 @@ def collect(store: Store, *, max_bytes: int | None = None) -> None:
 
 def _die_beginning(store: Store) -> None:
     """Leave another extraction with a manifest and a lease, but not begun."""
-    died: list[str] = []
-
-    def die_beginning(action: Action, key: str) -> None:
-        if died or (action == "create" and key == keys.manifest(TIMELINE, 2)):
-            died.append(key)
-            raise Crash
-
-    dying = HookedStore(store, before=die_beginning)
+    dying = dying_at(store, "create", keys.manifest(TIMELINE, 2))
     with pytest.raises(Crash):
         Timeline(dying, TIMELINE).extract(chunks(2), quality=60, workers=1)
 
@@ -231,15 +225,8 @@ def _leave_unreferenced_blobs(store: Store) -> None:
 def _die_appending(store: Store) -> None:
     """Leave the frames of a chunk that was not committed, under its lease."""
     extract(store)
-    died: list[str] = []
-
-    def die_at_commit(action: Action, key: str) -> None:
-        if died or (action == "create" and "/index/" in key):
-            died.append(key)
-            raise Crash
-
     with pytest.raises(Crash):
-        append(HookedStore(store, before=die_at_commit))
+        append(dying_at(store, "create", "/index/"))
 
 
 def _current_epoch(store: Store) -> str:

@@ -22,10 +22,11 @@ from operations import (
     write,
 )
 
+from dying import dying_at
 from framecache import Timeline
 from framecache.model import Layout
 from framecache.store import Store
-from framecache.testing import Action, Crash, HookedStore
+from framecache.testing import Crash
 
 SIDES: Final = (8,)
 _OTHER_SIDES: Final = (4,)
@@ -76,20 +77,9 @@ def _leave_renditions(store: Store) -> None:
     for key, body in left.items():
         if "/renditions/" in key:
             store.put(key, body)
-    dying = Timeline(_dying_at(store, "create", "/timeline/"), TIMELINE)
+    dying = Timeline(dying_at(store, "create", "/timeline/"), TIMELINE)
     with pytest.raises(Crash):
         dying.add_renditions(_OTHER_SIDES, workers=1)
-
-
-def _dying_at(store: Store, at: Action, within: str) -> Store:
-    died: list[str] = []
-
-    def die(action: Action, key: str) -> None:
-        if died or (action == at and within in key):
-            died.append(key)
-            raise Crash
-
-    return HookedStore(store, before=die)
 
 
 def _renditions(store: Store) -> list[str]:

@@ -28,13 +28,14 @@ from operations import (
 )
 
 import media
+from dying import dying_at
 from framecache import Timeline
 from framecache._core import keys
 from framecache._ingest import chunk_scans, segments
 from framecache._media.video import scanning
 from framecache.model import Layout
 from framecache.store import Store
-from framecache.testing import Action, Crash, HookedStore
+from framecache.testing import Crash
 from table_clips import without_picture
 
 _LYING: Final = frozenset(range(5))
@@ -99,15 +100,8 @@ def _damage_manifest(store: Store) -> None:
 def _die_repacking(store: Store) -> None:
     """Leave the packs and parts of a repack that died before it committed its manifest."""
     extract_unstored(store)
-    died: list[str] = []
-
-    def die_at_manifest(action: Action, key: str) -> None:
-        if died or (action == "create" and "/timeline/" in key):
-            died.append(key)
-            raise Crash
-
     with pytest.raises(Crash):
-        repack("packs")(HookedStore(store, before=die_at_manifest))
+        repack("packs")(dying_at(store, "create", "/timeline/"))
 
 
 OPERATIONS_OF_VIDEO: Final = (

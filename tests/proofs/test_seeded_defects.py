@@ -33,6 +33,7 @@ from operations_video import OPERATIONS_OF_VIDEO
 from processes import Process
 from test_crash import Matrix
 
+from dying import dying_at
 from framecache import ExtractReport, SettingsConflict, StoreUnavailable, Timeline, TimelineCleared
 from framecache._core import keys
 from framecache._core.chunk_entry import Segment
@@ -181,15 +182,8 @@ def require_refused(store: Store, otherwise: str) -> None:
 
 def die(store: Store, at: Action, within: str) -> None:
     """Extract, and die at the first matching request."""
-    died: list[str] = []
-
-    def before(action: Action, key: str) -> None:
-        if died or (action == at and within in key):
-            died.append(key)
-            raise Crash
-
     with Process("dying").running(), pytest.raises(Crash):
-        extract(HookedStore(store, before=before), count=1)
+        extract(dying_at(store, at, within), count=1)
 
 
 def conflict_response_is_not_existence(store: Store) -> None:

@@ -239,6 +239,8 @@ class PartsRewrite(ABC):
         """
         if not self.leases.acquire(part):
             self._wait_for_lease(part)
+        if is_latest(self.store, self.manifest):
+            return
         latest = current_manifest(self.store, self.manifest.timeline_id)
         if latest is None or latest.epoch != self.manifest.epoch:
             return  # found when something is stored

@@ -270,8 +270,10 @@ class _TimelineDeletion:
         if was_missing and committed_parts(self._store, manifest, [part]):
             return  # another program finished it since
         for start in range(0, len(frames), _BATCH):
-            self._require_unchanged(manifest)
+            # In this order: a program that stored frames of the part before this run had its lease
+            # is at work, or has committed its manifest since.
             self._require_not_moved(manifest)
+            self._require_unchanged(manifest)
             if not leases.is_held(part):
                 return  # this run was suspended, and its lease expired
             some = frames.at(start, start + _BATCH)
@@ -351,9 +353,8 @@ class _TimelineDeletion:
         self._require_unleased(manifest)
 
     def _require_unleased(self, manifest: Manifest) -> None:
-        for blob in self._store.list(keys.leases_prefix(self._timeline_id, manifest.epoch)):
-            if blob.modified_at > self._before:
-                raise _TimelineChanged("another program is extracting it now: its frames were kept")
+        if any(self._renewed_leases(manifest)):
+            raise _TimelineChanged("another program is extracting it now: its frames were kept")
 
     def _require_not_moved(self, manifest: Manifest) -> None:
         """Raise if a program is moving frames into another layout.
@@ -361,11 +362,15 @@ class _TimelineDeletion:
         It releases the lease of a part when it has stored its frames, and makes them current much
         later. Until then it holds a lease that belongs to no segment.
         """
+        leases = map(keys.parse_lease, self._renewed_leases(manifest))
+        if any(lease is not None and keys.is_written_part(lease[0]) for lease in leases):
+            raise _TimelineChanged("another program is moving its frames now: they were kept")
+
+    def _renewed_leases(self, manifest: Manifest) -> Iterator[str]:
+        """Yield the keys of the leases that were acquired or renewed since the plan."""
         for blob in self._store.list(keys.leases_prefix(self._timeline_id, manifest.epoch)):
-            lease = keys.parse_lease(blob.key)
-            is_of_segment = lease is None or not keys.is_written_part(lease[0])
-            if blob.modified_at > self._before and not is_of_segment:
-                raise _TimelineChanged("another program is moving its frames now: they were kept")
+            if blob.modified_at > self._before:
+                yield blob.key
 
     def _clear(self, manifest: Manifest) -> Manifest:
         def change(current: Manifest | None) -> Manifest:
