@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal
+from typing import Literal
 
 import simplejpeg
 
 from benchmarks.contract import Image
 
 Scaling = Literal["after decoding", "while decoding"]
-SCALINGS: Final = ("after decoding", "while decoding")
 
 
 def decoder(max_side: int | None, scaling: Scaling) -> Callable[[bytes], Image]:

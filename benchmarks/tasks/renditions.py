@@ -3,15 +3,15 @@
 from dataclasses import replace
 from typing import Final
 
+from benchmarks.jobs.storing import RENDITIONS as SIZES
 from benchmarks.model import DIRECT, NEAR, Aim, Contestant, Preparation, Task
 from benchmarks.tasks.reading import BOTO3, LANCE_ROWS, PACKS, S3TORCH, names
 from benchmarks.turnaround.pace import Network
 
 RENDITIONS: Final = Preparation("storing:renditions")
-SIZES: Final = (640, 224)
 
-DECODING_WHOLE: Final = (BOTO3, S3TORCH, LANCE_ROWS)
-"""Peers that read the same frames; the fastest of those that can read them at all."""
+SCALED_PEERS: Final = (BOTO3, S3TORCH, LANCE_ROWS)
+"""Peers that were the fastest with objects, with PyTorch and with files of many frames."""
 
 
 def scaled(peer: Contestant, max_side: int, scaling: str) -> Contestant:
@@ -36,8 +36,8 @@ def reading(max_side: int, network: Network, suffix: str, title: str) -> Task:
         [{"max_side": max_side}],
         after=RENDITIONS,
     )
-    whole = [scaled(peer, max_side, "after decoding") for peer in DECODING_WHOLE]
-    scaling = [scaled(peer, max_side, "while decoding") for peer in DECODING_WHOLE]
+    whole = [scaled(peer, max_side, "after decoding") for peer in SCALED_PEERS]
+    scaling = [scaled(peer, max_side, "while decoding") for peer in SCALED_PEERS]
     aims = [Aim("the best peer", at_least=8.0, against=names([*whole, *scaling]))]
     if max_side == SIZES[0]:
         aims = [

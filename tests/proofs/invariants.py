@@ -366,8 +366,14 @@ def _readable(store: Store, right: Frames) -> tuple[AbstractSet[int], AbstractSe
         of_renditions = timeline.index.of_renditions(side)
         for sequence in of_renditions.sequence.tolist():
             try:
-                timeline.jpeg(sequence, max_side=side)
+                data = timeline.jpeg(sequence, max_side=side)
             except FrameCacheError:
                 refused.add(sequence)
                 frames.discard(sequence)
+                continue
+            row = of_renditions.row(of_renditions.positions([sequence])[0])
+            require(
+                google_crc32c.value(data) == row.crc32c,
+                f"rendition {side} of frame {sequence} is read as another picture",
+            )
     return frames, refused

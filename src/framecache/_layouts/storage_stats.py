@@ -18,7 +18,7 @@ class PartSizes(NamedTuple):
     """Sizes of all JPEGs of one index part."""
 
     frames: Sizes
-    renditions: tuple[Sizes, ...] = ()
+    renditions: tuple[Sizes, ...]
     """For each size of renditions, those of the frames that have one."""
 
 

@@ -244,35 +244,24 @@ def rebuild(
     Without options, the settings do not change. Overlays stay.
     """
     timeline = choice.cache.timeline(timeline_id)
-    change = settings_changer(
-        fps=fps,
-        every=every,
-        keyframes=keyframes,
-        quality=quality,
-        aspect=aspect,
-        max_side=max_side,
-        chroma=chroma,
-        renditions=renditions,
-        layout=layout,
-    )
+    wanted: dict[str, Any] = {
+        "fps": fps,
+        "every": every,
+        "keyframes": keyframes,
+        "quality": quality,
+        "aspect": aspect,
+        "max_side": max_side,
+        "chroma": chroma,
+        "renditions": renditions,
+        "layout": layout,
+    }
+    change = settings_changer(**wanted)
     info = timeline.info()
     if info.chunks and info.settings and info.exists:
         old = info.settings
         confirm(_rebuild_question(info, old, change(old)), yes=yes)
     with _extraction_progress("rebuilding") as progress:
-        report = timeline.rebuild(
-            fps=fps,
-            every=every,
-            keyframes=keyframes,
-            quality=quality,
-            aspect=aspect,
-            max_side=max_side,
-            chroma=chroma,
-            renditions=renditions,
-            layout=layout,
-            workers=workers,
-            progress=progress,
-        )
+        report = timeline.rebuild(**wanted, workers=workers, progress=progress)
     _print_outcome(choice, timeline, report, as_json=as_json)
 
 
