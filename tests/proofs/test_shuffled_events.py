@@ -302,16 +302,19 @@ class Fleet:
         self.commits = Counter[str]()
 
     def run(self, seed: int) -> None:
-        """Process messages until there are none."""
+        """Process messages until there are none.
+
+        The first invocation dies if the seed is even, so that some do, however many there are.
+        """
         chance = random.Random(seed)
+        at = None if seed % 2 else chance.randrange(1, _CHUNKS_PER_EVENT)
         while (batch := self._queue.receive()) is not None:
             if batch:
-                self._queue.answer(self._invoke(batch, chance))
+                self._queue.answer(self._invoke(batch, at))
+                at = chance.randrange(1, 100) if chance.random() < _DEATHS else None
 
-    def _invoke(self, batch: list[int], chance: random.Random) -> list[int]:
-        """Process some messages; return those to deliver again."""
-        dies = chance.random() < _DEATHS
-        at = chance.randrange(1, 100) if dies else None
+    def _invoke(self, batch: list[int], at: int | None) -> list[int]:
+        """Process some messages, or die at a request; return the messages to deliver again."""
         hooked = HookedStore(self._cache.store, after=self.note)
         dying = CrashingStore(hooked, at=at)
         messages = {str(index): self._bucket.event(number) for index, number in enumerate(batch)}
